@@ -1,0 +1,134 @@
+"""Every exception that `tuner` raises on purpose, one type per cause.
+
+::
+
+    TunerError
+    ├── SpaceError              a search space that cannot be (ValueError)
+    │   └── InvalidParams       params outside their space: path, value, what was allowed
+    ├── ArgumentError           a wrong argument of a public call (ValueError)
+    │   ├── UnknownOptimizer    no optimizer of that name; says which come close
+    │   └── ObjectiveError      an objective that cannot be called or shipped
+    ├── BackendError            trials cannot be run
+    │   └── ResourcesError      the cluster can never satisfy what was asked
+    ├── StudyError              a study that cannot go on as asked
+    │   ├── StudyNotFound       no study of that name in this store (LookupError)
+    │   ├── StudyExists         a study of that name is there already
+    │   ├── StudyMismatch       the same name, but another space, direction or seed
+    │   ├── NoCompletedTrial    asked for the best of nothing (LookupError)
+    │   ├── TrialFinished       told an outcome twice
+    │   └── AllTrialsFailed     every first trial failed for the same reason
+    ├── StoreError              the record of runs cannot be read or written
+    │   ├── StoreCorrupt        the file is not a store of ours, or is damaged
+    │   ├── StoreReadOnly       the store cannot be written
+    │   └── StoreVersion        the store's schema is newer or older than this code
+    ├── RegistryError           a model that cannot be registered or found
+    │   ├── ModelNotFound       no such name, version or alias (LookupError)
+    │   ├── UntrustedModel      loading would run code that nobody allowed
+    │   └── ChecksumMismatch    an artifact is not what was recorded
+    ├── ExportError             a table that cannot be written as asked
+    └── MissingExtra            an optional dependency is not installed (ImportError)
+
+A message names the value, the place and the remedy.
+"""
+
+from __future__ import annotations
+
+
+class TunerError(Exception):
+    """Base of everything that `tuner` raises on purpose."""
+
+
+class SpaceError(TunerError, ValueError):
+    """A search space that cannot be: the message names the path and the remedy."""
+
+
+class InvalidParams(SpaceError):
+    """Params that are not a point of their space."""
+
+
+class ArgumentError(TunerError, ValueError):
+    """A wrong argument of a public call."""
+
+
+class UnknownOptimizer(ArgumentError):
+    """No optimizer has that name."""
+
+
+class ObjectiveError(ArgumentError):
+    """An objective that cannot be called, or cannot be shipped to a worker."""
+
+
+class BackendError(TunerError, RuntimeError):
+    """Trials cannot be run on this backend."""
+
+
+class ResourcesError(BackendError):
+    """A resource request that the machine or cluster can never satisfy."""
+
+
+class StudyError(TunerError, RuntimeError):
+    """A study that cannot go on as asked."""
+
+
+class StudyNotFound(StudyError, LookupError):
+    """No study of that name is in this store."""
+
+
+class StudyExists(StudyError):
+    """A study of that name is in this store already."""
+
+
+class StudyMismatch(StudyError):
+    """A study of that name has another space, direction or seed."""
+
+
+class NoCompletedTrial(StudyError, LookupError):
+    """The best of a study was asked for before any trial completed."""
+
+
+class TrialFinished(StudyError):
+    """A trial was told an outcome after it had one."""
+
+
+class AllTrialsFailed(StudyError):
+    """Every one of the first trials failed for the same reason."""
+
+
+class StoreError(TunerError, RuntimeError):
+    """The record of runs cannot be read or written."""
+
+
+class StoreCorrupt(StoreError):
+    """The file is no store of ours, or is damaged."""
+
+
+class StoreReadOnly(StoreError):
+    """The store cannot be written."""
+
+
+class StoreVersion(StoreError):
+    """The store's schema does not match this version of the code."""
+
+
+class RegistryError(TunerError, RuntimeError):
+    """A model that cannot be registered or found."""
+
+
+class ModelNotFound(RegistryError, LookupError):
+    """No model of that name, version or alias is registered."""
+
+
+class UntrustedModel(RegistryError):
+    """Loading the model would need types or code that nobody allowed."""
+
+
+class ChecksumMismatch(RegistryError):
+    """A stored artifact is not byte for byte what was recorded."""
+
+
+class ExportError(TunerError, ValueError):
+    """A table that cannot be written as asked."""
+
+
+class MissingExtra(TunerError, ImportError):
+    """An optional dependency is not installed; the message names the extra."""

@@ -1,0 +1,406 @@
+"""The records: everything that crosses a process, a socket or the store is one of these.
+
+All are frozen dataclasses with slots. `Record.to_json` gives plain JSON values, `from_json`
+builds the record again: ``R.from_json(r.to_json()) == r`` for every record here. Times are
+seconds since the epoch (UTC), durations are seconds.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from typing import Any, Self, TypeAlias
+
+Params: TypeAlias = dict[str, Any]
+"""A point of a space: plain values; a branch of a `Choice` is a pair ``(kind, options)``."""
+
+
+class State(StrEnum):
+    """Where a trial or a run stands."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the outcome is final."""
+        return self in (State.COMPLETED, State.STOPPED, State.FAILED)
+
+
+class Direction(StrEnum):
+    """Which way a metric gets better."""
+
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
+
+    @property
+    def sign(self) -> int:
+        """The factor that turns the metric into a loss: 1 to minimize, -1 to maximize."""
+        return 1 if self is Direction.MINIMIZE else -1
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether `a` is strictly better than `b`."""
+        return self.sign * a < self.sign * b
+
+
+class Record:
+    """JSON in and out for the frozen dataclasses below."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; fields that hold their default are left out."""
+        return {
+            f.name: _encode(value)
+            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+            if not _is_default(f, value := getattr(self, f.name))
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Build the record that `to_json` was called on.
+
+        Raises
+        ------
+        ValueError
+            If `data` has a field that this record does not know.
+        """
+        hints = _hints(cls)
+        unknown = data.keys() - hints.keys()
+        if unknown:
+            raise ValueError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
+        return cls(**{name: _decode(hints[name], value) for name, value in data.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Goal(Record):
+    """One metric to be optimized."""
+
+    metric: str = "value"
+    direction: Direction = Direction.MINIMIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Record):
+    """Why a run failed.
+
+    `kind` is the exception's type name, or one of tuner's own words: ``"WrongReturnType"``,
+    ``"MissingMetric"``, ``"NotFinite"``, ``"Unpicklable"``, ``"Timeout"``, ``"WorkerLost"``.
+    `place` is the file and line that raised it, empty if unknown.
+    """
+
+    kind: str
+    message: str
+    traceback: str = ""
+    place: str = ""
+
+    @property
+    def reason(self) -> tuple[str, str]:
+        """What two failures share when they have the same cause."""
+        return (self.kind, self.place or self.message)
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Record):
+    """Metrics of a running trial at one step (epoch, iteration, fold, ...), counted from 0."""
+
+    step: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Record):
+    """How a run ended: `state` is COMPLETED, STOPPED or FAILED, `metrics` are final."""
+
+    state: State
+    metrics: dict[str, float] = field(default_factory=dict)
+    error: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial(Record):
+    """One point of a study.
+
+    `number` counts from 0. `values` holds one value per goal of the study, in their order, once
+    the trial has completed (for a stopped trial, the last reported ones; empty if there are none).
+    `seed` is the trial's own, derived from the study's. `attempts` counts the runs so far.
+    `notes` holds small JSON values about the trial, such as why the optimizer chose it.
+    """
+
+    number: int
+    params: Params
+    state: State = State.WAITING
+    values: tuple[float, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    error: Failure | None = None
+    seed: int = 0
+    attempts: int = 0
+    started: float | None = None
+    ended: float | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float | None:
+        """The first goal's value, None if there is none."""
+        return self.values[0] if self.values else None
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from start to end, None if not ended."""
+        return None if self.started is None or self.ended is None else self.ended - self.started
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Record):
+    """One execution of a trial, tracked.
+
+    `uid` is a UUIDv7 in hex, unique everywhere; it is also the token that an outcome must carry.
+    `attempt` counts the runs of the trial from 1. `environment` and `code` are the keys of the
+    recorded `Environment` and `Code`.
+    """
+
+    uid: str
+    trial: int
+    attempt: int = 1
+    state: State = State.RUNNING
+    metrics: dict[str, float] = field(default_factory=dict)
+    error: Failure | None = None
+    worker: str = ""
+    host: str = ""
+    pid: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    output: str = ""
+    environment: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Record):
+    """What a backend is asked to run: one attempt of a trial under the token `run`."""
+
+    run: str
+    trial: Trial
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Begun(Record):
+    """A worker took up a job: who, where, when."""
+
+    worker: str
+    host: str
+    pid: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Output(Record):
+    """What a run printed, capped; `time` is when the run ended."""
+
+    text: str
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Upload(Record):
+    """An artifact on its way from a worker to the store: relative paths and their bytes.
+
+    `kind` is ``"file"`` or ``"model"``; `format` names the `ModelFormat` of a model.
+    """
+
+    name: str
+    files: dict[str, bytes]
+    kind: str = "file"
+    format: str = ""
+
+
+Message: TypeAlias = Begun | Report | Output | Upload
+"""What a worker sends while it runs a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact(Record):
+    """A file or model that a run kept.
+
+    `path` is relative to the artifact folder of the store. `sha256` covers every file's relative
+    path and content; `size` is their sum in bytes.
+    """
+
+    name: str
+    run: str
+    path: str
+    sha256: str
+    size: int
+    kind: str = "file"
+    format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Code(Record):
+    """The code of a run: git commit, the diff of a dirty tree, the objective and its hash."""
+
+    commit: str = ""
+    diff: str = ""
+    objective: str = ""
+    source: str = ""
+    source_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment(Record):
+    """Python, platform and the versions of the installed packages."""
+
+    python: str
+    platform: str
+    packages: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StudyInfo(Record):
+    """What is fixed about a study when it is created.
+
+    `space` is the space as JSON values. `optimizer` says which one ran and why. `data` is the
+    fingerprint of the data, where the user gave some. `uid` is a UUIDv7 in hex.
+    """
+
+    uid: str
+    name: str
+    space: dict[str, Any]
+    fingerprint: str
+    goals: tuple[Goal, ...]
+    seed: int
+    created: float
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def goal(self) -> Goal:
+        """The first goal."""
+        return self.goals[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion(Record):
+    """A registered model version with its lineage.
+
+    `version` counts from 1 within `name`. `artifact` is None for a version that holds the best
+    configuration only. `aliases` are the aliases that point here at the time of reading.
+    """
+
+    name: str
+    version: int
+    study: str
+    trial: int
+    run: str
+    params: Params
+    goal: Goal
+    value: float
+    created: float
+    artifact: Artifact | None = None
+    code: str = ""
+    environment: str = ""
+    data: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+
+def _is_default(f: dataclasses.Field[Any], value: Any) -> bool:
+    if f.default is not dataclasses.MISSING:
+        return bool(value == f.default) and type(value) is type(f.default)
+    if f.default_factory is not dataclasses.MISSING:
+        return bool(value == f.default_factory())
+    return False
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _encode(value: Any) -> Any:
+    """Turn one value into JSON values; params and floats keep their exact meaning."""
+    if isinstance(value, Record):
+        return value.to_json()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, tuple):
+        return {"tuple": [_encode(v) for v in value]}
+    if isinstance(value, list):
+        return [_encode(v) for v in value]
+    if isinstance(value, dict):
+        encoded = {k: _encode(v) for k, v in value.items()}
+        return {"dict": encoded} if encoded.keys() & _TAGS else encoded
+    if isinstance(value, StrEnum):
+        return value.value
+    return value
+
+
+_TAGS = frozenset({"float", "base64", "tuple", "dict"})
+
+
+def _decode_plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        if len(value) == 1:
+            (tag, body), *_ = value.items()
+            if tag == "float":
+                return float(body)
+            if tag == "base64":
+                return base64.b64decode(body)
+            if tag == "tuple":
+                return tuple(_decode_plain(v) for v in body)
+            if tag == "dict":
+                return {k: _decode_plain(v) for k, v in body.items()}
+        return {k: _decode_plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_decode_plain(v) for v in value]
+    return value
+
+
+def _decode(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        (hint,) = (a for a in typing.get_args(hint) if a is not type(None))
+        origin = typing.get_origin(hint)
+    if origin is tuple:
+        item = typing.get_args(hint)[0]
+        return tuple(_decode(item, v) for v in value["tuple"])
+    if isinstance(hint, type) and issubclass(hint, Record):
+        return hint.from_json(value)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return hint(value)
+    return _decode_plain(value)
+
+
+def encode_params(params: Params) -> dict[str, Any]:
+    """Return `params` as JSON values; pairs and other tuples survive the round trip."""
+    encoded = _encode(params)
+    assert isinstance(encoded, dict)
+    return encoded
+
+
+def decode_params(data: Mapping[str, Any]) -> Params:
+    """Return the params that `encode_params` was given."""
+    decoded = _decode_plain(dict(data))
+    assert isinstance(decoded, dict)
+    return decoded

@@ -1,0 +1,102 @@
+"""The `Store` protocol: the record of studies, trials and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from tuner.records import (
+    Artifact,
+    Code,
+    Environment,
+    Report,
+    Run,
+    State,
+    StudyInfo,
+    Trial,
+    Upload,
+)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Writes for one study that are committed together, or not at all.
+
+    The same trial or run may appear more than once: the last one wins, but a finished trial or
+    run never changes again.
+    """
+
+    trials: list[Trial] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+    reports: list[tuple[str, Report]] = field(default_factory=list)
+    artifacts: list[Artifact] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.trials or self.runs or self.reports or self.artifacts)
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Short, typed, idempotent writes, in batches; reads that stream.
+
+    The contract is checked by ``tests/conformance/stores.py``. Writing the same batch twice
+    leaves the same store. Each method may be called from any thread of the process.
+
+    Raises
+    ------
+    StoreError
+        Every method, when the record cannot be read or written; see its subclasses.
+    """
+
+    url: str
+    """The SQLAlchemy URL that opens this store again."""
+
+    artifact_root: Path
+    """The folder that holds the artifacts."""
+
+    def create_study(self, info: StudyInfo) -> StudyInfo:
+        """Record a study, or return the one that has its name already."""
+
+    def update_study(self, info: StudyInfo) -> None:
+        """Replace what may change about a study: its optimizer, data fingerprint and tags."""
+
+    def find_study(self, name: str) -> StudyInfo | None:
+        """Return the study of that name, None if there is none."""
+
+    def studies(self) -> Iterator[StudyInfo]:
+        """Yield every study, oldest first."""
+
+    def write(self, study: str, batch: Batch) -> None:
+        """Commit `batch` for the study with that uid, in one transaction."""
+
+    def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:
+        """Yield the trials of a study by number, only those in `states` if given."""
+
+    def runs(self, study: str, trial: int | None = None) -> Iterator[Run]:
+        """Yield the runs of a study, or of one trial of it, by trial and attempt."""
+
+    def reports(self, study: str, trial: int | None = None) -> Iterator[tuple[str, Report]]:
+        """Yield ``(run uid, report)`` by run and step."""
+
+    def artifacts(self, study: str, run: str | None = None) -> Iterator[Artifact]:
+        """Yield the artifacts of a study, or of one run of it."""
+
+    def put_artifact(self, run: str, upload: Upload) -> Artifact:
+        """Write an upload's files, checksum them, and return what to record."""
+
+    def put_code(self, code: Code) -> str:
+        """Record `code` once and return its key."""
+
+    def get_code(self, key: str) -> Code:
+        """Return the code with that key."""
+
+    def put_environment(self, environment: Environment) -> str:
+        """Record `environment` once and return its key."""
+
+    def get_environment(self, key: str) -> Environment:
+        """Return the environment with that key."""
+
+    def close(self) -> None:
+        """Release the connections; the store can be opened again by its URL."""
