@@ -1,1 +1,1 @@
-"""x"""
+"""Hyperparameter tuning with tracking."""
