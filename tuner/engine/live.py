@@ -1,0 +1,178 @@
+"""The trial as the objective sees it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tuner.backends.protocol import Channel
+from tuner.engine.results import BadResult, as_metric
+from tuner.errors import ArgumentError
+from tuner.records import Goal, Job, Params, Report, Upload
+
+
+class LiveTrial:
+    """A trial that is running: what an objective gets as its second argument.
+
+    Attributes
+    ----------
+    number : int
+        The trial's number in its study, from 0.
+    params : dict
+        The point to evaluate.
+    seed : int
+        The trial's own seed in [0, 2**32); the same for every attempt of this trial.
+    attempt : int
+        1 for the first run of the trial, 2 for the first retry, ...
+
+    Examples
+    --------
+    >>> def objective(params, trial):
+    ...     for epoch in range(10):
+    ...         loss = (params["x"] - 3) ** 2 / (epoch + 1)
+    ...         trial.report(loss, epoch)
+    ...         if trial.should_stop():
+    ...             break
+    ...     return loss
+    """
+
+    def __init__(self, job: Job, goals: Sequence[Goal], channel: Channel) -> None:
+        self.number = job.trial.number
+        self.params: Params = copy.deepcopy(job.trial.params)
+        self.seed = job.trial.seed
+        self.attempt = job.attempt
+        self.run = job.run
+        self._goals = tuple(goals)
+        self._channel = channel
+        self._last_step = -1
+        self.logged: dict[str, float] = {}
+        """Final values of metrics logged without a step."""
+        self.reported: dict[str, float] = {}
+        """The last reported values."""
+        self.stopped = False
+        """Whether the objective has been told to stop."""
+
+    def report(self, value: float | Mapping[str, float], step: int) -> None:
+        """Report how the trial stands after `step`, so that a scheduler may stop it.
+
+        Parameters
+        ----------
+        value
+            The goal's metric so far, or a dict of metrics that contains it.
+        step
+            Epoch, iteration, fold, ...: an integer from 0, higher at each call.
+
+        Raises
+        ------
+        BadResult
+            If a value is not a finite number; the trial fails, naming the metric and the step.
+        ArgumentError
+            If `step` is negative or does not rise.
+        """
+        step = _as_step(step)
+        if step <= self._last_step:
+            raise ArgumentError(
+                f"trial.report: step {step} came after step {self._last_step}; steps must rise"
+            )
+        metric = self._goals[0].metric
+        values = dict(value) if isinstance(value, Mapping) else {metric: value}
+        if metric not in values:
+            raise ArgumentError(
+                f"trial.report: {metric!r} is missing from {sorted(values)}; report it, or use "
+                f"trial.log_metrics for other metrics"
+            )
+        report = Report(step, _checked(values, step))
+        self._last_step = step
+        self.reported.update(report.metrics)
+        self._channel.send(report)
+
+    def should_stop(self) -> bool:
+        """Return whether the scheduler wants this trial to end; return from the objective then."""
+        self.stopped = self.stopped or self._channel.stop_requested()
+        return self.stopped
+
+    def log_metric(self, name: str, value: float, step: int | None = None) -> None:
+        """Record a metric: over steps, or with no `step` as a final value of the trial."""
+        self.log_metrics({name: value}, step)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Record several metrics at once; see `log_metric`."""
+        if step is None:
+            self.logged.update({str(k): as_metric(v, str(k)) for k, v in metrics.items()})
+            return
+        step = _as_step(step)
+        self._channel.send(Report(step, _checked(metrics, step)))
+
+    def log_artifact(self, path: str | Path, name: str | None = None) -> None:
+        """Keep a file or a folder with this run, under `name` (its own name if None).
+
+        Raises
+        ------
+        ArgumentError
+            If there is nothing at `path`.
+        """
+        path = Path(path)
+        if path.is_dir():
+            files = {
+                p.relative_to(path).as_posix(): p.read_bytes()
+                for p in sorted(path.rglob("*"))
+                if p.is_file()
+            }
+        elif path.is_file():
+            files = {path.name: path.read_bytes()}
+        else:
+            raise ArgumentError(f"trial.log_artifact: there is no file or folder at {path}")
+        self._channel.send(Upload(name or path.name, files))
+
+    def log_model(
+        self,
+        model: Any,
+        name: str = "model",
+        *,
+        format: str | None = None,
+        allow_pickle: bool = False,
+    ) -> None:
+        """Keep a fitted model with this run; the best trial's becomes a model version.
+
+        Parameters
+        ----------
+        model
+            A scikit-learn estimator (kept in skops format), or what another format accepts.
+        name
+            What to call it among the run's artifacts.
+        format
+            A format's name; None takes the first that accepts the model.
+        allow_pickle
+            Fall back on pickle, which must be allowed again on loading.
+
+        Raises
+        ------
+        RegistryError
+            If no allowed format accepts the model.
+        """
+        from tuner.registry.formats import save_model
+
+        kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
+        self._channel.send(Upload(name, files, kind="model", format=kind))
+
+    def __repr__(self) -> str:
+        return f"LiveTrial(number={self.number}, params={self.params!r}, attempt={self.attempt})"
+
+
+def _as_step(step: Any) -> int:
+    try:
+        number = step.__index__()
+    except AttributeError:
+        raise ArgumentError(f"trial: step {step!r} is not an integer") from None
+    if number < 0:
+        raise ArgumentError(f"trial: step {number} is negative; steps count from 0")
+    return int(number)
+
+
+def _checked(metrics: Mapping[str, float], step: int) -> dict[str, float]:
+    try:
+        return {str(k): as_metric(v, str(k)) for k, v in metrics.items()}
+    except BadResult as error:
+        raise BadResult(error.failure.kind, f"at step {step}, {error}") from None

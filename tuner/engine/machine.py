@@ -1,0 +1,573 @@
+"""The loop as a pure state machine: events in, commands out.
+
+`Machine` knows which trials are open, which attempts are under way and what the budget allows. It
+does no I/O, starts nothing and reads no clock: the time comes with each event, run tokens come
+from a function it is given. Whatever happens, its answer is a list of commands for the driver.
+
+    open trial ──Launch──> attempt ──Finished──> outcome ──Record, Tell──> counted once
+         ^                    │
+         └── lost, retried ───┘
+
+Only the token of an attempt that is under way is accepted; a late or repeated message of any
+other is ignored, so an outcome counts at most once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from tuner.backends.protocol import Event as BackendEvent
+from tuner.backends.protocol import Finished, Lost, Resized, Sent
+from tuner.engine.seeds import trial_seed
+from tuner.records import (
+    Begun,
+    Failure,
+    Goal,
+    Job,
+    Outcome,
+    Output,
+    Params,
+    Report,
+    Run,
+    State,
+    Trial,
+    Upload,
+)
+from tuner.schedulers.protocol import Decision, Scheduler
+
+# --- what comes in --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The backend is ready."""
+
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suggested:
+    """The optimizer's answer to an `Ask`."""
+
+    points: Sequence[Params]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """All events of this moment have been handled: look at deadlines, fill free workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """End now: what runs is given up and stays open, so that a later call runs it again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Begin nothing more, let what runs come to its end."""
+
+    reason: str
+
+
+Event: TypeAlias = Opened | Suggested | Tick | Halted | Drained | BackendEvent
+
+
+# --- what goes out --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the optimizer for `n` points."""
+
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Record the attempt, then submit the job."""
+
+    job: Job
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write what is new about a trial or a run."""
+
+    trial: Trial | None = None
+    run: Run | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Write a report of a run."""
+
+    run: str
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Keep an artifact of a run."""
+
+    run: str
+    upload: Upload
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """The trial has its outcome: tell the optimizer and whoever else listens, once."""
+
+    trial: Trial
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Ask a job to end soon, or end it."""
+
+    run: str
+    kill: bool = False
+
+
+class End(StrEnum):
+    """The study's loop is over; the value says why."""
+
+    BUDGET = "budget"
+    TIMEOUT = "timeout"
+    STOPPED = "stopped"
+    HALTED = "halted"
+    ALL_FAILED = "all failed"
+
+
+Command: TypeAlias = Ask | Launch | Record | Log | Keep | Tell | Stop | End
+
+
+# --- limits and state -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the loop may spend. Times in seconds.
+
+    `n_trials` counts the study's trials in all. `max_retries` is how often a failing objective is
+    tried again, `max_lost` how often a trial whose worker was lost is. `same_failures` first
+    trials that all fail for the same reason end the study. `lookahead` is how many jobs per worker
+    may be handed out at once (more than 1 only when suggestions do not depend on outcomes).
+    """
+
+    n_trials: int | None = None
+    timeout: float | None = None
+    trial_timeout: float | None = None
+    max_retries: int = 0
+    max_lost: int = 3
+    same_failures: int = 5
+    lookahead: int = 1
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A run under way."""
+
+    trial: Trial
+    run: Run
+    launched: float
+    begun: float | None = None
+    last: dict[str, float] = field(default_factory=dict)
+    killed: Failure | None = None
+    abandoned: bool = False
+    stop_asked: bool = False
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many trials of the study stand where."""
+
+    completed: int = 0
+    stopped: int = 0
+    failed: int = 0
+
+    @property
+    def done(self) -> int:
+        """Trials with an outcome."""
+        return self.completed + self.stopped + self.failed
+
+    def add(self, state: State) -> None:
+        """Count one more trial that ended in `state`."""
+        setattr(self, state.value, getattr(self, state.value) + 1)
+
+
+class Machine:
+    """Decides what a study does next.
+
+    Parameters
+    ----------
+    limits
+        What may be spent.
+    goals
+        The study's goals.
+    seed
+        The study's seed; each trial's own is derived from it and the trial's number.
+    new_run
+        Gives a fresh run token at each call.
+    history
+        The study's trials so far; those without an outcome run again, as their next attempt.
+    scheduler
+        Decides about trials that report, None lets all run to their end.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        goals: Sequence[Goal],
+        seed: int,
+        new_run: Callable[[], str],
+        history: Iterable[Trial] = (),
+        scheduler: Scheduler | None = None,
+    ) -> None:
+        self.limits = limits
+        self.goals = tuple(goals)
+        self.seed = seed
+        self.new_run = new_run
+        self.scheduler = scheduler
+        self.counts = Counts()
+        self.active: dict[str, Attempt] = {}
+        self.failure: Failure | None = None
+        self._waiting: deque[Trial] = deque()
+        self._same: list[Failure] | None = []
+        self._lost: dict[int, int] = {}
+        self._failed: dict[int, int] = {}
+        self._capacity = 0
+        self._asked = 0
+        self._next_number = 0
+        self._opened_at: float | None = None
+        self._ending: End | None = None
+        self._over = False
+        for trial in history:
+            self._next_number = max(self._next_number, trial.number + 1)
+            if trial.state.finished:
+                self.counts.add(trial.state)
+                if trial.state is not State.FAILED:
+                    self._same = None
+            else:
+                self._waiting.append(trial)
+
+    # --- views for the driver -----------------------------------------------------------------
+
+    @property
+    def pending(self) -> list[Trial]:
+        """The trials that have no outcome yet, by number."""
+        under_way = {a.trial.number: a.trial for a in self.active.values()}
+        under_way |= {t.number: t for t in self._waiting}
+        return [under_way[n] for n in sorted(under_way)]
+
+    @property
+    def running(self) -> int:
+        """How many attempts are under way on a worker."""
+        return min(len(self.active), self._capacity)
+
+    def next_deadline(self) -> float | None:
+        """Return the time at which a `Tick` is due though nothing has happened, or None."""
+        due: list[float] = []
+        if self.limits.timeout is not None and self._opened_at is not None and not self._ending:
+            due.append(self._opened_at + self.limits.timeout)
+        if self.limits.trial_timeout is not None:
+            due += [
+                start + self.limits.trial_timeout
+                for a in self.active.values()
+                if not a.killed and (start := self._start(a)) is not None
+            ]
+        return min(due, default=None)
+
+    # --- the one way in -----------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Return what is to be done about `event`, which happened at `now` (seconds)."""
+        if self._over:
+            return []
+        match event:
+            case Tick():
+                return self._tick(now)
+            case Sent(run, message):
+                return self._on_message(run, message, now)
+            case Finished(run, outcome):
+                return self._on_finished(run, outcome, now)
+            case Lost(run, reason):
+                return self._on_lost(run, reason, now)
+            case Suggested(points):
+                return self._on_suggested(points, now)
+            case Opened(capacity):
+                self._opened_at = now
+                self._capacity = capacity
+                return []
+            case Resized(capacity):
+                self._capacity = capacity
+                return []
+            case Drained():
+                return self._drain(End.STOPPED)
+            case Halted():
+                return self._halt(End.HALTED, now)
+
+    # --- filling free workers -----------------------------------------------------------------
+
+    def enqueue(self, points: Iterable[Params]) -> list[Command]:
+        """Create a waiting trial for each of `points`, to be run before anything is asked for."""
+        trials = [self._new_trial(p) for p in points]
+        self._waiting.extend(trials)
+        return [Record(trial=t) for t in trials]
+
+    def _tick(self, now: float) -> list[Command]:
+        commands: list[Command] = []
+        timeout = self.limits.timeout
+        if timeout is not None and self._opened_at is not None and not self._ending:
+            if now - self._opened_at >= timeout:
+                commands += self._drain(End.TIMEOUT)
+        commands += self._kill_overdue(now)
+        if not self._ending:
+            commands += self._fill(now)
+        if not self.active and not self._asked and (self._ending or not self._room()):
+            commands.append(self._finish(self._ending or End.BUDGET))
+        return commands
+
+    def _room(self) -> bool:
+        """Whether the budget allows one more trial to be begun."""
+        return self._left() > 0
+
+    def _left(self) -> float:
+        """How many more trials may be begun: waiting ones are within the budget first."""
+        n_trials = self.limits.n_trials
+        if n_trials is None:
+            return float("inf")
+        return n_trials - self.counts.done - len(self.active) - self._asked
+
+    def _fill(self, now: float) -> list[Command]:
+        free = self._capacity * self.limits.lookahead - len(self.active) - self._asked
+        # Asking ahead in small pieces would cost what it is meant to save.
+        if self.limits.lookahead > 1 and free < self._capacity and self.active:
+            return []
+        commands: list[Command] = []
+        while self._waiting and free > 0 and self._left() > 0:
+            commands.append(self._launch(self._waiting.popleft(), now))
+            free -= 1
+        n = int(min(free, self._left()))
+        if n > 0:
+            self._asked += n
+            commands.append(Ask(n))
+        return commands
+
+    def _on_suggested(self, points: Sequence[Params], now: float) -> list[Command]:
+        self._asked = 0
+        if self._ending:
+            return []
+        return [self._launch(self._new_trial(p), now) for p in points]
+
+    def _new_trial(self, params: Params) -> Trial:
+        number = self._next_number
+        self._next_number += 1
+        return Trial(number, params, seed=trial_seed(self.seed, number))
+
+    def _launch(self, trial: Trial, now: float) -> Launch:
+        trial = dataclasses.replace(
+            trial,
+            state=State.RUNNING,
+            attempts=trial.attempts + 1,
+            started=now if trial.started is None else trial.started,
+        )
+        run = Run(self.new_run(), trial.number, trial.attempts, started=now)
+        self.active[run.uid] = Attempt(trial, run, launched=now)
+        return Launch(
+            Job(run.uid, trial, trial.attempts, timeout=self.limits.trial_timeout), run
+        )
+
+    # --- what workers say ---------------------------------------------------------------------
+
+    def _on_message(
+        self, uid: str, message: Begun | Report | Output | Upload, now: float
+    ) -> list[Command]:
+        attempt = self.active.get(uid)
+        if attempt is None:
+            return []
+        match message:
+            case Begun(worker, host, pid, time):
+                attempt.begun = now
+                attempt.run = dataclasses.replace(
+                    attempt.run, worker=worker, host=host, pid=pid, started=time
+                )
+                if attempt.run.attempt == 1:
+                    attempt.trial = dataclasses.replace(attempt.trial, started=time)
+                return [Record(run=attempt.run)]
+            case Output(text, time):
+                attempt.run = dataclasses.replace(attempt.run, output=text, ended=time)
+                return []
+            case Upload():
+                return [Keep(uid, message)]
+            case Report():
+                return self._on_report(attempt, message)
+
+    def _on_report(self, attempt: Attempt, report: Report) -> list[Command]:
+        attempt.last.update(report.metrics)
+        commands: list[Command] = [Log(attempt.run.uid, report)]
+        about_goal = self.goals[0].metric in report.metrics
+        if self.scheduler is None or attempt.stop_asked or not about_goal:
+            return commands
+        if self.scheduler.on_report(attempt.trial, report) is Decision.STOP:
+            attempt.stop_asked = True
+            commands.append(Stop(attempt.run.uid))
+        return commands
+
+    def _on_finished(self, uid: str, outcome: Outcome, now: float) -> list[Command]:
+        attempt = self.active.get(uid)
+        if attempt is None:
+            return []
+        if attempt.killed is not None:
+            # It ended by itself just before the kill reached it, yet it was overdue.
+            return self._fail(attempt, attempt.killed, now)
+        if outcome.state is State.FAILED:
+            failure = outcome.error or Failure("Unknown", "the objective failed")
+            return self._fail(attempt, failure, now, outcome.metrics)
+        return self._settle(attempt, outcome, now)
+
+    def _on_lost(self, uid: str, reason: str, now: float) -> list[Command]:
+        attempt = self.active.get(uid)
+        if attempt is None:
+            return []
+        if attempt.abandoned:
+            return self._give_up(attempt, now)
+        if attempt.killed is not None:
+            return self._fail(attempt, attempt.killed, now)
+        failure = Failure("WorkerLost", reason)
+        lost = self._lost[attempt.trial.number] = self._lost.get(attempt.trial.number, 0) + 1
+        if lost <= self.limits.max_lost and not self._ending:
+            return self._retry(attempt, failure, now)
+        if self._ending:
+            return self._give_up(attempt, now)
+        return self._settle(attempt, Outcome(State.FAILED, dict(attempt.last), failure), now)
+
+    # --- how an attempt ends ------------------------------------------------------------------
+
+    def _fail(
+        self,
+        attempt: Attempt,
+        failure: Failure,
+        now: float,
+        metrics: dict[str, float] | None = None,
+    ) -> list[Command]:
+        number = attempt.trial.number
+        failed = self._failed[number] = self._failed.get(number, 0) + 1
+        if failed <= self.limits.max_retries and not self._ending:
+            return self._retry(attempt, failure, now)
+        kept = {**attempt.last, **(metrics or {})}
+        return self._settle(attempt, Outcome(State.FAILED, kept, failure), now)
+
+    def _retry(self, attempt: Attempt, failure: Failure, now: float) -> list[Command]:
+        """End this run as failed and launch the trial's next one at once, on the same budget."""
+        run = self._end_run(attempt, Outcome(State.FAILED, dict(attempt.last), failure), now)
+        return [Record(run=run), self._launch(attempt.trial, now)]
+
+    def _give_up(self, attempt: Attempt, now: float) -> list[Command]:
+        """End this run; the trial stays open and is run again by a later call."""
+        failure = Failure("Interrupted", "the study ended before this run did")
+        run = self._end_run(attempt, Outcome(State.FAILED, dict(attempt.last), failure), now)
+        trial = dataclasses.replace(attempt.trial, state=State.WAITING)
+        self._waiting.append(trial)
+        return [Record(trial, run)]
+
+    def _settle(self, attempt: Attempt, outcome: Outcome, now: float) -> list[Command]:
+        """Count the trial: its one outcome is recorded and told here and nowhere else."""
+        run = self._end_run(attempt, outcome, now)
+        trial = dataclasses.replace(
+            attempt.trial,
+            state=outcome.state,
+            metrics=outcome.metrics,
+            values=goal_values(self.goals, outcome),
+            error=outcome.error,
+            ended=run.ended,
+        )
+        self.counts.add(trial.state)
+        if self.scheduler is not None:
+            self.scheduler.on_finish(trial, outcome)
+        return [Record(trial, run), Tell(trial, outcome), *self._watch_failures(outcome, now)]
+
+    def _end_run(self, attempt: Attempt, outcome: Outcome, now: float) -> Run:
+        del self.active[attempt.run.uid]
+        return dataclasses.replace(
+            attempt.run,
+            state=outcome.state,
+            metrics=outcome.metrics,
+            error=outcome.error,
+            ended=now if attempt.run.ended is None else attempt.run.ended,
+        )
+
+    def _watch_failures(self, outcome: Outcome, now: float) -> list[Command]:
+        """End the study when every one of its first trials failed for the same reason."""
+        if outcome.error is None or outcome.state is not State.FAILED:
+            self._same = None
+        if self._same is None or outcome.error is None:
+            return []
+        self._same.append(outcome.error)
+        n_trials = self.limits.n_trials
+        enough = len(self._same) >= self.limits.same_failures or (
+            n_trials is not None and self.counts.done >= n_trials
+        )
+        if not enough or len({f.reason for f in self._same}) > 1:
+            return []
+        self.failure = self._same[0]
+        return self._halt(End.ALL_FAILED, now)
+
+    # --- deadlines and the end ----------------------------------------------------------------
+
+    def _start(self, attempt: Attempt) -> float | None:
+        """When the attempt began to run, None while it may still stand in a queue."""
+        if attempt.begun is not None:
+            return attempt.begun
+        return attempt.launched if self.limits.lookahead == 1 else None
+
+    def _kill_overdue(self, now: float) -> list[Command]:
+        limit = self.limits.trial_timeout
+        if limit is None:
+            return []
+        commands: list[Command] = []
+        for uid, attempt in self.active.items():
+            start = self._start(attempt)
+            if attempt.killed is None and start is not None and now - start >= limit:
+                attempt.killed = Failure("Timeout", f"ran longer than trial_timeout={limit:g} s")
+                commands.append(Stop(uid, kill=True))
+        return commands
+
+    def _drain(self, end: End) -> list[Command]:
+        """Begin nothing more; take back what was handed out but has not begun."""
+        self._ending = self._ending or end
+        commands: list[Command] = []
+        if self.limits.lookahead > 1:
+            for uid, attempt in self.active.items():
+                if attempt.begun is None and not attempt.abandoned:
+                    attempt.abandoned = True
+                    commands.append(Stop(uid, kill=True))
+        return commands
+
+    def _halt(self, end: End, now: float) -> list[Command]:
+        self._ending = end
+        commands: list[Command] = []
+        for attempt in list(self.active.values()):
+            commands.append(Stop(attempt.run.uid, kill=True))
+            commands += self._give_up(attempt, now)
+        commands.append(self._finish(end))
+        return commands
+
+    def _finish(self, end: End) -> End:
+        self._over = True
+        return end
+
+
+def goal_values(goals: Sequence[Goal], outcome: Outcome) -> tuple[float, ...]:
+    """Return one value per goal in their order, nothing if any is missing or the run failed."""
+    if outcome.state is State.FAILED or any(g.metric not in outcome.metrics for g in goals):
+        return ()
+    return tuple(outcome.metrics[g.metric] for g in goals)

@@ -1,0 +1,97 @@
+"""What an objective may return, and what becomes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+from tuner.records import Failure, Goal, Outcome, State
+
+
+class BadResult(Exception):
+    """A returned or reported value that is no metric; carries the failure to record."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.failure = Failure(kind, message)
+
+
+def as_metric(value: Any, key: str) -> float:
+    """Return `value` as a float.
+
+    Raises
+    ------
+    BadResult
+        If it is no real number (`WrongReturnType`) or not finite (`NotFinite`); names `key`.
+    """
+    number = value
+    if not isinstance(value, Real | str | bytes) and getattr(value, "shape", None) == ():
+        number = value.item()  # a zero-dimensional array of NumPy, PyTorch, JAX, ...
+    if isinstance(number, bool) or not isinstance(number, Real):
+        raise BadResult("WrongReturnType", f"{key!r} is {_shown(value)}, not a number")
+    number = float(number)
+    if not math.isfinite(number):
+        raise BadResult("NotFinite", f"{key!r} is {number}; return a finite number or raise")
+    return number
+
+
+def as_metrics(returned: Any, goals: Sequence[Goal]) -> dict[str, float]:
+    """Return the metrics that an objective's return value stands for.
+
+    A number is the goal's metric, a mapping holds metrics by name, and with several goals a
+    sequence holds one number a goal.
+
+    Raises
+    ------
+    BadResult
+        If the value stands for no metrics, or lacks a goal's.
+    """
+    names = [g.metric for g in goals]
+    if isinstance(returned, Mapping):
+        metrics = {str(k): as_metric(v, str(k)) for k, v in returned.items()}
+        missing = [n for n in names if n not in metrics]
+        if missing:
+            has = ", ".join(map(repr, metrics)) or "nothing"
+            raise BadResult(
+                "MissingMetric",
+                f"{missing[0]!r} is missing from what the objective returned, which has {has}; "
+                f"return it, or name another with metric=...",
+            )
+        return metrics
+    if len(names) > 1:
+        if not isinstance(returned, list | tuple) or len(returned) != len(names):
+            raise BadResult(
+                "WrongReturnType",
+                f"the objective returned {_shown(returned)}; return {len(names)} numbers "
+                f"({', '.join(names)}) or a dict of them",
+            )
+        return {n: as_metric(v, n) for n, v in zip(names, returned, strict=True)}
+    if returned is None:
+        raise BadResult(
+            "WrongReturnType",
+            f"{names[0]!r} is None: the objective returned nothing; return a number",
+        )
+    return {names[0]: as_metric(returned, names[0])}
+
+
+def as_outcome(
+    returned: Any, goals: Sequence[Goal], logged: Mapping[str, float] | None = None
+) -> Outcome:
+    """Return the outcome of an objective that returned `returned` after logging `logged`."""
+    try:
+        metrics = as_metrics(returned, goals)
+    except BadResult as error:
+        return Outcome(State.FAILED, dict(logged or {}), error.failure)
+    return Outcome(State.COMPLETED, {**(logged or {}), **metrics})
+
+
+def _shown(value: Any) -> str:
+    """Return a value for a message: its repr if short, its type in any case."""
+    kind = type(value).__name__
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f"<repr raised {type(error).__name__}>"
+    return f"{text} ({kind})" if len(text) <= 60 else f"a {kind}"

@@ -1,0 +1,24 @@
+"""Seeds: every random number of a study comes from its one seed."""
+
+from __future__ import annotations
+
+import secrets
+
+_MASK = (1 << 64) - 1
+
+
+def fresh_seed() -> int:
+    """Return a seed for a study that was given none."""
+    return secrets.randbits(32)
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """Return the seed of a trial, in [0, 2**32), the same whenever and wherever it runs.
+
+    The finalizer of SplitMix64 (Steele, Lea and Flood 2014) over the study's seed and the
+    trial's number: neighbouring trials get unrelated seeds.
+    """
+    z = (study_seed + (number + 1) * 0x9E3779B97F4A7C15) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return (z ^ (z >> 31)) >> 32
