@@ -190,11 +190,15 @@ class Run(Record):
 
 @dataclass(frozen=True, slots=True)
 class Job(Record):
-    """What a backend is asked to run: one attempt of a trial under the token `run`."""
+    """What a backend is asked to run: one attempt of a trial under the token `run`.
+
+    `timeout` is how many seconds the attempt may take, None for no limit.
+    """
 
     run: str
     trial: Trial
     attempt: int = 1
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,13 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Someone with a loop of their own wants `n` trials now, whatever the capacity."""
+
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
 class Halted:
     """End now: what runs is given up and stays open, so that a later call runs it again."""
 
@@ -76,7 +83,7 @@ class Drained:
     reason: str
 
 
-Event: TypeAlias = Opened | Suggested | Tick | Halted | Drained | BackendEvent
+Event: TypeAlias = Opened | Suggested | Tick | Wanted | Halted | Drained | BackendEvent
 
 
 # --- what goes out --------------------------------------------------------------------------------
@@ -159,7 +166,7 @@ class Limits:
 
     `n_trials` counts the study's trials in all. `max_retries` is how often a failing objective is
     tried again, `max_lost` how often a trial whose worker was lost is. `same_failures` first
-    trials that all fail for the same reason end the study. `lookahead` is how many jobs per worker
+    trials that all fail for the same reason end the study (None: never). `lookahead` is how many jobs per worker
     may be handed out at once (more than 1 only when suggestions do not depend on outcomes).
     """
 
@@ -168,7 +175,7 @@ class Limits:
     trial_timeout: float | None = None
     max_retries: int = 0
     max_lost: int = 3
-    same_failures: int = 5
+    same_failures: int | None = 5
     lookahead: int = 1
 
 
@@ -176,6 +183,7 @@ class Limits:
 class Attempt:
     """A run under way."""
 
+    job: Job
     trial: Trial
     run: Run
     launched: float
@@ -221,6 +229,8 @@ class Machine:
         The study's trials so far; those without an outcome run again, as their next attempt.
     scheduler
         Decides about trials that report, None lets all run to their end.
+    code, environment
+        The keys of what every run of this session is recorded with.
     """
 
     def __init__(
@@ -231,7 +241,10 @@ class Machine:
         new_run: Callable[[], str],
         history: Iterable[Trial] = (),
         scheduler: Scheduler | None = None,
+        code: str = "",
+        environment: str = "",
     ) -> None:
+        self.run_template = Run("", 0, code=code, environment=environment)
         self.limits = limits
         self.goals = tuple(goals)
         self.seed = seed
@@ -303,6 +316,8 @@ class Machine:
                 return self._on_lost(run, reason, now)
             case Suggested(points):
                 return self._on_suggested(points, now)
+            case Wanted(n):
+                return self._hand_out(n, now)
             case Opened(capacity):
                 self._opened_at = now
                 self._capacity = capacity
@@ -316,6 +331,12 @@ class Machine:
                 return self._halt(End.HALTED, now)
 
     # --- filling free workers -----------------------------------------------------------------
+
+    def adopt(self, trial: Trial, run: Run, now: float) -> None:
+        """Take up an attempt that is under way already, begun by an earlier driver."""
+        self._waiting = deque(t for t in self._waiting if t.number != trial.number)
+        job = Job(run.uid, trial, run.attempt)
+        self.active[run.uid] = Attempt(job, trial, run, launched=now)
 
     def enqueue(self, points: Iterable[Params]) -> list[Command]:
         """Create a waiting trial for each of `points`, to be run before anything is asked for."""
@@ -352,11 +373,14 @@ class Machine:
         # Asking ahead in small pieces would cost what it is meant to save.
         if self.limits.lookahead > 1 and free < self._capacity and self.active:
             return []
+        return self._hand_out(int(min(free, self._left())), now)
+
+    def _hand_out(self, n: int, now: float) -> list[Command]:
+        """Launch `n` trials: those that wait first, and for the rest ask the optimizer."""
         commands: list[Command] = []
-        while self._waiting and free > 0 and self._left() > 0:
+        while self._waiting and n > 0:
             commands.append(self._launch(self._waiting.popleft(), now))
-            free -= 1
-        n = int(min(free, self._left()))
+            n -= 1
         if n > 0:
             self._asked += n
             commands.append(Ask(n))
@@ -380,11 +404,16 @@ class Machine:
             attempts=trial.attempts + 1,
             started=now if trial.started is None else trial.started,
         )
-        run = Run(self.new_run(), trial.number, trial.attempts, started=now)
-        self.active[run.uid] = Attempt(trial, run, launched=now)
-        return Launch(
-            Job(run.uid, trial, trial.attempts, timeout=self.limits.trial_timeout), run
+        run = dataclasses.replace(
+            self.run_template,
+            uid=self.new_run(),
+            trial=trial.number,
+            attempt=trial.attempts,
+            started=now,
         )
+        job = Job(run.uid, trial, trial.attempts, timeout=self.limits.trial_timeout)
+        self.active[run.uid] = Attempt(job, trial, run, launched=now)
+        return Launch(job, run)
 
     # --- what workers say ---------------------------------------------------------------------
 
@@ -513,6 +542,8 @@ class Machine:
             return []
         self._same.append(outcome.error)
         n_trials = self.limits.n_trials
+        if self.limits.same_failures is None:
+            return []
         enough = len(self._same) >= self.limits.same_failures or (
             n_trials is not None and self.counts.done >= n_trials
         )

@@ -1,0 +1,260 @@
+"""Feeds the state machine and acts on what it decides.
+
+The driver owns no decisions: it carries events from the backend to the `Machine` and its commands
+to the backend, the optimizer and the store's `Writer`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from tuner.backends.protocol import Backend, Work
+from tuner.backends.protocol import Event as BackendEvent
+from tuner.engine.machine import (
+    Ask,
+    Command,
+    Drained,
+    End,
+    Event,
+    Halted,
+    Keep,
+    Launch,
+    Limits,
+    Log,
+    Machine,
+    Opened,
+    Record,
+    Stop,
+    Suggested,
+    Tell,
+    Tick,
+)
+from tuner.engine.writer import Writer
+from tuner.errors import TunerError
+from tuner.optimizers.protocol import Optimizer
+from tuner.progress import Progress, Snapshot
+from tuner.records import Outcome, Params, Run, State, StudyInfo, Trial
+from tuner.schedulers.protocol import Scheduler
+from tuner.tracking.protocol import Store
+from tuner.tracking.uuid7 import uuid7
+
+POLL = 0.25
+"""Seconds between looks at deadlines and the display while nothing happens."""
+
+LOOKAHEAD = 16
+"""Jobs handed out per worker when suggestions do not depend on outcomes."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One call's part in a study: what is needed to run its loop.
+
+    `listeners` are called with each trial that has its outcome. `clock` gives seconds since the
+    epoch.
+    """
+
+    info: StudyInfo
+    store: Store
+    optimizer: Optimizer
+    backend: Backend
+    work: Work
+    limits: Limits
+    progress: Progress
+    scheduler: Scheduler | None = None
+    workers: int | None = None
+    resources: Mapping[str, float] | None = None
+    initial: Sequence[Params] = ()
+    code: str = ""
+    environment: str = ""
+    listeners: Sequence[Callable[[Trial], None]] = ()
+    clock: Callable[[], float] = field(default=time.time)
+
+
+class Driver:
+    """Runs the loop of one session to its end."""
+
+    def __init__(self, session: Session, history: Iterable[Trial]) -> None:
+        self._session = s = session
+        limits = s.limits
+        if getattr(s.optimizer, "independent", False):
+            limits = replace(limits, lookahead=LOOKAHEAD)
+        history = list(history)
+        self._machine = Machine(
+            limits,
+            s.info.goals,
+            s.info.seed,
+            uuid7,
+            history,
+            s.scheduler,
+            s.code,
+            s.environment,
+        )
+        self._fresh = not history
+        self._best = _best(s.info, history)
+        self._opened = s.clock()
+        self._end: End | None = None
+        self._drain_reason: str | None = None
+        self._writer: Writer | None = None
+
+    @property
+    def machine(self) -> Machine:
+        """The state machine, to be looked at."""
+        return self._machine
+
+    def stop(self, reason: str = "stopped") -> None:
+        """Begin no more trials; those that run come to their end."""
+        self._drain_reason = reason
+
+    def run(self) -> End:
+        """Run until the machine says that it is over, and return why.
+
+        Raises
+        ------
+        BackendError
+            If the workers cannot be started or replaced.
+        StoreError
+            If the record cannot be written; what was committed is safe.
+        KeyboardInterrupt
+            After everything that had finished was recorded.
+        """
+        s = self._session
+        counts = self._machine.counts
+        s.progress.start(
+            s.info.name, counts.done, s.limits.n_trials, s.limits.timeout, s.info.goal
+        )
+        closing = "failed"
+        try:
+            s.progress.note("starting workers")
+            s.backend.start(
+                s.work, workers=s.workers, resources=s.resources, deliver=self._deliver
+            )
+            # Only now is there something to record: a call that fails earlier leaves no trace.
+            s.store.create_study(s.info)
+            self._writer = Writer(s.store, s.info.uid)
+            closing = str(self._loop())
+        except KeyboardInterrupt:
+            closing = "interrupted"
+            self._give_up(closing)
+            raise
+        except BaseException as error:
+            # What went wrong first is what the user must see, not what it drags along.
+            with suppress(TunerError):
+                self._give_up(str(error))
+            raise
+        finally:
+            s.backend.close()
+            try:
+                if self._writer is not None:
+                    self._writer.close()
+            finally:
+                s.progress.update(self._snapshot())
+                s.progress.close(closing)
+        return End(closing)
+
+    def _loop(self) -> End:
+        s = self._session
+        self._opened = s.clock()
+        self._handle(Opened(s.backend.capacity))
+        if self._fresh and s.initial:
+            self._act(self._machine.enqueue(s.initial))
+        while self._end is None:
+            if self._drain_reason is not None:
+                self._handle(Drained(self._drain_reason))
+                self._drain_reason = None
+            self._handle(Tick())
+            s.progress.update(self._snapshot())
+            if self._end is None:
+                for event in s.backend.events(self._patience()):
+                    self._handle(event)
+        return self._end
+
+    def _deliver(self, event: BackendEvent) -> None:
+        """Take in an event at once, while `events` still runs a job on this thread."""
+        self._handle(event)
+        self._session.progress.update(self._snapshot())
+
+    def _patience(self) -> float:
+        """How long to wait for events: until the next deadline, and never very long."""
+        due = self._machine.next_deadline()
+        return POLL if due is None else min(POLL, max(0.0, due - self._session.clock()))
+
+    def _give_up(self, reason: str) -> None:
+        """Leave what runs open for a later call; record it if the store still takes it."""
+        self._handle(Halted(reason))
+
+    # --- acting on commands -------------------------------------------------------------------
+
+    def _handle(self, event: Event) -> None:
+        self._act(self._machine.handle(event, self._session.clock()))
+
+    def _act(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            self._execute(command)
+
+    def _execute(self, command: Command) -> None:
+        s = self._session
+        match command:
+            case Launch(job, run):
+                self._put(trial=job.trial, run=run)
+                s.backend.submit(job)
+            case Record(trial, run):
+                self._put(trial=trial, run=run)
+            case Tell(trial, outcome):
+                self._tell(trial, outcome)
+            case Log(run_uid, report):
+                if self._writer is not None:
+                    self._writer.put(report=(run_uid, report))
+            case Ask(n):
+                self._handle(Suggested(s.optimizer.ask(n, self._machine.pending)))
+            case Keep(run_uid, upload):
+                if self._writer is not None:
+                    self._writer.put(artifact=s.store.put_artifact(run_uid, upload))
+            case Stop(run_uid, kill):
+                s.backend.stop(run_uid, kill=kill)
+            case End():
+                self._end = command
+
+    def _put(self, trial: Trial | None, run: Run | None) -> None:
+        if self._writer is not None:
+            self._writer.put(trial=trial, run=run)
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        self._session.optimizer.tell(trial, outcome)
+        if trial.state is State.COMPLETED and _beats(self._session.info, trial, self._best):
+            self._best = trial
+        for listener in self._session.listeners:
+            listener(trial)
+
+    def _snapshot(self) -> Snapshot:
+        counts = self._machine.counts
+        best = self._best
+        return Snapshot(
+            done=counts.done,
+            running=self._machine.running,
+            failed=counts.failed,
+            stopped=counts.stopped,
+            best_value=None if best is None else best.value,
+            best_trial=None if best is None else best.number,
+            elapsed=self._session.clock() - self._opened,
+        )
+
+
+def _beats(info: StudyInfo, trial: Trial, best: Trial | None) -> bool:
+    if trial.value is None or not math.isfinite(trial.value):
+        return False
+    if best is None or best.value is None:
+        return True
+    return info.goal.direction.better(trial.value, best.value)
+
+
+def _best(info: StudyInfo, trials: Iterable[Trial]) -> Trial | None:
+    """Return the completed trial with the best value, the earliest of equals."""
+    best: Trial | None = None
+    for trial in trials:
+        if trial.state is State.COMPLETED and _beats(info, trial, best):
+            best = trial
+    return best

@@ -1,0 +1,51 @@
+"""Checks an objective before anything is started for it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from tuner.errors import ObjectiveError
+
+_WRITE = "write def objective(params) or def objective(params, trial)"
+
+
+def wants_trial(objective: Callable[..., Any]) -> bool:
+    """Return whether `objective` takes the trial besides the params.
+
+    A second parameter without a default, or one that is called ``trial``, gets the trial.
+
+    Raises
+    ------
+    ObjectiveError
+        If it cannot be called with ``(params)`` or ``(params, trial)``.
+    """
+    name = getattr(objective, "__name__", repr(objective))
+    if not callable(objective):
+        raise ObjectiveError(
+            f"objective: {objective!r} is a {type(objective).__name__}, not a function; {_WRITE}"
+        )
+    call = objective if inspect.isroutine(objective) else getattr(objective, "__call__", None)
+    if inspect.iscoroutinefunction(objective) or inspect.iscoroutinefunction(call):
+        raise ObjectiveError(f"objective: {name} is async; {_WRITE}")
+    if inspect.isgeneratorfunction(objective):
+        raise ObjectiveError(
+            f"objective: {name} is a generator; report steps with trial.report and return the value"
+        )
+    try:
+        signature = inspect.signature(objective)
+    except ValueError:
+        return False  # some built-ins have no signature; they are called with the params
+    parameters = list(signature.parameters.values())
+    positional = [
+        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    required = [p for p in positional if p.default is p.empty]
+    keyword_only = [
+        p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+    ]
+    variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if len(required) > 2 or keyword_only or not (positional or variadic):
+        raise ObjectiveError(f"objective: {name}{signature} cannot be called with params; {_WRITE}")
+    return len(required) == 2 or (len(positional) > 1 and positional[1].name == "trial")
