@@ -1,1 +1,87 @@
-"""Hyperparameter tuning with tracking."""
+"""Hyperparameter tuning with tracking.
+
+>>> import tempfile, tuner
+>>> study = tuner.optimize(
+...     lambda params: (params["x"] - 2) ** 2,
+...     {"x": tuner.Float(0, 4)},
+...     n_trials=10, backend="serial", store=tempfile.mkdtemp(), progress=False,
+... )
+>>> sorted(study.best_params)
+['x']
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+from tuner import errors
+from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
+
+if TYPE_CHECKING:
+    from tuner.api import (
+        create_study,
+        list_models,
+        list_studies,
+        load_model,
+        load_study,
+        optimize,
+    )
+    from tuner.backends import RayBackend, SerialBackend
+    from tuner.engine.live import LiveTrial
+    from tuner.records import State, Trial
+    from tuner.study import Study
+
+__all__ = [
+    "Bool",
+    "Choice",
+    "Const",
+    "Float",
+    "Int",
+    "LiveTrial",
+    "Ordinal",
+    "P",
+    "RayBackend",
+    "SerialBackend",
+    "Space",
+    "State",
+    "Study",
+    "Trial",
+    "create_study",
+    "errors",
+    "list_models",
+    "list_studies",
+    "load_model",
+    "load_study",
+    "optimize",
+]
+
+_LAZY = {
+    "LiveTrial": "tuner.engine.live",
+    "RayBackend": "tuner.backends",
+    "SerialBackend": "tuner.backends",
+    "State": "tuner.records",
+    "Study": "tuner.study",
+    "Trial": "tuner.records",
+    **dict.fromkeys(
+        ("create_study", "list_models", "list_studies", "load_model", "load_study", "optimize"),
+        "tuner.api",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is heavier than a search space when it is first used."""
+    if name == "__version__":
+        return _version("tuner")
+    if name in _LAZY:
+        from importlib import import_module
+
+        value = getattr(import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'tuner' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
@@ -35,6 +36,7 @@ from tuner.engine.machine import (
 )
 from tuner.engine.writer import Writer
 from tuner.errors import TunerError
+from tuner.optimizers import describe
 from tuner.optimizers.protocol import Optimizer
 from tuner.progress import Progress, Snapshot
 from tuner.records import Outcome, Params, Run, State, StudyInfo, Trial
@@ -80,9 +82,11 @@ class Driver:
     def __init__(self, session: Session, history: Iterable[Trial]) -> None:
         self._session = s = session
         limits = s.limits
+        for trial in (history := list(history)):
+            if trial.state.finished:
+                s.optimizer.tell(trial, Outcome(trial.state, trial.metrics, trial.error))
         if getattr(s.optimizer, "independent", False):
             limits = replace(limits, lookahead=LOOKAHEAD)
-        history = list(history)
         self._machine = Machine(
             limits,
             s.info.goals,
@@ -104,6 +108,10 @@ class Driver:
     def machine(self) -> Machine:
         """The state machine, to be looked at."""
         return self._machine
+
+    def describe_optimizer(self) -> dict[str, Any]:
+        """Return what the optimizer says of itself, its name at least."""
+        return describe(self._session.optimizer)
 
     def stop(self, reason: str = "stopped") -> None:
         """Begin no more trials; those that run come to their end."""

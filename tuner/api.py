@@ -1,0 +1,323 @@
+"""The calls that users make."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.arguments import as_count, as_goals, as_seconds, as_space
+from tuner.backends import resolve as resolve_backend
+from tuner.engine.objective import wants_trial
+from tuner.errors import ArgumentError, StudyNotFound
+from tuner.opening import StudyPlan, fingerprint_of, made_up_name, open_study
+from tuner.optimizers import resolve as resolve_optimizer
+from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
+from tuner.schedulers import resolve as resolve_scheduler
+from tuner.study import Study
+
+if TYPE_CHECKING:
+    from tuner.backends.protocol import Backend
+    from tuner.optimizers.protocol import Optimizer
+    from tuner.progress import Progress
+    from tuner.schedulers.protocol import Scheduler
+    from tuner.search_spaces import Space
+
+DEFAULT_N_TRIALS = 100
+"""Trials of a search that was given neither `n_trials` nor `timeout`."""
+
+
+def optimize(
+    objective: Callable[..., Any],
+    space: Space | Mapping[str, Any],
+    *,
+    direction: str | Sequence[str] = "minimize",
+    metric: str | Sequence[str] | None = None,
+    n_trials: int | None = None,
+    timeout: float | None = None,
+    trial_timeout: float | None = None,
+    optimizer: str | Optimizer = "auto",
+    scheduler: str | Scheduler | None = None,
+    backend: str | Backend | None = None,
+    workers: int | None = None,
+    resources: Mapping[str, float] | None = None,
+    seed: int | None = None,
+    study: str | None = None,
+    store: str | Path | None = None,
+    register: str | bool | None = None,
+    refit: Callable[[Params], Any] | None = None,
+    data: Any = None,
+    initial: Sequence[Params] = (),
+    max_retries: int = 0,
+    callbacks: Sequence[Callable[[Study, Trial], None]] = (),
+    tags: Mapping[str, str] | None = None,
+    progress: bool | Progress = True,
+) -> Study:
+    """Search `space` for the params that optimize `objective`, record all, register the winner.
+
+    Parameters
+    ----------
+    objective
+        A function of ``params``, or of ``params, trial``. It returns a number, or a dict of
+        metrics that contains the goal's. An exception, None, NaN or infinity makes a failed trial.
+    space
+        A dict of domains, or a `Space`.
+    direction
+        ``"minimize"`` or ``"maximize"``.
+    metric
+        The goal's name, where the objective returns a dict; ``"value"`` if not given.
+    n_trials
+        How many trials the study has in all, those of earlier calls included. Without it and
+        without `timeout`: 100, or the size of a smaller space.
+    timeout
+        Seconds after which this call begins no more trials; those that run come to their end.
+    trial_timeout
+        Seconds that one attempt of a trial may take; then it is ended and has failed.
+    optimizer
+        ``"auto"``, ``"random"``, ``"tpe"``, ``"bayesian"``, or an `Optimizer`.
+    scheduler
+        ``"median"``, ``"asha"``, a `Scheduler`, or None to let every trial run to its end.
+    backend
+        None or ``"ray"``, ``"serial"``, or a `Backend`.
+    workers
+        How many trials at once; None takes what the machine or cluster has.
+    resources
+        What each trial needs, such as ``{"cpu": 0.5, "gpu": 1}``; one CPU if not given.
+    seed
+        A non-negative integer. The same seed makes the same serial search.
+    study
+        A name; the same name goes on where it stopped. A new one is made up if not given.
+    store
+        An SQLAlchemy URL, a folder, or None for ``./.tuner`` (the environment variable
+        ``TUNER_STORE`` overrides None).
+    register
+        The name to register the winner under, the study's if not given; False registers nothing.
+    refit
+        A function of the best params that makes the model to register.
+    data
+        Arrays, DataFrames, files or folders whose fingerprint the study is to keep.
+    initial
+        Points to try first. Without any, the domains' defaults are tried first, if there are some.
+    max_retries
+        How often a trial is tried again after the objective failed. A trial whose worker was lost
+        is tried again three times in any case.
+    callbacks
+        Called with ``study, trial`` after each trial that has its outcome; see `Study.stop`.
+    tags
+        Short texts to keep with the study.
+    progress
+        Whether to show one progress display.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    ArgumentError, SpaceError
+        For a wrong call, before anything is started.
+    StudyMismatch
+        If a study of that name has another space, direction or seed.
+    BackendError, StoreError, RegistryError
+        If the workers, the store or the registry do not do their part.
+    AllTrialsFailed
+        If every one of the first trials failed for the same reason.
+
+    Examples
+    --------
+    >>> import tempfile, tuner
+    >>> study = tuner.optimize(
+    ...     lambda params: (params["x"] - 1) ** 2,
+    ...     {"x": tuner.Float(-10, 10)},
+    ...     n_trials=20, backend="serial", seed=0, store=tempfile.mkdtemp(), progress=False,
+    ... )
+    >>> study.best_value < 1
+    True
+    """
+    space = as_space(space)
+    goals = as_goals(direction, metric)
+    chosen = resolve_optimizer(optimizer)
+    chosen_scheduler = resolve_scheduler(scheduler)
+    chosen_backend = resolve_backend(backend)
+    takes_trial = wants_trial(objective)
+    n_trials = as_count("n_trials", n_trials)
+    timeout = as_seconds("timeout", timeout)
+    trial_timeout = as_seconds("trial_timeout", trial_timeout)
+    workers = as_count("workers", workers)
+    retries = as_count("max_retries", max_retries, low=0) or 0
+    points = [space.validate(p) for p in initial]
+    registered_name = _registered_name(register)
+    if n_trials is None:
+        n_trials = _default_budget(space, timeout)
+
+    plan = StudyPlan(space, goals, seed, fingerprint_of(data), dict(tags or {}))
+    this = open_study(
+        study or made_up_name(objective), plan, store, chosen, chosen_scheduler
+    )
+    history = this.trials
+    done = sum(t.state.finished for t in history)
+    if n_trials is None or done < n_trials:
+        from tuner.engine.driver import Driver, Session
+        from tuner.engine.machine import Limits
+        from tuner.engine.worker import ObjectiveWork
+        from tuner.progress import make_progress
+        from tuner.tracking.provenance import current_code, current_environment
+
+        session = Session(
+            info=this.info,
+            store=this.store,
+            optimizer=chosen,
+            backend=chosen_backend,
+            work=ObjectiveWork(objective, takes_trial, goals),
+            limits=Limits(n_trials, timeout, trial_timeout, max_retries=retries),
+            progress=make_progress(progress) if isinstance(progress, bool) else progress,
+            scheduler=chosen_scheduler,
+            workers=workers,
+            resources=resources,
+            initial=points or _default_point(space),
+            code=this.store.put_code(current_code(objective)),
+            environment=this.store.put_environment(current_environment()),
+            listeners=[partial(call, this) for call in callbacks],
+        )
+        this.run(Driver(session, history))
+    if registered_name is not None and any(t.state is State.COMPLETED for t in this):
+        this.register(registered_name or None, refit=refit)
+    return this
+
+
+def create_study(
+    space: Space | Mapping[str, Any],
+    *,
+    name: str | None = None,
+    direction: str | Sequence[str] = "minimize",
+    metric: str | Sequence[str] | None = None,
+    optimizer: str | Optimizer = "auto",
+    scheduler: str | Scheduler | None = None,
+    seed: int | None = None,
+    store: str | Path | None = None,
+    data: Any = None,
+    tags: Mapping[str, str] | None = None,
+    load_if_exists: bool = False,
+) -> Study:
+    """Create a study for a loop of one's own, with `Study.ask` and `Study.tell`.
+
+    The parameters are those of `optimize`; `name` is what it calls `study`.
+
+    Raises
+    ------
+    StudyExists
+        If there is a study of that name, unless `load_if_exists`.
+    StudyMismatch
+        If `load_if_exists`, and it has another space, direction or seed.
+    """
+    plan = StudyPlan(
+        as_space(space), as_goals(direction, metric), seed, fingerprint_of(data), dict(tags or {})
+    )
+    this = open_study(
+        name or made_up_name(None),
+        plan,
+        store,
+        resolve_optimizer(optimizer),
+        resolve_scheduler(scheduler),
+        must_be_new=not load_if_exists,
+    )
+    this.store.create_study(this.info)
+    return this
+
+
+def load_study(name: str, *, store: str | Path | None = None) -> Study:
+    """Return the study of that name.
+
+    Raises
+    ------
+    StudyNotFound
+        If the store has none; says which names come close.
+    """
+    from tuner.tracking import open_store
+
+    opened = open_store(store)
+    info = opened.find_study(name)
+    if info is None:
+        known = [s.name for s in opened.studies()]
+        close = difflib.get_close_matches(str(name), known, n=3) or known[-3:]
+        remedy = f"it has {', '.join(map(repr, close))}" if close else "it has no studies"
+        raise StudyNotFound(f"there is no study {name!r} in {opened.url}; {remedy}")
+    return Study(info, opened)
+
+
+def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
+    """Return what is fixed about each study of the store, oldest first."""
+    from tuner.tracking import open_store
+
+    return list(open_store(store).studies())
+
+
+def load_model(
+    ref: str,
+    *,
+    store: str | Path | None = None,
+    allow_pickle: bool = False,
+    trusted: Sequence[str] = (),
+) -> Any:
+    """Return a registered model, its checksum verified and no code of its own executed.
+
+    Parameters
+    ----------
+    ref
+        ``"name"`` (its champion), ``"name@champion"`` or another alias, ``"name@3"`` for a version.
+    store
+        As for `optimize`.
+    allow_pickle
+        Load a model that was kept as a pickle; that runs whatever code it carries.
+    trusted
+        Type names to allow besides those that tuner and the operator allow.
+
+    Returns
+    -------
+    object
+        The model; the params, for a version that holds a configuration alone.
+
+    Raises
+    ------
+    ModelNotFound, UntrustedModel, ChecksumMismatch
+    """
+    from tuner.registry import Registry
+    from tuner.tracking import open_store
+
+    return Registry(open_store(store)).load(ref, allow_pickle=allow_pickle, trusted=trusted)
+
+
+def list_models(*, store: str | Path | None = None) -> list[ModelVersion]:
+    """Return every registered model version, by name and version."""
+    from tuner.registry import Registry
+    from tuner.tracking import open_store
+
+    registry = Registry(open_store(store))
+    return [version for name in registry.models() for version in registry.versions(name)]
+
+
+def _default_budget(space: Space, timeout: float | None) -> int | None:
+    """Return how many trials a call without `n_trials` makes: a finite space is tried once."""
+    size = None if math.isinf(space.size) else int(space.size)
+    if timeout is not None:
+        return size
+    return DEFAULT_N_TRIALS if size is None else min(DEFAULT_N_TRIALS, size)
+
+
+def _default_point(space: Space) -> list[Params]:
+    defaults = space.defaults()
+    return [] if defaults is None else [defaults]
+
+
+def _registered_name(register: str | bool | None) -> str | None:
+    """Return the model name to register under, "" for the study's name, None for not at all."""
+    if register is False:
+        return None
+    if register is None or register is True:
+        return ""
+    if not isinstance(register, str) or not register:
+        raise ArgumentError(f"register={register!r}: write a model name, or False")
+    return register

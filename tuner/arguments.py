@@ -1,0 +1,123 @@
+"""Checks of what users pass to the public calls, before anything is started for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import ArgumentError, SpaceError
+from tuner.records import Direction, Goal
+
+if TYPE_CHECKING:
+    from tuner.search_spaces import Space
+
+
+def as_space(space: Space | Mapping[str, Any]) -> Space:
+    """Return `space` as a `Space`.
+
+    Raises
+    ------
+    SpaceError
+        If it is none, or cannot be.
+    """
+    from tuner.search_spaces import Space
+
+    if isinstance(space, Space):
+        return space
+    if not isinstance(space, Mapping):
+        raise SpaceError(
+            f"search space: {space!r} is a {type(space).__name__}; "
+            f'write a dict of domains such as {{"x": Float(0, 1)}}, or a tuner.Space'
+        )
+    return Space(space)
+
+
+def as_goals(
+    direction: str | Sequence[str], metric: str | Sequence[str] | None
+) -> tuple[Goal, ...]:
+    """Return the goals that `direction` and `metric` name, one of each or as many of both.
+
+    Raises
+    ------
+    ArgumentError
+        If a direction is unknown, a metric has no name, or their numbers differ.
+    """
+    directions = [direction] if isinstance(direction, str) else list(direction)
+    if metric is None:
+        many = len(directions) > 1
+        metrics = [f"value_{i}" if many else "value" for i in range(len(directions))]
+    else:
+        metrics = [metric] if isinstance(metric, str) else list(metric)
+    if not directions or len(directions) != len(metrics):
+        raise ArgumentError(
+            f"direction names {len(directions)} goals, metric {len(metrics)}; give one of each"
+        )
+    for name in metrics:
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(f"metric={name!r}: write the name of a metric")
+    if len(set(metrics)) < len(metrics):
+        raise ArgumentError(f"metric={metrics!r}: each metric can be a goal once")
+    return tuple(
+        Goal(name, _as_direction(d)) for name, d in zip(metrics, directions, strict=True)
+    )
+
+
+def _as_direction(direction: Any) -> Direction:
+    try:
+        return Direction(direction)
+    except ValueError:
+        raise ArgumentError(
+            f'direction={direction!r}: write "minimize" or "maximize"'
+        ) from None
+
+
+def as_count(name: str, value: Any, *, low: int = 1) -> int | None:
+    """Return `value` as an integer of at least `low`, None if it is None.
+
+    Raises
+    ------
+    ArgumentError
+        If it is anything else; names the argument.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < low:
+        raise ArgumentError(f"{name}={value!r}: write an integer of at least {low}")
+    return int(value.__index__())
+
+
+def as_seconds(name: str, value: Any) -> float | None:
+    """Return `value` as positive, finite seconds, None if it is None.
+
+    Raises
+    ------
+    ArgumentError
+        If it is anything else; names the argument.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        seconds = math.nan
+    else:
+        seconds = float(value)
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ArgumentError(f"{name}={value!r}: write a positive number of seconds")
+    return seconds
+
+
+def as_study_name(value: Any) -> str:
+    """Return `value` if it can name a study.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no string, empty, longer than 200 characters, or has a slash or a line break.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ArgumentError(f"study={value!r}: write a name")
+    if len(value) > 200 or any(c in value for c in "/@\n\r\0"):
+        raise ArgumentError(
+            f"study={value!r}: a name has at most 200 characters, and no '/', '@' or line break"
+        )
+    return value

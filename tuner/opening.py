@@ -1,0 +1,144 @@
+"""Finds a study by its name and checks that it is the one that is meant, or prepares a new one."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.arguments import as_count, as_study_name
+from tuner.engine.seeds import fresh_seed
+from tuner.errors import StudyExists, StudyMismatch
+from tuner.optimizers import describe
+from tuner.records import Goal, StudyInfo
+from tuner.search_spaces import Space
+from tuner.study import Study
+
+if TYPE_CHECKING:
+    from tuner.optimizers.protocol import Optimizer
+    from tuner.schedulers.protocol import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlan:
+    """What a call wants of a study, whether it is there already or not."""
+
+    space: Space
+    goals: tuple[Goal, ...]
+    seed: int | None = None
+    data: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def open_study(
+    name: str,
+    plan: StudyPlan,
+    store: str | Path | None,
+    optimizer: Optimizer,
+    scheduler: Scheduler | None,
+    *,
+    must_be_new: bool = False,
+) -> Study:
+    """Return the study of that name, bound to `optimizer` and `scheduler`.
+
+    A new one is prepared, but not recorded yet: what fails before the first trial leaves no trace.
+
+    Raises
+    ------
+    StudyExists
+        If it is there and `must_be_new`.
+    StudyMismatch
+        If it is there with another space, direction or seed.
+    ArgumentError
+        If the name cannot be one, or the optimizer cannot handle the space.
+    """
+    from tuner.tracking import open_store
+    from tuner.tracking.uuid7 import uuid7
+
+    name = as_study_name(name)
+    seed = as_count("seed", plan.seed, low=0)
+    optimizer.reset(plan.space, plan.goals, fresh_seed() if seed is None else seed)
+    opened = open_store(store)
+    known = opened.find_study(name)
+    if known is None:
+        info = StudyInfo(
+            uid=uuid7(),
+            name=name,
+            space=plan.space.to_dict(),
+            fingerprint=plan.space.fingerprint,
+            goals=plan.goals,
+            seed=fresh_seed() if seed is None else seed,
+            created=time.time(),
+            optimizer=describe(optimizer),
+            data=plan.data,
+            tags=plan.tags,
+        )
+    elif must_be_new:
+        raise StudyExists(
+            f"study {name!r} is in {opened.url} already; "
+            f"write load_if_exists=True to go on with it, or another name"
+        )
+    else:
+        info = known
+        _check_same(known, plan, seed)
+    optimizer.reset(plan.space, info.goals, info.seed)
+    if scheduler is not None:
+        scheduler.reset(info.goals)
+    return Study(info, opened, optimizer=optimizer, scheduler=scheduler)
+
+
+def _check_same(known: StudyInfo, plan: StudyPlan, seed: int | None) -> None:
+    """Raise `StudyMismatch` if the plan is for another study than the one of that name."""
+    change = ""
+    if plan.space.fingerprint != known.fingerprint:
+        change = _space_change(Space.from_dict(known.space), plan.space)
+    elif plan.goals != known.goals:
+        change = f"its goal is {_goals(known.goals)}, this call's is {_goals(plan.goals)}"
+    elif seed is not None and seed != known.seed:
+        change = f"its seed is {known.seed}, this call's is {seed}"
+    elif plan.data and known.data and plan.data != known.data:
+        change = "its data has another fingerprint than this call's"
+    if change:
+        raise StudyMismatch(
+            f"study {known.name!r} cannot go on: {change}; "
+            f"go back to what it was, or give another study name"
+        )
+
+
+def _space_change(old: Space, new: Space) -> str:
+    """Say what differs between two spaces, the first few parameters by name."""
+    before = {c.path: repr(c.domain) for c in old.columns}
+    after = {c.path: repr(c.domain) for c in new.columns}
+    changes = [f"{p!r} is gone" for p in before if p not in after]
+    changes += [f"{p!r} is new" for p in after if p not in before]
+    changes += [
+        f"{p!r} was {before[p]} and is {after[p]}"
+        for p in before
+        if p in after and before[p] != after[p]
+    ]
+    if not changes:
+        changes = [f"its constraints were {list(old.constraints)}, are {list(new.constraints)}"]
+    more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+    return f"the search space has changed: {'; '.join(changes[:3])}{more}"
+
+
+def _goals(goals: tuple[Goal, ...]) -> str:
+    return ", ".join(f"{g.direction} {g.metric!r}" for g in goals)
+
+
+def made_up_name(objective: Any) -> str:
+    """Return a name for a study that was given none: what is searched, when, and a few letters."""
+    base = getattr(objective, "__name__", "study")
+    base = base if base.isidentifier() else "study"
+    return f"{base}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def fingerprint_of(data: Any) -> str:
+    """Return the fingerprint of the data that a study is about, "" if none is given."""
+    if data is None:
+        return ""
+    from tuner.tracking.provenance import fingerprint
+
+    return fingerprint(data)

@@ -1,0 +1,375 @@
+"""A study: what was tried, what came of it, and a loop of one's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from tuner.engine.machine import End
+from tuner.errors import AllTrialsFailed, ArgumentError, NoCompletedTrial, StudyError
+from tuner.records import (
+    Artifact,
+    Direction,
+    Goal,
+    ModelVersion,
+    Params,
+    Report,
+    Run,
+    State,
+    StudyInfo,
+    Trial,
+)
+from tuner.search_spaces import Space
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tuner.engine.driver import Driver
+    from tuner.engine.live import LiveTrial
+    from tuner.engine.manual import ManualLoop
+    from tuner.optimizers.protocol import Optimizer
+    from tuner.plotting import Plots
+    from tuner.registry import Registry
+    from tuner.schedulers.protocol import Scheduler
+    from tuner.tracking.sql_store import SqlStore
+
+
+class Study:
+    """One search: named, recorded, resumable.
+
+    Made by `tuner.optimize`, `tuner.create_study` or `tuner.load_study`. Everything it shows is
+    read from the store, so it shows what other processes have recorded, too.
+
+    Examples
+    --------
+    >>> import tempfile, tuner
+    >>> folder = tempfile.mkdtemp()
+    >>> study = tuner.create_study({"x": tuner.Float(-1.0, 1.0)}, store=folder, seed=1)
+    >>> for _ in range(5):
+    ...     trial = study.ask()
+    ...     told = study.tell(trial, trial.params["x"] ** 2)
+    >>> len(study.trials)
+    5
+    """
+
+    def __init__(
+        self,
+        info: StudyInfo,
+        store: SqlStore,
+        *,
+        optimizer: Optimizer | None = None,
+        scheduler: Scheduler | None = None,
+    ) -> None:
+        self._info = info
+        self.store = store
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+        self._manual: ManualLoop | None = None
+        self._driver: Driver | None = None
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def info(self) -> StudyInfo:
+        """The study's record."""
+        return self._info
+
+    @property
+    def name(self) -> str:
+        """The name that finds it again."""
+        return self._info.name
+
+    @cached_property
+    def space(self) -> Space:
+        """The search space."""
+        return Space.from_dict(self._info.space)
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """The metrics that are optimized, with their directions."""
+        return self._info.goals
+
+    @property
+    def direction(self) -> Direction:
+        """The first goal's direction."""
+        return self._info.goal.direction
+
+    # --- what came of it ----------------------------------------------------------------------
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, by number."""
+        return list(self.store.trials(self._info.uid))
+
+    def runs(self, trial: int | None = None) -> list[Run]:
+        """Return all runs, or those of one trial, by trial and attempt."""
+        return list(self.store.runs(self._info.uid, trial))
+
+    def reports(self, trial: int | None = None) -> list[tuple[str, Report]]:
+        """Return ``(run uid, report)`` for all runs, or those of one trial, by run and step."""
+        return list(self.store.reports(self._info.uid, trial))
+
+    def artifacts(self, run: str | None = None) -> list[Artifact]:
+        """Return the artifacts of all runs, or of one."""
+        return list(self.store.artifacts(self._info.uid, run))
+
+    @property
+    def best_trial(self) -> Trial:
+        """The completed trial with the best value, the earliest of equals.
+
+        Raises
+        ------
+        NoCompletedTrial
+            If none has completed.
+        """
+        return best_of(self._info, self.store.trials(self._info.uid, [State.COMPLETED]))
+
+    @property
+    def best_params(self) -> Params:
+        """The params of the best trial; raises `NoCompletedTrial` if there is none."""
+        return self.best_trial.params
+
+    @property
+    def best_value(self) -> float:
+        """The value of the best trial; raises `NoCompletedTrial` if there is none."""
+        return self.best_trial.values[0]
+
+    # --- a loop of one's own ------------------------------------------------------------------
+
+    @overload
+    def ask(self, n: None = None) -> LiveTrial: ...
+    @overload
+    def ask(self, n: int) -> list[LiveTrial]: ...
+    def ask(self, n: int | None = None) -> LiveTrial | list[LiveTrial]:
+        """Return a trial to evaluate, or a list of `n`.
+
+        The trial is recorded as running; tell its outcome with `tell`, today or in another
+        process next week.
+        """
+        from tuner.arguments import as_count
+
+        trials = self._loop().ask(as_count("n", n) or 1)
+        return trials[0] if n is None else trials
+
+    def tell(
+        self,
+        trial: LiveTrial | Trial | int,
+        value: float | Mapping[str, float] | Sequence[float] | None = None,
+        *,
+        state: State | str | None = None,
+    ) -> Trial:
+        """Record the outcome of a trial that `ask` gave, and return it.
+
+        Parameters
+        ----------
+        trial
+            The trial, or its number.
+        value
+            What an objective would return: the goal's value, or a dict of metrics. A value that
+            is not finite or not a number makes the trial a failed one, as it does in `optimize`.
+        state
+            ``"failed"`` or ``"stopped"`` for a trial that has no value, or only an early one.
+
+        Raises
+        ------
+        TrialFinished
+            If the trial has an outcome already.
+        ArgumentError
+            If there is no such trial, or neither a value nor a state is given.
+        """
+        if state is not None:
+            state = _as_outcome_state(state)
+        elif value is None:
+            raise ArgumentError(
+                f"study {self.name!r}: tell was given no value; "
+                f'write tell(trial, value), or tell(trial, state="failed")'
+            )
+        number = trial if isinstance(trial, int) else trial.number
+        return self._loop().tell(number, value, state)
+
+    def enqueue(self, params: Params) -> None:
+        """Have `ask` hand out this point before any other.
+
+        Raises
+        ------
+        InvalidParams
+            If it is no point of the space.
+        """
+        self._loop().enqueue([self.space.validate(params)])
+
+    def stop(self) -> None:
+        """End a running `tuner.optimize` from a callback: what runs ends, nothing new begins.
+
+        Raises
+        ------
+        StudyError
+            If the study is not being optimized by this process.
+        """
+        if self._driver is None:
+            raise StudyError(f"study {self.name!r} is not running here; there is nothing to stop")
+        self._driver.stop()
+
+    def run(self, driver: Driver) -> None:
+        """Let `driver` run this study's loop to its end.
+
+        Raises
+        ------
+        AllTrialsFailed
+            If the first trials all failed for the same reason.
+        """
+        self._driver = driver
+        try:
+            end = driver.run()
+        finally:
+            self._driver = None
+        self.replace_info(optimizer=driver.describe_optimizer())
+        failure = driver.machine.failure
+        if end is End.ALL_FAILED and failure is not None:
+            error = AllTrialsFailed(
+                f"study {self.name!r}: every trial so far failed for the same reason: {failure}"
+                f"{f' ({failure.place})' if failure.place else ''}; mend the objective and call "
+                f"again"
+            )
+            if failure.traceback:
+                error.add_note(failure.traceback)
+            raise error
+
+    def _loop(self) -> ManualLoop:
+        if self._manual is None:
+            from tuner.engine.manual import ManualLoop
+            from tuner.optimizers import resolve
+            from tuner.tracking.provenance import current_environment
+
+            # A loaded study goes on with the optimizer it was made with, if that has a name.
+            optimizer = self._optimizer or resolve(self._info.optimizer.get("name", "auto"))
+            optimizer.reset(self.space, self.goals, self._info.seed)
+            if self._scheduler is not None:
+                self._scheduler.reset(self.goals)
+            self._manual = ManualLoop(
+                self._info,
+                self.store,
+                optimizer,
+                time.time,
+                self._scheduler,
+                environment=self.store.put_environment(current_environment()),
+            )
+        return self._manual
+
+    # --- faces --------------------------------------------------------------------------------
+
+    @property
+    def plot(self) -> Plots:
+        """The plots: ``study.plot.history()``, ``study.plot.importances(save="i.png")``, ..."""
+        from tuner.plotting import Plots
+
+        return Plots(
+            self.space,
+            self.goals,
+            lambda: self.trials,
+            runs=lambda: self.runs(),
+            reports=lambda: self.reports(),
+        )
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one flat dict a trial: number, state, value, params, further metrics."""
+        from tuner.tables import rows
+
+        return rows(self.space, self.goals, self.trials)
+
+    def trials_dataframe(self) -> pd.DataFrame:
+        """Return `to_rows` as a DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_rows())
+
+    def export(self, path: str | Path, to: str | None = None) -> Path:
+        """Write the table of trials as csv, parquet or json, by `to` or the path's ending.
+
+        Raises
+        ------
+        ExportError
+            If the format is unknown or the file cannot be written.
+        """
+        from tuner.tables import write_table
+
+        write_table(self.to_rows(), path, to)
+        return Path(path)
+
+    # --- the winner ---------------------------------------------------------------------------
+
+    def register(
+        self, name: str | None = None, *, refit: Callable[[Params], Any] | None = None
+    ) -> ModelVersion:
+        """Register the best trial as a model version; `tuner.optimize` does so by itself.
+
+        Parameters
+        ----------
+        name
+            The model's name; None takes the study's.
+        refit
+            Makes the model from the best params. None takes the model that the best trial
+            logged, and if it logged none, registers its configuration alone.
+
+        Returns
+        -------
+        ModelVersion
+            The new version, or the one that this run was registered as before.
+
+        Raises
+        ------
+        NoCompletedTrial
+            If there is nothing to register.
+        RegistryError
+            If the model cannot be kept, or `refit` failed.
+        """
+        from tuner.registry import Registry
+        from tuner.winner import register_winner
+
+        registry: Registry = Registry(self.store)
+        return register_winner(registry, self._info, self.best_trial, name or self.name, refit)
+
+    def replace_info(self, **changes: Any) -> None:
+        """Change what may change about the study's record: optimizer, data and tags."""
+        self._info = dataclasses.replace(self._info, **changes)
+        self.store.update_study(self._info)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return self.store.trials(self._info.uid)
+
+    def __repr__(self) -> str:
+        goal = self._info.goal
+        return f"Study({self.name!r}, {goal.direction} {goal.metric!r}, store={self.store.url!r})"
+
+
+def best_of(info: StudyInfo, trials: Iterator[Trial] | Sequence[Trial]) -> Trial:
+    """Return the completed trial with the best first value, the earliest of equals.
+
+    Raises
+    ------
+    NoCompletedTrial
+        If none has completed.
+    """
+    completed = (t for t in trials if t.state is State.COMPLETED and t.values)
+    sign = info.goal.direction.sign
+    best = min(completed, key=lambda t: (sign * t.values[0], t.number), default=None)
+    if best is None:
+        raise NoCompletedTrial(
+            f"study {info.name!r} has no completed trial, so there is no best one yet"
+        )
+    return best
+
+
+def _as_outcome_state(state: State | str) -> State:
+    try:
+        as_state = State(state)
+    except ValueError:
+        as_state = State.WAITING
+    if not as_state.finished:
+        raise ArgumentError(
+            f'tell: state={state!r}: write "completed", "stopped" or "failed"'
+        )
+    return as_state
