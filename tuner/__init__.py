@@ -12,11 +12,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 from tuner import errors
-from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
 
 if TYPE_CHECKING:
     from tuner.api import (
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from tuner.backends import RayBackend, SerialBackend
     from tuner.engine.live import LiveTrial
     from tuner.records import State, Trial
+    from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
     from tuner.study import Study
 
 __all__ = [
@@ -64,6 +63,10 @@ _LAZY = {
     "Study": "tuner.study",
     "Trial": "tuner.records",
     **dict.fromkeys(
+        ("Bool", "Choice", "Const", "Float", "Int", "Ordinal", "P", "Space"),
+        "tuner.search_spaces",
+    ),
+    **dict.fromkeys(
         ("create_study", "list_models", "list_studies", "load_model", "load_study", "optimize"),
         "tuner.api",
     ),
@@ -73,7 +76,9 @@ _LAZY = {
 def __getattr__(name: str) -> Any:
     """Import what is heavier than a search space when it is first used."""
     if name == "__version__":
-        return _version("tuner")
+        from importlib.metadata import version
+
+        return version("tuner")
     if name in _LAZY:
         from importlib import import_module
 
