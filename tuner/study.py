@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from tuner.engine.machine import End
+from tuner.engine.messages import End
 from tuner.errors import AllTrialsFailed, ArgumentError, NoCompletedTrial, StudyError
 from tuner.records import (
     Artifact,

@@ -15,7 +15,8 @@ from typing import Any
 
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
-from tuner.engine.machine import (
+from tuner.engine.machine import Limits, Machine
+from tuner.engine.messages import (
     Ask,
     Command,
     Drained,
@@ -24,9 +25,7 @@ from tuner.engine.machine import (
     Halted,
     Keep,
     Launch,
-    Limits,
     Log,
-    Machine,
     Opened,
     Record,
     Stop,

@@ -8,9 +8,20 @@ from typing import Any
 
 from tuner.backends.protocol import Finished, Sent
 from tuner.engine.live import LiveTrial
-from tuner.engine.machine import Ask, Command, Event, Keep, Launch, Limits, Log, Machine, Record
-from tuner.engine.machine import Stop as StopCommand
-from tuner.engine.machine import Suggested, Tell, Wanted
+from tuner.engine.machine import Limits, Machine
+from tuner.engine.messages import (
+    Ask,
+    Command,
+    Event,
+    Keep,
+    Launch,
+    Log,
+    Record,
+    Stop,
+    Suggested,
+    Tell,
+    Wanted,
+)
 from tuner.engine.results import as_outcome
 from tuner.errors import ArgumentError, TrialFinished
 from tuner.optimizers.protocol import Optimizer
@@ -156,7 +167,7 @@ class ManualLoop:
                 case Tell(trial, outcome):
                     self.optimizer.tell(trial, outcome)
                     self._told = trial
-                case StopCommand(uid):
+                case Stop(uid):
                     self._desks[uid].stopping = True
 
     def _commit(self) -> None:

@@ -1,0 +1,42 @@
+# Every target sets up what it needs by itself: a virtual environment in .venv, made once.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help demo test lint format bench clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV) || ($(PYTHON) -m pip install --quiet --target .build/virtualenv virtualenv \
+		&& PYTHONPATH=.build/virtualenv $(PYTHON) -m virtualenv --quiet $(VENV))
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## tune a real pipeline on Ray, register the winner, load it again, resume
+	$(BIN)/python examples/demo.py
+
+test: $(READY)  ## run every test
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## format, rules, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	@rm -rf .build/installed build && mkdir -p .build
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .build/installed .
+	MYPYPATH=.build/installed $(BIN)/mypy -p tuner
+	PYTHONPATH=.build/installed $(BIN)/lint-imports
+
+format: $(READY)  ## put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)  ## measure against the peers
+	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.optimizers --quick
+
+clean:  ## remove everything that was built
+	rm -rf $(VENV) .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,127 @@
+"""What goes into the state machine, and what comes out: events and commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from tuner.backends.protocol import Event as BackendEvent
+from tuner.records import Job, Outcome, Params, Report, Run, Trial, Upload
+
+# --- what comes in --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The backend is ready."""
+
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suggested:
+    """The optimizer's answer to an `Ask`."""
+
+    points: Sequence[Params]
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """All events of this moment have been handled: look at deadlines, fill free workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Someone with a loop of their own wants `n` trials now, whatever the capacity."""
+
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """End now: what runs is given up and stays open, so that a later call runs it again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Begin nothing more, let what runs come to its end."""
+
+    reason: str
+
+
+Event: TypeAlias = Opened | Suggested | Tick | Wanted | Halted | Drained | BackendEvent
+
+
+# --- what goes out --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the optimizer for `n` points."""
+
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Record the attempt, then submit the job."""
+
+    job: Job
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write what is new about a trial or a run."""
+
+    trial: Trial | None = None
+    run: Run | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Write a report of a run."""
+
+    run: str
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Keep an artifact of a run."""
+
+    run: str
+    upload: Upload
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """The trial has its outcome: tell the optimizer and whoever else listens, once."""
+
+    trial: Trial
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Ask a job to end soon, or end it."""
+
+    run: str
+    kill: bool = False
+
+
+class End(StrEnum):
+    """The study's loop is over; the value says why."""
+
+    BUDGET = "budget"
+    TIMEOUT = "timeout"
+    STOPPED = "stopped"
+    HALTED = "halted"
+    ALL_FAILED = "all failed"
+
+
+Command: TypeAlias = Ask | Launch | Record | Log | Keep | Tell | Stop | End
