@@ -154,9 +154,7 @@ def optimize(
         n_trials = _default_budget(space, timeout)
 
     plan = StudyPlan(space, goals, seed, fingerprint_of(data), dict(tags or {}))
-    this = open_study(
-        study or made_up_name(objective), plan, store, chosen, chosen_scheduler
-    )
+    this = open_study(study or made_up_name(objective), plan, store, chosen, chosen_scheduler)
     history = this.trials
     done = sum(t.state.finished for t in history)
     if n_trials is None or done < n_trials:

@@ -58,18 +58,14 @@ def as_goals(
             raise ArgumentError(f"metric={name!r}: write the name of a metric")
     if len(set(metrics)) < len(metrics):
         raise ArgumentError(f"metric={metrics!r}: each metric can be a goal once")
-    return tuple(
-        Goal(name, _as_direction(d)) for name, d in zip(metrics, directions, strict=True)
-    )
+    return tuple(Goal(name, _as_direction(d)) for name, d in zip(metrics, directions, strict=True))
 
 
 def _as_direction(direction: Any) -> Direction:
     try:
         return Direction(direction)
     except ValueError:
-        raise ArgumentError(
-            f'direction={direction!r}: write "minimize" or "maximize"'
-        ) from None
+        raise ArgumentError(f'direction={direction!r}: write "minimize" or "maximize"') from None
 
 
 def as_count(name: str, value: Any, *, low: int = 1) -> int | None:

@@ -369,7 +369,5 @@ def _as_outcome_state(state: State | str) -> State:
     except ValueError:
         as_state = State.WAITING
     if not as_state.finished:
-        raise ArgumentError(
-            f'tell: state={state!r}: write "completed", "stopped" or "failed"'
-        )
+        raise ArgumentError(f'tell: state={state!r}: write "completed", "stopped" or "failed"')
     return as_state

@@ -130,15 +130,11 @@ class Driver:
         """
         s = self._session
         counts = self._machine.counts
-        s.progress.start(
-            s.info.name, counts.done, s.limits.n_trials, s.limits.timeout, s.info.goal
-        )
+        s.progress.start(s.info.name, counts.done, s.limits.n_trials, s.limits.timeout, s.info.goal)
         closing = "failed"
         try:
             s.progress.note("starting workers")
-            s.backend.start(
-                s.work, workers=s.workers, resources=s.resources, deliver=self._deliver
-            )
+            s.backend.start(s.work, workers=s.workers, resources=s.resources, deliver=self._deliver)
             # Only now is there something to record: a call that fails earlier leaves no trace.
             s.store.create_study(s.info)
             self._writer = Writer(s.store, s.info.uid)

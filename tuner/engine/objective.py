@@ -38,13 +38,9 @@ def wants_trial(objective: Callable[..., Any]) -> bool:
     except ValueError:
         return False  # some built-ins have no signature; they are called with the params
     parameters = list(signature.parameters.values())
-    positional = [
-        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
-    keyword_only = [
-        p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty
-    ]
+    keyword_only = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     if len(required) > 2 or keyword_only or not (positional or variadic):
         raise ObjectiveError(f"objective: {name}{signature} cannot be called with params; {_WRITE}")

@@ -1,0 +1,117 @@
+"""How the values of a goal are laid on an axis: its scale, its limits and its label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.records import Direction, Goal, State, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LOG_RATIO = 1e3
+"""Positive values that span this factor or more are shown on a log axis."""
+
+OFF_SCALE_SHARE = 0.1
+"""At most this share of the values may be off scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueAxis:
+    """The axis of a goal's values.
+
+    A few values far off on the worse side (a diverged model's loss of 1e12) would press all others
+    into one line, so the axis ends before them: `low` and `high` are the values it shows, and
+    what lies beyond is drawn at its edge. The best value is always shown.
+    """
+
+    label: str
+    direction: Direction
+    log: bool
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, goal: Goal, values: Iterable[float]) -> ValueAxis:
+        """Return the axis that suits `values`, at least one of them."""
+        v = np.fromiter(values, float)
+        log = bool(v.min() > 0 and v.max() / LOG_RATIO >= v.min())
+        sign = goal.direction.sign
+        low, high = float(v.min()), float(v.max())
+        limit = _worst_shown(sign * (np.log(v) if log else v))
+        if limit is not None:
+            worst = float(np.exp(sign * limit)) if log else float(sign * limit)
+            low, high = (low, min(high, worst)) if sign > 0 else (max(low, worst), high)
+        return cls(f"{goal.metric} ({goal.direction})", goal.direction, log, low, high)
+
+    def off_scale(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which values lie beyond the axis."""
+        return (values < self.low) | (values > self.high)
+
+    def clip(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the values, those beyond the axis at its edge."""
+        return np.clip(values, self.low, self.high)
+
+    def fraction(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where the values lie on the axis, from 0 (lowest) to 1; 0.5 if all are equal."""
+        low, high, at = self.low, self.high, self.clip(values)
+        if self.log:
+            low, high, at = np.log(low), np.log(high), np.log(at)
+        if not high > low:
+            return np.full(len(at), 0.5)
+        # Halved, because high - low may be beyond the largest float.
+        return (at / 2 - low / 2) / (high / 2 - low / 2)
+
+    def at_fraction(self, fraction: float) -> float:
+        """Return the value at a fraction of the axis, the inverse of `fraction`."""
+        if self.log:
+            return float(np.exp((1 - fraction) * np.log(self.low) + fraction * np.log(self.high)))
+        return (1 - fraction) * self.low + fraction * self.high
+
+    def apply(self, ax: Axes, margin: float = 0.06) -> None:
+        """Give the y axis its scale, limits, with a margin around them, and label."""
+        ax.set_ylabel(self.label)
+        if self.log:
+            ax.set_yscale("log")
+            factor = (self.high / self.low) ** margin if self.high / self.low < np.inf else 10.0
+            factor = max(factor, 1.05)
+            ax.set_ylim(self.low / factor, self.high * factor)
+            return
+        ax.ticklabel_format(axis="y", useOffset=False)
+        span = self.high / 2 - self.low / 2
+        pad = 2 * margin * span if span > 0 else max(abs(self.high) * 0.05, 1e-3)
+        ax.set_ylim(*np.clip([self.low - pad, self.high + pad], -1.7e308, 1.7e308))
+
+
+def completed(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the trials that completed with a value, by number."""
+    found = (t for t in trials if t.state is State.COMPLETED and t.values)
+    return sorted(found, key=lambda t: t.number)
+
+
+def best_of(trials: Iterable[Trial], direction: Direction) -> Trial | None:
+    """Return the completed trial with the best value, the earliest of equals."""
+    return min(
+        completed(trials), key=lambda t: (direction.sign * t.values[0], t.number), default=None
+    )
+
+
+def _worst_shown(loss: NDArray[np.float64]) -> float | None:
+    """Return the loss at which to end the axis, None to show all.
+
+    Tukey's outer fence (Exploratory Data Analysis, 1977, 2D): three interquartile ranges above
+    the upper quartile. A fence that would cut off more than a tenth of the values cuts no outliers
+    but the search itself, so then the axis shows nine tenths.
+    """
+    half = loss / 2  # differences of halves cannot overflow
+    q1, q3, most = np.quantile(half, [0.25, 0.75, 1 - OFF_SCALE_SHARE])
+    fence = max(q3 + 3 * (q3 - q1), most)
+    if q3 == q1 or half.max() <= fence + 2 * (q3 - q1) or not np.isfinite(2 * fence):
+        return None
+    shown = half[half <= fence].max()
+    return float(2 * shown)

@@ -1,0 +1,208 @@
+"""A study as a table: one row a trial, one column a parameter, written as CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tuner.errors import ExportError
+from tuner.records import Goal, Trial
+from tuner.search_spaces import Space
+
+Row: TypeAlias = dict[str, Any]
+"""One trial: column name to value, None where there is none."""
+
+FORMATS = ("csv", "json", "parquet")
+"""What `write_table` can write."""
+
+
+def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[Row]:
+    """Return one row a trial; all rows have the same columns in the same order.
+
+    The columns are ``number``, ``state``, the value (``value`` for a single goal, else one column
+    a goal under its metric's name), ``duration`` in seconds, every parameter of the space in its
+    order (``model``, ``model.svm.C``), every other metric by name, and ``error``. A parameter
+    that was not active in a trial is None. A parameter whose name is taken by a column before it
+    is called ``params.<name>``, a metric ``metrics.<name>``.
+
+    Parameters
+    ----------
+    space
+        The space of the study.
+    goals
+        The goals of the study, in the order of `Trial.values`.
+    trials
+        The trials, in the order of the rows.
+    """
+    trials = list(trials)
+    value_names = ["value"] if len(goals) == 1 else [goal.metric for goal in goals]
+    taken = {"number", "state", "duration", "error", *value_names}
+    params = _column_names([column.path for column in space.columns], "params", taken)
+    goal_metrics = {goal.metric for goal in goals}
+    others = sorted({name for trial in trials for name in trial.metrics} - goal_metrics)
+    metrics = _column_names(others, "metrics", taken | set(params.values()))
+
+    table = []
+    for trial in trials:
+        flat = space.flatten(trial.params)
+        values = trial.values or (None,) * len(goals)
+        row: Row = {"number": trial.number, "state": trial.state.value}
+        row.update(zip(value_names, values, strict=True))
+        row["duration"] = trial.duration
+        row.update((column, flat.get(path)) for path, column in params.items())
+        row.update((column, trial.metrics.get(name)) for name, column in metrics.items())
+        row["error"] = None if trial.error is None else str(trial.error)
+        table.append(row)
+    return table
+
+
+def write_table(table: Sequence[Row], path: str | os.PathLike[str], to: str | None = None) -> Path:
+    """Write a table to a file and return its path.
+
+    Parameters
+    ----------
+    table
+        Rows that share their columns, as `rows` gives them.
+    path
+        The file; one that exists is replaced.
+    to
+        ``"csv"``, ``"json"`` or ``"parquet"``; None takes the format from the file's suffix.
+
+    Raises
+    ------
+    ExportError
+        If there is no such format, or the file cannot be written.
+
+    See Also
+    --------
+    format_table : what the formats do with values of each kind.
+    """
+    path = Path(path)
+    if to is None and path.suffix.lower().lstrip(".") not in FORMATS:
+        raise ExportError(
+            f"export: cannot tell the format from {str(path)!r}: "
+            f"end the name in {_formats('.')}, or pass to=..."
+        )
+    content = format_table(table, to or path.suffix.lower().lstrip("."))
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise ExportError(
+            f"export: cannot write {str(path)!r}: {error.strerror or error}; "
+            "give a file in an existing folder that you may write to"
+        ) from error
+    return path
+
+
+def format_table(table: Sequence[Row], to: str) -> bytes:
+    """Return a table as the content of a file. Numbers are exact in every format.
+
+    ``"json"``
+        A list of objects. NaN and infinities, which JSON has no numbers for, are the strings
+        ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
+    ``"csv"``
+        A header and one line a row; None is an empty cell, a list or tuple its JSON text. A text
+        that a spreadsheet would run as a formula (it begins with ``=``, ``+``, ``-``, ``@``, tab
+        or return, and is no number) gets a ``'`` before it; the other formats leave it alone.
+    ``"parquet"``
+        Columns of integers, floats, booleans or text; a column of several kinds is JSON text.
+
+    Raises
+    ------
+    ExportError
+        If there is no such format, or Parquet is asked for without pyarrow.
+    """
+    writers = {"csv": _as_csv, "json": _as_json, "parquet": _as_parquet}
+    if to not in writers:
+        raise ExportError(f"export: there is no format {to!r}; choose {_formats()}")
+    return writers[to](table)
+
+
+# --- Formats --------------------------------------------------------------------------------------
+
+
+def _as_json(table: Sequence[Row]) -> bytes:
+    content = [{name: _json_value(value) for name, value in row.items()} for row in table]
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _as_csv(table: Sequence[Row]) -> bytes:
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    if table:
+        writer.writerow([_csv_cell(name) for name in table[0]])
+        writer.writerows([_csv_cell(value) for value in row.values()] for row in table)
+    return file.getvalue().encode()
+
+
+def _as_parquet(table: Sequence[Row]) -> bytes:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise ExportError(
+            "export: parquet needs pyarrow; run `pip install pyarrow`, or choose csv or json"
+        ) from error
+    names = list(table[0]) if table else []
+    columns = {name: pa.array(_uniform([row[name] for row in table])) for name in names}
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    return value
+
+
+def _csv_cell(value: Any) -> Any:
+    if isinstance(value, list | tuple | dict):
+        value = _json_text(value)
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value if _is_number(value) else f"'{value}"
+    return value
+
+
+def _uniform(values: list[Any]) -> list[Any]:
+    """Return values of one kind that Parquet has a type for; text if they are of several."""
+    kinds = {type(value) for value in values} - {type(None)}
+    too_large = int in kinds and any(
+        isinstance(value, int) and not -(2**63) <= value < 2**63 for value in values
+    )
+    if len(kinds) <= 1 and kinds <= {int, float, bool, str} and not too_large:
+        return values
+    return [None if value is None else _json_text(value) for value in values]
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(_json_value(value), ensure_ascii=False)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _column_names(names: Iterable[str], group: str, taken: set[str]) -> dict[str, str]:
+    """Return name to column; a name that is taken gets its group before it."""
+    return {name: f"{group}.{name}" if name in taken else name for name in names}
+
+
+def _formats(prefix: str = "") -> str:
+    *others, last = (prefix + name for name in FORMATS)
+    return f"{', '.join(others)} or {last}"
