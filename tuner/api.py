@@ -159,7 +159,7 @@ def optimize(
     done = sum(t.state.finished for t in history)
     if n_trials is None or done < n_trials:
         from tuner.engine.driver import Driver, Session
-        from tuner.engine.machine import Limits
+        from tuner.engine.limits import Limits
         from tuner.engine.worker import ObjectiveWork
         from tuner.progress import make_progress
         from tuner.tracking.provenance import current_code, current_environment

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
-from tuner.engine.machine import Limits, Machine
+
+from tuner.engine.limits import Limits
+from tuner.engine.machine import Machine
 from tuner.engine.messages import (
     Ask,
     Command,

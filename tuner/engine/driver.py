@@ -15,7 +15,8 @@ from typing import Any
 
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
-from tuner.engine.machine import Limits, Machine
+from tuner.engine.limits import Limits
+from tuner.engine.machine import Machine
 from tuner.engine.messages import (
     Ask,
     Command,

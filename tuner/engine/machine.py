@@ -17,9 +17,10 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
+from tuner.engine.attempts import Attempt, Counts
+from tuner.engine.limits import Limits
 from tuner.engine.messages import (
     Ask,
     Command,
@@ -54,60 +55,6 @@ from tuner.records import (
     Upload,
 )
 from tuner.schedulers.protocol import Decision, Scheduler
-
-# --- limits and state -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the loop may spend. Times in seconds.
-
-    `n_trials` counts the study's trials in all. `max_retries` is how often a failing objective is
-    tried again, `max_lost` how often a trial whose worker was lost is. `same_failures` first
-    trials that all fail for the same reason end the study (None: never). `lookahead` is how many jobs per worker
-    may be handed out at once (more than 1 only when suggestions do not depend on outcomes).
-    """
-
-    n_trials: int | None = None
-    timeout: float | None = None
-    trial_timeout: float | None = None
-    max_retries: int = 0
-    max_lost: int = 3
-    same_failures: int | None = 5
-    lookahead: int = 1
-
-
-@dataclass(slots=True)
-class Attempt:
-    """A run under way."""
-
-    job: Job
-    trial: Trial
-    run: Run
-    launched: float
-    begun: float | None = None
-    last: dict[str, float] = field(default_factory=dict)
-    killed: Failure | None = None
-    abandoned: bool = False
-    stop_asked: bool = False
-
-
-@dataclass(slots=True)
-class Counts:
-    """How many trials of the study stand where."""
-
-    completed: int = 0
-    stopped: int = 0
-    failed: int = 0
-
-    @property
-    def done(self) -> int:
-        """Trials with an outcome."""
-        return self.completed + self.stopped + self.failed
-
-    def add(self, state: State) -> None:
-        """Count one more trial that ended in `state`."""
-        setattr(self, state.value, getattr(self, state.value) + 1)
 
 
 class Machine:
@@ -244,16 +191,21 @@ class Machine:
 
     def _tick(self, now: float) -> list[Command]:
         commands: list[Command] = []
-        timeout = self.limits.timeout
-        if timeout is not None and self._opened_at is not None and not self._ending:
-            if now - self._opened_at >= timeout:
-                commands += self._drain(End.TIMEOUT)
+        if not self._ending and self._overdue(now):
+            commands += self._drain(End.TIMEOUT)
         commands += self._kill_overdue(now)
         if not self._ending:
             commands += self._fill(now)
         if not self.active and not self._asked and (self._ending or not self._room()):
             commands.append(self._finish(self._ending or End.BUDGET))
         return commands
+
+    def _overdue(self, now: float) -> bool:
+        """Whether the study's own timeout is over."""
+        timeout = self.limits.timeout
+        return (
+            timeout is not None and self._opened_at is not None and now - self._opened_at >= timeout
+        )
 
     def _room(self) -> bool:
         """Whether the budget allows one more trial to be begun."""

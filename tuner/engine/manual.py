@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.backends.protocol import Finished, Sent
+from tuner.engine.limits import Limits
 from tuner.engine.live import LiveTrial
-from tuner.engine.machine import Limits, Machine
+from tuner.engine.machine import Machine
 from tuner.engine.messages import (
     Ask,
     Command,

@@ -26,8 +26,7 @@ def wants_trial(objective: Callable[..., Any]) -> bool:
         raise ObjectiveError(
             f"objective: {objective!r} is a {type(objective).__name__}, not a function; {_WRITE}"
         )
-    call = objective if inspect.isroutine(objective) else getattr(objective, "__call__", None)
-    if inspect.iscoroutinefunction(objective) or inspect.iscoroutinefunction(call):
+    if any(map(inspect.iscoroutinefunction, (objective, type(objective).__call__))):
         raise ObjectiveError(f"objective: {name} is async; {_WRITE}")
     if inspect.isgeneratorfunction(objective):
         raise ObjectiveError(

@@ -1,0 +1,40 @@
+"""What the state machine keeps of runs under way and of trials that ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tuner.records import Failure, Job, Run, State, Trial
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A run under way."""
+
+    job: Job
+    trial: Trial
+    run: Run
+    launched: float
+    begun: float | None = None
+    last: dict[str, float] = field(default_factory=dict)
+    killed: Failure | None = None
+    abandoned: bool = False
+    stop_asked: bool = False
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many trials of the study stand where."""
+
+    completed: int = 0
+    stopped: int = 0
+    failed: int = 0
+
+    @property
+    def done(self) -> int:
+        """Trials with an outcome."""
+        return self.completed + self.stopped + self.failed
+
+    def add(self, state: State) -> None:
+        """Count one more trial that ended in `state`."""
+        setattr(self, state.value, getattr(self, state.value) + 1)
