@@ -31,7 +31,10 @@ def as_metric(value: Any, key: str) -> float:
         number = value.item()  # a zero-dimensional array of NumPy, PyTorch, JAX, ...
     if isinstance(number, bool) or not isinstance(number, Real):
         raise BadResult("WrongReturnType", f"{key!r} is {_shown(value)}, not a number")
-    number = float(number)
+    try:
+        number = float(number)
+    except OverflowError:
+        number = math.inf if number > 0 else -math.inf
     if not math.isfinite(number):
         raise BadResult("NotFinite", f"{key!r} is {number}; return a finite number or raise")
     return number
