@@ -1,0 +1,213 @@
+"""Import time, and trials a second with an objective that does nothing, beside Optuna and Ray Tune.
+
+    python -m benchmarks.throughput [--quick]
+
+Every trial is tracked: ours in a SQLite store with runs, Optuna's in its SQLite storage, Ray
+Tune's in its results folder. All draw random points, so that what is timed is the loop. The
+contestants take turns, round after round, and a ratio compares the medians of one run of this
+benchmark. Ray is started once, before any clock; starting it is timed apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+PEERS = {"serial": ("optuna_sqlite", "ray_tune"), "ray": ("optuna_sqlite", "ray_tune")}
+
+IMPORTS = {
+    "python": "pass",
+    "import tuner": "import tuner",
+    "tuner.optimize and domains": "from tuner import Choice, Float, Int, Space, optimize",
+    "import optuna": "import optuna",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and trials")
+    quick = parser.parse_args().quick
+    rounds = 2 if quick else 5
+    trials = {
+        "serial": 500 if quick else 3_000,
+        "ray": 500 if quick else 3_000,
+        "optuna_sqlite": 50 if quick else 150,
+        "ray_tune": 20 if quick else 60,
+    }
+
+    imports = measure_imports(5 if quick else 15)
+    started = start_ray()
+    contestants: dict[str, Callable[[int], None]] = {
+        "serial": tuner_serial,
+        "ray": tuner_on_ray,
+        "optuna_sqlite": optuna_sqlite,
+        "ray_tune": ray_tune,
+    }
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    for name, search in contestants.items():
+        search(10)  # imports and first-use costs are nobody's throughput
+        print(f"warmed up: {name}", file=sys.stderr)
+    for _ in range(rounds):
+        for name, search in contestants.items():
+            began = time.perf_counter()
+            search(trials[name])
+            rates[name].append(trials[name] / (time.perf_counter() - began))
+    report(imports, started, rates, trials)
+
+
+# --- imports --------------------------------------------------------------------------------------
+
+
+def measure_imports(rounds: int) -> dict[str, float]:
+    """Return milliseconds of a new process that imports, the bare interpreter's left out."""
+    times: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    for _ in range(rounds):
+        for name, code in IMPORTS.items():
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True)
+            times[name].append(1e3 * (time.perf_counter() - began))
+    bare = statistics.median(times.pop("python"))
+    return {name: statistics.median(found) - bare for name, found in times.items()}
+
+
+# --- contestants ----------------------------------------------------------------------------------
+
+
+def no_op(params: dict[str, Any]) -> float:
+    return float(params["x"])
+
+
+def tuner_search(n: int, backend: str) -> None:
+    import tuner
+
+    with tempfile.TemporaryDirectory() as folder:
+        study = tuner.optimize(
+            no_op,
+            {
+                "x": tuner.Float(0, 1),
+                "lr": tuner.Float(1e-5, 1.0, log=True),
+                "layers": tuner.Int(1, 8),
+                "kind": tuner.Choice("a", "b", "c"),
+            },
+            n_trials=n,
+            optimizer="random",
+            backend=backend,
+            seed=0,
+            store=folder,
+            register=False,
+            progress=False,
+        )
+        assert len(study.trials) == n
+
+
+def tuner_serial(n: int) -> None:
+    tuner_search(n, "serial")
+
+
+def tuner_on_ray(n: int) -> None:
+    tuner_search(n, "ray")
+
+
+def optuna_sqlite(n: int) -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_float("lr", 1e-5, 1.0, log=True)
+        trial.suggest_int("layers", 1, 8)
+        trial.suggest_categorical("kind", ["a", "b", "c"])
+        return trial.suggest_float("x", 0, 1)
+
+    with tempfile.TemporaryDirectory() as folder:
+        study = optuna.create_study(
+            storage=f"sqlite:///{folder}/optuna.db", sampler=optuna.samplers.RandomSampler(0)
+        )
+        study.optimize(objective, n_trials=n)
+
+
+def ray_tune(n: int) -> None:
+    from ray import tune
+
+    def trainable(config: dict[str, Any]) -> None:
+        tune.report({"value": config["x"]})
+
+    with tempfile.TemporaryDirectory() as folder:
+        searcher = tune.Tuner(
+            trainable,
+            param_space={
+                "x": tune.uniform(0, 1),
+                "lr": tune.loguniform(1e-5, 1.0),
+                "layers": tune.randint(1, 9),
+                "kind": tune.choice(["a", "b", "c"]),
+            },
+            tune_config=tune.TuneConfig(
+                num_samples=n, reuse_actors=True, metric="value", mode="min"
+            ),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        )
+        assert len(searcher.fit()) == n
+
+
+def start_ray() -> float:
+    """Start Ray for all contestants that use it and return how many seconds that took."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ["RAY_worker_niceness"] = "0"
+    import ray
+
+    began = time.perf_counter()
+    ray.init(address="local", log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+    return time.perf_counter() - began
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def report(
+    imports: dict[str, float],
+    started: float,
+    rates: dict[str, list[float]],
+    trials: dict[str, int],
+) -> None:
+    middle = {name: statistics.median(found) for name, found in rates.items()}
+    print(f"\n{'import':<34}{'ms':>8}{'of optuna':>12}")
+    for name, ms in imports.items():
+        print(f"{name:<34}{ms:>8.0f}{ms / imports['import optuna']:>12.2f}")
+    print(f"\n{'no-op trials a second, tracked':<34}{'median':>8}{'min':>8}{'max':>8}{'trials':>8}")
+    for name, found in rates.items():
+        print(
+            f"{name:<34}{middle[name]:>8.0f}{min(found):>8.0f}{max(found):>8.0f}{trials[name]:>8}"
+        )
+    ratios = {
+        f"{ours}/{peer}": middle[ours] / middle[peer]
+        for ours, peers in PEERS.items()
+        for peer in peers
+    }
+    print()
+    for name, ratio in ratios.items():
+        print(f"{name:<34}{ratio:>7.0f}x")
+    figures = {
+        "benchmark": "throughput",
+        "import_ms": {name: round(ms, 1) for name, ms in imports.items()},
+        "trials_per_second": {name: round(rate, 1) for name, rate in middle.items()},
+        "ratios": {name: round(ratio, 1) for name, ratio in ratios.items()},
+        "ray_start_s": round(started, 1),
+        "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
+        "versions": {name: version(name) for name in ("tuner", "optuna", "ray", "sqlalchemy")},
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
