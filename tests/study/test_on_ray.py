@@ -1,0 +1,227 @@
+"""The public call on a real Ray cluster: the default backend."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuner
+from tuner import Choice, Float, Int, State, errors
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    """Start Ray once for this file; a backend uses the Ray that is there, and leaves it."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+
+    started = not ray.is_initialized()
+    if started:
+        ray.init(address="local", num_cpus=2, log_to_driver=False, logging_level="ERROR")
+    yield
+    if started:
+        ray.shutdown()
+
+
+def search(folder: Path, objective: Any, space: Any = None, **options: Any) -> tuner.Study:
+    call: dict[str, Any] = {"n_trials": 20, "seed": 0, "optimizer": "random", "progress": False}
+    space = space or {"x": Float(0, 1), "m": Choice(a={"n": Int(1, 3)}, b={})}
+    return tuner.optimize(objective, space, store=folder, **(call | options))
+
+
+def test_trials_run_on_all_workers_and_are_tracked(tmp_path: Path) -> None:
+    def objective(params, trial):
+        time.sleep(0.1)
+        trial.report(params["x"], 0)
+        print("trial", trial.number)
+        return params["x"]
+
+    study = search(tmp_path, objective)
+    assert [t.state for t in study.trials] == [State.COMPLETED] * 20
+    runs = study.runs()
+    assert len(runs) == 20
+    assert len({r.pid for r in runs}) == 2
+    assert os.getpid() not in {r.pid for r in runs}
+    assert all(r.output == f"trial {r.trial}\n" for r in runs)
+    assert len(study.reports()) == 20
+    assert study.best_value == min(t.params["x"] for t in study)
+
+
+def test_a_worker_that_dies_costs_a_run_and_no_trial(tmp_path: Path) -> None:
+    def objective(params, trial):
+        if trial.number % 5 == 0 and trial.attempt == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return params["x"]
+
+    study = search(tmp_path, objective)
+    assert [t.state for t in study.trials] == [State.COMPLETED] * 20
+    for trial in study.trials:
+        states = [r.state for r in study.runs(trial.number)]
+        assert states.count(State.COMPLETED) == 1
+        if trial.number % 5 == 0:
+            assert states[0] is State.FAILED
+            assert study.runs(trial.number)[0].error.kind == "WorkerLost"
+
+
+def test_a_trial_that_kills_every_worker_fails_in_the_end(tmp_path: Path) -> None:
+    def objective(params, trial):
+        if trial.number == 3:
+            os._exit(1)
+        return params["x"]
+
+    study = search(tmp_path, objective, n_trials=8, workers=2)
+    states = [t.state for t in study.trials]
+    assert states == [State.FAILED if n == 3 else State.COMPLETED for n in range(8)]
+    assert study.trials[3].error.kind == "WorkerLost"
+    assert len(study.runs(3)) == 4
+
+
+def test_a_trial_that_hangs_is_ended(tmp_path: Path) -> None:
+    def objective(params, trial):
+        if trial.number == 2:
+            time.sleep(600)
+        return params["x"]
+
+    began = time.perf_counter()
+    study = search(tmp_path, objective, n_trials=6, trial_timeout=2.0)
+    assert time.perf_counter() - began < 60
+    assert [t.number for t in study if t.state is State.FAILED] == [2]
+    assert study.trials[2].error.kind == "Timeout"
+
+
+def test_a_scheduler_stops_running_trials(tmp_path: Path) -> None:
+    def objective(params, trial):
+        for step in range(30):
+            trial.report(params["x"], step)
+            time.sleep(0.02)
+            if trial.should_stop():
+                break
+        return params["x"]
+
+    study = search(tmp_path, objective, n_trials=16, scheduler="asha", workers=2)
+    states = [t.state for t in study]
+    assert states.count(State.STOPPED) >= 3
+    stopped = next(t for t in study if t.state is State.STOPPED)
+    assert len(study.reports(stopped.number)) < 30
+
+
+@pytest.mark.parametrize("optimizer", ["tpe", "bayesian", "auto"])
+def test_optimizers_with_several_workers_learn(tmp_path: Path, optimizer: str) -> None:
+    study = search(
+        tmp_path, lambda params: (params["x"] - 0.3) ** 2, optimizer=optimizer, n_trials=40
+    )
+    assert study.best_value < 1e-3
+    assert len({repr(t.params) for t in study}) == 40
+
+
+def test_an_objective_that_a_worker_cannot_have(tmp_path: Path) -> None:
+    lock = __import__("threading").Lock()
+
+    def objective(params):
+        with lock:
+            return params["x"]
+
+    with pytest.raises(errors.ObjectiveError, match=r"(?s)objective.*lock"):
+        search(tmp_path / "store", objective)
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_objective_whose_module_a_worker_cannot_import(tmp_path: Path) -> None:
+    (tmp_path / "only_here.py").write_text("def objective(params):\n    return params['x']\n")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        import only_here
+    finally:
+        sys.path.remove(str(tmp_path))
+    try:
+        with pytest.raises(errors.ObjectiveError, match="only_here"):
+            search(tmp_path / "store", only_here.objective)
+    finally:
+        del sys.modules["only_here"]
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"workers": 64}, "64"),
+        ({"resources": {"cpu": 64}}, "64"),
+        ({"resources": {"gpu": 1}}, "(?i)gpu"),
+        ({"resources": {"tpu": 1}}, "tpu"),
+    ],
+)
+def test_what_the_cluster_can_never_satisfy_fails_at_once(
+    tmp_path: Path, options: dict[str, Any], says: str
+) -> None:
+    began = time.perf_counter()
+    with pytest.raises(errors.ResourcesError, match=says):
+        search(tmp_path / "store", lambda params: 0.0, **options)
+    assert time.perf_counter() - began < 5
+    assert not (tmp_path / "store").exists()
+
+
+def test_fractions_of_a_cpu_make_more_workers(tmp_path: Path) -> None:
+    def objective(params):
+        time.sleep(0.2)
+        return params["x"]
+
+    study = search(tmp_path, objective, resources={"cpu": 0.5})
+    assert len({r.pid for r in study.runs()}) == 4
+
+
+SCRIPT = """
+import sys, time, tuner
+
+def objective(params):
+    time.sleep(0.05)
+    return params["x"]
+
+if __name__ == "__main__":
+    study = tuner.optimize(
+        objective, {"x": tuner.Float(0, 1)}, n_trials=int(sys.argv[2]), seed=0, study="killed",
+        store=sys.argv[1], progress=False,
+    )
+    print(len(study.trials), tuner.load_model("killed@champion", store=sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_driver_on_its_own_cluster_goes_on_where_it_was(tmp_path: Path) -> None:
+    script = tmp_path / "search.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(tmp_path / "store")]
+    first = subprocess.Popen([*command, "1000"])
+    while _done(tmp_path / "store") < 20:
+        assert first.poll() is None
+        time.sleep(0.05)
+    first.kill()
+    first.wait()
+    before = {t.number: t for t in tuner.load_study("killed", store=tmp_path / "store")}
+    finished = {n: t for n, t in before.items() if t.state.finished}
+    n_trials = len(finished) + 20
+    second = subprocess.run(
+        [*command, str(n_trials)], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert second.stderr == ""
+    assert second.stdout.startswith(f"{n_trials} {{'x': ")
+    after = {t.number: t for t in tuner.load_study("killed", store=tmp_path / "store")}
+    assert finished.items() <= after.items()
+    assert [t.state for t in after.values()] == [State.COMPLETED] * n_trials
+
+
+def _done(store: Path) -> int:
+    try:
+        study = tuner.load_study("killed", store=store)
+    except errors.TunerError:
+        return 0
+    return sum(t.state.finished for t in study)
