@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tuner.backends.protocol import Finished, Lost, Resized, Sent
 
+from tuner.backends.protocol import Finished, Lost, Resized, Sent
 from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
 from tuner.engine.messages import (

@@ -75,7 +75,7 @@ def test_an_objective_that_logs_no_model_registers_its_configuration(tmp_path: P
 def test_refit_makes_the_model(tmp_path: Path) -> None:
     study = search(tmp_path, lambda params: fit(params).score(X, y), refit=fit)
     model = tuner.load_model("iris@champion", store=tmp_path)
-    assert model[-1].C == study.best_params["C"]
+    assert study.best_params["C"] == model[-1].C
 
 
 def test_a_refit_that_fails_leaves_the_study_whole(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_pickle_needs_a_yes_on_both_sides(tmp_path: Path) -> None:
     with pytest.raises(errors.UntrustedModel, match="allow_pickle"):
         tuner.load_model("iris@champion", store=tmp_path)
     model = tuner.load_model("iris@champion", store=tmp_path, allow_pickle=True)
-    assert model.C == study.best_params["C"]
+    assert study.best_params["C"] == model.C
 
 
 class Own:
