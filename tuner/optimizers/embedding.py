@@ -1,0 +1,124 @@
+"""Mixed, conditional points as points of a Euclidean space, for kernels that need distances.
+
+Each column of the unit-cube encoding becomes a block of coordinates, scaled so that the squared
+distance between two points is a sum of one term in [0, 1] per column:
+
+===========================  ====================================  ========================
+column                       coordinates                           squared distance
+===========================  ====================================  ========================
+numeric, always active       ``x``                                 ``(x - x')**2``
+numeric, conditional         ``(sin x, cos x)``, inactive (0, 0)   ``2 - 2 cos(x - x')``
+categorical                  one-hot over the options / sqrt(2)    0 if equal, else 1
+===========================  ====================================  ========================
+
+A conditional numeric column lies on an arc of the unit circle with its inactive value in the
+centre, so that active and inactive are always 1 apart and two inactive values are 0 apart: the
+arc kernel of Swersky et al. (2014, "Raiders of the Lost Architecture", arXiv:1409.4011) with
+radius 1. An arc of one radian hardly bends: the ends are 0.96 apart. A conditional categorical
+column has "inactive" as one more option. Since it is an embedding, every kernel that is positive
+definite in Euclidean space stays so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Bools: TypeAlias = NDArray[np.bool_]
+
+
+class Embedding:
+    """Maps unit-cube encodings to coordinates.
+
+    Parameters
+    ----------
+    options
+        For each column the number of its options if it is categorical, 0 if it is numeric.
+    conditional
+        For each column whether it can be inactive.
+
+    Examples
+    --------
+    >>> embedding = Embedding(options=[0, 2], conditional=[False, False])
+    >>> Z = embedding(np.array([[0.3, 0.25], [0.7, 0.75]]), np.ones((2, 2), dtype=bool))
+    >>> embedding.squared_distances(Z, Z)[:, 0, 1].round(2).tolist()
+    [0.16, 1.0]
+    """
+
+    def __init__(self, options: Sequence[int], conditional: Sequence[bool]) -> None:
+        if len(options) != len(conditional):
+            raise ValueError(
+                f"embedding: {len(options)} entries in options, {len(conditional)} in conditional"
+            )
+        self.options = np.asarray(options, dtype=int)
+        self.conditional = np.asarray(conditional, dtype=bool)
+        widths = [_width(k, c) for k, c in zip(options, conditional, strict=True)]
+        self._starts = np.concatenate([[0], np.cumsum(widths)[:-1]]).astype(int)
+        self.column = np.repeat(np.arange(len(widths)), widths)
+        """The column that each coordinate belongs to, shape (e,)."""
+
+    @property
+    def columns(self) -> int:
+        """The number of columns, d."""
+        return len(self.options)
+
+    def __call__(self, X: Floats, active: Bools) -> Floats:
+        """Return the coordinates, shape (n, e), of the points `X` (n, d) with mask `active`."""
+        Z = np.zeros((len(X), len(self.column)))
+        for j, start in enumerate(self._starts):
+            x, on, k = X[:, j], active[:, j], self.options[j]
+            if k:
+                level = np.where(on, np.minimum((x * k).astype(int), k - 1), k)
+                Z[np.arange(len(X)), start + level] = np.sqrt(0.5)
+            elif self.conditional[j]:
+                Z[:, start] = np.where(on, np.sin(x), 0.0)
+                Z[:, start + 1] = np.where(on, np.cos(x), 0.0)
+            else:
+                Z[:, start] = x
+        return Z
+
+    def derivative(self, x: Floats, active: Bools) -> Floats:
+        """Return how each coordinate of one point changes with its column, shape (e,).
+
+        Zero for coordinates of categorical and of inactive columns.
+        """
+        slope = np.zeros(len(self.column))
+        for j, start in enumerate(self._starts):
+            if self.options[j] or not active[j]:
+                continue
+            if self.conditional[j]:
+                slope[start : start + 2] = np.cos(x[j]), -np.sin(x[j])
+            else:
+                slope[start] = 1.0
+        return slope
+
+    def squared_distances(self, A: Floats, B: Floats) -> Floats:
+        """Return the squared distance in each column, shape (d, n, m), of coordinates A and B."""
+        result = np.empty((self.columns, len(A), len(B)))
+        for j in range(self.columns):
+            block = slice(self._starts[j], self._starts[j] + int(np.sum(self.column == j)))
+            result[j] = squared_distances(A[:, block], B[:, block])
+        return result
+
+    def sum_by_column(self, values: Floats) -> Floats:
+        """Sum the last axis of `values` (..., e) over the coordinates of each column (..., d)."""
+        return np.asarray(np.add.reduceat(values, self._starts, axis=-1))
+
+
+def squared_distances(A: Floats, B: Floats) -> Floats:
+    """Return the squared Euclidean distances, shape (n, m), between the rows of A and of B."""
+    if A.shape[1] == 1:
+        return np.asarray((A - B.T) ** 2)
+    squares = np.sum(A**2, axis=1)[:, None] + np.sum(B**2, axis=1)[None, :]
+    return np.asarray(np.maximum(squares - 2.0 * (A @ B.T), 0.0))
+
+
+def _width(options: int, conditional: bool) -> int:
+    """Return how many coordinates a column needs."""
+    if options:
+        return options + conditional
+    return 1 + conditional
