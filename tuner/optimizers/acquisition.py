@@ -1,0 +1,222 @@
+"""Log expected improvement, and where it is largest in a mixed, conditional space.
+
+The logarithm of expected improvement (Ament et al. 2023, "Unexpected Improvements to Expected
+Improvement", arXiv:2310.20708) has its maximum where expected improvement has it, but neither
+underflows nor loses its gradient far from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import erfcx, log_ndtr, ndtr
+
+from tuner.optimizers.embedding import Bools, Floats
+from tuner.optimizers.gaussian_process import GaussianProcess
+
+Snap: TypeAlias = Callable[[Floats], tuple[Floats, Bools, Bools]]
+"""Moves rows of the unit cube to the nearest points of the space: (X, active, feasible)."""
+
+_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+_HALF_LOG_PI_2 = 0.5 * math.log(0.5 * math.pi)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How the search may move in each column of the unit cube.
+
+    `cells` (d,) is the number of values a column can take, infinite if it is continuous;
+    `categorical` (d,) tells the columns whose values have no order.
+    """
+
+    cells: Floats
+    categorical: Bools
+
+    @property
+    def smooth(self) -> Bools:
+        """Columns with order and enough values to follow a gradient and then round."""
+        return np.asarray(~self.categorical & (self.cells > 8))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Points of the space, best first: `X` (m, d), `active` (m, d), `scores` (m,)."""
+
+    X: Floats
+    active: Bools
+    scores: Floats
+
+    def best(self, n: int) -> Candidates:
+        """Return the first `n`."""
+        return Candidates(self.X[:n], self.active[:n], self.scores[:n])
+
+
+def log_h(z: Floats) -> Floats:
+    """Return ``log(phi(z) + z Phi(z))`` for z from -1e300 to 1e300 (Ament et al. 2023, eq. 9).
+
+    Examples
+    --------
+    >>> log_h(np.array([0.0, -40.0])).round(4).tolist()
+    [-0.9189, -808.2986]
+    """
+    z = np.asarray(z, dtype=float)
+    result = np.empty_like(z)
+    near, far = z > -1.0, z < -1e5
+    middle = ~near & ~far
+
+    x = z[near]
+    result[near] = np.log(np.exp(-0.5 * x * x - _HALF_LOG_2PI) + x * ndtr(x))
+    x = z[middle]
+    ratio = np.log(erfcx(-x / math.sqrt(2.0)) * np.abs(x)) + _HALF_LOG_PI_2
+    result[middle] = -0.5 * x * x - _HALF_LOG_2PI + np.log(-np.expm1(ratio))
+    x = z[far]
+    result[far] = -0.5 * np.minimum(np.abs(x), 1e150) ** 2 - _HALF_LOG_2PI - 2.0 * np.log(-x)
+    return result
+
+
+def log_expected_improvement(mean: Floats, variance: Floats, incumbent: float) -> Floats:
+    """Return the log of the expected improvement below `incumbent`, shape (m,).
+
+    `mean` and `variance` (m,) are the posterior of the loss.
+    """
+    deviation = np.sqrt(variance)
+    return log_h((incumbent - mean) / deviation) + np.log(deviation)
+
+
+def log_expected_improvement_at(
+    model: GaussianProcess, x: Floats, active: Bools, incumbent: float
+) -> tuple[float, Floats]:
+    """Return log expected improvement and its gradient, shape (d,), at one point `x` (d,)."""
+    mean, variance, mean_gradient, variance_gradient = model.predict_with_gradient(x, active)
+    deviation = math.sqrt(variance)
+    z = (incumbent - mean) / deviation
+    log_value = float(log_h(np.array([z]))[0])
+    # d log h / dz = Phi(z) / h(z); with dz = -(d mean + z d deviation) / deviation
+    slope = math.exp(min(float(log_ndtr(z)) - log_value, 700.0))
+    deviation_gradient = variance_gradient / (2.0 * deviation)
+    gradient = (-slope * mean_gradient + (1.0 - slope * z) * deviation_gradient) / deviation
+    return log_value + math.log(deviation), gradient
+
+
+def maximise(
+    model: GaussianProcess,
+    incumbent: float,
+    columns: Columns,
+    snap: Snap,
+    starts: Floats,
+    *,
+    refined: int = 4,
+    rounds: int = 2,
+) -> Candidates:
+    """Return points of the space in falling order of log expected improvement.
+
+    All `starts` are scored; the best few of them climb in turn by the gradient in their smooth
+    columns and by single moves in the others.
+
+    Parameters
+    ----------
+    starts
+        Rows of the unit cube to begin from, shape (m, d).
+    refined
+        How many of them climb.
+    rounds
+        How often each climbs.
+    """
+    pool = _score(model, incumbent, snap, starts)
+    climbed: list[Candidates] = []
+    for i in _spread(pool, refined):
+        point = Candidates(pool.X[i : i + 1], pool.active[i : i + 1], pool.scores[i : i + 1])
+        for _ in range(rounds):
+            before = point.scores[0]
+            proposals = [_climb(model, incumbent, columns, point), neighbours(point.X[0], columns)]
+            tried = _score(model, incumbent, snap, np.concatenate(proposals))
+            climbed.append(tried)
+            if not tried.scores.size or tried.scores[0] <= before + 1e-6:
+                break
+            point = tried.best(1)
+    return _merge([*climbed, pool])
+
+
+def neighbours(x: Floats, columns: Columns) -> Floats:
+    """Return the points one move from `x` (d,) in one discrete column, shape (m, d).
+
+    Every other option of a categorical column, one and two cells up and down in an ordered one.
+    """
+    moves: list[Floats] = []
+    for j in np.flatnonzero(np.isfinite(columns.cells)):
+        k = int(min(columns.cells[j], 2**53))
+        here = min(int(x[j] * k), k - 1)
+        if columns.categorical[j]:
+            cells: Sequence[int] = [c for c in range(k) if c != here]
+        else:
+            cells = [c for c in (here - 2, here - 1, here + 1, here + 2) if 0 <= c < k]
+        for cell in cells:
+            moved = x.copy()
+            moved[j] = (cell + 0.5) / k
+            moves.append(moved)
+    return np.array(moves).reshape(-1, len(x))
+
+
+def _score(model: GaussianProcess, incumbent: float, snap: Snap, rows: Floats) -> Candidates:
+    """Return the feasible points nearest to `rows`, without repeats, best first."""
+    X, active, feasible = snap(rows)
+    X, active = X[feasible], active[feasible]
+    _, unique = np.unique(X, axis=0, return_index=True)
+    unique.sort()
+    X, active = X[unique], active[unique]
+    scores = log_expected_improvement(*model.predict(X, active), incumbent)
+    order = np.argsort(-scores, kind="stable")
+    return Candidates(X[order], active[order], scores[order])
+
+
+def _spread(pool: Candidates, n: int) -> list[int]:
+    """Return indices of the `n` best points that are not all in one place."""
+    chosen: list[int] = []
+    for i in range(min(len(pool.X), 200)):
+        if all(np.max(np.abs(pool.X[i] - pool.X[j])) > 0.05 for j in chosen):
+            chosen.append(i)
+        if len(chosen) == n:
+            break
+    return chosen
+
+
+def _climb(model: GaussianProcess, incumbent: float, columns: Columns, point: Candidates) -> Floats:
+    """Return where L-BFGS-B ends in the smooth active columns, shape (0 or 1, d)."""
+    x, active = point.X[0], point.active[0]
+    free = np.flatnonzero(columns.smooth & active)
+    if not free.size:
+        return np.empty((0, len(x)))
+
+    def loss(values: Floats) -> tuple[float, Floats]:
+        moved = x.copy()
+        moved[free] = values
+        value, gradient = log_expected_improvement_at(model, moved, active, incumbent)
+        return -value, -gradient[free]
+
+    found = minimize(
+        loss,
+        x[free],
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, 1.0)] * len(free),
+        options={"maxiter": 40, "ftol": 1e-7},
+    )
+    result = x.copy()
+    result[free] = np.clip(found.x, 0.0, 1.0)
+    return result[None, :]
+
+
+def _merge(parts: Sequence[Candidates]) -> Candidates:
+    """Return all candidates in one falling order."""
+    scores = np.concatenate([part.scores for part in parts])
+    order = np.argsort(-scores, kind="stable")
+    return Candidates(
+        np.concatenate([part.X for part in parts])[order],
+        np.concatenate([part.active for part in parts])[order],
+        scores[order],
+    )

@@ -1,0 +1,101 @@
+"""What is learned from a history: the warp of the losses and the hyperparameters of the model.
+
+Learning costs more than using, so it looks only now and then at the history again, and never at
+more than `LEARN_FROM` of its trials. Which trials it looks at is a function of the history alone:
+a study that was interrupted learns what it would have learned without.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.optimizers.embedding import Bools, Embedding, Floats
+from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters, fit
+from tuner.optimizers.warping import IDENTITY, WARPS, Warp, prepare, standardise
+
+LEARN_FROM = 120
+COMPARE_ON = 50
+"""How many trials the hyperparameters are learned from, and the warps compared on, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A warp and the hyperparameters that go with it."""
+
+    warp: Warp
+    hyperparameters: Hyperparameters
+
+
+def learning_size(n: int) -> int:
+    """Return how many of the first `n` trials to learn from: all up to 20, then in steps of 5-10%.
+
+    Examples
+    --------
+    >>> [learning_size(n) for n in (7, 20, 21, 47, 99, 200)]
+    [7, 20, 20, 44, 96, 192]
+    """
+    step = 1
+    while 20 * step <= n:
+        step *= 2
+    step = max(step // 2, 1) * (2 if n > 20 else 1)
+    return n - n % step
+
+
+def learn(embedding: Embedding, X: Floats, active: Bools, losses: Floats) -> Learned:
+    """Return the warp that predicts best and the hyperparameters under it.
+
+    Parameters
+    ----------
+    X, active
+        Points, shape (n, d), n at least 1.
+    losses
+        Shape (n,); not finite where the trial failed.
+    """
+    scaled = prepare(losses)
+    few = _evenly(scaled, COMPARE_ON)
+    warp = choose_warp(embedding, X[few], active[few], scaled[few])
+    many = _evenly(scaled, LEARN_FROM)
+    y, _ = standardise(warp(scaled[many]))
+    hyperparameters, _ = fit(embedding, X[many], active[many], y)
+    return Learned(warp, hyperparameters)
+
+
+def choose_warp(embedding: Embedding, X: Floats, active: Bools, scaled: Floats) -> Warp:
+    """Return the warp under which the trials predict each other best.
+
+    The measure is the leave-one-out log predictive density (Rasmussen & Williams 2006, eq. 5.10),
+    as a density of the losses before the warp, which makes different warps comparable (Snelson et
+    al. 2004, "Warped Gaussian Processes", eq. 6).
+    """
+    if len(scaled) < 6 or np.ptp(scaled) == 0.0:
+        return IDENTITY
+    start = (Hyperparameters.initial(embedding.columns),)
+    best, best_score = IDENTITY, -np.inf
+    for warp in WARPS:
+        y, deviation = standardise(warp(scaled))
+        hyperparameters, _ = fit(embedding, X, active, y, start, max_iterations=20)
+        model = GaussianProcess(embedding, X, active, y, hyperparameters)
+        mean, variance = model.leave_one_out()
+        density = -0.5 * ((y - mean) ** 2 / variance + np.log(variance))
+        score = float(np.sum(density + warp.log_slope(scaled) - np.log(deviation)))
+        if score > best_score:
+            best, best_score = warp, score
+    return best
+
+
+def condition(
+    learned: Learned, embedding: Embedding, X: Floats, active: Bools, losses: Floats
+) -> GaussianProcess:
+    """Return the posterior of the warped, standardised loss given all of `losses`."""
+    y, _ = standardise(learned.warp(prepare(losses)))
+    return GaussianProcess(embedding, X, active, y, learned.hyperparameters)
+
+
+def _evenly(scaled: Floats, n: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """Return indices, rising, of `n` trials spread evenly over the ranks of their losses."""
+    if len(scaled) <= n:
+        return np.arange(len(scaled))
+    ranks = np.argsort(scaled, kind="stable")
+    return np.sort(ranks[np.linspace(0, len(scaled) - 1, n).round().astype(int)])

@@ -1,0 +1,92 @@
+"""From losses to targets that a Gaussian process can model.
+
+Losses of real objectives span orders of magnitude, have a few absurd values, and are missing
+where a trial failed. `prepare` clips the bad tail and puts the losses on a scale with their best
+at 0 and their median at 1; a `Warp` then bends that scale towards the best ones; `standardise`
+gives mean 0 and variance 1. Every step is strictly increasing up to the clip, so the order of the
+good trials, which is what the search is about, is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.optimizers.embedding import Floats
+
+TAIL = 20.0
+"""Losses count as at most this bad, in units of the distance from the best to the median."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """``log(1 + u / softness)`` of a scaled loss `u`, or `u` itself if `softness` is infinite.
+
+    The smaller the softness, the more detail near the best loss and the less far from it: the
+    Box-Cox family's two ends, with a ramp between them.
+    """
+
+    softness: float
+
+    def __call__(self, u: Floats) -> Floats:
+        """Return the warped losses."""
+        if np.isinf(self.softness):
+            return np.asarray(u, dtype=float)
+        return np.asarray(np.log1p(u / self.softness))
+
+    def log_slope(self, u: Floats) -> Floats:
+        """Return the logarithm of the derivative at `u`."""
+        if np.isinf(self.softness):
+            return np.zeros_like(u)
+        return np.asarray(-np.log(self.softness + u))
+
+
+IDENTITY = Warp(np.inf)
+WARPS = (IDENTITY, Warp(1.0), Warp(0.1), Warp(0.01))
+"""The warps that are compared on the data."""
+
+
+def prepare(losses: Floats) -> Floats:
+    """Return losses with the best at 0, the median at 1 and the bad tail clipped at `TAIL`.
+
+    Parameters
+    ----------
+    losses
+        Shape (n,), any finite values however large; NaN and infinity mean "failed" and become
+        the worst of the others.
+
+    Examples
+    --------
+    >>> prepare(np.array([1.0, 3.0, 1e300, np.nan])).tolist()
+    [0.0, 1.0, 20.0, 20.0]
+    """
+    finite = np.isfinite(losses)
+    if not finite.any():
+        return np.ones_like(losses)
+    values = losses[finite]
+    magnitude = float(np.max(np.abs(values)))
+    if magnitude > 1e150:
+        scale = float(np.median(np.abs(values))) or magnitude
+        values = np.clip(values / scale, -1e150, 1e150)
+    above = values - np.min(values)
+    unit = _unit(above)
+    result = np.empty_like(losses)
+    result[finite] = np.minimum(above / unit, TAIL) if unit else 0.0
+    result[~finite] = max(float(np.max(result[finite])), 1.0)
+    return result
+
+
+def standardise(values: Floats) -> tuple[Floats, float]:
+    """Return `values` with mean 0 and deviation 1, and the deviation (1 if all are equal)."""
+    deviation = float(np.std(values)) or 1.0
+    return (values - np.mean(values)) / deviation, deviation
+
+
+def _unit(above: Floats) -> float:
+    """Return the median of losses above the best, or where that is 0 the least that is not."""
+    median = float(np.median(above))
+    if median > 0.0:
+        return median
+    positive = above[above > 0.0]
+    return float(np.min(positive)) if positive.size else 0.0
