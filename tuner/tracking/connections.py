@@ -1,0 +1,87 @@
+"""Engines that connect to SQLite and PostgreSQL as a store needs it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import StaticPool
+
+from tuner.errors import MissingExtra
+from tuner.tracking.location import Location
+from tuner.tracking.schema import metadata
+
+LOCK_TIMEOUT = 30.0
+"""Seconds that a statement waits for another process's lock."""
+
+WRITING = "tuner_writing"
+"""Execution option of a connection whose transaction will write."""
+
+
+def make_engine(location: Location) -> Engine:
+    """Return an engine for the database of `location`; it connects when it is first used.
+
+    Raises
+    ------
+    MissingExtra
+        If the driver of PostgreSQL is not installed.
+    """
+    if location.file is not None:
+        return _sqlite(location)
+    try:
+        return create_engine(
+            location.url,
+            json_serializer=_dumps,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            max_overflow=-1,
+            connect_args={"options": f"-c lock_timeout={LOCK_TIMEOUT:.0f}s"},
+        )
+    except ImportError as error:
+        raise MissingExtra(
+            f"store {location}: PostgreSQL needs a driver; write pip install 'tuner[postgres]'"
+        ) from error
+
+
+def empty_engine() -> Engine:
+    """Return an engine whose store has nothing in it: what a store reads as before it is made."""
+    engine = create_engine(
+        "sqlite://",
+        json_serializer=_dumps,
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False},
+    )
+    metadata.create_all(engine)
+    return engine
+
+
+def _sqlite(location: Location) -> Engine:
+    engine = create_engine(
+        location.url,
+        json_serializer=_dumps,
+        hide_parameters=True,
+        # Each open stream holds a connection; there is no reason to limit them.
+        max_overflow=-1,
+        connect_args={"timeout": LOCK_TIMEOUT},
+    )
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    # Python's own transaction control (PEP 249) begins late and never IMMEDIATE; `_begin` does it.
+    connection.isolation_level = None
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    # A write that begins as a read may find its snapshot stale, and then no waiting helps.
+    writing = connection.get_execution_options().get(WRITING, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

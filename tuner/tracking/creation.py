@@ -1,0 +1,146 @@
+"""Whether a store is there and is ours, and how a new one is made."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from tuner.errors import StoreCorrupt, StoreReadOnly, StoreVersion
+from tuner.tracking import schema
+from tuner.tracking.connections import LOCK_TIMEOUT, WRITING
+from tuner.tracking.location import DEFAULT_FOLDER, Location
+
+_CREATION_LOCK = 0x74756E6572
+"""Key of PostgreSQL's advisory lock while the tables are made."""
+
+
+def is_there(engine: Engine, location: Location) -> bool:
+    """Whether the store has been made.
+
+    Raises
+    ------
+    StoreCorrupt
+        If the database is another program's.
+    StoreVersion
+        If its schema is another version's.
+    """
+    if location.file is not None and not _has_content(location.file):
+        return False
+    with engine.connect() as connection:
+        return check(connection, location)
+
+
+def check(connection: Connection, location: Location) -> bool:
+    """Whether the database has our tables; the errors are those of `is_there`."""
+    revision = read_revision(connection)
+    if revision is None:
+        _refuse_others(connection, location)
+        return False
+    if revision == schema.REVISIONS[-1]:
+        return True
+    if revision in schema.REVISIONS:
+        raise StoreVersion(
+            f"store {location} has the older schema {revision}, this tuner works with "
+            f"{schema.REVISIONS[-1]}; make a copy, then run: tuner db upgrade --store {location}"
+        )
+    raise StoreVersion(
+        f"store {location} has the schema {revision} of a newer tuner, this one knows "
+        f"{schema.REVISIONS[-1]}; run: pip install --upgrade tuner"
+    )
+
+
+def read_revision(connection: Connection) -> str | None:
+    """Return the revision of the schema, None if there is none."""
+    if not inspect(connection).has_table(schema.VERSION_TABLE):
+        return None
+    found = connection.execute(text(f"SELECT version_num FROM {schema.VERSION_TABLE}")).scalar()
+    return None if found is None else str(found)
+
+
+def create(engine: Engine, location: Location) -> None:
+    """Make the store, unless another process has just done so.
+
+    Raises
+    ------
+    StoreReadOnly
+        If its folder cannot be made.
+    """
+    if location.file is not None:
+        _make_folder(location.file.parent, location)
+        _use_wal(engine)
+    with (
+        engine.connect().execution_options(**{WRITING: True}) as connection,
+        connection.begin(),
+    ):
+        if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})"))
+        if not check(connection, location):
+            schema.metadata.create_all(connection, checkfirst=False)
+            _stamp(connection)
+
+
+def _stamp(connection: Connection) -> None:
+    # As alembic makes it, so that its upgrades find it.
+    connection.execute(
+        text(
+            f"CREATE TABLE {schema.VERSION_TABLE} (version_num VARCHAR(32) NOT NULL, "
+            f"CONSTRAINT {schema.VERSION_TABLE}_pkc PRIMARY KEY (version_num))"
+        )
+    )
+    connection.execute(
+        text(f"INSERT INTO {schema.VERSION_TABLE} VALUES (:revision)"),
+        {"revision": schema.REVISIONS[-1]},
+    )
+
+
+def _has_content(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _refuse_others(connection: Connection, location: Location) -> None:
+    """Raise if the tables of another program are where ours would go."""
+    tables = set(inspect(connection).get_table_names())
+    taken = tables if location.file is not None else tables & set(schema.metadata.tables)
+    if taken:
+        raise StoreCorrupt(
+            f"store {location} is a database of another program, with the tables "
+            f"{', '.join(sorted(taken)[:5])}; write another store="
+        )
+
+
+def _make_folder(folder: Path, location: Location) -> None:
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if new and folder.name == DEFAULT_FOLDER:
+            # Nobody wants the record of trials in the repository beside it.
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise StoreReadOnly(
+            f"store {location} cannot be made: {error}; "
+            f"write a folder that can be written, such as store='./.tuner'"
+        ) from error
+
+
+def _use_wal(engine: Engine) -> None:
+    """Turn on the write-ahead log, which stays on: readers and the writer do not wait."""
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        # The raw connection: the mode cannot be changed within a transaction, and SQLite does not
+        # wait for the lock that the change takes.
+        raw = engine.raw_connection()
+        try:
+            cursor = raw.cursor()
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except Exception as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        finally:
+            raw.close()

@@ -1,0 +1,83 @@
+"""What a database's error means for a store, said as one of tuner's own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly
+from tuner.tracking.connections import LOCK_TIMEOUT
+from tuner.tracking.location import Location
+
+_CORRUPT = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
+_READ_ONLY = {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"}
+_LOCKED = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"}
+
+# PostgreSQL, appendix A: read_only_sql_transaction, insufficient_privilege; lock_not_available.
+_PG_READ_ONLY = {"25006", "42501"}
+_PG_LOCKED = {"55P03"}
+
+
+@contextmanager
+def as_store_errors(location: Location) -> Iterator[None]:
+    """Raise what the database raises as a `StoreError` that names the store and the remedy."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _of_driver(location, error.orig or error) from error
+    except SQLAlchemyError as error:
+        raise StoreError(f"store {location}: {_line(error)}") from error
+
+
+def _of_driver(location: Location, error: BaseException) -> StoreError:
+    """Return the `StoreError` for what the driver raised."""
+    if isinstance(error, sqlite3.Error):
+        return _of_sqlite(location, error)
+    state = getattr(error, "sqlstate", None)
+    if state in _PG_READ_ONLY:
+        return StoreReadOnly(
+            f"store {location} cannot be written: {_line(error)}; "
+            f"give the user the right to write, or write another store="
+        )
+    if state in _PG_LOCKED:
+        return StoreError(
+            f"store {location} was locked for {LOCK_TIMEOUT:.0f} s; "
+            f"see which session holds it in pg_stat_activity"
+        )
+    if state is None or state.startswith(("08", "28", "3D", "57P")):
+        return StoreError(
+            f"store {location} cannot be reached: {_line(error)}; "
+            f"check the URL, and that the server runs and has the database"
+        )
+    return StoreError(f"store {location}: {_line(error)}")
+
+
+def _of_sqlite(location: Location, error: sqlite3.Error) -> StoreError:
+    # Extended codes begin with the name of their primary code.
+    code = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
+    if code in _CORRUPT:
+        return StoreCorrupt(
+            f"store {location} is no SQLite database, or is damaged ({error}); "
+            f"write another store=, or restore the file from a copy"
+        )
+    if code in _READ_ONLY:
+        return StoreReadOnly(
+            f"store {location} cannot be written ({error}); "
+            f"write a folder that can, such as store='./.tuner'"
+        )
+    if code in _LOCKED:
+        return StoreError(
+            f"store {location} was locked for {LOCK_TIMEOUT:.0f} s by another process; "
+            f"end whatever holds it (a stopped tuner process, a database browser, a copy)"
+        )
+    if code == "SQLITE_FULL":
+        return StoreError(f"store {location}: the disk is full; make room and run the call again")
+    return StoreError(f"store {location}: {error}")
+
+
+def _line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,243 @@
+"""Records as rows of the store, and rows as records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Row
+
+from tuner.records import (
+    Artifact,
+    Code,
+    Environment,
+    Failure,
+    Goal,
+    Params,
+    Run,
+    State,
+    StudyInfo,
+    Trial,
+    decode_params,
+    encode_params,
+)
+
+if TYPE_CHECKING:
+    from tuner.search_spaces import Space
+
+
+class ParamsCodec:
+    """Params as the flat JSON object that is stored, and back.
+
+    A study whose space is empty keeps its params nested, as they are.
+    """
+
+    def __init__(self, space: Mapping[str, Any]) -> None:
+        self._space: Space | None = None
+        if space:
+            from tuner.search_spaces import Space
+
+            self._space = Space.from_dict(space)
+
+    def encode(self, params: Params) -> dict[str, Any]:
+        """Return ``{"model": "svm", "model.svm.C": 1.0}`` for ``{"model": ("svm", {"C": 1.0})}``."""
+        return encode_params(params if self._space is None else self._space.flatten(params))
+
+    def decode(self, stored: Mapping[str, Any]) -> Params:
+        """Return the params that `encode` was given."""
+        params = decode_params(stored)
+        return params if self._space is None else self._space.unflatten(params)
+
+
+def study_row(info: StudyInfo) -> dict[str, Any]:
+    """Return the columns of a study."""
+    return {
+        "uid": info.uid,
+        "name": info.name,
+        "space": encode_params(info.space),
+        "fingerprint": info.fingerprint,
+        "goals": [goal_json(g) for g in info.goals],
+        "seed": info.seed,
+        "created": info.created,
+        "optimizer": _json(info.optimizer),
+        "data": info.data,
+        "tags": _json(info.tags),
+    }
+
+
+def study_of(row: Row[Any]) -> StudyInfo:
+    """Return the study that a row holds."""
+    return StudyInfo(
+        uid=row.uid,
+        name=row.name,
+        space=decode_params(row.space),
+        fingerprint=row.fingerprint,
+        goals=tuple(Goal.from_json(g) for g in row.goals),
+        seed=row.seed,
+        created=row.created,
+        optimizer=_dict(row.optimizer),
+        data=row.data,
+        tags=_dict(row.tags),
+    )
+
+
+def goal_json(goal: Goal) -> dict[str, Any]:
+    """Return both fields of a goal, also where they are the default: queries read them."""
+    return {"metric": goal.metric, "direction": goal.direction.value}
+
+
+def trial_row(study_id: int, codec: ParamsCodec, trial: Trial) -> dict[str, Any]:
+    """Return the columns of a trial."""
+    return {
+        "study_id": study_id,
+        "number": trial.number,
+        "state": trial.state.value,
+        "params": codec.encode(trial.params),
+        "value": number_or_null(trial.value),
+        "values": encode_params({"": list(trial.values)})[""] if trial.values else None,
+        "metrics": _json(trial.metrics),
+        "error": None if trial.error is None else trial.error.to_json(),
+        "seed": trial.seed,
+        "attempts": trial.attempts,
+        "started": trial.started,
+        "ended": trial.ended,
+        "notes": _json(trial.notes),
+    }
+
+
+def trial_reader(codec: ParamsCodec) -> Callable[[Row[Any]], Trial]:
+    """Return a function that makes trials of rows."""
+
+    def read(row: Row[Any]) -> Trial:
+        return Trial(
+            number=row.number,
+            params=codec.decode(row.params),
+            state=State(row.state),
+            values=tuple(decode_params({"": row.values or []})[""]),
+            metrics=_dict(row.metrics),
+            error=_failure(row.error),
+            seed=row.seed,
+            attempts=row.attempts,
+            started=row.started,
+            ended=row.ended,
+            notes=_dict(row.notes),
+        )
+
+    return read
+
+
+def run_row(study_id: int, run: Run, key_ids: Mapping[str, int]) -> dict[str, Any]:
+    """Return the columns of a run; `key_ids` gives the rows of its code and environment."""
+    return {
+        "uid": run.uid,
+        "study_id": study_id,
+        "trial": run.trial,
+        "attempt": run.attempt,
+        "state": run.state.value,
+        "metrics": _json(run.metrics),
+        "error": None if run.error is None else run.error.to_json(),
+        "worker": run.worker,
+        "host": run.host,
+        "pid": run.pid,
+        "started": run.started,
+        "ended": run.ended,
+        "output": run.output,
+        "environment_id": key_ids[run.environment] if run.environment else None,
+        "code_id": key_ids[run.code] if run.code else None,
+    }
+
+
+def run_of(row: Row[Any]) -> Run:
+    """Return the run that a row holds; the row has the keys of its code and environment."""
+    return Run(
+        uid=row.uid,
+        trial=row.trial,
+        attempt=row.attempt,
+        state=State(row.state),
+        metrics=_dict(row.metrics),
+        error=_failure(row.error),
+        worker=row.worker,
+        host=row.host,
+        pid=row.pid,
+        started=row.started,
+        ended=row.ended,
+        output=row.output,
+        environment=row.environment_key or "",
+        code=row.code_key or "",
+    )
+
+
+def artifact_row(run_id: int, artifact: Artifact) -> dict[str, Any]:
+    """Return the columns of an artifact."""
+    return {
+        "run_id": run_id,
+        "name": artifact.name,
+        "path": artifact.path,
+        "sha256": artifact.sha256,
+        "size": artifact.size,
+        "kind": artifact.kind,
+        "format": artifact.format,
+    }
+
+
+def artifact_of(row: Row[Any]) -> Artifact:
+    """Return the artifact that a row holds; the row has the uid of its run as `run`."""
+    return Artifact(
+        name=row.name,
+        run=row.run,
+        path=row.path,
+        sha256=row.sha256,
+        size=row.size,
+        kind=row.kind,
+        format=row.format,
+    )
+
+
+def code_row(key: str, code: Code) -> dict[str, Any]:
+    """Return the columns of a code."""
+    return {
+        "key": key,
+        "commit": code.commit,
+        "diff": code.diff,
+        "objective": code.objective,
+        "source": code.source,
+        "source_sha256": code.source_sha256,
+    }
+
+
+def code_of(row: Row[Any]) -> Code:
+    """Return the code that a row holds."""
+    return Code(row.commit, row.diff, row.objective, row.source, row.source_sha256)
+
+
+def environment_row(key: str, environment: Environment) -> dict[str, Any]:
+    """Return the columns of an environment."""
+    return {
+        "key": key,
+        "python": environment.python,
+        "platform": environment.platform,
+        "packages": _json(environment.packages),
+    }
+
+
+def environment_of(row: Row[Any]) -> Environment:
+    """Return the environment that a row holds."""
+    return Environment(row.python, row.platform, _dict(row.packages))
+
+
+def number_or_null(value: float | None) -> float | None:
+    """Return what a numeric column holds for `value`: SQLite knows no NaN but NULL."""
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _json(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    return encode_params(dict(value)) if value else None
+
+
+def _dict(stored: Mapping[str, Any] | None) -> dict[str, Any]:
+    return decode_params(stored) if stored else {}
+
+
+def _failure(stored: Mapping[str, Any] | None) -> Failure | None:
+    return None if stored is None else Failure.from_json(stored)

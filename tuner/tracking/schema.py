@@ -1,0 +1,252 @@
+"""The tables of a store, the same on SQLite and PostgreSQL.
+
+Rows have integer keys inside; studies and runs are known outside by a UUIDv7. What a trial tried
+is one JSON column of dotted paths (``{"model": "svm", "model.svm.C": 1.0}``), so that SQL can ask
+for it; metrics over steps are one narrow table.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+REVISIONS = ("0001",)
+"""Every revision of this schema, oldest first; the last one is what this code reads and writes."""
+
+VERSION_TABLE = "tuner_schema"
+"""Where alembic keeps the revision; not its usual name, which other programs' stores use."""
+
+
+class ExactText(TypeDecorator[str]):
+    """Text that comes back as it was given, whatever it holds.
+
+    Captured output may hold NUL, which PostgreSQL refuses, and lone surrogates, which no database
+    takes. These, and the escape character itself, are kept as the escape character and four
+    hexadecimal digits.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Escape what a database would refuse."""
+        return None if value is None else escape_text(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        """Undo `process_bind_param`."""
+        if value is None or _ESCAPE not in value:
+            return value
+        return re.sub(f"{_ESCAPE}(....)", lambda m: chr(int(m[1], 16)), value)
+
+
+class BigCount(TypeDecorator[int]):
+    """A non-negative integer of any size, kept as text: seeds may have 128 bits."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:
+        """Write the digits."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:
+        """Read the digits."""
+        return None if value is None else int(value)
+
+
+_ESCAPE = "\x1a"
+_UNSAFE = re.compile("[\x00\x1a\ud800-\udfff]")
+
+
+def escape_text(text: str) -> str:
+    """Return `text` as `ExactText` keeps it."""
+    return _UNSAFE.sub(lambda m: f"{_ESCAPE}{ord(m[0]):04x}", text)
+
+
+# SQLite numbers rows by itself only where the key is declared INTEGER.
+_Key = BigInteger().with_variant(Integer(), "sqlite")
+_Json = JSON(none_as_null=True)
+
+
+def _id() -> Column[Any]:
+    return Column("id", _Key, primary_key=True)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    _id(),
+    Column("uid", String(32), nullable=False, unique=True),
+    Column("name", ExactText, nullable=False, unique=True),
+    Column("space", _Json, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("goals", _Json, nullable=False, comment="metric and direction of each goal"),
+    Column("seed", BigCount, nullable=False),
+    Column("created", Double, nullable=False, comment="seconds since the epoch, UTC"),
+    Column("optimizer", _Json),
+    Column("data", Text, nullable=False, comment="fingerprint of the data, empty if not given"),
+    Column("tags", _Json),
+)
+
+codes = Table(
+    "codes",
+    metadata,
+    _id(),
+    Column("key", String(32), nullable=False, unique=True),
+    Column("commit", ExactText, nullable=False),
+    Column("diff", ExactText, nullable=False),
+    Column("objective", ExactText, nullable=False),
+    Column("source", ExactText, nullable=False),
+    Column("source_sha256", ExactText, nullable=False),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    _id(),
+    Column("key", String(32), nullable=False, unique=True),
+    Column("python", ExactText, nullable=False),
+    Column("platform", ExactText, nullable=False),
+    Column("packages", _Json),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("study_id", _Key, ForeignKey(studies.c.id), primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("params", _Json, nullable=False, comment="dotted path: value; active parameters only"),
+    Column("value", Double, comment="the first goal's value, for queries; see `values`"),
+    Column("values", _Json, comment="one value per goal"),
+    Column("metrics", _Json, comment="the final metrics"),
+    Column("error", _Json),
+    Column("seed", BigCount, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("started", Double),
+    Column("ended", Double),
+    Column("notes", _Json),
+    Index(None, "study_id", "state"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    _id(),
+    Column("uid", String(32), nullable=False, unique=True),
+    Column("study_id", _Key, nullable=False),
+    Column("trial", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("metrics", _Json),
+    Column("error", _Json),
+    Column("worker", ExactText, nullable=False),
+    Column("host", ExactText, nullable=False),
+    Column("pid", BigInteger),
+    Column("started", Double),
+    Column("ended", Double),
+    Column("output", ExactText, nullable=False),
+    Column("environment_id", _Key, ForeignKey(environments.c.id)),
+    Column("code_id", _Key, ForeignKey(codes.c.id)),
+    ForeignKeyConstraint(["study_id", "trial"], [trials.c.study_id, trials.c.number]),
+    Index(None, "study_id", "trial", "attempt"),
+)
+
+metrics = Table(
+    "metrics",
+    metadata,
+    _id(),
+    Column("name", ExactText, nullable=False, unique=True),
+)
+
+# By run, step and metric: reports are read and written in that order.
+reports = Table(
+    "reports",
+    metadata,
+    Column("run_id", _Key, ForeignKey(runs.c.id), primary_key=True, autoincrement=False),
+    Column("step", BigInteger, primary_key=True, autoincrement=False),
+    Column("metric_id", _Key, ForeignKey(metrics.c.id), primary_key=True, autoincrement=False),
+    Column("value", Double, comment="NULL stands for NaN"),
+    sqlite_with_rowid=False,
+)
+
+# A row never changes: what a run keeps again under the same name, with other content, has another
+# path and is another row, so that a model version goes on to mean what was registered.
+artifacts = Table(
+    "artifacts",
+    metadata,
+    _id(),
+    Column("run_id", _Key, ForeignKey(runs.c.id), nullable=False),
+    Column("name", ExactText, nullable=False),
+    Column("path", Text, nullable=False, comment="relative to the artifact folder"),
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False, comment="bytes"),
+    Column("kind", ExactText, nullable=False),
+    Column("format", ExactText, nullable=False),
+    UniqueConstraint("run_id", "path"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    _id(),
+    Column("name", ExactText, nullable=False, unique=True),
+    Column("created", Double, nullable=False),
+)
+
+model_versions = Table(
+    "model_versions",
+    metadata,
+    _id(),
+    Column("model_id", _Key, ForeignKey(models.c.id), nullable=False),
+    Column("version", Integer, nullable=False, comment="from 1 within the model"),
+    Column("study", String(32), ForeignKey(studies.c.uid), nullable=False),
+    Column("trial", BigInteger, nullable=False),
+    Column("run", String(32), ForeignKey(runs.c.uid), nullable=False),
+    Column("params", _Json, nullable=False, comment="nested, as `encode_params` gives them"),
+    Column("metric", ExactText, nullable=False, comment="the goal's metric"),
+    Column("direction", String(16), nullable=False),
+    Column("value", Double, comment="NULL stands for NaN"),
+    Column("created", Double, nullable=False),
+    Column("artifact_id", _Key, ForeignKey(artifacts.c.id)),
+    Column("code", String(32), nullable=False, comment="key of the code, empty if unknown"),
+    Column("environment", String(32), nullable=False, comment="key of the environment"),
+    Column("data", Text, nullable=False, comment="fingerprint of the data"),
+    UniqueConstraint("model_id", "version"),
+    Index(None, "run"),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("model_id", _Key, ForeignKey(models.c.id), primary_key=True, autoincrement=False),
+    Column("alias", ExactText, primary_key=True),
+    Column("version_id", _Key, ForeignKey(model_versions.c.id), nullable=False),
+)

@@ -1,0 +1,505 @@
+"""The store on SQLite and PostgreSQL, through SQLAlchemy Core."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, Connection, Engine, Row, Select, Table, select, update
+
+from tuner.errors import StoreError, StudyNotFound
+from tuner.records import (
+    Artifact,
+    Code,
+    Environment,
+    Record,
+    Report,
+    Run,
+    State,
+    StudyInfo,
+    Trial,
+    Upload,
+)
+from tuner.tracking import rows, schema, upserts
+from tuner.tracking.artifacts import ArtifactFolder
+from tuner.tracking.connections import WRITING, empty_engine, make_engine
+from tuner.tracking.creation import create, is_there
+from tuner.tracking.failures import as_store_errors
+from tuner.tracking.location import Location, locate
+from tuner.tracking.protocol import Batch, Store
+
+STREAMED = 1000
+"""Rows fetched at a time by a read that streams."""
+
+_LOOKED_UP = 500
+"""Values in one IN (...); SQLite takes 32,766, older ones 999."""
+
+_S = TypeVar("_S", bound=Store)
+
+
+def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
+    """Open the store that keeps the record of studies, trials and runs.
+
+    Nothing is created before the first write: until then, a store that is not there reads as an
+    empty one.
+
+    Parameters
+    ----------
+    store
+        A folder; an SQLAlchemy URL of SQLite or PostgreSQL; a SQLite file that is there; a store,
+        which is returned as it is; or None for the environment variable ``TUNER_STORE``, else for
+        the folder ``./.tuner``.
+
+    Raises
+    ------
+    ArgumentError
+        If `store` is none of these.
+    StoreCorrupt, StoreVersion
+        If what is there is no store of ours, or of another version of tuner.
+    MissingExtra
+        If the driver of PostgreSQL is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = open_store(tempfile.mkdtemp())
+    >>> list(store.studies())
+    []
+    """
+    if store is not None and not isinstance(store, str | os.PathLike) and isinstance(store, Store):
+        return store
+    return SqlStore(locate(store))
+
+
+class SqlStore:
+    """The `Store` protocol on a SQL database; see `open_store`.
+
+    `reading` and `writing` give the connections on which other tables of the same database, such
+    as the registry's, are read and written.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._engine = make_engine(location)
+        self._empty: Engine | None = None
+        self._pid = os.getpid()
+        self._abandoned: list[object] = []
+        self._study_ids: dict[str, int] = {}
+        self._codecs: dict[str, rows.ParamsCodec] = {}
+        self._ids: dict[tuple[str, str], int] = {}
+        self.url = location.url.render_as_string(hide_password=False)
+        self.artifact_root = location.artifact_root
+        self._files = ArtifactFolder(location.artifact_root)
+        with as_store_errors(location):
+            self._exists = is_there(self._engine, location)
+
+    def __repr__(self) -> str:
+        return f"SqlStore({self})"
+
+    def __str__(self) -> str:
+        return str(self._location)
+
+    # --- transactions -------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that sees one snapshot of the store."""
+        self._after_fork()
+        with as_store_errors(self._location):
+            if not self._exists:
+                self._exists = is_there(self._engine, self._location)
+            if not self._exists:
+                self._empty = self._empty or empty_engine()
+            engine = self._engine if self._exists or self._empty is None else self._empty
+            with engine.connect() as connection:
+                yield self._isolated(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection whose transaction is committed at the end, or rolled back."""
+        self._after_fork()
+        with as_store_errors(self._location):
+            if not self._exists:
+                create(self._engine, self._location)
+                self._exists = True
+            with (
+                self._engine.connect().execution_options(**{WRITING: True}) as connection,
+                connection.begin(),
+            ):
+                yield connection
+
+    def close(self) -> None:
+        """Release the connections; the store can be opened again by its URL."""
+        self._engine.dispose()
+        if self._empty is not None:
+            self._empty.dispose()
+
+    # --- studies ------------------------------------------------------------------------------
+
+    def create_study(self, info: StudyInfo) -> StudyInfo:
+        """Record a study, or return the one that has its name already."""
+        with self.writing() as connection:
+            insert = upserts.insert(connection, schema.studies)
+            connection.execute(insert.on_conflict_do_nothing(), rows.study_row(info))
+            found = connection.execute(_studies().where(schema.studies.c.name == info.name)).first()
+        if found is None:
+            raise StoreError(
+                f"store {self}: study {info.name!r} has the uid {info.uid} of another study"
+            )
+        return rows.study_of(found)
+
+    def update_study(self, info: StudyInfo) -> None:
+        """Replace what may change about a study: its optimizer, data fingerprint and tags."""
+        changes = {k: rows.study_row(info)[k] for k in ("optimizer", "data", "tags")}
+        with self.writing() as connection:
+            table = schema.studies
+            done = connection.execute(update(table).where(table.c.uid == info.uid).values(changes))
+        if done.rowcount == 0:
+            raise StudyNotFound(f"store {self} has no study {info.name!r} with uid {info.uid}")
+
+    def find_study(self, name: str) -> StudyInfo | None:
+        """Return the study of that name, None if there is none."""
+        with self.reading() as connection:
+            found = connection.execute(_studies().where(schema.studies.c.name == name)).first()
+        return None if found is None else rows.study_of(found)
+
+    def studies(self) -> Iterator[StudyInfo]:
+        """Yield every study, oldest first."""
+        for row in self._stream(_studies().order_by(schema.studies.c.id)):
+            yield rows.study_of(row)
+
+    # --- trials and runs ----------------------------------------------------------------------
+
+    def write(self, study: str, batch: Batch) -> None:
+        """Commit `batch` for the study with that uid, in one transaction.
+
+        Raises
+        ------
+        StudyNotFound
+            If no study has that uid.
+        """
+        if not batch:
+            return
+        with self.writing() as connection:
+            study_id = self._study_id(connection, study)
+            codec = self._codec(connection, study)
+            self._write_trials(connection, study_id, codec, batch.trials)
+            self._write_runs(connection, study_id, batch.runs)
+            run_ids = self._run_ids(connection, batch)
+            self._write_reports(connection, run_ids, batch.reports)
+            self._write_artifacts(connection, run_ids, batch.artifacts)
+
+    def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:
+        """Yield the trials of a study by number, only those in `states` if given."""
+        table = schema.trials
+        query = (
+            select(table)
+            .join(schema.studies)
+            .where(schema.studies.c.uid == study)
+            .order_by(table.c.number)
+        )
+        if states is not None:
+            query = query.where(table.c.state.in_([s.value for s in states]))
+        with self.reading() as connection:
+            try:
+                read = rows.trial_reader(self._codec(connection, study))
+            except StudyNotFound:
+                return
+            for row in connection.execution_options(yield_per=STREAMED).execute(query):
+                yield read(row)
+
+    def runs(self, study: str, trial: int | None = None) -> Iterator[Run]:
+        """Yield the runs of a study, or of one trial of it, by trial and attempt."""
+        table = schema.runs
+        query = (
+            select(
+                table,
+                schema.environments.c.key.label("environment_key"),
+                schema.codes.c.key.label("code_key"),
+            )
+            .select_from(
+                table.join(schema.studies, schema.studies.c.id == table.c.study_id)
+                .outerjoin(schema.environments)
+                .outerjoin(schema.codes)
+            )
+            .where(schema.studies.c.uid == study)
+            .order_by(table.c.trial, table.c.attempt, table.c.id)
+        )
+        if trial is not None:
+            query = query.where(table.c.trial == trial)
+        for row in self._stream(query):
+            yield rows.run_of(row)
+
+    def reports(self, study: str, trial: int | None = None) -> Iterator[tuple[str, Report]]:
+        """Yield ``(run uid, report)`` by run and step."""
+        run, report, metric = schema.runs, schema.reports, schema.metrics
+        query = (
+            select(run.c.uid, report.c.step, metric.c.name, report.c.value)
+            .select_from(
+                run.join(schema.studies, schema.studies.c.id == run.c.study_id)
+                .join(report, report.c.run_id == run.c.id)
+                .join(metric, metric.c.id == report.c.metric_id)
+            )
+            .where(schema.studies.c.uid == study)
+            .order_by(run.c.trial, run.c.attempt, run.c.id, report.c.step, report.c.metric_id)
+        )
+        if trial is not None:
+            query = query.where(run.c.trial == trial)
+        return _gathered(self._stream(query))
+
+    def _write_trials(
+        self,
+        connection: Connection,
+        study_id: int,
+        codec: rows.ParamsCodec,
+        trials: Iterable[Trial],
+    ) -> None:
+        # Writers that take rows in the same order cannot deadlock; of equals, the last one wins.
+        values = [
+            rows.trial_row(study_id, codec, t) for t in sorted(trials, key=lambda t: t.number)
+        ]
+        if values:
+            connection.execute(upserts.unless_finished(connection, schema.trials), values)
+
+    def _write_runs(self, connection: Connection, study_id: int, runs: Iterable[Run]) -> None:
+        runs = sorted(runs, key=lambda r: r.uid)
+        if not runs:
+            return
+        codes = {r.code for r in runs if r.code}
+        environments = {r.environment for r in runs if r.environment}
+        key_ids = self._recorded(connection, schema.codes, codes)
+        key_ids |= self._recorded(connection, schema.environments, environments)
+        values = [rows.run_row(study_id, run, key_ids) for run in runs]
+        connection.execute(upserts.unless_finished(connection, schema.runs), values)
+
+    def _write_reports(
+        self,
+        connection: Connection,
+        run_ids: dict[str, int],
+        reports: Sequence[tuple[str, Report]],
+    ) -> None:
+        names = sorted({name for _, report in reports for name in report.metrics})
+        if not names:
+            return
+        metric_ids = self._metric_ids(connection, names)
+        values = {
+            (run_ids[uid], report.step, metric_ids[name]): rows.number_or_null(value)
+            for uid, report in reports
+            for name, value in report.metrics.items()
+        }
+        connection.execute(
+            upserts.replacing(connection, schema.reports),
+            [
+                {"run_id": run_id, "step": step, "metric_id": metric_id, "value": value}
+                for (run_id, step, metric_id), value in sorted(values.items(), key=_by_key)
+            ],
+        )
+
+    def _write_artifacts(
+        self, connection: Connection, run_ids: dict[str, int], artifacts: Iterable[Artifact]
+    ) -> None:
+        values = [rows.artifact_row(run_ids[a.run], a) for a in artifacts]
+        if values:
+            insert = upserts.insert(connection, schema.artifacts)
+            connection.execute(insert.on_conflict_do_nothing(), values)
+
+    # --- artifacts ----------------------------------------------------------------------------
+
+    def artifacts(self, study: str, run: str | None = None) -> Iterator[Artifact]:
+        """Yield the artifacts of a study, or of one run of it.
+
+        Where a run kept another content under the same name later, that is what is yielded.
+        """
+        table = schema.artifacts
+        query = (
+            select(table, schema.runs.c.uid.label("run"))
+            .select_from(
+                table.join(schema.runs).join(
+                    schema.studies, schema.studies.c.id == schema.runs.c.study_id
+                )
+            )
+            .where(schema.studies.c.uid == study)
+            .order_by(schema.runs.c.trial, schema.runs.c.attempt, schema.runs.c.id, table.c.id)
+        )
+        later = table.alias("later")
+        query = query.where(
+            ~select(later.c.id)
+            .where(
+                later.c.run_id == table.c.run_id,
+                later.c.name == table.c.name,
+                later.c.id > table.c.id,
+            )
+            .exists()
+        )
+        if run is not None:
+            query = query.where(schema.runs.c.uid == run)
+        for row in self._stream(query):
+            yield rows.artifact_of(row)
+
+    def put_artifact(self, run: str, upload: Upload) -> Artifact:
+        """Write an upload's files, checksum them, and return what to record."""
+        return self._files.put(run, upload)
+
+    def read_artifact(self, artifact: Artifact) -> dict[str, bytes]:
+        """Return an artifact's files by their relative paths.
+
+        Raises
+        ------
+        ChecksumMismatch
+            If they are not byte for byte what was recorded.
+        """
+        return self._files.read(artifact)
+
+    # --- code and environment -----------------------------------------------------------------
+
+    def put_code(self, code: Code) -> str:
+        """Record `code` once and return its key."""
+        key = _key(code)
+        self._put_keyed(schema.codes, rows.code_row(key, code))
+        return key
+
+    def get_code(self, key: str) -> Code:
+        """Return the code with that key."""
+        return rows.code_of(self._get_keyed(schema.codes, key))
+
+    def put_environment(self, environment: Environment) -> str:
+        """Record `environment` once and return its key."""
+        key = _key(environment)
+        self._put_keyed(schema.environments, rows.environment_row(key, environment))
+        return key
+
+    def get_environment(self, key: str) -> Environment:
+        """Return the environment with that key."""
+        return rows.environment_of(self._get_keyed(schema.environments, key))
+
+    def _put_keyed(self, table: Table, values: dict[str, Any]) -> None:
+        with self.reading() as connection:
+            if self._ids_of(connection, table, table.c.key, [values["key"]]):
+                return
+        with self.writing() as connection:
+            insert = upserts.insert(connection, table)
+            connection.execute(insert.on_conflict_do_nothing(), values)
+
+    def _get_keyed(self, table: Table, key: str) -> Row[Any]:
+        with self.reading() as connection:
+            row = connection.execute(select(table).where(table.c.key == key)).first()
+        if row is None:
+            raise StoreError(f"store {self} has no row {key!r} in {table.name}")
+        return row
+
+    # --- looking up ---------------------------------------------------------------------------
+
+    def _stream(self, query: Select[Any]) -> Iterator[Row[Any]]:
+        with self.reading() as connection:
+            yield from connection.execution_options(yield_per=STREAMED).execute(query)
+
+    def _study_id(self, connection: Connection, uid: str) -> int:
+        self._codec(connection, uid)
+        return self._study_ids[uid]
+
+    def _codec(self, connection: Connection, uid: str) -> rows.ParamsCodec:
+        """Return what translates the params of a study; a study's space never changes."""
+        if uid not in self._codecs:
+            table = schema.studies
+            row = connection.execute(
+                select(table.c.id, table.c.space).where(table.c.uid == uid)
+            ).first()
+            if row is None:
+                raise StudyNotFound(f"store {self} has no study with uid {uid!r}")
+            self._study_ids[uid] = row.id
+            self._codecs[uid] = rows.ParamsCodec(rows.decode_params(row.space))
+        return self._codecs[uid]
+
+    def _recorded(
+        self, connection: Connection, table: Table, keys: Iterable[str]
+    ) -> dict[str, int]:
+        """Return the ids of codes or environments that must have been put before."""
+        ids = self._ids_of(connection, table, table.c.key, keys)
+        for key in keys:
+            if key not in ids:
+                raise StoreError(
+                    f"store {self}: a run names {key!r} of {table.name}, which is not recorded; "
+                    f"put it before the run"
+                )
+        return ids
+
+    def _metric_ids(self, connection: Connection, names: Sequence[str]) -> dict[str, int]:
+        ids = self._ids_of(connection, schema.metrics, schema.metrics.c.name, names)
+        new = [name for name in names if name not in ids]
+        if new:
+            insert = upserts.insert(connection, schema.metrics)
+            connection.execute(insert.on_conflict_do_nothing(), [{"name": n} for n in new])
+            ids = self._ids_of(connection, schema.metrics, schema.metrics.c.name, names)
+        return ids
+
+    def _run_ids(self, connection: Connection, batch: Batch) -> dict[str, int]:
+        """Return the rows of the runs that a batch's reports and artifacts belong to."""
+        uids = {uid for uid, _ in batch.reports} | {a.run for a in batch.artifacts}
+        ids = self._ids_of(connection, schema.runs, schema.runs.c.uid, uids)
+        for uid in uids:
+            if uid not in ids:
+                raise StoreError(
+                    f"store {self}: run {uid!r} reports or keeps something, but is not recorded; "
+                    f"write the run first"
+                )
+        return ids
+
+    def _ids_of(
+        self, connection: Connection, table: Table, column: Column[Any], values: Iterable[str]
+    ) -> dict[str, int]:
+        """Return the ids of the rows that have these values."""
+        wanted = sorted(set(values))
+        found: dict[str, int] = {}
+        for start in range(0, len(wanted), _LOOKED_UP):
+            part = wanted[start : start + _LOOKED_UP]
+            query = select(column, table.c.id).where(column.in_(part))
+            found |= {row[0]: row[1] for row in connection.execute(query)}
+        return found
+
+    def _isolated(self, connection: Connection) -> Connection:
+        """Make a connection see one snapshot; SQLite's transactions always do."""
+        if connection.dialect.name == "sqlite":
+            return connection
+        return connection.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+
+    def _after_fork(self) -> None:
+        """Leave the parent's connections alone in a forked child: they are not shared."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            # Kept, because a connection that is collected is closed, and that reaches the parent.
+            self._abandoned.append(self._engine.pool)
+            self._engine.dispose(close=False)
+
+
+def _studies() -> Select[Any]:
+    return select(schema.studies)
+
+
+def _gathered(stream: Iterator[Row[Any]]) -> Iterator[tuple[str, Report]]:
+    """Put the metrics of each run and step together again."""
+    uid, step, metrics = "", 0, dict[str, float]()
+    for row in stream:
+        if metrics and (row.uid, row.step) != (uid, step):
+            yield uid, Report(step, metrics)
+            metrics = {}
+        uid, step = row.uid, row.step
+        metrics[row.name] = float("nan") if row.value is None else row.value
+    if metrics:
+        yield uid, Report(step, metrics)
+
+
+def _by_key(item: tuple[tuple[int, int, int], float | None]) -> tuple[int, int, int]:
+    return item[0]
+
+
+def _key(record: Record) -> str:
+    """Return what a record is known by: the hash of its content."""
+    text = json.dumps(record.to_json(), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
