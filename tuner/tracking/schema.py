@@ -46,11 +46,11 @@ class ExactText(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: str | None, _: Dialect) -> str | None:
         """Escape what a database would refuse."""
         return None if value is None else escape_text(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+    def process_result_value(self, value: str | None, _: Dialect) -> str | None:
         """Undo `process_bind_param`."""
         if value is None or _ESCAPE not in value:
             return value
@@ -63,11 +63,11 @@ class BigCount(TypeDecorator[int]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: int | None, _: Dialect) -> str | None:
         """Write the digits."""
         return None if value is None else str(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:
+    def process_result_value(self, value: str | None, _: Dialect) -> int | None:
         """Read the digits."""
         return None if value is None else int(value)
 

@@ -1,0 +1,150 @@
+"""Where a run came from: the code that it ran and the environment it ran in."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import inspect
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tuner.records import Code, Environment
+from tuner.tracking.fingerprints import fingerprint
+
+__all__ = ["current_code", "current_environment", "fingerprint"]
+
+MAX_DIFF = 1_000_000
+"""Characters of a diff that are kept."""
+
+GIT_TIMEOUT = 5.0
+"""Seconds that git may take; a repository that is slower goes unrecorded."""
+
+
+def current_code(objective: Callable[..., Any] | None = None) -> Code:
+    """Return the code as it is now: the git commit, what differs from it, and the objective.
+
+    The repository is the one that holds the objective's source file, else the one of the working
+    directory. Without git or a repository, commit and diff are empty; without source, such as for
+    a function typed into an interpreter, the source is.
+
+    Parameters
+    ----------
+    objective
+        A function, lambda, partial, method, class or an object that can be called.
+    """
+    target = _innermost(objective)
+    source = _source(target)
+    commit, diff = _git_state(_folder(target))
+    if not commit:
+        commit, diff = _git_state(Path.cwd())
+    return Code(
+        commit=commit,
+        diff=diff,
+        objective="" if objective is None else _qualified_name(target),
+        source=source,
+        source_sha256=hashlib.sha256(_utf8(source)).hexdigest() if source else "",
+    )
+
+
+@functools.cache
+def current_environment() -> Environment:
+    """Return Python, the platform and the versions of all installed packages."""
+    packages = {
+        dist.name: dist.version
+        # The first one on the path is the one that is imported.
+        for dist in reversed(list(importlib.metadata.distributions()))
+        if dist.name
+    }
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        packages=dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+    )
+
+
+# --- the objective --------------------------------------------------------------------------------
+
+
+def _innermost(objective: Any) -> Any:
+    """Return what holds the code: the function in a partial, wrapper or method, or the class."""
+    while True:
+        if isinstance(objective, functools.partial):
+            objective = objective.func
+        elif inspect.ismethod(objective):
+            objective = objective.__func__
+        elif hasattr(objective, "__wrapped__"):
+            objective = objective.__wrapped__
+        else:
+            break
+    if objective is None or inspect.isroutine(objective) or inspect.isclass(objective):
+        return objective
+    return type(objective)
+
+
+def _qualified_name(target: Any) -> str:
+    name = getattr(target, "__qualname__", None) or type(target).__qualname__
+    return f"{getattr(target, '__module__', None) or '__main__'}.{name}"
+
+
+def _source(target: Any) -> str:
+    try:
+        return inspect.getsource(target)
+    except (OSError, TypeError, IndexError, SyntaxError):
+        return ""
+
+
+def _folder(target: Any) -> Path:
+    """Return the folder of the file that holds the objective, else the working directory."""
+    try:
+        file = Path(inspect.getsourcefile(target) or "") if target is not None else Path()
+    except TypeError:
+        file = Path()
+    # A notebook's cell has a file name that leads nowhere; an installed package is not the user's.
+    if file.is_file() and "site-packages" not in file.parts:
+        return file.resolve().parent
+    return Path.cwd()
+
+
+# --- git ------------------------------------------------------------------------------------------
+
+
+def _git_state(folder: Path) -> tuple[str, str]:
+    """Return the commit, and the diff to it with the names of untracked files."""
+    commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD").strip()
+    if not commit:
+        return "", ""
+    diff = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--submodule=short")
+    untracked = _git(folder, "ls-files", "--others", "--exclude-standard", "--full-name", ":/")
+    if untracked:
+        names = "".join(f"# untracked: {name}\n" for name in untracked.splitlines())
+        diff = f"{names}{diff}"
+    if len(diff) > MAX_DIFF:
+        diff = f"{diff[:MAX_DIFF]}\n# cut: {len(diff) - MAX_DIFF} more characters\n"
+    return commit, diff
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Return what git prints, "" if it fails, is missing or takes too long."""
+    # No lock on the index, and no question for a password: git is only asked, and in passing.
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    try:
+        done = subprocess.run(
+            ["git", "-C", os.fspath(folder), "-c", "core.quotePath=false", *arguments],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=GIT_TIMEOUT,
+            env=environment,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
