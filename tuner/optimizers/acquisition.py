@@ -70,7 +70,8 @@ def log_h(z: Floats) -> Floats:
     middle = ~near & ~far
 
     x = z[near]
-    result[near] = np.log(np.exp(-0.5 * x * x - _HALF_LOG_2PI) + x * ndtr(x))
+    density = np.exp(-0.5 * np.minimum(x, 40.0) ** 2 - _HALF_LOG_2PI)  # 0 from about 38
+    result[near] = np.log(density + x * ndtr(x))
     x = z[middle]
     ratio = np.log(erfcx(-x / math.sqrt(2.0)) * np.abs(x)) + _HALF_LOG_PI_2
     result[middle] = -0.5 * x * x - _HALF_LOG_2PI + np.log(-np.expm1(ratio))

@@ -66,13 +66,12 @@ def prepare(losses: Floats) -> Floats:
         return np.ones_like(losses)
     values = losses[finite]
     magnitude = float(np.max(np.abs(values)))
-    if magnitude > 1e150:
-        scale = float(np.median(np.abs(values))) or magnitude
-        values = np.clip(values / scale, -1e150, 1e150)
+    if magnitude > 1e100:  # differences and sums of larger ones could overflow
+        values = values / magnitude
     above = values - np.min(values)
     unit = _unit(above)
     result = np.empty_like(losses)
-    result[finite] = np.minimum(above / unit, TAIL) if unit else 0.0
+    result[finite] = np.minimum(above, TAIL * unit) / unit if unit else 0.0
     result[~finite] = max(float(np.max(result[finite])), 1.0)
     return result
 

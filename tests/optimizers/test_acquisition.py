@@ -1,0 +1,182 @@
+"""Log expected improvement against its definition, and the search for its maximum."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner.optimizers.acquisition import (
+    Columns,
+    log_expected_improvement,
+    log_expected_improvement_at,
+    log_h,
+    maximise,
+    neighbours,
+)
+from tuner.optimizers.embedding import Embedding
+from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters
+
+
+def one(function, z):
+    return float(function(np.array([z]))[0])
+
+
+class TestLogH:
+    @pytest.mark.parametrize("z", [-8.0, -3.0, -1.0, -0.5, 0.0, 1.0, 5.0, 30.0])
+    def test_against_quadrature(self, z):
+        # h(z) = E max(z + t, 0) for a standard normal t
+        t = np.linspace(-z, max(-z, 0.0) + 40.0, 2_000_001)
+        integrand = (z + t) * np.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)
+        assert one(log_h, z) == pytest.approx(math.log(np.trapezoid(integrand, t)), abs=1e-6)
+
+    def test_it_rises_without_a_step_from_minus_1000_to_10(self):
+        z = np.linspace(-1e3, 10, 1_000_001)
+        values = log_h(z)
+        slopes = np.diff(values) / np.diff(z)
+        assert np.isfinite(values).all()
+        assert (slopes > 0).all()
+        # concave: the slope falls, up to rounding of differences
+        assert (np.diff(slopes) < 1e-4).all()
+
+    @pytest.mark.parametrize("edge", [-1.0, -1e5])
+    def test_the_three_formulas_meet(self, edge):
+        below, above = one(log_h, edge * (1 + 1e-12)), one(log_h, edge * (1 - 1e-12))
+        assert above == pytest.approx(below, rel=1e-9)
+
+    @given(st.floats(-1e300, 1e300))
+    def test_it_is_finite_everywhere(self, z):
+        assert math.isfinite(one(log_h, z))
+
+    @given(st.floats(-1e6, 1e3), st.floats(-1e6, 1e3))
+    def test_it_never_falls(self, a, b):
+        low, high = sorted((a, b))
+        assert one(log_h, low) <= one(log_h, high) + 1e-9
+
+
+EMBEDDING = Embedding(options=[0, 3, 0], conditional=[False, False, True])
+COLUMNS = Columns(np.array([np.inf, 3.0, np.inf]), np.array([False, True, False]))
+
+
+def snap(rows):
+    """Two continuous columns, the second only under option 1 of the categorical between them."""
+    X = rows.copy()
+    X[:, 1] = (np.minimum(np.floor(3 * X[:, 1]), 2) + 0.5) / 3
+    active = np.ones_like(X, dtype=bool)
+    active[:, 2] = X[:, 1] == 0.5
+    X[~active] = 0.5
+    return X, active, np.ones(len(X), dtype=bool)
+
+
+def loss(X, active):
+    return (X[:, 0] - 0.3) ** 2 + np.where(active[:, 2], (X[:, 2] - 0.8) ** 2 - 0.2, 0.1)
+
+
+def model(n=25, seed=0):
+    X, active, _ = snap(np.random.default_rng(seed).random((n, 3)))
+    y = loss(X, active)
+    h = Hyperparameters(np.array([0.6, 1.5, 0.6]), 1.0, 1e-5)
+    return GaussianProcess(EMBEDDING, X, active, (y - y.mean()) / y.std(), h)
+
+
+def starts(m=60, seed=1):
+    return np.random.default_rng(seed).random((m, 3))
+
+
+class TestLogExpectedImprovement:
+    def test_against_the_mean_of_samples(self):
+        draws = np.random.default_rng(0).normal(1.2, 0.7, 1_000_000)
+        expected = np.log(np.mean(np.maximum(0.9 - draws, 0.0)))
+        found = log_expected_improvement(np.array([1.2]), np.array([0.49]), 0.9)
+        assert found[0] == pytest.approx(expected, abs=0.01)
+
+    def test_it_is_better_to_be_lower_and_less_certain(self):
+        mean, variance = np.array([1.0, 0.5, 1.0]), np.array([0.1, 0.1, 0.2])
+        plain, lower, wider = log_expected_improvement(mean, variance, 0.0)
+        assert lower > plain
+        assert wider > plain
+
+    @pytest.mark.parametrize("incumbent", [-30.0, -1.5, 3.0])
+    def test_gradient_against_finite_differences(self, incumbent):
+        gp = model()
+        for x in snap(starts(8))[0]:
+            active = snap(x[None])[1][0]
+            value, gradient = log_expected_improvement_at(gp, x, active, incumbent)
+            vector = log_expected_improvement(*gp.predict(x[None], active[None]), incumbent)
+            assert value == pytest.approx(vector[0], rel=1e-8)
+            for j in np.flatnonzero(active & ~COLUMNS.categorical):
+                ends = np.array([x, x])
+                ends[:, j] += (1e-6, -1e-6)
+                high, low = log_expected_improvement(
+                    *gp.predict(ends, np.array([active, active])), incumbent
+                )
+                assert gradient[j] == pytest.approx((high - low) / 2e-6, rel=1e-3, abs=1e-3)
+
+
+class TestMaximise:
+    def test_candidates_come_in_falling_order_and_are_points_of_the_space(self):
+        found = maximise(model(), -1.0, COLUMNS, snap, starts())
+        assert (np.diff(found.scores) <= 0).all()
+        X, active, _ = snap(found.X)
+        np.testing.assert_array_equal(X, found.X)
+        np.testing.assert_array_equal(active, found.active)
+
+    def test_climbing_improves_on_the_starts(self):
+        gp, incumbent = model(), -1.0
+        scored = log_expected_improvement(*gp.predict(*snap(starts())[:2]), incumbent)
+        assert maximise(gp, incumbent, COLUMNS, snap, starts()).scores[0] > scored.max()
+
+    def test_it_reaches_the_maximum_of_a_fine_grid(self):
+        gp, incumbent = model(), -1.0
+        axis = np.linspace(0, 1, 101)
+        grid = np.stack(np.meshgrid(axis, [1 / 6, 0.5, 5 / 6], axis), -1).reshape(-1, 3)
+        fine = log_expected_improvement(*gp.predict(*snap(grid)[:2]), incumbent).max()
+        found = maximise(gp, incumbent, COLUMNS, snap, starts(200))
+        assert found.scores[0] >= fine - 1e-3
+
+    def test_it_leaves_a_wrong_branch(self):
+        wrong = starts()
+        wrong[:, 1] = 0.9
+        found = maximise(model(40), -1.4, COLUMNS, snap, wrong)
+        assert found.X[0, 1] == 0.5
+
+    def test_points_outside_the_constraints_are_no_candidates(self):
+        def constrained(rows):
+            X, active, feasible = snap(rows)
+            return X, active, feasible & (X[:, 0] > 0.6)
+
+        found = maximise(model(), -1.0, COLUMNS, constrained, starts())
+        assert (found.X[:, 0] > 0.6).all()
+
+    def test_it_is_repeatable_to_the_bit(self):
+        one_way = maximise(model(), -1.0, COLUMNS, snap, starts())
+        same_way = maximise(model(), -1.0, COLUMNS, snap, starts())
+        assert one_way.X.tobytes() == same_way.X.tobytes()
+
+    def test_without_any_feasible_start_there_is_no_candidate(self):
+        def nothing(rows):
+            X, active, feasible = snap(rows)
+            return X, active, feasible & False
+
+        assert not len(maximise(model(), -1.0, COLUMNS, nothing, starts()).X)
+
+
+class TestNeighbours:
+    def test_a_categorical_moves_to_every_other_option(self):
+        moved = neighbours(np.array([0.3, 0.5, 0.7]), COLUMNS)
+        assert sorted(moved[:, 1]) == pytest.approx([1 / 6, 5 / 6])
+        assert (moved[:, [0, 2]] == [0.3, 0.7]).all()
+
+    def test_an_ordered_column_moves_to_the_next_cells(self):
+        columns = Columns(np.array([10.0]), np.array([False]))
+        assert (neighbours(np.array([0.55]), columns)[:, 0] * 10 - 0.5).round(9).tolist() == [
+            3, 4, 6, 7,
+        ]  # fmt: skip
+        assert (neighbours(np.array([0.0]), columns)[:, 0] * 10 - 0.5).round(9).tolist() == [1, 2]
+
+    def test_a_continuous_space_has_none(self):
+        columns = Columns(np.array([np.inf]), np.array([False]))
+        assert neighbours(np.array([0.5]), columns).shape == (0, 1)

@@ -1,0 +1,84 @@
+"""Which warp is chosen, and what a history teaches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tuner.optimizers.embedding import Embedding
+from tuner.optimizers.surrogate import LEARN_FROM, condition, learn, learning_size
+from tuner.optimizers.warping import IDENTITY
+
+EMBEDDING = Embedding([0, 0], [False, False])
+
+
+def history(n, function, seed=0):
+    X = np.random.default_rng(seed).random((n, 2))
+    return X, np.ones_like(X, dtype=bool), np.array([function(x) for x in X])
+
+
+def valley(x):
+    return 1e3 * np.sum((x - 0.3) ** 2) ** 2
+
+
+def waves(x):
+    return np.sin(5 * x[0]) + np.cos(5 * x[1])
+
+
+def test_losses_over_orders_of_magnitude_are_warped():
+    assert learn(EMBEDDING, *history(40, valley)).warp != IDENTITY
+
+
+def test_losses_that_a_gaussian_process_makes_are_left_alone():
+    assert learn(EMBEDDING, *history(40, waves)).warp == IDENTITY
+
+
+def test_shift_and_scale_of_the_losses_change_nothing_learned():
+    X, active, losses = history(30, waves)
+    one, other = learn(EMBEDDING, X, active, losses), learn(EMBEDDING, X, active, losses * 64 + 128)
+    assert one.warp == other.warp
+    np.testing.assert_allclose(
+        one.hyperparameters.to_log(), other.hyperparameters.to_log(), atol=0.05
+    )
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        np.full(12, 3.0),
+        np.full(12, np.nan),
+        np.r_[np.full(11, 3.0), np.nan],
+        np.r_[1.0, 2.0, 3.0, np.full(9, 1e300)],
+        np.r_[-1e308, 1e308, np.arange(10.0)],
+        np.array([4.0]),
+        np.array([4.0, np.inf]),
+    ],
+)
+def test_hostile_losses_still_give_a_model(losses):
+    X, active, _ = history(len(losses), waves)
+    learned = learn(EMBEDDING, X, active, losses)
+    mean, variance = condition(learned, EMBEDDING, X, active, losses).predict(X, active)
+    assert np.isfinite(mean).all()
+    assert (variance > 0).all()
+
+
+def test_the_model_ranks_what_it_has_not_seen():
+    X, active, losses = history(60, valley)
+    learned = learn(EMBEDDING, X, active, losses)
+    model = condition(learned, EMBEDDING, X, active, losses)
+    new, on, truth = history(40, valley, seed=1)
+    mean, _ = model.predict(new, on)
+    ranks = [np.argsort(np.argsort(v)) for v in (mean, truth)]
+    assert np.corrcoef(*ranks)[0, 1] > 0.95
+
+
+def test_a_long_history_is_learned_from_in_bounded_time():
+    learned = learn(EMBEDDING, *history(3 * LEARN_FROM, valley))
+    assert np.isfinite(learned.hyperparameters.to_log()).all()
+
+
+def test_it_learns_again_often_at_first_and_then_less():
+    sizes = [learning_size(n) for n in range(1, 1000)]
+    assert sizes[:20] == list(range(1, 21))
+    assert all(0.89 * n < size <= n for n, size in enumerate(sizes, start=1))
+    assert len(set(sizes)) < 120

@@ -1,0 +1,95 @@
+"""Losses become targets: order kept, tails clipped, absurd values survived."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tuner.optimizers.warping import IDENTITY, TAIL, WARPS, Warp, prepare, standardise
+
+any_losses = arrays(np.float64, st.integers(1, 30), elements=st.floats(allow_nan=True, width=64))
+
+
+@given(any_losses)
+def test_whatever_the_losses_the_targets_are_finite_and_bounded(losses):
+    scaled = prepare(losses)
+    assert np.isfinite(scaled).all()
+    assert scaled.min() >= 0.0
+    assert scaled.max() <= TAIL
+    for warp in WARPS:
+        y, deviation = standardise(warp(scaled))
+        assert np.isfinite(y).all()
+        assert deviation > 0.0
+
+
+@given(any_losses)
+def test_the_order_is_kept(losses):
+    scaled = prepare(losses)
+    finite = np.flatnonzero(np.isfinite(losses))
+    order = finite[np.argsort(losses[finite])]
+    for warp in WARPS:
+        assert (np.diff(warp(scaled)[order]) >= 0.0).all()
+
+
+@given(any_losses)
+def test_failed_trials_are_as_bad_as_the_worst(losses):
+    scaled = prepare(losses)
+    failed = ~np.isfinite(losses)
+    if failed.any():
+        assert (scaled[failed] == scaled.max()).all()
+
+
+@given(st.permutations(range(8)))
+def test_the_order_of_the_trials_does_not_matter(order):
+    losses = np.array([3.0, 1.0, np.nan, 1e300, 2.0, -5.0, np.inf, 0.0])
+    np.testing.assert_array_equal(prepare(losses)[list(order)], prepare(losses[list(order)]))
+
+
+@given(st.floats(1e-3, 1e3), st.floats(-1e3, 1e3))
+def test_shift_and_scale_of_the_losses_do_not_matter(scale, shift):
+    losses = np.array([0.0, 1.0, 2.0, 5.0, 400.0])
+    np.testing.assert_allclose(prepare(scale * losses + shift), prepare(losses), rtol=1e-6)
+
+
+def test_the_best_is_0_the_median_1_and_the_tail_ends():
+    assert prepare(np.array([5.0, 7.0, 1e6])).tolist() == [0.0, 1.0, TAIL]
+
+
+def test_one_absurd_value_does_not_hide_the_others():
+    losses = np.array([1.0, 2.0, 3.0, 4.0, 1e300, -np.inf])
+    assert len(np.unique(prepare(losses)[:4])) == 4
+
+
+def test_where_most_are_best_the_next_best_gives_the_scale():
+    assert prepare(np.array([1.0, 1.0, 1.0, 3.0])).tolist() == [0.0, 0.0, 0.0, 1.0]
+
+
+def test_equal_losses_are_equal_targets():
+    y, deviation = standardise(prepare(np.full(5, 7.0)))
+    assert y.tolist() == [0.0] * 5
+    assert deviation == 1.0
+
+
+def test_failed_trials_are_worse_than_equal_ones():
+    assert prepare(np.array([7.0, 7.0, np.nan])).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_only_failures_are_all_the_same():
+    assert len(set(prepare(np.array([np.nan, np.inf])).tolist())) == 1
+
+
+@pytest.mark.parametrize("warp", WARPS)
+def test_log_slope_against_finite_differences(warp):
+    u = np.array([0.01, 0.5, 3.0, 15.0])
+    numeric = (warp(u + 1e-6) - warp(u - 1e-6)) / 2e-6
+    np.testing.assert_allclose(np.exp(warp.log_slope(u)), numeric, rtol=1e-6)
+
+
+def test_a_soft_warp_spreads_the_best_and_the_identity_does_not():
+    u = np.array([0.0, 0.01, 10.0])
+    soft = Warp(0.01)(u)
+    assert soft[1] / soft[2] > 0.09
+    assert IDENTITY(u).tolist() == u.tolist()
