@@ -12,12 +12,12 @@ from tuner.tracking import schema
 from tuner.tracking.connections import LOCK_TIMEOUT, WRITING
 from tuner.tracking.location import DEFAULT_FOLDER, Location
 
-_CREATION_LOCK = 0x74756E6572
-"""Key of PostgreSQL's advisory lock while the tables are made."""
+_SCHEMA_LOCK = 0x74756E6572
+"""Key of PostgreSQL's advisory lock while tables are made or changed."""
 
 
-def is_there(engine: Engine, location: Location) -> bool:
-    """Whether the store has been made.
+def is_there(engine: Engine, location: Location, *, any_older: bool = False) -> bool:
+    """Whether the store has been made; one of an older schema only counts if `any_older`.
 
     Raises
     ------
@@ -29,16 +29,16 @@ def is_there(engine: Engine, location: Location) -> bool:
     if location.file is not None and not _has_content(location.file):
         return False
     with engine.connect() as connection:
-        return check(connection, location)
+        return check(connection, location, any_older=any_older)
 
 
-def check(connection: Connection, location: Location) -> bool:
+def check(connection: Connection, location: Location, *, any_older: bool = False) -> bool:
     """Whether the database has our tables; the errors are those of `is_there`."""
     revision = read_revision(connection)
     if revision is None:
         _refuse_others(connection, location)
         return False
-    if revision == schema.REVISIONS[-1]:
+    if revision == schema.REVISIONS[-1] or (any_older and revision in schema.REVISIONS):
         return True
     if revision in schema.REVISIONS:
         raise StoreVersion(
@@ -74,11 +74,16 @@ def create(engine: Engine, location: Location) -> None:
         engine.connect().execution_options(**{WRITING: True}) as connection,
         connection.begin(),
     ):
-        if connection.dialect.name == "postgresql":
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_CREATION_LOCK})"))
+        lock_schema(connection)
         if not check(connection, location):
             schema.metadata.create_all(connection, checkfirst=False)
             _stamp(connection)
+
+
+def lock_schema(connection: Connection) -> None:
+    """Wait until no other process makes or changes the tables; SQLite's writers always do."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
 
 
 def _stamp(connection: Connection) -> None:

@@ -106,7 +106,7 @@ def _add_array(digest: Digest, array: np.ndarray[Any, Any], place: str) -> None:
     # Little-endian and in C order, whatever the machine and the memory layout are.
     plain = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
     _add_bytes(digest, "array", f"{plain.dtype.str} {plain.dtype.names} {array.shape}".encode())
-    digest.update(plain.tobytes() if plain.ndim == 0 else plain.reshape(-1).view(np.uint8))
+    digest.update(plain.reshape(-1).view(np.uint8).data)
 
 
 def _add_frame(digest: Digest, frame: pd.DataFrame, kind: str, place: str) -> None:

@@ -41,7 +41,7 @@ class ParamsCodec:
             self._space = Space.from_dict(space)
 
     def encode(self, params: Params) -> dict[str, Any]:
-        """Return ``{"model": "svm", "model.svm.C": 1.0}`` for ``{"model": ("svm", {"C": 1.0})}``."""
+        """Return what is stored, such as ``{"model": "svm", "model.svm.C": 1.0}``."""
         return encode_params(params if self._space is None else self._space.flatten(params))
 
     def decode(self, stored: Mapping[str, Any]) -> Params:

@@ -24,6 +24,7 @@ from tuner.records import (
     StudyInfo,
     Trial,
     Upload,
+    decode_params,
 )
 from tuner.tracking import rows, schema, upserts
 from tuner.tracking.artifacts import ArtifactFolder
@@ -412,7 +413,7 @@ class SqlStore:
             if row is None:
                 raise StudyNotFound(f"store {self} has no study with uid {uid!r}")
             self._study_ids[uid] = row.id
-            self._codecs[uid] = rows.ParamsCodec(rows.decode_params(row.space))
+            self._codecs[uid] = rows.ParamsCodec(decode_params(row.space))
         return self._codecs[uid]
 
     def _recorded(

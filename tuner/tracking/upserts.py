@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TypeAlias
 
-from sqlalchemy import Connection, Table, and_, literal_column
+from sqlalchemy import Connection, String, Table, and_, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tuner.records import State
@@ -13,7 +13,8 @@ from tuner.tracking import schema
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
 
-_FINISHED = [literal_column(f"'{s.value}'") for s in State if s.finished]
+# Literals, because the rows of an executemany are its only parameters.
+_FINISHED = [literal_column(f"'{s.value}'", String) for s in State if s.finished]
 
 
 def insert(connection: Connection, table: Table) -> Insert:

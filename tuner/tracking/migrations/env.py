@@ -1,0 +1,16 @@
+"""What alembic runs to migrate a store: `tuner.tracking.migrate` gives it the connection."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from tuner.tracking.schema import VERSION_TABLE, metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+    # SQLite changes a column by making the table anew.
+    render_as_batch=True,
+)
+context.run_migrations()
