@@ -6,11 +6,11 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, Engine, Row, Select, Table, select, update
+from sqlalchemy import Column, Connection, Row, Select, Table, select, update
 
 from tuner.errors import StoreError, StudyNotFound
 from tuner.records import (
@@ -26,11 +26,9 @@ from tuner.records import (
     Upload,
     decode_params,
 )
-from tuner.tracking import rows, schema, upserts
+from tuner.tracking import queries, rows, schema, upserts
 from tuner.tracking.artifacts import ArtifactFolder
-from tuner.tracking.connections import WRITING, empty_engine, make_engine
-from tuner.tracking.creation import create, is_there
-from tuner.tracking.failures import as_store_errors
+from tuner.tracking.database import Database
 from tuner.tracking.location import Location, locate
 from tuner.tracking.protocol import Batch, Store
 
@@ -78,67 +76,41 @@ def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
 
 
 class SqlStore:
-    """The `Store` protocol on a SQL database; see `open_store`.
-
-    `reading` and `writing` give the connections on which other tables of the same database, such
-    as the registry's, are read and written.
-    """
+    """The `Store` protocol on a SQL database; see `open_store`."""
 
     def __init__(self, location: Location) -> None:
-        self._location = location
-        self._engine = make_engine(location)
-        self._empty: Engine | None = None
-        self._pid = os.getpid()
-        self._abandoned: list[object] = []
+        self._database = Database(location)
+        self._files = ArtifactFolder(location.artifact_root)
         self._study_ids: dict[str, int] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
-        self._ids: dict[tuple[str, str], int] = {}
         self.url = location.url.render_as_string(hide_password=False)
         self.artifact_root = location.artifact_root
-        self._files = ArtifactFolder(location.artifact_root)
-        with as_store_errors(location):
-            self._exists = is_there(self._engine, location)
-
-    def __repr__(self) -> str:
-        return f"SqlStore({self})"
 
     def __str__(self) -> str:
-        return str(self._location)
+        """Where the store is, to be shown: without a password."""
+        return str(self._database.location)
 
-    # --- transactions -------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        return f"<SqlStore {self}>"
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Give a connection that sees one snapshot of the store."""
-        self._after_fork()
-        with as_store_errors(self._location):
-            if not self._exists:
-                self._exists = is_there(self._engine, self._location)
-            if not self._exists:
-                self._empty = self._empty or empty_engine()
-            engine = self._engine if self._exists or self._empty is None else self._empty
-            with engine.connect() as connection:
-                yield self._isolated(connection)
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Give a connection that sees one snapshot of the store.
 
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Give a connection whose transaction is committed at the end, or rolled back."""
-        self._after_fork()
-        with as_store_errors(self._location):
-            if not self._exists:
-                create(self._engine, self._location)
-                self._exists = True
-            with (
-                self._engine.connect().execution_options(**{WRITING: True}) as connection,
-                connection.begin(),
-            ):
-                yield connection
+        For the tables of others in the same database, such as the registry's.
+        """
+        return self._database.reading()
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Give a connection whose transaction is committed at the end, or rolled back.
+
+        SQLite takes the lock of the only writer at once, so what is read in it holds until the
+        end. PostgreSQL runs it at READ COMMITTED: lock the rows that a decision rests on.
+        """
+        return self._database.writing()
 
     def close(self) -> None:
-        """Release the connections; the store can be opened again by its URL."""
-        self._engine.dispose()
-        if self._empty is not None:
-            self._empty.dispose()
+        """Release the connections; they are made again when needed."""
+        self._database.close()
 
     # --- studies ------------------------------------------------------------------------------
 
@@ -197,61 +169,24 @@ class SqlStore:
 
     def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:
         """Yield the trials of a study by number, only those in `states` if given."""
-        table = schema.trials
-        query = (
-            select(table)
-            .join(schema.studies)
-            .where(schema.studies.c.uid == study)
-            .order_by(table.c.number)
-        )
-        if states is not None:
-            query = query.where(table.c.state.in_([s.value for s in states]))
         with self.reading() as connection:
             try:
                 read = rows.trial_reader(self._codec(connection, study))
             except StudyNotFound:
                 return
-            for row in connection.execution_options(yield_per=STREAMED).execute(query):
+            for row in connection.execution_options(yield_per=STREAMED).execute(
+                queries.trials_of(study, states)
+            ):
                 yield read(row)
 
     def runs(self, study: str, trial: int | None = None) -> Iterator[Run]:
         """Yield the runs of a study, or of one trial of it, by trial and attempt."""
-        table = schema.runs
-        query = (
-            select(
-                table,
-                schema.environments.c.key.label("environment_key"),
-                schema.codes.c.key.label("code_key"),
-            )
-            .select_from(
-                table.join(schema.studies, schema.studies.c.id == table.c.study_id)
-                .outerjoin(schema.environments)
-                .outerjoin(schema.codes)
-            )
-            .where(schema.studies.c.uid == study)
-            .order_by(table.c.trial, table.c.attempt, table.c.id)
-        )
-        if trial is not None:
-            query = query.where(table.c.trial == trial)
-        for row in self._stream(query):
+        for row in self._stream(queries.runs_of(study, trial)):
             yield rows.run_of(row)
 
     def reports(self, study: str, trial: int | None = None) -> Iterator[tuple[str, Report]]:
         """Yield ``(run uid, report)`` by run and step."""
-        run, report, metric = schema.runs, schema.reports, schema.metrics
-        query = (
-            select(run.c.uid, report.c.step, metric.c.name, report.c.value)
-            .select_from(
-                run.join(schema.studies, schema.studies.c.id == run.c.study_id)
-                .join(report, report.c.run_id == run.c.id)
-                .join(metric, metric.c.id == report.c.metric_id)
-            )
-            .where(schema.studies.c.uid == study)
-            .order_by(run.c.trial, run.c.attempt, run.c.id, report.c.step, report.c.metric_id)
-        )
-        if trial is not None:
-            query = query.where(run.c.trial == trial)
-        return _gathered(self._stream(query))
+        return _gathered(self._stream(queries.reports_of(study, trial)))
 
     def _write_trials(
         self,
@@ -316,30 +251,7 @@ class SqlStore:
 
         Where a run kept another content under the same name later, that is what is yielded.
         """
-        table = schema.artifacts
-        query = (
-            select(table, schema.runs.c.uid.label("run"))
-            .select_from(
-                table.join(schema.runs).join(
-                    schema.studies, schema.studies.c.id == schema.runs.c.study_id
-                )
-            )
-            .where(schema.studies.c.uid == study)
-            .order_by(schema.runs.c.trial, schema.runs.c.attempt, schema.runs.c.id, table.c.id)
-        )
-        later = table.alias("later")
-        query = query.where(
-            ~select(later.c.id)
-            .where(
-                later.c.run_id == table.c.run_id,
-                later.c.name == table.c.name,
-                later.c.id > table.c.id,
-            )
-            .exists()
-        )
-        if run is not None:
-            query = query.where(schema.runs.c.uid == run)
-        for row in self._stream(query):
+        for row in self._stream(queries.artifacts_of(study, run)):
             yield rows.artifact_of(row)
 
     def put_artifact(self, run: str, upload: Upload) -> Artifact:
@@ -461,22 +373,6 @@ class SqlStore:
             query = select(column, table.c.id).where(column.in_(part))
             found |= {row[0]: row[1] for row in connection.execute(query)}
         return found
-
-    def _isolated(self, connection: Connection) -> Connection:
-        """Make a connection see one snapshot; SQLite's transactions always do."""
-        if connection.dialect.name == "sqlite":
-            return connection
-        return connection.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        )
-
-    def _after_fork(self) -> None:
-        """Leave the parent's connections alone in a forked child: they are not shared."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            # Kept, because a connection that is collected is closed, and that reaches the parent.
-            self._abandoned.append(self._engine.pool)
-            self._engine.dispose(close=False)
 
 
 def _studies() -> Select[Any]:

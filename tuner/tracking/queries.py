@@ -1,0 +1,79 @@
+"""The SELECT statements of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from tuner.records import State
+from tuner.tracking.schema import (
+    artifacts,
+    codes,
+    environments,
+    metrics,
+    reports,
+    runs,
+    studies,
+    trials,
+)
+
+
+def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
+    """Return the trials of a study by number."""
+    query = select(trials).join(studies).where(studies.c.uid == study).order_by(trials.c.number)
+    if states is not None:
+        query = query.where(trials.c.state.in_([s.value for s in states]))
+    return query
+
+
+def runs_of(study: str, trial: int | None) -> Select[Any]:
+    """Return the runs of a study with the keys of what they ran, by trial and attempt."""
+    query = (
+        select(
+            runs,
+            environments.c.key.label("environment_key"),
+            codes.c.key.label("code_key"),
+        )
+        .select_from(
+            runs.join(studies, studies.c.id == runs.c.study_id)
+            .outerjoin(environments)
+            .outerjoin(codes)
+        )
+        .where(studies.c.uid == study)
+        .order_by(runs.c.trial, runs.c.attempt, runs.c.id)
+    )
+    return query if trial is None else query.where(runs.c.trial == trial)
+
+
+def reports_of(study: str, trial: int | None) -> Select[Any]:
+    """Return one row a metric, by trial, attempt and step."""
+    query = (
+        select(runs.c.uid, reports.c.step, metrics.c.name, reports.c.value)
+        .select_from(
+            runs.join(studies, studies.c.id == runs.c.study_id)
+            .join(reports, reports.c.run_id == runs.c.id)
+            .join(metrics, metrics.c.id == reports.c.metric_id)
+        )
+        .where(studies.c.uid == study)
+        .order_by(runs.c.trial, runs.c.attempt, runs.c.id, reports.c.step, reports.c.metric_id)
+    )
+    return query if trial is None else query.where(runs.c.trial == trial)
+
+
+def artifacts_of(study: str, run: str | None) -> Select[Any]:
+    """Return the artifacts of a study, of each name of a run the latest."""
+    later = artifacts.alias("later")
+    superseded = select(later.c.id).where(
+        later.c.run_id == artifacts.c.run_id,
+        later.c.name == artifacts.c.name,
+        later.c.id > artifacts.c.id,
+    )
+    query = (
+        select(artifacts, runs.c.uid.label("run"))
+        .select_from(artifacts.join(runs).join(studies, studies.c.id == runs.c.study_id))
+        .where(studies.c.uid == study, ~superseded.exists())
+        .order_by(runs.c.trial, runs.c.attempt, runs.c.id, artifacts.c.id)
+    )
+    return query if run is None else query.where(runs.c.uid == run)
