@@ -58,7 +58,7 @@ class TestLogH:
 
 
 EMBEDDING = Embedding(options=[0, 3, 0], conditional=[False, False, True])
-COLUMNS = Columns(np.array([np.inf, 3.0, np.inf]), np.array([False, True, False]))
+COLUMNS = Columns((None, np.array([1, 3, 5]) / 6, None), np.array([False, True, False]))
 
 
 def snap(rows):
@@ -170,13 +170,19 @@ class TestNeighbours:
         assert sorted(moved[:, 1]) == pytest.approx([1 / 6, 5 / 6])
         assert (moved[:, [0, 2]] == [0.3, 0.7]).all()
 
-    def test_an_ordered_column_moves_to_the_next_cells(self):
-        columns = Columns(np.array([10.0]), np.array([False]))
-        assert (neighbours(np.array([0.55]), columns)[:, 0] * 10 - 0.5).round(9).tolist() == [
-            3, 4, 6, 7,
-        ]  # fmt: skip
-        assert (neighbours(np.array([0.0]), columns)[:, 0] * 10 - 0.5).round(9).tolist() == [1, 2]
+    def test_an_ordered_column_moves_to_the_next_values(self):
+        columns = Columns((np.array([0.0, 0.4, 0.7, 0.9, 1.0]),), np.array([False]))
+        assert neighbours(np.array([0.7]), columns)[:, 0].tolist() == [0.0, 0.4, 0.9, 1.0]
+        assert neighbours(np.array([0.0]), columns)[:, 0].tolist() == [0.4, 0.7]
 
     def test_a_continuous_space_has_none(self):
-        columns = Columns(np.array([np.inf]), np.array([False]))
+        columns = Columns((None,), np.array([False]))
         assert neighbours(np.array([0.5]), columns).shape == (0, 1)
+
+
+def test_ordered_columns_with_many_values_are_smooth():
+    columns = Columns(
+        (None, np.linspace(0, 1, 5), np.linspace(0, 1, 50), np.linspace(0, 1, 50)),
+        np.array([False, False, False, True]),
+    )
+    assert columns.smooth.tolist() == [True, False, True, False]

@@ -22,6 +22,9 @@ from tuner.optimizers.gaussian_process import GaussianProcess
 Snap: TypeAlias = Callable[[Floats], tuple[Floats, Bools, Bools]]
 """Moves rows of the unit cube to the nearest points of the space: (X, active, feasible)."""
 
+SMOOTH_FROM = 8
+"""An ordered column with more values than this is searched as if it were continuous."""
+
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 _HALF_LOG_PI_2 = 0.5 * math.log(0.5 * math.pi)
 
@@ -30,17 +33,18 @@ _HALF_LOG_PI_2 = 0.5 * math.log(0.5 * math.pi)
 class Columns:
     """How the search may move in each column of the unit cube.
 
-    `cells` (d,) is the number of values a column can take, infinite if it is continuous;
-    `categorical` (d,) tells the columns whose values have no order.
+    `levels` has for each column the places of its values, rising, or None if it is continuous or
+    has too many to list; `categorical` (d,) tells the columns whose values have no order.
     """
 
-    cells: Floats
+    levels: tuple[Floats | None, ...]
     categorical: Bools
 
     @property
     def smooth(self) -> Bools:
-        """Columns with order and enough values to follow a gradient and then round."""
-        return np.asarray(~self.categorical & (self.cells > 8))
+        """Columns, shape (d,), with order and enough values to follow a gradient and round."""
+        many = np.array([v is None or len(v) > SMOOTH_FROM for v in self.levels], dtype=bool)
+        return np.asarray(many & ~self.categorical)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +150,17 @@ def maximise(
 def neighbours(x: Floats, columns: Columns) -> Floats:
     """Return the points one move from `x` (d,) in one discrete column, shape (m, d).
 
-    Every other option of a categorical column, one and two cells up and down in an ordered one.
+    Every other option of a categorical column, one and two values up and down in an ordered one.
     """
     moves: list[Floats] = []
-    for j in np.flatnonzero(np.isfinite(columns.cells)):
-        k = int(min(columns.cells[j], 2**53))
-        here = min(int(x[j] * k), k - 1)
-        if columns.categorical[j]:
-            cells: Sequence[int] = [c for c in range(k) if c != here]
-        else:
-            cells = [c for c in (here - 2, here - 1, here + 1, here + 2) if 0 <= c < k]
-        for cell in cells:
-            moved = x.copy()
-            moved[j] = (cell + 0.5) / k
-            moves.append(moved)
+    for j, levels in enumerate(columns.levels):
+        if levels is None:
+            continue
+        here = int(np.argmin(np.abs(levels - x[j])))
+        reach = len(levels) if columns.categorical[j] else 2
+        for level in levels[max(here - reach, 0) : here + reach + 1]:
+            if level != levels[here]:
+                moves.append(np.where(np.arange(len(x)) == j, level, x))
     return np.array(moves).reshape(-1, len(x))
 
 
