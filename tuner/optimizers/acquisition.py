@@ -158,9 +158,9 @@ def neighbours(x: Floats, columns: Columns) -> Floats:
             continue
         here = int(np.argmin(np.abs(levels - x[j])))
         reach = len(levels) if columns.categorical[j] else 2
-        for level in levels[max(here - reach, 0) : here + reach + 1]:
-            if level != levels[here]:
-                moves.append(np.where(np.arange(len(x)) == j, level, x))
+        targets = levels[max(here - reach, 0) : here + reach + 1]
+        only = np.arange(len(x)) == j
+        moves += [np.where(only, level, x) for level in targets if level != levels[here]]
     return np.array(moves).reshape(-1, len(x))
 
 
