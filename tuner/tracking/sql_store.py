@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +40,10 @@ _LOOKED_UP = 500
 """Values in one IN (...); SQLite takes 32,766, older ones 999."""
 
 _S = TypeVar("_S", bound=Store)
+_R = TypeVar("_R", Trial, Run)
+
+_number: Callable[[Trial], int] = attrgetter("number")
+_uid: Callable[[Run], str] = attrgetter("uid")
 
 
 def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
@@ -195,15 +200,12 @@ class SqlStore:
         codec: rows.ParamsCodec,
         trials: Iterable[Trial],
     ) -> None:
-        # Writers that take rows in the same order cannot deadlock; of equals, the last one wins.
-        values = [
-            rows.trial_row(study_id, codec, t) for t in sorted(trials, key=lambda t: t.number)
-        ]
+        values = [rows.trial_row(study_id, codec, t) for t in _settled(trials, _number)]
         if values:
             connection.execute(upserts.unless_finished(connection, schema.trials), values)
 
     def _write_runs(self, connection: Connection, study_id: int, runs: Iterable[Run]) -> None:
-        runs = sorted(runs, key=lambda r: r.uid)
+        runs = _settled(runs, _uid)
         if not runs:
             return
         codes = {r.code for r in runs if r.code}
@@ -232,7 +234,7 @@ class SqlStore:
             upserts.replacing(connection, schema.reports),
             [
                 {"run_id": run_id, "step": step, "metric_id": metric_id, "value": value}
-                for (run_id, step, metric_id), value in sorted(values.items(), key=_by_key)
+                for (run_id, step, metric_id), value in sorted(values.items(), key=itemgetter(0))
             ],
         )
 
@@ -379,6 +381,19 @@ def _studies() -> Select[Any]:
     return select(schema.studies)
 
 
+def _settled(records: Iterable[_R], key: Callable[[_R], Any]) -> list[_R]:
+    """Return what is to be written of each trial or run: the last, but nothing after the end.
+
+    In the order of their keys, because writers that take rows in the same order cannot deadlock.
+    """
+    settled: dict[Any, _R] = {}
+    for record in records:
+        known = settled.get(key(record))
+        if known is None or not known.state.finished:
+            settled[key(record)] = record
+    return [settled[k] for k in sorted(settled)]
+
+
 def _gathered(stream: Iterator[Row[Any]]) -> Iterator[tuple[str, Report]]:
     """Put the metrics of each run and step together again."""
     uid, step, metrics = "", 0, dict[str, float]()
@@ -390,10 +405,6 @@ def _gathered(stream: Iterator[Row[Any]]) -> Iterator[tuple[str, Report]]:
         metrics[row.name] = float("nan") if row.value is None else row.value
     if metrics:
         yield uid, Report(step, metrics)
-
-
-def _by_key(item: tuple[tuple[int, int, int], float | None]) -> tuple[int, int, int]:
-    return item[0]
 
 
 def _key(record: Record) -> str:
