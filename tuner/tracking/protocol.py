@@ -86,6 +86,15 @@ class Store(Protocol):
     def put_artifact(self, run: str, upload: Upload) -> Artifact:
         """Write an upload's files, checksum them, and return what to record."""
 
+    def read_artifact(self, artifact: Artifact) -> dict[str, bytes]:
+        """Return an artifact's files by their relative paths, once their checksum is verified.
+
+        Raises
+        ------
+        ChecksumMismatch
+            If they are not byte for byte what was recorded.
+        """
+
     def put_code(self, code: Code) -> str:
         """Record `code` once and return its key."""
 
