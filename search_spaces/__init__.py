@@ -1,0 +1,27 @@
+"""Search spaces: domains, conditions, constraints, and what can be done with points of them.
+
+A space is a dict of domains; see `Space`. This package knows nothing of trials or optimizers.
+"""
+
+from tuner.search_spaces.categorical import Choice, Const, Ordinal
+from tuner.search_spaces.columns import Column
+from tuner.search_spaces.domains import Bool, Domain, Float, Int
+from tuner.search_spaces.expressions import Expression, P
+from tuner.search_spaces.parsing import parse_constraint
+from tuner.search_spaces.space import Params, Space
+
+__all__ = [
+    "Bool",
+    "Choice",
+    "Column",
+    "Const",
+    "Domain",
+    "Expression",
+    "Float",
+    "Int",
+    "Ordinal",
+    "P",
+    "Params",
+    "Space",
+    "parse_constraint",
+]

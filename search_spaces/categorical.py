@@ -1,0 +1,256 @@
+"""Domains of listed values: `Choice` has no order, `Ordinal` has one, `Const` has one value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tuner.errors import SpaceError
+from tuner.search_spaces.domains import Array, Domain
+
+Scalar: TypeAlias = bool | int | float | str | None
+"""What an option may be, besides tuples of these."""
+
+
+class Listed(Domain):
+    """A list of values; see `Choice` and `Ordinal`."""
+
+    options: tuple[Any, ...]
+
+    @cached_property
+    def _index(self) -> dict[Any, int]:
+        return {_identity(option): i for i, option in enumerate(self.options)}
+
+    @property
+    def size(self) -> float:
+        """How many options there are."""
+        return len(self.options)
+
+    def index(self, value: Any) -> int:
+        """Return the position of `value` among the options.
+
+        Raises
+        ------
+        ValueError
+            If it is none of them.
+        """
+        try:
+            return self._index[_identity(_plain(value))]
+        except (KeyError, TypeError):
+            raise ValueError(value) from None
+
+    def cast(self, value: Any) -> Any:
+        """Return the option that `value` is."""
+        return self.options[self.index(value)]
+
+    def to_unit(self, values: Sequence[Any]) -> Array:
+        """Return (k + 0.5) / n for option k of n."""
+        index = np.fromiter(map(self.index, values), dtype=float)
+        return (index + 0.5) / len(self.options)
+
+    def from_unit(self, unit: ArrayLike) -> list[Any]:
+        """Return the options at places in [0, 1]."""
+        n = len(self.options)
+        index = np.clip((np.asarray(unit, dtype=float) * n).astype(int), 0, n - 1)
+        return [self.options[i] for i in index.tolist()]
+
+    def grid(self, levels: int) -> list[Any]:  # noqa: ARG002 (a list has no levels)
+        """Return all options."""
+        return list(self.options)
+
+
+class Choice(Listed):
+    """One of several options without an order; an option may have parameters of its own.
+
+    Parameters
+    ----------
+    *options
+        None, booleans, numbers, texts or tuples of them. With any branch, only names.
+    default
+        The option to try first.
+    **branches
+        Option name to the parameters that exist only with it, to any depth.
+
+    Examples
+    --------
+    Without branches the objective gets the option itself, with them a pair:
+
+    >>> from tuner.search_spaces import Float, Space
+    >>> Choice("rbf", "poly").options
+    ('rbf', 'poly')
+    >>> model = Choice("dummy", svm={"C": Float(0.1, 10)})
+    >>> space = Space({"model": model})
+    >>> space.validate({"model": ("svm", {"C": 1})})
+    {'model': ('svm', {'C': 1.0})}
+    >>> space.validate({"model": ("dummy", {})})
+    {'model': ('dummy', {})}
+    """
+
+    kind = "choice"
+
+    def __init__(
+        self, *options: Any, default: Any = None, **branches: Mapping[str, Domain]
+    ) -> None:
+        plain = tuple(_as_option("Choice", option) for option in options)
+        self.options = (*plain, *branches)
+        self.branches: dict[str, dict[str, Domain]] | None = None
+        if not self.options:
+            raise SpaceError("Choice(): give at least one option, such as Choice('a', 'b')")
+        if branches:
+            for option in plain:
+                if not isinstance(option, str) or not option or "." in option:
+                    raise SpaceError(
+                        f"Choice: beside branches, {option!r} must be a name without '.'; write it "
+                        f"as a text"
+                    )
+            for name, branch in branches.items():
+                if not isinstance(branch, Mapping):
+                    raise SpaceError(
+                        f"Choice: the branch {name!r} is {branch!r}; write a dict of its "
+                        f"parameters, {name}={{}} for none"
+                    )
+            self.branches = {
+                **{option: {} for option in plain},
+                **{name: dict(branch) for name, branch in branches.items()},
+            }
+        _refuse_duplicates("Choice", self.options)
+        self.default = None if default is None else _checked_default(self, default)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the domain as JSON values."""
+        default = {} if self.default is None else {"default": _to_json(self.default)}
+        if self.branches is None:
+            return {"type": "choice", "options": list(map(_to_json, self.options)), **default}
+        branches = {
+            option: {name: domain.to_dict() for name, domain in branch.items()}
+            for option, branch in self.branches.items()
+        }
+        return {"type": "choice", "branches": branches, **default}
+
+    def __repr__(self) -> str:
+        if self.branches is None:
+            parts = [repr(option) for option in self.options]
+        else:
+            parts = [f"{name}={branch!r}" for name, branch in self.branches.items()]
+        if self.default is not None:
+            parts.append(f"default={self.default!r}")
+        return f"Choice({', '.join(parts)})"
+
+
+class Ordinal(Listed):
+    """One of several values in an order, such as ``Ordinal("small", "medium", "large")``.
+
+    Examples
+    --------
+    >>> Ordinal(16, 64, 1024).from_unit([0.0, 0.5, 1.0])
+    [16, 64, 1024]
+    """
+
+    kind = "ordinal"
+
+    def __init__(self, *values: Any, default: Any = None) -> None:
+        if not values:
+            raise SpaceError("Ordinal(): give at least one value, such as Ordinal(16, 32, 64)")
+        self.options = tuple(_as_option("Ordinal", value) for value in values)
+        _refuse_duplicates("Ordinal", self.options)
+        self.default = None if default is None else _checked_default(self, default)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the domain as JSON values."""
+        default = {} if self.default is None else {"default": _to_json(self.default)}
+        return {"type": "ordinal", "values": list(map(_to_json, self.options)), **default}
+
+    def __repr__(self) -> str:
+        parts = [repr(option) for option in self.options]
+        if self.default is not None:
+            parts.append(f"default={self.default!r}")
+        return f"Ordinal({', '.join(parts)})"
+
+
+class Const(Listed):
+    """One fixed value: a parameter that is passed on and not searched.
+
+    Examples
+    --------
+    >>> Const("auto").grid(levels=5)
+    ['auto']
+    """
+
+    kind = "const"
+
+    def __init__(self, value: Any) -> None:
+        self.value = _as_option("Const", value)
+        self.options = (self.value,)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the domain as JSON values."""
+        return {"type": "const", "value": _to_json(self.value)}
+
+    def __repr__(self) -> str:
+        return f"Const({self.value!r})"
+
+
+def from_json_option(value: Any) -> Any:
+    """Return an option as it was declared: JSON's lists are tuples."""
+    return tuple(map(from_json_option, value)) if isinstance(value, list) else value
+
+
+def _to_json(option: Any) -> Any:
+    return [_to_json(item) for item in option] if isinstance(option, tuple) else option
+
+
+def _identity(option: Any) -> Any:
+    """Return what two options share if they are the same: 1, 1.0 and True are three options."""
+    if isinstance(option, tuple):
+        return tuple(map(_identity, option))
+    return (type(option).__name__, option)
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy scalar as Python's, a list as a tuple."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+def _as_option(domain: str, value: Any) -> Any:
+    """Return `value` if it can be an option.
+
+    Raises
+    ------
+    SpaceError
+        If it is no scalar or tuple of scalars: it could be neither stored nor compared.
+    """
+    plain = _plain(value)
+    if isinstance(plain, tuple):
+        return tuple(_as_option(domain, item) for item in plain)
+    if plain is not None and not isinstance(plain, bool | int | float | str):
+        raise SpaceError(
+            f"{domain}: {value!r} is a {type(value).__name__}; an option is None, a bool, a "
+            f"number, a text or a tuple of these: write a name and look the object up in the objective"
+        )
+    if isinstance(plain, float) and not math.isfinite(plain):
+        raise SpaceError(f"{domain}: the option {plain} is not finite")
+    return plain
+
+
+def _refuse_duplicates(domain: str, options: tuple[Any, ...]) -> None:
+    seen = set()
+    for option in options:
+        if _identity(option) in seen:
+            raise SpaceError(f"{domain}: the option {option!r} is there twice; name it once")
+        seen.add(_identity(option))
+
+
+def _checked_default(domain: Listed, default: Any) -> Any:
+    try:
+        return domain.cast(default)
+    except ValueError:
+        raise SpaceError(
+            f"{type(domain).__name__}: the default {default!r} is none of {domain.options!r}"
+        ) from None

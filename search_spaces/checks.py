@@ -1,0 +1,178 @@
+"""What a space must be: checked when it is made, so that no search begins on a wrong one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tuner.errors import SpaceError
+from tuner.search_spaces import grid, sampling
+from tuner.search_spaces.categorical import Choice, Listed
+from tuner.search_spaces.columns import Column
+from tuner.search_spaces.domains import Bool, Domain
+from tuner.search_spaces.expressions import ORDERINGS, Binary, Expression, Literal, P
+from tuner.search_spaces.parsing import parse_constraint
+
+if TYPE_CHECKING:
+    from tuner.search_spaces.space import Space
+
+RESERVED = frozenset(
+    {
+        "number", "state", "value", "values", "metrics", "params", "trial", "seed",
+        "attempts", "started", "ended", "duration", "error", "notes",
+    }
+)  # fmt: skip
+"""Names of the record of a trial, which a table has beside the parameters."""
+
+TRIED = 10_000
+"""Random points among which one must satisfy the constraints."""
+
+
+def checked_params(params: Any, prefix: str = "") -> dict[str, Domain]:
+    """Return the domains by name.
+
+    Raises
+    ------
+    SpaceError
+        If something is no domain, or a name is no name.
+    """
+    if not isinstance(params, Mapping):
+        raise SpaceError(
+            f"search space: {params!r} is a {type(params).__name__}; write a dict of domains such "
+            f'as {{"x": Float(0, 1)}}'
+        )
+    if not params and not prefix:
+        raise SpaceError('search space: it is empty; write at least one domain: {"x": Float(0, 1)}')
+    for name, domain in params.items():
+        _check_name(name, prefix)
+        _check_domain(prefix + name, domain)
+        if isinstance(domain, Choice) and domain.branches is not None:
+            for option, branch in domain.branches.items():
+                checked_params(branch, f"{prefix}{name}.{option}.")
+    return dict(params)
+
+
+def checked_constraints(
+    constraints: Iterable[Expression | str], columns: Sequence[Column]
+) -> tuple[Expression, ...]:
+    """Return the constraints as expressions whose parameters exist.
+
+    Raises
+    ------
+    SpaceError
+        If one is no condition, names no parameter of the space, or orders texts.
+    """
+    if isinstance(constraints, str | Expression):
+        constraints = (constraints,)
+    checked = []
+    for constraint in constraints:
+        expression = parse_constraint(constraint) if isinstance(constraint, str) else constraint
+        if not isinstance(expression, Expression) or not expression.is_condition:
+            raise SpaceError(
+                f"constraint: {str(constraint)!r} is no condition; compare something, such as "
+                f"P('a') <= P('b')"
+            )
+        _check_paths(expression, columns)
+        checked.append(expression)
+    return tuple(checked)
+
+
+def refuse_unsatisfiable(space: Space) -> None:
+    """Raise `SpaceError` if no point satisfies the constraints.
+
+    A small finite space is tried whole. Of another, `TRIED` random points are: a constraint that
+    none of them satisfies would make sampling endless, even if a few points did.
+    """
+    if not space.constraints:
+        return
+    rules = " and ".join(repr(str(c)) for c in space.constraints)
+    whole = grid.product_size(space.params)
+    if whole <= grid.ENUMERABLE:
+        if next(space.grid(), None) is None:
+            raise SpaceError(f"search space: none of its {int(whole)} points satisfies {rules}")
+        return
+    rng = np.random.default_rng(0)
+    for _ in range(TRIED // sampling.BATCH):
+        points = space.decode(rng.random((sampling.BATCH, len(space.columns))))
+        if any(map(space.feasible, points)):
+            return
+    equal = any(
+        isinstance(node, Binary) and node.operation == "==" and node.paths
+        for c in space.constraints
+        for node in c.walk()
+    )
+    hint = (
+        "; an equation over continuous parameters is never met: leave out one of them and compute "
+        "it in the objective"
+        if equal
+        else "; mend the constraints, or narrow the domains to where they hold"
+    )
+    raise SpaceError(f"search space: none of {TRIED} random points satisfies {rules}{hint}")
+
+
+def _check_name(name: Any, prefix: str) -> None:
+    if not isinstance(name, str) or not name:
+        raise SpaceError(f"search space: {prefix}{name!r} is no name; write a text")
+    if "." in name:
+        raise SpaceError(
+            f"search space: {prefix + name!r}: a name has no '.', which is for paths; write "
+            f"{name.replace('.', '_')!r}"
+        )
+    if not prefix and name in RESERVED:
+        raise SpaceError(
+            f"search space: {name!r} is reserved for the record of a trial; write another name, "
+            f"such as {name + '_'!r}"
+        )
+
+
+def _check_domain(path: str, domain: Any) -> None:
+    if isinstance(domain, Domain):
+        return
+    if isinstance(domain, Mapping):
+        remedy = f"a dict is written as a branch: Choice({path.split('.')[-1]}={{...}})"
+    elif isinstance(domain, list | tuple | set | range):
+        options = ", ".join(map(repr, domain))
+        remedy = f"write Choice({options}) or Ordinal({options})"
+    elif isinstance(domain, type) and issubclass(domain, Domain):
+        remedy = f"write {domain.__name__}(...)"
+    elif domain is None or isinstance(domain, bool | int | float | str):
+        remedy = f"write Const({domain!r}) for a fixed value"
+    else:
+        remedy = "write Float, Int, Choice, Ordinal, Bool or Const"
+    raise SpaceError(
+        f"search space: {path!r} is {domain!r} ({type(domain).__name__}), no domain; {remedy}"
+    )
+
+
+def _check_paths(expression: Expression, columns: Sequence[Column]) -> None:
+    by_path = {c.path: c.domain for c in columns}
+    for path in expression.paths:
+        if path not in by_path:
+            close = difflib.get_close_matches(path, by_path, n=1) or [
+                known for known in by_path if known.split(".")[-1] == path.split(".")[-1]
+            ]
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(by_path)}"
+            raise SpaceError(
+                f"constraint {str(expression)!r}: there is no parameter {path!r}; {hint}"
+            )
+    for node in expression.walk():
+        if isinstance(node, Binary) and node.operation in ORDERINGS:
+            for side in (node.left, node.right):
+                _refuse_text(expression, side, by_path)
+
+
+def _refuse_text(expression: Expression, side: Expression, by_path: Mapping[str, Domain]) -> None:
+    if isinstance(side, P):
+        domain = by_path[side.path]
+        options = domain.options if isinstance(domain, Listed) else ()
+        unordered = any(not isinstance(o, int | float) for o in options) or isinstance(domain, Bool)
+    else:
+        unordered = isinstance(side, Literal) and not isinstance(side.value, int | float)
+    if unordered:
+        raise SpaceError(
+            f"constraint {str(expression)!r}: {str(side)!r} has no order; compare it with == or "
+            f".isin([...])"
+        )

@@ -1,0 +1,71 @@
+"""Points as rows of the unit cube, whole arrays at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tuner.search_spaces.categorical import Choice
+from tuner.search_spaces.domains import Domain
+
+if TYPE_CHECKING:
+    from tuner.search_spaces.space import Space
+
+INACTIVE = 0.5
+"""What an inactive parameter's entry is set to."""
+
+
+def encode(
+    space: Space, points: Sequence[dict[str, Any]]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return ``(X, active)``, both of shape (n, d); see `Space.encode`."""
+    shape = (len(points), len(space.columns))
+    X, active = np.full(shape, INACTIVE), np.zeros(shape, dtype=bool)
+    flats = [space.flatten(point) for point in points]
+    for j, column in enumerate(space.columns):
+        path = column.path
+        if not column.parents:
+            active[:, j] = True
+            X[:, j] = column.domain.to_unit([flat[path] for flat in flats]) if flats else 0
+            continue
+        rows = [i for i, flat in enumerate(flats) if path in flat]
+        if rows:
+            active[rows, j] = True
+            X[rows, j] = column.domain.to_unit([flats[i][path] for i in rows])
+    return X, active
+
+
+def decode(space: Space, X: ArrayLike) -> list[dict[str, Any]]:
+    """Return the points at the rows of `X`, shape (n, d); see `Space.decode`."""
+    cube = np.asarray(X, dtype=float)
+    if cube.ndim != 2 or cube.shape[1] != len(space.columns):
+        raise ValueError(f"X has shape {cube.shape}, must be (n, {len(space.columns)})")
+    columns = {
+        column.path: column.domain.from_unit(cube[:, j]) for j, column in enumerate(space.columns)
+    }
+    if all(not _has_branches(domain) for domain in space.params.values()):
+        names = list(columns)
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [_point(space.params, columns, i, "") for i in range(len(cube))]
+
+
+def _point(
+    domains: Mapping[str, Domain], columns: Mapping[str, list[Any]], i: int, prefix: str
+) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for name, domain in domains.items():
+        path = prefix + name
+        value = columns[path][i]
+        if isinstance(domain, Choice) and domain.branches is not None:
+            inner = _point(domain.branches[value], columns, i, f"{path}.{value}.")
+            params[name] = (value, inner)
+        else:
+            params[name] = value
+    return params
+
+
+def _has_branches(domain: Domain) -> bool:
+    return isinstance(domain, Choice) and domain.branches is not None

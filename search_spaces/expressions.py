@@ -1,0 +1,363 @@
+"""Constraints as expressions over parameters: they evaluate, serialise and read as text.
+
+``P("min_leaf") <= P("min_split")`` builds a tree of `Expression` nodes. Truth is three-valued
+(Kleene 1938): what touches an inactive parameter is unknown, ``&``, ``|`` and ``~`` combine the
+three, and a constraint that is unknown is satisfied. Arithmetic that has no result, such as a
+division by zero, is unknown as well.
+"""
+
+from __future__ import annotations
+
+import keyword
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from tuner.errors import SpaceError
+
+UNKNOWN = None
+"""What an expression is worth that touches an inactive parameter."""
+
+_BINARY: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
+    "or": (operator.or_, 1),
+    "and": (operator.and_, 2),
+    "==": (operator.eq, 4),
+    "!=": (operator.ne, 4),
+    "<=": (operator.le, 4),
+    ">=": (operator.ge, 4),
+    "<": (operator.lt, 4),
+    ">": (operator.gt, 4),
+    "+": (operator.add, 5),
+    "-": (operator.sub, 5),
+    "*": (operator.mul, 6),
+    "/": (operator.truediv, 6),
+    "//": (operator.floordiv, 6),
+    "%": (operator.mod, 6),
+    "**": (operator.pow, 8),
+}
+"""Operator, as it is written in text, to its function and how tightly it binds, as in Python."""
+
+COMPARISONS = frozenset({"==", "!=", "<=", ">=", "<", ">"})
+ORDERINGS = frozenset({"<=", ">=", "<", ">"})
+LOGIC = frozenset({"and", "or", "not"})
+
+_UNARY: dict[str, tuple[Callable[[Any], Any], int]] = {
+    "not": (operator.not_, 3),
+    "-": (operator.neg, 7),
+    "abs": (abs, 10),
+}
+
+
+class Expression:
+    """A node of an expression; built with operators from `P`, or by `parse_constraint`.
+
+    Examples
+    --------
+    >>> rule = (P("a") + 2 * P("b") <= 10) | P("kind").isin(["x", "y"])
+    >>> print(rule)
+    a + 2 * b <= 10 or kind in ['x', 'y']
+    >>> rule.evaluate({"a": 9, "b": 1, "kind": "z"})
+    False
+    >>> print(rule.evaluate({"b": 1}))
+    None
+    """
+
+    precedence = 10
+
+    def evaluate(self, flat: Mapping[str, Any]) -> Any:
+        """Return the value under ``{path: value}`` of the active parameters, None if unknown."""
+        raise NotImplementedError
+
+    def children(self) -> tuple[Expression, ...]:
+        """Return the nodes right below this one."""
+        return ()
+
+    def walk(self) -> Iterator[Expression]:
+        """Yield this node and every node below it."""
+        yield self
+        for child in self.children():
+            yield from child.walk()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The parameters that it touches, in the order of their first appearance."""
+        return tuple(dict.fromkeys(n.path for n in self.walk() if isinstance(n, P)))
+
+    @property
+    def is_condition(self) -> bool:
+        """Whether it is true or false, not a number."""
+        return False
+
+    def same_as(self, other: object) -> bool:
+        """Whether two expressions are written the same; ``==`` builds a comparison instead."""
+        return isinstance(other, Expression) and str(self) == str(other)
+
+    def isin(self, values: Sequence[Any]) -> Expression:
+        """Return the condition that the value is one of `values`."""
+        return IsIn(self, tuple(values))
+
+    def __bool__(self) -> NoReturn:
+        raise SpaceError(
+            f"constraint: the truth of {str(self)!r} is not known yet; combine conditions with "
+            f"& | ~ and brackets instead of and, or, not, and write a chain a < b < c as "
+            f"(a < b) & (b < c)"
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __add__(self, other: Any) -> Expression:
+        return Binary("+", self, other)
+
+    def __radd__(self, other: Any) -> Expression:
+        return Binary("+", other, self)
+
+    def __sub__(self, other: Any) -> Expression:
+        return Binary("-", self, other)
+
+    def __rsub__(self, other: Any) -> Expression:
+        return Binary("-", other, self)
+
+    def __mul__(self, other: Any) -> Expression:
+        return Binary("*", self, other)
+
+    def __rmul__(self, other: Any) -> Expression:
+        return Binary("*", other, self)
+
+    def __truediv__(self, other: Any) -> Expression:
+        return Binary("/", self, other)
+
+    def __rtruediv__(self, other: Any) -> Expression:
+        return Binary("/", other, self)
+
+    def __floordiv__(self, other: Any) -> Expression:
+        return Binary("//", self, other)
+
+    def __rfloordiv__(self, other: Any) -> Expression:
+        return Binary("//", other, self)
+
+    def __mod__(self, other: Any) -> Expression:
+        return Binary("%", self, other)
+
+    def __rmod__(self, other: Any) -> Expression:
+        return Binary("%", other, self)
+
+    def __pow__(self, other: Any) -> Expression:
+        return Binary("**", self, other)
+
+    def __rpow__(self, other: Any) -> Expression:
+        return Binary("**", other, self)
+
+    def __neg__(self) -> Expression:
+        return Unary("-", self)
+
+    def __abs__(self) -> Expression:
+        return Unary("abs", self)
+
+    def __invert__(self) -> Expression:
+        return Unary("not", self)
+
+    def __and__(self, other: Any) -> Expression:
+        return Binary("and", self, other)
+
+    def __rand__(self, other: Any) -> Expression:
+        return Binary("and", other, self)
+
+    def __or__(self, other: Any) -> Expression:
+        return Binary("or", self, other)
+
+    def __ror__(self, other: Any) -> Expression:
+        return Binary("or", other, self)
+
+    def __eq__(self, other: object) -> Expression:  # type: ignore[override]
+        return Binary("==", self, other)
+
+    def __ne__(self, other: object) -> Expression:  # type: ignore[override]
+        return Binary("!=", self, other)
+
+    def __le__(self, other: Any) -> Expression:
+        return Binary("<=", self, other)
+
+    def __ge__(self, other: Any) -> Expression:
+        return Binary(">=", self, other)
+
+    def __lt__(self, other: Any) -> Expression:
+        return Binary("<", self, other)
+
+    def __gt__(self, other: Any) -> Expression:
+        return Binary(">", self, other)
+
+    def __repr__(self) -> str:
+        return f"parse_constraint({str(self)!r})"
+
+
+class P(Expression):
+    """A parameter in an expression, by its path: ``P("C")``, ``P("model.svm.C")``."""
+
+    def __init__(self, path: str) -> None:
+        if not isinstance(path, str) or not path:
+            raise SpaceError(f"constraint: P({path!r}): write the path of a parameter")
+        self.path = path
+
+    def evaluate(self, flat: Mapping[str, Any]) -> Any:
+        """Return the parameter's value."""
+        return flat.get(self.path, UNKNOWN)
+
+    def __str__(self) -> str:
+        plain = all(p.isidentifier() and not keyword.iskeyword(p) for p in self.path.split("."))
+        return self.path if plain else f"P({self.path!r})"
+
+
+class Literal(Expression):
+    """A fixed value in an expression."""
+
+    def __init__(self, value: Any) -> None:
+        if isinstance(value, list):
+            value = tuple(value)
+        if not isinstance(value, bool | int | float | str | tuple):
+            raise SpaceError(
+                f"constraint: {value!r} is a {type(value).__name__}; compare parameters with "
+                f"numbers, texts, booleans or tuples of them"
+            )
+        self.value = value
+        if isinstance(value, int | float) and value < 0:
+            self.precedence = _UNARY["-"][1]
+
+    def evaluate(self, flat: Mapping[str, Any]) -> Any:  # noqa: ARG002 (the same everywhere)
+        """Return the value."""
+        return self.value
+
+    @property
+    def is_condition(self) -> bool:
+        """Whether it is True or False."""
+        return isinstance(self.value, bool)
+
+    def __str__(self) -> str:
+        return repr(self.value)
+
+
+class Unary(Expression):
+    """``-a``, ``abs(a)`` or ``not a``."""
+
+    def __init__(self, operation: str, inner: Any) -> None:
+        self.operation = operation
+        self.inner = _node(inner)
+        self.precedence = _UNARY[operation][1]
+        if (operation == "not") is not self.inner.is_condition and not isinstance(self.inner, P):
+            raise SpaceError(
+                f"constraint: {_SIGNS[operation]} cannot be applied to {str(self.inner)!r}"
+            )
+
+    def children(self) -> tuple[Expression, ...]:
+        """Return the node it applies to."""
+        return (self.inner,)
+
+    @property
+    def is_condition(self) -> bool:
+        """Whether it is a negation."""
+        return self.operation == "not"
+
+    def evaluate(self, flat: Mapping[str, Any]) -> Any:
+        """Return the result, unknown if what it applies to is."""
+        value = self.inner.evaluate(flat)
+        return UNKNOWN if value is UNKNOWN else _UNARY[self.operation][0](value)
+
+    def __str__(self) -> str:
+        if self.operation == "abs":
+            return f"abs({self.inner})"
+        space = " " if self.operation == "not" else ""
+        return f"{self.operation}{space}{_bracketed(self.inner, self.precedence)}"
+
+
+class Binary(Expression):
+    """Two nodes joined by arithmetic, a comparison, ``and`` or ``or``."""
+
+    def __init__(self, operation: str, left: Any, right: Any) -> None:
+        self.operation = operation
+        self.left, self.right = _node(left), _node(right)
+        self.precedence = _BINARY[operation][1]
+        for side in (self.left, self.right):
+            fits = side.is_condition or isinstance(side, P)
+            if operation in LOGIC and not fits:
+                raise SpaceError(
+                    f"constraint: {_SIGNS[operation]} joins conditions, and {str(side)!r} is none; "
+                    f"put brackets around each comparison: (P('a') < 1) & (P('b') < 2)"
+                )
+            if operation not in LOGIC and operation not in ("==", "!=") and side.is_condition:
+                raise SpaceError(
+                    f"constraint: {str(side)!r} is a condition, it cannot be used with {operation}"
+                )
+
+    def children(self) -> tuple[Expression, ...]:
+        """Return both sides."""
+        return (self.left, self.right)
+
+    @property
+    def is_condition(self) -> bool:
+        """Whether it is a comparison or joins conditions."""
+        return self.operation in LOGIC or self.operation in COMPARISONS
+
+    def evaluate(self, flat: Mapping[str, Any]) -> Any:
+        """Return the result; one false side decides an ``and``, one true side an ``or``."""
+        left, right = self.left.evaluate(flat), self.right.evaluate(flat)
+        if self.operation in LOGIC:
+            decisive = self.operation == "or"
+            if decisive in (left, right):
+                return decisive
+            return UNKNOWN if left is UNKNOWN or right is UNKNOWN else not decisive
+        if left is UNKNOWN or right is UNKNOWN:
+            return UNKNOWN
+        try:
+            result = _BINARY[self.operation][0](left, right)
+        except (ArithmeticError, TypeError):
+            return UNKNOWN
+        return UNKNOWN if isinstance(result, complex) else result
+
+    def __str__(self) -> str:
+        # a - (b - c) needs its brackets, (a - b) - c does not; ** binds the other way.
+        tight = self.precedence + 1
+        left, right = (
+            (tight, self.precedence) if self.operation == "**" else (self.precedence, tight)
+        )
+        if self.operation in COMPARISONS:
+            left = tight  # no chains
+        return f"{_bracketed(self.left, left)} {self.operation} {_bracketed(self.right, right)}"
+
+
+class IsIn(Expression):
+    """The condition that a value is one of several."""
+
+    precedence = 4
+
+    def __init__(self, inner: Any, values: tuple[Any, ...]) -> None:
+        self.inner = _node(inner)
+        if not values:
+            raise SpaceError(f"constraint: {str(self.inner)!r}.isin([]) is never true; give values")
+        self.values = tuple(Literal(value).value for value in values)
+
+    def children(self) -> tuple[Expression, ...]:
+        """Return the node whose value is looked up."""
+        return (self.inner,)
+
+    @property
+    def is_condition(self) -> bool:
+        """Always: it is true or false."""
+        return True
+
+    def evaluate(self, flat: Mapping[str, Any]) -> Any:
+        """Return whether the value is one of them."""
+        value = self.inner.evaluate(flat)
+        return UNKNOWN if value is UNKNOWN else value in self.values
+
+    def __str__(self) -> str:
+        return f"{_bracketed(self.inner, self.precedence + 1)} in {list(self.values)!r}"
+
+
+_SIGNS = {"and": "&", "or": "|", "not": "~", "-": "-", "abs": "abs"}
+
+
+def _node(value: Any) -> Expression:
+    return value if isinstance(value, Expression) else Literal(value)
+
+
+def _bracketed(node: Expression, at_least: int) -> str:
+    return str(node) if node.precedence >= at_least else f"({node})"

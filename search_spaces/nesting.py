@@ -1,0 +1,101 @@
+"""Points as nested dicts, and as flat ones of dotted paths."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from tuner.errors import InvalidParams
+from tuner.search_spaces.categorical import Choice, Listed
+from tuner.search_spaces.domains import Domain
+
+
+def flatten_params(domains: Mapping[str, Domain], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``{path: value}`` of a valid point's active parameters."""
+    flat: dict[str, Any] = {}
+    _flatten(domains, params, "", flat)
+    return flat
+
+
+def _flatten(
+    domains: Mapping[str, Domain], params: Mapping[str, Any], prefix: str, flat: dict[str, Any]
+) -> None:
+    for name, domain in domains.items():
+        path = prefix + name
+        if isinstance(domain, Choice) and domain.branches is not None:
+            option, inner = params[name]
+            flat[path] = option
+            _flatten(domain.branches[option], inner, f"{path}.{option}.", flat)
+        else:
+            flat[path] = params[name]
+
+
+def build_params(
+    domains: Mapping[str, Domain], flat: Mapping[str, Any], prefix: str = ""
+) -> dict[str, Any]:
+    """Return the point of ``{path: value}``; entries of inactive parameters are ignored."""
+    params: dict[str, Any] = {}
+    for name, domain in domains.items():
+        path = prefix + name
+        value = flat[path]
+        if isinstance(domain, Choice) and domain.branches is not None:
+            inner = build_params(domain.branches[value], flat, f"{path}.{value}.")
+            params[name] = (value, inner)
+        else:
+            # Numbers are what they were; a tuple may have come back from JSON as a list.
+            params[name] = domain.cast(value) if isinstance(domain, Listed) else value
+    return params
+
+
+def validate_params(domains: Mapping[str, Domain], params: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the point as plain values of the declared types, constraints not looked at.
+
+    Raises
+    ------
+    InvalidParams
+        If it is no point of these domains.
+    """
+    if not isinstance(params, Mapping):
+        place = repr(prefix.rstrip(".")) if prefix else "they"
+        raise InvalidParams(
+            f"params: {place} must be a dict of {', '.join(domains) or 'nothing'}, not {params!r}"
+        )
+    _refuse_other_names(domains, params, prefix)
+    return {
+        name: _validate_value(domain, params[name], prefix + name)
+        for name, domain in domains.items()
+    }
+
+
+def _validate_value(domain: Domain, value: Any, path: str) -> Any:
+    if not isinstance(domain, Choice) or domain.branches is None:
+        return _cast(domain, value, path)
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        example = f"({domain.options[0]!r}, {{...}})"
+        raise InvalidParams(f"params: {path!r} is {value!r}, allowed: a pair such as {example}")
+    option = _cast(domain, value[0], path)
+    return (option, validate_params(domain.branches[option], value[1], f"{path}.{option}."))
+
+
+def _cast(domain: Domain, value: Any, path: str) -> Any:
+    try:
+        return domain.cast(value)
+    except ValueError:
+        allowed = f"one of {domain.options!r}" if isinstance(domain, Listed) else repr(domain)
+        raise InvalidParams(f"params: {path!r} is {value!r}, allowed: {allowed}") from None
+
+
+def _refuse_other_names(
+    domains: Mapping[str, Domain], params: Mapping[Any, Any], prefix: str
+) -> None:
+    missing = [name for name in domains if name not in params]
+    unknown = [name for name in params if name not in domains]
+    if unknown:
+        close = difflib.get_close_matches(str(unknown[0]), missing or domains, n=1)
+        hint = f"did you mean {prefix + close[0]!r}?" if close else f"known: {', '.join(domains)}"
+        raise InvalidParams(f"params: there is no parameter {prefix + str(unknown[0])!r}; {hint}")
+    if missing:
+        raise InvalidParams(
+            f"params: {', '.join(repr(prefix + name) for name in missing)} is missing"
+        )

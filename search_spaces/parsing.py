@@ -1,0 +1,130 @@
+"""Reads constraints from text, such as ``"model.svm.C * 2 <= limit or kind in ['a', 'b']"``."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from tuner.errors import SpaceError
+from tuner.search_spaces.expressions import Binary, Expression, IsIn, Literal, P, Unary
+
+_BINARY: dict[type[ast.AST], str] = {
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+    ast.FloorDiv: "//",
+    ast.Mod: "%",
+    ast.Pow: "**",
+    ast.BitAnd: "and",
+    ast.BitOr: "or",
+    ast.And: "and",
+    ast.Or: "or",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.LtE: "<=",
+    ast.GtE: ">=",
+    ast.Lt: "<",
+    ast.Gt: ">",
+}
+_UNARY: dict[type[ast.AST], str] = {ast.Not: "not", ast.Invert: "not", ast.USub: "-"}
+
+
+def parse_constraint(text: str) -> Expression:
+    """Return the expression that `text` writes, in Python's syntax.
+
+    Parameters are written by their paths; a path that is no dotted name as ``P('my-name')``.
+    There are numbers, texts, ``True`` and ``False``, tuples, ``+ - * / // % **``, comparisons and
+    chains of them, ``and or not``, ``in [...]`` and ``abs()``. Nothing is executed.
+
+    Raises
+    ------
+    SpaceError
+        If the text has anything else; it names the part.
+
+    Examples
+    --------
+    >>> parse_constraint("1 < a < model.b and not c in ['x']")
+    parse_constraint("1 < a and a < model.b and not c in ['x']")
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+        return _Reader(text).read(tree.body)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        if isinstance(error, SpaceError):
+            raise
+        raise SpaceError(f"constraint {text!r} cannot be read: {error}") from None
+
+
+class _Reader:
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def read(self, node: ast.expr) -> Expression:
+        match node:
+            case ast.Constant(bool() | int() | float() | str()):
+                return Literal(node.value)
+            case ast.Tuple() | ast.List():
+                return Literal(self._values(node))
+            case ast.Name() | ast.Attribute():
+                return P(self._path(node))
+            case ast.BinOp(left, operation, right) if type(operation) in _BINARY:
+                return Binary(_BINARY[type(operation)], self.read(left), self.read(right))
+            case ast.UnaryOp(operation, operand) if type(operation) in _UNARY:
+                return self._unary(_UNARY[type(operation)], self.read(operand))
+            case ast.BoolOp(operation, values):
+                return self._joined(_BINARY[type(operation)], [self.read(v) for v in values])
+            case ast.Compare(left, operations, rights):
+                sides = [left, *rights]
+                pairs = zip(sides, operations, rights, strict=False)
+                return self._joined("and", [self._comparison(*pair) for pair in pairs])
+            case ast.Call(ast.Name("abs"), [inner], []):
+                return Unary("abs", self.read(inner))
+            case ast.Call(ast.Name("P"), [ast.Constant(str() as path)], []):
+                return P(path)
+        raise self._error(node)
+
+    def _comparison(self, left: ast.expr, operation: ast.cmpop, right: ast.expr) -> Expression:
+        match operation:
+            case ast.In():
+                return IsIn(self.read(left), self._values(right))
+            case ast.NotIn():
+                return Unary("not", IsIn(self.read(left), self._values(right)))
+        if type(operation) not in _BINARY:
+            raise self._error(right)
+        return Binary(_BINARY[type(operation)], self.read(left), self.read(right))
+
+    def _unary(self, operation: str, inner: Expression) -> Expression:
+        if operation == "-" and isinstance(inner, Literal) and not inner.is_condition:
+            return Literal(-inner.value)
+        return Unary(operation, inner)
+
+    def _joined(self, operation: str, parts: list[Expression]) -> Expression:
+        first, *others = parts
+        for other in others:
+            first = Binary(operation, first, other)
+        return first
+
+    def _values(self, node: ast.expr) -> tuple[Any, ...]:
+        try:
+            values = ast.literal_eval(node)
+        except ValueError:
+            raise self._error(node) from None
+        if not isinstance(values, list | tuple):
+            raise self._error(node)
+        return tuple(values)
+
+    def _path(self, node: ast.expr) -> str:
+        match node:
+            case ast.Name(name):
+                return name
+            case ast.Attribute(inner, name):
+                return f"{self._path(inner)}.{name}"
+        raise self._error(node)
+
+    def _error(self, node: ast.AST) -> SpaceError:
+        part = ast.get_source_segment(self._text.strip(), node) or self._text
+        return SpaceError(
+            f"constraint {self._text!r}: {part!r} is not understood; write parameters, numbers, "
+            f"texts, + - * / // % **, comparisons, and, or, not, in [...], abs()"
+        )

@@ -1,0 +1,256 @@
+"""`Space`: named domains, conditions by nesting, constraints on top."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tuner.errors import InvalidParams
+from tuner.search_spaces import checks, editing, encoding, grid, sampling, serialization
+from tuner.search_spaces.categorical import Listed
+from tuner.search_spaces.columns import Column, columns_of
+from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.expressions import Expression
+from tuner.search_spaces.nesting import build_params, flatten_params, validate_params
+
+Params: TypeAlias = dict[str, Any]
+"""A point: plain nested dict of plain values; a branch is a pair ``(option, {...})``."""
+
+
+class Space:
+    """What may be tried: a dict of domains, and constraints between them. Immutable.
+
+    Parameters
+    ----------
+    params
+        Name to domain. A `Choice` with branches holds the parameters that exist only with an
+        option. The names that the record of a trial uses (``number``, ``state``, ``value``, ...)
+        are reserved at the top.
+    constraints
+        Expressions over parameters, or their text. What an expression touches may be inactive:
+        then it is satisfied.
+
+    Raises
+    ------
+    SpaceError
+        If it is empty, a name or domain is wrong, a constraint names an unknown parameter, or
+        nothing satisfies the constraints.
+
+    Examples
+    --------
+    >>> from tuner.search_spaces import Choice, Float, Int, P
+    >>> space = Space({
+    ...     "depth": Int(1, 8),
+    ...     "model": Choice(svm={"C": Float(0.1, 10.0, log=True)}, forest={"trees": Int(1, 8)}),
+    ... }).where(P("model.forest.trees") >= P("depth"))
+    >>> [column.path for column in space.columns]
+    ['depth', 'model', 'model.svm.C', 'model.forest.trees']
+    >>> {"depth": 3, "model": ("forest", {"trees": 2})} in space
+    False
+    >>> {"depth": 3, "model": ("svm", {"C": 1.0})} in space
+    True
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, Domain] | Space,
+        constraints: Iterable[Expression | str] = (),
+    ) -> None:
+        if isinstance(params, Space):
+            constraints = (*params.constraints, *constraints)
+            params = params.params
+        self.params: dict[str, Domain] = checks.checked_params(params)
+        self.columns: tuple[Column, ...] = columns_of(self.params)
+        self.constraints: tuple[Expression, ...] = checks.checked_constraints(
+            constraints, self.columns
+        )
+        checks.refuse_unsatisfiable(self)
+
+    def where(self, *constraints: Expression | str) -> Space:
+        """Return this space with further constraints."""
+        return Space(self, constraints)
+
+    # --- points -------------------------------------------------------------------------------
+
+    def flatten(self, params: Params) -> dict[str, Any]:
+        """Return ``{path: value}`` of the active parameters, in the order of `columns`."""
+        return flatten_params(self.params, params)
+
+    def unflatten(self, flat: Mapping[str, Any]) -> Params:
+        """Return the point that `flatten` was called on; lists are taken for tuples."""
+        return build_params(self.params, flat)
+
+    def validate(self, params: Any) -> Params:
+        """Return the point as plain values of the declared types.
+
+        Raises
+        ------
+        InvalidParams
+            If it is no point of this space; names the path, the value and what was allowed.
+        """
+        valid = validate_params(self.params, params)
+        flat = self.flatten(valid)
+        for constraint in self.constraints:
+            if constraint.evaluate(flat) is False:
+                values = ", ".join(f"{p} = {flat[p]!r}" for p in constraint.paths if p in flat)
+                raise InvalidParams(f"params: {values} breaks the constraint {str(constraint)!r}")
+        return valid
+
+    def contains(self, params: Any) -> bool:
+        """Whether `params` is a point of this space."""
+        try:
+            self.validate(params)
+        except InvalidParams:
+            return False
+        return True
+
+    __contains__ = contains
+
+    def feasible(self, params: Params) -> bool:
+        """Whether a point satisfies the constraints."""
+        if not self.constraints:
+            return True
+        return self.feasible_flat(self.flatten(params))
+
+    def feasible_flat(self, flat: Mapping[str, Any]) -> bool:
+        """Whether a point as `flatten` gives it satisfies the constraints."""
+        return all(c.evaluate(flat) is not False for c in self.constraints)
+
+    def key(self, params: Params) -> Hashable:
+        """Return what two points share if and only if they are the same."""
+        by_path = self._listed
+        return tuple(
+            (path, by_path[path].index(value) if path in by_path else value)
+            for path, value in self.flatten(params).items()
+        )
+
+    def defaults(self) -> Params | None:
+        """Return the point of the declared defaults, others at their middle or first option.
+
+        None if no default is declared, or the point violates a constraint.
+        """
+        if all(column.domain.default is None for column in self.columns):
+            return None
+        flat = {
+            c.path: (
+                c.domain.default
+                if c.domain.default is not None
+                else c.domain.options[0]
+                if isinstance(c.domain, Listed)
+                else c.domain.middle
+            )
+            for c in self.columns
+        }
+        point = self.unflatten(flat)
+        return point if self.feasible(point) else None
+
+    # --- many points --------------------------------------------------------------------------
+
+    def sample(self, rng: np.random.Generator, n: int | None = None) -> Any:
+        """Return a random point that satisfies the constraints, or a list of `n`."""
+        points = sampling.sample(self, rng, 1 if n is None else n)
+        return points[0] if n is None else points
+
+    def encode(self, points: Sequence[Params]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return points as rows of the unit cube.
+
+        Returns
+        -------
+        X : array of shape (n, d)
+            One column per entry of `columns`, in [0, 1]; 0.5 where the parameter is inactive.
+        active : bool array of shape (n, d)
+        """
+        return encoding.encode(self, points)
+
+    def decode(self, X: ArrayLike) -> list[Params]:
+        """Return the points at the rows of an array of shape (n, d) in [0, 1].
+
+        Inactive columns are ignored; constraints are not enforced.
+        """
+        return encoding.decode(self, X)
+
+    @cached_property
+    def size(self) -> float:
+        """How many points there are, ``math.inf`` with a continuous parameter.
+
+        Exact without constraints, and with them for up to 100,000 points; beyond that the
+        constraints are not counted.
+        """
+        return grid.size(self)
+
+    def grid(self, levels: int = 5) -> Iterator[Params]:
+        """Yield every point, with `levels` evenly spread values of each continuous parameter."""
+        return grid.points(self, levels)
+
+    # --- other spaces -------------------------------------------------------------------------
+
+    def freeze(self, values: Mapping[str, Any]) -> Space:
+        """Return this space with parameters fixed, by path: ``{"model": "svm", "lr": 0.1}``."""
+        return editing.freeze(self, values)
+
+    def narrow(self, changes: Mapping[str, Any]) -> Space:
+        """Return this space with domains made smaller, by path.
+
+        A change is a domain, a pair ``(low, high)``, or a list of the options that stay.
+        """
+        return editing.narrow(self, changes)
+
+    def widen(self, changes: Mapping[str, Any]) -> Space:
+        """Return this space with domains made larger, by path; see `narrow`."""
+        return editing.widen(self, changes)
+
+    # --- text ---------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the space as JSON values."""
+        return serialization.to_dict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Space:
+        """Return the space that `to_dict` was called on."""
+        return cls(*serialization.from_dict(data))
+
+    def to_json(self) -> str:
+        """Return the space as JSON text."""
+        return serialization.to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Space:
+        """Return the space that `to_json` wrote."""
+        return cls(*serialization.from_json(text))
+
+    def to_yaml(self) -> str:
+        """Return the space as YAML text."""
+        return serialization.to_yaml(self)
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Space:
+        """Return the space that `to_yaml`, or a person, wrote."""
+        return cls(*serialization.from_yaml(text))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex of what may be tried: the domains in order, and the constraints.
+
+        Defaults are left out: they say where to begin, not what may be tried.
+        """
+        return serialization.fingerprint(self)
+
+    @cached_property
+    def _listed(self) -> dict[str, Listed]:
+        return {c.path: c.domain for c in self.columns if isinstance(c.domain, Listed)}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Space) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{name!r}: {domain!r}" for name, domain in self.params.items())
+        where = ", ".join(repr(str(c)) for c in self.constraints)
+        return f"Space({{{inner}}})" + (f".where({where})" if where else "")
