@@ -232,7 +232,8 @@ def _as_option(domain: str, value: Any) -> Any:
     if plain is not None and not isinstance(plain, bool | int | float | str):
         raise SpaceError(
             f"{domain}: {value!r} is a {type(value).__name__}; an option is None, a bool, a "
-            f"number, a text or a tuple of these: write a name and look the object up in the objective"
+            f"number, a text or a tuple of these: write a name, and look the object up in the "
+            f"objective"
         )
     if isinstance(plain, float) and not math.isfinite(plain):
         raise SpaceError(f"{domain}: the option {plain} is not finite")

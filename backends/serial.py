@@ -1,0 +1,183 @@
+"""Runs trials one after another on the thread that asks for events: no process, no delay."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from tuner.backends.protocol import Event, Finished, Lost, Sent, Work
+from tuner.errors import BackendError, ResourcesError
+from tuner.records import Failure, Job, Message, Outcome, State
+
+
+class SerialBackend:
+    """One worker: the calling thread.
+
+    A time limit interrupts the objective on the main thread of a process, by the alarm signal of
+    the operating system. On another thread, and where there is no such signal, it takes effect
+    when the objective next reports or asks whether to stop.
+
+    Examples
+    --------
+    >>> import tempfile, tuner
+    >>> study = tuner.optimize(
+    ...     lambda params: params["x"] ** 2, {"x": tuner.Float(-1, 1)}, n_trials=3,
+    ...     backend="serial", store=tempfile.mkdtemp(), progress=False,
+    ... )
+    >>> len(study.trials)
+    3
+    """
+
+    def __init__(self) -> None:
+        self._work: Work | None = None
+        self._deliver: Callable[[Event], None] | None = None
+        self._queue: deque[Job] = deque()
+        self._early: list[Event] = []
+        self._running: _Desk | None = None
+
+    def start(
+        self,
+        work: Work,
+        *,
+        workers: int | None = None,
+        resources: Mapping[str, float] | None = None,
+        deliver: Callable[[Event], None] | None = None,
+    ) -> None:
+        """Get ready; see `Backend.start`. There is one worker, and no resources are counted."""
+        if workers is not None and workers > 1:
+            raise ResourcesError(
+                f'workers={workers}: backend="serial" runs one trial at a time; write '
+                f'backend="ray", or leave workers out'
+            )
+        if resources and any(resources.get(name, 0) > 0 for name in resources if name != "cpu"):
+            raise ResourcesError(
+                f'resources={dict(resources)!r}: backend="serial" knows no resources; write '
+                f'backend="ray", or leave them out'
+            )
+        self._work, self._deliver = work, deliver
+        self._queue.clear()
+        self._early.clear()
+
+    @property
+    def capacity(self) -> int:
+        """One job at a time."""
+        return 1
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; a later call of `events` runs it."""
+        if self._work is None:
+            raise BackendError("SerialBackend: submit before start; call start first")
+        self._queue.append(job)
+
+    def events(self, timeout: float | None) -> Sequence[Event]:
+        """Run the next job to its end and return what happened."""
+        if self._early:
+            events, self._early = self._early, []
+            return events
+        if not self._queue:
+            if timeout:
+                time.sleep(timeout)
+            return []
+        return self._run(self._queue.popleft())
+
+    def stop(self, run: str, *, kill: bool = False) -> None:
+        """Ask the running job to end soon; with `kill`, a job that waits is taken back."""
+        if self._running is not None and self._running.run == run:
+            self._running.stopping = True
+        elif kill and any(job.run == run for job in self._queue):
+            self._queue = deque(job for job in self._queue if job.run != run)
+            self._early.append(Lost(run, "taken back before it began"))
+
+    def close(self) -> None:
+        """Forget the jobs that wait."""
+        self._queue.clear()
+        self._early.clear()
+        self._work = self._deliver = None
+
+    def _run(self, job: Job) -> list[Event]:
+        assert self._work is not None
+        desk = self._running = _Desk(job, self._deliver)
+        try:
+            with _alarm(job.timeout):
+                outcome = self._work(job, desk)
+        except _TimeIsUp:
+            outcome = _timed_out(job)
+        finally:
+            self._running = None
+        return [*desk.kept, Finished(job.run, outcome)]
+
+
+class _Desk:
+    """The channel of the running job: messages go straight to `deliver`."""
+
+    worker = "serial"
+
+    def __init__(self, job: Job, deliver: Callable[[Event], None] | None) -> None:
+        self.run = job.run
+        self.stopping = False
+        self.kept: list[Event] = []
+        self._deliver = self.kept.append if deliver is None else deliver
+        self._deadline = None if job.timeout is None else time.monotonic() + job.timeout
+
+    def send(self, message: Message) -> None:
+        self._check_time()
+        with _alarm_held():
+            self._deliver(Sent(self.run, message))
+
+    def stop_requested(self) -> bool:
+        self._check_time()
+        return self.stopping
+
+    def _check_time(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise _TimeIsUp
+
+
+class _TimeIsUp(BaseException):
+    """Raised in the objective when its time is up; no `except Exception` of its holds it up."""
+
+
+def _timed_out(job: Job) -> Outcome:
+    message = f"ran longer than trial_timeout={job.timeout:g} s"
+    return Outcome(State.FAILED, error=Failure("Timeout", message))
+
+
+@contextmanager
+def _alarm(seconds: float | None) -> Iterator[None]:
+    """Raise `_TimeIsUp` in this block after that many seconds, where signals can do it."""
+    if seconds is None or not _has_alarm():
+        yield
+        return
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise _TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _alarm_held() -> Iterator[None]:
+    """Put the alarm off while the driver records a message: it must not end in the middle."""
+    if not _has_alarm():
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _has_alarm() -> bool:
+    return hasattr(signal, "setitimer") and (threading.current_thread() is threading.main_thread())

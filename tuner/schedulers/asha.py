@@ -1,0 +1,85 @@
+"""Asynchronous successive halving, in its stopping variant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tuner.errors import ArgumentError
+from tuner.records import Goal, Outcome, Report, Trial
+from tuner.schedulers.protocol import Decision
+
+
+@dataclass(slots=True)
+class ASHA:
+    """Stops a trial at a rung unless it is among the best 1/`reduction` that came so far.
+
+    Rungs are after ``grace``, ``grace * reduction``, ``grace * reduction ** 2``, ... steps. A
+    trial that reports a rung's step for the first time is compared there and then with those that
+    reached the rung before it; nothing ever waits (Li et al. 2020, "A System for Massively
+    Parallel Hyperparameter Tuning", algorithm 2, with stopping instead of promotion as in its
+    section 3.2). Values of the first goal count, the best at or before the rung.
+
+    Parameters
+    ----------
+    grace
+        Steps that every trial may run, at least 1. A report at `step` is after ``step + 1`` steps.
+    reduction
+        How many times fewer trials pass each rung, above 1.
+
+    Examples
+    --------
+    >>> from tuner.records import Goal, Report, Trial
+    >>> asha = ASHA(grace=1, reduction=2)
+    >>> asha.reset([Goal()])
+    >>> [str(asha.on_report(Trial(n, {}), Report(0, {"value": float(n)}))) for n in range(3)]
+    ['continue', 'stop', 'stop']
+    """
+
+    grace: int = 1
+    reduction: float = 3.0
+    _goal: Goal = field(default_factory=Goal, init=False, repr=False)
+    _rungs: dict[int, list[float]] = field(default_factory=dict, init=False, repr=False)
+    _best: dict[int, float] = field(default_factory=dict, init=False, repr=False)
+    _passed: dict[int, int] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.grace < 1:
+            raise ArgumentError(f"ASHA(grace={self.grace}): write at least 1 step")
+        if not self.reduction > 1:
+            raise ArgumentError(f"ASHA(reduction={self.reduction}): write a number above 1")
+
+    def reset(self, goals: Sequence[Goal]) -> None:
+        """Begin a study; the first goal is what counts."""
+        self._goal = goals[0]
+        self._rungs, self._best, self._passed = {}, {}, {}
+
+    def on_report(self, trial: Trial, report: Report) -> Decision:
+        """Return STOP at a rung that the trial does not pass."""
+        value = report.metrics.get(self._goal.metric)
+        if value is None:
+            return Decision.CONTINUE
+        loss = self._goal.direction.sign * value
+        best = self._best[trial.number] = min(loss, self._best.get(trial.number, loss))
+        decision = Decision.CONTINUE
+        # A trial that reports every ten steps may reach several rungs at once.
+        while report.step + 1 >= self._rung(k := self._passed.get(trial.number, 0)):
+            self._passed[trial.number] = k + 1
+            if not self._passes(k, best):
+                decision = Decision.STOP
+        return decision
+
+    def on_finish(self, trial: Trial, outcome: Outcome) -> None:  # noqa: ARG002 (any end is one)
+        """Forget the trial; what it left at its rungs stays."""
+        self._best.pop(trial.number, None)
+        self._passed.pop(trial.number, None)
+
+    def _rung(self, k: int) -> float:
+        return self.grace * self.reduction**k
+
+    def _passes(self, k: int, loss: float) -> bool:
+        """Enter `loss` at rung `k` and return whether it is among the best."""
+        seen = self._rungs.setdefault(k, [])
+        seen.append(loss)
+        places = max(1, int(len(seen) / self.reduction))
+        return sum(other < loss for other in seen) < places

@@ -1,0 +1,87 @@
+"""The median stopping rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from tuner.errors import ArgumentError
+from tuner.records import Goal, Outcome, Report, Trial
+from tuner.schedulers.protocol import Decision
+
+
+@dataclass(slots=True)
+class _Curve:
+    """What a trial reported: its steps, and the running mean of its losses at each."""
+
+    steps: list[int] = field(default_factory=list)
+    means: list[float] = field(default_factory=list)
+    best: float = float("inf")
+
+    def add(self, step: int, loss: float) -> None:
+        n = len(self.means)
+        # Halves cannot overflow where the sum of two huge losses would.
+        mean = loss if not n else self.means[-1] * (n / (n + 1)) + loss / (n + 1)
+        self.steps.append(step)
+        self.means.append(mean)
+        self.best = min(self.best, loss)
+
+    def mean_at(self, step: int) -> float | None:
+        """Return the mean up to `step`, None if it reported nothing by then."""
+        seen = sum(s <= step for s in self.steps)
+        return self.means[seen - 1] if seen else None
+
+
+@dataclass(slots=True)
+class MedianStopping:
+    """Stops a trial whose best value is worse than the median of the others' running means.
+
+    The others are the trials that have ended by themselves; their mean is taken over their
+    reports up to the same step (Golovin et al. 2017, "Google Vizier", section 3.2.1).
+
+    Parameters
+    ----------
+    grace
+        Steps that every trial may run, at least 1. A report at `step` is after ``step + 1`` steps.
+    min_trials
+        How many trials must have ended by themselves before any is stopped, at least 1.
+    """
+
+    grace: int = 1
+    min_trials: int = 5
+    _goal: Goal = field(default_factory=Goal, init=False, repr=False)
+    _running: dict[int, _Curve] = field(default_factory=dict, init=False, repr=False)
+    _ended: list[_Curve] = field(default_factory=list, init=False, repr=False)
+    _stopped: set[int] = field(default_factory=set, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("grace", "min_trials"):
+            if getattr(self, name) < 1:
+                raise ArgumentError(f"MedianStopping({name}={getattr(self, name)}): at least 1")
+
+    def reset(self, goals: Sequence[Goal]) -> None:
+        """Begin a study; the first goal is what counts."""
+        self._goal = goals[0]
+        self._running, self._ended, self._stopped = {}, [], set()
+
+    def on_report(self, trial: Trial, report: Report) -> Decision:
+        """Return STOP for a trial that is behind the median of the others."""
+        value = report.metrics.get(self._goal.metric)
+        if value is None:
+            return Decision.CONTINUE
+        curve = self._running.setdefault(trial.number, _Curve())
+        curve.add(report.step, self._goal.direction.sign * value)
+        if report.step + 1 <= self.grace or len(self._ended) < self.min_trials:
+            return Decision.CONTINUE
+        means = [m for c in self._ended if (m := c.mean_at(report.step)) is not None]
+        if len(means) < self.min_trials or curve.best <= median(means):
+            return Decision.CONTINUE
+        self._stopped.add(trial.number)
+        return Decision.STOP
+
+    def on_finish(self, trial: Trial, outcome: Outcome) -> None:
+        """Keep the curve of a trial that was not stopped: stopped ones would lower the bar."""
+        curve = self._running.pop(trial.number, None)
+        if curve is not None and trial.number not in self._stopped and outcome.error is None:
+            self._ended.append(curve)
