@@ -29,14 +29,15 @@ def make_engine(location: Location) -> Engine:
     """
     if location.file is not None:
         return _sqlite(location)
+    options = location.url.query.get("options", "")
     try:
         return create_engine(
-            location.url,
+            location.url.difference_update_query(["options"]),
             json_serializer=_dumps,
             hide_parameters=True,
             pool_pre_ping=True,
             max_overflow=-1,
-            connect_args={"options": f"-c lock_timeout={LOCK_TIMEOUT:.0f}s"},
+            connect_args={"options": f"{options} -c lock_timeout={LOCK_TIMEOUT:.0f}s".strip()},
         )
     except ImportError as error:
         raise MissingExtra(

@@ -12,6 +12,9 @@ from tuner.tracking import schema
 from tuner.tracking.connections import LOCK_TIMEOUT, WRITING
 from tuner.tracking.location import DEFAULT_FOLDER, Location
 
+_HEADER = b"SQLite format 3\0"
+"""How the file of a SQLite database begins."""
+
 _SCHEMA_LOCK = 0x74756E6572
 """Key of PostgreSQL's advisory lock while tables are made or changed."""
 
@@ -26,8 +29,16 @@ def is_there(engine: Engine, location: Location, *, any_older: bool = False) -> 
     StoreVersion
         If its schema is another version's.
     """
-    if location.file is not None and not _has_content(location.file):
-        return False
+    if location.file is not None:
+        header = _header(location.file)
+        if not header:
+            return False
+        if header != _HEADER:
+            # SQLite itself would take a short file for an empty database, and write over it.
+            raise StoreCorrupt(
+                f"store {location} is no SQLite database; write another store=, "
+                f"or restore the file from a copy"
+            )
     with engine.connect() as connection:
         return check(connection, location, any_older=any_older)
 
@@ -100,11 +111,18 @@ def _stamp(connection: Connection) -> None:
     )
 
 
-def _has_content(file: Path) -> bool:
+def _header(file: Path) -> bytes:
+    """Return the first bytes of a file, none if it is empty or not there."""
     try:
-        return file.stat().st_size > 0
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+        with file.open("rb") as opened:
+            return opened.read(len(_HEADER))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return b""
+    except OSError as error:
+        raise StoreReadOnly(
+            f"store file {file} cannot be read: {error}; give yourself the right to read and "
+            f"write it, or write another store="
+        ) from error
 
 
 def _refuse_others(connection: Connection, location: Location) -> None:

@@ -33,6 +33,8 @@ def as_store_errors(location: Location) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise _of_driver(location, error.orig or error) from error
+    except sqlite3.Error as error:
+        raise _of_sqlite(location, error) from error
     except SQLAlchemyError as error:
         raise StoreError(f"store {location}: {_line(error)}") from error
 
