@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
+from tuner.records import Artifact, Upload
+from tuner.tracking.artifacts import ArtifactFolder, checksum, safe_name
+
+RUN = "0" * 32
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ArtifactFolder:
+    return ArtifactFolder(tmp_path / "artifacts")
+
+
+def test_another_content_of_the_same_name_is_kept_beside(folder: ArtifactFolder) -> None:
+    kept = [folder.put(RUN, Upload("m", {"f": c})) for c in (b"1", b"2", b"2", b"1")]
+    assert [a.path for a in kept] == [f"{RUN}/{n}" for n in ("m", "m~2", "m~2", "m~3")]
+    assert [folder.read(a) for a in kept] == [{"f": c} for c in (b"1", b"2", b"2", b"1")]
+    other = folder.put(RUN, Upload("m~2", {"f": b"3"}))
+    assert other.path == f"{RUN}/m%7E2"
+
+
+def test_nothing_half_written_stays(
+    folder: ArtifactFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreReadOnly, match="No space left"):
+        folder.put(RUN, Upload("m", {"f": b"1"}))
+    assert list((folder.root / RUN).iterdir()) == []
+
+
+def test_a_root_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreReadOnly, match="cannot be written below"):
+        ArtifactFolder(tmp_path / "file").put(RUN, Upload("m", {"f": b""}))
+
+
+def test_what_is_written_can_be_read_by_others(folder: ArtifactFolder) -> None:
+    previous = os.umask(0o022)
+    try:
+        artifact = folder.put(RUN, Upload("m", {"f": b"1"}))
+    finally:
+        os.umask(previous)
+    assert (folder.root / artifact.path).stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"/a": b""},
+        {"..": b""},
+        {"a/../b": b""},
+        {"./a": b""},
+        {"a/": b""},
+        {"": b""},
+        {"a\\b": b""},
+        {"c:a": b""},
+        {"a\x00b": b""},
+        {"a": b"", "a/b": b""},
+        {},
+    ],
+)
+def test_bad_paths_are_refused(folder: ArtifactFolder, files: dict[str, bytes]) -> None:
+    with pytest.raises(ArgumentError, match="'m'"):
+        folder.put(RUN, Upload("m", files))
+    assert not folder.root.exists()
+
+
+def test_every_change_is_found_out(folder: ArtifactFolder) -> None:
+    artifact = folder.put(RUN, Upload("m", {"a": b"1", "b/c": b"2"}))
+    place = folder.root / artifact.path
+
+    def broken() -> bool:
+        with pytest.raises(ChecksumMismatch):
+            folder.read(artifact)
+        return True
+
+    (place / "new").touch()
+    assert broken()
+    (place / "new").unlink()
+    (place / "b" / "c").rename(place / "c")
+    assert broken()
+    (place / "c").rename(place / "b" / "c")
+    (place / "a").unlink()
+    (place / "a").symlink_to(place / "b" / "c")
+    assert broken()
+    (place / "a").unlink()
+    assert broken()
+    (place / "a").write_bytes(b"1")
+    assert folder.read(artifact) == {"a": b"1", "b/c": b"2"}
+
+
+def test_files_that_are_gone(folder: ArtifactFolder) -> None:
+    with pytest.raises(ChecksumMismatch, match="is not in"):
+        folder.read(Artifact("m", RUN, f"{RUN}/m", "0" * 64, 1))
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc", "a/../../secret"])
+def test_a_record_that_leads_outside_is_not_followed(folder: ArtifactFolder, path: str) -> None:
+    (folder.root.parent / "secret").mkdir()
+    with pytest.raises(ChecksumMismatch, match="tampered"):
+        folder.read(Artifact("m", RUN, path, checksum({}), 0))
+
+
+def test_the_checksum_tells_where_one_file_ends() -> None:
+    assert checksum({"a": b"bc"}) != checksum({"ab": b"c"})
+    assert checksum({"a": b"", "b": b""}) != checksum({"a": b"b"})
+    assert checksum({"a": b"1", "b": b"2"}) == checksum({"b": b"2", "a": b"1"})
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_names_are_safe_and_tell_apart(a: str, b: str) -> None:
+    safe = safe_name(a)
+    assert 0 < len(safe) <= 200
+    assert not {*safe} & {"/", "\\", "\x00", "~", ":"}
+    assert not safe.startswith(".")
+    assert (safe == safe_name(b)) == (a == b)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from conformance.postgres import AVAILABLE
+from tuner.errors import StoreCorrupt, StoreError, StoreVersion
+from tuner.records import Code
+from tuner.tracking import migrate, open_store, schema
+from tuner.tracking.connections import make_engine
+from tuner.tracking.location import locate
+
+
+def migrated(store: str | Path) -> None:
+    """Make a store by running every migration."""
+    engine = make_engine(locate(store))
+    with engine.begin() as connection:
+        migrate.run_migrations(connection)
+    engine.dispose()
+
+
+def described(store: str | Path) -> dict[str, Any]:
+    """Return all that a database says about its tables."""
+    engine = make_engine(locate(store))
+    with engine.connect() as connection:
+        inspector = inspect(connection)
+        tables = {
+            name: (
+                [{**c, "type": repr(c["type"])} for c in inspector.get_columns(name)],
+                inspector.get_pk_constraint(name),
+                sorted(inspector.get_unique_constraints(name), key=str),
+                sorted(inspector.get_foreign_keys(name), key=str),
+                sorted(inspector.get_indexes(name), key=str),
+                inspector.get_table_options(name),
+            )
+            for name in sorted(inspector.get_table_names())
+        }
+    engine.dispose()
+    return tables
+
+
+def test_every_revision_has_a_migration() -> None:
+    assert migrate.scripted_revisions() == list(schema.REVISIONS)
+
+
+def test_a_new_store_is_what_the_migrations_make(tmp_path: Path) -> None:
+    (tmp_path / "migrated").mkdir()
+    migrated(tmp_path / "migrated")
+    open_store(tmp_path / "created").put_code(Code())
+    assert described(tmp_path / "created") == described(tmp_path / "migrated")
+    assert set(described(tmp_path / "created")) == {*schema.metadata.tables, schema.VERSION_TABLE}
+
+
+def test_reports_are_kept_without_row_numbers(tmp_path: Path) -> None:
+    (tmp_path / "migrated").mkdir()
+    migrated(tmp_path / "migrated")
+    for folder in ("migrated", "created"):
+        open_store(tmp_path / folder).put_code(Code())
+        connection = sqlite3.connect(tmp_path / folder / "tuner.db")
+        (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'reports'")
+        assert "WITHOUT ROWID" in sql[0]
+        connection.close()
+
+
+def test_the_migrations_make_what_the_code_declares(tmp_path: Path) -> None:
+    migrated(tmp_path)
+    engine = make_engine(locate(tmp_path))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": schema.VERSION_TABLE}
+        )
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def test_a_store_that_is_current_is_left_alone(tmp_path: Path) -> None:
+    key = open_store(tmp_path).put_code(Code("a"))
+    assert migrate.upgrade(tmp_path) == []
+    assert open_store(tmp_path).get_code(key) == Code("a")
+
+
+def test_no_store_cannot_be_upgraded(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no store at"):
+        migrate.upgrade(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_neither_can_what_is_newer_or_not_ours(tmp_path: Path) -> None:
+    open_store(tmp_path / "new").put_code(Code())
+    with sqlite3.connect(tmp_path / "new" / "tuner.db") as connection:
+        connection.execute("UPDATE tuner_schema SET version_num = '9999'")
+    with pytest.raises(StoreVersion, match="newer tuner"):
+        migrate.upgrade(tmp_path / "new")
+    (tmp_path / "tuner.db").write_text("text", encoding="utf-8")
+    with pytest.raises(StoreCorrupt):
+        migrate.upgrade(tmp_path)
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(tmp_path).put_code(Code())
+    before = described(tmp_path)
+    # A folder with one more revision, which fails half-way.
+    folder = tmp_path / "migrations"
+    (folder / "versions").mkdir(parents=True)
+    source = Path(migrate.__file__).with_name("migrations")
+    for file in ("env.py", "versions/v0001_first_schema.py"):
+        (folder / file).write_text((source / file).read_text("utf-8"), "utf-8")
+    (folder / "versions" / "v0002_fails.py").write_text(
+        "from alembic import op\n"
+        "revision, down_revision = '0002', '0001'\n"
+        "def upgrade():\n"
+        "    op.execute('ALTER TABLE runs ADD COLUMN extra TEXT')\n"
+        "    op.execute('INSERT INTO nowhere VALUES (1)')\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(migrate, "__file__", str(tmp_path / "migrate.py"))
+    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
+    with pytest.raises(StoreError, match="nowhere"):
+        migrate.upgrade(tmp_path)
+    assert described(tmp_path) == before
+    fixed = folder / "versions" / "v0002_fails.py"
+    lines = fixed.read_text("utf-8").splitlines()
+    fixed.write_text("\n".join(lines[:-1]), encoding="utf-8")
+    assert migrate.upgrade(tmp_path) == ["0002"]
+    assert described(tmp_path) != before
+
+
+if AVAILABLE:
+
+    def test_a_new_store_is_what_the_migrations_make_on_postgresql(
+        new_database: Callable[[], str],
+    ) -> None:
+        created, by_migrations = new_database(), new_database()
+        migrated(by_migrations)
+        open_store(created).put_code(Code())
+        assert described(created) == described(by_migrations)
+        assert migrate.upgrade(created) == []
