@@ -262,6 +262,8 @@ class StoreConformance:
             Batch([finished(0)], [run], [(uuid7(), Report(0, {"a": 1.0}))]),
             Batch([finished(0)], [run, Run(uuid7(), 7)]),
             Batch([finished(0)], [run, Run(uuid7(), 0, code="unknown")]),
+            Batch([finished(0)], [run], [(run.uid, Report(2**70, {"a": 1.0}))]),
+            Batch([replace(finished(0), notes={"a": object()})], [run]),
         ):
             with pytest.raises(StoreError):
                 store.write(info.uid, wrong)

@@ -84,33 +84,75 @@ def log_h(z: Floats) -> Floats:
     return result
 
 
-def log_expected_improvement(mean: Floats, variance: Floats, incumbent: float) -> Floats:
-    """Return the log of the expected improvement below `incumbent`, shape (m,).
+@dataclass(frozen=True, slots=True)
+class Success:
+    """The probability that a trial at a point succeeds: that `model` exceeds `threshold`."""
 
-    `mean` and `variance` (m,) are the posterior of the loss.
+    model: GaussianProcess
+    threshold: float
+
+    def log_probability(self, X: Floats, active: Bools) -> Floats:
+        """Return the log probability at `X` (m, d), shape (m,)."""
+        mean, variance = self.model.predict(X, active)
+        return np.asarray(log_ndtr((mean - self.threshold) / np.sqrt(variance + self._noise)))
+
+    def log_probability_at(self, x: Floats, active: Bools) -> tuple[float, Floats]:
+        """Return the log probability and its gradient, shape (d,), at one point `x` (d,)."""
+        mean, variance, mean_gradient, variance_gradient = self.model.predict_with_gradient(
+            x, active
+        )
+        deviation = math.sqrt(variance + self._noise)
+        z = (mean - self.threshold) / deviation
+        value = float(log_ndtr(z))
+        slope = math.exp(min(-0.5 * z * z - _HALF_LOG_2PI - value, 700.0))  # phi(z) / Phi(z)
+        gradient = mean_gradient - z * variance_gradient / (2.0 * deviation)
+        return value, slope * gradient / deviation
+
+    @property
+    def _noise(self) -> float:
+        return self.model.hyperparameters.noise
+
+
+@dataclass(frozen=True, slots=True)
+class LogExpectedImprovement:
+    """The log of the expected improvement of `model` below `incumbent`.
+
+    With `success`, of the improvement times the probability of success (Schonlau et al. 1998,
+    "Global versus local search in constrained optimization of computer models", section 4).
     """
-    deviation = np.sqrt(variance)
-    return log_h((incumbent - mean) / deviation) + np.log(deviation)
 
+    model: GaussianProcess
+    incumbent: float
+    success: Success | None = None
 
-def log_expected_improvement_at(
-    model: GaussianProcess, x: Floats, active: Bools, incumbent: float
-) -> tuple[float, Floats]:
-    """Return log expected improvement and its gradient, shape (d,), at one point `x` (d,)."""
-    mean, variance, mean_gradient, variance_gradient = model.predict_with_gradient(x, active)
-    deviation = math.sqrt(variance)
-    z = (incumbent - mean) / deviation
-    log_value = float(log_h(np.array([z]))[0])
-    # d log h / dz = Phi(z) / h(z); with dz = -(d mean + z d deviation) / deviation
-    slope = math.exp(min(float(log_ndtr(z)) - log_value, 700.0))
-    deviation_gradient = variance_gradient / (2.0 * deviation)
-    gradient = (-slope * mean_gradient + (1.0 - slope * z) * deviation_gradient) / deviation
-    return log_value + math.log(deviation), gradient
+    def __call__(self, X: Floats, active: Bools) -> Floats:
+        """Return the values at `X` (m, d), shape (m,)."""
+        mean, variance = self.model.predict(X, active)
+        deviation = np.sqrt(variance)
+        values = log_h((self.incumbent - mean) / deviation) + np.log(deviation)
+        return values + self.success.log_probability(X, active) if self.success else values
+
+    def at(self, x: Floats, active: Bools) -> tuple[float, Floats]:
+        """Return the value and its gradient, shape (d,), at one point `x` (d,)."""
+        mean, variance, mean_gradient, variance_gradient = self.model.predict_with_gradient(
+            x, active
+        )
+        deviation = math.sqrt(variance)
+        z = (self.incumbent - mean) / deviation
+        log_value = float(log_h(np.array([z]))[0])
+        # d log h / dz = Phi(z) / h(z); with dz = -(d mean + z d deviation) / deviation
+        slope = math.exp(min(float(log_ndtr(z)) - log_value, 700.0))
+        deviation_gradient = variance_gradient / (2.0 * deviation)
+        gradient = (-slope * mean_gradient + (1.0 - slope * z) * deviation_gradient) / deviation
+        value = log_value + math.log(deviation)
+        if self.success is None:
+            return value, gradient
+        log_probability, log_probability_gradient = self.success.log_probability_at(x, active)
+        return value + log_probability, gradient + log_probability_gradient
 
 
 def maximise(
-    model: GaussianProcess,
-    incumbent: float,
+    acquisition: LogExpectedImprovement,
     columns: Columns,
     snap: Snap,
     starts: Floats,
@@ -118,7 +160,7 @@ def maximise(
     refined: int = 4,
     rounds: int = 2,
 ) -> Candidates:
-    """Return points of the space in falling order of log expected improvement.
+    """Return points of the space in falling order of `acquisition`.
 
     All `starts` are scored; the best few of them climb in turn by the gradient in their smooth
     columns and by single moves in the others.
@@ -132,14 +174,14 @@ def maximise(
     rounds
         How often each climbs.
     """
-    pool = _score(model, incumbent, snap, starts)
+    pool = _score(acquisition, snap, starts)
     climbed: list[Candidates] = []
     for i in _spread(pool, refined):
         point = Candidates(pool.X[i : i + 1], pool.active[i : i + 1], pool.scores[i : i + 1])
         for _ in range(rounds):
             before = point.scores[0]
-            proposals = [_climb(model, incumbent, columns, point), neighbours(point.X[0], columns)]
-            tried = _score(model, incumbent, snap, np.concatenate(proposals))
+            proposals = [_climb(acquisition, columns, point), neighbours(point.X[0], columns)]
+            tried = _score(acquisition, snap, np.concatenate(proposals))
             climbed.append(tried)
             if not tried.scores.size or tried.scores[0] <= before + 1e-6:
                 break
@@ -164,14 +206,14 @@ def neighbours(x: Floats, columns: Columns) -> Floats:
     return np.array(moves).reshape(-1, len(x))
 
 
-def _score(model: GaussianProcess, incumbent: float, snap: Snap, rows: Floats) -> Candidates:
+def _score(acquisition: LogExpectedImprovement, snap: Snap, rows: Floats) -> Candidates:
     """Return the feasible points nearest to `rows`, without repeats, best first."""
     X, active, feasible = snap(rows)
     X, active = X[feasible], active[feasible]
     _, unique = np.unique(X, axis=0, return_index=True)
     unique.sort()
     X, active = X[unique], active[unique]
-    scores = log_expected_improvement(*model.predict(X, active), incumbent)
+    scores = acquisition(X, active)
     order = np.argsort(-scores, kind="stable")
     return Candidates(X[order], active[order], scores[order])
 
@@ -187,7 +229,7 @@ def _spread(pool: Candidates, n: int) -> list[int]:
     return chosen
 
 
-def _climb(model: GaussianProcess, incumbent: float, columns: Columns, point: Candidates) -> Floats:
+def _climb(acquisition: LogExpectedImprovement, columns: Columns, point: Candidates) -> Floats:
     """Return where L-BFGS-B ends in the smooth active columns, shape (0 or 1, d)."""
     x, active = point.X[0], point.active[0]
     free = np.flatnonzero(columns.smooth & active)
@@ -197,7 +239,7 @@ def _climb(model: GaussianProcess, incumbent: float, columns: Columns, point: Ca
     def loss(values: Floats) -> tuple[float, Floats]:
         moved = x.copy()
         moved[free] = values
-        value, gradient = log_expected_improvement_at(model, moved, active, incumbent)
+        value, gradient = acquisition.at(moved, active)
         return -value, -gradient[free]
 
     found = minimize(

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from tuner.errors import ArgumentError
-from tuner.optimizers.acquisition import Candidates, maximise
+from tuner.optimizers.acquisition import Candidates, LogExpectedImprovement, maximise
 from tuner.optimizers.base import History, SpaceOptimizer
 from tuner.optimizers.embedding import Bools, Floats
 from tuner.optimizers.gaussian_process import GaussianProcess
-from tuner.optimizers.surrogate import Learned, condition, learn, learning_size
+from tuner.optimizers.surrogate import Learned, learn, learning_size, loss_model, success_model
 from tuner.optimizers.unit_cube import UnitCube
 from tuner.records import Params
 
@@ -35,8 +35,9 @@ class BayesianOptimizer(SpaceOptimizer):
     (by its logarithm: Ament et al. 2023, arXiv:2310.20708) on its own estimate of the best trial
     so far, which a lucky draw of a noisy objective cannot fool. Pending trials count as if they
     had the value that the model expects of them ("kriging believer", Ginsbourger et al. 2010), so
-    that parallel suggestions spread. A failed trial counts as the worst, a stopped one as no
-    better than the median.
+    that parallel suggestions spread. Where trials failed, the probability of success is modelled
+    too and points that would fail are avoided. A stopped trial counts as no better than the
+    median.
 
     Parameters
     ----------
@@ -97,23 +98,22 @@ class BayesianOptimizer(SpaceOptimizer):
         losses = penalised(history.losses, history.stopped)
         learned = self._learn(history.X, history.active, losses)
         chosen = representatives(losses, MOST_TRIALS)
-        X, active, losses = history.X[chosen], history.active[chosen], losses[chosen]
-        model = condition(learned, self._cube.embedding, X, active, losses)
+        observed = history.X[chosen], history.active[chosen], losses[chosen]
+        model = loss_model(learned, self._cube.embedding, *observed)
         if len(history.pending_X):
             model = believe(model, history.pending_X, history.pending_active)
         expected, _ = model.predict(model.X, model.active)
+        acquisition = LogExpectedImprovement(
+            model,
+            incumbent=float(expected.min()),
+            success=success_model(learned, self._cube.embedding, *observed),
+        )
         leaders = np.argsort(expected, kind="stable")[:LEADERS]
         starts = [
             self._cube.spread(rng, FAR_STARTS),
             self._cube.nearby(rng, model.X[leaders], model.active[leaders], NEAR_STARTS),
         ]
-        return maximise(
-            model,
-            float(expected.min()),
-            self._cube.columns,
-            self._cube.snap,
-            np.concatenate(starts),
-        )
+        return maximise(acquisition, self._cube.columns, self._cube.snap, np.concatenate(starts))
 
     def _learn(self, X: Floats, active: Bools, losses: Floats) -> Learned:
         """Return what the first trials teach; the last answer is kept with what it came from."""

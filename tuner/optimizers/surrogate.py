@@ -1,4 +1,9 @@
-"""What is learned from a history: the warp of the losses and the hyperparameters of the model.
+"""What is learned from a history: a model of the loss, and one of whether a trial succeeds.
+
+Failed trials have no loss. Where some failed, a second Gaussian process is fitted to success (1)
+and failure (0), so that failures that depend on the point are avoided, and failures that do not
+are seen to be noise and change nothing.
+
 
 Learning costs more than using, so it looks only now and then at the history again, and never at
 more than `LEARN_FROM` of its trials. Which trials it looks at is a function of the history alone:
@@ -11,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tuner.optimizers.acquisition import Success
 from tuner.optimizers.embedding import Bools, Embedding, Floats
 from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters, fit
 from tuner.optimizers.warping import IDENTITY, WARPS, Warp, prepare, standardise
@@ -22,10 +28,14 @@ COMPARE_ON = 50
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A warp and the hyperparameters that go with it."""
+    """The warp of the losses and the hyperparameters of both models.
+
+    `success` is None if no trial failed.
+    """
 
     warp: Warp
-    hyperparameters: Hyperparameters
+    loss: Hyperparameters
+    success: Hyperparameters | None
 
 
 def learning_size(n: int) -> int:
@@ -44,22 +54,28 @@ def learning_size(n: int) -> int:
 
 
 def learn(embedding: Embedding, X: Floats, active: Bools, losses: Floats) -> Learned:
-    """Return the warp that predicts best and the hyperparameters under it.
+    """Return the warp that predicts best and the most probable hyperparameters.
 
     Parameters
     ----------
     X, active
-        Points, shape (n, d), n at least 1.
+        Points, shape (n, d).
     losses
-        Shape (n,); not finite where the trial failed.
+        Shape (n,); not finite where the trial failed, finite for at least one.
     """
-    scaled = prepare(losses)
+    good = np.isfinite(losses)
+    scaled = prepare(losses[good])
     few = _evenly(scaled, COMPARE_ON)
-    warp = choose_warp(embedding, X[few], active[few], scaled[few])
+    warp = choose_warp(embedding, X[good][few], active[good][few], scaled[few])
     many = _evenly(scaled, LEARN_FROM)
     y, _ = standardise(warp(scaled[many]))
-    hyperparameters, _ = fit(embedding, X[many], active[many], y)
-    return Learned(warp, hyperparameters)
+    loss, _ = fit(embedding, X[good][many], active[good][many], y)
+    success = None
+    if not good.all():
+        some = _evenly(good.astype(float), LEARN_FROM)
+        y, _ = standardise(good[some].astype(float))
+        success, _ = fit(embedding, X[some], active[some], y)
+    return Learned(warp, loss, success)
 
 
 def choose_warp(embedding: Embedding, X: Floats, active: Bools, scaled: Floats) -> Warp:
@@ -85,12 +101,25 @@ def choose_warp(embedding: Embedding, X: Floats, active: Bools, scaled: Floats) 
     return best
 
 
-def condition(
+def loss_model(
     learned: Learned, embedding: Embedding, X: Floats, active: Bools, losses: Floats
 ) -> GaussianProcess:
-    """Return the posterior of the warped, standardised loss given all of `losses`."""
-    y, _ = standardise(learned.warp(prepare(losses)))
-    return GaussianProcess(embedding, X, active, y, learned.hyperparameters)
+    """Return the posterior of the warped, standardised loss given those of `losses` (n,)."""
+    good = np.isfinite(losses)
+    y, _ = standardise(learned.warp(prepare(losses[good])))
+    return GaussianProcess(embedding, X[good], active[good], y, learned.loss)
+
+
+def success_model(
+    learned: Learned, embedding: Embedding, X: Floats, active: Bools, losses: Floats
+) -> Success | None:
+    """Return the model of which trials succeed, None if nothing is known to fail."""
+    good = np.isfinite(losses).astype(float)
+    if learned.success is None:
+        return None
+    y, deviation = standardise(good)
+    model = GaussianProcess(embedding, X, active, y, learned.success)
+    return Success(model, threshold=(0.5 - float(np.mean(good))) / deviation)
 
 
 def _evenly(scaled: Floats, n: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

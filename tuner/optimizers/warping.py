@@ -1,7 +1,6 @@
 """From losses to targets that a Gaussian process can model.
 
-Losses of real objectives span orders of magnitude, have a few absurd values, and are missing
-where a trial failed. `prepare` clips the bad tail and puts the losses on a scale with their best
+Losses of real objectives span orders of magnitude and have a few absurd values. `prepare` clips the bad tail and puts the losses on a scale with their best
 at 0 and their median at 1; a `Warp` then bends that scale towards the best ones; `standardise`
 gives mean 0 and variance 1. Every step is strictly increasing up to the clip, so the order of the
 good trials, which is what the search is about, is kept.
@@ -53,27 +52,19 @@ def prepare(losses: Floats) -> Floats:
     Parameters
     ----------
     losses
-        Shape (n,), any finite values however large; NaN and infinity mean "failed" and become
-        the worst of the others.
+        Shape (n,), n at least 1, any finite values however large.
 
     Examples
     --------
-    >>> prepare(np.array([1.0, 3.0, 1e300, np.nan])).tolist()
-    [0.0, 1.0, 20.0, 20.0]
+    >>> prepare(np.array([1.0, 3.0, 1e300])).tolist()
+    [0.0, 1.0, 20.0]
     """
-    finite = np.isfinite(losses)
-    if not finite.any():
-        return np.ones_like(losses)
-    values = losses[finite]
-    magnitude = float(np.max(np.abs(values)))
+    magnitude = float(np.max(np.abs(losses)))
     if magnitude > 1e100:  # differences and sums of larger ones could overflow
-        values = values / magnitude
-    above = values - np.min(values)
+        losses = losses / magnitude
+    above = losses - np.min(losses)
     unit = _unit(above)
-    result = np.empty_like(losses)
-    result[finite] = np.minimum(above, TAIL * unit) / unit if unit else 0.0
-    result[~finite] = max(float(np.max(result[finite])), 1.0)
-    return result
+    return np.minimum(above, TAIL * unit) / unit if unit else np.zeros_like(above)
 
 
 def standardise(values: Floats) -> tuple[Floats, float]:

@@ -35,6 +35,11 @@ def as_store_errors(location: Location) -> Iterator[None]:
         raise _of_driver(location, error.orig or error) from error
     except sqlite3.Error as error:
         raise _of_sqlite(location, error) from error
+    except OverflowError as error:
+        raise StoreError(
+            f"store {location}: a number is too large for its column ({error}); "
+            f"steps and trial numbers take 64 bits"
+        ) from error
     except SQLAlchemyError as error:
         raise StoreError(f"store {location}: {_line(error)}") from error
 
