@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
-from tuner.errors import MissingExtra
+from tuner.errors import MissingExtra, StoreError
 from tuner.tracking.location import Location
 from tuner.tracking.schema import metadata
 
@@ -85,4 +85,9 @@ def _begin(connection: Connection) -> None:
 
 
 def _dumps(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    try:
+        return json.dumps(value, separators=(",", ":"))
+    except TypeError as error:
+        raise StoreError(
+            f"{value!r:.200} cannot be recorded ({error}); give plain Python values"
+        ) from error

@@ -41,6 +41,8 @@ def as_store_errors(location: Location) -> Iterator[None]:
             f"steps and trial numbers take 64 bits"
         ) from error
     except SQLAlchemyError as error:
+        if isinstance(ours := getattr(error, "orig", None), StoreError):
+            raise ours from error
         raise StoreError(f"store {location}: {_line(error)}") from error
 
 
