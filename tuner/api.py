@@ -16,6 +16,7 @@ from tuner.errors import ArgumentError, StudyNotFound
 from tuner.opening import StudyPlan, fingerprint_of, made_up_name, open_study
 from tuner.optimizers import resolve as resolve_optimizer
 from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
+from tuner.registry.names import validate_model_name
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.study import Study
 
@@ -318,4 +319,4 @@ def _registered_name(register: str | bool | None) -> str | None:
         return ""
     if not isinstance(register, str) or not register:
         raise ArgumentError(f"register={register!r}: write a model name, or False")
-    return register
+    return validate_model_name(register)

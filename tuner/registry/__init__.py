@@ -1,0 +1,19 @@
+"""Model versions: what was registered, where it came from, and how it is loaded safely."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuner.registry.registry import Registry
+
+__all__ = ["Registry"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the registry, and SQLAlchemy with it, when it is first used."""
+    if name == "Registry":
+        from tuner.registry.registry import Registry
+
+        return Registry
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

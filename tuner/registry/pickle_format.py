@@ -1,0 +1,67 @@
+"""Any Python object as a pickle: only where the user says so, on saving and on loading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import RegistryError, UntrustedModel
+
+FILE = "model.pkl"
+
+
+class PickleFormat:
+    """Keeps any object by cloudpickle. Loading runs whatever code the file carries.
+
+    Parameters
+    ----------
+    allowed
+        Whether loading is allowed.
+    """
+
+    name = "pickle"
+
+    def __init__(self, allowed: bool = False) -> None:
+        self._allowed = allowed
+
+    def accepts(self, model: Any) -> bool:  # noqa: ARG002 (that is the point of it)
+        """Whether it can be tried: always."""
+        return True
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write ``model.pkl``; raises `RegistryError` if the object cannot be pickled."""
+        import cloudpickle
+
+        try:
+            content = cloudpickle.dumps(model)
+        except Exception as error:
+            # Whatever the object's own code raises, it cannot be kept.
+            raise RegistryError(
+                f"model {type(model).__name__} cannot be pickled: {type(error).__name__}: {error}"
+            ) from error
+        (folder / FILE).write_bytes(content)
+
+    def load(self, folder: Path) -> Any:
+        """Return the object.
+
+        Raises
+        ------
+        UntrustedModel
+            Unless loading pickles is allowed.
+        RegistryError
+            If the object cannot be made again.
+        """
+        if not self._allowed:
+            raise UntrustedModel(
+                "this model is a pickle, and loading it runs whatever code is in it; if you trust "
+                "who made it, write load_model(..., allow_pickle=True)"
+            )
+        import cloudpickle
+
+        try:
+            return cloudpickle.loads((folder / FILE).read_bytes())
+        except Exception as error:
+            # A pickle may raise anything.
+            raise RegistryError(
+                f"{FILE} cannot be read as a model: {type(error).__name__}: {error}"
+            ) from error

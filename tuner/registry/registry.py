@@ -1,0 +1,292 @@
+"""The registry: versions of models in the store's database, their files among its artifacts."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from tuner.errors import ModelNotFound
+from tuner.records import (
+    Artifact,
+    Direction,
+    Goal,
+    ModelVersion,
+    Run,
+    StudyInfo,
+    Trial,
+    decode_params,
+    encode_params,
+)
+from tuner.registry.formats import load_files
+from tuner.registry.names import CHAMPION, parse_reference, validate_alias, validate_model_name
+from tuner.tracking import schema, upserts
+from tuner.tracking.rows import number_or_null
+
+if TYPE_CHECKING:
+    from tuner.tracking.sql_store import SqlStore
+
+_MODELS, _VERSIONS, _ALIASES = schema.models, schema.model_versions, schema.aliases
+
+
+class Registry:
+    """Model versions with their lineage, numbered from 1 within a name.
+
+    Parameters
+    ----------
+    store
+        The store whose studies, runs and artifacts the versions come from.
+    """
+
+    def __init__(self, store: SqlStore) -> None:
+        self.store = store
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def register(
+        self,
+        name: str,
+        *,
+        study: StudyInfo,
+        trial: Trial,
+        run: Run,
+        artifact: Artifact | None,
+        goal: Goal,
+        value: float,
+    ) -> ModelVersion:
+        """Make a run's model the next version of `name`; a run is a version of it once.
+
+        The alias ``champion`` moves to the new version if there was none, or if it is better
+        than the champion before on the same metric in the same direction.
+
+        Raises
+        ------
+        ArgumentError
+            If no model can have that name.
+        """
+        validate_model_name(name)
+        with self.store.writing() as connection:
+            model_id = self._model_id(connection, name)
+            known = self._first(connection, _VERSIONS.c.run == run.uid, name)
+            if known is not None:
+                return known
+            champion = self._aliased(connection, name, CHAMPION)
+            latest = connection.execute(
+                select(func.max(_VERSIONS.c.version)).where(_VERSIONS.c.model_id == model_id)
+            ).scalar()
+            values = {
+                "model_id": model_id,
+                "version": (latest or 0) + 1,
+                "study": study.uid,
+                "trial": trial.number,
+                "run": run.uid,
+                "params": encode_params(trial.params),
+                "metric": goal.metric,
+                "direction": goal.direction.value,
+                "value": number_or_null(value),
+                "created": time.time(),
+                "artifact_id": self._artifact_id(connection, artifact),
+                "code": run.code,
+                "environment": run.environment,
+                "data": study.data,
+            }
+            insert = _VERSIONS.insert().values(values).returning(_VERSIONS.c.id)
+            version_id = connection.execute(insert).scalar_one()
+            if champion is None or _beats(goal, value, champion):
+                self._point(connection, model_id, CHAMPION, version_id)
+            made = self._first(connection, _VERSIONS.c.id == version_id, name)
+        assert made is not None
+        return made
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Let `alias` mean that version of the model, whatever it meant before.
+
+        Raises
+        ------
+        ModelNotFound
+            If there is no such version.
+        ArgumentError
+            If no version can have that alias.
+        """
+        validate_alias(alias)
+        with self.store.writing() as connection:
+            found = connection.execute(
+                select(_VERSIONS.c.id, _VERSIONS.c.model_id)
+                .join(_MODELS)
+                .where(_MODELS.c.name == name, _VERSIONS.c.version == version)
+            ).first()
+            if found is None:
+                raise self._not_found(connection, name, str(version))
+            self._point(connection, found.model_id, alias, found.id)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def get(self, ref: str) -> ModelVersion:
+        """Return the version that ``"name"``, ``"name@alias"`` or ``"name@3"`` refers to.
+
+        Raises
+        ------
+        ModelNotFound
+            If there is none; says what comes close.
+        """
+        reference = parse_reference(ref)
+        with self.store.reading() as connection:
+            if reference.version is not None:
+                condition = _VERSIONS.c.version == reference.version
+                found = self._first(connection, condition, reference.name)
+            else:
+                assert reference.alias is not None
+                found = self._aliased(connection, reference.name, reference.alias)
+            if found is None:
+                which = reference.alias or str(reference.version)
+                raise self._not_found(connection, reference.name, which)
+        return found
+
+    def load(self, ref: str, *, allow_pickle: bool = False, trusted: Sequence[str] = ()) -> Any:
+        """Return the model, its checksum verified before anything of it is read.
+
+        A version that holds a configuration alone gives its params.
+
+        Raises
+        ------
+        ModelNotFound, ChecksumMismatch, UntrustedModel, RegistryError
+            See `tuner.load_model`.
+        """
+        version = self.get(ref)
+        if version.artifact is None:
+            return version.params
+        files = self.store.read_artifact(version.artifact)
+        return load_files(
+            version.artifact.format, files, allow_pickle=allow_pickle, trusted=trusted
+        )
+
+    def find_version(self, name: str, run: str) -> ModelVersion | None:
+        """Return the version of `name` that this run is, None if it is none."""
+        with self.store.reading() as connection:
+            return self._first(connection, _VERSIONS.c.run == run, name)
+
+    def models(self) -> list[str]:
+        """Return the names of all models, in order."""
+        with self.store.reading() as connection:
+            return list(
+                connection.execute(select(_MODELS.c.name).order_by(_MODELS.c.name)).scalars()
+            )
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """Return all versions of a model, oldest first."""
+        with self.store.reading() as connection:
+            query = _query().where(_MODELS.c.name == name).order_by(_VERSIONS.c.version)
+            rows = connection.execute(query).all()
+            aliases = self._aliases(connection, name)
+        return [_version_of(row, aliases) for row in rows]
+
+    # --- within a transaction -----------------------------------------------------------------
+
+    def _model_id(self, connection: Connection, name: str) -> int:
+        insert = upserts.insert(connection, _MODELS)
+        connection.execute(insert.on_conflict_do_nothing(), {"name": name, "created": time.time()})
+        # Locked, so that two who register at once take turns and numbers have no gaps.
+        query = select(_MODELS.c.id).where(_MODELS.c.name == name).with_for_update()
+        return int(connection.execute(query).scalar_one())
+
+    def _artifact_id(self, connection: Connection, artifact: Artifact | None) -> int | None:
+        if artifact is None:
+            return None
+        query = (
+            select(schema.artifacts.c.id)
+            .join(schema.runs)
+            .where(schema.runs.c.uid == artifact.run, schema.artifacts.c.path == artifact.path)
+        )
+        return int(connection.execute(query).scalar_one())
+
+    def _point(self, connection: Connection, model_id: int, alias: str, version_id: int) -> None:
+        values = {"model_id": model_id, "alias": alias, "version_id": version_id}
+        connection.execute(upserts.replacing(connection, _ALIASES), values)
+
+    def _first(self, connection: Connection, condition: Any, name: str) -> ModelVersion | None:
+        row = connection.execute(_query().where(_MODELS.c.name == name, condition)).first()
+        return None if row is None else _version_of(row, self._aliases(connection, name))
+
+    def _aliased(self, connection: Connection, name: str, alias: str) -> ModelVersion | None:
+        meant = (
+            select(_ALIASES.c.version_id)
+            .join(_MODELS)
+            .where(_MODELS.c.name == name, _ALIASES.c.alias == alias)
+        )
+        return self._first(connection, _VERSIONS.c.id.in_(meant), name)
+
+    def _aliases(self, connection: Connection, name: str) -> dict[int, tuple[str, ...]]:
+        """Return the aliases of each version of a model, by the version's row."""
+        query = (
+            select(_ALIASES.c.version_id, _ALIASES.c.alias)
+            .join(_MODELS)
+            .where(_MODELS.c.name == name)
+        )
+        aliases: dict[int, tuple[str, ...]] = {}
+        for version_id, alias in sorted(tuple(row) for row in connection.execute(query)):
+            aliases[version_id] = (*aliases.get(version_id, ()), alias)
+        return aliases
+
+    def _not_found(self, connection: Connection, name: str, which: str) -> ModelNotFound:
+        names = list(connection.execute(select(_MODELS.c.name)).scalars())
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            known = ", ".join(map(repr, sorted(names)[:5])) or "none"
+            hint = f"did you mean {close[0]!r}?" if close else f"registered: {known}"
+            return ModelNotFound(f"store {self.store} has no model {name!r}; {hint}")
+        aliases = sorted({a for found in self._aliases(connection, name).values() for a in found})
+        return ModelNotFound(
+            f"model {name!r} has no {which!r}; it has versions from 1 to "
+            f"{len(self.versions(name))} and the aliases {', '.join(aliases) or 'none'}"
+        )
+
+
+def _query() -> Select[Any]:
+    artifact = schema.artifacts
+    return (
+        select(
+            _VERSIONS,
+            _MODELS.c.name,
+            schema.studies.c.name.label("study_name"),
+            artifact.c.name.label("artifact_name"),
+            artifact.c.path,
+            artifact.c.sha256,
+            artifact.c.size,
+            artifact.c.kind,
+            artifact.c.format,
+        )
+        .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
+        .join(schema.studies, schema.studies.c.uid == _VERSIONS.c.study)
+        .outerjoin(artifact, artifact.c.id == _VERSIONS.c.artifact_id)
+    )
+
+
+def _version_of(row: Row[Any], aliases: dict[int, tuple[str, ...]]) -> ModelVersion:
+    artifact = None
+    if row.artifact_id is not None:
+        artifact = Artifact(
+            row.artifact_name, row.run, row.path, row.sha256, row.size, row.kind, row.format
+        )
+    return ModelVersion(
+        name=row.name,
+        version=row.version,
+        study=row.study_name,
+        trial=row.trial,
+        run=row.run,
+        params=decode_params(row.params),
+        goal=Goal(row.metric, Direction(row.direction)),
+        value=float("nan") if row.value is None else row.value,
+        created=row.created,
+        artifact=artifact,
+        code=row.code,
+        environment=row.environment,
+        data=row.data,
+        aliases=aliases.get(row.id, ()),
+    )
+
+
+def _beats(goal: Goal, value: float, champion: ModelVersion) -> bool:
+    return champion.goal == goal and goal.direction.better(value, champion.value)

@@ -1,0 +1,90 @@
+"""scikit-learn models in skops format: read without running code that came with the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import RegistryError, UntrustedModel
+from tuner.registry.trusted import VARIABLE, trusted_types
+
+FILE = "model.skops"
+
+
+class SkopsFormat:
+    """Keeps scikit-learn estimators, pipelines of them included (https://skops.readthedocs.io).
+
+    Parameters
+    ----------
+    trusted
+        Type names to allow besides those of `tuner.registry.trusted`.
+    """
+
+    name = "skops"
+
+    def __init__(self, trusted: Iterable[str] = ()) -> None:
+        self._trusted = tuple(trusted)
+
+    def accepts(self, model: Any) -> bool:
+        """Whether it is a scikit-learn estimator; others are not imported to find out."""
+        if not callable(getattr(model, "get_params", None)) or isinstance(model, type):
+            return False
+        from sklearn.base import BaseEstimator
+
+        return isinstance(model, BaseEstimator)
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write ``model.skops``.
+
+        Raises
+        ------
+        RegistryError
+            If skops cannot keep a part of the model.
+        """
+        from skops import io
+
+        try:
+            io.dump(model, folder / FILE)
+        except Exception as error:
+            # skops raises whatever the model's own code raises; all of it means the same here.
+            raise RegistryError(
+                f"model {type(model).__name__} cannot be kept in skops format: "
+                f"{type(error).__name__}: {error}; write allow_pickle=True to keep a pickle"
+            ) from error
+
+    def load(self, folder: Path) -> Any:
+        """Return the model.
+
+        Raises
+        ------
+        UntrustedModel
+            If it needs types that nobody allowed; names them.
+        RegistryError
+            If the file is not one of skops.
+        """
+        from skops import io
+        from skops.io.exceptions import UntrustedTypesFoundException
+
+        allowed = trusted_types(self._trusted)
+        try:
+            unknown = [t for t in io.get_untrusted_types(file=folder / FILE) if t not in allowed]
+            if unknown:
+                raise _untrusted(unknown)
+            return io.load(folder / FILE, trusted=sorted(allowed))
+        except UntrustedTypesFoundException as error:
+            raise UntrustedModel(str(error)) from None
+        except UntrustedModel:
+            raise
+        except Exception as error:
+            raise RegistryError(
+                f"{FILE} cannot be read as a model: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _untrusted(names: list[str]) -> UntrustedModel:
+    listed = ", ".join(sorted(names))
+    return UntrustedModel(
+        f"loading this model would make objects of types that nobody allowed: {listed}; if you "
+        f"know them, write trusted={sorted(names)!r}, or set {VARIABLE}"
+    )
