@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
@@ -256,6 +257,14 @@ class StoreConformance:
         store.write(info.uid, Batch([finished(0)], [run]))
         assert list(store.runs(info.uid)) == [run]
 
+    def test_a_batch_may_be_large(self, store: Store) -> None:
+        info = study(store)
+        runs = [Run(uuid7(), n, state=State.COMPLETED) for n in range(1200)]
+        reports = [(run.uid, Report(0, {f"m{run.trial}": 0.5})) for run in runs]
+        store.write(info.uid, Batch([finished(n) for n in range(1200)], runs, reports))
+        assert list(store.runs(info.uid)) == runs
+        assert list(store.reports(info.uid)) == reports
+
     def test_a_batch_is_written_whole_or_not_at_all(self, store: Store) -> None:
         info, run = study(store), Run(uuid7(), 0)
         for wrong in (
@@ -313,6 +322,29 @@ class StoreConformance:
         # Both told every outcome; the one that came first stands, whole.
         assert all(t == finished(t.number, t.value or 0.0) for t in trials)
         assert len(list(store.runs(info.uid))) == 600
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="only a fork shares connections")
+    def test_a_forked_child_has_its_own_connections(self, store: Store) -> None:
+        info = study(store)
+        store.write(info.uid, Batch(trials=[finished(0)]))
+
+        def work(numbers: range) -> None:
+            for n in numbers:
+                store.write(info.uid, Batch(trials=[finished(n)]))
+                assert n in {t.number for t in store.trials(info.uid)}
+
+        child = os.fork()
+        if child == 0:
+            # Tells by its exit code, and must not run the parent's way out.
+            code = 1
+            with suppress(BaseException):
+                work(range(1, 101))
+                code = 0
+            os._exit(code)
+        work(range(101, 201))
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert [t.number for t in store.trials(info.uid)] == list(range(201))
 
     def test_a_killed_writer_loses_no_committed_batch(self, store: Store) -> None:
         info = study(store)

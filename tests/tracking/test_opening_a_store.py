@@ -174,28 +174,6 @@ def test_processes_make_one_store_at_once(tmp_path: Path) -> None:
     assert sorted(info.name for info in open_store(tmp_path / "s").studies()) == list("0123")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="only a fork shares connections")
-def test_a_forked_child_has_its_own_connections(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    store.put_code(Code("parent"))
-    reading = store.reading()
-    reading.__enter__()
-    child = os.fork()
-    if child == 0:
-        # Tells the parent by its exit code, and must not run pytest's own exit.
-        try:
-            ok = store.get_code(store.put_code(Code("child"))) == Code("child")
-        except BaseException:
-            ok = False
-        os._exit(0 if ok else 1)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    reading.__exit__(None, None, None)
-    assert store.get_code(store.put_code(Code("child"))) == Code("child")
-    with store.reading() as connection:
-        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
-
-
 # --- what cannot be -------------------------------------------------------------------------------
 
 

@@ -48,16 +48,18 @@ def test_a_full_counter_goes_on_in_the_next_millisecond(monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_forked_child_counts_on_its_own() -> None:
-    uuid7()
-    ours, theirs = os.pipe()
-    if (child := os.fork()) == 0:
-        os.write(theirs, " ".join(uuid7() for _ in range(100)).encode())
-        os._exit(0)
-    made = [uuid7() for _ in range(100)]
-    os.waitpid(child, 0)
-    childs = os.read(ours, 100_000).decode().split()
-    os.close(ours)
-    os.close(theirs)
+def test_forked_children_count_on_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    made = [[uuid7() for _ in range(100)]]
+    for _ in range(2):
+        ours, theirs = os.pipe()
+        if (child := os.fork()) == 0:
+            os.write(theirs, " ".join(uuid7() for _ in range(100)).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        made.append(os.read(ours, 100_000).decode().split())
+        os.close(ours)
+        os.close(theirs)
     # Not only different: the counters began at different places.
-    assert not {u[:24] for u in made} & {u[:24] for u in childs}
+    assert len({u[:24] for part in made for u in part}) == 300

@@ -130,11 +130,12 @@ def _git_state(folder: Path) -> tuple[str, str]:
 
 def _git(folder: Path, *arguments: str) -> str:
     """Return what git prints, "" if it fails, is missing or takes too long."""
-    # No lock on the index, and no question for a password: git is only asked, and in passing.
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    # The index is not refreshed, which would lock it: git is only asked, and in passing.
+    settings = ("-c", "core.quotePath=false", "-c", "diff.autoRefreshIndex=false")
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         done = subprocess.run(
-            ["git", "-C", os.fspath(folder), "-c", "core.quotePath=false", *arguments],
+            ["git", "-C", os.fspath(folder), *settings, *arguments],
             capture_output=True,
             stdin=subprocess.DEVNULL,
             timeout=GIT_TIMEOUT,
