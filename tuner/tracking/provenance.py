@@ -9,6 +9,7 @@ import inspect
 import os
 import platform
 import subprocess
+import tokenize
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def current_environment() -> Environment:
         dist.name: dist.version
         # The first one on the path is the one that is imported.
         for dist in reversed(list(importlib.metadata.distributions()))
-        if dist.name
+        if dist.name and dist.version
     }
     return Environment(
         python=platform.python_version(),
@@ -94,7 +95,7 @@ def _qualified_name(target: Any) -> str:
 def _source(target: Any) -> str:
     try:
         return inspect.getsource(target)
-    except (OSError, TypeError, IndexError, SyntaxError):
+    except (OSError, TypeError, IndexError, SyntaxError, tokenize.TokenError):
         return ""
 
 
