@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tuner.optimizers.acquisition import (
     Columns,
-    log_expected_improvement,
-    log_expected_improvement_at,
+    LogExpectedImprovement,
+    Success,
     log_h,
     maximise,
     neighbours,
@@ -86,61 +86,77 @@ def starts(m=60, seed=1):
     return np.random.default_rng(seed).random((m, 3))
 
 
+def success(n=25):
+    """A model by which trials fail where the first column is above 0.6."""
+    X, active, _ = snap(np.random.default_rng(2).random((n, 3)))
+    y = np.where(X[:, 0] < 0.6, 0.8, -1.2)
+    h = Hyperparameters(np.array([0.3, 5.0, 5.0]), 1.0, 1e-2)
+    return Success(GaussianProcess(EMBEDDING, X, active, y, h), threshold=-0.2)
+
+
 class TestLogExpectedImprovement:
     def test_against_the_mean_of_samples(self):
-        draws = np.random.default_rng(0).normal(1.2, 0.7, 1_000_000)
-        expected = np.log(np.mean(np.maximum(0.9 - draws, 0.0)))
-        found = log_expected_improvement(np.array([1.2]), np.array([0.49]), 0.9)
-        assert found[0] == pytest.approx(expected, abs=0.01)
+        gp = model()
+        X, active, _ = snap(starts(1))
+        mean, variance = gp.predict(X, active)
+        draws = np.random.default_rng(0).normal(mean[0], np.sqrt(variance[0]), 1_000_000)
+        incumbent = mean[0] - 0.5 * np.sqrt(variance[0])
+        expected = np.log(np.mean(np.maximum(incumbent - draws, 0.0)))
+        found = LogExpectedImprovement(gp, incumbent)(X, active)
+        assert found[0] == pytest.approx(expected, abs=0.02)
 
-    def test_it_is_better_to_be_lower_and_less_certain(self):
-        mean, variance = np.array([1.0, 0.5, 1.0]), np.array([0.1, 0.1, 0.2])
-        plain, lower, wider = log_expected_improvement(mean, variance, 0.0)
-        assert lower > plain
-        assert wider > plain
+    def test_a_better_incumbent_leaves_less_to_improve(self):
+        X, active, _ = snap(starts())
+        values = [LogExpectedImprovement(model(), f)(X, active) for f in (-3.0, -2.0, -1.0)]
+        assert (np.diff(values, axis=0) > 0).all()
 
     @pytest.mark.parametrize("incumbent", [-30.0, -1.5, 3.0])
-    def test_gradient_against_finite_differences(self, incumbent):
-        gp = model()
+    @pytest.mark.parametrize("probable", [None, success()])
+    def test_gradient_against_finite_differences(self, incumbent, probable):
+        acquisition = LogExpectedImprovement(model(), incumbent, probable)
         for x in snap(starts(8))[0]:
             active = snap(x[None])[1][0]
-            value, gradient = log_expected_improvement_at(gp, x, active, incumbent)
-            vector = log_expected_improvement(*gp.predict(x[None], active[None]), incumbent)
-            assert value == pytest.approx(vector[0], rel=1e-8)
+            value, gradient = acquisition.at(x, active)
+            assert value == pytest.approx(acquisition(x[None], active[None])[0], rel=1e-8)
             for j in np.flatnonzero(active & ~COLUMNS.categorical):
                 ends = np.array([x, x])
                 ends[:, j] += (1e-6, -1e-6)
-                high, low = log_expected_improvement(
-                    *gp.predict(ends, np.array([active, active])), incumbent
-                )
+                high, low = acquisition(ends, np.array([active, active]))
                 assert gradient[j] == pytest.approx((high - low) / 2e-6, rel=1e-3, abs=1e-3)
+
+    def test_where_trials_fail_less_is_expected(self):
+        X, active, _ = snap(np.array([[0.9, 0.5, 0.8], [0.1, 0.5, 0.8]]))
+        plain = LogExpectedImprovement(model(), -1.0)(X, active)
+        careful = LogExpectedImprovement(model(), -1.0, success())(X, active)
+        assert careful[0] < plain[0] - 3.0
+        assert careful[1] == pytest.approx(plain[1], abs=0.3)
 
 
 class TestMaximise:
     def test_candidates_come_in_falling_order_and_are_points_of_the_space(self):
-        found = maximise(model(), -1.0, COLUMNS, snap, starts())
+        found = maximise(LogExpectedImprovement(model(), -1.0), COLUMNS, snap, starts())
         assert (np.diff(found.scores) <= 0).all()
         X, active, _ = snap(found.X)
         np.testing.assert_array_equal(X, found.X)
         np.testing.assert_array_equal(active, found.active)
 
     def test_climbing_improves_on_the_starts(self):
-        gp, incumbent = model(), -1.0
-        scored = log_expected_improvement(*gp.predict(*snap(starts())[:2]), incumbent)
-        assert maximise(gp, incumbent, COLUMNS, snap, starts()).scores[0] > scored.max()
+        acquisition = LogExpectedImprovement(model(), -1.0)
+        scored = acquisition(*snap(starts())[:2])
+        assert maximise(acquisition, COLUMNS, snap, starts()).scores[0] > scored.max()
 
     def test_it_reaches_the_maximum_of_a_fine_grid(self):
-        gp, incumbent = model(), -1.0
+        acquisition = LogExpectedImprovement(model(), -1.0)
         axis = np.linspace(0, 1, 101)
         grid = np.stack(np.meshgrid(axis, [1 / 6, 0.5, 5 / 6], axis), -1).reshape(-1, 3)
-        fine = log_expected_improvement(*gp.predict(*snap(grid)[:2]), incumbent).max()
-        found = maximise(gp, incumbent, COLUMNS, snap, starts(200))
+        fine = acquisition(*snap(grid)[:2]).max()
+        found = maximise(acquisition, COLUMNS, snap, starts(200))
         assert found.scores[0] >= fine - 1e-3
 
     def test_it_leaves_a_wrong_branch(self):
         wrong = starts()
         wrong[:, 1] = 0.9
-        found = maximise(model(40), -1.4, COLUMNS, snap, wrong)
+        found = maximise(LogExpectedImprovement(model(40), -1.4), COLUMNS, snap, wrong)
         assert found.X[0, 1] == 0.5
 
     def test_points_outside_the_constraints_are_no_candidates(self):
@@ -148,12 +164,12 @@ class TestMaximise:
             X, active, feasible = snap(rows)
             return X, active, feasible & (X[:, 0] > 0.6)
 
-        found = maximise(model(), -1.0, COLUMNS, constrained, starts())
+        found = maximise(LogExpectedImprovement(model(), -1.0), COLUMNS, constrained, starts())
         assert (found.X[:, 0] > 0.6).all()
 
     def test_it_is_repeatable_to_the_bit(self):
-        one_way = maximise(model(), -1.0, COLUMNS, snap, starts())
-        same_way = maximise(model(), -1.0, COLUMNS, snap, starts())
+        one_way = maximise(LogExpectedImprovement(model(), -1.0), COLUMNS, snap, starts())
+        same_way = maximise(LogExpectedImprovement(model(), -1.0), COLUMNS, snap, starts())
         assert one_way.X.tobytes() == same_way.X.tobytes()
 
     def test_without_any_feasible_start_there_is_no_candidate(self):
@@ -161,7 +177,9 @@ class TestMaximise:
             X, active, feasible = snap(rows)
             return X, active, feasible & False
 
-        assert not len(maximise(model(), -1.0, COLUMNS, nothing, starts()).X)
+        assert not len(
+            maximise(LogExpectedImprovement(model(), -1.0), COLUMNS, nothing, starts()).X
+        )
 
 
 class TestNeighbours:

@@ -118,6 +118,8 @@ class BayesianOptimizer(SpaceOptimizer):
     def _learn(self, X: Floats, active: Bools, losses: Floats) -> Learned:
         """Return what the first trials teach; the last answer is kept with what it came from."""
         m = learning_size(len(losses))
+        if not np.isfinite(losses[:m]).any():
+            m = len(losses)
         X, active, losses = X[:m], active[:m], losses[:m]
         key = (X.tobytes(), active.tobytes(), losses.tobytes())
         if self._learned is None or self._learned[0] != key:

@@ -4,7 +4,6 @@ Failed trials have no loss. Where some failed, a second Gaussian process is fitt
 and failure (0), so that failures that depend on the point are avoided, and failures that do not
 are seen to be noise and change nothing.
 
-
 Learning costs more than using, so it looks only now and then at the history again, and never at
 more than `LEARN_FROM` of its trials. Which trials it looks at is a function of the history alone:
 a study that was interrupted learns what it would have learned without.
@@ -104,21 +103,31 @@ def choose_warp(embedding: Embedding, X: Floats, active: Bools, scaled: Floats) 
 def loss_model(
     learned: Learned, embedding: Embedding, X: Floats, active: Bools, losses: Floats
 ) -> GaussianProcess:
-    """Return the posterior of the warped, standardised loss given those of `losses` (n,)."""
+    """Return the posterior of the warped, standardised loss given those of `losses` (n,).
+
+    A failed trial counts as what the others make expected of it, but not as better than the best:
+    it promises no improvement, and says nothing bad of its surroundings.
+    """
     good = np.isfinite(losses)
     y, _ = standardise(learned.warp(prepare(losses[good])))
-    return GaussianProcess(embedding, X[good], active[good], y, learned.loss)
+    model = GaussianProcess(embedding, X[good], active[good], y, learned.loss)
+    if good.all():
+        return model
+    expected, _ = model.predict(X[~good], active[~good])
+    return model.condition(X[~good], active[~good], np.maximum(expected, np.min(y)))
 
 
 def success_model(
     learned: Learned, embedding: Embedding, X: Floats, active: Bools, losses: Floats
 ) -> Success | None:
-    """Return the model of which trials succeed, None if nothing is known to fail."""
+    """Return the model of which trials succeed, None if all did."""
     good = np.isfinite(losses).astype(float)
-    if learned.success is None:
+    if good.all():
         return None
     y, deviation = standardise(good)
-    model = GaussianProcess(embedding, X, active, y, learned.success)
+    # The first failure may have come after what was learned from.
+    hyperparameters = learned.success or Hyperparameters.initial(embedding.columns)
+    model = GaussianProcess(embedding, X, active, y, hyperparameters)
     return Success(model, threshold=(0.5 - float(np.mean(good))) / deviation)
 
 

@@ -1,9 +1,10 @@
 """From losses to targets that a Gaussian process can model.
 
-Losses of real objectives span orders of magnitude and have a few absurd values. `prepare` clips the bad tail and puts the losses on a scale with their best
-at 0 and their median at 1; a `Warp` then bends that scale towards the best ones; `standardise`
-gives mean 0 and variance 1. Every step is strictly increasing up to the clip, so the order of the
-good trials, which is what the search is about, is kept.
+Losses of real objectives span orders of magnitude and have a few absurd values. `prepare` clips
+the bad tail and puts the losses on a scale with their best at 0 and their median at 1; a `Warp`
+then bends that scale towards the best ones; `standardise` gives mean 0 and variance 1. Every step
+is strictly increasing up to the clip, so the order of the good trials, which is what the search is
+about, is kept.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ WARPS = (IDENTITY, Warp(1.0), Warp(0.1), Warp(0.01))
 
 
 def prepare(losses: Floats) -> Floats:
-    """Return losses with the best at 0, the median at 1 and the bad tail clipped at `TAIL`.
+    """Return losses with the best at 0, the median at 1, and none above `TAIL`.
 
     Parameters
     ----------
