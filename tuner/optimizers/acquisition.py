@@ -250,9 +250,9 @@ def _climb(acquisition: LogExpectedImprovement, columns: Columns, point: Candida
         bounds=[(0.0, 1.0)] * len(free),
         options={"maxiter": 40, "ftol": 1e-7},
     )
-    result = x.copy()
-    result[free] = np.clip(found.x, 0.0, 1.0)
-    return result[None, :]
+    reached = x[None, :].copy()
+    reached[0, free] = np.clip(found.x, 0.0, 1.0)
+    return reached
 
 
 def _merge(parts: Sequence[Candidates]) -> Candidates:

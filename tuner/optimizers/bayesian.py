@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from tuner.errors import ArgumentError
 from tuner.optimizers.acquisition import Candidates, LogExpectedImprovement, maximise

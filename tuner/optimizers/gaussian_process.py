@@ -47,7 +47,7 @@ class Hyperparameters:
 
     def to_log(self) -> Floats:
         """Return the logarithms as one vector, shape (d + 2,)."""
-        return np.log(np.concatenate([self.lengthscales, [self.signal, self.noise]]))
+        return np.asarray(np.log([*self.lengthscales, self.signal, self.noise]))
 
     @classmethod
     def from_log(cls, theta: Floats) -> Hyperparameters:
