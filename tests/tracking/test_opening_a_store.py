@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -230,6 +233,39 @@ def test_a_store_opened_to_be_read_only_cannot_be_written(tmp_path: Path) -> Non
     assert [info.name for info in store.studies()] == ["study"]
     with pytest.raises(StoreReadOnly, match=r"write another|write a folder"):
         store.put_code(Code())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="users are told apart on POSIX")
+@pytest.mark.parametrize("writer_there", [False, True])
+def test_who_may_not_write_may_read(writer_there: bool) -> None:
+    # Not in tmp_path, which nobody but its owner may enter.
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    file = made(folder / "store")
+    store = open_store(folder / "store")
+    if writer_there:
+        store.put_code(Code())
+    for path in folder.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with suppress(BaseException):
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            reader = open_store(folder / "store")
+            assert [info.name for info in reader.studies()] == ["study"]
+            try:
+                reader.put_code(Code("other"))
+            except StoreReadOnly:
+                code = 0
+        os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert file.exists()
+    file.parent.chmod(0o755)
+    store.close()
+    shutil.rmtree(folder)
 
 
 def test_a_folder_in_place_of_the_file_cannot_be_opened(tmp_path: Path) -> None:

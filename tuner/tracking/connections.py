@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 from tuner.errors import MissingExtra, StoreError
 from tuner.tracking.location import Location
@@ -28,7 +32,7 @@ def make_engine(location: Location) -> Engine:
         If the driver of PostgreSQL is not installed.
     """
     if location.file is not None:
-        return _sqlite(location)
+        return _sqlite(location, location.file)
     options = location.url.query.get("options", "")
     try:
         return create_engine(
@@ -57,18 +61,38 @@ def empty_engine() -> Engine:
     return engine
 
 
-def _sqlite(location: Location) -> Engine:
-    engine = create_engine(
-        location.url,
-        json_serializer=_dumps,
-        hide_parameters=True,
-        # Each open stream holds a connection; there is no reason to limit them.
-        max_overflow=-1,
-        connect_args={"timeout": LOCK_TIMEOUT},
-    )
+def _sqlite(location: Location, file: Path) -> Engine:
+    if file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+        engine = create_engine(
+            "sqlite://",
+            json_serializer=_dumps,
+            hide_parameters=True,
+            # Anew for each read, because how depends on whether there is a writer just now.
+            poolclass=NullPool,
+            creator=partial(_connect_to_read, file),
+        )
+    else:
+        engine = create_engine(
+            location.url,
+            json_serializer=_dumps,
+            hide_parameters=True,
+            # Each open stream holds a connection; there is no reason to limit them.
+            max_overflow=-1,
+            connect_args={"timeout": LOCK_TIMEOUT},
+        )
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _connect_to_read(file: Path) -> sqlite3.Connection:
+    """Connect to a database that we may not write, nor put SQLite's files beside it.
+
+    While someone writes, those files are there. Otherwise the database is complete without.
+    """
+    immutable = "" if Path(f"{file}-wal").exists() else "&immutable=1"
+    uri = f"{file.absolute().as_uri()}?mode=ro{immutable}"
+    return sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT, check_same_thread=False)
 
 
 def _prepare(connection: Any, _: Any) -> None:
