@@ -250,7 +250,7 @@ def _climb(acquisition: LogExpectedImprovement, columns: Columns, point: Candida
         bounds=[(0.0, 1.0)] * len(free),
         options={"maxiter": 40, "ftol": 1e-7},
     )
-    reached = x[None, :].copy()
+    reached: Floats = x[None, :].copy()
     reached[0, free] = np.clip(found.x, 0.0, 1.0)
     return reached
 
