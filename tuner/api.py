@@ -155,7 +155,9 @@ def optimize(
         n_trials = _default_budget(space, timeout)
 
     plan = StudyPlan(space, goals, seed, fingerprint_of(data), dict(tags or {}))
-    this = open_study(study or made_up_name(objective), plan, store, chosen, chosen_scheduler)
+    this = open_study(
+        made_up_name(objective) if study is None else study, plan, store, chosen, chosen_scheduler
+    )
     history = this.trials
     done = sum(t.state.finished for t in history)
     if n_trials is None or done < n_trials:
@@ -177,8 +179,8 @@ def optimize(
             workers=workers,
             resources=resources,
             initial=points or _default_point(space),
-            code=this.store.put_code(current_code(objective)),
-            environment=this.store.put_environment(current_environment()),
+            code=current_code(objective),
+            environment=current_environment(),
             listeners=[partial(call, this) for call in callbacks],
         )
         this.run(Driver(session, history))
@@ -216,7 +218,7 @@ def create_study(
         as_space(space), as_goals(direction, metric), seed, fingerprint_of(data), dict(tags or {})
     )
     this = open_study(
-        name or made_up_name(None),
+        made_up_name(None) if name is None else name,
         plan,
         store,
         resolve_optimizer(optimizer),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tuner.engine.writer import Writer
-from tuner.errors import StoreError
+from tuner.errors import StudyNotFound
 from tuner.records import Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Float, Space
 from tuner.tracking import open_store
@@ -47,11 +47,11 @@ def test_a_store_that_fails_is_heard_at_the_next_call(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
     writer = Writer(store, "0" * 32)  # no such study
     writer.put(trial=Trial(0, {"x": 0.5}))
-    with pytest.raises(StoreError):
+    with pytest.raises(StudyNotFound):
         writer.flush()
-    with pytest.raises(StoreError):
+    with pytest.raises(StudyNotFound):
         writer.put(trial=Trial(1, {"x": 0.5}))
-    with pytest.raises(StoreError):
+    with pytest.raises(StudyNotFound):
         writer.close()
     assert "tuner-writer" not in {t.name for t in threading.enumerate()}
     assert list(store.trials(info.uid)) == []

@@ -167,7 +167,7 @@ def test_a_store_that_is_no_database(tmp_path: Path) -> None:
 
 
 def test_a_store_cut_in_the_middle(tmp_path: Path) -> None:
-    search(tmp_path, n_trials=50, study="cut")
+    search(tmp_path, n_trials=50, study="cut").store.close()
     database = tmp_path / "store" / "tuner.db"
     content = bytearray(database.read_bytes())
     content[4096:] = b"\xff" * (len(content) - 4096)
@@ -179,7 +179,7 @@ def test_a_store_cut_in_the_middle(tmp_path: Path) -> None:
 def test_a_store_of_a_newer_version(tmp_path: Path) -> None:
     search(tmp_path)
     with sqlite3.connect(tmp_path / "store" / "tuner.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("UPDATE tuner_schema SET version_num = '9999'")
     connection.close()
     with pytest.raises(errors.StoreVersion, match="9999"):
         search(tmp_path, objective=is_even)

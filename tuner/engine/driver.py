@@ -39,9 +39,19 @@ from tuner.errors import TunerError
 from tuner.optimizers import describe
 from tuner.optimizers.protocol import Optimizer
 from tuner.progress import Progress, Snapshot
-from tuner.records import Outcome, Params, Run, State, StudyInfo, Trial
+from tuner.records import (
+    Code,
+    Environment,
+    Failure,
+    Outcome,
+    Params,
+    Run,
+    State,
+    StudyInfo,
+    Trial,
+)
 from tuner.schedulers.protocol import Scheduler
-from tuner.tracking.protocol import Store
+from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.uuid7 import uuid7
 
 POLL = 0.25
@@ -70,8 +80,8 @@ class Session:
     workers: int | None = None
     resources: Mapping[str, float] | None = None
     initial: Sequence[Params] = ()
-    code: str = ""
-    environment: str = ""
+    code: Code = field(default_factory=Code)
+    environment: Environment = field(default_factory=lambda: Environment("", ""))
     listeners: Sequence[Callable[[Trial], None]] = ()
     clock: Callable[[], float] = field(default=time.time)
 
@@ -94,8 +104,6 @@ class Driver:
             uuid7,
             history,
             s.scheduler,
-            s.code,
-            s.environment,
         )
         self._fresh = not history
         self._best = _best(s.info, history)
@@ -137,7 +145,7 @@ class Driver:
             s.progress.note("starting workers")
             s.backend.start(s.work, workers=s.workers, resources=s.resources, deliver=self._deliver)
             # Only now is there something to record: a call that fails earlier leaves no trace.
-            s.store.create_study(s.info)
+            self._begin_record()
             self._writer = Writer(s.store, s.info.uid)
             closing = str(self._loop())
         except KeyboardInterrupt:
@@ -158,6 +166,24 @@ class Driver:
                 s.progress.update(self._snapshot())
                 s.progress.close(closing)
         return End(closing)
+
+    def _begin_record(self) -> None:
+        """Record the study and what its runs come from; end runs that a dead driver left."""
+        s = self._session
+        s.store.create_study(s.info)
+        self._machine.run_template = replace(
+            self._machine.run_template,
+            code=s.store.put_code(s.code),
+            environment=s.store.put_environment(s.environment),
+        )
+        failure = Failure("Interrupted", "the study's driver ended before this run did")
+        left = [
+            replace(run, state=State.FAILED, error=failure, ended=s.clock())
+            for trial in self._machine.pending
+            for run in s.store.runs(s.info.uid, trial.number)
+            if not run.state.finished
+        ]
+        s.store.write(s.info.uid, Batch(runs=left))
 
     def _loop(self) -> End:
         s = self._session

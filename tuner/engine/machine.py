@@ -74,8 +74,11 @@ class Machine:
         The study's trials so far; those without an outcome run again, as their next attempt.
     scheduler
         Decides about trials that report, None lets all run to their end.
-    code, environment
-        The keys of what every run of this session is recorded with.
+
+    Attributes
+    ----------
+    run_template
+        What every run of this session has in common, such as the keys of its code and environment.
     """
 
     def __init__(
@@ -86,10 +89,8 @@ class Machine:
         new_run: Callable[[], str],
         history: Iterable[Trial] = (),
         scheduler: Scheduler | None = None,
-        code: str = "",
-        environment: str = "",
     ) -> None:
-        self.run_template = Run("", 0, code=code, environment=environment)
+        self.run_template = Run("", 0)
         self.limits = limits
         self.goals = tuple(goals)
         self.seed = seed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tuner.backends.protocol import Finished, Sent
@@ -79,8 +79,9 @@ class ManualLoop:
             uuid7,
             history,
             self.scheduler,
-            self.code,
-            self.environment,
+        )
+        self._machine.run_template = replace(
+            self._machine.run_template, code=self.code, environment=self.environment
         )
         for trial in history:
             if trial.state.finished:

@@ -117,7 +117,7 @@ class Stop:
 class End(StrEnum):
     """The study's loop is over; the value says why."""
 
-    BUDGET = "budget"
+    BUDGET = "finished"
     TIMEOUT = "timeout"
     STOPPED = "stopped"
     HALTED = "halted"

@@ -97,4 +97,5 @@ def _shown(value: Any) -> str:
         text = repr(value)
     except Exception as error:
         text = f"<repr raised {type(error).__name__}>"
-    return f"{text} ({kind})" if len(text) <= 60 else f"a {kind}"
+    # An address would make the same failure look like another one each time.
+    return f"{text} ({kind})" if len(text) <= 60 and " at 0x" not in text else f"a {kind}"
