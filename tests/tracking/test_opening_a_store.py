@@ -97,7 +97,7 @@ def test_another_database_is_refused(store: str) -> None:
 
 def test_a_number_is_no_store() -> None:
     with pytest.raises(ArgumentError, match="store=3"):
-        open_store(3)  # type: ignore[type-var]
+        open_store(3)  # type: ignore[call-overload]
 
 
 def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

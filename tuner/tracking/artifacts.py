@@ -43,7 +43,7 @@ class ArtifactFolder:
         folder = self.root / safe_name(run)
         try:
             target = self._place(folder, safe_name(upload.name), digest, upload.files)
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:
             raise StoreReadOnly(
                 f"artifact {upload.name!r} of run {run} cannot be written below {self.root}: "
                 f"{error}; set TUNER_ARTIFACTS or store= to a folder that can be written"
@@ -100,7 +100,7 @@ class ArtifactFolder:
                 latest += 1
                 target = folder / _numbered(name, latest)
                 try:
-                    # Renaming replaces an empty folder only, and an artifact has files.
+                    # Renaming replaces no folder that has files in it.
                     staged.rename(target)
                 except OSError:
                     if target.exists():
@@ -113,13 +113,10 @@ class ArtifactFolder:
 
 
 def check_paths(upload: Upload) -> None:
-    """Raise `ArgumentError` unless an upload has files, each below the folder it will get."""
-    if not upload.files:
-        raise ArgumentError(f"artifact {upload.name!r} has no files; give it at least one")
+    """Raise `ArgumentError` unless each file of an upload is below the folder it will get."""
     for path in upload.files:
-        parts = path.split("/")
-        bad = path.startswith("/") or "\\" in path or "\x00" in path or ":" in parts[0]
-        if bad or any(part in ("", ".", "..") for part in parts):
+        bad = "\x00" in path or (os.name == "nt" and ("\\" in path or ":" in path))
+        if bad or any(part in ("", ".", "..") for part in path.split("/")):
             raise ArgumentError(
                 f"artifact {upload.name!r}: {path!r} is no relative path of a file; "
                 f"write it with / and without .., such as 'plots/roc.png'"
@@ -139,7 +136,7 @@ def checksum(files: Mapping[str, bytes]) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(files):
-        for part in (path.encode("utf-8", "surrogateescape"), files[path]):
+        for part in (path.encode("utf-8", "surrogatepass"), files[path]):
             digest.update(len(part).to_bytes(8))
             digest.update(part)
     return digest.hexdigest()

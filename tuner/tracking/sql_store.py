@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from sqlalchemy import Column, Connection, Row, Select, Table, select, update
 
@@ -46,6 +46,10 @@ _number: Callable[[Trial], int] = attrgetter("number")
 _uid: Callable[[Run], str] = attrgetter("uid")
 
 
+@overload
+def open_store(store: str | Path | None = None) -> SqlStore: ...
+@overload
+def open_store(store: _S) -> _S: ...
 def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
     """Open the store that keeps the record of studies, trials and runs.
 
