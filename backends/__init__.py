@@ -9,13 +9,13 @@ from tuner.errors import ArgumentError
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
-    from tuner.backends.ray import RayBackend
+    from tuner.backends.ray_pool import RayBackend
     from tuner.backends.serial import SerialBackend
 
 __all__ = ["RayBackend", "SerialBackend", "resolve"]
 
 _NAMES = {"ray": "RayBackend", "serial": "SerialBackend"}
-_MODULES = {"RayBackend": "tuner.backends.ray", "SerialBackend": "tuner.backends.serial"}
+_MODULES = {"RayBackend": "tuner.backends.ray_pool", "SerialBackend": "tuner.backends.serial"}
 
 
 def resolve(spec: str | Backend | None) -> Backend:
