@@ -148,7 +148,8 @@ def test_the_default_folder_keeps_out_of_git(tmp_path: Path) -> None:
     assert not (tmp_path / "mine" / ".gitignore").exists()
 
 
-def test_processes_make_one_store_at_once(tmp_path: Path) -> None:
+def make_at_once(store: str) -> None:
+    """Have four processes make the store at the same moment, each with a study of its own."""
     code = (
         "import sys; from tuner.records import *; from tuner.tracking import open_store\n"
         "from tuner.tracking.uuid7 import uuid7\n"
@@ -157,7 +158,7 @@ def test_processes_make_one_store_at_once(tmp_path: Path) -> None:
     )
     makers = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path / "s"), name],
+            [sys.executable, "-c", code, store, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -174,7 +175,11 @@ def test_processes_make_one_store_at_once(tmp_path: Path) -> None:
     for maker in makers:
         maker.communicate(timeout=60)
     assert [maker.returncode for maker in makers] == [0] * 4
-    assert sorted(info.name for info in open_store(tmp_path / "s").studies()) == list("0123")
+    assert sorted(info.name for info in open_store(store).studies()) == list("0123")
+
+
+def test_processes_make_one_store_at_once(tmp_path: Path) -> None:
+    make_at_once(str(tmp_path / "store"))
 
 
 # --- what cannot be -------------------------------------------------------------------------------
@@ -317,7 +322,25 @@ def test_a_lock_that_is_never_released_names_its_holder(
 
 # --- PostgreSQL -----------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_a_server_keeps_no_artifacts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TUNER_ARTIFACTS", raising=False)
+    location = locate(f"{scheme}://me:secret@host/db")
+    assert location.url.drivername == "postgresql+psycopg"
+    assert location.artifact_root == tmp_path / ".tuner" / "artifacts"
+    assert "secret" not in str(location)
+    monkeypatch.setenv("TUNER_ARTIFACTS", "kept")
+    assert locate(f"{scheme}://host/db").artifact_root == tmp_path / "kept"
+
+
 if AVAILABLE:
+
+    def test_processes_make_one_database_at_once(new_database: Callable[[], str]) -> None:
+        make_at_once(new_database())
 
     def test_a_server_that_is_not_there(tmp_path: Path) -> None:
         url = f"postgresql://me:secret@/db?host={tmp_path}"
