@@ -165,6 +165,9 @@ def _quiet() -> Iterator[None]:
         "RAY_worker_niceness": "0",
         "RAY_DEDUP_LOGS": "0",
     }
+    logger = logging.getLogger("ray")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.ERROR)
     before = {name: os.environ.get(name) for name in settings}
     os.environ |= {name: value for name, value in settings.items() if before[name] is None}
     try:

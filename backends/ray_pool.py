@@ -41,7 +41,7 @@ START_DEATHS = 3
 """Workers that die one after another before they are ready, until that is an error."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Member:
     """A worker of the pool, and what it has been given."""
 
@@ -294,7 +294,7 @@ class RayBackend:
             elif member.running in there:
                 events += self._on_packet_done(member)
             elif member.polling in there:
-                events += self._on_messages(member)
+                events += self._polled(member)
         return events
 
     def _on_started(self, member: _Member) -> list[Event]:
@@ -319,33 +319,32 @@ class RayBackend:
         return [Resized(self.capacity)]
 
     def _on_packet_done(self, member: _Member) -> list[Event]:
+        """Return the last events of a packet, or what its worker's death comes to."""
         import ray
 
         # What an earlier poll took out of the outbox comes first.
-        events = [] if member.polling is None else self._on_messages(member)
-        if member.running is None:
-            return events  # the poll found the worker dead
+        events = [] if member.polling is None else self._polled(member)
+        running, member.running = member.running, None
         try:
-            done: PacketDone = ray.get(member.running)
+            done: PacketDone = ray.get(running)
         except ray.exceptions.RayError as error:
             return events + self._on_death(member, _reason(error))
-        if member.packet:
-            seconds = done.seconds / max(1, sum(isinstance(e, Finished) for e in done.events))
-            self._pace = 0.5 * self._pace + 0.5 * seconds
+        finished = sum(isinstance(event, Finished) for event in done.events)
+        if finished:
+            self._pace = 0.5 * self._pace + 0.5 * done.seconds / finished
         events += self._noted(member, done.events)
-        member.running = None
         member.packet, member.begun = {}, set()
         return events
 
-    def _on_messages(self, member: _Member) -> list[Event]:
+    def _polled(self, member: _Member) -> list[Event]:
+        """Return what a poll has answered; a dead worker's packet tells of its death, not this."""
         import ray
 
         polling, member.polling = member.polling, None
         try:
-            events: list[Event] = ray.get(polling)
-        except ray.exceptions.RayError as error:
-            return self._on_death(member, _reason(error))
-        return self._noted(member, events)
+            return self._noted(member, ray.get(polling))
+        except ray.exceptions.RayError:
+            return []
 
     def _noted(self, member: _Member, events: Sequence[Event]) -> list[Event]:
         """Return those events that are about jobs of the packet, and note what they say."""
