@@ -6,13 +6,13 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
 from tuner.records import Artifact, Upload
+from tuner.tracking.uuid7 import uuid7
 
 _LONGEST = 150
 """Bytes of an artifact's name that its folder keeps; file systems take 255."""
@@ -92,10 +92,10 @@ class ArtifactFolder:
         latest = max((_number(name, p.name) for p in folder.iterdir()), default=0)
         if latest and checksum(_read_files(folder / _numbered(name, latest))) == digest:
             return folder / _numbered(name, latest)
-        staged = Path(tempfile.mkdtemp(prefix=".new-", dir=folder))
+        staged = folder / f".new-{uuid7()}"
+        staged.mkdir()
         try:
             _write_files(staged, files)
-            staged.chmod(0o777 & ~_umask())
             while True:
                 latest += 1
                 target = folder / _numbered(name, latest)
@@ -210,9 +210,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
