@@ -68,7 +68,6 @@ def connect(address: str | None) -> Cluster:
                 **options,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                configure_logging=False,
             )
     except Exception as error:
         # Ray raises ConnectionError, RuntimeError, ValueError, ...: all mean that there is none.
@@ -166,13 +165,14 @@ def _quiet() -> Iterator[None]:
         "RAY_DEDUP_LOGS": "0",
     }
     logger = logging.getLogger("ray")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.ERROR)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     before = {name: os.environ.get(name) for name in settings}
     os.environ |= {name: value for name, value in settings.items() if before[name] is None}
     try:
         yield
     finally:
+        logger.setLevel(max(level, logging.ERROR))
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
