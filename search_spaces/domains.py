@@ -180,7 +180,8 @@ class Numeric(Domain):
             t = x
         if high == low:
             return np.full(x.shape, 0.5)
-        return np.clip((t - low) / (high - low), 0.0, 1.0)
+        # Halved, because the difference of two finite bounds may be infinite.
+        return np.clip((t / 2 - low / 2) / (high / 2 - low / 2), 0.0, 1.0)
 
     def from_unit(self, unit: ArrayLike) -> list[Any]:
         """Return the values at places in [0, 1]."""

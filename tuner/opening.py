@@ -77,7 +77,7 @@ def open_study(
         )
     elif must_be_new:
         raise StudyExists(
-            f"study {name!r} is in {opened.url} already; "
+            f"study {name!r} is in {opened} already; "
             f"write load_if_exists=True to go on with it, or another name"
         )
     else:

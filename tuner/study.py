@@ -342,7 +342,7 @@ class Study:
 
     def __repr__(self) -> str:
         goal = self._info.goal
-        return f"Study({self.name!r}, {goal.direction} {goal.metric!r}, store={self.store.url!r})"
+        return f"Study({self.name!r}, {goal.direction} {goal.metric!r}, store={str(self.store)!r})"
 
 
 def best_of(info: StudyInfo, trials: Iterator[Trial] | Sequence[Trial]) -> Trial:

@@ -11,6 +11,7 @@ from tuner.backends.protocol import Channel
 from tuner.engine.results import BadResult, as_metric
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Job, Params, Report, Upload
+from tuner.tracking.artifacts import check_paths
 
 
 class LiveTrial:
@@ -124,7 +125,9 @@ class LiveTrial:
             files = {path.name: path.read_bytes()}
         else:
             raise ArgumentError(f"trial.log_artifact: there is no file or folder at {path}")
-        self._channel.send(Upload(name or path.name, files))
+        upload = Upload(name or path.name, files)
+        check_paths(upload)
+        self._channel.send(upload)
 
     def log_model(
         self,

@@ -1,0 +1,212 @@
+"""Constraints: truth of three values, text and back, errors before any search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tuner.errors import InvalidParams, SpaceError
+from tuner.search_spaces import (
+    Bool,
+    Choice,
+    Expression,
+    Float,
+    Int,
+    Ordinal,
+    P,
+    Space,
+    parse_constraint,
+)
+
+numbers = st.recursive(
+    st.one_of(
+        st.sampled_from("abc").map(P),
+        st.integers(-9, 9).map(lambda v: P("a") * 0 + v),
+        st.floats(-9, 9).map(lambda v: v + P("b")),
+    ),
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map(lambda t: t[0] + t[1]),
+        st.tuples(inner, inner).map(lambda t: t[0] - t[1]),
+        st.tuples(inner, inner).map(lambda t: t[0] * t[1]),
+        st.tuples(inner, inner).map(lambda t: t[0] / t[1]),
+        st.tuples(inner, inner).map(lambda t: t[0] // t[1]),
+        st.tuples(inner, inner).map(lambda t: t[0] % t[1]),
+        st.tuples(inner, st.integers(-2, 3)).map(lambda t: t[0] ** t[1]),
+        inner.map(lambda e: -e),
+        inner.map(abs),
+    ),
+    max_leaves=5,
+)
+comparisons = st.one_of(
+    st.tuples(numbers, numbers).map(lambda t: t[0] <= t[1]),
+    st.tuples(numbers, numbers).map(lambda t: t[0] > t[1]),
+    st.tuples(numbers, numbers).map(lambda t: t[0] != t[1]),
+    st.tuples(numbers, st.lists(st.integers(-3, 3), min_size=1)).map(lambda t: t[0].isin(t[1])),
+)
+conditions = st.recursive(
+    comparisons,
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map(lambda t: t[0] & t[1]),
+        st.tuples(inner, inner).map(lambda t: t[0] | t[1]),
+        inner.map(lambda e: ~e),
+    ),
+    max_leaves=4,
+)
+values = st.one_of(st.integers(-5, 5), st.floats(-5, 5))
+assignments = st.fixed_dictionaries({}, optional={"a": values, "b": values, "c": values})
+
+
+@given(conditions, assignments)
+def test_text_means_what_was_written(condition: Expression, flat: dict[str, Any]) -> None:
+    again = parse_constraint(str(condition))
+    assert str(again) == str(condition)
+    assert again.evaluate(flat) == condition.evaluate(flat)
+
+
+@given(conditions, conditions, assignments)
+def test_logic_is_kleenes(p: Expression, q: Expression, flat: dict[str, Any]) -> None:
+    a, b = p.evaluate(flat), q.evaluate(flat)
+    order = {False: 0, None: 1, True: 2}
+    assert order[(p & q).evaluate(flat)] == min(order[a], order[b])
+    assert order[(p | q).evaluate(flat)] == max(order[a], order[b])
+    assert order[(~p).evaluate(flat)] == 2 - order[a]
+    assert (~(p & q)).evaluate(flat) == (~p | ~q).evaluate(flat)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1 < a < 4", True),
+        ("a not in [1, 2]", True),
+        ("not a == 3", False),
+        ("(a + b) * 2 == 14 and b // 2 == 2", True),
+        ("a - (b - 4) == 3", True),
+        ("2 ** -a < 1 & (b > 3)", None),
+        ("-a ** 2 == -9", True),
+        ("abs(-a) == 3 or nothing > 1", True),
+        ("nothing > 1 or a == 4", None),
+        ("nothing > 1 and a == 4", False),
+        ("a / (b - 4) > 1", None),
+        ("P('odd name') == 'x'", True),
+        ("kind in ['x', 'y']", True),
+    ],
+)
+def test_text_that_people_write(text: str, expected: bool | None) -> None:
+    flat = {"a": 3, "b": 4, "odd name": "x", "kind": "y"}
+    if "&" in text:
+        with pytest.raises(SpaceError, match="brackets"):
+            parse_constraint(text)
+        return
+    assert parse_constraint(text).evaluate(flat) is expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a <",
+        "import os",
+        "__import__('os').system('true') == 0",
+        "a.b() < 1",
+        "[x for x in a] == 1",
+        "lambda: 1",
+        "a if b else c",
+        "a is b",
+        "f'{a}' == 'x'",
+        "a[0] < 1",
+        "a in b",
+        "(a := 3) < 4",
+        "1j < a",
+        "a < 1\x00",
+        "(" * 500 + "a" + ")" * 500 + " < 1",
+    ],
+)
+def test_text_that_is_no_constraint_is_not_executed(text: str) -> None:
+    with pytest.raises(SpaceError, match="constraint"):
+        parse_constraint(text)
+
+
+def test_python_logic_is_refused_with_the_remedy() -> None:
+    with pytest.raises(SpaceError, match=r"combine conditions with & \| ~"):
+        _ = (P("a") < 1) and (P("b") < 2)
+    with pytest.raises(SpaceError, match=r"\(a < b\) & \(b < c\)"):
+        _ = 1 < P("a") < 3
+    with pytest.raises(SpaceError, match="brackets around each comparison"):
+        _ = P("a") < 1 & P("b")
+
+
+SPACE = Space(
+    {
+        "a": Int(1, 9),
+        "b": Float(0, 1),
+        "kind": Choice("x", "y"),
+        "size": Ordinal("s", "m"),
+        "on": Bool(),
+        "m": Choice("none", svm={"C": Float(0.1, 10)}),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "says"),
+    [
+        (P("aa") > 1, "no parameter 'aa'; did you mean 'a'"),
+        (P("C") > 1, "did you mean 'm.svm.C'"),
+        (P("zzz") > 1, "known: a, b, kind"),
+        (P("kind") < "y", "'kind' has no order"),
+        (P("size") < "m", "'size' has no order"),
+        (P("on") < 1, "'on' has no order"),
+        (P("a") < "x", "\"'x'\" has no order"),
+        (P("a") + 1, "'a [+] 1' is no condition"),
+        (3, "'3' is no condition"),
+        ("a > 9", "random points satisfies 'a > 9'"),
+        ("b == 0.3", "an equation over continuous parameters is never met"),
+    ],
+)
+def test_a_constraint_that_cannot_be(constraint: Any, says: str) -> None:
+    with pytest.raises(SpaceError, match=says):
+        SPACE.where(constraint)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: P(""),
+        lambda: P("a").isin([]),
+        lambda: P("a") == object(),
+        lambda: ~(P("a") + 1),
+        lambda: (P("a") < 1) + 1,
+        lambda: -(P("a") < 1),
+    ],
+)
+def test_an_expression_that_cannot_be(make: Any) -> None:
+    with pytest.raises(SpaceError, match="constraint"):
+        make()
+
+
+def test_none_of_a_small_space_is_told_exactly() -> None:
+    with pytest.raises(SpaceError, match="none of its 3 points"):
+        Space({"n": Int(1, 3)}).where(P("n") > 3)
+
+
+def test_inactive_parameters_satisfy() -> None:
+    space = SPACE.where(P("m.svm.C") > P("a"))
+    point = {"a": 9, "b": 0.5, "kind": "x", "size": "s", "on": True, "m": ("none", {})}
+    assert point in space
+    broken = {**point, "m": ("svm", {"C": 5.0})}
+    with pytest.raises(InvalidParams, match=r"m.svm.C = 5.0, a = 9 breaks .*'m.svm.C > a'"):
+        space.validate(broken)
+    assert broken not in space
+    assert not space.feasible(broken)
+
+
+def test_constraints_survive_documents() -> None:
+    space = SPACE.where((P("a") <= 3) | P("kind").isin(["x"]), "not (on == True and b > 0.5)")
+    for again in (Space.from_json(space.to_json()), Space.from_yaml(space.to_yaml())):
+        assert again == space
+        rng = np.random.default_rng(0)
+        assert all(space.feasible(p) for p in again.sample(rng, 100))

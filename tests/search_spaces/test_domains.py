@@ -1,0 +1,127 @@
+"""Domains of numbers and of listed values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance.spaces import DomainConformance
+from tuner.errors import SpaceError
+from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal
+
+
+class TestFloat(DomainConformance):
+    domains = (
+        Float(-1, 1),
+        Float(1e-300, 1e300, log=True),
+        Float(-1.7e308, 1.7e308),
+        Float(0, 1, step=0.1),
+        Float(0.5, 8.5, step=2, log=False),
+        Float(1e-3, 1.0, log=True, default=0.1),
+    )
+    outsiders = (None, True, "0", float("nan"), 2e308, -9e9 * 1e300, [0.5], object())
+
+
+class TestInt(DomainConformance):
+    domains = (Int(-3, 3), Int(5, 5), Int(1, 1000, log=True), Int(0, 30, step=10), Int(1, 9))
+    outsiders = (None, True, "1", float("nan"), 0.5, 10**30, object())
+
+
+class TestChoice(DomainConformance):
+    domains = (Choice("a", "b"), Choice(None, True, 1, 1.0, "1", (1, "x")), Choice("only"))
+    outsiders = ("z", 2, float("nan"), object(), {})
+
+
+class TestOrdinal(DomainConformance):
+    domains = (Ordinal("low", "high"), Ordinal(16, 32, 64, default=32))
+    outsiders = ("middle", 17, None, object())
+
+
+class TestBool(DomainConformance):
+    domains = (Bool(), Bool(default=True))
+    outsiders = (0, 1, "True", None, object())
+
+
+class TestConst(DomainConformance):
+    domains = (Const("auto"), Const(0.5), Const((1, 2)))
+    outsiders = ("other", 1, None, object())
+
+
+def test_numbers_come_back_as_declared() -> None:
+    assert Float(0, 10).cast(3) == 3.0
+    assert type(Float(0, 10).cast(np.float32(3))) is float
+    assert type(Int(0, 10).cast(np.int64(3))) is int
+    assert type(Int(0, 10).cast(3.0)) is int
+    assert type(Float(0, 10).sample(np.random.default_rng(0), 1)[0]) is float
+    assert type(Int(0, 10).sample(np.random.default_rng(0), 1)[0]) is int
+
+
+def test_bounds_are_included() -> None:
+    rng = np.random.default_rng(0)
+    assert set(Int(1, 3).sample(rng, 100)) == {1, 2, 3}
+    assert set(Float(0, 1, step=0.5).sample(rng, 100)) == {0.0, 0.5, 1.0}
+    assert Float(1e-3, 1.0, log=True).from_unit([0, 1]) == [1e-3, 1.0]
+
+
+def test_a_log_grid_has_cells_of_its_values_own_width() -> None:
+    domain = Int(1, 4, log=True)
+    n = 200_000
+    values = np.array(domain.sample(np.random.default_rng(0), n))
+    edges = np.log([0.5, 1.5, 2.5, 3.5, 4.5])
+    expected = np.diff(edges) / (edges[-1] - edges[0])
+    found = np.array([(values == v).mean() for v in (1, 2, 3, 4)])
+    assert np.abs(found - expected).max() < 5 / np.sqrt(n)
+
+
+@given(st.floats(1e-3, 1e3), st.floats(0, 1))
+def test_log_floats_vary_evenly_in_their_logarithm(low: float, unit: float) -> None:
+    high = low * 100
+    (value,) = Float(low, high, log=True).from_unit([unit])
+    assert np.log(value / low) == pytest.approx(unit * np.log(100), abs=1e-9)
+
+
+def test_grid_values_are_met_within_rounding() -> None:
+    domain = Float(0, 1, step=0.1)
+    assert domain.cast(0.1 + 0.2) == domain.grid(2)[3]
+    assert not domain.contains(0.30001)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Float(1, 0), r"write Float\(0.0, 1.0\)"),
+        (lambda: Float(1, 1), r"write Const\(1.0\)"),
+        (lambda: Int(3, 1), r"write Int\(1, 3\)"),
+        (lambda: Float(0, 1, log=True), "0.0 has no logarithm"),
+        (lambda: Int(0, 10, log=True), "0 has no logarithm"),
+        (lambda: Int(0.5, 2), "0.5 is no whole number; write Float"),
+        (lambda: Float("0", 1), "'0' is no number"),
+        (lambda: Float(True, 2), "True is no number"),
+        (lambda: Float(0, float("nan")), "nan is no number"),
+        (lambda: Float(0, 1, step=0), "step must be positive"),
+        (lambda: Float(0, 1, step=0.3), r"1.0 is not on the grid; write Float\(0.0, 0.8999"),
+        (lambda: Int(0, 10, step=3), r"write Int\(0, 9, step=3\)"),
+        (lambda: Int(1, 9, step=4, log=True), "low must be above half a step"),
+        (lambda: Float(0, 1, default=2), "the default 2 is not in it"),
+        (lambda: Int(0, 5, default=2.5), "the default 2.5 is not in it"),
+        (lambda: Bool(default=1), "write True or False"),
+        (lambda: Choice(), "at least one option"),
+        (lambda: Ordinal(), "at least one value"),
+        (lambda: Choice("a", "b", "a"), "'a' is there twice"),
+        (lambda: Choice("a", a={}), "'a' is there twice"),
+        (lambda: Choice("a", default="b"), r"default 'b' is none of \('a',\)"),
+        (lambda: Choice(object()), "an option is None, a bool"),
+        (lambda: Choice(len), "look the object up in the objective"),
+        (lambda: Choice(float("nan")), "nan is not finite"),
+        (lambda: Choice(3, svm={}), "beside branches, 3 must be a name"),
+        (lambda: Choice(svm=Float(0, 1)), "write a dict of its parameters, svm={}"),
+        (lambda: Const([1, {2}]), "an option is"),
+    ],
+)
+def test_a_domain_that_cannot_be_says_what_to_write(make: Any, says: str) -> None:
+    with pytest.raises(SpaceError, match=says):
+        make()

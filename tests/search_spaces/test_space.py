@@ -1,0 +1,321 @@
+"""Spaces: round trips, conditions, what is in them and what is not."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conformance.space_strategies import spaces, spaces_and_points
+from tuner.errors import InvalidParams, SpaceError
+from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
+
+DEEP = Space(
+    {
+        "lr": Float(1e-4, 1.0, log=True),
+        "model": Choice(
+            "dummy",
+            svm={
+                "C": Float(0.1, 10.0, log=True, default=1.0),
+                "kernel": Choice(rbf={"gamma": Float(0, 1)}, poly={"degree": Int(2, 5)}),
+            },
+            forest={"trees": Int(1, 9, step=2)},
+        ),
+    }
+)
+
+
+@given(spaces_and_points())
+def test_samples_are_points(made: tuple[Space, list[dict[str, Any]]]) -> None:
+    space, points = made
+    for point in points:
+        assert point in space
+        assert space.validate(point) == point
+        assert repr(space.validate(point)) == repr(point), "the types are the declared ones"
+
+
+@given(spaces_and_points())
+def test_flat_and_nested_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
+    space, points = made
+    paths = [column.path for column in space.columns]
+    for point in points:
+        flat = space.flatten(point)
+        assert space.unflatten(flat) == point
+        assert [p for p in paths if p in flat] == list(flat)
+
+
+@given(spaces_and_points(n=8))
+def test_encoded_and_decoded_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
+    space, points = made
+    X, active = space.encode(points)
+    assert X.shape == active.shape == (8, len(space.columns))
+    assert ((X >= 0) & (X <= 1)).all()
+    assert (X[~active] == 0.5).all()
+    for row, point, again in zip(active, points, space.decode(X), strict=True):
+        flat, other = space.flatten(point), space.flatten(again)
+        assert [c.path for c, on in zip(space.columns, row, strict=True) if on] == list(flat)
+        assert flat.keys() == other.keys()
+        for path, value in flat.items():
+            if isinstance(value, float):
+                assert other[path] == pytest.approx(value, rel=1e-9, abs=1e-9)
+            else:
+                assert other[path] == value
+
+
+@given(spaces_and_points())
+def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]]) -> None:
+    space, points = made
+    for again in (
+        Space.from_dict(space.to_dict()),
+        Space.from_json(space.to_json()),
+        Space.from_yaml(space.to_yaml()),
+    ):
+        assert again == space
+        assert hash(again) == hash(space)
+        assert again.fingerprint == space.fingerprint
+        assert repr(again) == repr(space)
+        for point in points:
+            assert point in again
+
+
+@given(spaces)
+@settings(max_examples=50)
+def test_the_grid_of_a_finite_space_is_the_space(space: Space) -> None:
+    if space.size > 500:
+        return
+    points = list(space.grid())
+    assert len(points) == space.size
+    assert all(point in space for point in points)
+    assert len({space.key(point) for point in points}) == space.size
+
+
+@given(spaces_and_points(n=2))
+def test_keys_tell_points_apart(made: tuple[Space, list[dict[str, Any]]]) -> None:
+    space, (a, b) = made
+    assert (space.key(a) == space.key(b)) is (repr(a) == repr(b))
+
+
+def test_a_branch_is_a_pair_to_any_depth() -> None:
+    point = DEEP.validate(
+        {"lr": 1, "model": ["svm", {"C": 1, "kernel": ("poly", {"degree": 3.0})}]}
+    )
+    assert point == {"lr": 1.0, "model": ("svm", {"C": 1.0, "kernel": ("poly", {"degree": 3})})}
+    assert DEEP.flatten(point) == {
+        "lr": 1.0,
+        "model": "svm",
+        "model.svm.C": 1.0,
+        "model.svm.kernel": "poly",
+        "model.svm.kernel.poly.degree": 3,
+    }
+    parents = {c.path: c.parents for c in DEEP.columns}
+    assert parents["model.svm.kernel.rbf.gamma"] == (
+        ("model", "svm"),
+        ("model.svm.kernel", "rbf"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        (3, "must be a dict of lr, model"),
+        ({}, "'lr', 'model' is missing"),
+        ({"lr": 0.1, "model": ("svm", {"C": 1})}, "'model.svm.kernel' is missing"),
+        ({"lr": 5, "model": ("dummy", {})}, "'lr' is 5, allowed: Float"),
+        ({"lr": True, "model": ("dummy", {})}, "'lr' is True"),
+        ({"lr": math.nan, "model": ("dummy", {})}, "'lr' is nan"),
+        ({"lr": 0.1, "model": "dummy"}, r"'model' is 'dummy', allowed: a pair such as \('dummy'"),
+        ({"lr": 0.1, "model": ("tree", {})}, "'model' is 'tree', allowed: one of"),
+        ({"lr": 0.1, "model": ("dummy", {"C": 1})}, "no parameter 'model.dummy.C'"),
+        ({"lr": 0.1, "model": ("dummy", None)}, "'model.dummy' must be a dict of nothing"),
+        ({"lrr": 0.1, "model": ("dummy", {})}, "no parameter 'lrr'; did you mean 'lr'"),
+        ({"lr": 0.1, "model": ("forest", {"trees": 2})}, "'model.forest.trees' is 2"),
+    ],
+)
+def test_wrong_params_name_path_value_and_what_was_allowed(params: Any, says: str) -> None:
+    with pytest.raises(InvalidParams, match=says):
+        DEEP.validate(params)
+    assert params not in DEEP
+
+
+def test_anything_may_be_asked_whether_it_is_in() -> None:
+    for thing in (None, "x", 3, object(), {1: 2}, {"lr": object(), "model": [[], {}]}):
+        assert thing not in DEEP
+
+
+def test_defaults_fill_up_with_the_middle_and_the_first() -> None:
+    assert DEEP.defaults() == {"lr": pytest.approx(0.01), "model": ("dummy", {})}
+    assert Space({"x": Float(0, 1)}).defaults() is None
+    constrained = Space({"x": Float(0, 1, default=0.9)}).where(P("x") < 0.5)
+    assert constrained.defaults() is None
+
+
+def test_the_size_counts_branches_and_constraints() -> None:
+    inner = Choice("none", a={"n": Int(1, 3), "b": Bool()}, b={"o": Ordinal(1, 2)})
+    space = Space({"m": inner, "c": Const(1)})
+    assert space.size == 1 + 6 + 2
+    assert space.where(P("m.a.n") == 1).size == 1 + 2 + 2
+    assert math.isinf(Space({"x": Float(0, 1)}).size)
+    assert Space({"x": Int(1, 10**9), "y": Int(1, 10**9)}).size == 10**18
+
+
+def test_a_grid_has_levels_of_continuous_parameters() -> None:
+    space = Space({"x": Float(0, 1), "b": Bool()})
+    assert [p["x"] for p in space.grid(levels=3)] == [0, 0, 0.5, 0.5, 1, 1]
+
+
+# --- sampling -------------------------------------------------------------------------------------
+
+
+def test_samples_under_constraints_are_uniform_over_what_is_left() -> None:
+    space = Space({"x": Float(0, 1), "y": Float(0, 1)}).where(P("x") + P("y") <= 1)
+    points = space.sample(np.random.default_rng(0), 20_000)
+    x = np.array([p["x"] for p in points])
+    assert all(p["x"] + p["y"] <= 1 for p in points)
+    # The marginal density over the triangle is 2 (1 - x).
+    for t in (0.1, 0.3, 0.6):
+        assert (x <= t).mean() == pytest.approx(1 - (1 - t) ** 2, abs=0.02)
+
+
+def test_every_branch_is_equally_likely() -> None:
+    points = DEEP.sample(np.random.default_rng(0), 6_000)
+    kinds = [p["model"][0] for p in points]
+    for kind in ("dummy", "svm", "forest"):
+        assert kinds.count(kind) == pytest.approx(2_000, abs=200)
+
+
+def test_one_sample_is_a_point_and_many_a_list() -> None:
+    rng = np.random.default_rng(0)
+    assert DEEP.sample(rng) in DEEP
+    assert len(DEEP.sample(rng, 3)) == 3
+    assert DEEP.sample(rng, 0) == []
+
+
+# --- what cannot be -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({}, "empty"),
+        (3, "3 is a int"),
+        ({"x": {"y": Float(0, 1)}}, r"Choice\(x="),
+        ({"x": [1, 2]}, r"Choice\(1, 2\)"),
+        ({"x": "rbf"}, r"Const\('rbf'\)"),
+        ({"x": Float}, r"write Float\(...\)"),
+        ({"x": object()}, "no domain"),
+        ({"a.b": Bool()}, "'a.b'.*'a_b'"),
+        ({3: Bool()}, "3 is no name"),
+        ({"state": Bool()}, "'state' is reserved"),
+        ({"m": Choice(a={"x": 3})}, "'m.a.x' is 3"),
+        ({"m": Choice(a={"b.c": Bool()})}, "'m.a.b.c'"),
+    ],
+)
+def test_a_space_that_cannot_be_says_what_to_write(params: Any, says: str) -> None:
+    with pytest.raises(SpaceError, match=says):
+        Space(params)
+
+
+def test_reserved_names_are_free_below_the_top() -> None:
+    Space({"m": Choice(a={"state": Bool(), "number": Int(1, 2)})})
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ({}, "no 'params'"),
+        ([], "no 'params'"),
+        ({"version": 2, "params": {}}, "version 2"),
+        ({"params": {"x": 3}}, "'x' is 3; write a 'type'"),
+        ({"params": {"x": {"type": "real"}}}, "write a 'type' of float"),
+        ({"params": {"x": {"type": "float", "low": 0}}}, "'x': float needs 'high'"),
+        ({"params": {"x": {"type": "float", "low": 1, "high": 0}}}, r"'x': Float\(1.0, 0.0\)"),
+        ({"params": {"x": {"type": "bool", "low": 1}}}, "'x' has 'low'"),
+        ({"params": {"x": {"type": "bool"}}, "constraint": []}, "has 'constraint'"),
+        ({"params": {"x": {"type": "bool"}}, "constraints": "x"}, "must be a list of texts"),
+        (
+            {"params": {"m": {"type": "choice", "branches": {"a": {"y": {"type": "?"}}}}}},
+            "'m.a.y'",
+        ),
+    ],
+)
+def test_a_document_that_cannot_be_read_names_the_path(data: Any, says: str) -> None:
+    with pytest.raises(SpaceError, match=says):
+        Space.from_dict(data)
+
+
+def test_text_that_is_no_document() -> None:
+    with pytest.raises(SpaceError, match="no JSON"):
+        Space.from_json("{")
+    with pytest.raises(SpaceError, match="no YAML"):
+        Space.from_yaml("a: [")
+
+
+# --- identity -------------------------------------------------------------------------------------
+
+
+def test_the_fingerprint_is_the_same_everywhere_and_does_not_look_at_defaults() -> None:
+    assert DEEP.fingerprint == ("723037938c78e835134c3e5d278c3c740a67ae50f48a1a9ec99a7c5dfe13a7a5")
+    without = Space.from_yaml(re.sub(r" +default: 1.0\n", "", DEEP.to_yaml()))
+    assert without != DEEP
+    assert without.fingerprint == DEEP.fingerprint
+    assert DEEP.where(P("lr") < 0.5).fingerprint != DEEP.fingerprint
+    code = f"from tuner import Space; print(Space.from_json({DEEP.to_json()!r}).fingerprint)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == DEEP.fingerprint
+
+
+# --- editing --------------------------------------------------------------------------------------
+
+
+def test_a_frozen_parameter_is_fixed_and_keeps_its_form() -> None:
+    space = DEEP.freeze({"model": "svm", "lr": 0.5})
+    point = space.sample(np.random.default_rng(0))
+    assert point["lr"] == 0.5
+    assert point["model"][0] == "svm"
+    assert point in DEEP
+    with pytest.raises(SpaceError, match="'lr' cannot be frozen to 5"):
+        DEEP.freeze({"lr": 5})
+    with pytest.raises(SpaceError, match=r"'model.svm.c'; did you mean 'model.svm.C'"):
+        DEEP.freeze({"model.svm.c": 1})
+
+
+def test_constraints_on_a_branch_that_is_gone_go_with_it() -> None:
+    space = DEEP.where(P("model.svm.C") > 2, P("lr") < 0.9)
+    assert [str(c) for c in space.freeze({"model": "forest"}).constraints] == ["lr < 0.9"]
+    assert len(space.freeze({"model": "svm"}).constraints) == 2
+
+
+def test_narrowed_and_widened() -> None:
+    narrow = DEEP.narrow({"lr": (1e-3, 1e-2), "model": ["svm", "forest"]})
+    assert narrow.params["lr"] == Float(1e-3, 1e-2, log=True)
+    assert {p["model"][0] for p in narrow.sample(np.random.default_rng(0), 50)} == {
+        "svm",
+        "forest",
+    }
+    wide = narrow.widen({"lr": (1e-5, 10)})
+    assert wide.params["lr"] == Float(1e-5, 10, log=True)
+    with pytest.raises(SpaceError, match="write widen"):
+        DEEP.narrow({"lr": (1e-6, 1)})
+    with pytest.raises(SpaceError, match="write narrow"):
+        DEEP.widen({"lr": (1e-3, 1)})
+    with pytest.raises(SpaceError, match="has no option 'tree'"):
+        DEEP.narrow({"model": ["tree"]})
+    with pytest.raises(SpaceError, match="a pair"):
+        DEEP.narrow({"lr": 3})
+    kept = DEEP.narrow({"model.svm.C": (2, 5)})
+    assert kept.columns[2].domain == Float(2, 5, log=True), "a default that is outside is dropped"
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=20)
+def test_points_of_a_narrowed_space_are_points_of_the_space(seed: int) -> None:
+    narrow = DEEP.narrow({"lr": (1e-3, 1e-2), "model.forest.trees": (3, 7)})
+    for point in narrow.sample(np.random.default_rng(seed), 20):
+        assert point in DEEP
