@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError, UnknownOptimizer
+from tuner.optimizers.description import options_of
 
 if TYPE_CHECKING:
     from tuner.optimizers.auto import AutoOptimizer
@@ -27,19 +29,17 @@ __all__ = [
     "resolve",
 ]
 
-_NAMES = {
-    "auto": "AutoOptimizer",
-    "random": "RandomOptimizer",
-    "tpe": "TPEOptimizer",
-    "bayesian": "BayesianOptimizer",
+OPTIMIZERS = {
+    "auto": "tuner.optimizers.auto:AutoOptimizer",
+    "random": "tuner.optimizers.random:RandomOptimizer",
+    "tpe": "tuner.optimizers.tpe:TPEOptimizer",
+    "bayesian": "tuner.optimizers.bayesian:BayesianOptimizer",
+    "optuna": "tuner.optimizers.optuna_adapter:OptunaOptimizer",
 }
-_MODULES = {
-    "AutoOptimizer": "tuner.optimizers.auto",
-    "BayesianOptimizer": "tuner.optimizers.bayesian",
-    "OptunaOptimizer": "tuner.optimizers.optuna_adapter",
-    "RandomOptimizer": "tuner.optimizers.random",
-    "SpaceOptimizer": "tuner.optimizers.base",
-    "TPEOptimizer": "tuner.optimizers.tpe",
+"""Where each optimizer is that has a name; imported when it is first used."""
+
+_EXPORTS = dict(place.split(":")[::-1] for place in OPTIMIZERS.values()) | {
+    "SpaceOptimizer": "tuner.optimizers.base"
 }
 
 
@@ -55,39 +55,45 @@ def resolve(spec: str | Optimizer) -> Optimizer:
     """
     from tuner.optimizers.protocol import Optimizer
 
+    choices = ", ".join(map(repr, OPTIMIZERS))
     if isinstance(spec, str):
-        if spec not in _NAMES:
-            close = difflib.get_close_matches(spec, _NAMES, n=2, cutoff=0.4)
+        if spec not in OPTIMIZERS:
+            close = difflib.get_close_matches(spec.lower(), OPTIMIZERS, n=2, cutoff=0.4)
             hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
             raise UnknownOptimizer(
-                f"optimizer={spec!r}: there is no such optimizer; {hint}"
-                f"choose {', '.join(map(repr, _NAMES))}, or give an Optimizer"
+                f"optimizer={spec!r}: there is no such optimizer; {hint}choose {choices}, or give "
+                f"an Optimizer"
             )
-        made: Optimizer = __getattr__(_NAMES[spec])()
+        module, _, name = OPTIMIZERS[spec].partition(":")
+        made: Optimizer = getattr(import_module(module), name)()
         return made
-    if isinstance(spec, type) or not isinstance(spec, Optimizer):
-        hint = (
-            f"write {spec.__name__}()" if isinstance(spec, type) else "it has no reset, ask, tell"
-        )
+    if isinstance(spec, type):
         raise ArgumentError(
-            f"optimizer={spec!r} is no optimizer: {hint}; choose {', '.join(map(repr, _NAMES))}, "
-            f"or give an object with the methods of tuner.optimizers.protocol.Optimizer"
+            f"optimizer={spec.__name__} is a class, not an optimizer: write {spec.__name__}()"
+        )
+    if not isinstance(spec, Optimizer):
+        lacking = [name for name in ("reset", "ask", "tell") if not hasattr(spec, name)]
+        raise ArgumentError(
+            f"optimizer={spec!r} has no {', no '.join(lacking)}: choose {choices}, or give an "
+            f"object with the methods of tuner.optimizers.protocol.Optimizer"
         )
     return spec
 
 
 def describe(optimizer: Optimizer) -> dict[str, Any]:
-    """Return what is recorded of an optimizer: its ``"name"``, and its options as JSON values."""
+    """Return what is recorded of an optimizer: its ``"name"``, and its options as JSON values.
+
+    An optimizer may have a method ``describe()`` that says so itself; of another one it is the
+    name of its class, and each attribute that is called as an argument of its constructor.
+    """
     own = getattr(optimizer, "describe", None)
     if callable(own):
         return dict(own())
-    return {"name": type(optimizer).__name__}
+    return {"name": type(optimizer).__name__} | options_of(optimizer)
 
 
 def __getattr__(name: str) -> Any:
     """Import an optimizer when it is first used."""
-    if name in _MODULES:
-        from importlib import import_module
-
-        return getattr(import_module(_MODULES[name]), name)
+    if name in _EXPORTS:
+        return getattr(import_module(_EXPORTS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

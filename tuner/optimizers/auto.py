@@ -50,7 +50,7 @@ class AutoOptimizer(SpaceOptimizer):
         """Return the name, what it chose last and why."""
         if not hasattr(self, "space"):
             return {"name": self.name}
-        chosen, why = self._choice(len(self._told))
+        chosen, why = self._choice(len(self._ledger))
         return {"name": self.name, "chose": chosen.name, "why": why}
 
     def _choice(self, told: int) -> tuple[SpaceOptimizer, str]:

@@ -1,58 +1,28 @@
-"""The base of optimizers that learn from arrays: one method to write, the rest is kept here."""
+"""The base of our optimizers: one method to write, what the protocol promises is kept here."""
 
 from __future__ import annotations
 
-import bisect
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tuner.errors import ArgumentError
+from tuner.optimizers.description import options_of
+from tuner.optimizers.history import History, Ledger
 from tuner.optimizers.sobol import SobolDesign
 from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Space
+
+__all__ = ["History", "SpaceOptimizer"]
 
 ENUMERABLE = 100_000
 """Finite spaces of up to this many points are searched for one that is left."""
 
 TRIES = 200
 """Random points drawn in place of one that was tried already."""
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """What an optimizer may learn from, as arrays.
-
-    Attributes
-    ----------
-    X, active
-        The told trials by number, shape (n, d), as `Space.encode` gives them.
-    losses
-        Shape (n,): the first goal's values, lower is better; NaN where a trial failed or was
-        stopped without a value.
-    stopped
-        Shape (n,): whether the loss is an early one, of a trial that was stopped.
-    pending_X, pending_active
-        The trials that have no outcome yet, shape (m, d).
-    """
-
-    X: NDArray[np.float64]
-    active: NDArray[np.bool_]
-    losses: NDArray[np.float64]
-    stopped: NDArray[np.bool_]
-    pending_X: NDArray[np.float64]
-    pending_active: NDArray[np.bool_]
-
-    @property
-    def size(self) -> int:
-        """How many trials have been told."""
-        return len(self.losses)
 
 
 class SpaceOptimizer(ABC):
@@ -69,7 +39,7 @@ class SpaceOptimizer(ABC):
     ...     name = "near-the-best"
     ...     def suggest(self, history, rng):
     ...         if history.size < 3:
-    ...             return self.space.sample(rng)
+    ...             return self.start(history, rng)
     ...         best = history.X[np.nanargmin(history.losses)]
     ...         near = np.clip(best + rng.normal(0, 0.1, best.shape), 0, 1)
     ...         (point,) = self.space.decode([near])
@@ -87,13 +57,20 @@ class SpaceOptimizer(ABC):
     space: Space
     goals: tuple[Goal, ...]
     seed: int
+    design: SobolDesign
 
     @abstractmethod
     def suggest(self, history: History, rng: np.random.Generator) -> Params:
         """Return one point of the space that satisfies the constraints.
 
         All randomness must come from `rng`, and nothing may be kept that `history` does not say.
+        A point that was tried already is replaced by a random one that was not.
         """
+
+    def start(self, history: History, rng: np.random.Generator) -> Params:
+        """Return a point for a search that knows too little yet: Sobol's next, then random."""
+        point = self.design.point(history.known)
+        return dict(self.space.sample(rng)) if point is None else point
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
         """Begin a study with an empty history; see `Optimizer.reset`."""
@@ -104,77 +81,74 @@ class SpaceOptimizer(ABC):
             )
         self.space, self.goals, self.seed = space, tuple(goals), seed
         self.design = SobolDesign(space, seed)
-        self._numbers: list[int] = []
-        self._told: dict[int, tuple[Params, float, bool]] = {}
-        self._rows: dict[int, tuple[NDArray[np.float64], NDArray[np.bool_]]] = {}
-        self._tried: dict[Hashable, int] = {}
+        self._ledger = Ledger(space)
+        self._tried: set[Hashable] = set()
+        self._taken: set[Hashable] = set()
+        self._listed: list[tuple[Hashable, Params]] | None = None
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
         """Take in an outcome; see `Optimizer.tell`."""
+        self._tried.add(self.space.key(trial.params))
+        stopped = outcome.state is State.STOPPED
+        self._ledger.add(trial.number, trial.params, self.loss(outcome), stopped)
+
+    def loss(self, outcome: Outcome) -> float:
+        """Return the first goal's value, lower is better; NaN for a trial without one."""
         goal = self.goals[0]
         value = outcome.metrics.get(goal.metric, math.nan)
-        loss = math.nan if outcome.state is State.FAILED else goal.direction.sign * value
-        if trial.number not in self._told:
-            bisect.insort(self._numbers, trial.number)
-            key = self.space.key(trial.params)
-            self._tried[key] = self._tried.get(key, 0) + 1
-        self._rows.pop(trial.number, None)
-        self._told[trial.number] = (trial.params, loss, outcome.state is State.STOPPED)
+        known = outcome.state is not State.FAILED and math.isfinite(value)
+        return goal.direction.sign * value if known else math.nan
 
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
         """Return `n` points; see `Optimizer.ask`."""
         others = [trial.params for trial in sorted(pending, key=lambda t: t.number)]
-        taken = {self.space.key(point) for point in others}
+        self._taken = set(map(self.space.key, others))
         points: list[Params] = []
         for _ in range(n):
-            rng = np.random.default_rng([self.seed, len(self._told) + len(others)])
-            point = self._untried(self.suggest(self._history(others), rng), taken, rng)
-            taken.add(self.space.key(point))
-            points.append(point)
-            others.append(point)
+            history = self._ledger.history(others)
+            rng = np.random.default_rng([self.seed, history.known])
+            points.append(self.replaced(self.suggest(history, rng), rng))
+            others.append(points[-1])
         return points
 
     def describe(self) -> dict[str, Any]:
         """Return the name and the options, each kept under its own name by the constructor."""
-        options = inspect.signature(type(self)).parameters
-        return {"name": self.name} | {option: getattr(self, option) for option in options}
-
-    def _history(self, pending: Sequence[Params]) -> History:
-        self._encode_new()
-        d = len(self.space.columns)
-        rows = [self._rows[number] for number in self._numbers]
-        told = [self._told[number] for number in self._numbers]
-        pending_X, pending_active = self.space.encode(pending)
-        return History(
-            X=np.array([x for x, _ in rows]).reshape(-1, d),
-            active=np.array([a for _, a in rows], dtype=bool).reshape(-1, d),
-            losses=np.array([loss for _, loss, _ in told], dtype=float),
-            stopped=np.array([stopped for *_, stopped in told], dtype=bool),
-            pending_X=pending_X,
-            pending_active=pending_active,
-        )
-
-    def _encode_new(self) -> None:
-        new = [number for number in self._numbers if number not in self._rows]
-        X, active = self.space.encode([self._told[number][0] for number in new])
-        self._rows.update(zip(new, zip(X, active, strict=True), strict=True))
+        return {"name": self.name} | options_of(self)
 
     # --- nothing twice ------------------------------------------------------------------------
 
-    def _untried(self, point: Params, taken: set[Hashable], rng: np.random.Generator) -> Params:
-        """Return `point`, or another one if it was tried already and something is left."""
-        if self._is_new(point, taken):
-            return point
-        if self.space.size <= len(self._tried.keys() | taken):
-            return point
-        for other in self.space.sample(rng, TRIES):
-            if self._is_new(other, taken):
-                return dict(other)
-        if self.space.size > ENUMERABLE:
-            return point
-        left = [p for p in self.space.grid() if self._is_new(p, taken)]
-        return left[rng.integers(len(left))] if left else point
-
-    def _is_new(self, point: Params, taken: set[Hashable]) -> bool:
+    def is_repeat(self, point: Params) -> bool:
+        """Whether a point was told, is pending or was suggested in the same ask."""
         key = self.space.key(point)
-        return key not in self._tried and key not in taken
+        return key in self._tried or key in self._taken
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every point of a finite space was tried or is about to be."""
+        tried = len(self._tried) + len(self._taken)  # at least as many as there are
+        return self.space.size <= tried and self.space.size <= len(self._tried | self._taken)
+
+    def replaced(self, point: Params, rng: np.random.Generator) -> Params:
+        """Return `point`, or a random one if it is a repeat and something is left; take it."""
+        if self.is_repeat(point) and not self.exhausted:
+            point = self._new_point(rng) or point
+        self._taken.add(self.space.key(point))
+        return point
+
+    def _new_point(self, rng: np.random.Generator) -> Params | None:
+        for n in (8, TRIES - 8):  # most often one of a few will do
+            for other in self.space.sample(rng, n):
+                if not self.is_repeat(other):
+                    return dict(other)
+        if self.space.size > ENUMERABLE:
+            return None
+        left = self._left()
+        return dict(left[rng.integers(len(left))]) if left else None
+
+    def _left(self) -> list[Params]:
+        """Return the points of a finite space that are left, in the order of its grid."""
+        listed = self._listed
+        if listed is None:
+            listed = [(self.space.key(point), point) for point in self.space.grid()]
+        self._listed = [entry for entry in listed if entry[0] not in self._tried]
+        return [point for key, point in self._listed if key not in self._taken]

@@ -2,39 +2,94 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.records import Params
 from tuner.search_spaces import Space
 
-LENGTH = 64
-"""Points of the design; a power of two, for which Sobol points are balanced."""
+BITS = 6
+"""Binary digits by which points are laid out; below them they are random."""
+
+LENGTH = 2**BITS
+"""Points of the design: all that differ in so many digits, for which it is balanced."""
+
+# The numbers m_1 ... m_6 of each column of the sequence, from Joe and Kuo (2008, "Constructing
+# Sobol sequences with better two-dimensional projections", set new-joe-kuo-6).
+# fmt: off
+_M = np.array([
+    [1, 1, 1, 1, 1, 1], [1, 3, 5, 15, 17, 51], [1, 3, 3, 9, 29, 23], [1, 3, 1, 5, 31, 29],
+    [1, 1, 1, 11, 31, 55], [1, 1, 3, 3, 25, 9], [1, 3, 5, 13, 11, 37], [1, 1, 5, 5, 17, 9],
+    [1, 1, 5, 5, 5, 53], [1, 1, 7, 11, 19, 37], [1, 1, 5, 1, 1, 27], [1, 1, 1, 3, 11, 43],
+    [1, 3, 5, 5, 31, 35], [1, 3, 3, 9, 7, 49], [1, 1, 1, 15, 21, 21], [1, 3, 1, 13, 27, 49],
+    [1, 1, 1, 15, 7, 5], [1, 3, 1, 15, 13, 25], [1, 1, 5, 5, 19, 61], [1, 3, 7, 11, 23, 15],
+    [1, 3, 7, 13, 13, 15], [1, 1, 3, 13, 7, 35], [1, 3, 5, 9, 1, 25], [1, 3, 1, 13, 9, 35],
+    [1, 3, 1, 5, 27, 61], [1, 1, 5, 11, 19, 41], [1, 3, 5, 3, 3, 13], [1, 1, 7, 13, 1, 19],
+    [1, 3, 7, 5, 13, 19], [1, 1, 3, 9, 25, 29], [1, 3, 5, 13, 23, 1], [1, 3, 7, 3, 13, 59],
+    [1, 3, 1, 3, 5, 53], [1, 1, 5, 5, 23, 33], [1, 1, 7, 7, 1, 61], [1, 1, 7, 9, 13, 61],
+    [1, 3, 3, 5, 3, 55], [1, 3, 1, 15, 31, 13], [1, 3, 5, 15, 31, 59], [1, 3, 1, 11, 11, 11],
+])
+# fmt: on
 
 
 class SobolDesign:
-    """The first points of a search (Sobol 1967, scrambled after Owen 1998 by SciPy).
+    """The first points of a search (Sobol 1967, scrambled after Owen 1998).
 
     Point k depends on the space, the seed and k alone. Points are laid over all columns of the
-    unit cube, those of inactive parameters included.
+    unit cube, those of inactive parameters included. (Written out here because importing SciPy's
+    takes longer than a thousand quick trials.)
     """
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
         self._seed = seed
-        self._points: list[Params] | None = None
+        self._points: list[Params | None] | None = None
 
     def point(self, k: int) -> Params | None:
         """Return point `k`, None past the end or where it breaks a constraint."""
         if k >= LENGTH:
             return None
         if self._points is None:
-            self._points = self._space.decode(self._cube())
-        point = self._points[k]
-        return point if self._space.feasible(point) else None
+            d = len(self._space.columns)
+            rng = np.random.default_rng([self._seed, d])
+            points = self._space.decode(scrambled_sobol(d, rng))
+            self._points = [p if self._space.feasible(p) else None for p in points]
+        return deepcopy(self._points[k])
 
-    def _cube(self) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-        from scipy.stats import qmc
 
-        rng = np.random.default_rng([self._seed, len(self._space.columns)])
-        sobol = qmc.Sobol(len(self._space.columns), scramble=True, rng=rng)
-        return np.asarray(sobol.random_base2(LENGTH.bit_length() - 1))
+def sobol_digits(d: int) -> NDArray[np.int64]:
+    """Return the unscrambled sequence times `LENGTH`, shape (LENGTH, d), for d up to 40.
+
+    Examples
+    --------
+    >>> (sobol_digits(2)[:4] / LENGTH).tolist()
+    [[0.0, 0.0], [0.5, 0.5], [0.75, 0.25], [0.25, 0.75]]
+    """
+    directions = _M[:d] << np.arange(BITS)[::-1]
+    digits = np.zeros((LENGTH, d), dtype=np.int64)
+    for k in range(1, LENGTH):
+        changed = (k & -k).bit_length() - 1  # Gray code: one digit changes a step
+        digits[k] = digits[k - 1] ^ directions[:, changed]
+    return digits
+
+
+def scrambled_sobol(d: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return `LENGTH` points of the unit cube, shape (LENGTH, d).
+
+    Each digit is flipped or not by chance, anew for each value of the digits before it (Owen's
+    nested scrambling). Columns past the 40 of the table are a Latin hypercube.
+    """
+    digits = np.empty((LENGTH, d), dtype=np.int64)
+    known = min(d, len(_M))
+    digits[:, :known] = sobol_digits(known)
+    scrambled = digits.copy()
+    columns = np.arange(known)
+    for bit in range(BITS):
+        flips = rng.integers(2, size=(2**bit, known))
+        before = digits[:, :known] >> (BITS - bit)
+        scrambled[:, :known] ^= flips[before, columns] << (BITS - 1 - bit)
+    for j in range(known, d):
+        scrambled[:, j] = rng.permutation(LENGTH)
+    return (scrambled + rng.random((LENGTH, d))) / LENGTH

@@ -75,10 +75,8 @@ class TPEOptimizer(SpaceOptimizer):
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:
         """Return the candidate with the largest l(x) / g(x)."""
-        known = history.size + len(history.pending_X)
-        valued = np.isfinite(history.losses)
-        if known < self.startup or valued.sum() < 2:
-            return self.design.point(known) or dict(self.space.sample(rng))
+        if history.known < self.startup or np.sum(~history.failed) < 2:
+            return self.start(history, rng)
         best = self._best(history.losses)
         columns = [KernelColumn.of(column) for column in self.space.columns]
         good = Density(columns, history.X[best], history.active[best])

@@ -1,0 +1,307 @@
+"""Any Optuna sampler over our spaces, and our trials as an Optuna study."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.errors import ArgumentError, MissingExtra
+from tuner.optimizers.base import History, SpaceOptimizer
+from tuner.optimizers.description import as_json
+from tuner.optimizers.optuna_distributions import OptunaColumn
+from tuner.records import Goal, Outcome, Params, State, Trial
+from tuner.search_spaces import Space
+
+ATTEMPTS = 50
+"""Suggestions of a sampler that may break a constraint or repeat a point, until one is sampled."""
+
+SEQUENCES = frozenset({"QMCSampler", "GridSampler"})
+"""Samplers whose points make one sequence, which a seed of its own for each would break."""
+
+_STATES = {
+    State.WAITING: TrialState.WAITING,
+    State.RUNNING: TrialState.RUNNING,
+    State.COMPLETED: TrialState.COMPLETE,
+    State.STOPPED: TrialState.PRUNED,
+    State.FAILED: TrialState.FAIL,
+}
+
+
+class _EndlessStudy(optuna.Study):
+    """A study whose end is not for a sampler to decide."""
+
+    def stop(self) -> None:
+        """Go on: some samplers stop a study when all points are tried."""
+
+
+class OptunaOptimizer(SpaceOptimizer):
+    """Runs a sampler of Optuna.
+
+    The sampler meets the space as a define-by-run objective: parameters are suggested parents
+    first, under the paths of their columns, and only where they are active. What breaks a
+    constraint, or was tried while something is left, is told to it as failed and suggested anew.
+
+    Parameters
+    ----------
+    sampler
+        The name of a class of `optuna.samplers`, such a class, or an instance. From a name or a
+        class the sampler is made anew for each suggestion, with a seed that comes from the study's
+        seed and the number of trials, so that the search is repeatable and goes on after an
+        interruption as it would have. An instance is used as it is: its seed is yours, and a study
+        that is taken up again does not know what it remembered. CMA-ES, NSGA-II and QMC keep notes
+        of their own beside the trials, and begin them anew in a study that is taken up again.
+    options
+        Arguments of the class.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such sampler, or it does not take these options.
+    MissingExtra
+        By `ask`, if the sampler needs a package that is not installed.
+
+    Examples
+    --------
+    >>> from tuner.search_spaces import Float
+    >>> search = OptunaOptimizer("TPESampler", multivariate=True)
+    >>> search.reset(Space({"x": Float(0, 1)}), [Goal()], seed=1)
+    >>> len(search.ask(2))
+    2
+    """
+
+    name = "optuna"
+
+    def __init__(
+        self,
+        sampler: str | type[optuna.samplers.BaseSampler] | optuna.samplers.BaseSampler = (
+            "TPESampler"
+        ),
+        **options: Any,
+    ) -> None:
+        self.options = options
+        self._instance: optuna.samplers.BaseSampler | None = None
+        if isinstance(sampler, str):
+            sampler = _sampler_class(sampler)
+        if not isinstance(sampler, type):
+            if options:
+                raise ArgumentError(
+                    f"OptunaOptimizer({sampler!r}, {', '.join(options)}=...): an instance has its "
+                    f"options already; give them to {type(sampler).__name__}"
+                )
+            self._instance, sampler = sampler, type(sampler)
+        if not issubclass(sampler, optuna.samplers.BaseSampler):
+            raise ArgumentError(
+                f"OptunaOptimizer({sampler.__name__}): this is no sampler of Optuna; give a name "
+                f"such as 'TPESampler', or a subclass of optuna.samplers.BaseSampler"
+            )
+        self._class = sampler
+        if self._instance is None:
+            self._make_sampler(0)  # what is wrong with the options shows before the first trial
+
+    def describe(self) -> dict[str, Any]:
+        """Return the name, the sampler's class and its options."""
+        return {"name": self.name, "sampler": self._class.__name__, **as_json(self.options)}
+
+    def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
+        """Begin a study with an empty history; see `Optimizer.reset`."""
+        super().reset(space, goals, seed)
+        self._columns = [OptunaColumn(column) for column in space.columns]
+        self._live = deepcopy(self._instance)
+        self._storage = optuna.storages.InMemoryStorage()
+        with quiet():
+            self._study_id = self._storage.create_new_study([StudyDirection.MINIMIZE], "tuner")
+            self._study = _EndlessStudy("tuner", self._storage)
+        self._asked: dict[Hashable, list[int]] = {}
+        self._unseen: dict[int, tuple[Trial, State, float]] = {}
+
+    def tell(self, trial: Trial, outcome: Outcome) -> None:
+        """Take in an outcome; see `Optimizer.tell`."""
+        super().tell(trial, outcome)
+        loss = self.loss(outcome)
+        state = outcome.state
+        if state is State.COMPLETED and math.isnan(loss):
+            state = State.FAILED
+        asked = self._asked.get(self.space.key(trial.params))
+        if asked:
+            with quiet():
+                self._finish(asked.pop(0), state, loss)
+        else:
+            self._unseen[trial.number] = (trial, state, loss)
+
+    def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
+        """Return `n` points; see `Optimizer.ask`."""
+        with quiet():
+            for number in sorted(self._unseen):
+                self._add(*self._unseen.pop(number))
+            for trial in sorted(pending, key=lambda t: t.number):
+                key = self.space.key(trial.params)
+                if not self._asked.get(key):
+                    self._asked[key] = [self._add(trial, State.RUNNING, math.nan)]
+            return super().ask(n, pending)
+
+    def suggest(self, history: History, rng: np.random.Generator) -> Params:  # noqa: ARG002
+        """Return the sampler's first point that is within the constraints and new."""
+        self._study.sampler = self._live or self._make_sampler(int(rng.integers(2**32)))
+        for _ in range(ATTEMPTS):
+            try:
+                trial = self._study.ask()
+                point = self._walk(trial)
+            except ModuleNotFoundError as error:
+                raise MissingExtra(
+                    f"OptunaOptimizer({self._class.__name__!r}): {error}; pip install {error.name}"
+                ) from error
+            if self.space.feasible(point) and not self.is_repeat(point):
+                self._asked.setdefault(self.space.key(point), []).append(trial.number)
+                return point
+            self._finish(trial.number, State.FAILED, math.nan)
+        return dict(self.space.sample(rng))
+
+    def _walk(self, trial: optuna.Trial) -> Params:
+        """Let the trial suggest every parameter that the ones before it leave active."""
+        flat: dict[str, Any] = {}
+        for column in self._columns:
+            if column.is_active(flat):
+                flat[column.path] = column.suggest(trial)
+                if trial.params[column.path] != column.to_optuna(flat[column.path]):
+                    self._correct(trial.number, column, flat[column.path])
+        return self.space.unflatten(flat)
+
+    def _make_sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        options = dict(self.options)
+        if "seed" in inspect.signature(self._class).parameters:
+            if self._class.__name__ in SEQUENCES:
+                seed = self.seed if hasattr(self, "seed") else 0
+            options.setdefault("seed", seed)
+        with quiet():
+            try:
+                return self._class(**options)
+            except (TypeError, ValueError) as error:
+                raise ArgumentError(
+                    f"OptunaOptimizer({self._class.__name__!r}, ...): {error}; write the options "
+                    f"that optuna.samplers.{self._class.__name__} takes"
+                ) from error
+
+    def _correct(self, number: int, column: OptunaColumn, value: Any) -> None:
+        """Let a trial of Optuna say what is tried, which is not quite what it suggested."""
+        d = column.distribution
+        self._storage.set_trial_param(
+            self._trial_id(number), column.path, d.to_internal_repr(column.to_optuna(value)), d
+        )
+
+    def _trial_id(self, number: int) -> int:
+        return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+
+    def _finish(self, number: int, state: State, loss: float) -> None:
+        if state is State.COMPLETED:
+            self._study.tell(number, loss)
+            return
+        if state is State.STOPPED and not math.isnan(loss):
+            self._storage.set_trial_intermediate_value(self._trial_id(number), 0, loss)
+        self._study.tell(number, state=_STATES[state])
+
+    def _add(self, trial: Trial, state: State, loss: float) -> int:
+        values = [] if math.isnan(loss) else [loss]
+        frozen = _frozen(self._columns, self.space.flatten(trial.params), state, values)
+        trial_id = self._storage.create_new_trial(self._study_id, template_trial=frozen)
+        return self._storage.get_trial(trial_id).number
+
+
+def to_optuna_study(
+    space: Space, goals: Sequence[Goal], trials: Iterable[Trial], name: str = "tuner"
+) -> optuna.Study:
+    """Return trials as an in-memory study of Optuna, for its plots, importances and storages.
+
+    Parameters become what they were called in columns: ``model.svm.C``. An `Ordinal` becomes an
+    integer, its position; options that Optuna cannot store (tuples) become text.
+
+    Parameters
+    ----------
+    space
+        The space that the trials are points of.
+    goals
+        Give the directions; trial values are in their order.
+    trials
+        In any state; numbers may have gaps, which close.
+
+    Examples
+    --------
+    >>> from tuner.search_spaces import Float
+    >>> trials = [Trial(0, {"x": 0.5}, State.COMPLETED, values=(0.25,))]
+    >>> study = to_optuna_study(Space({"x": Float(0, 1)}), [Goal()], trials)
+    >>> study.best_params, study.best_value
+    ({'x': 0.5}, 0.25)
+    """
+    columns = [OptunaColumn(column) for column in space.columns]
+    directions = [StudyDirection[goal.direction.name] for goal in goals]
+    with quiet():
+        study = optuna.create_study(directions=directions, study_name=name)
+        for trial in sorted(trials, key=lambda t: t.number):
+            flat = space.flatten(trial.params)
+            study.add_trial(_frozen(columns, flat, trial.state, trial.values, trial))
+    return study
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from logging and from warning of experimental features, for a while.
+
+    Optuna logs through loggers of its own whose only switch is global: it is put back as it was.
+    """
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _frozen(
+    columns: Sequence[OptunaColumn],
+    flat: Mapping[str, Any],
+    state: State,
+    values: Sequence[float],
+    trial: Trial | None = None,
+) -> FrozenTrial:
+    """Return a trial as Optuna keeps them, finished or not."""
+    params: dict[str, Any] = {}
+    distributions: dict[str, BaseDistribution] = {}
+    for column in columns:
+        if column.path in flat:
+            params[column.path] = column.to_optuna(flat[column.path])
+            distributions[column.path] = column.distribution
+    valued = state is State.COMPLETED
+    if valued and not values:
+        state, valued = State.FAILED, False
+    return optuna.trial.create_trial(
+        state=_STATES[state],
+        params=params,
+        distributions=distributions,
+        values=list(values) if valued else None,
+        intermediate_values={0: values[0]} if state is State.STOPPED and values else None,
+        user_attrs={} if trial is None else {"number": trial.number, **trial.metrics},
+    )
+
+
+def _sampler_class(name: str) -> type[optuna.samplers.BaseSampler]:
+    known = [n for n in optuna.samplers.__all__ if n.endswith("Sampler") and n != "BaseSampler"]
+    if name not in known:
+        raise ArgumentError(
+            f"OptunaOptimizer({name!r}): Optuna {optuna.__version__} has no such sampler; choose "
+            f"{', '.join(sorted(known))}"
+        )
+    found: type[optuna.samplers.BaseSampler] = getattr(optuna.samplers, name)
+    return found

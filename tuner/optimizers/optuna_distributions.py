@@ -1,0 +1,95 @@
+"""Our domains as Optuna's distributions, and values there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from tuner.search_spaces import Bool, Choice, Column, Const, Domain, Float, Int, Ordinal
+
+
+class OptunaColumn:
+    """One column of a space, as a sampler of Optuna suggests it.
+
+    A number stays a number; Optuna has no grid on a logarithmic scale, so there it suggests from
+    the continuum and the nearest value of the grid is taken. An `Ordinal` becomes its position, so
+    that its order is known. What has no order becomes a category: the option itself where Optuna
+    can store it and tell it from the others, else its text.
+    """
+
+    def __init__(self, column: Column) -> None:
+        self.path = column.path
+        self.distribution: BaseDistribution = _distribution(column.domain)
+        self._domain = column.domain
+        self._parents = column.parents
+        self._options = _options(column.domain)
+
+    def is_active(self, flat: Mapping[str, Any]) -> bool:
+        """Whether the parameter exists where its parents have the values in `flat`."""
+        return all(flat.get(path) == option for path, option in self._parents)
+
+    def suggest(self, trial: optuna.Trial) -> Any:
+        """Return the value of our domain that `trial` suggests."""
+        d = self.distribution
+        if isinstance(d, FloatDistribution):
+            value: Any = trial.suggest_float(self.path, d.low, d.high, step=d.step, log=d.log)
+        elif isinstance(d, IntDistribution):
+            value = trial.suggest_int(self.path, d.low, d.high, step=d.step, log=d.log)
+        else:
+            assert isinstance(d, CategoricalDistribution)
+            value = trial.suggest_categorical(self.path, d.choices)
+        return self.from_optuna(value)
+
+    def to_optuna(self, value: Any) -> Any:
+        """Return what stands for a value of our domain in a trial of Optuna."""
+        if not self._options:
+            return value
+        index = int(self._domain.to_unit([value])[0] * len(self._options))
+        if isinstance(self.distribution, IntDistribution):
+            return index
+        assert isinstance(self.distribution, CategoricalDistribution)
+        return self.distribution.choices[index]
+
+    def from_optuna(self, value: Any) -> Any:
+        """Return the value of our domain that stands behind one of Optuna's."""
+        if isinstance(self.distribution, CategoricalDistribution):
+            return self._options[int(self.distribution.to_internal_repr(value))]
+        if self._options:
+            return self._options[value]
+        (nearest,) = self._domain.from_unit(self._domain.to_unit([value]))
+        return nearest if self._domain.size < float("inf") else value
+
+
+def _options(domain: Domain) -> tuple[Any, ...]:
+    """Return the values of a domain that lists them, in order; else nothing."""
+    if isinstance(domain, Choice | Ordinal | Bool | Const):
+        return tuple(domain.grid(int(domain.size)))
+    return ()
+
+
+def _distribution(domain: Domain) -> BaseDistribution:
+    if isinstance(domain, Float):
+        step = None if domain.log else domain.step
+        return FloatDistribution(domain.low, domain.high, log=domain.log, step=step)
+    if isinstance(domain, Int):
+        step = 1 if domain.log else domain.step or 1
+        return IntDistribution(domain.low, domain.high, log=domain.log, step=step)
+    if isinstance(domain, Ordinal):
+        return IntDistribution(0, int(domain.size) - 1)
+    return CategoricalDistribution(_categories(domain))
+
+
+def _categories(domain: Domain) -> tuple[Any, ...]:
+    options = domain.options if isinstance(domain, Choice) else _options(domain)
+    plain = all(o is None or isinstance(o, bool | int | float | str) for o in options)
+    if plain and len(set(options)) == len(options):  # 1, 1.0 and True are one to Optuna
+        return tuple(options)
+    return tuple(map(repr, options))
