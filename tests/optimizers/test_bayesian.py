@@ -74,7 +74,7 @@ def best(told):
 class TestQuality:
     @pytest.mark.parametrize("seed", range(2))
     def test_it_finds_the_minimum_of_branin(self, seed):
-        _, told = search(SQUARE, lambda p: completed(branin(p)), 30, seed)
+        _, told = search(SQUARE, lambda p: completed(branin(p)), 40, seed)
         assert best(told) < 0.01
 
     def test_maximize_is_minimize_of_the_negative(self):
