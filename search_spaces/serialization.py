@@ -84,7 +84,12 @@ def to_yaml(space: Space) -> str:
     """Return the document as YAML text."""
     import yaml
 
-    return str(yaml.safe_dump(to_dict(space), sort_keys=False, allow_unicode=True))
+    document = to_dict(space)
+    text = str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    if yaml.safe_load(text) == document:
+        return text
+    # Some characters, such as U+0085, are line breaks in YAML unless they are escaped.
+    return str(yaml.safe_dump(document, sort_keys=False))
 
 
 def from_yaml(text: str) -> tuple[dict[str, Domain], list[str]]:
