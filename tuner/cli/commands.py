@@ -1,0 +1,252 @@
+"""The command ``tuner`` and its commands; what they do is in the Python API."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import tuner
+from tuner.cli.scripts import load_objective, load_space
+from tuner.cli.text import as_json, failures_of, params_text, summary, when, write_table
+from tuner.errors import TunerError
+from tuner.records import State
+from tuner.tables import FORMATS, format_table
+from tuner.tables import write_table as write_table_file
+
+PLOTS = (
+    "history",
+    "parallel_coordinates",
+    "importances",
+    "slice",
+    "contour",
+    "learning_curves",
+    "timeline",
+)
+
+
+class _Group(click.Group):
+    """Turns errors of ours into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TunerError as error:
+            click.echo(f"tuner: error: {error}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("tuner: interrupted; the same command goes on where it stopped", err=True)
+            ctx.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tuner")
+def cli() -> None:
+    """Hyperparameter tuning with tracking: search, look, plot, export."""
+
+
+store_option = click.option(
+    "--store",
+    metavar="FOLDER|URL",
+    help="Where the record is; ./.tuner or $TUNER_STORE if not given.",
+)
+
+
+@cli.command()
+@click.argument("objective", metavar="SCRIPT.py:FUNCTION")
+@click.option(
+    "--space",
+    metavar="FILE|SCRIPT.py:NAME",
+    help="A .yaml or .json file, or a variable of a script; `space` of the same script if not "
+    "given.",
+)
+@click.option("--n-trials", type=int, help="How many trials the study has in all.")
+@click.option("--timeout", type=float, help="Seconds after which no more trials begin.")
+@click.option("--trial-timeout", type=float, help="Seconds that one trial may take.")
+@click.option("--direction", type=click.Choice(["minimize", "maximize"]), default="minimize")
+@click.option("--metric", help="The goal, where the objective returns several metrics.")
+@click.option(
+    "--optimizer", default="auto", help="auto, random, tpe or bayesian.", show_default=True
+)
+@click.option("--scheduler", help="asha or median, to stop bad trials early.")
+@click.option("--backend", help="ray (the default) or serial.")
+@click.option("--workers", type=int, help="How many trials at once.")
+@click.option("--cpus", type=float, help="CPUs that each trial needs.")
+@click.option("--gpus", type=float, help="GPUs that each trial needs.")
+@click.option("--seed", type=int, help="The same seed makes the same serial search.")
+@click.option("--study", help="A name; the same name goes on where it stopped.")
+@click.option("--register", metavar="NAME", help="Register the winner under this name.")
+@click.option("--no-register", is_flag=True, help="Register nothing.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@store_option
+def run(
+    objective: str,
+    space: str | None,
+    cpus: float | None,
+    gpus: float | None,
+    register: str | None,
+    no_register: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Search for the params that optimize a function of a script."""
+    if register is not None and no_register:
+        raise click.UsageError("--register and --no-register exclude each other")
+    function = load_objective(objective)
+    resources = {name: n for name, n in (("cpu", cpus), ("gpu", gpus)) if n is not None}
+    study = tuner.optimize(
+        function,
+        load_space(space, objective),
+        register=False if no_register else register,
+        resources=resources or None,
+        progress=not quiet,
+        **options,
+    )
+    click.echo(f"study: {study.name}")
+    if any(trial.state is State.COMPLETED for trial in study):
+        _echo_best(study)
+
+
+@cli.command()
+@store_option
+def studies(store: str | None) -> None:
+    """List the studies, oldest first."""
+    table = []
+    for info in tuner.list_studies(store=store):
+        study = tuner.load_study(info.name, store=store)
+        trials = study.trials
+        done = [t for t in trials if t.state is State.COMPLETED]
+        table.append(
+            {
+                "study": info.name,
+                "goal": f"{info.goal.direction} {info.goal.metric}",
+                "trials": len(trials),
+                "completed": len(done),
+                "best": study.best_value if done else None,
+                "created": when(info.created),
+            }
+        )
+    write_table(table, nothing="no studies yet")
+
+
+@cli.command()
+@click.argument("study")
+@click.option(
+    "--top", type=click.IntRange(min=0), default=10, help="Trials to list.", show_default=True
+)
+@store_option
+def show(study: str, top: int, store: str | None) -> None:
+    """Show what a study is, how it went, and its best trials."""
+    loaded = tuner.load_study(study, store=store)
+    for name, text in summary(loaded).items():
+        click.echo(f"{name + ':':<12}{text}")
+    sign = loaded.direction.sign
+    done = [t for t in loaded if t.state is State.COMPLETED]
+    best = sorted(done, key=lambda t: (sign * t.values[0], t.number))[:top]
+    if best:
+        click.echo()
+        write_table(
+            [
+                {"trial": t.number, "value": t.value, "params": params_text(loaded.space, t.params)}
+                for t in best
+            ]
+        )
+    for line in failures_of(loaded):
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--json", "in_json", is_flag=True, help="As one JSON object.")
+@store_option
+def best(study: str, in_json: bool, store: str | None) -> None:
+    """Print the best params of a study."""
+    loaded = tuner.load_study(study, store=store)
+    if in_json:
+        trial = loaded.best_trial
+        content = {"trial": trial.number, "value": trial.value, "params": as_json(trial.params)}
+        click.echo(json.dumps(content))
+    else:
+        _echo_best(loaded)
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--kind", type=click.Choice(PLOTS), multiple=True, help="Which; all if not given.")
+@click.option("--to", "folder", type=click.Path(path_type=Path), default=Path(), help="The folder.")
+@click.option("--format", "suffix", default="png", help="png, svg, pdf, ...", show_default=True)
+@store_option
+def plot(study: str, kind: tuple[str, ...], folder: Path, suffix: str, store: str | None) -> None:
+    """Draw the plots of a study into a folder."""
+    plots = tuner.load_study(study, store=store).plot
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in kind or PLOTS:
+        path = folder / f"{study}-{name.replace('_', '-')}.{suffix}"
+        getattr(plots, name)(save=path)
+        click.echo(path)
+
+
+@cli.command()
+@store_option
+def models(store: str | None) -> None:
+    """List the registered model versions."""
+    write_table(
+        [
+            {
+                "model": v.name,
+                "version": v.version,
+                "aliases": " ".join(v.aliases),
+                "value": v.value,
+                "metric": v.goal.metric,
+                "study": v.study,
+                "trial": v.trial,
+                "format": "params" if v.artifact is None else v.artifact.format,
+                "created": when(v.created),
+            }
+            for v in tuner.list_models(store=store)
+        ],
+        nothing="no models yet",
+    )
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--to", type=click.Choice(FORMATS), default="csv", show_default=True)
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file; else to the screen."
+)
+@store_option
+def export(study: str, to: str, output: Path | None, store: str | None) -> None:
+    """Write the trials of a study as a table."""
+    rows = tuner.load_study(study, store=store).to_rows()
+    if output is not None:
+        click.echo(write_table_file(rows, output, to))
+        return
+    if to == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("parquet is no text: give --output FILE")
+    sys.stdout.buffer.write(format_table(rows, to))
+
+
+@cli.group()
+def db() -> None:
+    """Look after the database of a store."""
+
+
+@db.command()
+@store_option
+def upgrade(store: str | None) -> None:
+    """Bring a store of an older tuner to this one's schema. Make a copy before."""
+    from tuner.tracking.migrate import upgrade as migrate
+
+    steps = migrate(store)
+    click.echo(f"upgraded: {', '.join(steps)}" if steps else "the store is up to date")
+
+
+def _echo_best(study: tuner.Study) -> None:
+    trial = study.best_trial
+    click.echo(f"best: {study.info.goal.metric} = {trial.value!r} in trial {trial.number}")
+    for path, value in study.space.flatten(trial.params).items():
+        click.echo(f"  {path}: {value!r}")

@@ -1,0 +1,99 @@
+"""Studies as text in a terminal: tables, summaries, values."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tuner.records import Params, State
+
+if TYPE_CHECKING:
+    from tuner.search_spaces import Space
+    from tuner.study import Study
+
+
+def write_table(table: Sequence[Mapping[str, Any]], nothing: str = "") -> None:
+    """Print a table: drawn in a terminal, else one line a row with tabs between the columns."""
+    if not table:
+        if nothing:
+            click.echo(nothing, err=True)
+        return
+    names = list(table[0])
+    if not sys.stdout.isatty():
+        click.echo("\t".join(names))
+        for row in table:
+            click.echo("\t".join(_cell(row[name]) for name in names))
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(*names, box=SIMPLE_HEAD, pad_edge=False)
+    for column, name in zip(drawn.columns, names, strict=True):
+        column.overflow = "fold"
+        if isinstance(table[0][name], int | float):
+            column.justify = "right"
+    for row in table:
+        drawn.add_row(*(_cell(row[name]) for name in names))
+    Console(markup=False, highlight=False).print(drawn)
+
+
+def summary(study: Study) -> dict[str, str]:
+    """Return what a study is and how far it is, a line each."""
+    info = study.info
+    trials = study.trials
+    states = Counter(trial.state.value for trial in trials)
+    lines = {
+        "study": info.name,
+        "goal": f"{info.goal.direction} {info.goal.metric}",
+        "trials": f"{len(trials)} ({', '.join(f'{n} {s}' for s, n in sorted(states.items()))})",
+        "optimizer": ", ".join(f"{k} {v}" for k, v in info.optimizer.items()).removeprefix("name "),
+        "seed": str(info.seed),
+        "created": when(info.created),
+        "space": f"{len(study.space.columns)} parameters, fingerprint {info.fingerprint[:12]}",
+    }
+    if any(trial.state is State.COMPLETED for trial in trials):
+        lines["best"] = f"{study.best_value!r} in trial {study.best_trial.number}"
+    if info.data:
+        lines["data"] = info.data
+    if info.tags:
+        lines["tags"] = ", ".join(f"{k}={v}" for k, v in info.tags.items())
+    return lines
+
+
+def failures_of(study: Study) -> Iterator[str]:
+    """Yield a line for each reason that trials failed for, the most frequent first."""
+    failed = [t for t in study if t.state is State.FAILED and t.error is not None]
+    reasons = Counter(t.error.reason for t in failed if t.error is not None)
+    for reason, n in reasons.most_common(5):
+        first = next(t for t in failed if t.error is not None and t.error.reason == reason)
+        yield f"failed {n}x: {first.error} (first in trial {first.number})"
+
+
+def params_text(space: Space, params: Params) -> str:
+    """Return a point in one line."""
+    return ", ".join(f"{path}={_cell(value)}" for path, value in space.flatten(params).items())
+
+
+def when(seconds: float) -> str:
+    """Return a time as the local date and time of day."""
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def as_json(value: Any) -> Any:
+    """Return params as JSON values: a branch is a list of its option and its params."""
+    if isinstance(value, dict):
+        return {name: as_json(item) for name, item in value.items()}
+    return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return " ".join(text.split())
