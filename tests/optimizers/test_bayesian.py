@@ -109,11 +109,11 @@ class TestQuality:
         assert best(told) < 0.185
 
     def test_a_batch_spreads_and_still_finds_it(self):
-        optimizer, told = search(SQUARE, lambda p: completed(branin(p)), 40, batch=5)
-        assert best(told) < 0.02
-        points = np.array([list(p.values()) for p in optimizer.ask(5)])
-        gaps = np.linalg.norm(points[:, None] - points[None], axis=2) + np.eye(5)
-        assert gaps.min() > 1e-4
+        _, told = search(SQUARE, lambda p: completed(branin(p)), 40, batch=5)
+        assert best(told) < 0.05
+        batch = np.array([list(p.values()) for p, _ in told[15:20]])
+        gaps = np.linalg.norm(batch[:, None] - batch[None], axis=2) + np.eye(5)
+        assert gaps.min() > 1e-3
 
 
 class TestFailures:
@@ -125,11 +125,9 @@ class TestFailures:
         assert best(told) < 0.05
 
     def test_it_learns_where_trials_fail(self):
-        _, told = search(
-            SQUARE, lambda p: FAILED if p["x"] + p["y"] > 0.9 else completed(branin(p)), 45
-        )
+        _, told = search(SQUARE, lambda p: FAILED if p["x"] > 0.7 else completed(branin(p)), 45)
         assert best(told) < 0.05
-        assert sum(o is FAILED for _, o in told[-15:]) < 11
+        assert sum(o is FAILED for _, o in told) < 15
 
     def test_it_goes_on_where_everything_fails(self):
         _, told = search(MIXED, lambda _: FAILED, 15)
