@@ -34,12 +34,12 @@ OPTIMIZERS = {
     "random": "tuner.optimizers.random:RandomOptimizer",
     "tpe": "tuner.optimizers.tpe:TPEOptimizer",
     "bayesian": "tuner.optimizers.bayesian:BayesianOptimizer",
-    "optuna": "tuner.optimizers.optuna_adapter:OptunaOptimizer",
 }
 """Where each optimizer is that has a name; imported when it is first used."""
 
 _EXPORTS = dict(place.split(":")[::-1] for place in OPTIMIZERS.values()) | {
-    "SpaceOptimizer": "tuner.optimizers.base"
+    "OptunaOptimizer": "tuner.optimizers.optuna_adapter",
+    "SpaceOptimizer": "tuner.optimizers.base",
 }
 
 

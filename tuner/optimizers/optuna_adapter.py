@@ -144,11 +144,20 @@ class OptunaOptimizer(SpaceOptimizer):
         with quiet():
             for number in sorted(self._unseen):
                 self._add(*self._unseen.pop(number))
-            for trial in sorted(pending, key=lambda t: t.number):
-                key = self.space.key(trial.params)
-                if not self._asked.get(key):
-                    self._asked[key] = [self._add(trial, State.RUNNING, math.nan)]
-            return super().ask(n, pending)
+            others = sorted(pending, key=lambda trial: trial.number)
+            for _ in range(n):
+                for trial in others:
+                    self._show(trial)
+                number = others[-1].number + 1 if others else 0
+                (point,) = super().ask(1, others)
+                others.append(Trial(number, point, State.RUNNING))
+            return [trial.params for trial in others[len(pending) :]]
+
+    def _show(self, trial: Trial) -> None:
+        """Let the sampler see a pending trial, unless it is one of its own."""
+        key = self.space.key(trial.params)
+        if not self._asked.get(key):
+            self._asked[key] = [self._add(trial, State.RUNNING, math.nan)]
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:  # noqa: ARG002
         """Return the sampler's first point that is within the constraints and new."""
@@ -181,8 +190,8 @@ class OptunaOptimizer(SpaceOptimizer):
         options = dict(self.options)
         if "seed" in inspect.signature(self._class).parameters:
             if self._class.__name__ in SEQUENCES:
-                seed = self.seed if hasattr(self, "seed") else 0
-            options.setdefault("seed", seed)
+                seed = getattr(self, "seed", 0)
+            options.setdefault("seed", seed % 2**32)
         with quiet():
             try:
                 return self._class(**options)

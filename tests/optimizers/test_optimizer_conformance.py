@@ -1,0 +1,68 @@
+"""Every optimizer here, through the one suite."""
+
+import pytest
+
+from conformance.optimizers import OptimizerConformance
+from tuner.optimizers import (
+    AutoOptimizer,
+    BayesianOptimizer,
+    OptunaOptimizer,
+    RandomOptimizer,
+    TPEOptimizer,
+)
+
+
+class TestRandom(OptimizerConformance):
+    learns = False
+
+    def make(self):
+        return RandomOptimizer()
+
+
+class TestTPE(OptimizerConformance):
+    def make(self):
+        return TPEOptimizer()
+
+
+@pytest.mark.slow
+class TestBayesian(OptimizerConformance):
+    regret = 1e-4
+
+    def make(self):
+        return BayesianOptimizer()
+
+
+@pytest.mark.slow
+class TestAuto(OptimizerConformance):
+    regret = 1e-4
+
+    def make(self):
+        return AutoOptimizer()
+
+
+class TestOptunaTPE(OptimizerConformance):
+    def make(self):
+        return OptunaOptimizer("TPESampler", multivariate=True)
+
+
+class TestOptunaRandom(OptimizerConformance):
+    learns = False
+
+    def make(self):
+        return OptunaOptimizer("RandomSampler")
+
+
+class TestOptunaNSGAII(OptimizerConformance):
+    learns = False  # slower than random search at first: a population is 50 trials
+    rebuilds = False
+
+    def make(self):
+        return OptunaOptimizer("NSGAIISampler", population_size=5)
+
+
+class TestOptunaQMC(OptimizerConformance):
+    learns = False
+    rebuilds = False  # the place in the sequence is kept beside the trials
+
+    def make(self):
+        return OptunaOptimizer("QMCSampler", scramble=True)
