@@ -27,8 +27,8 @@ lint: $(READY)  ## format, rules, types, layers
 	$(BIN)/ruff check .
 	@rm -rf .build/installed build && mkdir -p .build
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .build/installed .
-	MYPYPATH=.build/installed $(BIN)/mypy -p tuner
-	PYTHONPATH=.build/installed $(BIN)/lint-imports
+	cd .build/installed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p tuner
+	cd .build/installed && ../../$(BIN)/lint-imports --config ../../pyproject.toml
 
 format: $(READY)  ## put the code into shape
 	$(BIN)/ruff format .

@@ -135,7 +135,7 @@ class Numeric(Domain):
 
     @property
     def _grid_step(self) -> float | None:
-        return self.step
+        return None if self.step is None else float(self.step)
 
     def _unit_range(self) -> tuple[float, float]:
         """Return the transformed values at 0 and at 1: of a grid, the edges of the outer cells."""

@@ -95,7 +95,7 @@ class _Reader:
         return Binary(_BINARY[type(operation)], self.read(left), self.read(right))
 
     def _unary(self, operation: str, inner: Expression) -> Expression:
-        if operation == "-" and isinstance(inner, Literal) and not inner.is_condition:
+        if operation == "-" and isinstance(inner, Literal) and isinstance(inner.value, int | float):
             return Literal(-inner.value)
         return Unary(operation, inner)
 

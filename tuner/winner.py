@@ -33,10 +33,11 @@ def register_winner(
     known = registry.find_version(name, run.uid)
     if known is not None:
         return known
-    if refit is not None:
-        artifact = _refitted(registry, info, best, run, refit)
-    else:
-        artifact = _logged_model(registry, info, run)
+    artifact = (
+        _logged_model(registry, info, run)
+        if refit is None
+        else _refitted(registry, info, best, run, refit)
+    )
     return registry.register(
         name,
         study=info,
