@@ -1,0 +1,217 @@
+"""The value over two parameters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.errors import ArgumentError
+from tuner.plotting.importance_scores import most_important
+from tuner.plotting.parameter_axis import ParameterAxis, Points
+from tuner.plotting.style import (
+    BEST,
+    GREY,
+    axes_or_new,
+    legend_above,
+    number_text,
+    ramp,
+    save_figure,
+    say,
+    say_instead,
+    shorten,
+    tidy,
+)
+from tuner.plotting.value_axis import ValueAxis
+from tuner.records import Direction, Goal, State, Trial
+from tuner.search_spaces import Space
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.contour import QuadContourSet
+
+FEWEST = 8
+"""Trials below which no surface is drawn, only the trials."""
+
+GRID = 60
+"""Points of the surface along each axis."""
+
+LEVELS = 12
+"""Steps of the colour."""
+
+BANDWIDTH = 0.12
+"""Width of the smoothing, as a part of an axis, for a few trials; less for many."""
+
+
+def contours(
+    space: Space,
+    goal: Goal,
+    trials: Sequence[Trial],
+    x: str | None = None,
+    y: str | None = None,
+    *,
+    ax: Axes | None = None,
+    save: str | os.PathLike[str] | None = None,
+) -> Axes:
+    """Draw the trials over two parameters, on a surface smoothed from their values.
+
+    The better, the darker. There is no colour where no trial is near: a surface there would be
+    made up. Trials in which one of the two is not active are left out.
+    """
+    points = Points.of(space, trials)
+    x, y = _chosen(points, space, goal, trials, x, y)
+    ax = axes_or_new(ax, 7.0, 4.8)
+    if y is None:
+        tidy(ax, f"{goal.metric} over two parameters")
+        say_instead(ax, "the space has no two parameters that vary together")
+        save_figure(ax, save)
+        return ax
+    across, up = points.axis(x), points.axis(y)
+    tidy(ax, f"{goal.metric} over two parameters", grid="none")
+    across.apply(ax, "x")
+    up.apply(ax, "y")
+    done = np.array([t.state is State.COMPLETED and bool(t.values) for t in trials], bool)
+    shown = done & points.active(x, y)
+    px, py = points.positions(x), points.positions(y)
+    if shown.any():
+        values = np.array([t.values[0] for t, s in zip(trials, shown, strict=True) if s])
+        _draw(ax, goal, (across, up), px[shown], py[shown], values)
+    else:
+        say(ax, "no completed trial has both parameters yet")
+    failed = points.active(x, y) & np.array([t.state is State.FAILED for t in trials], bool)
+    if failed.any():
+        ax.plot(px[failed], py[failed], "x", color=GREY, markersize=5, label="failed")
+    legend_above(ax)
+    save_figure(ax, save)
+    return ax
+
+
+def _draw(
+    ax: Axes,
+    goal: Goal,
+    axes: tuple[ParameterAxis, ParameterAxis],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    values: NDArray[np.float64],
+) -> None:
+    axis = ValueAxis.of(goal, values)
+    levels = axis.fraction(values)
+    across, up = axes
+    best_low = goal.direction is Direction.MINIMIZE
+    colours = ramp(best_low=best_low)
+    if len(values) >= FEWEST and across.numeric and up.numeric:
+        surface = _surface(across, up, x, y, levels)
+        filled = ax.contourf(*surface, np.linspace(0, 1, LEVELS + 1), cmap=colours, zorder=0)
+        _smooth_edges(filled)
+    else:
+        x, y = _apart(x, y, axes)
+    size = float(np.clip(4_000 / len(values), 6, 34))
+    dots = ax.scatter(
+        x, y, c=levels, cmap=colours, vmin=0, vmax=1, s=size, edgecolors="white", linewidths=0.5,
+        zorder=2, label="completed",
+    )  # fmt: skip
+    best = int(np.argmin(goal.direction.sign * values))
+    ax.plot(
+        x[best], y[best], "*", color=BEST, markersize=14, markeredgecolor="white",
+        markeredgewidth=0.8, linestyle="none", label="best", zorder=4,
+    )  # fmt: skip
+    _colour_bar(ax, axis, dots)
+
+
+def _colour_bar(ax: Axes, axis: ValueAxis, dots: object) -> None:
+    figure = ax.get_figure()
+    assert figure is not None
+    bar = figure.colorbar(dots, ax=ax, pad=0.02, fraction=0.05)  # type: ignore[arg-type]
+    ticks = np.linspace(0, 1, 5)
+    bar.set_ticks(list(ticks), labels=[number_text(axis.at_fraction(t)) for t in ticks])
+    bar.ax.tick_params(labelsize=8, color=GREY)
+    bar.set_label(axis.label, fontsize=9)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+
+
+def _surface(
+    across: ParameterAxis,
+    up: ParameterAxis,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    levels: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return (x, y, level) on a grid: the kernel-weighted mean of the trials (Nadaraya-Watson).
+
+    Masked where no trial is within a bandwidth or so.
+    """
+    grid = np.linspace(0, 1, GRID)
+    width = BANDWIDTH * (30 / max(30, len(levels))) ** (1 / 6)
+    # The Gaussian kernel of a plane is a product, so two small matrices make the whole grid.
+    kx = np.exp(-0.5 * ((grid[:, None] - across.fraction(x)) / width) ** 2)
+    ky = np.exp(-0.5 * ((grid[:, None] - up.fraction(y)) / width) ** 2)
+    weight = ky @ kx.T
+    level = (ky * levels) @ kx.T / np.maximum(weight, 1e-300)
+    masked = np.ma.masked_where(weight < np.exp(-0.5 * 1.5**2), level)
+    return across.at_fraction(grid), up.at_fraction(grid), masked
+
+
+def _smooth_edges(filled: QuadContourSet) -> None:
+    # Without this, PDF and SVG viewers show hairlines between the levels.
+    filled.set_edgecolor("face")
+    filled.set_alpha(0.75)
+
+
+def _apart(
+    x: NDArray[np.float64], y: NDArray[np.float64], axes: tuple[ParameterAxis, ParameterAxis]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Spread what lies at the same options, sideways and upwards, so that each dot is seen."""
+    index = np.arange(len(x))
+    part_x, part_y = index * 0.7548776662466927 % 1, index * 0.5698402909980532 % 1
+    across, up = axes
+    return (
+        x if across.numeric else x + (2 * part_x - 1) * 0.3,
+        y if up.numeric else y + (2 * part_y - 1) * 0.3,
+    )
+
+
+def _chosen(
+    points: Points,
+    space: Space,
+    goal: Goal,
+    trials: Sequence[Trial],
+    x: str | None,
+    y: str | None,
+) -> tuple[str, str | None]:
+    """Return the parameters to draw; those left open become the most important that fit."""
+    for path in (x, y):
+        if path is not None:
+            points.axis(path)
+    if x is not None and x == y:
+        raise ArgumentError(f"contour: x and y are both {x!r}; write two parameters")
+    if x is not None and y is not None:
+        return x, y
+    ranked = most_important(space, goal, trials)
+    given = x or y
+    first = given or _first_number(points, ranked)
+    if first is None:
+        return space.columns[0].path, None
+    others = [p for p in ranked if p != first and _together(points, first, p)]
+    numbers = [p for p in others if points.axes[p].numeric]
+    second = next(iter(numbers or others), None)
+    if given is not None and given == y:
+        return (second, y) if second is not None else (y, None)
+    return first, second
+
+
+def _first_number(points: Points, ranked: Sequence[str]) -> str | None:
+    """Return the most important number that goes with another one, else the most important."""
+    numbers = [p for p in ranked if points.axes[p].numeric]
+    for path in numbers:
+        if any(p != path and _together(points, path, p) for p in numbers):
+            return path
+    return ranked[0] if ranked else None
+
+
+def _together(points: Points, a: str, b: str) -> bool:
+    """Whether two parameters can be active in the same point, and neither decides on the other."""
+    pa, pb = dict(points.axes[a].column.parents), dict(points.axes[b].column.parents)
+    return a not in pb and b not in pa and all(pb.get(path, o) == o for path, o in pa.items())

@@ -1,0 +1,154 @@
+"""How much each parameter matters for the value, from Optuna's evaluators.
+
+Two methods, which answer two questions:
+
+``"fanova"``
+    How much of the variance of the value does each parameter explain, over all that was tried?
+    Hutter et al., ICML 2014. It is defined only for parameters that are active together, so each
+    branch of a conditional space is evaluated on the trials in it, together with what is active
+    there besides, and its scores are comparable within the branch alone.
+``"ped-anova"``
+    What sets the best tenth of the trials apart from the others? Watanabe et al., IJCAI 2023
+    (arXiv:2304.10255); for conditional parameters the extension of 2026 (arXiv:2601.20800), so all
+    parameters of a space are on one scale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tuner.errors import ArgumentError
+from tuner.plotting.value_axis import ValueAxis, completed
+from tuner.records import Goal, Trial
+from tuner.search_spaces import Column, Space
+
+METHODS = ("fanova", "ped-anova")
+
+FEWEST = 4
+"""Completed trials below which nothing can be said."""
+
+FOREST_TRIALS = 200
+"""Trials that fANOVA's forest is grown from: its time grows with their square."""
+
+FOREST_TREES = 32
+"""Trees of fANOVA's forest."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreGroup:
+    """Scores that are comparable with each other: they sum to 1 with those of `others`.
+
+    `where` is the branch they hold for, ``(path of the choice, option)`` outermost first, empty
+    for all trials; `n_trials` is from how many trials they come.
+    """
+
+    where: tuple[tuple[str, str], ...]
+    n_trials: int
+    scores: dict[str, float]
+
+
+def importance_scores(
+    space: Space, goal: Goal, trials: Sequence[Trial], method: str = "fanova"
+) -> list[ScoreGroup]:
+    """Return the scores of all parameters that vary, the highest first; none if too few trials.
+
+    Values far off on the worse side count as the worst that the plots show, and values that span
+    decades by their logarithm: else one diverged trial would decide everything.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such method.
+    """
+    if method not in METHODS:
+        choices = " or ".join(map(repr, METHODS))
+        raise ArgumentError(f"importances: there is no method {method!r}; choose {choices}")
+    done = completed(trials)
+    if len(done) < FEWEST:
+        return []
+    done = _levelled(goal, done)
+    if len({t.values[0] for t in done}) < 2:
+        return []
+    evaluate = _ped_anova if method == "ped-anova" else _fanova
+    return [group for group in evaluate(space, goal, done) if group.scores]
+
+
+def most_important(space: Space, goal: Goal, trials: Sequence[Trial]) -> list[str]:
+    """Return the parameters that vary, the most important first; as declared if nobody knows."""
+    declared = [column.path for column in space.columns if column.domain.size > 1]
+    groups = importance_scores(space, goal, trials)
+    # A branch's score counts as much as the branch has trials.
+    scores = {path: g.n_trials * score for g in groups for path, score in g.scores.items()}
+    return sorted(declared, key=lambda path: -scores.get(path, 0.0))
+
+
+def _levelled(goal: Goal, done: Sequence[Trial]) -> list[Trial]:
+    values = np.array([t.values[0] for t in done])
+    axis = ValueAxis.of(goal, values)
+    levels = axis.fraction(values)
+    return [dataclasses.replace(t, values=(float(v),)) for t, v in zip(done, levels, strict=True)]
+
+
+def _ped_anova(space: Space, goal: Goal, done: list[Trial]) -> list[ScoreGroup]:
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    seen = {path for trial in done for path in space.flatten(trial.params)}
+    columns = [c for c in space.columns if c.domain.size > 1 and c.path in seen]
+    scores = _evaluate(PedAnovaImportanceEvaluator(), space, goal, done, columns)
+    return [ScoreGroup((), len(done), scores)]
+
+
+def _fanova(space: Space, goal: Goal, done: list[Trial]) -> list[ScoreGroup]:
+    from optuna.importance import FanovaImportanceEvaluator
+
+    groups = []
+    for where in dict.fromkeys(column.parents for column in space.columns):
+        inside = [t for t in done if _is_in(space, t, where)]
+        active = [c for c in space.columns if where[: len(c.parents)] == c.parents]
+        columns = [c for c in active if c.domain.size > 1 and not _is_fixed(c, where)]
+        own = {c.path for c in columns if c.parents == where}
+        if len(inside) < FEWEST or not own or len({t.values[0] for t in inside}) < 2:
+            continue
+        evaluator = FanovaImportanceEvaluator(n_trees=FOREST_TREES, seed=0)
+        scores = _evaluate(evaluator, space, goal, _evenly(inside, FOREST_TRIALS), columns)
+        own_scores = {path: score for path, score in scores.items() if path in own}
+        groups.append(ScoreGroup(where, len(inside), own_scores))
+    return groups
+
+
+def _evaluate(
+    evaluator: Any, space: Space, goal: Goal, trials: Sequence[Trial], columns: Sequence[Column]
+) -> dict[str, float]:
+    from optuna.importance import get_param_importances
+
+    from tuner.optimizers.optuna_adapter import quiet, to_optuna_study
+
+    study = to_optuna_study(space, [goal], trials)
+    with quiet():
+        scores = get_param_importances(
+            study, evaluator=evaluator, params=[column.path for column in columns]
+        )
+    return {path: float(score) for path, score in scores.items()}
+
+
+def _evenly(trials: list[Trial], at_most: int) -> list[Trial]:
+    """Return trials of the whole range of values: of the sorted ones, every n-th."""
+    if len(trials) <= at_most:
+        return trials
+    ranked = sorted(trials, key=lambda t: t.values[0])
+    return [ranked[i] for i in np.linspace(0, len(ranked) - 1, at_most).round().astype(int)]
+
+
+def _is_in(space: Space, trial: Trial, where: tuple[tuple[str, str], ...]) -> bool:
+    flat = space.flatten(trial.params)
+    return all(flat.get(path) == option for path, option in where)
+
+
+def _is_fixed(column: Column, where: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a choice has the same option in all trials of the branch `where`."""
+    return any(path == column.path for path, _ in where)

@@ -1,0 +1,159 @@
+"""What the trials reported over their steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.errors import ArgumentError
+from tuner.plotting.style import (
+    BEST,
+    GREY,
+    LIGHT,
+    SMALL,
+    axes_or_new,
+    legend_above,
+    save_figure,
+    say_instead,
+    tidy,
+)
+from tuner.plotting.value_axis import ValueAxis, best_of
+from tuner.records import Goal, Report, Run, State, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_CURVES = 1_000
+"""Curves drawn at most: of more, every n-th, and the best one."""
+
+_LOOKS: dict[str, dict[str, Any]] = {
+    "completed": {"color": LIGHT, "linestyle": "-"},
+    "stopped": {"color": GREY, "linestyle": "--"},
+    "failed": {"color": GREY, "linestyle": ":"},
+    "running": {"color": LIGHT, "linestyle": "-."},
+}
+
+
+def learning_curves(
+    goal: Goal,
+    trials: Sequence[Trial],
+    runs: Sequence[Run],
+    reports: Sequence[tuple[str, Report]],
+    metric: str | None = None,
+    *,
+    ax: Axes | None = None,
+    save: str | os.PathLike[str] | None = None,
+) -> Axes:
+    """Draw one line a trial: its last run's reports of a metric; the best trial's orange.
+
+    A stopped trial's line is dashed and ends in a circle, a failed one's is dotted and ends in a
+    cross.
+    """
+    name = metric or goal.metric
+    curves = _curves(name, runs, reports)
+    if not curves and metric is not None and reports:
+        known = sorted({key for _, report in reports for key in report.metrics})
+        raise ArgumentError(
+            f"learning curves: no trial reported {metric!r}; "
+            f"write one of {', '.join(map(repr, known))}"
+        )
+    ax = axes_or_new(ax)
+    tidy(ax, "Learning curves")
+    if not curves:
+        say_instead(ax, f"no trial has reported {name!r}: call trial.report(value, step)")
+        save_figure(ax, save)
+        return ax
+    axis = ValueAxis.of(
+        Goal(name, goal.direction), np.concatenate([line[:, 1] for line in curves.values()])
+    )
+    if name != goal.metric:
+        axis = ValueAxis(name, axis.direction, axis.log, axis.low, axis.high)
+    best = best_of([t for t in trials if t.number in curves], goal.direction)
+    shown = _thinned(list(curves), keep=best)
+    states = {t.number: t.state for t in trials}
+    for state, look in _LOOKS.items():
+        lines = [curves[n] for n in shown if states.get(n, State.RUNNING).value == state]
+        _draw(ax, axis, state, lines, look)
+    if best is not None:
+        line = curves[best.number]
+        ax.plot(
+            line[:, 0], axis.clip(line[:, 1]), color=BEST, linewidth=2.0, zorder=4,
+            marker="o" if len(line) == 1 else None, label=f"best, trial {best.number}",
+        )  # fmt: skip
+    _apply(ax, axis, curves)
+    if len(shown) < len(curves):
+        note = f"{len(shown):,} of {len(curves):,} curves"
+        ax.text(0.995, 0.01, note, transform=ax.transAxes, ha="right", color=GREY, fontsize=SMALL)
+    legend_above(ax)
+    save_figure(ax, save)
+    return ax
+
+
+def _curves(
+    metric: str, runs: Sequence[Run], reports: Sequence[tuple[str, Report]]
+) -> dict[int, NDArray[np.float64]]:
+    """Return trial number to its steps and values, of the last run that reported the metric."""
+    order = {run.uid: (run.trial, run.attempt) for run in runs}
+    points: dict[str, list[tuple[float, float]]] = {}
+    for uid, report in reports:
+        if metric in report.metrics and uid in order:
+            points.setdefault(uid, []).append((report.step, report.metrics[metric]))
+    last = {order[uid][0]: uid for uid in sorted(points, key=order.__getitem__)}
+    return {trial: np.array(sorted(points[uid]), float) for trial, uid in sorted(last.items())}
+
+
+def _thinned(numbers: list[int], keep: Trial | None) -> list[int]:
+    every = -(-len(numbers) // MOST_CURVES)
+    return [n for i, n in enumerate(numbers) if i % every == 0 or (keep and n == keep.number)]
+
+
+def _draw(
+    ax: Axes,
+    axis: ValueAxis,
+    label: str,
+    lines: Sequence[NDArray[np.float64]],
+    look: dict[str, Any],
+) -> None:
+    from matplotlib.collections import LineCollection
+
+    if not lines:
+        return
+    clipped = [np.column_stack([line[:, 0], axis.clip(line[:, 1])]) for line in lines]
+    width = float(np.clip(8 / np.sqrt(len(lines)), 0.4, 1.2))
+    alpha = float(np.clip(8 / np.sqrt(len(lines)), 0.25, 0.9))
+    ax.add_collection(
+        LineCollection(
+            clipped,
+            colors=look["color"],
+            linestyles=look["linestyle"],
+            linewidths=width,
+            alpha=alpha,
+            label=label,
+            zorder=2,
+        )  # fmt: skip
+    )
+    ends = np.array([line[-1] for line in clipped])
+    single = np.array([len(line) == 1 for line in clipped])
+    if label == "stopped":
+        size = float(np.clip(1_500 / len(lines), 4, 18))
+        ax.scatter(*ends.T, s=size, facecolors="none", edgecolors=GREY, linewidths=0.8, zorder=3)
+    elif label == "failed":
+        ax.plot(*ends.T, "x", color=GREY, markersize=5, zorder=3)
+    elif single.any():  # a line of one point would not be seen
+        ax.scatter(*ends[single].T, s=10, color=look["color"], zorder=2)
+
+
+def _apply(ax: Axes, axis: ValueAxis, curves: dict[int, NDArray[np.float64]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.apply(ax)
+    ax.set_xlabel("step")
+    first = min(line[0, 0] for line in curves.values())
+    last = max(line[-1, 0] for line in curves.values())
+    pad = max(0.02 * (last - first), 0.02 if last > first else 0.5)
+    ax.set_xlim(first - pad, last + pad)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))

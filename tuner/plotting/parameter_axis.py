@@ -1,0 +1,203 @@
+"""How the values of a parameter are laid on an axis: positions, ticks, limits and label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.errors import ArgumentError
+from tuner.plotting.style import number_text, shorten, spread_labels
+from tuner.records import Trial
+from tuner.search_spaces import Column, Float, Int, Space
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_LABELS = 24
+"""Options that have a label of their own on an axis; of more, every n-th has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterAxis:
+    """The axis of one parameter: its whole domain, so that what was not tried is seen, too.
+
+    A number lies at itself, on a log axis where its domain is one. Of a parameter that lists its
+    values, the k-th lies at k.
+    """
+
+    column: Column
+
+    @property
+    def path(self) -> str:
+        """The parameter's dotted path."""
+        return self.column.path
+
+    @property
+    def numeric(self) -> bool:
+        """Whether it is a range of numbers."""
+        return isinstance(self.column.domain, Float | Int)
+
+    @property
+    def log(self) -> bool:
+        """Whether the axis is logarithmic."""
+        domain = self.column.domain
+        return isinstance(domain, Float | Int) and domain.log
+
+    @property
+    def options(self) -> list[Any]:
+        """The values of a parameter that lists them, in order."""
+        domain = self.column.domain
+        return [] if self.numeric else domain.grid(int(domain.size))
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is more than one value."""
+        return self.column.domain.size > 1
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The ends of the axis."""
+        domain = self.column.domain
+        if isinstance(domain, Float | Int):
+            return float(domain.low), float(domain.high)
+        return -0.5, domain.size - 0.5
+
+    def positions(self, values: Sequence[Any]) -> NDArray[np.float64]:
+        """Return where values of the domain lie, in data coordinates."""
+        domain = self.column.domain
+        if self.numeric or not values:
+            return np.array([float(value) for value in values])
+        return np.floor(np.asarray(domain.to_unit(values)) * domain.size)
+
+    def fraction(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how far along the axis positions lie, from 0 to 1."""
+        low, high = self.limits
+        at = np.asarray(positions, float)
+        if self.log:
+            low, high, at = math.log(low), math.log(high), np.log(at)
+        if not high > low:
+            return np.full(at.shape, 0.5)
+        # Halved, because high - low may be beyond the largest float.
+        share: NDArray[np.float64] = (at / 2 - low / 2) / (high / 2 - low / 2)
+        return share
+
+    def at_fraction(self, fraction: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the positions at fractions of the axis, the inverse of `fraction`."""
+        low, high = self.limits
+        if self.log:
+            at = np.exp((1 - fraction) * math.log(low) + fraction * math.log(high))
+        else:
+            at = (1 - fraction) * low + fraction * high
+        return np.clip(at, self.limits[0], self.limits[1])
+
+    def labels(self, at_most: int = MOST_LABELS, width: int = 14) -> list[str]:
+        """Return the short names of the options."""
+        return spread_labels([option_text(option) for option in self.options], at_most, width)
+
+    def apply(self, ax: Axes, which: Literal["x", "y"], width: int = 40) -> None:
+        """Give an axis of `ax` its scale, limits, ticks and label."""
+        axis = ax.xaxis if which == "x" else ax.yaxis
+        set_limits = ax.set_xlim if which == "x" else ax.set_ylim
+        axis.set_label_text(shorten(self.path, width))
+        low, high = self.limits
+        if not self.numeric:
+            options = self.options
+            long = which == "x" and sum(len(label) for label in self.labels()) > 70
+            axis.set_ticks(range(len(options)), self.labels())
+            axis.set_tick_params(length=0)
+            axis.grid(visible=False)
+            if long:
+                ax.tick_params(axis="x", rotation=35)
+                for label in ax.get_xticklabels():
+                    label.set(ha="right", rotation_mode="anchor")
+            set_limits(low, high)
+            return
+        if self.log:
+            (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+            if math.log10(high / low) < 3:
+                _label_plainly(axis)
+        elif isinstance(self.column.domain, Int):
+            from matplotlib.ticker import MaxNLocator
+
+            axis.set_major_locator(MaxNLocator(integer=True))
+        set_limits(*self._with_margin(0.03))
+
+    def _with_margin(self, margin: float) -> tuple[float, float]:
+        low, high = self.limits
+        if self.log:
+            factor = max((high / low) ** margin, 1.02)
+            return low / factor, min(high * factor, 1.7e308)
+        half = high / 2 - low / 2
+        pad = 2 * margin * half if half > 0 else 0.5
+        return max(low - pad, -1.7e308), min(high + pad, 1.7e308)
+
+
+def _label_plainly(axis: Any) -> None:
+    """Label a log axis of few decades with plain numbers at 1, 2 and 5 of each."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number_text(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def option_text(option: Any) -> str:
+    """Return an option as it reads on a tick.
+
+    >>> option_text("rbf"), option_text(None), option_text((64, 32)), option_text(0.25)
+    ('rbf', 'None', '(64, 32)', '0.25')
+    """
+    return number_text(option) if type(option) is float else str(option)
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Trials and the active parameters of each, by path."""
+
+    axes: dict[str, ParameterAxis]
+    trials: list[Trial]
+    flat: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, space: Space, trials: Sequence[Trial]) -> Points:
+        """Flatten the params of `trials`."""
+        axes = {column.path: ParameterAxis(column) for column in space.columns}
+        return cls(axes, list(trials), [space.flatten(trial.params) for trial in trials])
+
+    def axis(self, path: str) -> ParameterAxis:
+        """Return the axis of the parameter at `path`.
+
+        Raises
+        ------
+        ArgumentError
+            If the space has none; says which come close.
+        """
+        return find_axis(self.axes, path)
+
+    def active(self, *paths: str) -> NDArray[np.bool_]:
+        """Return in which trials all these parameters are active."""
+        return np.array([all(path in flat for path in paths) for flat in self.flat], bool)
+
+    def positions(self, path: str) -> NDArray[np.float64]:
+        """Return where the trials lie on a parameter's axis, NaN where it is not active."""
+        found = np.full(len(self.flat), np.nan)
+        active = self.active(path)
+        found[active] = self.axes[path].positions([f[path] for f in self.flat if path in f])
+        return found
+
+
+def find_axis(axes: Mapping[str, ParameterAxis], path: str) -> ParameterAxis:
+    """Return the axis of the parameter at `path`; raises `ArgumentError` if there is none."""
+    import difflib
+
+    if path in axes:
+        return axes[path]
+    close = difflib.get_close_matches(str(path), axes, n=3, cutoff=0.4) or list(axes)[:8]
+    raise ArgumentError(
+        f"plot: there is no parameter {path!r}; write one of {', '.join(map(repr, close))}"
+    )

@@ -1,0 +1,164 @@
+"""The value over one parameter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.plotting.importance_scores import most_important
+from tuner.plotting.parameter_axis import ParameterAxis, Points
+from tuner.plotting.style import (
+    BEST,
+    GREY,
+    MAIN,
+    SMALL,
+    axes_or_new,
+    legend_above,
+    save_figure,
+    say,
+    shorten,
+    tidy,
+)
+from tuner.plotting.value_axis import ValueAxis, best_of
+from tuner.records import Direction, Goal, State, Trial
+from tuner.search_spaces import Space
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+JITTER = 0.24
+"""Half the width over which the trials of one option are spread."""
+
+
+def slices(
+    space: Space,
+    goal: Goal,
+    trials: Sequence[Trial],
+    param: str | None = None,
+    *,
+    ax: Axes | None = None,
+    save: str | os.PathLike[str] | None = None,
+) -> Axes:
+    """Draw each trial's value over one parameter: completed trials dots, stopped ones circles.
+
+    Failed trials are crosses at the foot, at their value of the parameter. Trials in which the
+    parameter is not active are left out, and counted below.
+    """
+    points = Points.of(space, trials)
+    if param is None:
+        ranked = most_important(space, goal, trials)
+        param = ranked[0] if ranked else space.columns[0].path
+    axis = points.axis(param)
+    ax = axes_or_new(ax)
+    tidy(ax, f"{goal.metric} over {shorten(param, 40)}")
+    x = points.positions(param)
+    active = ~np.isnan(x)
+    if not axis.numeric:
+        x = _spread(x, trials)
+    valued = [bool(t.values) and t.state is not State.FAILED for t in trials]
+    shown = active & np.array(valued, bool)
+    axis.apply(ax, "x")
+    if shown.any():
+        values = ValueAxis.of(goal, [t.values[0] for t, s in zip(trials, shown, strict=True) if s])
+        size = float(np.clip(2_500 / len(trials), 6, 24))
+        for state, look in _LOOKS.items():
+            chosen = shown & np.array([t.state is state for t in trials])
+            _scatter(ax, values, x, trials, chosen, str(state), s=size, **look)
+        _medians(ax, axis, points, shown)
+        _mark_best(ax, goal, points, x)
+        values.apply(ax)
+    else:
+        ax.set_yticks([])
+        ax.set_ylabel(f"{goal.metric} ({goal.direction})")
+        say(ax, "no completed trial has this parameter yet" if len(trials) else _NOTHING)
+    failed = active & np.array([t.state is State.FAILED for t in trials], bool)
+    if failed.any():
+        ax.plot(
+            x[failed], np.full(failed.sum(), 0.02), "x", color=GREY, markersize=5, label="failed",
+            transform=ax.get_xaxis_transform(),
+        )  # fmt: skip
+    _note_inactive(ax, axis, active)
+    legend_above(ax)
+    save_figure(ax, save)
+    return ax
+
+
+_NOTHING = "no completed trial yet"
+
+_LOOKS: dict[State, dict[str, Any]] = {
+    State.COMPLETED: {"color": MAIN, "alpha": 0.55, "linewidths": 0},
+    State.STOPPED: {"facecolors": "none", "edgecolors": GREY},
+}
+
+
+def _scatter(
+    ax: Axes,
+    values: ValueAxis,
+    x: NDArray[np.float64],
+    trials: Sequence[Trial],
+    chosen: NDArray[np.bool_],
+    label: str,
+    **look: Any,
+) -> None:
+    y = np.array([t.values[0] for t, c in zip(trials, chosen, strict=True) if c])
+    if not len(y):
+        return
+    at, off = x[chosen], values.off_scale(y)
+    ax.scatter(at[~off], y[~off], label=label, zorder=2, **look)
+    if off.any():
+        up = values.direction is Direction.MINIMIZE
+        ax.scatter(
+            at[off], np.full(off.sum(), 0.985 if up else 0.015), marker="^" if up else "v",
+            transform=ax.get_xaxis_transform(), label=f"{label}, off scale", zorder=2, **look,
+        )  # fmt: skip
+
+
+def _spread(x: NDArray[np.float64], trials: Sequence[Trial]) -> NDArray[np.float64]:
+    """Spread the trials of each option sideways, each trial always the same way."""
+    # The golden ratio's multiples fill an interval evenly, without any randomness.
+    part = np.array([t.number * 0.6180339887498949 % 1 for t in trials], float)
+    return np.asarray(x + (2 * part - 1) * JITTER)
+
+
+def _medians(ax: Axes, axis: ParameterAxis, points: Points, shown: NDArray[np.bool_]) -> None:
+    """Mark the median of each option's completed trials."""
+    if axis.numeric:
+        return
+    x = points.positions(axis.path)
+    label: str | None = "median"
+    for option in range(len(axis.options)):
+        values = [
+            t.values[0]
+            for t, at, s in zip(points.trials, x, shown, strict=True)
+            if s and at == option and t.state is State.COMPLETED
+        ]
+        if len(values) >= 3:
+            ax.hlines(
+                float(np.median(values)), option - 0.33, option + 0.33, color=GREY, linewidth=1.8,
+                label=label, zorder=3,
+            )  # fmt: skip
+            label = None
+
+
+def _mark_best(ax: Axes, goal: Goal, points: Points, x: NDArray[np.float64]) -> None:
+    best = best_of(points.trials, goal.direction)
+    if best is None:
+        return
+    at = x[points.trials.index(best)]
+    if not np.isnan(at):
+        ax.plot(
+            at, best.values[0], "*", color=BEST, markersize=12, markeredgecolor="white",
+            markeredgewidth=0.6, linestyle="none", label="best", zorder=4,
+        )  # fmt: skip
+
+
+def _note_inactive(ax: Axes, axis: ParameterAxis, active: NDArray[np.bool_]) -> None:
+    if axis.column.parents and len(active):
+        path, option = axis.column.parents[-1]
+        label = f"{ax.get_xlabel()}\nwhere {shorten(path, 24)} = {option}"
+        ax.set_xlabel(f"{label}: {active.sum()} of {len(active)} trials")
+        ax.xaxis.label.set_fontsize(SMALL + 1)
