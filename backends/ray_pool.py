@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
+import shutil
+import sys
+import tempfile
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from tuner.backends.protocol import Event, Finished, Lost, Resized, Sent, Work
-from tuner.backends.ray_cluster import (
-    Cluster,
-    as_ray_resources,
-    connect,
-    fitting_workers,
-    local_nodes,
-    will_be_local,
-)
-from tuner.backends.ray_worker import PacketDone, Worker
+from tuner.backends.protocol import Event, Finished, Lost, Resized, Work
+from tuner.backends.ray_cluster import Cluster, connect, will_be_local
+from tuner.backends.ray_member import PATIENCE, Member, loaded, member_maker
+from tuner.backends.ray_worker import Found, PacketDone
+from tuner.backends.resources import as_needs, fitting_workers, local_nodes
+from tuner.backends.timeouts import timed_out
 from tuner.errors import BackendError, ObjectiveError
-from tuner.records import Job
+from tuner.records import Failure, Job, Outcome, State
 
 PACKET = 0.02
 """Seconds of work that go to a worker at once: calling it costs about a millisecond."""
@@ -31,31 +29,14 @@ LARGEST = 64
 QUIET = 0.03
 """Seconds that a packet runs before its messages are asked for while it runs."""
 
-PATIENCE = 1.0
-"""Seconds that a worker waits for a message before it answers that there is none."""
-
 START_TIMEOUT = 120.0
-"""Seconds within which the first worker must have started."""
+"""Seconds within which some worker must have started."""
 
 START_DEATHS = 3
 """Workers that die one after another before they are ready, until that is an error."""
 
-
-@dataclass(slots=True, eq=False)
-class _Member:
-    """A worker of the pool, and what it has been given."""
-
-    actor: Any
-    starting: Any = None
-    running: Any = None
-    polling: Any = None
-    packet: dict[str, Job] = field(default_factory=dict)
-    begun: set[str] = field(default_factory=set)
-    since: float = 0.0
-
-    @property
-    def idle(self) -> bool:
-        return self.starting is None and self.running is None
+MOVES = 3
+"""How often a job may lose its worker before it has begun, until it counts as lost."""
 
 
 class RayBackend:
@@ -65,8 +46,9 @@ class RayBackend:
     or in the environment variable ``RAY_ADDRESS``; else one is started on this machine, with all
     its cores, and ended at the end. The objective is shipped to each worker once.
 
-    Trials that take milliseconds travel in packets. When a worker dies, the trial it ran is lost;
-    those that waited behind it run elsewhere, each alone from then on.
+    Trials that take milliseconds travel in packets, to workers on the driver's own machine: when
+    such a worker dies, its journal tells which trial it ran. That one is lost, those before it
+    count, and those behind it run elsewhere.
 
     Parameters
     ----------
@@ -77,14 +59,17 @@ class RayBackend:
     def __init__(self, address: str | None = None) -> None:
         self._address = address
         self._cluster: Cluster | None = None
-        self._members: list[_Member] = []
+        self._folder: Path | None = None
+        self._make_member: Callable[[], Member] | None = None
+        self._members: list[Member] = []
+        self._size = 0
         self._queue: deque[Job] = deque()
-        self._alone: set[str] = set()
         self._early: list[Event] = []
+        self._stopping: set[str] = set()
+        self._moves: Counter[str] = Counter()
         self._deaths = 0
         self._pace = PACKET
-        self._make_actor: Callable[[], Any] | None = None
-        self._work: Any = None
+        self._last_ready = 0.0
 
     # --- start and end ------------------------------------------------------------------------
 
@@ -97,17 +82,16 @@ class RayBackend:
         deliver: Callable[[Event], None] | None = None,  # noqa: ARG002 (events come from `events`)
     ) -> None:
         """Start the workers and give them the work; see `Backend.start`."""
-        needs = as_ray_resources(resources)
+        needs = as_needs(resources)
         shipped = _pickled(work)
-        self._check_before_ray(workers, needs)
-        import ray
-
+        if will_be_local(self._address) and not _ray_is_there():
+            # Refuse what a local Ray can never have before waiting for it to start.
+            fitting_workers(workers, needs, local_nodes())
         self._cluster = connect(self._address)
         try:
-            number = fitting_workers(workers, needs, self._cluster.nodes())
-            self._work = ray.put(shipped)
-            self._make_actor = _actor_maker(needs)
-            self._members = [self._new_member() for _ in range(number)]
+            self._size = fitting_workers(workers, needs, self._cluster.nodes())
+            self._folder = Path(tempfile.mkdtemp(prefix="tuner-"))
+            self._make_member = member_maker(needs, shipped, self._folder)
             self._await_first()
         except BaseException:
             self.close()
@@ -115,71 +99,72 @@ class RayBackend:
 
     def close(self) -> None:
         """End all workers, and Ray if it was started here."""
-        import ray
-
         for member in self._members:
-            if ray.is_initialized():
-                ray.kill(member.actor)
-        self._members, self._early = [], []
+            member.kill()
+        self._members, self._early, self._size = [], [], 0
         self._queue.clear()
-        self._alone.clear()
-        self._work = self._make_actor = None
+        self._stopping.clear()
+        self._moves.clear()
+        self._make_member = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
         if self._cluster is not None:
             self._cluster.leave()
             self._cluster = None
 
-    def _check_before_ray(self, workers: int | None, needs: Mapping[str, float]) -> None:
-        """Refuse what a local Ray can never have, before waiting for it to start."""
-        import ray
-
-        if not ray.is_initialized() and will_be_local(self._address):
-            fitting_workers(workers, needs, local_nodes())
-
-    def _new_member(self) -> _Member:
-        assert self._make_actor is not None
-        actor = self._make_actor()
-        return _Member(actor, starting=actor.prepare.remote(self._work))
-
     def _await_first(self) -> None:
         """Wait until one worker is ready; the others may follow while it works."""
-        deadline = time.monotonic() + START_TIMEOUT
-        while not any(member.starting is None for member in self._members):
+        self._last_ready = time.monotonic()
+        while not any(member.ready for member in self._members):
+            self._fill_up()
             self._collect(self._wait(0.5))
-            if time.monotonic() > deadline:
-                raise BackendError(
-                    f"no worker has started within {START_TIMEOUT:g} s: the cluster's resources "
-                    f"are taken by others; wait for them, or ask for less"
-                )
         self._early.clear()
+
+    def _fill_up(self) -> None:
+        """Start workers in the place of those that died."""
+        assert self._make_member is not None
+        while len(self._members) < self._size:
+            self._members.append(self._make_member())
+        now = time.monotonic()
+        if any(member.ready for member in self._members):
+            self._last_ready = now
+        elif now - self._last_ready > START_TIMEOUT:
+            raise BackendError(
+                f"no worker has started within {START_TIMEOUT:g} s: the cluster's resources are "
+                f"taken by others or its nodes are gone; wait for them, or ask for less"
+            )
 
     # --- the protocol -------------------------------------------------------------------------
 
     @property
     def capacity(self) -> int:
-        """How many workers there are, those that still start included."""
-        return len(self._members)
+        """How many workers are ready."""
+        return sum(member.ready for member in self._members)
 
     def submit(self, job: Job) -> None:
         """Queue a job."""
-        if not self._members:
+        if self._make_member is None:
             raise BackendError("RayBackend: submit before start; call start first")
-        if job.attempt > 1:
-            self._alone.add(job.run)  # whatever made it fail must not take others with it
         self._queue.append(job)
 
     def events(self, timeout: float | None) -> Sequence[Event]:
         """Wait up to `timeout` seconds and return what happened."""
+        if self._make_member is None:
+            raise BackendError("RayBackend: events before start; call start first")
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
+            self._fill_up()
             self._dispatch()
             self._take_back_what_waits()
-            if self._early:
+            self._early += self._collect(self._wait(0.0))
+            self._end_overdue()
+            left = PATIENCE if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._early and left > 0:
+                self._early += self._collect(self._wait(min(left, self._until_due())))
+            if self._early or left == 0:
                 events, self._early = self._early, []
                 return events
-            left = PATIENCE if deadline is None else max(0.0, deadline - time.monotonic())
-            self._early += self._collect(self._wait(min(left, self._until_poll())))
-            if not self._early and left == 0:
-                return []
 
     def stop(self, run: str, *, kill: bool = False) -> None:
         """Ask a job to end soon, or end its worker; see `Backend.stop`."""
@@ -187,15 +172,15 @@ class RayBackend:
             if kill:
                 self._queue = deque(job for job in self._queue if job.run != run)
                 self._early.append(Lost(run, "taken back before it began"))
+            else:
+                self._stopping.add(run)
             return
         for member in self._members:
             if run in member.packet:
-                if not kill:
-                    member.actor.request_stop.options(concurrency_group="io").remote(run)
-                elif self._withdrawn(member, [run]):
-                    self._early.append(Lost(run, "taken back before it began"))
+                if kill:
+                    self._kill(member, run, Lost(run, "its worker was ended"))
                 else:
-                    self._kill(member, run)
+                    member.request_stop(run)
                 return
 
     # --- giving out work ----------------------------------------------------------------------
@@ -206,49 +191,47 @@ class RayBackend:
         for n, member in enumerate(idle):
             if not self._queue:
                 return
-            share = -(-len(self._queue) // (len(idle) - n))
+            # Without a journal, what a packet had achieved would die with its worker.
+            share = -(-len(self._queue) // (len(idle) - n)) if member.shared else 1
             self._send(member, self._next_packet(share))
 
     def _next_packet(self, share: int) -> list[Job]:
+        """Take jobs from the queue; a repeated attempt goes alone, as it may take others along."""
         size = max(1, min(share, LARGEST, int(PACKET / max(self._pace, 1e-6))))
         packet = [self._queue.popleft()]
-        while self._queue and len(packet) < size:
-            if packet[-1].run in self._alone or self._queue[0].run in self._alone:
+        while self._queue and len(packet) < size and packet[0].attempt == 1:
+            if self._queue[0].attempt > 1:
                 break
             packet.append(self._queue.popleft())
         return packet
 
-    def _send(self, member: _Member, packet: Sequence[Job]) -> None:
-        member.packet = {job.run: job for job in packet}
-        member.begun = set()
-        member.since = time.monotonic()
-        member.running = member.actor.run.remote(packet)
+    def _send(self, member: Member, packet: Sequence[Job]) -> None:
+        try:
+            member.send(packet)
+        except Exception as error:
+            # Pickling params of the user's own types may raise anything.
+            if len(packet) > 1:
+                self._queue.extendleft(reversed(packet[1:]))
+                self._send(member, packet[:1])
+                return
+            failure = Failure("Unpicklable", f"params cannot be sent to a worker: {error}")
+            outcome = Outcome(State.FAILED, error=failure)
+            self._early.append(Finished(packet[0].run, outcome))
+            return
+        for job in packet:
+            if job.run in self._stopping:
+                self._stopping.discard(job.run)
+                member.request_stop(job.run)
 
     def _take_back_what_waits(self) -> None:
-        """Give idle workers what waits behind a trial that turned out to be long."""
+        """Ask for what waits behind a trial that turned out to be long, for idle workers."""
         if self._queue or not any(member.idle for member in self._members):
             return
         now = time.monotonic()
         for member in self._members:
-            if len(member.packet) > 1 and now - member.since > 2 * PACKET:
-                self._queue.extend(self._withdraw_jobs(member, list(member.packet)))
-                member.since = now
-        if self._queue:
-            self._dispatch()
-
-    def _withdrawn(self, member: _Member, runs: Sequence[str]) -> list[Job]:
-        return self._withdraw_jobs(member, runs) if len(member.packet) > 1 else []
-
-    def _withdraw_jobs(self, member: _Member, runs: Sequence[str]) -> list[Job]:
-        import ray
-
-        try:
-            taken = ray.get(
-                member.actor.withdraw.options(concurrency_group="io").remote(runs), timeout=5.0
-            )
-        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-            return []  # dead or stuck: what it ran is found out as for any worker
-        return [member.packet.pop(run) for run in taken]
+            waits = len(member.packet) > 1 and now - member.since > 2 * PACKET
+            if waits and member.withdrawing is None:
+                member.withdraw()
 
     # --- taking in what happened --------------------------------------------------------------
 
@@ -256,12 +239,7 @@ class RayBackend:
         """Return the answers that are there within `timeout` seconds."""
         import ray
 
-        refs = [
-            ref
-            for member in self._members
-            for ref in (member.starting, member.running, member.polling)
-            if ref is not None
-        ]
+        refs = [ref for member in self._members for ref in member.awaited()]
         if not refs:
             time.sleep(min(timeout, 0.05))
             return []
@@ -271,18 +249,23 @@ class RayBackend:
             ready += more
         return list(ready)
 
-    def _until_poll(self) -> float:
-        """Ask busy workers for messages, and return when the next one is to be asked."""
+    def _until_due(self) -> float:
+        """Ask busy workers for messages; return in how many seconds there is more to do."""
         soonest = PATIENCE
         now = time.monotonic()
+        waiting = any(member.idle for member in self._members)
         for member in self._members:
-            if member.running is None or member.polling is not None:
+            if member.running is None:
                 continue
-            due = member.since + QUIET - now
-            if due <= 0:
-                member.polling = member.actor.poll.options(concurrency_group="io").remote(PATIENCE)
-            else:
+            if member.polling is None and (due := member.since + QUIET - now) <= 0:
+                member.poll()
+            elif member.polling is None:
                 soonest = min(soonest, due)
+            if waiting and len(member.packet) > 1:
+                soonest = min(soonest, 2 * PACKET)
+            limit = next((job.timeout for job in member.packet.values()), None)
+            if limit is not None:
+                soonest = min(soonest, max(0.001, member.since + limit - now))
         return soonest
 
     def _collect(self, ready: Sequence[Any]) -> list[Event]:
@@ -293,128 +276,123 @@ class RayBackend:
                 events += self._on_started(member)
             elif member.running in there:
                 events += self._on_packet_done(member)
-            elif member.polling in there:
-                events += self._polled(member)
+            else:
+                if member.polling in there:
+                    events += member.polled()
+                if member.withdrawing in there:
+                    self._on_withdrawn(member)
         return events
 
-    def _on_started(self, member: _Member) -> list[Event]:
+    def _on_started(self, member: Member) -> list[Event]:
         import ray
 
         try:
-            problem = ray.get(member.starting)
+            answer = loaded(member)
         except ray.exceptions.RayError as error:
             self._deaths += 1
             if self._deaths >= START_DEATHS:
                 raise BackendError(
                     f"{self._deaths} workers died before they were ready: {_reason(error)}"
                 ) from None
-            return self._replace(member)
-        if problem:
+            self._drop(member)
+            return []
+        if answer.problem:
             raise ObjectiveError(
-                f"the objective cannot be loaded in a worker: {problem}; define it in the script "
-                f"itself or in a module that is installed on every node"
+                f"the objective cannot be loaded in a worker: {answer.problem}; define it in the "
+                f"script itself or in a module that is installed on every node"
             )
         self._deaths = 0
-        member.starting = None
         return [Resized(self.capacity)]
 
-    def _on_packet_done(self, member: _Member) -> list[Event]:
+    def _on_packet_done(self, member: Member) -> list[Event]:
         """Return the last events of a packet, or what its worker's death comes to."""
         import ray
 
         # What an earlier poll took out of the outbox comes first.
-        events = [] if member.polling is None else self._polled(member)
-        running, member.running = member.running, None
+        events = member.polled()
         try:
-            done: PacketDone = ray.get(running)
+            done: PacketDone = ray.get(member.running)
         except ray.exceptions.RayError as error:
-            return events + self._on_death(member, _reason(error))
-        finished = sum(isinstance(event, Finished) for event in done.events)
-        if finished:
-            self._pace = 0.5 * self._pace + 0.5 * done.seconds / finished
-        events += self._noted(member, done.events)
-        member.packet, member.begun = {}, set()
+            # Of a worker that cannot be reached just now, nothing is known for certain.
+            gone = ray.exceptions.ActorDiedError, ray.exceptions.RayTaskError
+            certain = isinstance(error, gone)
+            return events + self._on_death(member, _reason(error), certain=certain)
+        self._pace = 0.5 * self._pace + 0.5 * done.pace
+        events += member.noted(done.events)
+        # What is left was taken back by a withdrawal whose answer has not been read.
+        self._queue.extendleft(reversed(member.release()))
         return events
 
-    def _polled(self, member: _Member) -> list[Event]:
-        """Return what a poll has answered; a dead worker's packet tells of its death, not this."""
+    def _on_withdrawn(self, member: Member) -> None:
         import ray
 
-        polling, member.polling = member.polling, None
+        withdrawing, member.withdrawing = member.withdrawing, None
         try:
-            return self._noted(member, ray.get(polling))
+            runs = ray.get(withdrawing)
         except ray.exceptions.RayError:
-            return []
-
-    def _noted(self, member: _Member, events: Sequence[Event]) -> list[Event]:
-        """Return those events that are about jobs of the packet, and note what they say."""
-        kept: list[Event] = []
-        for event in events:
-            if isinstance(event, Sent | Finished) and event.run in member.packet:
-                kept.append(event)
-                member.begun.add(event.run)
-                if isinstance(event, Finished):
-                    del member.packet[event.run]
-                    self._alone.discard(event.run)
-                    # The next one in the packet is only now as old as its turn.
-                    member.since = time.monotonic()
-        return kept
+            return  # its packet's own answer tells of its death
+        jobs = [member.packet.pop(run) for run in runs if run in member.packet]
+        self._queue.extendleft(reversed(jobs))
 
     # --- death --------------------------------------------------------------------------------
 
-    def _on_death(self, member: _Member, reason: str) -> list[Event]:
+    def _on_death(self, member: Member, reason: str, *, certain: bool) -> list[Event]:
         """Return what a dead worker's jobs come to: begun ones are lost, the others run again.
 
-        If nothing was heard of any, the first one is taken for the one that had begun. Should that
-        be wrong, the guilty one dies alone next time.
+        Unless it is `certain` that it begins nothing more, all are lost.
         """
-        jobs = list(member.packet.values())
-        begun = [job for job in jobs if job.run in member.begun] or jobs[:1]
-        lost: list[Event] = [Lost(job.run, reason) for job in begun]
-        self._run_alone([job for job in jobs if job not in begun])
-        return lost + self._replace(member)
+        events, begun, waiting = member.post_mortem()
+        if not certain:
+            begun, waiting = begun + waiting, []
+        events += [Lost(job.run, reason) for job in begun]
+        events += self._move(waiting, reason)
+        return events + self._drop(member)
 
-    def _kill(self, member: _Member, run: str) -> None:
-        """End the worker that runs `run`; what else it had been given runs elsewhere."""
-        import ray
+    def _end_overdue(self) -> None:
+        """End the workers of jobs that have run for longer than they may."""
+        now = time.monotonic()
+        for member in list(self._members):
+            job = next(iter(member.packet.values()), None)
+            if job is None or job.timeout is None or now - member.since < job.timeout:
+                continue
+            self._kill(member, job.run, Finished(job.run, timed_out(job)), after=job.timeout)
 
-        ray.kill(member.actor)
-        del member.packet[run]
-        self._run_alone(list(member.packet.values()))
-        self._early.append(Lost(run, "its worker was ended"))
-        self._early += self._replace(member)
+    def _kill(self, member: Member, run: str, end: Finished | Lost, after: float = 0.0) -> None:
+        """End a job, with `end` as its last event if it had to be ended while it ran.
 
-    def _run_alone(self, jobs: Sequence[Job]) -> None:
-        self._alone.update(job.run for job in jobs)
-        self._queue.extendleft(reversed(jobs))
+        Its worker has answered before it is ended, so the other jobs of the packet lose nothing.
+        """
+        arrest = member.arrest(run, after)
+        if arrest.found is Found.WAITING:
+            del member.packet[run]
+            self._early.append(Lost(run, "taken back before it began"))
+        if arrest.found is not Found.RUNNING:
+            return
+        self._early += member.polled() + member.noted(arrest.events)
+        if run in member.packet:
+            del member.packet[run]
+            self._early.append(end)
+        self._early += self._on_death(member, "its worker was ended", certain=arrest.answered)
 
-    def _replace(self, member: _Member) -> list[Event]:
-        self._members[self._members.index(member)] = self._new_member()
-        return []
+    def _move(self, jobs: Sequence[Job], reason: str) -> list[Event]:
+        """Queue jobs that had not begun again, unless workers keep dying of them."""
+        self._moves.update(job.run for job in jobs)
+        again = [job for job in jobs if self._moves[job.run] <= MOVES]
+        self._queue.extendleft(reversed(again))
+        return [Lost(job.run, reason) for job in jobs if job not in again]
+
+    def _drop(self, member: Member) -> list[Event]:
+        """Take a worker out of the pool; `events` puts another in its place."""
+        was_ready = member.ready
+        member.kill()
+        self._members.remove(member)
+        return [Resized(self.capacity)] if was_ready else []
 
 
-_numbers = itertools.count()
-
-
-def _actor_maker(needs: Mapping[str, float]) -> Callable[[], Any]:
-    """Return a function that starts an actor with these resources."""
-    import ray
-
-    custom = {
-        name: amount for name, amount in needs.items() if name not in ("CPU", "GPU", "memory")
-    }
-    actor = ray.remote(concurrency_groups={"io": 4})(Worker)
-
-    def make() -> Any:
-        return actor.options(
-            num_cpus=needs["CPU"],
-            num_gpus=needs.get("GPU", 0),
-            memory=needs.get("memory"),
-            resources=custom or None,
-            max_restarts=0,
-        ).remote(f"ray-{next(_numbers)}")
-
-    return make
+def _ray_is_there() -> bool:
+    """Whether this process is connected to a Ray; does not import it for that."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
 
 
 def _pickled(work: Work) -> bytes:

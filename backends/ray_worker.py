@@ -6,22 +6,50 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 from tuner.backends.protocol import Event, Finished, Sent, Work
+from tuner.backends.ray_journal import JournalPen
 from tuner.records import Job, Message
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """What came of loading the work: the `problem`, if any; whether the journal is `shared`."""
+
+    problem: str = ""
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PacketDone:
-    """A packet of jobs is done: the events that no `poll` has taken, and the seconds it took."""
+    """A packet of jobs is done: the events that no `poll` has taken, and the seconds a job took."""
 
     events: list[Event]
-    seconds: float
+    pace: float
+
+
+class Found(StrEnum):
+    """Where an arrest found a job."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    OVER = "over"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrest:
+    """What an arrest found, the events until then that no `poll` has taken, whether it answered."""
+
+    found: Found
+    events: list[Event] = field(default_factory=list)
+    answered: bool = True
 
 
 class Worker:
-    """Holds the work of a study and runs packets of jobs; becomes an actor in `ray_pool`.
+    """Holds the work of a study and runs packets of jobs; becomes an actor in `ray_member`.
 
     `run` is busy as long as jobs are; the other methods are called meanwhile, from threads of
     another concurrency group. Whoever takes events out of the outbox delivers them, so each is
@@ -31,47 +59,73 @@ class Worker:
     def __init__(self, name: str) -> None:
         self._name = name
         self._work: Work | None = None
+        self._pen: JournalPen | None = None
         self._changed = threading.Condition()
-        self._todo: deque[Job] = deque()
+        self._todo: deque[tuple[int, Job]] = deque()
+        self._current: str | None = None
+        self._began = 0.0
         self._outbox: list[Event] = []
+        self._unsaved: list[Event] = []
         self._stopping: set[str] = set()
+        self._packet = 0
+        self._refused: set[str] = set()
         self._busy = False
+        self._arrested = False
 
-    def prepare(self, work: bytes) -> str:
-        """Unpickle the work; return why that failed, or an empty text."""
+    def prepare(self, work: bytes, journal: str, driver_node: str) -> Prepared:
+        """Unpickle the work, and open the journal if it is on this machine."""
         import cloudpickle
+        import ray
 
         try:
             self._work = cloudpickle.loads(work)
         except BaseException as error:
             # Whatever importing the user's modules raises, the driver must hear of it.
-            return f"{type(error).__name__}: {error}"
-        return ""
+            return Prepared(f"{type(error).__name__}: {error}")
+        if ray.get_runtime_context().get_node_id() == driver_node:
+            with suppress(OSError):
+                self._pen = JournalPen(journal)
+        return Prepared(shared=self._pen is not None)
 
-    def run(self, jobs: Sequence[Job]) -> PacketDone:
-        """Run jobs to their end, in order."""
+    def run(self, number: int, jobs: Sequence[Job]) -> PacketDone:
+        """Run the jobs of packet `number` to their end, in order."""
         assert self._work is not None
-        began = time.perf_counter()
+        start, ran = time.perf_counter(), 0
         with self._changed:
-            self._todo.extend(jobs)
-            self._busy = True
-        while True:
-            with self._changed:
-                if not self._todo:
-                    break
-                job = self._todo.popleft()
+            self._todo.extend(
+                (place, job) for place, job in enumerate(jobs, 1) if job.run not in self._refused
+            )
+            self._packet, self._busy = number, True
+            self._refused.clear()
+            self._unsaved = []
+        while (job := self._begin_next()) is not None:
             outcome = self._work(job, _Desk(self._name, job.run, self))
             self.put(Finished(job.run, outcome))
+            ran += 1
         with self._changed:
             self._busy = False
             self._stopping.clear()
             self._changed.notify_all()
-            return PacketDone(self._take(), time.perf_counter() - began)
+            return PacketDone(self._take(), (time.perf_counter() - start) / max(ran, 1))
+
+    def _begin_next(self) -> Job | None:
+        with self._changed:
+            self._current = None
+            if self._arrested or not self._todo:
+                return None
+            place, job = self._todo.popleft()
+            if self._pen is not None:
+                self._pen.write(self._packet, place, self._unsaved)
+                self._unsaved = []
+            self._current, self._began = job.run, time.monotonic()
+            return job
 
     def poll(self, patience: float) -> list[Event]:
         """Wait up to `patience` seconds for events, or for the end of the packet."""
         with self._changed:
-            self._changed.wait_for(lambda: self._outbox or not self._busy, patience)
+            self._changed.wait_for(
+                lambda: self._outbox or self._arrested or not self._busy, patience
+            )
             return self._take()
 
     def request_stop(self, run: str) -> None:
@@ -79,17 +133,43 @@ class Worker:
         with self._changed:
             self._stopping.add(run)
 
-    def withdraw(self, runs: Sequence[str]) -> list[str]:
-        """Take back those of these jobs that have not begun, and return which they were."""
+    def withdraw(self) -> list[str]:
+        """Take back the jobs that have not begun, and return which they were."""
         with self._changed:
-            taken = [job.run for job in self._todo if job.run in runs]
-            self._todo = deque(job for job in self._todo if job.run not in runs)
+            taken = [job.run for _, job in self._todo]
+            self._todo.clear()
             return taken
+
+    def arrest(self, run: str, packet: int, after: float = 0.0) -> Arrest:
+        """Look for a job of the packet of this number that is to be killed.
+
+        One that waits is taken back, even before its packet has arrived. If it has been running
+        for more than `after` seconds, then from now on nothing is begun and nothing is sent, so
+        that this process can be killed without harm to any other job.
+        """
+        with self._changed:
+            if packet > self._packet:
+                self._refused.add(run)
+                return Arrest(Found.WAITING)
+            if any(job.run == run for _, job in self._todo):
+                self._todo = deque(entry for entry in self._todo if entry[1].run != run)
+                return Arrest(Found.WAITING)
+            if self._current != run or time.monotonic() - self._began < after:
+                return Arrest(Found.OVER)
+            self._arrested = True
+            self._changed.notify_all()
+            return Arrest(Found.RUNNING, self._take())
 
     def put(self, event: Event) -> None:
         """Put an event into the outbox."""
         with self._changed:
+            if isinstance(event, Finished):
+                self._current = None
+            if self._arrested:
+                return
             self._outbox.append(event)
+            if self._todo:
+                self._unsaved.append(event)
             self._changed.notify_all()
 
     def is_stopping(self, run: str) -> bool:

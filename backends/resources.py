@@ -1,0 +1,113 @@
+"""What each trial needs, and how many trials fit on the nodes that there are."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+
+from tuner.errors import ResourcesError
+
+_RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
+
+
+def local_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def local_nodes() -> list[dict[str, float]]:
+    """Return what a Ray started here would have for sure: its GPUs are only known to itself."""
+    return [{"CPU": float(local_cpus()), "GPU": math.inf, "memory": math.inf}]
+
+
+def as_needs(resources: Mapping[str, float] | None) -> dict[str, float]:
+    """Return what one trial needs, by Ray's names; one CPU if nothing is said of CPUs.
+
+    Raises
+    ------
+    ResourcesError
+        If an amount is negative, no number, or a part of more than one GPU.
+
+    Examples
+    --------
+    >>> as_needs({"cpu": 0.5, "gpu": 1})
+    {'CPU': 0.5, 'GPU': 1.0}
+    """
+    needs = {"CPU": 1.0}
+    for name, amount in (resources or {}).items():
+        number = isinstance(amount, int | float) and not isinstance(amount, bool)
+        if not number or not math.isfinite(amount) or amount < 0:
+            raise ResourcesError(
+                f"resources={dict(resources or {})!r}: {name!r} is {amount!r}; write a number "
+                f"from 0 up, such as {{{name!r}: 1}}"
+            )
+        needs[_RAY_NAMES.get(name, name)] = float(amount)
+    gpus = needs.get("GPU", 0.0)
+    if gpus > 1 and not gpus.is_integer():
+        raise ResourcesError(
+            f"resources={dict(resources or {})!r}: 'gpu' is {gpus:g}; several GPUs come whole, so "
+            f"write {{'gpu': {math.ceil(gpus)}}}, or less than 1 to share one"
+        )
+    return needs
+
+
+def fitting_workers(
+    workers: int | None, needs: Mapping[str, float], nodes: Sequence[Mapping[str, float]]
+) -> int:
+    """Return how many workers to start: `workers`, or as many as fit.
+
+    A worker lives on one node: two nodes of two CPUs do not make one of four.
+
+    Parameters
+    ----------
+    workers
+        How many are wanted, at least 1; None for all that fit.
+    needs
+        What each needs, by Ray's names.
+    nodes
+        What each node has in all, by Ray's names.
+
+    Raises
+    ------
+    ResourcesError
+        If not even one fits, or not that many; says what is there and what was asked.
+
+    Examples
+    --------
+    >>> fitting_workers(None, {"CPU": 2.0}, [{"CPU": 5.0}, {"CPU": 3.0}])
+    3
+    """
+    if workers is not None and workers < 1:
+        raise ResourcesError(f"workers={workers}: write at least 1")
+    fit = sum(_fit_on(needs, node) for node in nodes)
+    asked = ", ".join(f"{amount:g} {name}" for name, amount in needs.items())
+    if fit == 0:
+        raise ResourcesError(
+            f"a trial needs {asked}, and no node has that: {_there(needs, nodes)}; ask for less "
+            f"with resources={{...}}, or add a node"
+        )
+    if workers is None:
+        return int(fit) if math.isfinite(fit) else local_cpus()
+    if workers > fit:
+        raise ResourcesError(
+            f"workers={workers} with {asked} each do not fit: {_there(needs, nodes)}; write "
+            f"workers={int(fit)} or less, or resources={{'cpu': ...}} with less than 1"
+        )
+    return workers
+
+
+def _fit_on(needs: Mapping[str, float], node: Mapping[str, float]) -> float:
+    """Return how many workers one node holds; a hair more, as fractions add up inexactly."""
+    counts = [node.get(name, 0.0) / amount + 1e-9 for name, amount in needs.items() if amount > 0]
+    smallest = min(counts, default=math.inf)
+    return smallest if math.isinf(smallest) else math.floor(smallest)
+
+
+def _there(needs: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> str:
+    parts = [" and ".join(f"{node.get(name, 0.0):g} {name}" for name in needs) for node in nodes]
+    if len(parts) > 3:
+        parts = [*parts[:3], f"{len(parts) - 3} more nodes"]
+    return f"there is {'; '.join(parts) or 'no node'}"

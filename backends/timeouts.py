@@ -1,0 +1,11 @@
+"""What becomes of a job that ran longer than it may."""
+
+from __future__ import annotations
+
+from tuner.records import Failure, Job, Outcome, State
+
+
+def timed_out(job: Job) -> Outcome:
+    """Return the outcome of a job whose time was up."""
+    message = f"ran longer than trial_timeout={job.timeout:g} s"
+    return Outcome(State.FAILED, error=Failure("Timeout", message))
