@@ -75,7 +75,7 @@ def captured() -> Iterator[Transcript]:
     """
     transcript = Transcript()
     out, err = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Tee(out, transcript), _Tee(err, transcript)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = _Tee(out, transcript), _Tee(err, transcript)
     try:
         yield transcript
     finally:
