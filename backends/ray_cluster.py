@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +20,14 @@ OBJECT_STORE = 256 * 2**20
 
 @dataclass(slots=True)
 class Cluster:
-    """A Ray that this process is connected to; `own` is whether to leave it at the end."""
+    """A Ray that this process is connected to.
+
+    `own` is whether to leave it at the end, and then to put back the signal handler `on_sigterm`
+    (None: it was not changed).
+    """
 
     own: bool
+    on_sigterm: Any = None
 
     def nodes(self) -> list[dict[str, float]]:
         """Return the resources of each living node, by Ray's names."""
@@ -32,9 +39,14 @@ class Cluster:
         """End the Ray that was started for this study; leave alone one that was there."""
         import ray
 
-        if self.own and ray.is_initialized():
+        if not self.own:
+            return
+        if ray.is_initialized():
             with _quiet():
                 ray.shutdown()
+        _show_notices(True)
+        if self.on_sigterm is not None and _on_main_thread():
+            signal.signal(signal.SIGTERM, self.on_sigterm)
         self.own = False
 
 
@@ -60,6 +72,7 @@ def connect(address: str | None) -> Cluster:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE,
         }
+    on_sigterm = signal.getsignal(signal.SIGTERM) if _on_main_thread() else None
     try:
         with _quiet():
             ray.init(
@@ -74,12 +87,25 @@ def connect(address: str | None) -> Cluster:
             f"Ray cannot be started or reached {where}: {error}; check the address, or write "
             f'backend="serial"'
         ) from error
-    return Cluster(own=True)
+    _show_notices(False)
+    return Cluster(own=True, on_sigterm=on_sigterm)
 
 
 def will_be_local(address: str | None) -> bool:
     """Whether `connect` would start a Ray of its own."""
     return (address or os.environ.get("RAY_ADDRESS") or "local") == "local"
+
+
+def _on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _show_notices(show: bool) -> None:
+    """Let Ray print, or not, that a worker died: it is told as `Lost`, and Ray has no option."""
+    from ray._private import worker
+
+    if hasattr(worker, "_worker_logs_enabled"):
+        worker._worker_logs_enabled = show
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from tuner.backends.protocol import Event, Finished, Lost, Resized, Work
 from tuner.backends.ray_cluster import Cluster, connect, will_be_local
 from tuner.backends.ray_member import PATIENCE, Member, loaded, member_maker
+from tuner.backends.ray_reasons import reason
 from tuner.backends.ray_worker import Found, PacketDone
 from tuner.backends.resources import as_needs, fitting_workers, local_nodes
 from tuner.backends.timeouts import timed_out
@@ -292,7 +293,7 @@ class RayBackend:
             self._deaths += 1
             if self._deaths >= START_DEATHS:
                 raise BackendError(
-                    f"{self._deaths} workers died before they were ready: {_reason(error)}"
+                    f"{self._deaths} workers died before they were ready: {reason(error)}"
                 ) from None
             self._drop(member)
             return []
@@ -316,7 +317,7 @@ class RayBackend:
             # Of a worker that cannot be reached just now, nothing is known for certain.
             gone = ray.exceptions.ActorDiedError, ray.exceptions.RayTaskError
             certain = isinstance(error, gone)
-            return events + self._on_death(member, _reason(error), certain=certain)
+            return events + self._on_death(member, reason(error), certain=certain)
         self._pace = 0.5 * self._pace + 0.5 * done.pace
         events += member.noted(done.events)
         # What is left was taken back by a withdrawal whose answer has not been read.
@@ -336,7 +337,7 @@ class RayBackend:
 
     # --- death --------------------------------------------------------------------------------
 
-    def _on_death(self, member: Member, reason: str, *, certain: bool) -> list[Event]:
+    def _on_death(self, member: Member, why: str, *, certain: bool) -> list[Event]:
         """Return what a dead worker's jobs come to: begun ones are lost, the others run again.
 
         Unless it is `certain` that it begins nothing more, all are lost.
@@ -344,8 +345,8 @@ class RayBackend:
         events, begun, waiting = member.post_mortem()
         if not certain:
             begun, waiting = begun + waiting, []
-        events += [Lost(job.run, reason) for job in begun]
-        events += self._move(waiting, reason)
+        events += [Lost(job.run, why) for job in begun]
+        events += self._move(waiting, why)
         return events + self._drop(member)
 
     def _end_overdue(self) -> None:
@@ -374,12 +375,12 @@ class RayBackend:
             self._early.append(end)
         self._early += self._on_death(member, "its worker was ended", certain=arrest.answered)
 
-    def _move(self, jobs: Sequence[Job], reason: str) -> list[Event]:
+    def _move(self, jobs: Sequence[Job], why: str) -> list[Event]:
         """Queue jobs that had not begun again, unless workers keep dying of them."""
         self._moves.update(job.run for job in jobs)
         again = [job for job in jobs if self._moves[job.run] <= MOVES]
         self._queue.extendleft(reversed(again))
-        return [Lost(job.run, reason) for job in jobs if job not in again]
+        return [Lost(job.run, why) for job in jobs if job not in again]
 
     def _drop(self, member: Member) -> list[Event]:
         """Take a worker out of the pool; `events` puts another in its place."""
@@ -413,9 +414,3 @@ def _pickled(work: Work) -> bytes:
             f"the objective cannot be shipped to a worker: {type(error).__name__}: {error}; open "
             f"files, locks and connections in the objective itself"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of what Ray says of a death, and the system's error if it has one."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "; ".join(lines[:1] + [line for line in lines[1:] if "exit" in line.lower()][:1])

@@ -7,12 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 from tuner.backends.protocol import Event, Finished, Lost, Sent, Work
+from tuner.backends.resources import as_needs
+from tuner.backends.timeouts import timed_out
 from tuner.errors import BackendError, ResourcesError
-from tuner.records import Failure, Job, Message, Outcome, State
+from tuner.records import Job, Message
 
 
 class SerialBackend:
@@ -38,6 +40,7 @@ class SerialBackend:
         self._deliver: Callable[[Event], None] | None = None
         self._queue: deque[Job] = deque()
         self._early: list[Event] = []
+        self._stopping: set[str] = set()
         self._running: _Desk | None = None
 
     def start(
@@ -49,19 +52,17 @@ class SerialBackend:
         deliver: Callable[[Event], None] | None = None,
     ) -> None:
         """Get ready; see `Backend.start`. There is one worker, and no resources are counted."""
-        if workers is not None and workers > 1:
+        if workers is not None and workers != 1:
             raise ResourcesError(
                 f'workers={workers}: backend="serial" runs one trial at a time; write '
                 f'backend="ray", or leave workers out'
             )
-        if resources and any(resources.get(name, 0) > 0 for name in resources if name != "cpu"):
+        if any(amount > 0 for name, amount in as_needs(resources).items() if name != "CPU"):
             raise ResourcesError(
-                f'resources={dict(resources)!r}: backend="serial" knows no resources; write '
+                f'resources={dict(resources or {})!r}: backend="serial" counts no resources; write '
                 f'backend="ray", or leave them out'
             )
         self._work, self._deliver = work, deliver
-        self._queue.clear()
-        self._early.clear()
 
     @property
     def capacity(self) -> int:
@@ -86,10 +87,13 @@ class SerialBackend:
         return self._run(self._queue.popleft())
 
     def stop(self, run: str, *, kill: bool = False) -> None:
-        """Ask the running job to end soon; with `kill`, a job that waits is taken back."""
+        """Ask a job to end soon; with `kill`, end it when it next reports or asks."""
         if self._running is not None and self._running.run == run:
             self._running.stopping = True
-        elif kill and any(job.run == run for job in self._queue):
+            self._running.killed = self._running.killed or kill
+        elif not kill:
+            self._stopping.add(run)
+        elif any(job.run == run for job in self._queue):
             self._queue = deque(job for job in self._queue if job.run != run)
             self._early.append(Lost(run, "taken back before it began"))
 
@@ -97,19 +101,26 @@ class SerialBackend:
         """Forget the jobs that wait."""
         self._queue.clear()
         self._early.clear()
+        self._stopping.clear()
         self._work = self._deliver = None
 
     def _run(self, job: Job) -> list[Event]:
         assert self._work is not None
         desk = self._running = _Desk(job, self._deliver)
+        if job.run in self._stopping:
+            self._stopping.discard(job.run)
+            desk.stopping = True
+        last: Event
         try:
             with _alarm(job.timeout):
-                outcome = self._work(job, desk)
+                last = Finished(job.run, self._work(job, desk))
         except _TimeIsUp:
-            outcome = _timed_out(job)
+            last = Finished(job.run, timed_out(job))
+        except _Killed:
+            last = Lost(job.run, "ended while it ran")
         finally:
             self._running = None
-        return [*desk.kept, Finished(job.run, outcome)]
+        return [*desk.kept, last]
 
 
 class _Desk:
@@ -120,20 +131,25 @@ class _Desk:
     def __init__(self, job: Job, deliver: Callable[[Event], None] | None) -> None:
         self.run = job.run
         self.stopping = False
+        self.killed = False
         self.kept: list[Event] = []
         self._deliver = self.kept.append if deliver is None else deliver
         self._deadline = None if job.timeout is None else time.monotonic() + job.timeout
 
     def send(self, message: Message) -> None:
-        self._check_time()
-        with _alarm_held():
+        self._look_up()
+        with nullcontext() if self._deadline is None else _alarm_held():
             self._deliver(Sent(self.run, message))
+        self._look_up()
 
     def stop_requested(self) -> bool:
-        self._check_time()
+        self._look_up()
         return self.stopping
 
-    def _check_time(self) -> None:
+    def _look_up(self) -> None:
+        """Leave the objective if it has been ended or its time is up."""
+        if self.killed:
+            raise _Killed
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise _TimeIsUp
 
@@ -142,9 +158,8 @@ class _TimeIsUp(BaseException):
     """Raised in the objective when its time is up; no `except Exception` of its holds it up."""
 
 
-def _timed_out(job: Job) -> Outcome:
-    message = f"ran longer than trial_timeout={job.timeout:g} s"
-    return Outcome(State.FAILED, error=Failure("Timeout", message))
+class _Killed(BaseException):
+    """Raised in the objective when it has been ended from outside, likewise."""
 
 
 @contextmanager
@@ -158,12 +173,15 @@ def _alarm(seconds: float | None) -> Iterator[None]:
         raise _TimeIsUp
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        finally:
+            # It rings once, which may be between any two lines; this one runs all the same.
+            signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager

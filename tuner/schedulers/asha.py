@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,8 +19,9 @@ class ASHA:
     Rungs are after ``grace``, ``grace * reduction``, ``grace * reduction ** 2``, ... steps. A
     trial that reports a rung's step for the first time is compared there and then with those that
     reached the rung before it; nothing ever waits (Li et al. 2020, "A System for Massively
-    Parallel Hyperparameter Tuning", algorithm 2, with stopping instead of promotion as in its
-    section 3.2). Values of the first goal count, the best at or before the rung.
+    Parallel Hyperparameter Tuning", arXiv:1810.05934, algorithm 2, with the decision to stop taken
+    at the rung in place of a promotion later). Values of the first goal count, the best of the
+    trial at or before the rung; a tie passes, so the best trial so far is never stopped.
 
     Parameters
     ----------
@@ -59,7 +62,8 @@ class ASHA:
         value = report.metrics.get(self._goal.metric)
         if value is None:
             return Decision.CONTINUE
-        loss = self._goal.direction.sign * value
+        # A value that is none must not pass for the best, as it would: no comparison with it holds.
+        loss = math.inf if math.isnan(value) else self._goal.direction.sign * value
         best = self._best[trial.number] = min(loss, self._best.get(trial.number, loss))
         decision = Decision.CONTINUE
         # A trial that reports every ten steps may reach several rungs at once.
@@ -80,6 +84,6 @@ class ASHA:
     def _passes(self, k: int, loss: float) -> bool:
         """Enter `loss` at rung `k` and return whether it is among the best."""
         seen = self._rungs.setdefault(k, [])
-        seen.append(loss)
-        places = max(1, int(len(seen) / self.reduction))
-        return sum(other < loss for other in seen) < places
+        better = bisect_left(seen, loss)
+        insort(seen, loss)
+        return better < max(1, int(len(seen) / self.reduction))

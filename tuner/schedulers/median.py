@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -17,19 +19,20 @@ class _Curve:
 
     steps: list[int] = field(default_factory=list)
     means: list[float] = field(default_factory=list)
-    best: float = float("inf")
+    best: float = math.inf
 
     def add(self, step: int, loss: float) -> None:
         n = len(self.means)
-        # Halves cannot overflow where the sum of two huge losses would.
+        self.best = min(self.best, loss)
+        # Two terms cannot overflow where the sum of two huge losses would.
         mean = loss if not n else self.means[-1] * (n / (n + 1)) + loss / (n + 1)
         self.steps.append(step)
-        self.means.append(mean)
-        self.best = min(self.best, loss)
+        # Rounded down below the best, it would stop a trial that is as good; inf - inf is none.
+        self.means.append(math.inf if math.isnan(mean) else max(mean, self.best))
 
     def mean_at(self, step: int) -> float | None:
         """Return the mean up to `step`, None if it reported nothing by then."""
-        seen = sum(s <= step for s in self.steps)
+        seen = bisect_right(self.steps, step)
         return self.means[seen - 1] if seen else None
 
 
@@ -70,8 +73,11 @@ class MedianStopping:
         value = report.metrics.get(self._goal.metric)
         if value is None:
             return Decision.CONTINUE
-        curve = self._running.setdefault(trial.number, _Curve())
-        curve.add(report.step, self._goal.direction.sign * value)
+        curve = self._running.get(trial.number)
+        if curve is None or report.step <= curve.steps[-1]:
+            # Steps rise, so this is the next attempt of a trial whose worker was lost.
+            curve = self._running[trial.number] = _Curve()
+        curve.add(report.step, _loss(self._goal, value))
         if report.step + 1 <= self.grace or len(self._ended) < self.min_trials:
             return Decision.CONTINUE
         means = [m for c in self._ended if (m := c.mean_at(report.step)) is not None]
@@ -85,3 +91,8 @@ class MedianStopping:
         curve = self._running.pop(trial.number, None)
         if curve is not None and trial.number not in self._stopped and outcome.error is None:
             self._ended.append(curve)
+
+
+def _loss(goal: Goal, value: float) -> float:
+    """Return `value` as a loss; one that is no number is the worst."""
+    return math.inf if math.isnan(value) else goal.direction.sign * value
