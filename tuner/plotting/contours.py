@@ -17,12 +17,10 @@ from tuner.plotting.style import (
     GREY,
     axes_or_new,
     legend_above,
-    number_text,
     ramp,
     save_figure,
     say,
     say_instead,
-    shorten,
     tidy,
 )
 from tuner.plotting.value_axis import ValueAxis
@@ -31,12 +29,11 @@ from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.contour import QuadContourSet
 
 FEWEST = 8
 """Trials below which no surface is drawn, only the trials."""
 
-GRID = 60
+GRID = 160
 """Points of the surface along each axis."""
 
 LEVELS = 12
@@ -58,7 +55,7 @@ def contours(
 ) -> Axes:
     """Draw the trials over two parameters, on a surface smoothed from their values.
 
-    The better, the darker. There is no colour where no trial is near: a surface there would be
+    The better, the stronger. There is no colour where no trial is near: a surface there would be
     made up. Trials in which one of the two is not active are left out.
     """
     points = Points.of(space, trials)
@@ -75,7 +72,7 @@ def contours(
     up.apply(ax, "y")
     done = np.array([t.state is State.COMPLETED and bool(t.values) for t in trials], bool)
     shown = done & points.active(x, y)
-    px, py = points.positions(x), points.positions(y)
+    px, py = _apart(points.positions(x), points.positions(y), (across, up))
     if shown.any():
         values = np.array([t.values[0] for t, s in zip(trials, shown, strict=True) if s])
         _draw(ax, goal, (across, up), px[shown], py[shown], values)
@@ -101,13 +98,12 @@ def _draw(
     levels = axis.fraction(values)
     across, up = axes
     best_low = goal.direction is Direction.MINIMIZE
-    colours = ramp(best_low=best_low)
+    colours = ramp(ax, best_low=best_low)
     if len(values) >= FEWEST and across.numeric and up.numeric:
         surface = _surface(across, up, x, y, levels)
         filled = ax.contourf(*surface, np.linspace(0, 1, LEVELS + 1), cmap=colours, zorder=0)
-        _smooth_edges(filled)
-    else:
-        x, y = _apart(x, y, axes)
+        # Without this, PDF and SVG viewers show hairlines between the levels.
+        filled.set_edgecolor("face")
     size = float(np.clip(4_000 / len(values), 6, 34))
     dots = ax.scatter(
         x, y, c=levels, cmap=colours, vmin=0, vmax=1, s=size, edgecolors="white", linewidths=0.5,
@@ -125,8 +121,8 @@ def _colour_bar(ax: Axes, axis: ValueAxis, dots: object) -> None:
     figure = ax.get_figure()
     assert figure is not None
     bar = figure.colorbar(dots, ax=ax, pad=0.02, fraction=0.05)  # type: ignore[arg-type]
-    ticks = np.linspace(0, 1, 5)
-    bar.set_ticks(list(ticks), labels=[number_text(axis.at_fraction(t)) for t in ticks])
+    ticks = axis.ticks()
+    bar.set_ticks([at for at, _ in ticks], labels=[label for _, label in ticks])
     bar.ax.tick_params(labelsize=8, color=GREY)
     bar.set_label(axis.label, fontsize=9)
     bar.outline.set_visible(False)  # type: ignore[operator]
@@ -152,12 +148,6 @@ def _surface(
     level = (ky * levels) @ kx.T / np.maximum(weight, 1e-300)
     masked = np.ma.masked_where(weight < np.exp(-0.5 * 1.5**2), level)
     return across.at_fraction(grid), up.at_fraction(grid), masked
-
-
-def _smooth_edges(filled: QuadContourSet) -> None:
-    # Without this, PDF and SVG viewers show hairlines between the levels.
-    filled.set_edgecolor("face")
-    filled.set_alpha(0.75)
 
 
 def _apart(

@@ -17,6 +17,7 @@ from tuner.plotting.style import (
     SMALL,
     axes_or_new,
     legend_above,
+    mark_failed,
     number_text,
     save_figure,
     say,
@@ -52,7 +53,8 @@ def history(
         axis = ValueAxis.of(goal, [t.values[0] for t in (*done, *stopped)])
         size = float(np.clip(2_000 / len(trials), 6, 26))
         _scatter(ax, axis, done, "completed", s=size, color=LIGHT, linewidths=0)
-        _scatter(ax, axis, stopped, "stopped", s=size, facecolors="none", edgecolors=GREY)
+        ring = {"facecolors": "none", "edgecolors": GREY, "linewidths": min(1.0, size / 20)}
+        _scatter(ax, axis, stopped, "stopped", s=size, **ring)
         axis.apply(ax)
     else:
         ax.set_yticks([])
@@ -60,11 +62,7 @@ def history(
         say(ax, "no completed trial yet")
     if done:
         _best_so_far(ax, goal.direction, done, last=max(t.number for t in trials))
-    if failed:
-        ax.plot(
-            failed, [0.02] * len(failed), "x", color=GREY, markersize=5, label="failed",
-            transform=ax.get_xaxis_transform(), zorder=3,
-        )  # fmt: skip
+    mark_failed(ax, failed)
     _number_axis(ax, trials)
     legend_above(ax)
     save_figure(ax, save)

@@ -125,17 +125,16 @@ def _draw(
     clipped = [np.column_stack([line[:, 0], axis.clip(line[:, 1])]) for line in lines]
     width = float(np.clip(8 / np.sqrt(len(lines)), 0.4, 1.2))
     alpha = float(np.clip(8 / np.sqrt(len(lines)), 0.25, 0.9))
-    ax.add_collection(
-        LineCollection(
-            clipped,
-            colors=look["color"],
-            linestyles=look["linestyle"],
-            linewidths=width,
-            alpha=alpha,
-            label=label,
-            zorder=2,
-        )  # fmt: skip
+    collection = LineCollection(
+        clipped,
+        colors=look["color"],
+        linestyles=look["linestyle"],
+        linewidths=width,
+        alpha=alpha,
+        label=label,
+        zorder=2,
     )
+    ax.add_collection(collection)
     ends = np.array([line[-1] for line in clipped])
     single = np.array([len(line) == 1 for line in clipped])
     if label == "stopped":

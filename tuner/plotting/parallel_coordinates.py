@@ -16,14 +16,13 @@ from tuner.plotting.style import (
     GREY,
     SMALL,
     axes_or_new,
-    number_text,
     ramp,
     save_figure,
     say_instead,
     shorten,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, completed
+from tuner.plotting.value_axis import ValueAxis, completed, round_ticks, thinned_ticks
 from tuner.records import Direction, Goal, Trial
 from tuner.search_spaces import Int, Space
 
@@ -49,7 +48,7 @@ def parallel_coordinates(
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw each completed trial as a line, darker and later the better; the best one orange.
+    """Draw each completed trial as a line, stronger and on top the better; the best one orange.
 
     Where a parameter is not active in a trial, its line passes through a lane below the axes.
     """
@@ -58,7 +57,7 @@ def parallel_coordinates(
     drawn = _thinned(done)
     points = Points.of(space, drawn)
     axes = _chosen(points, space, goal, trials, params)
-    ax = axes_or_new(ax, float(np.clip(1.15 * (len(axes) + 1) + 1.5, 6.0, 15.0)), 4.4)
+    ax = axes_or_new(ax, float(np.clip(0.95 * (len(axes) + 1) + 1.5, 6.0, 14.0)), 4.4)
     tidy(ax, "Parallel coordinates", grid="none")
     if not drawn or not axes:
         say_instead(ax, "no completed trial yet" if axes else "no parameter varies")
@@ -98,7 +97,7 @@ def _chosen(
 
 
 def _thinned(done: list[Trial]) -> list[Trial]:
-    """Return at most `MOST_LINES` of trials sorted from worst to best: the best half of them all."""
+    """Return at most `MOST_LINES` of trials sorted from worst to best: half of them the best."""
     if len(done) <= MOST_LINES:
         return done
     half = MOST_LINES // 2
@@ -130,7 +129,7 @@ def _draw_lines(
     n = len(lines)
     base = float(np.clip(8 / np.sqrt(n), 0.12, 0.9))
     collection = LineCollection(
-        list(lines[:-1]), colors=ramp(best_low=best_low)(levels[:-1]),
+        list(lines[:-1]), colors=ramp(ax, best_low=best_low)(levels[:-1]),
         alpha=np.clip(base * (0.35 + 0.9 * goodness[:-1] ** 2), 0, 1), linewidths=1.0, zorder=1,
     )  # fmt: skip
     ax.add_collection(collection)
@@ -149,18 +148,20 @@ def _draw_axes(
     for at, axis in enumerate(axes):
         for height, label in axis_ticks(axis):
             _tick(ax, at, height, label)
-    for fraction in np.linspace(0, 1, 5):
-        _tick(ax, last, float(fraction), number_text(value_axis.at_fraction(float(fraction))))
+    for height, label in value_axis.ticks():
+        _tick(ax, last, height, label)
     if lane:
         ax.axhline(NOT_ACTIVE, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
         ax.text(-0.3, NOT_ACTIVE - 0.015, "not active", fontsize=SMALL - 1, color=GREY, va="top")
     names = [shorten(axis.path, 18) for axis in axes]
-    ax.set_xticks(range(last + 1), [*names, value_axis.label.replace(" (", "\n(")])
+    tilted = max(map(len, names)) > 11 and last > 4
+    value_name = value_axis.label if tilted else value_axis.label.replace(" (", "\n(")
+    ax.set_xticks(range(last + 1), [*names, value_name])
     ax.tick_params(axis="x", length=0, labelsize=SMALL)
-    if max(map(len, names)) > 11 and last > 4:
+    if tilted:
         ax.tick_params(axis="x", rotation=25)
-        for label in ax.get_xticklabels():
-            label.set(ha="right", rotation_mode="anchor")
+        for text in ax.get_xticklabels():
+            text.set(ha="right", rotation_mode="anchor")
 
 
 def _tick(ax: Axes, at: float, height: float, label: str) -> None:
@@ -176,30 +177,13 @@ def axis_ticks(axis: ParameterAxis) -> list[tuple[float, str]]:
 
     >>> from tuner.search_spaces import Column, Float
     >>> axis_ticks(ParameterAxis(Column("lr", Float(0.001, 1.0, log=True))))
-    [(0.0, '0.001'), (0.333..., '0.01'), (0.666..., '0.1'), (1.0, '1')]
+    [(0.0, '0.001'), (0.3333333333333333, '0.01'), (0.6666666666666666, '0.1'), (1.0, '1')]
     """
     if not axis.numeric:
         n = len(axis.options)
         labels = axis.labels(at_most=14, width=11)
         return [((k + 0.5) / n, label) for k, label in enumerate(labels) if label]
-    low, high = axis.limits
-    if axis.log:
-        decades = np.log10(high) - np.log10(low)
-        every = max(1, int(np.ceil(decades / 6)))
-        powers = np.arange(np.ceil(np.log10(low) - 1e-9), np.log10(high) + 1e-9, every)
-        ticks = np.clip(10.0**powers, low, high) if decades >= 2 else np.geomspace(low, high, 4)
-    elif isinstance(axis.column.domain, Int):
-        from matplotlib.ticker import MaxNLocator
-
-        found = MaxNLocator(5, integer=True).tick_values(low, high)
-        ticks = found[(found >= low) & (found <= high)]
-    else:
-        ticks = np.array([axis.at_fraction(np.array(f)) for f in np.linspace(0, 1, 5)])
-    ticks = np.unique([low, high, *ticks])
-    kept: list[tuple[float, str]] = []
-    for height, tick in zip(axis.fraction(ticks).tolist(), ticks.tolist(), strict=True):
-        if kept and height - kept[-1][0] < 0.06 and tick == high:
-            kept.pop()
-        if not kept or height - kept[-1][0] >= 0.06:
-            kept.append((height, number_text(tick)))
-    return kept
+    ticks = round_ticks(*axis.limits, log=axis.log)
+    if isinstance(axis.column.domain, Int):
+        ticks = np.unique(ticks.round())
+    return thinned_ticks(axis.fraction(ticks), ticks)

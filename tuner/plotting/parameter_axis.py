@@ -106,9 +106,10 @@ class ParameterAxis:
         axis.set_label_text(shorten(self.path, width))
         low, high = self.limits
         if not self.numeric:
-            options = self.options
-            long = which == "x" and sum(len(label) for label in self.labels()) > 70
-            axis.set_ticks(range(len(options)), self.labels())
+            count = int(self.column.domain.size)
+            labels = self.labels(width=max(10, 72 // count) if which == "x" else 18)
+            long = which == "x" and sum(map(len, labels)) > 80
+            axis.set_ticks(range(count), labels)
             axis.set_tick_params(length=0)
             axis.grid(visible=False)
             if long:

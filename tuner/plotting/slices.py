@@ -14,10 +14,11 @@ from tuner.plotting.parameter_axis import ParameterAxis, Points
 from tuner.plotting.style import (
     BEST,
     GREY,
-    MAIN,
     SMALL,
     axes_or_new,
+    dot_colour,
     legend_above,
+    mark_failed,
     save_figure,
     say,
     shorten,
@@ -65,7 +66,13 @@ def slices(
     if shown.any():
         values = ValueAxis.of(goal, [t.values[0] for t, s in zip(trials, shown, strict=True) if s])
         size = float(np.clip(2_500 / len(trials), 6, 24))
-        for state, look in _LOOKS.items():
+        looks: dict[State, dict[str, Any]] = {
+            State.COMPLETED: {"color": dot_colour(ax), "alpha": 0.6, "linewidths": 0},
+            State.STOPPED: {
+                "facecolors": "none", "edgecolors": GREY, "linewidths": min(1.0, size / 20),
+            },
+        }  # fmt: skip
+        for state, look in looks.items():
             chosen = shown & np.array([t.state is state for t in trials])
             _scatter(ax, values, x, trials, chosen, str(state), s=size, **look)
         _medians(ax, axis, points, shown)
@@ -76,11 +83,7 @@ def slices(
         ax.set_ylabel(f"{goal.metric} ({goal.direction})")
         say(ax, "no completed trial has this parameter yet" if len(trials) else _NOTHING)
     failed = active & np.array([t.state is State.FAILED for t in trials], bool)
-    if failed.any():
-        ax.plot(
-            x[failed], np.full(failed.sum(), 0.02), "x", color=GREY, markersize=5, label="failed",
-            transform=ax.get_xaxis_transform(),
-        )  # fmt: skip
+    mark_failed(ax, x[failed].tolist())
     _note_inactive(ax, axis, active)
     legend_above(ax)
     save_figure(ax, save)
@@ -88,11 +91,6 @@ def slices(
 
 
 _NOTHING = "no completed trial yet"
-
-_LOOKS: dict[State, dict[str, Any]] = {
-    State.COMPLETED: {"color": MAIN, "alpha": 0.55, "linewidths": 0},
-    State.STOPPED: {"facecolors": "none", "edgecolors": GREY},
-}
 
 
 def _scatter(
@@ -128,14 +126,14 @@ def _medians(ax: Axes, axis: ParameterAxis, points: Points, shown: NDArray[np.bo
     """Mark the median of each option's completed trials."""
     if axis.numeric:
         return
-    x = points.positions(axis.path)
+    by_option: dict[float, list[float]] = {}
+    for trial, at, is_shown in zip(
+        points.trials, points.positions(axis.path).tolist(), shown, strict=True
+    ):
+        if is_shown and trial.state is State.COMPLETED:
+            by_option.setdefault(at, []).append(trial.values[0])
     label: str | None = "median"
-    for option in range(len(axis.options)):
-        values = [
-            t.values[0]
-            for t, at, s in zip(points.trials, x, shown, strict=True)
-            if s and at == option and t.state is State.COMPLETED
-        ]
+    for option, values in by_option.items():
         if len(values) >= 3:
             ax.hlines(
                 float(np.median(values)), option - 0.33, option + 0.33, color=GREY, linewidth=1.8,

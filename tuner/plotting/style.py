@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tuner.errors import ExportError
 
 if TYPE_CHECKING:
@@ -88,6 +90,22 @@ def legend_above(ax: Axes) -> None:
             columnspacing=1.2,
         )
         legend.set_in_layout(True)
+        for handle in legend.legend_handles:
+            _make_visible(handle)
+
+
+def _make_visible(handle: object) -> None:
+    """Show a mark in the legend at full size, however small and pale its many like are drawn."""
+    from matplotlib.collections import LineCollection, PathCollection
+    from matplotlib.lines import Line2D
+
+    if isinstance(handle, PathCollection):
+        handle.set_sizes([22])
+        handle.set_linewidth([0.9])
+    if isinstance(handle, Line2D | LineCollection):
+        handle.set_linewidth(max(1.2, float(np.max(handle.get_linewidth()))))
+    if isinstance(handle, PathCollection | LineCollection | Line2D):
+        handle.set_alpha(None)
 
 
 def say(ax: Axes, text: str) -> None:
@@ -108,12 +126,36 @@ def say_instead(ax: Axes, text: str) -> None:
     say(ax, text)
 
 
-def ramp(*, best_low: bool) -> LinearSegmentedColormap:
-    """Return the colours of values: the better, the darker."""
+def is_dark(ax: Axes) -> bool:
+    """Whether the background of `ax` is nearer to black than to white."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(ax.get_facecolor())
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.4
+
+
+def dot_colour(ax: Axes) -> str:
+    """Return the blue that single dots are seen in on this background."""
+    return LIGHT if is_dark(ax) else MAIN
+
+
+def ramp(ax: Axes, *, best_low: bool) -> LinearSegmentedColormap:
+    """Return the colours of values: the better, the further from the background."""
     from matplotlib.colors import LinearSegmentedColormap
 
     colours = ["#0d2f52", "#1f5f99", "#5b9bcd", "#a8c9e4", "#dde6ee"]
-    return LinearSegmentedColormap.from_list("tuner", colours if best_low else colours[::-1])
+    return LinearSegmentedColormap.from_list(
+        "tuner", colours if best_low != is_dark(ax) else colours[::-1]
+    )
+
+
+def mark_failed(ax: Axes, x: Sequence[float]) -> None:
+    """Put a cross at the foot of `ax` for each failed trial, paler the more there are."""
+    if len(x):
+        ax.plot(
+            x, [0.02] * len(x), "x", color=GREY, markersize=5, label="failed",
+            alpha=min(1.0, max(0.15, 60 / len(x))), transform=ax.get_xaxis_transform(), zorder=3,
+        )  # fmt: skip
 
 
 def save_figure(ax: Axes, save: str | os.PathLike[str] | None) -> None:

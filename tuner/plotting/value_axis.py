@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.plotting.style import number_text
 from tuner.records import Direction, Goal, State, Trial
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class ValueAxis:
             return float(np.exp((1 - fraction) * np.log(self.low) + fraction * np.log(self.high)))
         return (1 - fraction) * self.low + fraction * self.high
 
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return (fraction, label) of round values on the axis, with its ends."""
+        at = round_ticks(self.low, self.high, log=self.log)
+        return thinned_ticks(self.fraction(at), at)
+
     def apply(self, ax: Axes, margin: float = 0.06) -> None:
         """Give the y axis its scale, limits, with a margin around them, and label."""
         ax.set_ylabel(self.label)
@@ -86,6 +92,38 @@ class ValueAxis:
         span = self.high / 2 - self.low / 2
         pad = 2 * margin * span if span > 0 else max(abs(self.high) * 0.05, 1e-3)
         ax.set_ylim(*np.clip([self.low - pad, self.high + pad], -1.7e308, 1.7e308))
+
+
+def round_ticks(low: float, high: float, *, log: bool) -> NDArray[np.float64]:
+    """Return the ends of an axis and up to about six round values between them."""
+    if not high > low:
+        return np.array([low])
+    if log and high / low >= 100:
+        first, last = np.ceil(np.log10(low) - 1e-9), np.floor(np.log10(high) + 1e-9)
+        every = max(1, int(np.ceil((last - first) / 6)))
+        ticks = 10.0 ** np.arange(first, last + 1, every)
+    elif log:
+        ticks = np.geomspace(low, high, 4)
+    else:
+        from matplotlib.ticker import MaxNLocator
+
+        ticks = np.asarray(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high))
+    return np.unique([low, high, *ticks[(ticks > low) & (ticks < high)]])
+
+
+def thinned_ticks(
+    fractions: NDArray[np.float64], values: NDArray[np.float64], apart: float = 0.07
+) -> list[tuple[float, str]]:
+    """Return (fraction, label) of rising ticks that do not touch; both ends stay."""
+    pairs = list(zip(fractions.tolist(), values.tolist(), strict=True))
+    if len(pairs) < 2:
+        return [(at, number_text(value)) for at, value in pairs]
+    first, *inner, last = pairs
+    kept = [first]
+    for at, value in inner:
+        if at - kept[-1][0] >= apart and last[0] - at >= apart:
+            kept.append((at, value))
+    return [(at, number_text(value)) for at, value in (*kept, last)]
 
 
 def completed(trials: Iterable[Trial]) -> list[Trial]:
