@@ -1,0 +1,148 @@
+"""What optimizers learn from: arrays of the told trials, points that were not tried."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tuner.errors import ArgumentError
+from tuner.optimizers import SpaceOptimizer
+from tuner.optimizers.history import Ledger
+from tuner.records import Direction, Goal, Outcome, State, Trial
+from tuner.search_spaces import Choice, Float, Int, P, Space
+
+SPACE = Space({"x": Float(0.0, 1.0), "m": Choice("a", b={"n": Int(1, 4)})})
+
+
+class Watching(SpaceOptimizer):
+    """Always suggests the same point, and keeps what it was shown."""
+
+    name = "watching"
+
+    def suggest(self, history, rng):
+        self.history = history
+        return self.point
+
+
+def watching(space=SPACE, point=None, direction=Direction.MINIMIZE):
+    optimizer = Watching()
+    optimizer.point = point or {"x": 0.5, "m": ("a", {})}
+    optimizer.reset(space, [Goal("value", direction)], 0)
+    return optimizer
+
+
+def point(x, n=None):
+    return {"x": x, "m": ("a", {}) if n is None else ("b", {"n": n})}
+
+
+class TestLedger:
+    @pytest.mark.parametrize("looks", [False, True], ids=["looked at once", "after each trial"])
+    def test_trials_come_in_the_order_of_their_numbers(self, looks):
+        ledger = Ledger(SPACE)
+        for number in [7, 2, 9, 0, 4]:
+            ledger.add(number, point(number / 10, None if number % 2 else 1), number, number == 9)
+            if looks:
+                ledger.history([])
+        history = ledger.history([point(0.25)])
+        assert history.X[:, 0].tolist() == [0.0, 0.2, 0.4, 0.7, 0.9]
+        assert history.active.tolist() == [
+            [True, True, even] for even in (True, True, True, False, False)
+        ]
+        assert history.losses.tolist() == [0, 2, 4, 7, 9]
+        assert history.stopped.tolist() == [False] * 4 + [True]
+        assert history.pending_X.tolist() == [[0.25, 0.25, 0.5]]
+        assert (history.size, history.known) == (5, 6)
+
+    def test_an_outcome_told_again_replaces_the_first(self):
+        ledger = Ledger(SPACE)
+        ledger.add(0, point(0.1), 1.0, True)
+        ledger.add(0, point(0.1), 2.0, False)
+        history = ledger.history([])
+        assert history.losses.tolist() == [2.0]
+        assert history.stopped.tolist() == [False]
+
+    def test_an_empty_history_has_its_columns(self):
+        history = Ledger(SPACE).history([])
+        assert history.X.shape == history.pending_active.shape == (0, 3)
+
+    def test_rows_equal_those_of_the_space(self):
+        ledger = Ledger(SPACE)
+        points = SPACE.sample(np.random.default_rng(0), 40)
+        for number, params in enumerate(points):
+            ledger.add(number, params, 0.0, False)
+            if number % 3 == 0:
+                ledger.history([])
+        history = ledger.history([])
+        X, active = SPACE.encode(points)
+        np.testing.assert_array_equal(history.X, X)
+        np.testing.assert_array_equal(history.active, active)
+
+
+class TestLosses:
+    @pytest.mark.parametrize(
+        ("outcome", "loss"),
+        [
+            (Outcome(State.COMPLETED, {"value": 2.0}), -2.0),
+            (Outcome(State.STOPPED, {"value": 2.0}), -2.0),
+            (Outcome(State.STOPPED), math.nan),
+            (Outcome(State.FAILED, {"value": 2.0}), math.nan),
+            (Outcome(State.COMPLETED, {"other": 2.0}), math.nan),
+            (Outcome(State.COMPLETED, {"value": math.inf}), math.nan),
+        ],
+    )
+    def test_lower_is_better_and_nan_is_no_value(self, outcome, loss):
+        optimizer = watching(direction=Direction.MAXIMIZE)
+        optimizer.tell(Trial(0, point(0.3)), outcome)
+        optimizer.ask(1)
+        np.testing.assert_array_equal(optimizer.history.losses, [loss])
+        assert optimizer.history.failed.tolist() == [math.isnan(loss)]
+
+    def test_a_study_of_two_metrics_is_refused(self):
+        with pytest.raises(ArgumentError, match="one metric, the study has 2: loss, time; return"):
+            Watching().reset(SPACE, [Goal("loss"), Goal("time")], 0)
+
+
+class TestNothingTwice:
+    def test_a_repeated_suggestion_is_replaced(self):
+        optimizer = watching()
+        points = optimizer.ask(30)
+        assert points[0] == optimizer.point
+        assert len(set(map(SPACE.key, points))) == 30
+
+    def test_a_batch_is_pending_for_the_suggestions_after_it(self):
+        optimizer = watching()
+        optimizer.ask(3, [Trial(4, point(0.1)), Trial(2, point(0.2))])
+        assert optimizer.history.pending_X[:3, 0].tolist() == [0.2, 0.1, 0.5]
+        assert optimizer.history.known == 4
+
+    def test_the_last_points_of_a_large_finite_space_are_found(self):
+        space = Space({"a": Int(1, 300), "b": Int(1, 100)})
+        optimizer = watching(space, {"a": 1, "b": 1})
+        left = {(7, 7), (300, 100)}
+        for number, params in enumerate(space.grid()):
+            if (params["a"], params["b"]) not in left:
+                optimizer.tell(Trial(number, params), Outcome(State.FAILED))
+        assert {(p["a"], p["b"]) for p in optimizer.ask(2)} == left
+        assert optimizer.ask(3)[2] == optimizer.point  # nothing is left
+
+    def test_replacements_satisfy_the_constraints(self):
+        space = Space({"a": Int(0, 30), "b": Int(0, 30)}).where(P("a") + P("b") == 30)
+        optimizer = watching(space, {"a": 0, "b": 30})
+        assert len({space.key(p) for p in optimizer.ask(31) if p in space}) == 31
+
+    def test_where_a_space_is_too_large_to_list_chance_may_find_nothing_new(self, monkeypatch):
+        monkeypatch.setattr("tuner.optimizers.base.ENUMERABLE", 100)
+        space = Space({"n": Int(1, 10_000)})
+        optimizer = watching(space, {"n": 1})
+        for n in range(1, 10_000):
+            optimizer.tell(Trial(n, {"n": n}), Outcome(State.FAILED))
+        assert optimizer.ask(1) == [{"n": 1}]
+
+
+def test_the_start_is_the_design_then_random():
+    optimizer = watching()
+    assert optimizer.start(Ledger(SPACE).history([]), np.random.default_rng(0)) == (
+        optimizer.design.point(0)
+    )
+    many = Ledger(SPACE).history([optimizer.point] * 64)
+    assert optimizer.start(many, np.random.default_rng(0)) in SPACE

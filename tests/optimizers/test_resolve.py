@@ -1,0 +1,107 @@
+"""Optimizers by name, and what is recorded of them."""
+
+import subprocess
+import sys
+
+import pytest
+
+import tuner.optimizers
+from tuner.errors import ArgumentError, UnknownOptimizer
+from tuner.optimizers import OPTIMIZERS, TPEOptimizer, describe, resolve
+from tuner.optimizers.protocol import Optimizer
+
+
+class Own:
+    """A user's own optimizer: no base class."""
+
+    def __init__(self, rate=0.5, model=object, sizes=(1, 2), hidden=3):
+        self.rate, self.model, self.sizes = rate, model, sizes
+
+    def reset(self, space, goals, seed):
+        pass
+
+    def ask(self, n, pending=()):
+        return []
+
+    def tell(self, trial, outcome):
+        pass
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_name_gives_an_optimizer_of_that_name(name):
+    optimizer = resolve(name)
+    assert isinstance(optimizer, Optimizer)
+    assert describe(optimizer)["name"] == name
+    assert resolve(name) is not optimizer
+
+
+def test_an_optimizer_is_taken_as_it_is():
+    own = Own()
+    assert resolve(own) is own
+
+
+def test_an_unknown_name_says_what_comes_close_and_what_there_is():
+    with pytest.raises(
+        UnknownOptimizer, match=r"'baysian'.*did you mean 'bayesian'.*'auto', 'random', 'tpe'"
+    ):
+        resolve("baysian")
+    with pytest.raises(UnknownOptimizer, match="did you mean 'tpe'"):
+        resolve("TPE")
+
+
+def test_a_name_that_is_near_nothing_gets_no_suggestion():
+    with pytest.raises(UnknownOptimizer) as caught:
+        resolve("qqqqqqqq")
+    assert "did you mean" not in str(caught.value)
+
+
+def test_a_class_is_to_be_called():
+    with pytest.raises(ArgumentError, match=r"is a class.*write TPEOptimizer\(\)"):
+        resolve(TPEOptimizer)
+
+
+@pytest.mark.parametrize("thing", [None, 3, object()])
+def test_what_is_no_optimizer_is_told_what_it_lacks(thing):
+    with pytest.raises(ArgumentError, match="has no reset, no ask, no tell"):
+        resolve(thing)
+
+
+def test_an_optimizer_of_ones_own_is_described_by_its_options():
+    assert describe(Own(rate=float("inf"))) == {
+        "name": "Own",
+        "rate": "inf",
+        "model": "<class 'object'>",
+        "sizes": [1, 2],
+    }
+
+
+def test_our_own_is_described_by_name_and_options():
+    assert describe(TPEOptimizer(gamma=0.2)) == {
+        "name": "tpe",
+        "startup": 10,
+        "gamma": 0.2,
+        "max_best": 25,
+        "candidates": 64,
+    }
+
+
+def test_every_export_is_there_and_nothing_else():
+    for name in tuner.optimizers.__all__:
+        assert getattr(tuner.optimizers, name)
+    with pytest.raises(AttributeError, match="no attribute 'GridOptimizer'"):
+        tuner.optimizers.GridOptimizer  # noqa: B018
+
+
+def test_importing_and_random_search_need_neither_scipy_nor_optuna():
+    code = """
+import sys
+from tuner.optimizers import resolve
+assert not {"scipy", "optuna", "tuner.optimizers.base"} & sys.modules.keys()
+from tuner.records import Goal
+from tuner.search_spaces import Float, Space
+search = resolve("random")
+search.reset(Space({"x": Float(0, 1)}), [Goal()], 0)
+search.ask(100)
+assert not {"scipy", "optuna", "ray", "sklearn"} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
