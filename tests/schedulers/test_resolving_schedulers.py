@@ -1,0 +1,49 @@
+"""From what a user writes to a scheduler."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tuner import schedulers
+from tuner.errors import ArgumentError
+from tuner.schedulers import ASHA, MedianStopping, resolve
+
+
+def test_names_objects_and_nothing() -> None:
+    assert resolve(None) is None
+    assert isinstance(resolve("asha"), ASHA)
+    assert isinstance(resolve("median"), MedianStopping)
+    mine = ASHA(grace=5)
+    assert resolve(mine) is mine
+
+
+def test_a_name_gives_a_new_one_each_time() -> None:
+    assert resolve("asha") is not resolve("asha")
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("assha", "did you mean 'asha'"),
+        ("hyperband", "choose asha or median"),
+        (ASHA, "object"),
+        (3, "'asha' or 'median'"),
+    ],
+)
+def test_what_is_no_scheduler_is_refused_with_a_remedy(spec: object, says: str) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        resolve(spec)
+
+
+def test_an_unknown_attribute_is_named() -> None:
+    with pytest.raises(AttributeError, match="Hyperband"):
+        schedulers.Hyperband  # noqa: B018
+
+
+def test_schedulers_are_imported_when_used() -> None:
+    code = "import sys, tuner.schedulers as s; print([m for m in sys.modules if 'asha' in m])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "[]\n"
