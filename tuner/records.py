@@ -75,7 +75,7 @@ class Record:
         ValueError
             If `data` has a field that this record does not know.
         """
-        hints: dict[str, Any] = _hints(cls)
+        hints = _hints(typing.cast(type, cls))
         unknown = data.keys() - hints.keys()
         if unknown:
             raise ValueError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
