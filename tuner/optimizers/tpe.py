@@ -13,6 +13,9 @@ from tuner.optimizers.parzen import Bools, Floats, KernelColumn, ParzenDensity
 from tuner.records import Goal, Params
 from tuner.search_spaces import Space
 
+DRAWS = 8
+"""How often candidates are drawn until one is within the constraints and new."""
+
 
 class TPEOptimizer(SpaceOptimizer):
     """Suggests where good trials are dense and others are not.
@@ -104,9 +107,13 @@ class TPEOptimizer(SpaceOptimizer):
         return best
 
     def _candidates(self, good: ParzenDensity, rng: np.random.Generator) -> tuple[Floats, Bools]:
-        """Return points drawn from `good`, as they are in the space, within the constraints."""
-        points = self.space.decode(good.sample(rng, self.candidates))
-        return self.space.encode([p for p in points if self.space.feasible(p)])
+        """Return points drawn from `good` that are within the constraints and new."""
+        for _ in range(DRAWS):
+            points = self.space.decode(good.sample(rng, self.candidates))
+            points = [p for p in points if self.space.feasible(p) and not self.is_repeat(p)]
+            if points:
+                break
+        return self.space.encode(points)
 
 
 def recency_weights(n: int) -> Floats:
@@ -117,4 +124,4 @@ def recency_weights(n: int) -> Floats:
     >>> recency_weights(27).round(2).tolist()[:4]
     [0.04, 1.0, 1.0, 1.0]
     """
-    return np.concatenate([np.linspace(1.0 / n, 1.0, max(n - 25, 0)), np.ones(min(n, 25))])
+    return np.concatenate([np.linspace(1.0 / max(n, 1), 1.0, max(n - 25, 0)), np.ones(min(n, 25))])

@@ -1,0 +1,97 @@
+"""Random search: a Sobol start, then independent points, quickly."""
+
+import time
+
+import numpy as np
+import pytest
+from scipy.stats import kstest, qmc
+
+from tuner.optimizers import RandomOptimizer
+from tuner.optimizers.sobol import LENGTH, SobolDesign, scrambled_sobol, sobol_digits
+from tuner.records import Goal, Outcome, State, Trial
+from tuner.search_spaces import Bool, Choice, Float, Int, P, Space
+
+SPACE = Space({"x": Float(0, 1), "m": Choice("a", b={"n": Int(1, 9)})})
+
+
+def searching(space, seed=0):
+    optimizer = RandomOptimizer()
+    optimizer.reset(space, [Goal()], seed)
+    return optimizer
+
+
+class TestSobol:
+    @pytest.mark.parametrize("d", [1, 2, 7, 40])
+    def test_unscrambled_it_is_the_sequence_of_scipy(self, d):
+        expected = qmc.Sobol(d, scramble=False).random(LENGTH)
+        np.testing.assert_array_equal(sobol_digits(d) / LENGTH, expected)
+
+    @pytest.mark.parametrize("k", [1, 2, 4, 8, 16, 32, 64])
+    @pytest.mark.parametrize("d", [1, 5, 40])
+    def test_scrambled_each_column_is_still_balanced(self, d, k):
+        points = scrambled_sobol(d, np.random.default_rng(k))[:k]
+        for column in points.T:
+            assert sorted(np.floor(column * k)) == list(range(k))
+
+    def test_scrambled_pairs_of_columns_are_still_balanced(self):
+        points = scrambled_sobol(2, np.random.default_rng(0))
+        boxes = {(int(8 * x), int(8 * y)) for x, y in points}
+        assert len(boxes) == 64
+
+    def test_over_many_seeds_it_is_uniform(self):
+        points = np.concatenate([scrambled_sobol(3, np.random.default_rng(s)) for s in range(99)])
+        for column in points.T:
+            assert kstest(column, "uniform").pvalue > 0.01
+
+    def test_past_the_table_columns_are_a_latin_hypercube(self):
+        points = scrambled_sobol(50, np.random.default_rng(0))
+        for column in points.T:
+            assert sorted(np.floor(column * 64)) == list(range(64))
+
+    def test_a_point_that_breaks_a_constraint_is_left_out(self):
+        space = Space({"x": Float(0, 1), "y": Float(0, 1)}).where(P("x") <= P("y"))
+        points = [SobolDesign(space, 0).point(k) for k in range(LENGTH)]
+        kept = [p for p in points if p is not None]
+        assert 20 < len(kept) < 44
+        assert all(p in space for p in kept)
+        assert SobolDesign(space, 0).point(LENGTH) is None
+
+
+class TestRandomOptimizer:
+    def test_it_says_that_it_needs_no_outcomes(self):
+        assert RandomOptimizer.independent
+
+    def test_it_starts_with_the_design(self):
+        optimizer = searching(SPACE, seed=3)
+        assert optimizer.ask(LENGTH) == [SobolDesign(SPACE, 3).point(k) for k in range(LENGTH)]
+
+    def test_a_point_depends_on_its_place_alone(self):
+        whole = searching(SPACE).ask(600)
+        optimizer = searching(SPACE)
+        for number, params in enumerate(whole[:300]):
+            optimizer.tell(Trial(number, params), Outcome(State.FAILED))
+        pending = [Trial(300 + k, params) for k, params in enumerate(whole[300:320])]
+        assert optimizer.ask(280, pending) == whole[320:]
+
+    def test_later_points_are_uniform(self):
+        points = searching(SPACE).ask(3000)[LENGTH:]
+        assert kstest([p["x"] for p in points], "uniform").pvalue > 0.01
+        kinds = [p["m"][0] for p in points]
+        assert kinds.count("a") / len(kinds) == pytest.approx(0.5, abs=0.03)
+
+    def test_it_tries_a_finite_space_whole(self):
+        space = Space({"a": Int(1, 40), "b": Bool(), "c": Choice("x", "y", "z")})
+        points = searching(space).ask(240)
+        assert len(set(map(space.key, points))) == 240
+
+    def test_sixty_four_points_take_a_few_milliseconds(self):
+        optimizer = searching(SPACE)
+        optimizer.ask(1)
+        for number, params in enumerate(SPACE.sample(np.random.default_rng(0), 2000)):
+            optimizer.tell(Trial(number, params), Outcome(State.COMPLETED, {"value": 0.0}))
+        times = []
+        for _ in range(5):
+            began = time.process_time()
+            optimizer.ask(64)
+            times.append(time.process_time() - began)
+        assert min(times) < 0.01  # about 0.001 on an idle machine
