@@ -1,0 +1,184 @@
+"""A pool of Ray actors, on a Ray that is there already."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conformance.backends import (
+    IsolatingBackendConformance,
+    Watch,
+    a_job,
+    completed,
+    is_alive,
+    scripted,
+)
+from tuner.backends import RayBackend
+from tuner.backends.protocol import Finished, Lost, Resized
+from tuner.errors import BackendError, ObjectiveError, ResourcesError
+from tuner.records import Job, Outcome, State, Trial
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
+
+
+@pytest.mark.usefixtures("cluster")
+class TestRayBackend(IsolatingBackendConformance):
+    def make(self) -> RayBackend:
+        return RayBackend()
+
+
+def test_the_ray_of_the_process_is_used_and_left() -> None:
+    import ray
+
+    backend = RayBackend()
+    backend.start(scripted(), workers=1)
+    backend.close()
+    assert ray.is_initialized()
+
+
+def test_work_that_cannot_be_pickled_is_refused() -> None:
+    lock = __import__("threading").Lock()
+
+    def work(job: Job, channel: object) -> Outcome:
+        with lock:
+            return Outcome(State.COMPLETED)
+
+    with pytest.raises(ObjectiveError, match=r"cannot be shipped.*lock.*in the objective itself"):
+        RayBackend().start(work)
+
+
+def test_work_that_a_worker_cannot_import_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "not_on_workers.py").write_text("def work(job, channel):\n    pass\n")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        import not_on_workers
+    finally:
+        sys.path.remove(str(tmp_path))
+    try:
+        with pytest.raises(ObjectiveError, match=r"ModuleNotFoundError.*not_on_workers.*installed"):
+            RayBackend().start(not_on_workers.work, workers=1)
+    finally:
+        del sys.modules["not_on_workers"]
+
+
+class DeadlyToLoad:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (3,)
+
+
+def test_workers_that_die_before_they_are_ready_are_an_error_not_a_loop() -> None:
+    deadly = DeadlyToLoad()
+
+    def work(job: Job, channel: object) -> Outcome:
+        return Outcome(State.COMPLETED, {"never": float(bool(deadly))})
+
+    with pytest.raises(BackendError, match="3 workers died before they were ready"):
+        RayBackend().start(work, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"workers": 5}, r"workers=5 with 1 CPU each.*there is 4 CPU; write workers=4 or less"),
+        ({"resources": {"cpu": 64}}, r"needs 64 CPU.*there is 4 CPU"),
+        ({"resources": {"gpu": 1.5}}, r"write \{'gpu': 2\}"),
+        ({"resources": {"gpu": 1}}, r"1 GPU.*4 CPU and 0 GPU"),
+    ],
+)
+def test_what_is_asked_and_what_is_there_are_named(options, says: str) -> None:
+    import ray
+
+    if ray.cluster_resources()["CPU"] != 4:
+        pytest.skip("another Ray is in use")
+    with pytest.raises(ResourcesError, match=says):
+        RayBackend().start(scripted(), **options)
+
+
+def test_fractions_make_more_workers_and_each_has_its_share_of_threads() -> None:
+    def work(job: Job, channel: object) -> Outcome:
+        return Outcome(State.COMPLETED, {"threads": float(os.environ["OMP_NUM_THREADS"])})
+
+    backend = RayBackend()
+    backend.start(work, workers=5, resources={"cpu": 0.5})
+    try:
+        watch = Watch(backend)
+        (end,) = watch.run(a_job())
+        assert end == Finished(end.run, Outcome(State.COMPLETED, {"threads": 1.0}))
+        watch.until(lambda: backend.capacity == 5)
+    finally:
+        backend.close()
+
+
+def test_capacity_counts_the_workers_that_are_ready() -> None:
+    backend = RayBackend()
+    backend.start(scripted(), workers=1)
+    try:
+        seen: list[int] = []
+        watch = Watch(backend)
+        watch.on_event = lambda e: seen.append(e.capacity) if isinstance(e, Resized) else None
+        watch.run(a_job(("die", 1)))
+        watch.until(lambda: backend.capacity == 1)
+        assert seen == [0, 1]
+    finally:
+        backend.close()
+
+
+def test_a_worker_that_dies_while_it_is_idle_costs_no_job() -> None:
+    backend = RayBackend()
+    backend.start(scripted(), workers=1)
+    try:
+        watch = Watch(backend)
+        first, second = a_job(), a_job()
+        watch.run(first)
+        os.kill(watch.begun(first).pid, 9)
+        while is_alive(watch.begun(first).pid):
+            time.sleep(0.01)
+        assert completed(watch.run(second))
+    finally:
+        backend.close()
+
+
+class DeadlyParam:
+    """Ends the process that unpickles it, so that a job dies with its worker before it begins."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (3,)
+
+
+def test_a_job_that_no_worker_survives_to_begin_is_lost_in_the_end() -> None:
+    backend = RayBackend()
+    backend.start(scripted(), workers=1)
+    try:
+        watch = Watch(backend)
+        deadly = Job("deadly", Trial(10**8, {"do": [], "x": DeadlyParam()}))
+        (end,) = watch.run(deadly)
+        assert isinstance(end, Lost)
+        assert completed(watch.run(a_job()))
+    finally:
+        backend.close()
+
+
+@pytest.mark.slow
+def test_throughput() -> None:
+    def work(job: Job, channel: object) -> Outcome:
+        return Outcome(State.COMPLETED, {"value": 0.0})
+
+    backend = RayBackend()
+    backend.start(work, workers=2)
+    try:
+        watch = Watch(backend)
+        rates = []
+        for _ in range(3):
+            jobs = [a_job() for _ in range(1500)]
+            began = time.perf_counter()
+            watch.run(*jobs)
+            rates.append(len(jobs) / (time.perf_counter() - began))
+        assert max(rates) > 1500
+    finally:
+        backend.close()

@@ -1,0 +1,156 @@
+"""The calling thread as the worker."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+
+import pytest
+
+from conformance.backends import BackendConformance, Watch, a_job, scripted
+from tuner.backends import SerialBackend
+from tuner.backends.protocol import Channel, Finished, Sent
+from tuner.errors import ResourcesError
+from tuner.records import Begun, Job, Outcome, Report, State, Trial
+
+
+class TestSerialBackend(BackendConformance):
+    def make(self) -> SerialBackend:
+        return SerialBackend()
+
+
+@pytest.fixture
+def watch() -> Watch:
+    watch = Watch(SerialBackend())
+    watch.backend.start(scripted(), deliver=watch.take)
+    return watch
+
+
+def test_each_message_is_delivered_while_the_job_runs(watch: Watch) -> None:
+    job = a_job(("report", 1), ("sleep", 0.3))
+    watch.run(job)
+    assert watch.end_times[job.run] - watch.first_sent[job.run] >= 0.3
+
+
+def test_without_deliver_messages_come_with_the_end() -> None:
+    backend = SerialBackend()
+    backend.start(scripted())
+    job = a_job(("report", 2))
+    backend.submit(job)
+    *messages, end = backend.events(0.0)
+    assert [type(event) for event in messages] == [Sent] * 4
+    assert isinstance(end, Finished)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"workers": 2}, 'workers=2.*backend="ray"'),
+        ({"resources": {"gpu": 1}}, 'gpu.*backend="ray"'),
+        ({"resources": {"cpu": "two"}}, "cpu"),
+    ],
+)
+def test_more_than_one_thread_can_give_is_refused_with_a_remedy(options, says: str) -> None:
+    with pytest.raises(ResourcesError, match=says):
+        SerialBackend().start(scripted(), **options)
+
+
+def test_one_worker_and_any_number_of_cpus_are_fine() -> None:
+    SerialBackend().start(scripted(), workers=1, resources={"cpu": 4, "gpu": 0})
+
+
+def test_ctrl_c_passes_through_and_the_backend_can_go_on(watch: Watch) -> None:
+    watch.backend.submit(a_job(("raise", None)))
+    with pytest.raises(KeyboardInterrupt):
+        watch.backend.events(None)
+    watch.run(a_job())
+
+
+def test_a_time_limit_leaves_the_alarm_as_it_was(watch: Watch) -> None:
+    def handler(number: int, frame: object) -> None:
+        raise AssertionError("not for this one")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        watch.run(a_job(("sleep", 5.0), timeout=0.1), a_job(timeout=5.0))
+        assert signal.getsignal(signal.SIGALRM) is handler
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_the_driver_is_not_interrupted_while_it_records_a_message() -> None:
+    recorded: list[str] = []
+
+    def deliver(event) -> None:
+        time.sleep(0.3)
+        recorded.append(event.run)
+
+    backend = SerialBackend()
+    backend.start(scripted(), deliver=deliver)
+    job = a_job(("report", 1), timeout=0.1)
+    backend.submit(job)
+    (end,) = backend.events(None)
+    assert end.outcome.error.kind == "Timeout"
+    assert recorded == [job.run]
+
+
+def test_on_another_thread_a_time_limit_takes_effect_at_the_next_word() -> None:
+    ends: list[object] = []
+
+    def search() -> None:
+        backend = SerialBackend()
+        backend.start(scripted(), deliver=lambda event: None)
+        backend.submit(a_job(("sleep", 0.3), ("report", 1), ("sleep", 30.0), timeout=0.1))
+        ends.extend(backend.events(None))
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    thread.join(10)
+    assert [end.outcome.error.kind for end in ends] == ["Timeout"]
+
+
+def test_an_objective_that_catches_every_exception_is_interrupted() -> None:
+    def work(job: Job, channel: Channel) -> Outcome:
+        try:
+            time.sleep(10)
+        except Exception:
+            return Outcome(State.COMPLETED)
+        return Outcome(State.COMPLETED)
+
+    backend = SerialBackend()
+    backend.start(work)
+    backend.submit(a_job(timeout=0.1))
+    (end,) = backend.events(None)
+    assert end.outcome.state is State.FAILED
+
+
+def test_a_job_costs_microseconds() -> None:
+    def work(job: Job, channel: Channel) -> Outcome:
+        return Outcome(State.COMPLETED)
+
+    backend = SerialBackend()
+    backend.start(work, deliver=lambda event: None)
+    jobs = [Job(str(n), Trial(n, {})) for n in range(2000)]
+
+    def run_all() -> float:
+        began = time.perf_counter()
+        for job in jobs:
+            backend.submit(job)
+            backend.events(0.0)
+        return (time.perf_counter() - began) / len(jobs)
+
+    assert min(run_all() for _ in range(5)) < 50e-6
+
+
+def test_a_stopped_job_that_heeds_it_is_no_failure(watch: Watch) -> None:
+    job = a_job(("report", 1), ("until_stopped", 20))
+
+    def stop(event) -> None:
+        if isinstance(event, Sent) and isinstance(event.message, Report | Begun):
+            watch.backend.stop(job.run)
+
+    watch.on_event = stop
+    (end,) = watch.run(job)
+    assert end.outcome.state is State.STOPPED
