@@ -2,63 +2,93 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from tuner.optimizers.base import History, SpaceOptimizer
+from tuner.optimizers.base import SpaceOptimizer
 from tuner.optimizers.bayesian import BayesianOptimizer
 from tuner.optimizers.random import RandomOptimizer
 from tuner.optimizers.tpe import TPEOptimizer
-from tuner.records import Params
+from tuner.records import Goal, Outcome, Params, Trial
+from tuner.search_spaces import Space
 
-MODEL_UP_TO = 200
-"""Trials after which a suggestion of the Gaussian process costs more than it gains."""
+FEW_POINTS = 16
+"""Spaces of up to this many points are simply tried whole."""
 
 MODEL_COLUMNS = 40
 """Columns up to which the Gaussian process is trusted."""
 
+MODEL_TRIALS = 200
+"""Trials after which a suggestion of the Gaussian process costs more than it gains."""
 
-class AutoOptimizer(SpaceOptimizer):
-    """Bayesian optimization while trials are few, TPE in large spaces and after 200 trials.
 
-    A space of at most 16 points is tried at random, as a model has no time to learn. The choice
-    depends on the space and on how many trials there are, so a study that is taken up again goes
-    on as it would have; `describe` says what was chosen and why.
+class AutoOptimizer:
+    """Bayesian optimization while trials are few, TPE in large spaces and for long searches.
+
+    - A space of at most 16 points is tried whole.
+    - A space of more than 40 parameters is searched by TPE.
+    - Any other is searched by Bayesian optimization for 200 trials, then by TPE.
+
+    The choice depends on the space and on how many trials were told, so a study that is taken up
+    again goes on as it would have. `describe` says what was chosen and why.
+
+    Examples
+    --------
+    >>> from tuner.search_spaces import Float, Space
+    >>> search = AutoOptimizer()
+    >>> search.reset(Space({"x": Float(0, 1)}), [Goal()], seed=0)
+    >>> search.describe()["chose"]
+    'bayesian'
     """
 
     name = "auto"
 
     def __init__(self) -> None:
-        self._random = RandomOptimizer()
-        self._tpe = TPEOptimizer()
-        self._bayesian = BayesianOptimizer()
+        self._members: dict[str, SpaceOptimizer] = {}
 
-    def reset(self, space: Any, goals: Any, seed: int) -> None:
-        """Begin a study; see `Optimizer.reset`."""
-        super().reset(space, goals, seed)
-        for optimizer in (self._random, self._tpe, self._bayesian):
-            optimizer.reset(space, goals, seed)
+    def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
+        """Begin a study with an empty history; see `Optimizer.reset`."""
+        name, self._why = _choice(space)
+        self._first, self._told = name, set[int]()
+        chosen: list[SpaceOptimizer] = {
+            "random": lambda: [RandomOptimizer()],
+            "tpe": lambda: [TPEOptimizer()],
+            "bayesian": lambda: [BayesianOptimizer(), TPEOptimizer()],
+        }[name]()
+        self._members = {member.name: member for member in chosen}
+        for member in chosen:
+            member.reset(space, goals, seed)
 
-    def suggest(self, history: History, rng: np.random.Generator) -> Params:
-        """Return what the chosen optimizer suggests."""
-        chosen, _ = self._choice(history.size)
-        return chosen.suggest(history, rng)
+    def tell(self, trial: Trial, outcome: Outcome) -> None:
+        """Take in an outcome; see `Optimizer.tell`."""
+        self._told.add(trial.number)
+        for member in self._members.values():
+            member.tell(trial, outcome)
+
+    def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
+        """Return what the chosen optimizer suggests; see `Optimizer.ask`."""
+        return self._members[self._chosen].ask(n, pending)
 
     def describe(self) -> dict[str, Any]:
-        """Return the name, what it chose last and why."""
-        if not hasattr(self, "space"):
+        """Return the name, what is chosen now, and why."""
+        if not self._members:
             return {"name": self.name}
-        chosen, why = self._choice(len(self._ledger))
-        return {"name": self.name, "chose": chosen.name, "why": why}
+        why = self._why
+        if self._chosen != self._first:
+            why = f"{len(self._told)} trials: a model of them all takes too long"
+        return {"name": self.name, "chose": self._chosen, "why": why}
 
-    def _choice(self, told: int) -> tuple[SpaceOptimizer, str]:
-        size, d = self.space.size, len(self.space.columns)
-        if not math.isinf(size) and size <= 16:
-            return self._random, f"the space has {int(size)} points: all of them can be tried"
-        if d > MODEL_COLUMNS:
-            return self._tpe, f"{d} columns are more than {MODEL_COLUMNS}"
-        if told > MODEL_UP_TO:
-            return self._tpe, f"{told} trials are more than {MODEL_UP_TO}"
-        return self._bayesian, f"{d} columns and {told} trials: a model learns most from each"
+    @property
+    def _chosen(self) -> str:
+        late = self._first == "bayesian" and len(self._told) >= MODEL_TRIALS
+        return "tpe" if late else self._first
+
+
+def _choice(space: Space) -> tuple[str, str]:
+    """Return the name of the optimizer to begin with, and why."""
+    if space.size <= FEW_POINTS:
+        return "random", f"the space has {int(space.size)} points: all of them can be tried"
+    d = len(space.columns)
+    if d > MODEL_COLUMNS:
+        return "tpe", f"{d} parameters are more than {MODEL_COLUMNS}"
+    return "bayesian", f"{d} parameters: a model of the loss needs the fewest trials"

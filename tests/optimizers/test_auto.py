@@ -1,0 +1,66 @@
+"""What `auto` chooses, and that the choice is a function of the history."""
+
+import numpy as np
+import pytest
+
+from tuner.optimizers import AutoOptimizer, TPEOptimizer
+from tuner.optimizers.auto import MODEL_TRIALS
+from tuner.records import Goal, Outcome, State, Trial
+from tuner.search_spaces import Choice, Float, Int, Space
+
+SMOOTH = Space({"x": Float(0, 1), "n": Int(1, 9)})
+
+
+def bound(space, seed=0):
+    optimizer = AutoOptimizer()
+    optimizer.reset(space, [Goal()], seed)
+    return optimizer
+
+
+def told(optimizer, n):
+    for number, params in enumerate(SMOOTH.sample(np.random.default_rng(0), n)):
+        optimizer.tell(Trial(number, params), Outcome(State.COMPLETED, {"value": params["x"]}))
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("space", "chosen", "why"),
+    [
+        (Space({"n": Int(1, 16)}), "random", "16 points"),
+        (Space({"n": Int(1, 17)}), "bayesian", "1 parameters"),
+        (SMOOTH, "bayesian", "2 parameters"),
+        (Space({f"x{i}": Float(0, 1) for i in range(41)}), "tpe", "41 parameters"),
+        (Space({f"c{i}": Choice("a", "b", "c") for i in range(4)}), "bayesian", "4 parameters"),
+    ],
+)
+def test_it_chooses_by_the_space_and_says_why(space, chosen, why):
+    described = bound(space).describe()
+    assert described["chose"] == chosen
+    assert why in described["why"]
+
+
+def test_before_a_study_it_has_chosen_nothing():
+    assert AutoOptimizer().describe() == {"name": "auto"}
+
+
+def test_after_many_trials_it_goes_over_to_tpe():
+    optimizer = told(bound(SMOOTH), MODEL_TRIALS - 1)
+    assert optimizer.describe()["chose"] == "bayesian"
+    params = {"x": 0.123, "n": 3}
+    optimizer.tell(Trial(MODEL_TRIALS - 1, params), Outcome(State.FAILED))
+    assert optimizer.describe()["chose"] == "tpe"
+    assert "200 trials" in optimizer.describe()["why"]
+    tpe = TPEOptimizer()
+    tpe.reset(SMOOTH, [Goal()], 0)
+    told(tpe, MODEL_TRIALS - 1)
+    tpe.tell(Trial(MODEL_TRIALS - 1, params), Outcome(State.FAILED))
+    assert optimizer.ask(3) == tpe.ask(3)
+
+
+def test_a_trial_told_again_is_no_further_trial():
+    optimizer = told(told(bound(SMOOTH), MODEL_TRIALS - 50), MODEL_TRIALS - 50)
+    assert optimizer.describe()["chose"] == "bayesian"
+
+
+def test_a_study_taken_up_again_goes_on_with_the_same_choice():
+    assert told(bound(SMOOTH), MODEL_TRIALS).ask(2) == told(bound(SMOOTH), MODEL_TRIALS).ask(2)
