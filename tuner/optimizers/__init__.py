@@ -67,17 +67,18 @@ def resolve(spec: str | Optimizer) -> Optimizer:
         module, _, name = OPTIMIZERS[spec].partition(":")
         made: Optimizer = getattr(import_module(module), name)()
         return made
-    if isinstance(spec, type):
+    given: object = spec
+    if isinstance(given, type):
         raise ArgumentError(
-            f"optimizer={spec.__name__} is a class, not an optimizer: write {spec.__name__}()"
+            f"optimizer={given.__name__} is a class, not an optimizer: write {given.__name__}()"
         )
-    if not isinstance(spec, Optimizer):
-        lacking = [name for name in ("reset", "ask", "tell") if not hasattr(spec, name)]
+    if not isinstance(given, Optimizer):
+        lacking = [name for name in ("reset", "ask", "tell") if not hasattr(given, name)]
         raise ArgumentError(
-            f"optimizer={spec!r} has no {', no '.join(lacking)}: choose {choices}, or give an "
+            f"optimizer={given!r} has no {', no '.join(lacking)}: choose {choices}, or give an "
             f"object with the methods of tuner.optimizers.protocol.Optimizer"
         )
-    return spec
+    return given
 
 
 def describe(optimizer: Optimizer) -> dict[str, Any]:

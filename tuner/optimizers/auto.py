@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tuner.optimizers.base import SpaceOptimizer
@@ -20,6 +20,13 @@ MODEL_COLUMNS = 40
 
 MODEL_TRIALS = 200
 """Trials after which a suggestion of the Gaussian process costs more than it gains."""
+
+
+_MEMBERS: dict[str, tuple[Callable[[], SpaceOptimizer], ...]] = {
+    "random": (RandomOptimizer,),
+    "tpe": (TPEOptimizer,),
+    "bayesian": (BayesianOptimizer, TPEOptimizer),
+}
 
 
 class AutoOptimizer:
@@ -48,13 +55,9 @@ class AutoOptimizer:
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
         """Begin a study with an empty history; see `Optimizer.reset`."""
-        name, self._why = _choice(space)
-        self._first, self._told = name, set[int]()
-        chosen: list[SpaceOptimizer] = {
-            "random": lambda: [RandomOptimizer()],
-            "tpe": lambda: [TPEOptimizer()],
-            "bayesian": lambda: [BayesianOptimizer(), TPEOptimizer()],
-        }[name]()
+        self._first, self._why = _choice(space)
+        self._told: set[int] = set()
+        chosen = [made() for made in _MEMBERS[self._first]]
         self._members = {member.name: member for member in chosen}
         for member in chosen:
             member.reset(space, goals, seed)

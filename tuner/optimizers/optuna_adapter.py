@@ -38,7 +38,7 @@ _STATES = {
 }
 
 
-class _EndlessStudy(optuna.Study):
+class _EndlessStudy(optuna.Study):  # type: ignore[misc]  # Optuna's classes are Any to mypy
     """A study whose end is not for a sampler to decide."""
 
     def stop(self) -> None:
@@ -223,7 +223,7 @@ class OptunaOptimizer(SpaceOptimizer):
         values = [] if math.isnan(loss) else [loss]
         frozen = _frozen(self._columns, self.space.flatten(trial.params), state, values)
         trial_id = self._storage.create_new_trial(self._study_id, template_trial=frozen)
-        return self._storage.get_trial(trial_id).number
+        return int(self._storage.get_trial(trial_id).number)
 
 
 def to_optuna_study(

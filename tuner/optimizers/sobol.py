@@ -92,4 +92,4 @@ def scrambled_sobol(d: int, rng: np.random.Generator) -> NDArray[np.float64]:
         scrambled[:, :known] ^= flips[before, columns] << (BITS - 1 - bit)
     for j in range(known, d):
         scrambled[:, j] = rng.permutation(LENGTH)
-    return (scrambled + rng.random((LENGTH, d))) / LENGTH
+    return np.asarray((scrambled + rng.random((LENGTH, d))) / LENGTH)
