@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import optuna
@@ -50,6 +51,8 @@ class OptunaColumn:
 
     def to_optuna(self, value: Any) -> Any:
         """Return what stands for a value of our domain in a trial of Optuna."""
+        if isinstance(self.distribution, FloatDistribution):
+            return min(value, self.distribution.high)
         if not self._options:
             return value
         index = int(self._domain.to_unit([value])[0] * len(self._options))
@@ -78,13 +81,20 @@ def _options(domain: Domain) -> tuple[Any, ...]:
 def _distribution(domain: Domain) -> BaseDistribution:
     if isinstance(domain, Float):
         step = None if domain.log else domain.step
-        return FloatDistribution(domain.low, domain.high, log=domain.log, step=step)
+        high = domain.high if step is None else _last_of_grid(domain)
+        return FloatDistribution(domain.low, high, log=domain.log, step=step)
     if isinstance(domain, Int):
         step = 1 if domain.log else domain.step or 1
         return IntDistribution(domain.low, domain.high, log=domain.log, step=step)
     if isinstance(domain, Ordinal):
         return IntDistribution(0, int(domain.size) - 1)
     return CategoricalDistribution(_categories(domain))
+
+
+def _last_of_grid(domain: Float) -> float:
+    """Return the upper bound as Optuna counts up to it, in decimals: 0.3 for 0.1 * 3."""
+    steps = int(domain.size) - 1
+    return float(Decimal(str(domain.low)) + steps * Decimal(str(domain.step)))
 
 
 def _categories(domain: Domain) -> tuple[Any, ...]:
