@@ -23,7 +23,7 @@ from tuner.plotting.style import (
     say,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, best_of, completed
+from tuner.plotting.value_axis import ValueAxis, best_of, completed, goal_label
 from tuner.records import Direction, Goal, State, Trial
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def history(
         axis.apply(ax)
     else:
         ax.set_yticks([])
-        ax.set_ylabel(f"{goal.metric} ({goal.direction})")
+        ax.set_ylabel(goal_label(goal))
         say(ax, "no completed trial yet")
     if done:
         _best_so_far(ax, goal.direction, done, last=max(t.number for t in trials))

@@ -128,8 +128,8 @@ def _evaluate(
 
     from tuner.optimizers.optuna_adapter import quiet, to_optuna_study
 
-    study = to_optuna_study(space, [goal], trials)
     with quiet():
+        study = to_optuna_study(space, [goal], trials)
         scores = get_param_importances(
             study, evaluator=evaluator, params=[column.path for column in columns]
         )

@@ -52,7 +52,7 @@ def importances(
     else:
         _draw(ax, groups)
         more = f"; {left_out} less important ones left out" if left_out else ""
-        ax.set_xlabel(f"{_LABELS[method]} of {goal.metric}{more}")
+        ax.set_xlabel(f"{_LABELS[method]} of {shorten(goal.metric, 24)}{more}")
     save_figure(ax, save)
     return ax
 
@@ -87,7 +87,7 @@ def _heading(group: ScoreGroup) -> str:
     if not group.where:
         return f"in all {group.n_trials} completed trials"
     conditions = " and ".join(
-        f"{shorten(path, 24)} = {option}" for path, option in group.where[-2:]
+        f"{shorten(path, 24)} = {shorten(option, 24)}" for path, option in group.where[-2:]
     )
     return f"where {conditions}: {group.n_trials} trials"
 

@@ -19,6 +19,7 @@ from tuner.plotting.style import (
     legend_above,
     save_figure,
     say_instead,
+    shorten,
     tidy,
 )
 from tuner.plotting.value_axis import ValueAxis, best_of
@@ -64,14 +65,16 @@ def learning_curves(
     ax = axes_or_new(ax)
     tidy(ax, "Learning curves")
     if not curves:
-        say_instead(ax, f"no trial has reported {name!r}: call trial.report(value, step)")
+        say_instead(
+            ax, f"no trial has reported {shorten(name, 40)!r}: call trial.report(value, step)"
+        )
         save_figure(ax, save)
         return ax
     axis = ValueAxis.of(
         Goal(name, goal.direction), np.concatenate([line[:, 1] for line in curves.values()])
     )
     if name != goal.metric:
-        axis = ValueAxis(name, axis.direction, axis.log, axis.low, axis.high)
+        axis = ValueAxis(shorten(name, 40), axis.direction, axis.log, axis.low, axis.high)
     best = best_of([t for t in trials if t.number in curves], goal.direction)
     shown = _thinned(list(curves), keep=best)
     states = {t.number: t.state for t in trials}

@@ -128,11 +128,16 @@ def _draw_lines(
     lines[:, :, 1] = np.where(np.isnan(heights), NOT_ACTIVE, heights)
     n = len(lines)
     base = float(np.clip(8 / np.sqrt(n), 0.12, 0.9))
-    collection = LineCollection(
-        list(lines[:-1]), colors=ramp(ax, best_low=best_low)(levels[:-1]),
-        alpha=np.clip(base * (0.35 + 0.9 * goodness[:-1] ** 2), 0, 1), linewidths=1.0, zorder=1,
-    )  # fmt: skip
-    ax.add_collection(collection)
+    if n > 1:
+        ax.add_collection(
+            LineCollection(
+                list(lines[:-1]),
+                colors=ramp(ax, best_low=best_low)(levels[:-1]),
+                alpha=np.clip(base * (0.35 + 0.9 * goodness[:-1] ** 2), 0, 1),
+                linewidths=1.0,
+                zorder=1,
+            )
+        )
     ax.plot(lines[-1, :, 0], lines[-1, :, 1], color=BEST, linewidth=2.0, zorder=4, label="best")
 
 

@@ -24,7 +24,7 @@ from tuner.plotting.style import (
     shorten,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, best_of
+from tuner.plotting.value_axis import ValueAxis, best_of, goal_label
 from tuner.records import Direction, Goal, State, Trial
 from tuner.search_spaces import Space
 
@@ -55,7 +55,7 @@ def slices(
         param = ranked[0] if ranked else space.columns[0].path
     axis = points.axis(param)
     ax = axes_or_new(ax)
-    tidy(ax, f"{goal.metric} over {shorten(param, 40)}")
+    tidy(ax, f"{shorten(goal.metric, 30)} over {shorten(param, 40)}")
     x = points.positions(param)
     active = ~np.isnan(x)
     if not axis.numeric:
@@ -80,7 +80,7 @@ def slices(
         values.apply(ax)
     else:
         ax.set_yticks([])
-        ax.set_ylabel(f"{goal.metric} ({goal.direction})")
+        ax.set_ylabel(goal_label(goal))
         say(ax, "no completed trial has this parameter yet" if len(trials) else _NOTHING)
     failed = active & np.array([t.state is State.FAILED for t in trials], bool)
     mark_failed(ax, x[failed].tolist())
@@ -157,6 +157,6 @@ def _mark_best(ax: Axes, goal: Goal, points: Points, x: NDArray[np.float64]) -> 
 def _note_inactive(ax: Axes, axis: ParameterAxis, active: NDArray[np.bool_]) -> None:
     if axis.column.parents and len(active):
         path, option = axis.column.parents[-1]
-        label = f"{ax.get_xlabel()}\nwhere {shorten(path, 24)} = {option}"
+        label = f"{ax.get_xlabel()}\nwhere {shorten(path, 24)} = {shorten(option, 24)}"
         ax.set_xlabel(f"{label}: {active.sum()} of {len(active)} trials")
         ax.xaxis.label.set_fontsize(SMALL + 1)

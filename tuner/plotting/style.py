@@ -187,18 +187,23 @@ def save_figure(ax: Axes, save: str | os.PathLike[str] | None) -> None:
         ) from error
 
 
-def shorten(text: str, width: int) -> str:
-    """Return `text`, its middle left out if it is longer than `width` characters.
+def plain(text: str) -> str:
+    """Return a user's text as matplotlib is to write it: on one line, no ``$`` begins a formula."""
+    return "".join(c if c.isprintable() else " " for c in text).replace("$", r"\$")
 
-    The end of a parameter's path says most: it is kept.
+
+def shorten(text: str, width: int) -> str:
+    """Return a user's text, its middle left out if it is longer than `width` characters.
+
+    The end of a parameter's path says most: it is kept. See `plain`, too.
 
     >>> shorten("model.gradient_boosting.learning_rate", 20)
     'model.…learning_rate'
     """
     if len(text) <= width:
-        return text
+        return plain(text)
     head = max(1, (width - 1) // 3)
-    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+    return plain(f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}")
 
 
 def number_text(value: float) -> str:

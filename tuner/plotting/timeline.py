@@ -19,7 +19,6 @@ from tuner.plotting.style import (
     legend_above,
     save_figure,
     say_instead,
-    shorten,
     spread_labels,
     tidy,
 )
@@ -202,7 +201,7 @@ def _axes(ax: Axes, clock: _Clock, lanes: Sequence[str]) -> None:
     cut = ", pauses left out" if clock.pauses else ""
     ax.set_xlabel(f"{unit} since the first run began{cut}")
     ax.set_ylim(len(lanes) - 0.4, -0.6)
-    ax.set_yticks(range(len(lanes)), spread_labels([shorten(n, 24) for n in lanes], 40, 24))
+    ax.set_yticks(range(len(lanes)), spread_labels(lanes, 40, 24))
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
 

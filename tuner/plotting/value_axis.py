@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.plotting.style import number_text
+from tuner.plotting.style import number_text, shorten
 from tuner.records import Direction, Goal, State, Trial
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ValueAxis:
         if limit is not None:
             worst = float(np.exp(sign * limit)) if log else float(sign * limit)
             low, high = (low, min(high, worst)) if sign > 0 else (max(low, worst), high)
-        return cls(f"{goal.metric} ({goal.direction})", goal.direction, log, low, high)
+        return cls(goal_label(goal), goal.direction, log, low, high)
 
     def off_scale(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which values lie beyond the axis."""
@@ -126,6 +126,15 @@ def thinned_ticks(
     return [(at, number_text(value)) for at, value in (*kept, last)]
 
 
+def goal_label(goal: Goal) -> str:
+    """Return what stands at the axis of a goal's values.
+
+    >>> goal_label(Goal("loss"))
+    'loss (minimize)'
+    """
+    return f"{shorten(goal.metric, 40)} ({goal.direction})"
+
+
 def completed(trials: Iterable[Trial]) -> list[Trial]:
     """Return the trials that completed with a value, by number."""
     found = (t for t in trials if t.state is State.COMPLETED and t.values)
@@ -148,8 +157,9 @@ def _worst_shown(loss: NDArray[np.float64]) -> float | None:
     """
     half = loss / 2  # differences of halves cannot overflow
     q1, q3, most = np.quantile(half, [0.25, 0.75, 1 - OFF_SCALE_SHARE])
-    fence = max(q3 + 3 * (q3 - q1), most)
-    if q3 == q1 or half.max() <= fence + 2 * (q3 - q1) or not np.isfinite(2 * fence):
+    with np.errstate(over="ignore"):
+        fence = max(q3 + 3 * (q3 - q1), most)
+    if q3 == q1 or abs(fence) > np.finfo(float).max / 2 or half.max() <= fence + 2 * (q3 - q1):
         return None
     shown = half[half <= fence].max()
     return float(2 * shown)
