@@ -33,6 +33,8 @@ class Member:
         The jobs of its packet that have not finished, in the order in which they run.
     shared
         Whether it writes to its journal, which one on another machine cannot.
+    round
+        In which round of starts it was started.
     since
         When the first of these began, as far as is known here (by the monotonic clock).
     """
@@ -45,6 +47,7 @@ class Member:
     withdrawing: Any = None
     packet: dict[str, Job] = field(default_factory=dict)
     shared: bool = False
+    round: int = 0
     since: float = 0.0
     _given: tuple[str, ...] = ()
     _heard: int = 0

@@ -33,8 +33,11 @@ QUIET = 0.03
 START_TIMEOUT = 120.0
 """Seconds within which some worker must have started."""
 
-START_DEATHS = 3
-"""Workers that die one after another before they are ready, until that is an error."""
+START_ROUNDS = 3
+"""How often all workers may die before any is ready, until that is an error."""
+
+PAUSE = 1.0
+"""Seconds until a worker is replaced that died before it was ready."""
 
 MOVES = 3
 """How often a job may lose its worker before it has begun, until it counts as lost."""
@@ -68,7 +71,8 @@ class RayBackend:
         self._early: list[Event] = []
         self._stopping: set[str] = set()
         self._moves: Counter[str] = Counter()
-        self._deaths = 0
+        self._round = 0
+        self._not_before = 0.0
         self._pace = PACKET
         self._last_ready = 0.0
 
@@ -125,9 +129,11 @@ class RayBackend:
     def _fill_up(self) -> None:
         """Start workers in the place of those that died."""
         assert self._make_member is not None
-        while len(self._members) < self._size:
-            self._members.append(self._make_member())
         now = time.monotonic()
+        while len(self._members) < self._size and now >= self._not_before:
+            member = self._make_member()
+            member.round = self._round
+            self._members.append(member)
         if any(member.ready for member in self._members):
             self._last_ready = now
         elif now - self._last_ready > START_TIMEOUT:
@@ -290,20 +296,29 @@ class RayBackend:
         try:
             answer = loaded(member)
         except ray.exceptions.RayError as error:
-            self._deaths += 1
-            if self._deaths >= START_DEATHS:
-                raise BackendError(
-                    f"{self._deaths} workers died before they were ready: {reason(error)}"
-                ) from None
-            self._drop(member)
+            self._on_stillborn(member, error)
             return []
         if answer.problem:
             raise ObjectiveError(
                 f"the objective cannot be loaded in a worker: {answer.problem}; define it in the "
                 f"script itself or in a module that is installed on every node"
             )
-        self._deaths = 0
+        self._round = 0
         return [Resized(self.capacity)]
+
+    def _on_stillborn(self, member: Member, error: Exception) -> None:
+        """Try again later, unless round after round of workers died before any was ready.
+
+        Those of one round may have died of one cause, such as the loss of their node.
+        """
+        self._drop(member)
+        if member.round == self._round:
+            self._round += 1
+            self._not_before = time.monotonic() + PAUSE
+        if self._round >= START_ROUNDS and self.capacity == 0:
+            raise BackendError(
+                f"workers died before they were ready, {START_ROUNDS} times: {reason(error)}"
+            )
 
     def _on_packet_done(self, member: Member) -> list[Event]:
         """Return the last events of a packet, or what its worker's death comes to."""

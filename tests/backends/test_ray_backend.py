@@ -78,7 +78,7 @@ def test_workers_that_die_before_they_are_ready_are_an_error_not_a_loop() -> Non
     def work(job: Job, channel: object) -> Outcome:
         return Outcome(State.COMPLETED, {"never": float(bool(deadly))})
 
-    with pytest.raises(BackendError, match="3 workers died before they were ready"):
+    with pytest.raises(BackendError, match="workers died before they were ready, 3 times"):
         RayBackend().start(work, workers=1)
 
 

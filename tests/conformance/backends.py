@@ -147,7 +147,12 @@ def is_alive(pid: int) -> bool:
 
 
 class BackendConformance:
-    """Subclass as ``TestMine``. Tests of a class share one started backend where they can."""
+    """Subclass as ``TestMine``. Tests of a class share one started backend where they can.
+
+    `workers` is how many that one has; leave room for another backend with one worker beside it.
+    """
+
+    workers = 1
 
     def make(self) -> Backend:
         """Return a backend that has not been started."""
@@ -158,7 +163,9 @@ class BackendConformance:
     def shared(cls) -> Iterator[tuple[Backend, list[Watch]]]:
         current: list[Watch] = []
         backend = cls().make()
-        backend.start(scripted(), deliver=lambda event: current[-1].take(event))
+        backend.start(
+            scripted(), workers=cls.workers, deliver=lambda event: current[-1].take(event)
+        )
         yield backend, current
         backend.close()
 
@@ -393,6 +400,8 @@ class BackendConformance:
 
 class IsolatingBackendConformance(BackendConformance):
     """Also for backends whose jobs run in processes of their own, at least two at once."""
+
+    workers = 2
 
     def test_several_jobs_run_at_once(self, watch: Watch, tmp_path: Path) -> None:
         watch.until(lambda: watch.backend.capacity >= 2)
