@@ -65,27 +65,11 @@ def made_up() -> Callable[..., Plots]:
             known = state in (State.COMPLETED, State.STOPPED)
             ended = now + 1 + number % 3 if state.finished else None
             error = Failure("ValueError", "no") if state is State.FAILED else None
-            trials.append(
-                Trial(
-                    number,
-                    params,
-                    state,
-                    (result,) if known else (),
-                    error=error,
-                    started=now,
-                    ended=ended,
-                )  # fmt: skip
-            )
-            runs.append(
-                Run(
-                    f"run-{number}",
-                    number,
-                    state=state,
-                    worker=f"worker-{number % 3}",
-                    started=now,
-                    ended=ended,
-                )  # fmt: skip
-            )
+            values = (result,) if known else ()
+            times: dict[str, Any] = {"started": now, "ended": ended}
+            trials.append(Trial(number, params, state, values, error=error, **times))
+            worker = f"worker-{number % 3}"
+            runs.append(Run(f"run-{number}", number, state=state, worker=worker, **times))
             steps = 4 if state is State.STOPPED else 8
             reports += [
                 (f"run-{number}", Report(step, {"value": result + 1 / (step + 1), "other": step}))
