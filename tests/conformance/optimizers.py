@@ -158,6 +158,18 @@ class OptimizerConformance:
             params["model"][1]["intruder"] = 1
             params.clear()
 
+    def test_asking_again_gives_the_same_whatever_became_of_the_first_answer(self) -> None:
+        if not self.rebuilds:
+            pytest.skip("keeps notes beside the trials")
+        space = SPACES["three levels"]
+        for n in (0, self.trials):
+            optimizer, _ = self.search(space, n)
+            first = optimizer.ask(2)
+            kept = copy.deepcopy(first)
+            for params in first:
+                params["model"][1]["intruder"] = 1
+            assert optimizer.ask(2) == kept
+
     # --- the same seed, the same search -------------------------------------------------------
 
     @each_space

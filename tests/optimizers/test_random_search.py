@@ -1,6 +1,7 @@
 """Random search: a Sobol start, then independent points, quickly."""
 
 import time
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -38,6 +39,13 @@ class TestSobol:
         boxes = {(int(8 * x), int(8 * y)) for x, y in points}
         assert len(boxes) == 64
 
+    def test_digits_are_flipped_anew_for_each_value_of_those_before(self):
+        points = scrambled_sobol(5, np.random.default_rng(0))
+        flips = np.floor(points * LENGTH).astype(int) ^ sobol_digits(5)
+        for bit in range(1, 6):
+            flipped = flips >> (5 - bit) & 1
+            assert (flipped.min(axis=0) < flipped.max(axis=0)).any()
+
     def test_over_many_seeds_it_is_uniform(self):
         points = np.concatenate([scrambled_sobol(3, np.random.default_rng(s)) for s in range(99)])
         for column in points.T:
@@ -72,6 +80,15 @@ class TestRandomOptimizer:
             optimizer.tell(Trial(number, params), Outcome(State.FAILED))
         pending = [Trial(300 + k, params) for k, params in enumerate(whole[300:320])]
         assert optimizer.ask(280, pending) == whole[320:]
+
+    def test_a_point_that_the_caller_changed_comes_again_as_it_was(self):
+        space = Space({"m": Choice(a={"x": Float(0, 1)})})
+        optimizer = searching(space)
+        first = optimizer.ask(LENGTH + 10)
+        kept = deepcopy(first)
+        for params in first:
+            params["m"][1].clear()
+        assert optimizer.ask(LENGTH + 10) == kept
 
     def test_later_points_are_uniform(self):
         points = searching(SPACE).ask(3000)[LENGTH:]

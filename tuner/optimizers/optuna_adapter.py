@@ -145,6 +145,7 @@ class OptunaOptimizer(SpaceOptimizer):
             for number in sorted(self._unseen):
                 self._add(*self._unseen.pop(number))
             others = sorted(pending, key=lambda trial: trial.number)
+            self._forget_all_but(others)
             for _ in range(n):
                 for trial in others:
                     self._show(trial)
@@ -152,6 +153,13 @@ class OptunaOptimizer(SpaceOptimizer):
                 (point,) = super().ask(1, others)
                 others.append(Trial(number, point, State.RUNNING))
             return [trial.params for trial in others[len(pending) :]]
+
+    def _forget_all_but(self, pending: Sequence[Trial]) -> None:
+        """Let the sampler give up suggestions of which no trial came."""
+        wanted = {self.space.key(trial.params) for trial in pending}
+        for key in self._asked.keys() - wanted:
+            for number in self._asked.pop(key):
+                self._finish(number, State.FAILED, math.nan)
 
     def _show(self, trial: Trial) -> None:
         """Let the sampler see a pending trial, unless it is one of its own."""
