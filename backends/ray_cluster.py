@@ -6,9 +6,9 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.backends.resources import local_cpus
@@ -22,11 +22,12 @@ OBJECT_STORE = 256 * 2**20
 class Cluster:
     """A Ray that this process is connected to.
 
-    `own` is whether to leave it at the end, and then to put back the signal handler `on_sigterm`
-    (None: it was not changed).
+    `own` is whether to leave it at the end, and then to put back what it changed in this process:
+    the environment, and the handler of SIGTERM (None if it was not changed).
     """
 
     own: bool
+    changed: Mapping[str, str | None] = field(default_factory=dict)
     on_sigterm: Any = None
 
     def nodes(self) -> list[dict[str, float]]:
@@ -45,6 +46,7 @@ class Cluster:
             with _quiet():
                 ray.shutdown()
         _show_notices(True)
+        _restore(self.changed)
         if self.on_sigterm is not None and _on_main_thread():
             signal.signal(signal.SIGTERM, self.on_sigterm)
         self.own = False
@@ -72,6 +74,7 @@ def connect(address: str | None) -> Cluster:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE,
         }
+    before = dict(os.environ)
     on_sigterm = signal.getsignal(signal.SIGTERM) if _on_main_thread() else None
     try:
         with _quiet():
@@ -88,7 +91,10 @@ def connect(address: str | None) -> Cluster:
             f'backend="serial"'
         ) from error
     _show_notices(False)
-    return Cluster(own=True, on_sigterm=on_sigterm)
+    changed = {
+        name: before.get(name) for name in os.environ if os.environ[name] != before.get(name)
+    }
+    return Cluster(own=True, changed=changed, on_sigterm=on_sigterm)
 
 
 def will_be_local(address: str | None) -> bool:
@@ -125,6 +131,13 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(max(level, logging.ERROR))
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
+        _restore(before)
+
+
+def _restore(variables: Mapping[str, str | None]) -> None:
+    """Give these variables of the environment their values again; None removes one."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -107,7 +107,8 @@ def _fit_on(needs: Mapping[str, float], node: Mapping[str, float]) -> float:
 
 
 def _there(needs: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> str:
-    parts = [" and ".join(f"{node.get(name, 0.0):g} {name}" for name in needs) for node in nodes]
+    having = [node for node in nodes if any(node.get(name) for name in needs)] or nodes
+    parts = [" and ".join(f"{node.get(name, 0.0):g} {name}" for name in needs) for node in having]
     if len(parts) > 3:
         parts = [*parts[:3], f"{len(parts) - 3} more nodes"]
     return f"there is {'; '.join(parts) or 'no node'}"
