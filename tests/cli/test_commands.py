@@ -100,6 +100,59 @@ def test_the_same_command_goes_on(folder: Path) -> None:
     assert after[:8] == before
 
 
+def test_an_objective_of_a_module(folder: Path) -> None:
+    (folder / "package").mkdir()
+    (folder / "package" / "fitting.py").write_text(SCRIPT)
+    call("run", "package.fitting:objective", "--backend", "serial", "--n-trials", "3", "--quiet")
+    (info,) = tuner.list_studies()
+    assert info.name.startswith("objective-")
+
+
+def test_a_space_that_a_function_returns(folder: Path) -> None:
+    (folder / "spaces.py").write_text("import tuner\ndef one():\n    return {'x': tuner.Int(1, 3)}")
+    run("--space", "spaces.py:one")
+    assert {t.params["x"] for t in tuner.load_study("s")} == {1, 2, 3}
+    run("--space", "tuner.search_spaces.sklearn:nothing", code=1)
+
+
+def test_a_script_may_be_called_as_a_module_is(folder: Path) -> None:
+    (folder / "random.py").write_text(SCRIPT)
+    run_it = ("run", "random.py:objective", "--backend", "serial", "--n-trials", "3", "--quiet")
+    call(*run_it, "--study", "r")
+    assert len(tuner.load_study("r").trials) == 3
+
+
+def test_tags_and_retries(folder: Path) -> None:
+    (folder / "train.py").write_text(SCRIPT.replace("HELPER = 2", "HELPER = 2\nTRIED = set()").replace(
+        'raise ValueError("no such column")',
+        """if len(TRIED) > 3 or params["x"] in TRIED: return 1.0
+    TRIED.add(params["x"])
+    raise ValueError("the first time")""",
+    ))  # fmt: skip
+    run("--tag", "team=a", "--tag", "note=x=y", "--max-retries", "1", objective="fails")
+    study = tuner.load_study("s")
+    assert study.info.tags == {"team": "a", "note": "x=y"}
+    assert study.trials[0].attempts == 2
+    assert "write KEY=VALUE" in run("--tag", "team", code=1).stderr
+
+
+@pytest.mark.ray
+def test_a_script_travels_to_ray_workers_with_what_lies_beside_it(folder: Path) -> None:
+    (folder / "beside.py").write_text("def square(x):\n    return x * x")
+    (folder / "elsewhere").mkdir()
+    script = SCRIPT.replace("HELPER = 2", "from beside import square")
+    script = script.replace('return params["x"] ** HELPER', 'return square(params["x"])')
+    (folder / "train.py").write_text(script.replace('params["x"] ** HELPER', "0.0"))
+    done = subprocess.run(
+        [Path(sys.executable).parent / "tuner", "run", "../train.py:objective", "--n-trials", "4",
+         "--store", "store", "--quiet", "--study", "r", "--cpus", "0.5", "--workers", "2"],
+        cwd=folder / "elsewhere", capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    study = tuner.load_study("r", store=folder / "elsewhere" / "store")
+    assert [t.value for t in study] == [t.params["x"] ** 2 for t in study]
+
+
 @pytest.mark.ray
 def test_a_script_travels_to_ray_workers(folder: Path) -> None:
     os.chdir("/")
@@ -138,6 +191,18 @@ def test_failures_are_shown_by_reason(folder: Path) -> None:
     assert "failed 5x: ValueError: no such column" in call("show", "s").stdout
 
 
+def test_one_trial_is_shown_with_its_runs(folder: Path) -> None:
+    script = SCRIPT.replace("raise ValueError", "print('hello')\n    raise ValueError")
+    (folder / "train.py").write_text(script)
+    run(objective="fails", code=1)
+    output = call("show", "s", "--trial", "2").stdout
+    assert output.startswith("trial 2: failed\n  x: ")
+    assert "run 1: failed on serial" in output
+    assert 'raise ValueError("no such column")' in output
+    assert "output of run 1:\nhello" in output
+    assert "no trial 99; its 5 trials" in call("show", "s", "--trial", "99", code=1).stderr
+
+
 def test_the_best_as_text_and_json(folder: Path) -> None:
     run()
     best = tuner.load_study("s").best_trial
@@ -155,6 +220,22 @@ def test_plots_are_drawn(folder: Path) -> None:
     assert (folder / "plots" / "s-history.svg").read_text().startswith("<?xml")
     call("plot", "s", "--to", "all")
     assert len(list((folder / "all").glob("s-*.png"))) == 7
+
+
+def test_the_parameters_of_a_plot_are_chosen(folder: Path) -> None:
+    run()
+    call("plot", "s", "--kind", "contour", "--param", "m", "--param", "x")
+    call("plot", "s", "--kind", "slice", "--param", "x")
+    call("plot", "s", "--kind", "parallel_coordinates", "--param", "x", "--param", "m")
+    assert len(list(folder.glob("s-*.png"))) == 3
+    assert "'y'; write one of 'x'" in call(
+        "plot", "s", "--kind", "slice", "--param", "y", code=1
+    ).stderr  # fmt: skip
+    call("plot", "s", "--kind", "slice", "--param", "x", "--param", "m", code=2)
+    call("plot", "s", "--kind", "history", "--param", "x", code=2)
+    (folder / "file").touch()
+    call("plot", "s", "--to", "file", code=2)
+    assert "cannot make the folder" in call("plot", "s", "--to", "file/x", code=1).stderr
 
 
 def test_models_are_listed(folder: Path) -> None:
@@ -185,12 +266,20 @@ def test_a_store_is_upgraded(folder: Path) -> None:
     [
         (["show", "nothing"], "'nothing'"),
         (["best", "nothing"], "'nothing'"),
-        (["run", "train.py"], "write SCRIPT.py:NAME"),
+        (["run", "train.py"], "write SCRIPT.py:NAME or MODULE:NAME"),
         (["run", "train.py:missing"], "has no 'missing'"),
         (["run", "train.py:HELPER"], "2 is no function"),
+        (["run", "quits.py:objective"], "ended the program when it was loaded"),
+        (["run", "typo.py:objective"], "SyntaxError"),
+        (["run", "no.such.module:objective"], "there is no module 'no.such.module'"),
+        (["run", "needs.py:objective"], "No module named 'nowhere'"),
+        (["run", "train.py:objective", "--space", "latin.yaml"], "'latin.yaml' cannot be read"),
         (["run", "other.py:objective"], "no script 'other.py'"),
         (["run", "broken.py:objective"], "broken.py failed: ZeroDivisionError"),
-        (["run", "train.py:objective", "--space", "none.yaml"], "none.yaml: No such file"),
+        (
+            ["run", "train.py:objective", "--space", "none.yaml"],
+            "'none.yaml' cannot be read: No such file",
+        ),
         (["run", "train.py:objective", "--space", "train.py:HELPER"], "2 is a int"),
         (["run", "train.py:objective", "--n-trials", "0"], "n_trials=0"),
         (["run", "train.py:objective", "--optimizer", "tpee"], "did you mean 'tpe'"),
@@ -201,10 +290,14 @@ def test_a_store_is_upgraded(folder: Path) -> None:
 def test_an_error_is_one_line_and_exit_code_1(folder: Path, args: list[str], says: str) -> None:
     run()
     (folder / "broken.py").write_text("1 / 0")
+    (folder / "quits.py").write_text("import sys\nsys.exit(3)")
+    (folder / "typo.py").write_text("def objective(params:\n")
+    (folder / "needs.py").write_text("import nowhere")
+    (folder / "latin.yaml").write_bytes(b"params: {\xe4: 1}")
     result = call(*args, code=1)
     assert result.stderr.startswith("tuner: error: ")
     assert says in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -219,19 +312,33 @@ def test_register_and_no_register_exclude_each_other(folder: Path) -> None:
     run("--register", "m", "--no-register", code=2)
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to processes in the background: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_is_exit_code_130(folder: Path) -> None:
     process = subprocess.Popen(
         [Path(sys.executable).parent / "tuner", "run", "train.py:slow", "--backend", "serial",
          "--n-trials", "1000", "--study", "s", "--optimizer", "random"],
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts,
     )  # fmt: skip
-    while not (folder / ".tuner" / "tuner.db").exists() or not tuner.load_study("s").trials:
+    while "s" not in {info.name for info in _studies()} or not tuner.load_study("s").trials:
         time.sleep(0.1)
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "the same command goes on where it stopped" in err
     assert "Traceback" not in err
+
+
+def _studies() -> list[tuner.records.StudyInfo]:
+    """Return the studies of a store that is perhaps being made at this moment."""
+    try:
+        return tuner.list_studies()
+    except tuner.errors.StoreError:
+        return []
 
 
 def _commands(group: click.Group, prefix: str) -> dict[str, click.Command]:

@@ -35,6 +35,11 @@ if __name__ == "__main__":
 """
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to processes in the background: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(folder: Path, n_trials: int, optimizer: str = "random") -> subprocess.Popen[str]:
     script = folder / "search.py"
     script.write_text(SCRIPT)
@@ -43,6 +48,7 @@ def start(folder: Path, n_trials: int, optimizer: str = "random") -> subprocess.
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,
     )
 
 
