@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
 from tuner.engine.attempts import Attempt, Counts
+from tuner.engine.failures import FailureWatch
 from tuner.engine.limits import Limits
 from tuner.engine.messages import (
     Ask,
@@ -100,7 +101,7 @@ class Machine:
         self.active: dict[str, Attempt] = {}
         self.failure: Failure | None = None
         self._waiting: deque[Trial] = deque()
-        self._same: list[Failure] | None = []
+        self._watch = FailureWatch(limits)
         self._lost: dict[int, int] = {}
         self._failed: dict[int, int] = {}
         self._capacity = 0
@@ -114,7 +115,7 @@ class Machine:
             if trial.state.finished:
                 self.counts.add(trial.state)
                 if trial.state is not State.FAILED:
-                    self._same = None
+                    self._watch.end()
             else:
                 self._waiting.append(trial)
 
@@ -373,7 +374,7 @@ class Machine:
         self.counts.add(trial.state)
         if self.scheduler is not None:
             self.scheduler.on_finish(trial, outcome)
-        return [Record(trial, run), Tell(trial, outcome), *self._watch_failures(outcome, now)]
+        return [Record(trial, run), Tell(trial, outcome), *self._end_if_hopeless(outcome, now)]
 
     def _end_run(self, attempt: Attempt, outcome: Outcome, now: float) -> Run:
         del self.active[attempt.run.uid]
@@ -385,23 +386,10 @@ class Machine:
             ended=now if attempt.run.ended is None else attempt.run.ended,
         )
 
-    def _watch_failures(self, outcome: Outcome, now: float) -> list[Command]:
+    def _end_if_hopeless(self, outcome: Outcome, now: float) -> list[Command]:
         """End the study when every one of its first trials failed for the same reason."""
-        if outcome.error is None or outcome.state is not State.FAILED:
-            self._same = None
-        if self._same is None or outcome.error is None:
-            return []
-        self._same.append(outcome.error)
-        n_trials = self.limits.n_trials
-        if self.limits.same_failures is None:
-            return []
-        enough = len(self._same) >= self.limits.same_failures or (
-            n_trials is not None and self.counts.done >= n_trials
-        )
-        if not enough or len({f.reason for f in self._same}) > 1:
-            return []
-        self.failure = self._same[0]
-        return self._halt(End.ALL_FAILED, now)
+        self.failure = self._watch.see(outcome)
+        return [] if self.failure is None else self._halt(End.ALL_FAILED, now)
 
     # --- deadlines and the end ----------------------------------------------------------------
 
