@@ -133,12 +133,18 @@ def _as_json(table: Sequence[Row]) -> bytes:
 
 
 def _as_csv(table: Sequence[Row]) -> bytes:
-    file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    if table:
-        writer.writerow([_csv_cell(name) for name in table[0]])
-        writer.writerows([_csv_cell(value) for value in row.values()] for row in table)
-    return file.getvalue().encode()
+    if not table:
+        return b""
+    names = list(table[0])
+    lines = [_csv_line(names), *(_csv_line([row[name] for name in names]) for row in table)]
+    return "".join(lines).encode()
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    line = io.StringIO(newline="")
+    # Python up to 3.12 quotes a return only if lines end in one, and readers break lines at any.
+    csv.writer(line, lineterminator="\r\n").writerow([_csv_cell(cell) for cell in cells])
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _as_parquet(table: Sequence[Row]) -> bytes:
