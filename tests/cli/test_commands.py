@@ -123,12 +123,12 @@ def test_a_script_may_be_called_as_a_module_is(folder: Path) -> None:
 
 
 def test_tags_and_retries(folder: Path) -> None:
-    (folder / "train.py").write_text(SCRIPT.replace("HELPER = 2", "HELPER = 2\nTRIED = set()").replace(
-        'raise ValueError("no such column")',
-        """if len(TRIED) > 3 or params["x"] in TRIED: return 1.0
+    fails_first = """if params["x"] in TRIED: return 1.0
     TRIED.add(params["x"])
-    raise ValueError("the first time")""",
-    ))  # fmt: skip
+    raise ValueError("the first time")"""
+    script = SCRIPT.replace("HELPER = 2", "TRIED = set()")
+    script = script.replace('raise ValueError("no such column")', fails_first)
+    (folder / "train.py").write_text(script)
     run("--tag", "team=a", "--tag", "note=x=y", "--max-retries", "1", objective="fails")
     study = tuner.load_study("s")
     assert study.info.tags == {"team": "a", "note": "x=y"}
@@ -200,7 +200,7 @@ def test_one_trial_is_shown_with_its_runs(folder: Path) -> None:
     assert "run 1: failed on serial" in output
     assert 'raise ValueError("no such column")' in output
     assert "output of run 1:\nhello" in output
-    assert "no trial 99; its 5 trials" in call("show", "s", "--trial", "99", code=1).stderr
+    assert "has no trial 99; its" in call("show", "s", "--trial", "99", code=1).stderr
 
 
 def test_the_best_as_text_and_json(folder: Path) -> None:

@@ -11,21 +11,20 @@ import click
 
 import tuner
 from tuner.cli.scripts import load_objective, load_space
-from tuner.cli.text import as_json, failures_of, params_text, summary, when, write_table
-from tuner.errors import TunerError
+from tuner.cli.text import (
+    as_json,
+    failures_of,
+    params_text,
+    summary,
+    trial_lines,
+    when,
+    write_table,
+)
+from tuner.errors import ArgumentError, ExportError, TunerError
+from tuner.plotting.plots import KINDS
 from tuner.records import State
 from tuner.tables import FORMATS, format_table
 from tuner.tables import write_table as write_table_file
-
-PLOTS = (
-    "history",
-    "parallel_coordinates",
-    "importances",
-    "slice",
-    "contour",
-    "learning_curves",
-    "timeline",
-)
 
 
 class _Group(click.Group):
@@ -35,7 +34,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except TunerError as error:
-            click.echo(f"tuner: error: {error}", err=True)
+            click.echo(f"tuner: error: {' '.join(str(error).split())}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
             click.echo("tuner: interrupted; the same command goes on where it stopped", err=True)
@@ -59,26 +58,45 @@ store_option = click.option(
 @click.argument("objective", metavar="SCRIPT.py:FUNCTION")
 @click.option(
     "--space",
-    metavar="FILE|SCRIPT.py:NAME",
-    help="A .yaml or .json file, or a variable of a script; `space` of the same script if not "
-    "given.",
+    metavar="FILE|SCRIPT.py:NAME|MODULE:NAME",
+    help="A .yaml or .json file, or a variable of a script or module; `space` of the objective's "
+    "script if not given.",
 )
-@click.option("--n-trials", type=int, help="How many trials the study has in all.")
+@click.option(
+    "--n-trials",
+    type=int,
+    help="How many trials the study has in all, those of earlier calls included.  [default: 100, "
+    "or the size of a smaller space]",
+)
 @click.option("--timeout", type=float, help="Seconds after which no more trials begin.")
 @click.option("--trial-timeout", type=float, help="Seconds that one trial may take.")
-@click.option("--direction", type=click.Choice(["minimize", "maximize"]), default="minimize")
+@click.option(
+    "--direction",
+    type=click.Choice(["minimize", "maximize"]),
+    default="minimize",
+    help="Which way the metric gets better.",
+    show_default=True,
+)
 @click.option("--metric", help="The goal, where the objective returns several metrics.")
 @click.option(
     "--optimizer", default="auto", help="auto, random, tpe or bayesian.", show_default=True
 )
 @click.option("--scheduler", help="asha or median, to stop bad trials early.")
-@click.option("--backend", help="ray (the default) or serial.")
-@click.option("--workers", type=int, help="How many trials at once.")
+@click.option("--backend", help="ray or serial.  [default: ray]")
+@click.option("--workers", type=int, help="How many trials at once.  [default: what there is]")
 @click.option("--cpus", type=float, help="CPUs that each trial needs.")
 @click.option("--gpus", type=float, help="GPUs that each trial needs.")
+@click.option("--max-retries", type=int, default=0, help="Attempts more at a trial that failed.")
 @click.option("--seed", type=int, help="The same seed makes the same serial search.")
-@click.option("--study", help="A name; the same name goes on where it stopped.")
-@click.option("--register", metavar="NAME", help="Register the winner under this name.")
+@click.option("--study", metavar="NAME", help="The same name goes on where it stopped.")
+@click.option(
+    "--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A text to keep with the study."
+)
+@click.option(
+    "--register",
+    metavar="NAME",
+    help="Register the winner under this name.  [default: the study's]",
+)
 @click.option("--no-register", is_flag=True, help="Register nothing.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @store_option
@@ -90,9 +108,19 @@ def run(
     register: str | None,
     no_register: bool,
     quiet: bool,
+    tags: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Search for the params that optimize a function of a script."""
+    """Search for the params that optimize a function of a script.
+
+    The function takes params, or params and a trial, and returns a number or a dict of metrics. It
+    may also be one of a module: MODULE:FUNCTION.
+
+    \b
+    Examples:
+      tuner run train.py:objective --n-trials 50 --direction maximize --study digits
+      tuner run train.py:objective --space space.yaml --timeout 600 --backend serial
+    """  # noqa: D301 (click keeps the lines after a backspace as they are)
     if register is not None and no_register:
         raise click.UsageError("--register and --no-register exclude each other")
     function = load_objective(objective)
@@ -103,6 +131,7 @@ def run(
         register=False if no_register else register,
         resources=resources or None,
         progress=not quiet,
+        tags=dict(map(_as_tag, tags)),
         **options,
     )
     click.echo(f"study: {study.name}")
@@ -137,10 +166,15 @@ def studies(store: str | None) -> None:
 @click.option(
     "--top", type=click.IntRange(min=0), default=10, help="Trials to list.", show_default=True
 )
+@click.option("--trial", "number", type=int, help="Show one trial with its runs instead.")
 @store_option
-def show(study: str, top: int, store: str | None) -> None:
+def show(study: str, top: int, number: int | None, store: str | None) -> None:
     """Show what a study is, how it went, and its best trials."""
     loaded = tuner.load_study(study, store=store)
+    if number is not None:
+        for line in trial_lines(loaded, number):
+            click.echo(line)
+        return
     for name, text in summary(loaded).items():
         click.echo(f"{name + ':':<12}{text}")
     sign = loaded.direction.sign
@@ -175,18 +209,55 @@ def best(study: str, in_json: bool, store: str | None) -> None:
 
 @cli.command()
 @click.argument("study")
-@click.option("--kind", type=click.Choice(PLOTS), multiple=True, help="Which; all if not given.")
-@click.option("--to", "folder", type=click.Path(path_type=Path), default=Path(), help="The folder.")
+@click.option("--kind", type=click.Choice(KINDS), multiple=True, help="Which; all if not given.")
+@click.option(
+    "--param",
+    "params",
+    metavar="PATH",
+    multiple=True,
+    help="The parameter of slice, the two of contour, those of parallel_coordinates; the most "
+    "important ones if not given.",
+)
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="The folder; made if it is not there.  [default: here]",
+)
 @click.option("--format", "suffix", default="png", help="png, svg, pdf, ...", show_default=True)
 @store_option
-def plot(study: str, kind: tuple[str, ...], folder: Path, suffix: str, store: str | None) -> None:
+def plot(
+    study: str,
+    kind: tuple[str, ...],
+    params: tuple[str, ...],
+    folder: Path,
+    suffix: str,
+    store: str | None,
+) -> None:
     """Draw the plots of a study into a folder."""
     plots = tuner.load_study(study, store=store).plot
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in kind or PLOTS:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"plot: cannot make the folder {folder}: {error.strerror}") from None
+    for name in kind or KINDS:
+        chosen = _chosen_params(name, params) if kind else {}
         path = folder / f"{study}-{name.replace('_', '-')}.{suffix}"
-        getattr(plots, name)(save=path)
+        getattr(plots, name)(**chosen, save=path)
         click.echo(path)
+
+
+def _chosen_params(kind: str, params: tuple[str, ...]) -> dict[str, Any]:
+    """Return the arguments that name the parameters of a plot."""
+    allowed = {"slice": 1, "contour": 2, "parallel_coordinates": len(params)}.get(kind, 0)
+    if len(params) > allowed:
+        raise click.UsageError(f"--kind {kind} takes --param {allowed} times at most")
+    if kind == "contour":
+        return dict(zip(("x", "y"), params, strict=False))
+    if kind == "slice":
+        return {"param": params[0]} if params else {}
+    return {"params": list(params)} if params else {}
 
 
 @cli.command()
@@ -250,3 +321,10 @@ def _echo_best(study: tuner.Study) -> None:
     click.echo(f"best: {study.info.goal.metric} = {trial.value!r} in trial {trial.number}")
     for path, value in study.space.flatten(trial.params).items():
         click.echo(f"  {path}: {value!r}")
+
+
+def _as_tag(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ArgumentError(f"--tag {text}: write KEY=VALUE")
+    return key, value

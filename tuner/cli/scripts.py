@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,24 +15,36 @@ from tuner.arguments import as_space
 from tuner.errors import ArgumentError
 from tuner.search_spaces import Space
 
+SPACE_FILES = (".yaml", ".yml", ".json")
+
 
 def load_objective(spec: str) -> Callable[..., Any]:
-    """Return the function that ``script.py:function`` names.
+    """Return the function that ``script.py:function`` or ``package.module:function`` names.
 
     Raises
     ------
     ArgumentError
-        If there is no such script or function, or the script fails.
+        If there is no such script, module or function, or the script fails.
     """
     objective = _attribute(spec, "objective")
     if not callable(objective):
-        raise ArgumentError(f"{spec}: {objective!r} is no function")
+        raise ArgumentError(f"objective {spec!r}: {objective!r} is no function")
     function: Callable[..., Any] = objective
     return function
 
 
 def load_space(spec: str | None, objective: str) -> Space:
-    """Return the space of a .yaml or .json file, or of a variable of a script.
+    """Return the space of a .yaml or .json file, or of a variable of a script or module.
+
+    A variable may be a function without arguments that returns the space, such as those of
+    `tuner.search_spaces.sklearn`.
+
+    Parameters
+    ----------
+    spec
+        What the user wrote; None takes ``space`` of where the objective is.
+    objective
+        How the user named the objective.
 
     Raises
     ------
@@ -42,46 +56,113 @@ def load_space(spec: str | None, objective: str) -> Space:
     if spec is None:
         spec = f"{objective.rpartition(':')[0]}:space"
     path = Path(spec)
-    if path.suffix in (".yaml", ".yml", ".json"):
+    if path.suffix in SPACE_FILES:
         try:
             text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ArgumentError(f"--space {spec}: {error.strerror or error}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ArgumentError(f"space {spec!r} cannot be read: {reason}") from None
         return Space.from_json(text) if path.suffix == ".json" else Space.from_yaml(text)
-    return as_space(_attribute(spec, "space"))
+    found = _attribute(spec, "space")
+    if callable(found) and not isinstance(found, Space):
+        found = _called(found, spec)
+    return as_space(found)
 
 
 def _attribute(spec: str, what: str) -> Any:
-    script, colon, name = spec.rpartition(":")
-    if not colon or not name:
-        raise ArgumentError(f"{what} {spec!r}: write SCRIPT.py:NAME, such as train.py:{what}")
-    module = _module(Path(script))
-    if not hasattr(module, name):
-        raise ArgumentError(f"{what} {spec!r}: {script} has no {name!r}")
-    return getattr(module, name)
+    place, colon, name = spec.rpartition(":")
+    if not colon or not place or not name:
+        files = f", or a {', '.join(SPACE_FILES)} file" if what == "space" else ""
+        raise ArgumentError(
+            f"{what} {spec!r}: write SCRIPT.py:NAME or MODULE:NAME, such as train.py:{what}{files}"
+        )
+    found: Any = _script(Path(place)) if _is_path(place) else _module(place, what)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ArgumentError(f"{what} {spec!r}: {place} has no {name!r}")
+        found = getattr(found, part)
+    return found
 
 
-def _module(path: Path) -> ModuleType:
-    """Return the script as a module, run once; workers get it by value, wherever they are."""
-    name = path.stem
-    known = sys.modules.get(name)
-    if known is not None and getattr(known, "__file__", None) == str(path.resolve()):
-        return known
+def _is_path(place: str) -> bool:
+    return place.endswith(".py") or "/" in place or "\\" in place or Path(place).is_file()
+
+
+def _module(name: str, what: str) -> ModuleType:
+    """Import a module as ``python -m`` would: one of the current folder, or an installed one."""
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise ArgumentError(_failed(name, error)) from error
+        raise ArgumentError(
+            f"{what}: there is no module {name!r} here and none is installed; write a script's "
+            f"path, or run this where the module is"
+        ) from None
+    except (Exception, SystemExit) as error:
+        # Whatever a user's module raises, it cannot be used.
+        raise ArgumentError(_failed(name, error)) from error
+
+
+def _script(path: Path) -> ModuleType:
+    """Return the script as a module, run once; workers get it by value, wherever they are.
+
+    What lies beside it can be imported, here and on workers, as if Python had been given the
+    script: Ray hands the folder of ``sys.argv[0]`` on.
+    """
     if not path.is_file():
         raise ArgumentError(f"there is no script {str(path)!r}")
-    specification = importlib.util.spec_from_file_location(name, path.resolve())
+    file = path.resolve()
+    name = _module_name(file)
+    if name in sys.modules:
+        return sys.modules[name]
+    specification = importlib.util.spec_from_file_location(name, file)
     if specification is None or specification.loader is None:
         raise ArgumentError(f"{str(path)!r} is no Python script; its name must end in .py")
     module = importlib.util.module_from_spec(specification)
-    sys.path.insert(0, str(path.resolve().parent))
+    sys.path.insert(0, str(file.parent))
+    sys.argv[0] = str(file)
     sys.modules[name] = module
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # Whatever a user's script raises, it cannot be used.
         del sys.modules[name]
-        raise ArgumentError(f"{path} failed: {type(error).__name__}: {error}") from error
+        raise ArgumentError(_failed(str(path), error)) from error
     import cloudpickle
 
     cloudpickle.register_pickle_by_value(module)
     return module
+
+
+def _module_name(file: Path) -> str:
+    """Return the script's own name, or another one if it would hide a module: ``random.py``."""
+    name = file.stem
+    known = sys.modules.get(name)
+    is_itself = getattr(known, "__file__", None) == str(file)
+    if name in sys.stdlib_module_names or (known is not None and not is_itself):
+        return f"script_{name}"
+    return name
+
+
+def _called(make: Callable[[], Any], spec: str) -> Any:
+    try:
+        return make()
+    except Exception as error:
+        raise ArgumentError(_failed(f"space {spec!r}", error)) from error
+
+
+def _failed(what: str, error: BaseException) -> str:
+    """Say that the user's code failed, how, and in which line of which file."""
+    if isinstance(error, SyntaxError):
+        place = f" ({error.filename}, line {error.lineno})"
+        return f"{what} failed: SyntaxError: {error.msg}{place}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if f.filename != __file__ and not f.filename.startswith("<frozen")]
+    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    if isinstance(error, SystemExit):
+        return f"{what} ended the program when it was loaded{place}; guard that by __name__"
+    return f"{what} failed: {type(error).__name__}: {error}{place}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tuner.errors import ArgumentError
 from tuner.records import Params, State
 
 if TYPE_CHECKING:
@@ -64,6 +65,36 @@ def summary(study: Study) -> dict[str, str]:
     if info.tags:
         lines["tags"] = ", ".join(f"{k}={v}" for k, v in info.tags.items())
     return lines
+
+
+def trial_lines(study: Study, number: int) -> Iterator[str]:
+    """Yield what is recorded of one trial and its runs.
+
+    Raises
+    ------
+    ArgumentError
+        If the study has no such trial.
+    """
+    trials = study.trials
+    trial = next((t for t in trials if t.number == number), None)
+    if trial is None:
+        raise ArgumentError(
+            f"study {study.name!r} has no trial {number}; its {len(trials)} trials count from 0"
+        )
+    yield f"trial {number}: {trial.state}"
+    for path, value in study.space.flatten(trial.params).items():
+        yield f"  {path}: {value!r}"
+    for name, metric in trial.metrics.items():
+        yield f"metric {name}: {metric!r}"
+    for run in study.runs(number):
+        where = f" on {run.worker} ({run.host})" if run.host else ""
+        begun = "" if run.started is None else f", began {when(run.started)}"
+        took = "" if run.started is None or run.ended is None else run.ended - run.started
+        yield f"run {run.attempt}: {run.state}{where}{begun}{took and f', took {took:.3g} s'}"
+        if run.error is not None:
+            yield (run.error.traceback or str(run.error)).rstrip()
+        if run.output:
+            yield f"output of run {run.attempt}:\n{run.output.rstrip()}"
 
 
 def failures_of(study: Study) -> Iterator[str]:
