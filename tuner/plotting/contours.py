@@ -126,7 +126,7 @@ def _colour_bar(ax: Axes, axis: ValueAxis, dots: object) -> None:
     bar.set_ticks([at for at, _ in ticks], labels=[label for _, label in ticks])
     bar.ax.tick_params(labelsize=8, color=GREY)
     bar.set_label(axis.label, fontsize=9)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def _surface(

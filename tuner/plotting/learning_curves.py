@@ -142,11 +142,11 @@ def _draw(
     single = np.array([len(line) == 1 for line in clipped])
     if label == "stopped":
         size = float(np.clip(1_500 / len(lines), 4, 18))
-        ax.scatter(*ends.T, s=size, facecolors="none", edgecolors=GREY, linewidths=0.8, zorder=3)
+        ax.scatter(ends[:, 0], ends[:, 1], s=size, facecolors="none", edgecolors=GREY, linewidths=0.8, zorder=3)
     elif label == "failed":
-        ax.plot(*ends.T, "x", color=GREY, markersize=5, zorder=3)
+        ax.plot(ends[:, 0], ends[:, 1], "x", color=GREY, markersize=5, zorder=3)
     elif single.any():  # a line of one point would not be seen
-        ax.scatter(*ends[single].T, s=10, color=look["color"], zorder=2)
+        ax.scatter(ends[single, 0], ends[single, 1], s=10, color=look["color"], zorder=2)
 
 
 def _apply(ax: Axes, axis: ValueAxis, curves: dict[int, NDArray[np.float64]]) -> None:

@@ -181,8 +181,8 @@ def axis_ticks(axis: ParameterAxis) -> list[tuple[float, str]]:
     """Return (height from 0 to 1, label) of an axis' ticks.
 
     >>> from tuner.search_spaces import Column, Float
-    >>> axis_ticks(ParameterAxis(Column("lr", Float(0.001, 1.0, log=True))))
-    [(0.0, '0.001'), (0.3333333333333333, '0.01'), (0.6666666666666666, '0.1'), (1.0, '1')]
+    >>> axis_ticks(ParameterAxis(Column("lr", Float(0.01, 1.0, log=True))))
+    [(0.0, '0.01'), (0.5, '0.1'), (1.0, '1')]
     """
     if not axis.numeric:
         n = len(axis.options)

@@ -132,14 +132,14 @@ def _medians(ax: Axes, axis: ParameterAxis, points: Points, shown: NDArray[np.bo
     ):
         if is_shown and trial.state is State.COMPLETED:
             by_option.setdefault(at, []).append(trial.values[0])
-    label: str | None = "median"
+    label = "median"
     for option, values in by_option.items():
         if len(values) >= 3:
             ax.hlines(
                 float(np.median(values)), option - 0.33, option + 0.33, color=GREY, linewidth=1.8,
                 label=label, zorder=3,
             )  # fmt: skip
-            label = None
+            label = "_nolegend_"
 
 
 def _mark_best(ax: Axes, goal: Goal, points: Points, x: NDArray[np.float64]) -> None:

@@ -48,7 +48,7 @@ def timeline(
 ) -> Axes:
     """Draw a bar for each run, in a lane for each worker; the best trial's run orange.
 
-    Stopped runs are hollow, failed ones hatched, those that still run fade out to the right edge.
+    Stopped runs are hollow, failed ones hatched, those that still run are pale.
     Long pauses between two calls are cut out, with a mark that says how long they were.
     """
     begun = sorted((r for r in runs if r.started is not None), key=lambda r: r.started or 0.0)
