@@ -26,6 +26,7 @@ class TestTPE(OptimizerConformance):
 
 @pytest.mark.slow
 class TestBayesian(OptimizerConformance):
+    trials = 12
     regret = 1e-4
 
     def make(self):
@@ -34,6 +35,7 @@ class TestBayesian(OptimizerConformance):
 
 @pytest.mark.slow
 class TestAuto(OptimizerConformance):
+    trials = 11
     regret = 1e-4
 
     def make(self):

@@ -195,7 +195,7 @@ class TestArguments:
 class TestQuiet:
     def test_a_search_neither_logs_nor_warns_and_leaves_the_switch_alone(self, caplog, capfd):
         optuna.logging.enable_propagation()
-        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.INFO)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
@@ -205,14 +205,14 @@ class TestQuiet:
             optuna.logging.disable_propagation()
         assert caplog.record_tuples == []
         assert capfd.readouterr() == ("", "")
-        assert optuna.logging.get_verbosity() == before
+        assert optuna.logging.get_verbosity() == optuna.logging.INFO
 
     def test_the_switch_is_put_back_after_an_error(self):
-        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.INFO)
         with contextlib.suppress(KeyError), quiet():
             assert logging.getLogger("optuna").level == logging.ERROR
             raise KeyError
-        assert optuna.logging.get_verbosity() == before
+        assert optuna.logging.get_verbosity() == optuna.logging.INFO
 
 
 class TestStudy:

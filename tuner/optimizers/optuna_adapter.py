@@ -309,7 +309,7 @@ def _frozen(
         distributions=distributions,
         values=list(values) if valued else None,
         intermediate_values={0: values[0]} if state is State.STOPPED and values else None,
-        user_attrs={} if trial is None else {"number": trial.number, **trial.metrics},
+        user_attrs={} if trial is None else {**trial.metrics, "number": trial.number},
     )
 
 
