@@ -162,6 +162,25 @@ def test_a_study_ends_when_all_its_first_trials_fail_alike(tmp_path: Path) -> No
     assert len(tuner.load_study("same", store=tmp_path).trials) == 5
 
 
+def test_a_study_that_failed_goes_on_once_the_objective_is_mended(tmp_path: Path) -> None:
+    broken = True
+
+    def objective(params):
+        if broken:
+            raise KeyError("column")
+        return params["x"]
+
+    with pytest.raises(tuner.errors.AllTrialsFailed):
+        search(tmp_path, objective, study="mended", n_trials=50)
+    with pytest.raises(tuner.errors.AllTrialsFailed):
+        search(tmp_path, objective, study="mended", n_trials=50)
+    assert len(tuner.load_study("mended", store=tmp_path).trials) == 6, "one more is enough"
+    broken = False
+    study = search(tmp_path, objective, study="mended", n_trials=20)
+    assert len(study.trials) == 20
+    assert study.best_value < 5
+
+
 def test_failures_of_several_kinds_do_not_end_a_study(tmp_path: Path) -> None:
     def broken(params, trial):
         raise (KeyError if trial.number % 2 else ValueError)(trial.number)

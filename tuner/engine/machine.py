@@ -114,8 +114,7 @@ class Machine:
             self._next_number = max(self._next_number, trial.number + 1)
             if trial.state.finished:
                 self.counts.add(trial.state)
-                if trial.state is not State.FAILED:
-                    self._watch.end()
+                self._watch.see(Outcome(trial.state, error=trial.error))
             else:
                 self._waiting.append(trial)
 
