@@ -170,6 +170,12 @@ def test_a_contour_takes_the_two_that_matter_and_completes_one() -> None:
     assert plots.contour(x="m").get_xlabel() == "m"
 
 
+def test_the_best_of_a_branch_is_not_called_the_best(made_up: MakeUp) -> None:
+    plots = made_up(60, states="C", value=lambda p: float(p["model"][0] == "svm"))
+    assert "best of these" in labels(plots.contour("model.svm.C", "lr"))
+    assert "best" in labels(plots.contour("lr", "layers"))
+
+
 def test_parameters_that_are_never_active_together_say_so(made_up: MakeUp) -> None:
     ax = made_up(30).contour("model.svm.C", "model.forest.trees")
     assert "no completed trial has both parameters" in texts(ax)
@@ -312,6 +318,12 @@ def test_a_long_pause_is_cut_and_a_short_one_is_not() -> None:
     assert "24 h pause" in texts(ax)
     assert "pauses left out" in ax.get_xlabel()
     assert "pause" not in texts(timeline_of(("a", 0, 10), ("a", 11, 20)))
+
+
+def test_an_optimizer_that_thinks_longer_than_the_trials_take_is_no_pause() -> None:
+    ax = timeline_of(*[("a", 30.0 * i, 30.0 * i + 0.01) for i in range(10)])
+    assert ax.get_xlim()[1] > 270
+    assert "pause" not in texts(ax)
 
 
 def test_no_runs_say_so() -> None:

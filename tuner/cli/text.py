@@ -34,7 +34,7 @@ def write_table(table: Sequence[Mapping[str, Any]], nothing: str = "") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(*names, box=SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(*names, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column, name in zip(drawn.columns, names, strict=True):
         column.overflow = "fold"
         if isinstance(table[0][name], int | float):
@@ -53,7 +53,7 @@ def summary(study: Study) -> dict[str, str]:
         "study": info.name,
         "goal": f"{info.goal.direction} {info.goal.metric}",
         "trials": f"{len(trials)} ({', '.join(f'{n} {s}' for s, n in sorted(states.items()))})",
-        "optimizer": ", ".join(f"{k} {v}" for k, v in info.optimizer.items()).removeprefix("name "),
+        "optimizer": _optimizer_text(info.optimizer),
         "seed": str(info.seed),
         "created": when(info.created),
         "space": f"{len(study.space.columns)} parameters, fingerprint {info.fingerprint[:12]}",
@@ -112,8 +112,8 @@ def params_text(space: Space, params: Params) -> str:
 
 
 def when(seconds: float) -> str:
-    """Return a time as the local date and time of day."""
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+    """Return a time as the local date and time of day, to the minute."""
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
 def as_json(value: Any) -> Any:
@@ -121,6 +121,11 @@ def as_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: as_json(item) for name, item in value.items()}
     return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _optimizer_text(description: Mapping[str, Any]) -> str:
+    options = ", ".join(f"{key}: {value}" for key, value in description.items() if key != "name")
+    return f"{description.get('name', 'unknown')}{f' ({options})' if options else ''}"
 
 
 def _cell(value: Any) -> str:

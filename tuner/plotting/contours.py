@@ -24,14 +24,14 @@ from tuner.plotting.style import (
     shorten,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis
+from tuner.plotting.value_axis import ValueAxis, best_of
 from tuner.records import Direction, Goal, State, Trial
 from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FEWEST = 8
+FEWEST = 15
 """Trials below which no surface is drawn, only the trials."""
 
 GRID = 160
@@ -75,8 +75,11 @@ def contours(
     shown = done & points.active(x, y)
     px, py = _apart(points.positions(x), points.positions(y), (across, up))
     if shown.any():
-        values = np.array([t.values[0] for t, s in zip(trials, shown, strict=True) if s])
-        _draw(ax, goal, (across, up), px[shown], py[shown], values)
+        drawn = [t for t, s in zip(trials, shown, strict=True) if s]
+        is_best = best_of(drawn, goal.direction) == best_of(trials, goal.direction)
+        label = "best" if is_best else "best of these"
+        values = np.array([t.values[0] for t in drawn])
+        _draw(ax, goal, (across, up), px[shown], py[shown], values, label)
     else:
         say(ax, "no completed trial has both parameters yet")
     failed = points.active(x, y) & np.array([t.state is State.FAILED for t in trials], bool)
@@ -94,6 +97,7 @@ def _draw(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     values: NDArray[np.float64],
+    label: str,
 ) -> None:
     axis = ValueAxis.of(goal, values)
     levels = axis.fraction(values)
@@ -113,7 +117,7 @@ def _draw(
     best = int(np.argmin(goal.direction.sign * values))
     ax.plot(
         x[best], y[best], "*", color=BEST, markersize=14, markeredgecolor="white",
-        markeredgewidth=0.8, linestyle="none", label="best", zorder=4,
+        markeredgewidth=0.8, linestyle="none", label=label, zorder=4,
     )  # fmt: skip
     _colour_bar(ax, axis, dots)
 

@@ -142,7 +142,15 @@ def _draw(
     single = np.array([len(line) == 1 for line in clipped])
     if label == "stopped":
         size = float(np.clip(1_500 / len(lines), 4, 18))
-        ax.scatter(ends[:, 0], ends[:, 1], s=size, facecolors="none", edgecolors=GREY, linewidths=0.8, zorder=3)
+        ax.scatter(
+            ends[:, 0],
+            ends[:, 1],
+            s=size,
+            facecolors="none",
+            edgecolors=GREY,
+            linewidths=0.8,
+            zorder=3,
+        )
     elif label == "failed":
         ax.plot(ends[:, 0], ends[:, 1], "x", color=GREY, markersize=5, zorder=3)
     elif single.any():  # a line of one point would not be seen

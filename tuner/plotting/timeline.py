@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 PAUSE_SHARE = 0.15
 """A time in which nothing ran is cut if it is longer than this share of the time in which some."""
 
+SHORTEST_PAUSE = 60.0
+"""Seconds; a shorter time in which nothing ran is the optimizer's, not a pause between calls."""
+
+MOST_PAUSE_LABELS = 6
+"""Cuts that say how long they were; of more, none does."""
+
 CUT_SHARE = 0.04
 """Width of a cut, as a share of the time in which something ran."""
 
@@ -152,7 +158,7 @@ class _Clock:
         busy = end - begin - float(idle.sum())
         pauses = []
         for i in np.argsort(idle):
-            if idle[i] > max(PAUSE_SHARE * busy, 1e-3):
+            if idle[i] > max(PAUSE_SHARE * busy, SHORTEST_PAUSE):
                 pauses.append((float(latest[i]), float(starts[i + 1])))
             else:
                 busy += float(idle[i])
@@ -177,6 +183,8 @@ def _mark_cuts(ax: Axes, clock: _Clock) -> None:
     for begin, end in clock.pauses:
         left, right = clock.position(np.array([begin, end]))
         ax.axvspan(float(left), float(right), color=GREY, alpha=0.12, linewidth=0, zorder=0)
+        if len(clock.pauses) > MOST_PAUSE_LABELS:
+            continue
         ax.text(
             float(left + right) / 2, 0.5, f"{duration_text(end - begin)} pause", rotation=90,
             transform=ax.get_xaxis_transform(), ha="center", va="center", fontsize=SMALL - 1,
