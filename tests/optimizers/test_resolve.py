@@ -78,7 +78,7 @@ def test_an_optimizer_of_ones_own_is_described_by_its_options():
 def test_our_own_is_described_by_name_and_options():
     assert describe(TPEOptimizer(gamma=0.2)) == {
         "name": "tpe",
-        "startup": 10,
+        "n_startup": 10,
         "gamma": 0.2,
         "max_best": 25,
         "candidates": 64,

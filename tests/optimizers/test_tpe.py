@@ -114,8 +114,9 @@ class TestParzenDensity:
 
 
 class TestSplit:
-    def best(self, losses, **options):
-        return np.flatnonzero(TPEOptimizer(**options)._best(np.array(losses))).tolist()
+    def best(self, losses, stopped=(), **options):
+        stops = np.isin(np.arange(len(losses)), stopped)
+        return np.flatnonzero(TPEOptimizer(**options)._best(np.array(losses), stops)).tolist()
 
     def test_the_best_tenth_is_taken_at_least_one(self):
         assert self.best([3.0, 1.0, 2.0]) == [1]
@@ -124,6 +125,10 @@ class TestSplit:
 
     def test_failures_are_never_among_the_best(self):
         assert self.best([math.nan, 5.0, math.nan, 4.0], gamma=0.9) == [1, 3]
+
+    def test_stopped_trials_come_after_completed_ones(self):
+        assert self.best([3.0, 1.0, 2.0, math.nan], stopped=[1, 3], gamma=0.5) == [0, 2]
+        assert self.best([3.0, 1.0, 2.0], stopped=[0, 1, 2]) == [1]
 
     def test_late_trials_weigh_more(self):
         weights = recency_weights(100)
@@ -204,8 +209,8 @@ class TestSuggestions:
 
     @pytest.mark.parametrize(
         "options",
-        [{"startup": 1}, {"gamma": 0.0}, {"gamma": 1.0}, {"max_best": 0}, {"candidates": 0}],
+        [{"n_startup": 1}, {"gamma": 0.0}, {"gamma": 1.0}, {"max_best": 0}, {"candidates": 0}],
     )
     def test_impossible_options_are_refused(self, options):
-        with pytest.raises(ArgumentError, match="startup must be at least 2"):
+        with pytest.raises(ArgumentError, match="n_startup must be at least 2"):
             TPEOptimizer(**options)

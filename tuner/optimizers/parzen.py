@@ -48,10 +48,10 @@ class ParzenDensity:
 
     A kernel is a product over the parameters that its trial had; in those it did not have it is
     uniform, so that one density covers a space with conditions. A number's kernel is a normal
-    distribution cut off at the bounds, as wide as it is far to the trial's neighbours, but no
-    narrower than the number of trials warrants (Bergstra et al. 2011, section 4.2; the "magic
-    clipping" of Watanabe 2023, arXiv:2304.11127, section 3.3.4). A category's kernel keeps its
-    option, the more surely the more kernels there are (ibid., section 3.3.2).
+    distribution cut off at the bounds, as wide as it is far to the trial's neighbours (Bergstra et
+    al. 2011, section 4.2), but no narrower than the number of trials warrants ("magic clipping",
+    see Watanabe 2023, arXiv:2304.11127). On a grid it is what falls into a value's cell. A
+    category's kernel keeps its option, the more surely the more kernels there are.
 
     Parameters
     ----------

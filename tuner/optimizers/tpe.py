@@ -22,16 +22,17 @@ class TPEOptimizer(SpaceOptimizer):
 
     The told trials are split into the best and the rest, each is turned into a density l(x) and
     g(x), and of points drawn from l the one with the largest l(x) / g(x) is suggested, which
-    maximises expected improvement under this model (Bergstra et al. 2011, eq. 3). Each trial's
-    kernel is a product over all its parameters at once, with the bandwidths that Watanabe (2023,
-    arXiv:2304.11127, section 3.3) found to do well. Under a kernel whose trial did not have a
+    maximises expected improvement under this model (Bergstra et al. 2011, "Algorithms for
+    Hyper-Parameter Optimization", section 4.1). Each trial's kernel is a product over all its
+    parameters at once, which Watanabe (2023, arXiv:2304.11127) found to do well. Under a kernel whose trial did not have a
     parameter, that parameter is uniform, so one density covers a space with conditions.
 
-    Pending and failed trials belong to the rest, so that workers spread and stay off failures.
+    Pending and failed trials belong to the rest, so that workers spread and stay off failures; so
+    do stopped ones while there are others.
 
     Parameters
     ----------
-    startup
+    n_startup
         Trials from a Sobol sequence before the first density is built.
     gamma
         The share of trials that count as best, at most `max_best` of them.
@@ -44,7 +45,7 @@ class TPEOptimizer(SpaceOptimizer):
     --------
     >>> from tuner.records import Goal
     >>> from tuner.search_spaces import Float, Space
-    >>> search = TPEOptimizer(startup=5)
+    >>> search = TPEOptimizer(n_startup=5)
     >>> search.reset(Space({"x": Float(0, 1)}), [Goal()], seed=0)
     >>> len(search.ask(3))
     3
@@ -54,18 +55,19 @@ class TPEOptimizer(SpaceOptimizer):
 
     def __init__(
         self,
-        startup: int = 10,
+        *,
+        n_startup: int = 10,
         gamma: float = 0.1,
         max_best: int = 25,
         candidates: int = 64,
     ) -> None:
-        if startup < 2 or max_best < 1 or candidates < 1 or not 0 < gamma < 1:
+        if n_startup < 2 or max_best < 1 or candidates < 1 or not 0 < gamma < 1:
             raise ArgumentError(
-                f"TPEOptimizer(startup={startup}, gamma={gamma}, max_best={max_best}, "
-                f"candidates={candidates}): startup must be at least 2, gamma between 0 and 1, the "
-                f"others at least 1"
+                f"TPEOptimizer(n_startup={n_startup}, gamma={gamma}, max_best={max_best}, "
+                f"candidates={candidates}): n_startup must be at least 2, gamma between 0 and 1, "
+                f"the others at least 1"
             )
-        self.startup = startup
+        self.n_startup = n_startup
         self.gamma = gamma
         self.max_best = max_best
         self.candidates = candidates
@@ -77,9 +79,9 @@ class TPEOptimizer(SpaceOptimizer):
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:
         """Return the candidate with the largest l(x) / g(x)."""
-        if history.known < self.startup or np.sum(~history.failed) < 2:
+        if history.known < self.n_startup or np.sum(~history.failed) < 2:
             return self.start(history, rng)
-        best = self._best(history.losses)
+        best = self._best(history.losses, history.stopped)
         columns = self._columns
         good = ParzenDensity(
             columns, history.X[best], history.active[best], recency_weights(best.sum())
@@ -97,11 +99,15 @@ class TPEOptimizer(SpaceOptimizer):
         (point,) = self.space.decode(X[[int(np.argmax(score))]])
         return point
 
-    def _best(self, losses: Floats) -> Bools:
-        """Return which trials are the best; the earlier of equals, never one without a value."""
-        n = int(np.isfinite(losses).sum())
-        count = min(math.ceil(self.gamma * n), self.max_best)
-        order = np.argsort(losses, kind="stable")  # NaN comes last
+    def _best(self, losses: Floats, stopped: Bools) -> Bools:
+        """Return which trials are the best; the earlier of equals, never one without a value.
+
+        A stopped trial comes after all completed ones: it was stopped because it did badly, though
+        an early value of it may look good.
+        """
+        failed = np.isnan(losses)
+        count = min(math.ceil(self.gamma * np.sum(~failed)), self.max_best)
+        order = np.lexsort((losses, stopped, failed))
         best = np.zeros(len(losses), dtype=bool)
         best[order[:count]] = True
         return best
