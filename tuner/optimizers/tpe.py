@@ -24,8 +24,9 @@ class TPEOptimizer(SpaceOptimizer):
     g(x), and of points drawn from l the one with the largest l(x) / g(x) is suggested, which
     maximises expected improvement under this model (Bergstra et al. 2011, "Algorithms for
     Hyper-Parameter Optimization", section 4.1). Each trial's kernel is a product over all its
-    parameters at once, which Watanabe (2023, arXiv:2304.11127) found to do well. Under a kernel whose trial did not have a
-    parameter, that parameter is uniform, so one density covers a space with conditions.
+    parameters at once, which Watanabe (2023, arXiv:2304.11127) found to do well. Under a
+    kernel whose trial did not have a parameter, that parameter is uniform, so one density covers a
+    space with conditions.
 
     Pending and failed trials belong to the rest, so that workers spread and stay off failures; so
     do stopped ones while there are others.
