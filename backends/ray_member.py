@@ -93,13 +93,15 @@ class Member:
         """Find out whether it runs a job, and if so for more than `after` seconds, freeze it."""
         import ray
 
+        asked = self._aside("arrest", run, self._number, after)
         try:
-            found: Arrest = ray.get(self._aside("arrest", run, self._number, after), timeout=ANSWER)
+            found: Arrest = ray.get(asked, timeout=ANSWER)
         except (ray.exceptions.RayError, TimeoutError):
+            # Dead, or in native code that lets no other thread answer: then it is ended unheard.
             return Arrest(Found.RUNNING, answered=False)
         return found
 
-    def polled(self) -> list[Event]:
+    def polled(self, timeout: float | None = None) -> list[Event]:
         """Return the answer of the poll, if there is one; that of a dead or hung worker is lost."""
         import ray
 
@@ -107,7 +109,7 @@ class Member:
         if polling is None:
             return []
         try:
-            return self.noted(ray.get(polling, timeout=PATIENCE + ANSWER))
+            return self.noted(ray.get(polling, timeout=timeout))
         except (ray.exceptions.RayError, TimeoutError):
             return []
 
@@ -150,7 +152,18 @@ class Member:
 
         if ray.is_initialized():
             ray.kill(self.actor)
-        self.journal.remove()
+
+    def is_dead(self) -> bool:
+        """Whether it is certain, within a second, that its process has ended."""
+        import ray
+
+        try:
+            ray.get(self.running, timeout=ANSWER)
+        except ray.exceptions.ActorDiedError:
+            return True
+        except (ray.exceptions.RayError, TimeoutError):
+            return False
+        return False
 
     def _aside(self, method: str, *args: Any) -> Any:
         """Call a method that answers while jobs run."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from tuner.backends.protocol import Event, Finished, Lost, Resized, Work
 from tuner.backends.ray_cluster import Cluster, connect, will_be_local
-from tuner.backends.ray_member import PATIENCE, Member, loaded, member_maker
+from tuner.backends.ray_member import ANSWER, PATIENCE, Member, loaded, member_maker
 from tuner.backends.ray_reasons import reason
 from tuner.backends.ray_worker import Found, PacketDone
 from tuner.backends.resources import as_needs, fitting_workers, local_nodes
@@ -121,10 +121,10 @@ class RayBackend:
     def _await_first(self) -> None:
         """Wait until one worker is ready; the others may follow while it works."""
         self._last_ready = time.monotonic()
-        while not any(member.ready for member in self._members):
+        while not self.capacity:
             self._fill_up()
             self._collect(self._wait(0.5))
-        self._early.clear()
+            self._check_readiness()
 
     def _fill_up(self) -> None:
         """Start workers in the place of those that died."""
@@ -134,7 +134,11 @@ class RayBackend:
             member = self._make_member()
             member.round = self._round
             self._members.append(member)
-        if any(member.ready for member in self._members):
+
+    def _check_readiness(self) -> None:
+        """Give up when there has been no worker for too long."""
+        now = time.monotonic()
+        if self.capacity:
             self._last_ready = now
         elif now - self._last_ready > START_TIMEOUT:
             raise BackendError(
@@ -165,6 +169,7 @@ class RayBackend:
             self._dispatch()
             self._take_back_what_waits()
             self._early += self._collect(self._wait(0.0))
+            self._check_readiness()
             self._end_overdue()
             left = PATIENCE if deadline is None else max(0.0, deadline - time.monotonic())
             if not self._early and left > 0:
@@ -175,20 +180,18 @@ class RayBackend:
 
     def stop(self, run: str, *, kill: bool = False) -> None:
         """Ask a job to end soon, or end its worker; see `Backend.stop`."""
+        for member in self._members:
+            if run in member.packet:
+                if kill:
+                    self._kill(member, run, lambda job: Lost(job.run, "its worker was ended"))
+                else:
+                    member.request_stop(run)
         if any(job.run == run for job in self._queue):
             if kill:
                 self._queue = deque(job for job in self._queue if job.run != run)
                 self._early.append(Lost(run, "taken back before it began"))
             else:
                 self._stopping.add(run)
-            return
-        for member in self._members:
-            if run in member.packet:
-                if kill:
-                    self._kill(member, run, Lost(run, "its worker was ended"))
-                else:
-                    member.request_stop(run)
-                return
 
     # --- giving out work ----------------------------------------------------------------------
 
@@ -332,12 +335,15 @@ class RayBackend:
             # Of a worker that cannot be reached just now, nothing is known for certain.
             gone = ray.exceptions.ActorDiedError, ray.exceptions.RayTaskError
             certain = isinstance(error, gone)
-            return events + self._on_death(member, reason(error), certain=certain)
+            why = reason(error)
+            return events + self._on_death(member, lambda job: Lost(job.run, why), certain=certain)
         self._pace = 0.5 * self._pace + 0.5 * done.pace
         events += member.noted(done.events)
-        # What is left was taken back by a withdrawal whose answer has not been read.
-        self._queue.extendleft(reversed(member.release()))
-        return events
+        left = member.release()
+        # Taken back by a withdrawal whose answer has not been read; others ended unheard.
+        self._queue.extendleft(job for job in reversed(left) if job.run in done.unbegun)
+        unheard = [job for job in left if job.run not in done.unbegun]
+        return events + [Lost(job.run, "its outcome did not arrive") for job in unheard]
 
     def _on_withdrawn(self, member: Member) -> None:
         import ray
@@ -352,16 +358,19 @@ class RayBackend:
 
     # --- death --------------------------------------------------------------------------------
 
-    def _on_death(self, member: Member, why: str, *, certain: bool) -> list[Event]:
-        """Return what a dead worker's jobs come to: begun ones are lost, the others run again.
+    def _on_death(
+        self, member: Member, end: Callable[[Job], Finished | Lost], *, certain: bool
+    ) -> list[Event]:
+        """Return what a dead worker's jobs come to: `end` for a begun one, the others run again.
 
         Unless it is `certain` that it begins nothing more, all are lost.
         """
         events, begun, waiting = member.post_mortem()
-        if not certain:
-            begun, waiting = begun + waiting, []
-        events += [Lost(job.run, why) for job in begun]
-        events += self._move(waiting, why)
+        if certain:
+            events += [end(job) for job in begun]
+            events += self._move(waiting)
+        else:
+            events += [Lost(job.run, "its worker cannot be reached") for job in begun + waiting]
         return events + self._drop(member)
 
     def _end_overdue(self) -> None:
@@ -371,12 +380,19 @@ class RayBackend:
             job = next(iter(member.packet.values()), None)
             if job is None or job.timeout is None or now - member.since < job.timeout:
                 continue
-            self._kill(member, job.run, Finished(job.run, timed_out(job)), after=job.timeout)
+            self._kill(member, job.run, _overdue, after=job.timeout)
 
-    def _kill(self, member: Member, run: str, end: Finished | Lost, after: float = 0.0) -> None:
-        """End a job, with `end` as its last event if it had to be ended while it ran.
+    def _kill(
+        self,
+        member: Member,
+        run: str,
+        end: Callable[[Job], Finished | Lost],
+        after: float = 0.0,
+    ) -> None:
+        """End the worker of a job, if it has run for more than `after` seconds.
 
-        Its worker has answered before it is ended, so the other jobs of the packet lose nothing.
+        A worker that answers has sent all that the other jobs of its packet have come to. One that
+        does not is held up by the job that it runs, which may be another one.
         """
         arrest = member.arrest(run, after)
         if arrest.found is Found.WAITING:
@@ -384,25 +400,30 @@ class RayBackend:
             self._early.append(Lost(run, "taken back before it began"))
         if arrest.found is not Found.RUNNING:
             return
-        self._early += member.polled() + member.noted(arrest.events)
-        if run in member.packet:
-            del member.packet[run]
-            self._early.append(end)
-        self._early += self._on_death(member, "its worker was ended", certain=arrest.answered)
+        self._early += member.polled(timeout=ANSWER) + member.noted(arrest.events)
+        member.kill()
+        certain = arrest.answered or member.is_dead()
+        self._early += self._on_death(member, end, certain=certain)
 
-    def _move(self, jobs: Sequence[Job], why: str) -> list[Event]:
+    def _move(self, jobs: Sequence[Job]) -> list[Event]:
         """Queue jobs that had not begun again, unless workers keep dying of them."""
         self._moves.update(job.run for job in jobs)
         again = [job for job in jobs if self._moves[job.run] <= MOVES]
         self._queue.extendleft(reversed(again))
-        return [Lost(job.run, why) for job in jobs if job not in again]
+        lost = "its workers died before it began"
+        return [Lost(job.run, lost) for job in jobs if job not in again]
 
     def _drop(self, member: Member) -> list[Event]:
         """Take a worker out of the pool; `events` puts another in its place."""
         was_ready = member.ready
         member.kill()
+        member.journal.remove()
         self._members.remove(member)
         return [Resized(self.capacity)] if was_ready else []
+
+
+def _overdue(job: Job) -> Finished:
+    return Finished(job.run, timed_out(job))
 
 
 def _ray_is_there() -> bool:

@@ -25,9 +25,14 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class PacketDone:
-    """A packet of jobs is done: the events that no `poll` has taken, and the seconds a job took."""
+    """A packet is done.
+
+    There are the `events` that no `poll` has taken, the jobs that were taken back `unbegun`, and
+    the seconds that each of the others took, `pace`.
+    """
 
     events: list[Event]
+    unbegun: list[str]
     pace: float
 
 
@@ -69,6 +74,7 @@ class Worker:
         self._stopping: set[str] = set()
         self._packet = 0
         self._refused: set[str] = set()
+        self._unbegun: list[str] = []
         self._busy = False
         self._arrested = False
 
@@ -97,7 +103,7 @@ class Worker:
             )
             self._packet, self._busy = number, True
             self._refused.clear()
-            self._unsaved = []
+            self._unsaved, self._unbegun = [], []
         while (job := self._begin_next()) is not None:
             outcome = self._work(job, _Desk(self._name, job.run, self))
             self.put(Finished(job.run, outcome))
@@ -106,7 +112,8 @@ class Worker:
             self._busy = False
             self._stopping.clear()
             self._changed.notify_all()
-            return PacketDone(self._take(), (time.perf_counter() - start) / max(ran, 1))
+            pace = (time.perf_counter() - start) / max(ran, 1)
+            return PacketDone(self._take(), self._unbegun, pace)
 
     def _begin_next(self) -> Job | None:
         with self._changed:
@@ -138,6 +145,7 @@ class Worker:
         with self._changed:
             taken = [job.run for _, job in self._todo]
             self._todo.clear()
+            self._unbegun += taken
             return taken
 
     def arrest(self, run: str, packet: int, after: float = 0.0) -> Arrest:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import FrameType
 
 from tuner.backends.protocol import Event, Finished, Lost, Sent, Work
@@ -91,11 +91,12 @@ class SerialBackend:
         if self._running is not None and self._running.run == run:
             self._running.stopping = True
             self._running.killed = self._running.killed or kill
-        elif not kill:
-            self._stopping.add(run)
         elif any(job.run == run for job in self._queue):
-            self._queue = deque(job for job in self._queue if job.run != run)
-            self._early.append(Lost(run, "taken back before it began"))
+            if kill:
+                self._queue = deque(job for job in self._queue if job.run != run)
+                self._early.append(Lost(run, "taken back before it began"))
+            else:
+                self._stopping.add(run)
 
     def close(self) -> None:
         """Forget the jobs that wait."""
@@ -112,7 +113,7 @@ class SerialBackend:
             desk.stopping = True
         last: Event
         try:
-            with _alarm(job.timeout):
+            with _alarm(job.timeout, desk.ring):
                 last = Finished(job.run, self._work(job, desk))
         except _TimeIsUp:
             last = Finished(job.run, timed_out(job))
@@ -132,19 +133,29 @@ class _Desk:
         self.run = job.run
         self.stopping = False
         self.killed = False
+        self._busy = False
         self.kept: list[Event] = []
         self._deliver = self.kept.append if deliver is None else deliver
         self._deadline = None if job.timeout is None else time.monotonic() + job.timeout
 
     def send(self, message: Message) -> None:
         self._look_up()
-        with nullcontext() if self._deadline is None else _alarm_held():
+        # The driver must not be interrupted in the middle of recording it.
+        self._busy = True
+        try:
             self._deliver(Sent(self.run, message))
+        finally:
+            self._busy = False
         self._look_up()
 
     def stop_requested(self) -> bool:
         self._look_up()
         return self.stopping
+
+    def ring(self, _number: int, _frame: FrameType | None) -> None:
+        """Interrupt the objective, unless a message is being delivered: `send` looks up then."""
+        if not self._busy:
+            raise _TimeIsUp
 
     def _look_up(self) -> None:
         """Leave the objective if it has been ended or its time is up."""
@@ -163,15 +174,11 @@ class _Killed(BaseException):
 
 
 @contextmanager
-def _alarm(seconds: float | None) -> Iterator[None]:
-    """Raise `_TimeIsUp` in this block after that many seconds, where signals can do it."""
+def _alarm(seconds: float | None, ring: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Call `ring` in this block after that many seconds, where signals can do it."""
     if seconds is None or not _has_alarm():
         yield
         return
-
-    def ring(_number: int, _frame: FrameType | None) -> None:
-        raise _TimeIsUp
-
     before = signal.signal(signal.SIGALRM, ring)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -182,19 +189,6 @@ def _alarm(seconds: float | None) -> Iterator[None]:
         finally:
             # It rings once, which may be between any two lines; this one runs all the same.
             signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def _alarm_held() -> Iterator[None]:
-    """Put the alarm off while the driver records a message: it must not end in the middle."""
-    if not _has_alarm():
-        yield
-        return
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _has_alarm() -> bool:

@@ -7,5 +7,6 @@ from tuner.records import Failure, Job, Outcome, State
 
 def timed_out(job: Job) -> Outcome:
     """Return the outcome of a job whose time was up."""
-    message = f"ran longer than trial_timeout={job.timeout:g} s"
+    limit = "it may" if job.timeout is None else f"trial_timeout={job.timeout:g} s"
+    message = f"ran longer than {limit}"
     return Outcome(State.FAILED, error=Failure("Timeout", message))

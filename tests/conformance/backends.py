@@ -41,6 +41,8 @@ def scripted() -> Work:
                 end = time.monotonic() + arg
                 while time.monotonic() < end:
                     pass
+            elif verb == "hog":  # native code that lets no other thread run
+                sum(range(arg))
             elif verb == "upload":
                 channel.send(Upload("big", {"file": bytes(range(256)) * (arg // 256)}))
             elif verb == "note":
@@ -466,6 +468,21 @@ class IsolatingBackendConformance(BackendConformance):
         watch.on_event = kill
         ends = watch.run(*jobs)
         assert isinstance(ends.pop(5), Lost)
+        assert completed(ends)
+        assert Counter((tmp_path / "notes").read_text().split()) == {job.run: 1 for job in jobs}
+
+    def test_a_job_that_lets_no_thread_answer_is_ended_in_time(
+        self, watch: Watch, tmp_path: Path
+    ) -> None:
+        watch.run(*(a_job() for _ in range(200)))
+        note = ("note", str(tmp_path / "notes"))
+        jobs = [a_job(note, timeout=1.0) for _ in range(60)]
+        jobs[10] = a_job(note, ("hog", 10**11), timeout=1.0)
+        ends = watch.run(*jobs)
+        end = ends.pop(10)
+        assert isinstance(end, Finished)
+        assert end.outcome.error is not None
+        assert end.outcome.error.kind == "Timeout"
         assert completed(ends)
         assert Counter((tmp_path / "notes").read_text().split()) == {job.run: 1 for job in jobs}
 
