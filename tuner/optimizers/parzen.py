@@ -122,7 +122,7 @@ class ParzenDensity:
         self, column: KernelColumn, x: Floats, j: int, kernels: NDArray[np.intp]
     ) -> Floats:
         """Return the log density of kernels at places `x` of column `j`, over the uniform one."""
-        from scipy.special import log_ndtr, ndtr
+        from scipy.special import ndtr
 
         centre = self._X[kernels, j]
         if column.options:
@@ -133,15 +133,13 @@ class ParzenDensity:
         mass = ndtr((1 - centre) / width) - ndtr(-centre / width)
         if column.edges is None:
             z = (x[:, None] - centre) / width
-            return np.asarray(-0.5 * z * z - np.log(mass * width * math.sqrt(2 * math.pi)))
+            z *= z
+            return np.asarray(-0.5 * z - np.log(mass * width * math.sqrt(2 * math.pi)))
         cell = np.clip(np.searchsorted(column.edges, x) - 1, 0, len(column.edges) - 2)
         low, high = column.edges[cell][:, None], column.edges[cell + 1][:, None]
-        # By symmetry both tails are looked at from the left, where no digits are lost.
-        flip = low > centre
-        a = np.where(flip, centre - high, low - centre) / width
-        b = np.where(flip, centre - low, high - centre) / width
-        log_cell = log_ndtr(b) + np.log1p(-np.exp(np.minimum(log_ndtr(a) - log_ndtr(b), -1e-300)))
-        return np.asarray(log_cell - np.log(mass * (high - low)))
+        inside = ndtr((high - centre) / width) - ndtr((low - centre) / width)
+        # What is lost to rounding in a far tail is nothing beside the uniform density.
+        return np.asarray(np.log(np.maximum(inside, 1e-300) / (mass * (high - low))))
 
     def _stay(self, options: int) -> float:
         """Return how likely a kernel keeps its option rather than draws one."""
