@@ -6,7 +6,6 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,13 @@ from typing import Any
 from tuner.backends.protocol import Event, Finished, Lost, Resized, Work
 from tuner.backends.ray_cluster import Cluster, connect, will_be_local
 from tuner.backends.ray_member import ANSWER, PATIENCE, Member, loaded, member_maker
+from tuner.backends.ray_queue import PACKET, JobQueue
 from tuner.backends.ray_reasons import reason
 from tuner.backends.ray_worker import Found, PacketDone
 from tuner.backends.resources import as_needs, fitting_workers, local_nodes
 from tuner.backends.timeouts import timed_out
 from tuner.errors import BackendError, ObjectiveError
 from tuner.records import Failure, Job, Outcome, State
-
-PACKET = 0.02
-"""Seconds of work that go to a worker at once: calling it costs about a millisecond."""
-
-LARGEST = 64
-"""Jobs in a packet, at most."""
 
 QUIET = 0.03
 """Seconds that a packet runs before its messages are asked for while it runs."""
@@ -38,9 +32,6 @@ START_ROUNDS = 3
 
 PAUSE = 1.0
 """Seconds until a worker is replaced that died before it was ready."""
-
-MOVES = 3
-"""How often a job may lose its worker before it has begun, until it counts as lost."""
 
 
 class RayBackend:
@@ -67,13 +58,11 @@ class RayBackend:
         self._make_member: Callable[[], Member] | None = None
         self._members: list[Member] = []
         self._size = 0
-        self._queue: deque[Job] = deque()
+        self._queue = JobQueue()
         self._early: list[Event] = []
         self._stopping: set[str] = set()
-        self._moves: Counter[str] = Counter()
         self._round = 0
         self._not_before = 0.0
-        self._pace = PACKET
         self._last_ready = 0.0
 
     # --- start and end ------------------------------------------------------------------------
@@ -109,7 +98,6 @@ class RayBackend:
         self._members, self._early, self._size = [], [], 0
         self._queue.clear()
         self._stopping.clear()
-        self._moves.clear()
         self._make_member = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -157,7 +145,7 @@ class RayBackend:
         """Queue a job."""
         if self._make_member is None:
             raise BackendError("RayBackend: submit before start; call start first")
-        self._queue.append(job)
+        self._queue.add(job)
 
     def events(self, timeout: float | None) -> Sequence[Event]:
         """Wait up to `timeout` seconds and return what happened."""
@@ -186,12 +174,10 @@ class RayBackend:
                     self._kill(member, run, lambda job: Lost(job.run, "its worker was ended"))
                 else:
                     member.request_stop(run)
-        if any(job.run == run for job in self._queue):
-            if kill:
-                self._queue = deque(job for job in self._queue if job.run != run)
-                self._early.append(Lost(run, "taken back before it began"))
-            else:
-                self._stopping.add(run)
+        if kill and self._queue.remove(run):
+            self._early.append(Lost(run, "taken back before it began"))
+        elif run in self._queue:
+            self._stopping.add(run)
 
     # --- giving out work ----------------------------------------------------------------------
 
@@ -203,17 +189,7 @@ class RayBackend:
                 return
             # Without a journal, what a packet had achieved would die with its worker.
             share = -(-len(self._queue) // (len(idle) - n)) if member.shared else 1
-            self._send(member, self._next_packet(share))
-
-    def _next_packet(self, share: int) -> list[Job]:
-        """Take jobs from the queue; a repeated attempt goes alone, as it may take others along."""
-        size = max(1, min(share, LARGEST, int(PACKET / max(self._pace, 1e-6))))
-        packet = [self._queue.popleft()]
-        while self._queue and len(packet) < size and packet[0].attempt == 1:
-            if self._queue[0].attempt > 1:
-                break
-            packet.append(self._queue.popleft())
-        return packet
+            self._send(member, self._queue.next_packet(share))
 
     def _send(self, member: Member, packet: Sequence[Job]) -> None:
         try:
@@ -221,7 +197,7 @@ class RayBackend:
         except Exception as error:
             # Pickling params of the user's own types may raise anything.
             if len(packet) > 1:
-                self._queue.extendleft(reversed(packet[1:]))
+                self._queue.put_back(packet[1:])
                 self._send(member, packet[:1])
                 return
             failure = Failure("Unpicklable", f"params cannot be sent to a worker: {error}")
@@ -337,11 +313,11 @@ class RayBackend:
             certain = isinstance(error, gone)
             why = reason(error)
             return events + self._on_death(member, lambda job: Lost(job.run, why), certain=certain)
-        self._pace = 0.5 * self._pace + 0.5 * done.pace
+        self._queue.learn(done.pace)
         events += member.noted(done.events)
         left = member.release()
         # Taken back by a withdrawal whose answer has not been read; others ended unheard.
-        self._queue.extendleft(job for job in reversed(left) if job.run in done.unbegun)
+        self._queue.put_back([job for job in left if job.run in done.unbegun])
         unheard = [job for job in left if job.run not in done.unbegun]
         return events + [Lost(job.run, "its outcome did not arrive") for job in unheard]
 
@@ -353,8 +329,7 @@ class RayBackend:
             runs = ray.get(withdrawing)
         except ray.exceptions.RayError:
             return  # its packet's own answer tells of its death
-        jobs = [member.packet.pop(run) for run in runs if run in member.packet]
-        self._queue.extendleft(reversed(jobs))
+        self._queue.put_back([member.packet.pop(run) for run in runs if run in member.packet])
 
     # --- death --------------------------------------------------------------------------------
 
@@ -368,7 +343,8 @@ class RayBackend:
         events, begun, waiting = member.post_mortem()
         if certain:
             events += [end(job) for job in begun]
-            events += self._move(waiting)
+            given_up = self._queue.move(waiting)
+            events += [Lost(job.run, "its workers died before it began") for job in given_up]
         else:
             events += [Lost(job.run, "its worker cannot be reached") for job in begun + waiting]
         return events + self._drop(member)
@@ -404,14 +380,6 @@ class RayBackend:
         member.kill()
         certain = arrest.answered or member.is_dead()
         self._early += self._on_death(member, end, certain=certain)
-
-    def _move(self, jobs: Sequence[Job]) -> list[Event]:
-        """Queue jobs that had not begun again, unless workers keep dying of them."""
-        self._moves.update(job.run for job in jobs)
-        again = [job for job in jobs if self._moves[job.run] <= MOVES]
-        self._queue.extendleft(reversed(again))
-        lost = "its workers died before it began"
-        return [Lost(job.run, lost) for job in jobs if job not in again]
 
     def _drop(self, member: Member) -> list[Event]:
         """Take a worker out of the pool; `events` puts another in its place."""

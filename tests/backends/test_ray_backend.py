@@ -9,14 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.backends import (
-    IsolatingBackendConformance,
-    Watch,
-    a_job,
-    completed,
-    is_alive,
-    scripted,
-)
+from conformance.backend_watch import Watch, a_job, completed, is_alive, scripted
+from conformance.backends import IsolatingBackendConformance
 from tuner.backends import RayBackend
 from tuner.backends.protocol import Finished, Lost, Resized
 from tuner.errors import BackendError, ObjectiveError, ResourcesError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.backends import is_alive
+from conformance.backend_watch import is_alive
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

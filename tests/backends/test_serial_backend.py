@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from conformance.backends import BackendConformance, Watch, a_job, scripted
+from conformance.backend_watch import Watch, a_job, scripted
+from conformance.backends import BackendConformance
 from tuner.backends import SerialBackend
 from tuner.backends.protocol import Channel, Finished, Sent
 from tuner.errors import ResourcesError

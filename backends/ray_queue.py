@@ -1,0 +1,75 @@
+"""Jobs that wait for a Ray worker, and how many of them go to one at once."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+
+from tuner.records import Job
+
+PACKET = 0.02
+"""Seconds of work that go to a worker at once: calling it costs about a millisecond."""
+
+LARGEST = 64
+"""Jobs in a packet, at most."""
+
+MOVES = 3
+"""How often a job may lose its worker before it has begun, until it is given up."""
+
+
+class JobQueue:
+    """Hands jobs out in packets of about `PACKET` seconds, going by how long the last ones took."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self._moves: Counter[str] = Counter()
+        self._pace = PACKET
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __contains__(self, run: str) -> bool:
+        return any(job.run == run for job in self._jobs)
+
+    def add(self, job: Job) -> None:
+        """Put a job at the end."""
+        self._jobs.append(job)
+
+    def put_back(self, jobs: Sequence[Job]) -> None:
+        """Put jobs at the front, in their order."""
+        self._jobs.extendleft(reversed(jobs))
+
+    def move(self, jobs: Iterable[Job]) -> list[Job]:
+        """Put back jobs whose worker died before they began; return those that are given up."""
+        jobs = list(jobs)
+        self._moves.update(job.run for job in jobs)
+        self.put_back([job for job in jobs if self._moves[job.run] <= MOVES])
+        return [job for job in jobs if self._moves[job.run] > MOVES]
+
+    def remove(self, run: str) -> bool:
+        """Take a job out; return whether it was there."""
+        before = len(self._jobs)
+        self._jobs = deque(job for job in self._jobs if job.run != run)
+        return len(self._jobs) < before
+
+    def learn(self, pace: float) -> None:
+        """Take in how many seconds the jobs of a packet took each."""
+        self._pace = 0.5 * self._pace + 0.5 * pace
+
+    def next_packet(self, share: int) -> list[Job]:
+        """Take out up to `share` jobs, at least one; a repeated attempt goes alone.
+
+        Whatever made the attempt before fail must not hold up others.
+        """
+        size = max(1, min(share, LARGEST, int(PACKET / max(self._pace, 1e-6))))
+        packet = [self._jobs.popleft()]
+        while self._jobs and len(packet) < size and packet[0].attempt == 1:
+            if self._jobs[0].attempt > 1:
+                break
+            packet.append(self._jobs.popleft())
+        return packet
+
+    def clear(self) -> None:
+        """Forget all jobs."""
+        self._jobs.clear()
+        self._moves.clear()
