@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import ArgumentError
+from tuner.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
@@ -14,8 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["RayBackend", "SerialBackend", "resolve"]
 
-_NAMES = {"ray": "RayBackend", "serial": "SerialBackend"}
-_MODULES = {"RayBackend": "tuner.backends.ray_pool", "SerialBackend": "tuner.backends.serial"}
+BACKENDS = Catalogue(
+    "backend",
+    "tuner.backends.protocol:Backend",
+    {"ray": "tuner.backends.ray_pool:RayBackend", "serial": "tuner.backends.serial:SerialBackend"},
+)
 
 
 def resolve(spec: str | Backend | None) -> Backend:
@@ -26,29 +28,10 @@ def resolve(spec: str | Backend | None) -> Backend:
     ArgumentError
         If there is no backend of that name, or `spec` is none.
     """
-    from tuner.backends.protocol import Backend
-
-    if spec is None:
-        spec = "ray"
-    if isinstance(spec, str):
-        if spec not in _NAMES:
-            close = difflib.get_close_matches(spec, _NAMES, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"choose {' or '.join(_NAMES)}"
-            raise ArgumentError(f"backend={spec!r}: there is no such backend; {hint}")
-        made: Backend = __getattr__(_NAMES[spec])()
-        return made
-    if isinstance(spec, type) or not isinstance(spec, Backend):
-        raise ArgumentError(
-            f"backend={spec!r}: write {' or '.join(map(repr, _NAMES))}, or an object with the "
-            f"methods of tuner.backends.protocol.Backend"
-        )
-    return spec
+    backend: Backend = BACKENDS.resolve("ray" if spec is None else spec)
+    return backend
 
 
 def __getattr__(name: str) -> Any:
     """Import a backend when it is first used."""
-    if name in _MODULES:
-        from importlib import import_module
-
-        return getattr(import_module(_MODULES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return BACKENDS.load(__name__, name)

@@ -24,9 +24,9 @@ def test_names_objects_and_nothing() -> None:
     ("spec", "says"),
     [
         ("serail", "did you mean 'serial'"),
-        ("dask", "choose ray or serial"),
-        (SerialBackend, "object"),
-        (3, "'ray' or 'serial'"),
+        ("dask", "choose 'ray', 'serial'"),
+        (SerialBackend, r"write SerialBackend\(\)"),
+        (3, "3 has no start, no capacity"),
     ],
 )
 def test_what_is_no_backend_is_refused_with_a_remedy(spec: object, says: str) -> None:

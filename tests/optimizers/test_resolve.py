@@ -27,7 +27,7 @@ class Own:
         pass
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", OPTIMIZERS.named)
 def test_each_name_gives_an_optimizer_of_that_name(name):
     optimizer = resolve(name)
     assert isinstance(optimizer, Optimizer)

@@ -28,9 +28,9 @@ def test_a_name_gives_a_new_one_each_time() -> None:
     ("spec", "says"),
     [
         ("assha", "did you mean 'asha'"),
-        ("hyperband", "choose asha or median"),
-        (ASHA, "object"),
-        (3, "'asha' or 'median'"),
+        ("hyperband", "choose 'asha', 'median'"),
+        (ASHA, r"write ASHA\(\)"),
+        (3, "3 has no reset, no on_report"),
     ],
 )
 def test_what_is_no_scheduler_is_refused_with_a_remedy(spec: object, says: str) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import ArgumentError, UnknownOptimizer
+from tuner.catalogue import Catalogue
+from tuner.errors import UnknownOptimizer
 from tuner.optimizers.description import options_of
 
 if TYPE_CHECKING:
@@ -29,18 +28,21 @@ __all__ = [
     "resolve",
 ]
 
-OPTIMIZERS = {
-    "auto": "tuner.optimizers.auto:AutoOptimizer",
-    "random": "tuner.optimizers.random:RandomOptimizer",
-    "tpe": "tuner.optimizers.tpe:TPEOptimizer",
-    "bayesian": "tuner.optimizers.bayesian:BayesianOptimizer",
-}
-"""Where each optimizer is that has a name; imported when it is first used."""
-
-_EXPORTS = dict(place.split(":")[::-1] for place in OPTIMIZERS.values()) | {
-    "OptunaOptimizer": "tuner.optimizers.optuna_adapter",
-    "SpaceOptimizer": "tuner.optimizers.base",
-}
+OPTIMIZERS = Catalogue(
+    "optimizer",
+    "tuner.optimizers.protocol:Optimizer",
+    {
+        "auto": "tuner.optimizers.auto:AutoOptimizer",
+        "random": "tuner.optimizers.random:RandomOptimizer",
+        "tpe": "tuner.optimizers.tpe:TPEOptimizer",
+        "bayesian": "tuner.optimizers.bayesian:BayesianOptimizer",
+    },
+    others=(
+        "tuner.optimizers.optuna_adapter:OptunaOptimizer",
+        "tuner.optimizers.base:SpaceOptimizer",
+    ),
+    unknown=UnknownOptimizer,
+)
 
 
 def resolve(spec: str | Optimizer) -> Optimizer:
@@ -53,32 +55,8 @@ def resolve(spec: str | Optimizer) -> Optimizer:
     ArgumentError
         If `spec` is no optimizer.
     """
-    from tuner.optimizers.protocol import Optimizer
-
-    choices = ", ".join(map(repr, OPTIMIZERS))
-    if isinstance(spec, str):
-        if spec not in OPTIMIZERS:
-            close = difflib.get_close_matches(spec.lower(), OPTIMIZERS, n=2, cutoff=0.4)
-            hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-            raise UnknownOptimizer(
-                f"optimizer={spec!r}: there is no such optimizer; {hint}choose {choices}, or give "
-                f"an Optimizer"
-            )
-        module, _, name = OPTIMIZERS[spec].partition(":")
-        made: Optimizer = getattr(import_module(module), name)()
-        return made
-    given: object = spec
-    if isinstance(given, type):
-        raise ArgumentError(
-            f"optimizer={given.__name__} is a class, not an optimizer: write {given.__name__}()"
-        )
-    if not isinstance(given, Optimizer):
-        lacking = [name for name in ("reset", "ask", "tell") if not hasattr(given, name)]
-        raise ArgumentError(
-            f"optimizer={given!r} has no {', no '.join(lacking)}: choose {choices}, or give an "
-            f"object with the methods of tuner.optimizers.protocol.Optimizer"
-        )
-    return given
+    optimizer: Optimizer = OPTIMIZERS.resolve(spec)
+    return optimizer
 
 
 def describe(optimizer: Optimizer) -> dict[str, Any]:
@@ -95,6 +73,4 @@ def describe(optimizer: Optimizer) -> dict[str, Any]:
 
 def __getattr__(name: str) -> Any:
     """Import an optimizer when it is first used."""
-    if name in _EXPORTS:
-        return getattr(import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return OPTIMIZERS.load(__name__, name)
