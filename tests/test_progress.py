@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from jupyter_client.manager import start_new_kernel
 
 from tuner.progress import (
     Display,
@@ -371,9 +372,7 @@ display.close("finished")
 
 
 def test_in_a_real_kernel_one_cell_output_is_updated():
-    client = pytest.importorskip("jupyter_client", reason="needs jupyter_client and ipykernel")
-    pytest.importorskip("ipykernel")
-    manager, kernel = client.manager.start_new_kernel()
+    manager, kernel = start_new_kernel()
     try:
         messages = []
         kernel.execute_interactive(KERNEL_CELL, timeout=60, output_hook=messages.append)

@@ -229,8 +229,17 @@ def create_study(
     return this
 
 
-def load_study(name: str, *, store: str | Path | None = None) -> Study:
+def load_study(
+    name: str, *, store: str | Path | None = None, optimizer: str | Optimizer | None = None
+) -> Study:
     """Return the study of that name.
+
+    Parameters
+    ----------
+    name, store
+        As for `optimize`.
+    optimizer
+        What `Study.ask` goes on with; None takes the one that is recorded, with its options.
 
     Raises
     ------
@@ -245,8 +254,9 @@ def load_study(name: str, *, store: str | Path | None = None) -> Study:
         known = [s.name for s in opened.studies()]
         close = difflib.get_close_matches(str(name), known, n=3) or known[-3:]
         remedy = f"it has {', '.join(map(repr, close))}" if close else "it has no studies"
-        raise StudyNotFound(f"there is no study {name!r} in {opened.url}; {remedy}")
-    return Study(info, opened)
+        raise StudyNotFound(f"there is no study {name!r} in {opened}; {remedy}")
+    chosen = None if optimizer is None else resolve_optimizer(optimizer)
+    return Study(info, opened, optimizer=chosen)
 
 
 def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from tuner.engine.messages import End
-from tuner.errors import AllTrialsFailed, ArgumentError, NoCompletedTrial, StudyError
+from tuner.errors import (
+    AllTrialsFailed,
+    ArgumentError,
+    NoCompletedTrial,
+    StudyError,
+    UnknownOptimizer,
+)
 from tuner.records import (
     Artifact,
     Direction,
@@ -241,11 +247,18 @@ class Study:
     def _loop(self) -> ManualLoop:
         if self._manual is None:
             from tuner.engine.manual import ManualLoop
-            from tuner.optimizers import resolve
+            from tuner.optimizers import restore
             from tuner.tracking.provenance import current_environment
 
-            # A loaded study goes on with the optimizer it was made with, if that has a name.
-            optimizer = self._optimizer or resolve(self._info.optimizer.get("name", "auto"))
+            optimizer = self._optimizer
+            if optimizer is None:
+                try:
+                    optimizer = restore(self._info.optimizer)
+                except UnknownOptimizer as error:
+                    raise UnknownOptimizer(
+                        f"study {self.name!r} was made with an optimizer that has no name here; "
+                        f"write tuner.load_study({self.name!r}, optimizer=...)"
+                    ) from error
             optimizer.reset(self.space, self.goals, self._info.seed)
             if self._scheduler is not None:
                 self._scheduler.reset(self.goals)

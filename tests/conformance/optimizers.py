@@ -76,6 +76,17 @@ def completed(value: float) -> Outcome:
     return Outcome(State.COMPLETED, {"value": value})
 
 
+_OF_THOSE_THAT_REBUILD = (
+    "test_asking_again_gives_the_same_whatever_became_of_the_first_answer",
+    "test_the_state_rebuilds_from_the_history_in_any_order",
+    "test_asking_for_many_is_asking_for_one_at_a_time",
+)
+_OF_THOSE_THAT_LEARN = (
+    "test_it_beats_random_search_on_a_bowl",
+    "test_it_finds_the_good_branch",
+)
+
+
 class OptimizerConformance:
     """Tests that hold for every `Optimizer`.
 
@@ -97,6 +108,14 @@ class OptimizerConformance:
     rebuilds: ClassVar[bool] = True
     trials: ClassVar[int] = 14
     regret: ClassVar[float] = 0.003
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Leave out the tests of what the subclass says that it does not do."""
+        super().__init_subclass__(**options)
+        for name in () if cls.rebuilds else _OF_THOSE_THAT_REBUILD:
+            setattr(cls, name, None)
+        for name in () if cls.learns else _OF_THOSE_THAT_LEARN:
+            setattr(cls, name, None)
 
     def make(self) -> Optimizer:
         """Return a new optimizer, not yet bound to a study."""
@@ -159,8 +178,6 @@ class OptimizerConformance:
             params.clear()
 
     def test_asking_again_gives_the_same_whatever_became_of_the_first_answer(self) -> None:
-        if not self.rebuilds:
-            pytest.skip("keeps notes beside the trials")
         space = SPACES["three levels"]
         for n in (0, self.trials):
             optimizer, _ = self.search(space, n)
@@ -194,8 +211,6 @@ class OptimizerConformance:
 
     @each_space
     def test_the_state_rebuilds_from_the_history_in_any_order(self, space: Space) -> None:
-        if not self.rebuilds:
-            pytest.skip("keeps notes beside the trials")
         live, told = self.search(space, self.trials)
         rebuilt = self.begin(space)
         for k in np.random.default_rng(0).permutation(len(told)):
@@ -215,8 +230,6 @@ class OptimizerConformance:
 
     @each_space
     def test_asking_for_many_is_asking_for_one_at_a_time(self, space: Space) -> None:
-        if not self.rebuilds:
-            pytest.skip("keeps notes beside the trials")
         one, told = self.search(space, self.trials)
         other = self.begin(space)
         for trial, outcome in told:
@@ -336,9 +349,6 @@ class OptimizerConformance:
     # --- it learns ----------------------------------------------------------------------------
 
     def test_it_beats_random_search_on_a_bowl(self) -> None:
-        if not self.learns:
-            pytest.skip("does not learn from outcomes")
-
         def bowl(_: Space, __: int, params: Params) -> Outcome:
             return completed((params["x"] - 0.7) ** 2 + (params["y"] - 0.2) ** 2)
 
@@ -349,8 +359,6 @@ class OptimizerConformance:
         assert np.median(best) <= self.regret
 
     def test_it_finds_the_good_branch(self) -> None:
-        if not self.learns:
-            pytest.skip("does not learn from outcomes")
         space = Space(
             {"m": Choice(a={"x": Float(0, 1)}, b={"x": Float(0, 1)}, c={}, d={"n": Int(1, 99)})}
         )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import tuner
 from tuner import Float, Int, State, errors
+from tuner.optimizers import OptunaOptimizer, TPEOptimizer
 
 SPACE = {"x": Float(-1, 1), "n": Int(1, 5)}
 
@@ -158,3 +159,21 @@ def test_any_interleaving_counts_every_trial_once(
     assert states.count(State.COMPLETED) == told
     assert states.count(State.RUNNING) == len(open_numbers)
     assert len(states) == told + len(open_numbers)
+
+
+def test_a_loaded_study_goes_on_with_the_options_that_are_recorded(tmp_path: Path) -> None:
+    study = tuner.create_study(
+        SPACE, name="tpe", store=tmp_path, seed=5, optimizer=TPEOptimizer(n_startup=3)
+    )
+    for _ in range(6):
+        trial = study.ask()
+        study.tell(trial, value(trial))
+    again = tuner.load_study("tpe", store=tmp_path)
+    assert again.ask().params == study.ask().params
+
+
+def test_a_study_of_an_optimizer_without_a_name_is_told_how_to_go_on(tmp_path: Path) -> None:
+    tuner.create_study(SPACE, name="own", store=tmp_path, optimizer=OptunaOptimizer())
+    with pytest.raises(errors.UnknownOptimizer, match=r"load_study\('own', optimizer="):
+        tuner.load_study("own", store=tmp_path).ask()
+    assert tuner.load_study("own", store=tmp_path, optimizer="random").ask().number == 0

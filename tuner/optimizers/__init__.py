@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tuner.catalogue import Catalogue
@@ -26,6 +28,7 @@ __all__ = [
     "TPEOptimizer",
     "describe",
     "resolve",
+    "restore",
 ]
 
 OPTIMIZERS = Catalogue(
@@ -57,6 +60,22 @@ def resolve(spec: str | Optimizer) -> Optimizer:
     """
     optimizer: Optimizer = OPTIMIZERS.resolve(spec)
     return optimizer
+
+
+def restore(description: Mapping[str, Any]) -> Optimizer:
+    """Return an optimizer like the one that `describe` was called on, its options included.
+
+    Raises
+    ------
+    UnknownOptimizer
+        If it has no name here: a user's own, or one of Optuna's.
+    """
+    optimizer = OPTIMIZERS.resolve(description.get("name", "auto"))
+    known = inspect.signature(type(optimizer)).parameters
+    restored: Optimizer = type(optimizer)(
+        **{option: value for option, value in description.items() if option in known}
+    )
+    return restored
 
 
 def describe(optimizer: Optimizer) -> dict[str, Any]:
