@@ -360,3 +360,48 @@ def test_every_command_and_option_is_in_the_docs() -> None:
             if isinstance(parameter, click.Option):
                 option = max(parameter.opts, key=len)
                 assert f"{option}" in page, f"docs/cli.md does not show {name} {option}"
+
+
+def _examples() -> list[list[str]]:
+    page = (ROOT / "docs" / "cli.md").read_text()
+    helps = "".join(command.help or "" for command in _commands(cli, "tuner").values())
+    return [line.split()[1:] for line in re.findall(r"^ +(tuner .*)$", page + helps, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("args", _examples(), ids=" ".join)
+def test_the_examples_of_docs_and_help_can_be_typed(args: list[str]) -> None:
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        name, *args = args
+        command = command.commands[name]
+    command.make_context(command.name, args)
+
+
+def test_the_space_in_the_docs_is_one() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+    block = re.search(r"^    params:\n(?:    .*\n)+", page, re.MULTILINE)
+    assert block is not None
+    space = tuner.Space.from_yaml(block[0])
+    assert [c.path for c in space.columns] == [
+        "lr", "model", "model.svm.C", "model.forest.trees",
+    ]  # fmt: skip
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:
+    run()
+    command = f"{Path(sys.executable).parent / 'tuner'} export s | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stdout.startswith("number,state,value")
+    assert done.stderr == ""
+
+
+def test_tables_are_drawn_in_a_terminal(folder: Path) -> None:
+    import pty
+
+    run("--n-trials", "3")
+    master, slave = pty.openpty()
+    subprocess.run([Path(sys.executable).parent / "tuner", "studies"], stdout=slave, check=True)
+    os.close(slave)
+    output = os.read(master, 100_000).decode()
+    assert "─" in output
+    assert "minimize value" in output
