@@ -158,6 +158,39 @@ def test_a_job_that_no_worker_survives_to_begin_is_lost_in_the_end() -> None:
         backend.close()
 
 
+def test_a_job_is_killed_on_its_way_to_a_worker() -> None:
+    backend = RayBackend()
+    backend.start(scripted(), workers=1)
+    try:
+        watch = Watch(backend)
+        for _ in range(20):
+            job = a_job(("sleep", 20.0))
+            backend.submit(job)
+            backend.events(0.0)
+            backend.stop(job.run, kill=True)
+            (end,) = watch.wait(job)
+            assert isinstance(end, Lost)
+    finally:
+        backend.close()
+
+
+def test_what_was_heard_of_a_packet_is_not_heard_again_when_its_worker_dies() -> None:
+    backend = RayBackend()
+    backend.start(scripted(), workers=1)
+    try:
+        watch = Watch(backend)
+        for _ in range(3):
+            watch.run(*(a_job() for _ in range(200)))
+            slow, deadly = a_job(("report", 3), ("sleep", 0.1)), a_job(("die", 1))
+            finished, lost = watch.run(slow, deadly)
+            assert completed([finished])
+            assert isinstance(lost, Lost)
+            assert watch.reports(slow) == [0, 1, 2]
+            assert len(watch.sent[slow.run]) == 5
+    finally:
+        backend.close()
+
+
 @pytest.mark.slow
 def test_throughput() -> None:
     def work(job: Job, channel: object) -> Outcome:
