@@ -11,33 +11,57 @@ from tuner.records import decode_params, encode_params
 
 FILE = "model.json"
 
+_SCALARS = (type(None), bool, int, float, str)
+
 
 class JsonFormat:
-    """Keeps what JSON can say, and tuples: dicts with text keys, lists, numbers, texts."""
+    """Keeps what JSON can say, and tuples: dicts with text keys, lists, numbers, texts.
+
+    A value of a derived type, such as a named tuple or a NumPy float, would come back as another
+    type; so it is not accepted.
+    """
 
     name = "json"
 
     def accepts(self, model: Any) -> bool:
         """Whether it is made of plain values only."""
-        match model:
-            case None | bool() | int() | float() | str():
-                return True
-            case list() | tuple():
-                return all(map(self.accepts, model))
-            case dict():
-                return all(isinstance(k, str) and self.accepts(v) for k, v in model.items())
-        return False
+        try:
+            return _is_plain(model)
+        except RecursionError:
+            return False  # contains itself, or is nested too deep for JSON
 
     def save(self, model: Any, folder: Path) -> None:
-        """Write ``model.json``."""
-        text = json.dumps(encode_params({"model": model}), indent=1)
+        """Write ``model.json``; raises `RegistryError` if JSON cannot say what is in the model."""
+        try:
+            text = json.dumps(encode_params({"model": model}), indent=1)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise RegistryError(
+                f"model {type(model).__name__} cannot be kept as JSON: "
+                f"{type(error).__name__}: {error}; keep plain values only"
+            ) from error
         (folder / FILE).write_text(text, encoding="utf-8")
 
     def load(self, folder: Path) -> Any:
         """Return the value; raises `RegistryError` if the file is not what `save` writes."""
         try:
             return decode_params(json.loads((folder / FILE).read_text(encoding="utf-8")))["model"]
-        except (OSError, ValueError, KeyError, TypeError, AssertionError, AttributeError) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AssertionError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise RegistryError(
                 f"{FILE} cannot be read as a model: {type(error).__name__}: {error}"
             ) from error
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    if type(value) is dict:
+        return all(type(k) is str and _is_plain(v) for k, v in value.items())
+    return type(value) in _SCALARS
