@@ -229,6 +229,17 @@ def test_the_parameter_that_decides_is_the_most_important(method: str) -> None:
     assert group.n_trials == 100
 
 
+def test_a_choice_of_many_options_takes_no_hours() -> None:
+    space = Space({"x": Float(0, 1), "many": Choice(*range(40))})
+    points = space.sample(np.random.default_rng(0), 100)
+    trials = [Trial(i, p, State.COMPLETED, (p["x"],)) for i, p in enumerate(points)]
+    plots = Plots(space, [Goal()], lambda: trials)
+    assert "PED-ANOVA" in plots.importances().get_xlabel()
+    assert plots.slice().get_xlabel() == "x"
+    with pytest.raises(ArgumentError, match=r"'many' has 40 options.*write method='ped-anova'"):
+        plots.importances("fanova")
+
+
 def test_a_diverged_trial_does_not_decide_on_importances() -> None:
     trials = on_plane(100, lambda p: p["x"])._trials()
     trials[3] = dataclasses.replace(trials[3], values=(1e15,))

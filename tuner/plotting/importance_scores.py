@@ -6,7 +6,8 @@ Two methods, which answer two questions:
     How much of the variance of the value does each parameter explain, over all that was tried?
     Hutter et al., ICML 2014. It is defined only for parameters that are active together, so each
     branch of a conditional space is evaluated on the trials in it, together with what is active
-    there besides, and its scores are comparable within the branch alone.
+    there besides, and its scores are comparable within the branch alone. Its time doubles with
+    each option of a choice, so it is not for choices of more than ten.
 ``"ped-anova"``
     What sets the best tenth of the trials apart from the others? Watanabe et al., IJCAI 2023
     (arXiv:2304.10255); for conditional parameters the extension of 2026 (arXiv:2601.20800), so all
@@ -25,7 +26,7 @@ import numpy as np
 from tuner.errors import ArgumentError
 from tuner.plotting.value_axis import ValueAxis, completed
 from tuner.records import Goal, Trial
-from tuner.search_spaces import Column, Space
+from tuner.search_spaces import Choice, Column, Space
 
 METHODS = ("fanova", "ped-anova")
 
@@ -34,6 +35,9 @@ FEWEST = 4
 
 FOREST_TRIALS = 200
 """Trials that fANOVA's forest is grown from: its time grows with their square."""
+
+MOST_OPTIONS = 10
+"""Options of a choice that fANOVA takes: each is a column, and its time doubles with each."""
 
 FOREST_TREES = 32
 """Trees of fANOVA's forest."""
@@ -53,7 +57,7 @@ class ScoreGroup:
 
 
 def importance_scores(
-    space: Space, goal: Goal, trials: Sequence[Trial], method: str = "fanova"
+    space: Space, goal: Goal, trials: Sequence[Trial], method: str | None = None
 ) -> list[ScoreGroup]:
     """Return the scores of all parameters that vary, the highest first; none if too few trials.
 
@@ -63,8 +67,9 @@ def importance_scores(
     Raises
     ------
     ArgumentError
-        If there is no such method.
+        If there is no such method, or it is not for this space.
     """
+    method = chosen_method(space, method)
     if method not in METHODS:
         choices = " or ".join(map(repr, METHODS))
         raise ArgumentError(f"importances: there is no method {method!r}; choose {choices}")
@@ -76,6 +81,24 @@ def importance_scores(
         return []
     evaluate = _ped_anova if method == "ped-anova" else _fanova
     return [group for group in evaluate(space, goal, done) if group.scores]
+
+
+def chosen_method(space: Space, method: str | None) -> str:
+    """Return `method`, and for None fANOVA, unless a choice of the space has too many options.
+
+    Raises
+    ------
+    ArgumentError
+        If fANOVA is asked for where it would take hours.
+    """
+    large = [c for c in space.columns if isinstance(c.domain, Choice)]
+    large = [c for c in large if c.domain.size > MOST_OPTIONS]
+    if method == "fanova" and large:
+        raise ArgumentError(
+            f"importances: {large[0].path!r} has {large[0].domain.size} options, fanova takes up "
+            f"to {MOST_OPTIONS}; write method='ped-anova'"
+        )
+    return method or ("ped-anova" if large else "fanova")
 
 
 def most_important(space: Space, goal: Goal, trials: Sequence[Trial]) -> list[str]:

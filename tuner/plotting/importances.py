@@ -6,7 +6,12 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tuner.plotting.importance_scores import FEWEST, ScoreGroup, importance_scores
+from tuner.plotting.importance_scores import (
+    FEWEST,
+    ScoreGroup,
+    chosen_method,
+    importance_scores,
+)
 from tuner.plotting.style import (
     GREY,
     MAIN,
@@ -36,12 +41,13 @@ def importances(
     space: Space,
     goal: Goal,
     trials: Sequence[Trial],
-    method: str = "fanova",
+    method: str | None = None,
     *,
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
     """Draw a bar for each parameter, in groups that are comparable within themselves."""
+    method = chosen_method(space, method)
     groups = importance_scores(space, goal, trials, method)
     groups, left_out = _largest(groups, MOST_BARS)
     rows = sum(len(group.scores) for group in groups) + len(groups)

@@ -105,21 +105,22 @@ class Plots:
         )
 
     def importances(
-        self, method: str = "fanova", *, ax: Axes | None = None, save: Path | None = None
+        self, method: str | None = None, *, ax: Axes | None = None, save: Path | None = None
     ) -> Axes:
         """Draw how much each parameter matters for the value, as Optuna evaluates it.
 
         Parameters
         ----------
         method
-            ``"fanova"`` or ``"ped-anova"``; see `tuner.plotting.importance_scores`.
+            ``"fanova"`` or ``"ped-anova"``; see `tuner.plotting.importance_scores`. None takes the
+            first, unless a choice has more than ten options.
         ax, save
             See `Plots`.
 
         Raises
         ------
         ArgumentError
-            If there is no such method.
+            If there is no such method, or it is not for this space.
         """
         from tuner.plotting.importances import importances
 
