@@ -21,7 +21,6 @@ from tuner.plotting.style import (
     save_figure,
     say,
     say_instead,
-    shorten,
     tidy,
 )
 from tuner.plotting.value_axis import ValueAxis, best_of
@@ -63,12 +62,12 @@ def contours(
     x, y = _chosen(points, space, goal, trials, x, y)
     ax = axes_or_new(ax, 7.0, 4.8)
     if y is None:
-        tidy(ax, f"{shorten(goal.metric, 30)} over two parameters")
+        tidy(ax, "Contour")
         say_instead(ax, "the space has no two parameters that vary together")
         save_figure(ax, save)
         return ax
     across, up = points.axis(x), points.axis(y)
-    tidy(ax, f"{shorten(goal.metric, 30)} over two parameters", grid="none")
+    tidy(ax, "Contour", grid="none")
     across.apply(ax, "x")
     up.apply(ax, "y")
     done = np.array([t.state is State.COMPLETED and bool(t.values) for t in trials], bool)

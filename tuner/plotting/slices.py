@@ -55,7 +55,7 @@ def slices(
         param = ranked[0] if ranked else space.columns[0].path
     axis = points.axis(param)
     ax = axes_or_new(ax)
-    tidy(ax, f"{shorten(goal.metric, 30)} over {shorten(param, 40)}")
+    tidy(ax, "Slice")
     x = points.positions(param)
     active = ~np.isnan(x)
     if not axis.numeric:

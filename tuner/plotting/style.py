@@ -60,7 +60,7 @@ def axes_or_new(ax: Axes | None, width: float = 7.0, height: float = 4.2) -> Axe
 
 def tidy(ax: Axes, title: str, grid: str = "both") -> None:
     """Take away what does not speak and set the title; `grid` is an axis's name or ``"none"``."""
-    ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    _set_title(ax, title)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GREY)
     ax.tick_params(labelsize=SMALL, color=GREY)
@@ -73,10 +73,21 @@ def tidy(ax: Axes, title: str, grid: str = "both") -> None:
         ax.grid(visible=True, axis=grid, color=GREY, alpha=0.2, linewidth=0.6)  # type: ignore[arg-type]
 
 
+def _set_title(ax: Axes, title: str, pad: float | None = None) -> None:
+    ax.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=pad)
+
+
 def legend_above(ax: Axes) -> None:
-    """Put the legend right of the title, where it covers no data."""
+    """Put the legend right of the title, or below it if it is long: it covers no data there."""
     handles, labels = ax.get_legend_handles_labels()
     if handles:
+        title = ax.get_title(loc="left")
+        # Inches: of a letter, of a mark with the space around it, of a letter of the title.
+        needed = 0.064 * sum(map(len, labels)) + 0.36 * len(labels) + 0.1 * len(title)
+        figure = ax.get_figure(root=True)
+        assert figure is not None
+        if needed > ax.get_window_extent().width / figure.dpi:
+            _set_title(ax, title, pad=20)
         legend = ax.legend(
             handles,
             labels,
