@@ -11,7 +11,11 @@ from tuner.errors import ArgumentError
 CHAMPION = "champion"
 """The alias of the best version so far."""
 
-_NAME = re.compile(r"[^\W_][\w. -]{0,199}")
+_LONGEST = 200
+_NOT_IN_NAMES = "/@\n\r\0"
+_ALIAS = re.compile(r"[^\W_][\w. -]{0,199}")
+_DIGITS = 9
+"""Digits of the largest version; a database counts to 2³¹."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +47,28 @@ def parse_reference(ref: Any) -> Reference:
     name, at, which = ref.partition("@") if isinstance(ref, str) else ("", "", "")
     if not name or (at and not which):
         raise ArgumentError(f"model {ref!r}: write 'name', 'name@alias' or 'name@3'")
-    if which.isdecimal():
+    if which.isdecimal() and len(which) <= _DIGITS:
         return Reference(name, version=int(which))
     return Reference(name, alias=which or CHAMPION)
 
 
 def validate_model_name(name: Any) -> str:
-    """Return `name` if a model can have it.
+    """Return `name` if a model can have it: any name that a study can have.
+
+    The winner of a study is registered under the study's name, so there is no stricter rule here.
 
     Raises
     ------
     ArgumentError
-        If it is not 1 to 200 letters, digits, ``. _ -`` or spaces, the first a letter or digit.
+        If it is no text, blank, longer than 200 characters, or has a slash, an ``@`` or a line
+        break.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not name.strip():
+        raise ArgumentError(f"model name {name!r}: write a text that is not blank")
+    if len(name) > _LONGEST or any(c in name for c in _NOT_IN_NAMES):
         raise ArgumentError(
-            f"model name {name!r}: write up to 200 letters, digits, '.', '_', '-' or spaces, the "
-            f"first a letter or a digit"
+            f"model name {name!r}: a name has at most {_LONGEST} characters, and no '/', '@' or "
+            f"line break; an alias or a version is written on loading: 'name@champion', 'name@3'"
         )
     return name
 
@@ -70,10 +79,12 @@ def validate_alias(alias: Any) -> str:
     Raises
     ------
     ArgumentError
-        If it is no name, or a number, which would be a version.
+        If it is not 1 to 200 letters, digits, ``. _ -`` or spaces, the first a letter or a digit;
+        or if it is a number, which would be a version.
     """
-    if not isinstance(alias, str) or not _NAME.fullmatch(alias) or alias.isdecimal():
+    if not isinstance(alias, str) or not _ALIAS.fullmatch(alias) or alias.isdecimal():
         raise ArgumentError(
-            f"alias {alias!r}: write a name that is not a number, such as 'staging'"
+            f"alias {alias!r}: write letters, digits, '.', '_' or '-', not a number alone, "
+            f"such as 'staging'"
         )
     return alias
