@@ -99,6 +99,30 @@ def test_a_smaller_budget_leaves_the_study_as_it_is(tmp_path: Path) -> None:
     assert len(search(tmp_path, 4).trials) == 10
 
 
+def test_a_scheduler_remembers_what_earlier_calls_reported(tmp_path: Path) -> None:
+    def objective(params, trial):
+        loss = 0.0 if trial.number < 6 else 1.0
+        for step in range(5):
+            trial.report(loss, step)
+            if trial.should_stop():
+                break
+        return loss
+
+    for n_trials in (6, 7):
+        study = tuner.optimize(
+            objective,
+            {"x": Float(0, 1)},
+            n_trials=n_trials,
+            scheduler="median",
+            backend="serial",
+            study="resumed",
+            store=tmp_path,
+            progress=False,
+        )
+    assert study.trials[6].state is State.STOPPED
+    assert len(study.reports(6)) == 2
+
+
 def test_a_killed_driver_loses_nothing_committed_and_runs_it_no_second_time(
     tmp_path: Path,
 ) -> None:

@@ -34,6 +34,7 @@ from tuner.engine.messages import (
     Tell,
     Tick,
 )
+from tuner.engine.replay import replay
 from tuner.engine.writer import Writer
 from tuner.errors import TunerError
 from tuner.optimizers import describe
@@ -92,9 +93,8 @@ class Driver:
     def __init__(self, session: Session, history: Iterable[Trial]) -> None:
         self._session = s = session
         limits = s.limits
-        for trial in (history := list(history)):
-            if trial.state.finished:
-                s.optimizer.tell(trial, Outcome(trial.state, trial.metrics, trial.error))
+        history = list(history)
+        replay(s.info.uid, history, s.optimizer, s.scheduler, s.store)
         if getattr(s.optimizer, "independent", False):
             limits = replace(limits, lookahead=LOOKAHEAD)
         self._machine = Machine(

@@ -141,7 +141,7 @@ class Machine:
             due += [
                 start + self.limits.trial_timeout
                 for a in self.active.values()
-                if not a.killed and (start := self._start(a)) is not None
+                if not a.killed and (start := a.begun) is not None
             ]
         return min(due, default=None)
 
@@ -392,19 +392,14 @@ class Machine:
 
     # --- deadlines and the end ----------------------------------------------------------------
 
-    def _start(self, attempt: Attempt) -> float | None:
-        """When the attempt began to run, None while it may still stand in a queue."""
-        if attempt.begun is not None:
-            return attempt.begun
-        return attempt.launched if self.limits.lookahead == 1 else None
-
     def _kill_overdue(self, now: float) -> list[Command]:
         limit = self.limits.trial_timeout
         if limit is None:
             return []
         commands: list[Command] = []
         for uid, attempt in self.active.items():
-            start = self._start(attempt)
+            # One that has not begun stands in a queue, or waits for its worker to start.
+            start = attempt.begun
             if attempt.killed is None and start is not None and now - start >= limit:
                 attempt.killed = Failure("Timeout", f"ran longer than trial_timeout={limit:g} s")
                 commands.append(Stop(uid, kill=True))

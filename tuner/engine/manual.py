@@ -23,6 +23,7 @@ from tuner.engine.messages import (
     Tell,
     Wanted,
 )
+from tuner.engine.replay import replay
 from tuner.engine.results import as_outcome
 from tuner.errors import ArgumentError, TrialFinished
 from tuner.optimizers.protocol import Optimizer
@@ -83,10 +84,9 @@ class ManualLoop:
         self._machine.run_template = replace(
             self._machine.run_template, code=self.code, environment=self.environment
         )
+        replay(self.info.uid, history, self.optimizer, self.scheduler, self.store)
         for trial in history:
-            if trial.state.finished:
-                self.optimizer.tell(trial, Outcome(trial.state, trial.metrics, trial.error))
-            elif trial.state is State.RUNNING:
+            if trial.state is State.RUNNING:
                 *_, run = self.store.runs(self.info.uid, trial.number)
                 self._machine.adopt(trial, run, self.clock())
 

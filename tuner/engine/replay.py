@@ -1,0 +1,54 @@
+"""Rebuilds what optimizers and schedulers know from the record: resume is replay."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from tuner.optimizers.protocol import Optimizer
+from tuner.records import Outcome, Report, Trial
+from tuner.schedulers.protocol import Scheduler
+from tuner.tracking.protocol import Store
+
+
+def replay(
+    study: str,
+    history: Iterable[Trial],
+    optimizer: Optimizer,
+    scheduler: Scheduler | None,
+    store: Store,
+) -> None:
+    """Tell the finished trials of a study, by number, to those who learn from them.
+
+    Parameters
+    ----------
+    study
+        The study's uid.
+    history
+        All its trials.
+    optimizer, scheduler
+        Both bound to the study by their `reset`.
+    store
+        Where the reports of the trials are.
+    """
+    reports = _last_reports(study, store) if scheduler is not None else {}
+    for trial in history:
+        if not trial.state.finished:
+            continue
+        outcome = Outcome(trial.state, trial.metrics, trial.error)
+        optimizer.tell(trial, outcome)
+        if scheduler is not None:
+            for report in reports.get(trial.number, ()):
+                scheduler.on_report(trial, report)
+            scheduler.on_finish(trial, outcome)
+
+
+def _last_reports(study: str, store: Store) -> dict[int, list[Report]]:
+    """Return the reports of each trial's last run."""
+    last = {run.trial: run.uid for run in store.runs(study)}
+    trial_of = {uid: trial for trial, uid in last.items()}
+    reports: dict[int, list[Report]] = defaultdict(list)
+    for uid, report in store.reports(study):
+        if uid in trial_of:
+            reports[trial_of[uid]].append(report)
+    return reports
