@@ -13,7 +13,16 @@ from tuner.search_spaces import grid, sampling
 from tuner.search_spaces.categorical import Choice, Listed
 from tuner.search_spaces.columns import Column
 from tuner.search_spaces.domains import Bool, Domain
-from tuner.search_spaces.expressions import ORDERINGS, Binary, Expression, Literal, P
+from tuner.search_spaces.expressions import (
+    ARITHMETIC,
+    LOGIC,
+    ORDERINGS,
+    Binary,
+    Expression,
+    Literal,
+    P,
+    Unary,
+)
 from tuner.search_spaces.parsing import parse_constraint
 
 if TYPE_CHECKING:
@@ -63,19 +72,24 @@ def checked_constraints(
     Raises
     ------
     SpaceError
-        If one is no condition, names no parameter of the space, or orders texts.
+        If one is no condition, names no parameter of the space, or orders texts or reckons
+        with them.
     """
     if isinstance(constraints, str | Expression):
         constraints = (constraints,)
     checked = []
     for constraint in constraints:
         expression = parse_constraint(constraint) if isinstance(constraint, str) else constraint
-        if not isinstance(expression, Expression) or not expression.is_condition:
+        if not isinstance(expression, P) and not (
+            isinstance(expression, Expression) and expression.is_condition
+        ):
             raise SpaceError(
                 f"constraint: {str(constraint)!r} is no condition; compare something, such as "
                 f"P('a') <= P('b')"
             )
-        _check_paths(expression, columns)
+        by_path = {column.path: column.domain for column in columns}
+        _check_paths(expression, by_path)
+        _check_kinds(expression, by_path)
         checked.append(expression)
     return tuple(checked)
 
@@ -147,8 +161,7 @@ def _check_domain(path: str, domain: Any) -> None:
     )
 
 
-def _check_paths(expression: Expression, columns: Sequence[Column]) -> None:
-    by_path = {c.path: c.domain for c in columns}
+def _check_paths(expression: Expression, by_path: Mapping[str, Domain]) -> None:
     for path in expression.paths:
         if path not in by_path:
             close = difflib.get_close_matches(path, by_path, n=1) or [
@@ -158,21 +171,51 @@ def _check_paths(expression: Expression, columns: Sequence[Column]) -> None:
             raise SpaceError(
                 f"constraint {str(expression)!r}: there is no parameter {path!r}; {hint}"
             )
+
+
+def _check_kinds(expression: Expression, by_path: Mapping[str, Domain]) -> None:
+    """Refuse what could never be reckoned: it would be unknown, and so satisfied, everywhere."""
+    if isinstance(expression, P):
+        _refuse_unless_truth(expression, expression, by_path)
     for node in expression.walk():
-        if isinstance(node, Binary) and node.operation in ORDERINGS:
-            for side in (node.left, node.right):
-                _refuse_text(expression, side, by_path)
+        operation = node.operation if isinstance(node, Binary | Unary) else None
+        for side in node.children():
+            if operation in LOGIC:
+                _refuse_unless_truth(expression, side, by_path)
+            elif operation in ORDERINGS and (_is_text(side, by_path) or _is_bool(side, by_path)):
+                raise SpaceError(
+                    f"constraint {str(expression)!r}: {str(side)!r} has no order; compare it with "
+                    f"== or .isin([...])"
+                )
+            elif operation in ARITHMETIC and _is_text(side, by_path):
+                raise SpaceError(
+                    f"constraint {str(expression)!r}: {str(side)!r} is not always a number; "
+                    f"compare it with == or .isin([...])"
+                )
 
 
-def _refuse_text(expression: Expression, side: Expression, by_path: Mapping[str, Domain]) -> None:
-    if isinstance(side, P):
-        domain = by_path[side.path]
-        options = domain.options if isinstance(domain, Listed) else ()
-        unordered = any(not isinstance(o, int | float) for o in options) or isinstance(domain, Bool)
-    else:
-        unordered = isinstance(side, Literal) and not isinstance(side.value, int | float)
-    if unordered:
+def _refuse_unless_truth(
+    expression: Expression, side: Expression, by_path: Mapping[str, Domain]
+) -> None:
+    if isinstance(side, P) and not _is_bool(side, by_path):
         raise SpaceError(
-            f"constraint {str(expression)!r}: {str(side)!r} has no order; compare it with == or "
-            f".isin([...])"
+            f"constraint {str(expression)!r}: {str(side)!r} is no condition, it is "
+            f"{by_path[side.path]!r}; compare it with something"
         )
+
+
+def _is_text(side: Expression, by_path: Mapping[str, Domain]) -> bool:
+    """Whether a side may be something else than a number."""
+    if isinstance(side, Literal):
+        return not isinstance(side.value, int | float)
+    domain = by_path[side.path] if isinstance(side, P) else None
+    return isinstance(domain, Listed) and any(
+        not isinstance(option, int | float) for option in domain.options
+    )
+
+
+def _is_bool(side: Expression, by_path: Mapping[str, Domain]) -> bool:
+    domain = by_path[side.path] if isinstance(side, P) else None
+    return isinstance(domain, Bool) or (
+        isinstance(domain, Listed) and all(isinstance(option, bool) for option in domain.options)
+    )

@@ -3,20 +3,33 @@
 ``P("min_leaf") <= P("min_split")`` builds a tree of `Expression` nodes. Truth is three-valued
 (Kleene 1938): what touches an inactive parameter is unknown, ``&``, ``|`` and ``~`` combine the
 three, and a constraint that is unknown is satisfied. Arithmetic that has no result, such as a
-division by zero, is unknown as well.
+division by zero, is unknown as well. Values are equal as in Python: 1 == 1.0 == True.
 """
 
 from __future__ import annotations
 
 import keyword
 import operator
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from tuner.errors import SpaceError
+from tuner.search_spaces.values import is_scalar, leaves, plain
 
-UNKNOWN = None
-"""What an expression is worth that touches an inactive parameter."""
+UNKNOWN: Final = object()
+"""What an expression is worth that touches an inactive parameter. Not None: that is a value."""
+
+_LARGEST_POWER = 1024
+"""Bits up to which powers of whole numbers are exact: 9 ** 9 ** 9 ** 9 would never end."""
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    whole = isinstance(base, int) and isinstance(exponent, int)
+    if whole and base.bit_length() * exponent > _LARGEST_POWER:
+        return float(base) ** exponent
+    return base**exponent
+
 
 _BINARY: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
     "or": (operator.or_, 1),
@@ -33,13 +46,14 @@ _BINARY: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
     "/": (operator.truediv, 6),
     "//": (operator.floordiv, 6),
     "%": (operator.mod, 6),
-    "**": (operator.pow, 8),
+    "**": (_power, 8),
 }
 """Operator, as it is written in text, to its function and how tightly it binds, as in Python."""
 
 COMPARISONS = frozenset({"==", "!=", "<=", ">=", "<", ">"})
 ORDERINGS = frozenset({"<=", ">=", "<", ">"})
 LOGIC = frozenset({"and", "or", "not"})
+ARITHMETIC = frozenset({"+", "-", "*", "/", "//", "%", "**", "abs"})
 
 _UNARY: dict[str, tuple[Callable[[Any], Any], int]] = {
     "not": (operator.not_, 3),
@@ -66,6 +80,11 @@ class Expression:
 
     def evaluate(self, flat: Mapping[str, Any]) -> Any:
         """Return the value under ``{path: value}`` of the active parameters, None if unknown."""
+        value = self._value(flat)
+        return None if value is UNKNOWN else value
+
+    def _value(self, flat: Mapping[str, Any]) -> Any:
+        """Return the value, `UNKNOWN` if it touches an inactive parameter."""
         raise NotImplementedError
 
     def children(self) -> tuple[Expression, ...]:
@@ -198,32 +217,29 @@ class P(Expression):
             raise SpaceError(f"constraint: P({path!r}): write the path of a parameter")
         self.path = path
 
-    def evaluate(self, flat: Mapping[str, Any]) -> Any:
-        """Return the parameter's value."""
+    def _value(self, flat: Mapping[str, Any]) -> Any:
         return flat.get(self.path, UNKNOWN)
 
     def __str__(self) -> str:
-        plain = all(p.isidentifier() and not keyword.iskeyword(p) for p in self.path.split("."))
-        return self.path if plain else f"P({self.path!r})"
+        return self.path if all(map(_is_name, self.path.split("."))) else f"P({self.path!r})"
 
 
 class Literal(Expression):
     """A fixed value in an expression."""
 
     def __init__(self, value: Any) -> None:
-        if isinstance(value, list):
-            value = tuple(value)
-        if not isinstance(value, bool | int | float | str | tuple):
-            raise SpaceError(
-                f"constraint: {value!r} is a {type(value).__name__}; compare parameters with "
-                f"numbers, texts, booleans or tuples of them"
-            )
+        value = plain(value)
+        for item in leaves(value):
+            if not is_scalar(item):
+                raise SpaceError(
+                    f"constraint: {item!r} is a {type(item).__name__}; compare parameters with "
+                    f"None, finite numbers, texts, booleans or tuples of them"
+                )
         self.value = value
         if isinstance(value, int | float) and value < 0:
             self.precedence = _UNARY["-"][1]
 
-    def evaluate(self, flat: Mapping[str, Any]) -> Any:  # noqa: ARG002 (the same everywhere)
-        """Return the value."""
+    def _value(self, flat: Mapping[str, Any]) -> Any:  # noqa: ARG002 (the same everywhere)
         return self.value
 
     @property
@@ -256,10 +272,11 @@ class Unary(Expression):
         """Whether it is a negation."""
         return self.operation == "not"
 
-    def evaluate(self, flat: Mapping[str, Any]) -> Any:
-        """Return the result, unknown if what it applies to is."""
-        value = self.inner.evaluate(flat)
-        return UNKNOWN if value is UNKNOWN else _UNARY[self.operation][0](value)
+    def _value(self, flat: Mapping[str, Any]) -> Any:
+        value = self.inner._value(flat)
+        if value is UNKNOWN or (self.operation in ARITHMETIC and not _is_number(value)):
+            return UNKNOWN
+        return _UNARY[self.operation][0](value)
 
     def __str__(self) -> str:
         if self.operation == "abs":
@@ -296,15 +313,16 @@ class Binary(Expression):
         """Whether it is a comparison or joins conditions."""
         return self.operation in LOGIC or self.operation in COMPARISONS
 
-    def evaluate(self, flat: Mapping[str, Any]) -> Any:
-        """Return the result; one false side decides an ``and``, one true side an ``or``."""
-        left, right = self.left.evaluate(flat), self.right.evaluate(flat)
+    def _value(self, flat: Mapping[str, Any]) -> Any:
+        left, right = self.left._value(flat), self.right._value(flat)
         if self.operation in LOGIC:
-            decisive = self.operation == "or"
+            decisive = self.operation == "or"  # one true side decides an or, one false an and
             if decisive in (left, right):
                 return decisive
             return UNKNOWN if left is UNKNOWN or right is UNKNOWN else not decisive
         if left is UNKNOWN or right is UNKNOWN:
+            return UNKNOWN
+        if self.operation in ARITHMETIC and not (_is_number(left) and _is_number(right)):
             return UNKNOWN
         try:
             result = _BINARY[self.operation][0](left, right)
@@ -343,9 +361,8 @@ class IsIn(Expression):
         """Always: it is true or false."""
         return True
 
-    def evaluate(self, flat: Mapping[str, Any]) -> Any:
-        """Return whether the value is one of them."""
-        value = self.inner.evaluate(flat)
+    def _value(self, flat: Mapping[str, Any]) -> Any:
+        value = self.inner._value(flat)
         return UNKNOWN if value is UNKNOWN else value in self.values
 
     def __str__(self) -> str:
@@ -357,6 +374,16 @@ _SIGNS = {"and": "&", "or": "|", "not": "~", "-": "-", "abs": "abs"}
 
 def _node(value: Any) -> Expression:
     return value if isinstance(value, Expression) else Literal(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _is_name(part: str) -> bool:
+    """Whether Python reads a part of a path as it is written; it normalises what it reads."""
+    normal = unicodedata.normalize("NFKC", part) == part
+    return normal and part.isidentifier() and not keyword.iskeyword(part)
 
 
 def _bracketed(node: Expression, at_least: int) -> str:

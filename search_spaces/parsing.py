@@ -34,8 +34,8 @@ def parse_constraint(text: str) -> Expression:
     """Return the expression that `text` writes, in Python's syntax.
 
     Parameters are written by their paths; a path that is no dotted name as ``P('my-name')``.
-    There are numbers, texts, ``True`` and ``False``, tuples, ``+ - * / // % **``, comparisons and
-    chains of them, ``and or not``, ``in [...]`` and ``abs()``. Nothing is executed.
+    There are numbers, texts, ``True``, ``False``, ``None``, tuples, ``+ - * / // % **``,
+    comparisons and chains of them, ``and or not``, ``in [...]`` and ``abs()``. Nothing is executed.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class _Reader:
 
     def read(self, node: ast.expr) -> Expression:
         match node:
-            case ast.Constant(bool() | int() | float() | str()):
+            case ast.Constant(None | bool() | int() | float() | str()):
                 return Literal(node.value)
             case ast.Tuple() | ast.List():
                 return Literal(self._values(node))

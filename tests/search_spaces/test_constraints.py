@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -163,6 +164,13 @@ SPACE = Space(
         (P("a") < "x", "\"'x'\" has no order"),
         (P("a") + 1, "'a [+] 1' is no condition"),
         (3, "'3' is no condition"),
+        (P("a"), r"'a' is no condition, it is Int\(1, 9\)"),
+        (P("kind"), "'kind' is no condition"),
+        (P("a") & (P("b") < 1), "'a' is no condition"),
+        (~P("b"), "'b' is no condition"),
+        (P("kind") + 1 < 3, "'kind' is not always a number"),
+        (-P("size") < 3, "'size' is not always a number"),
+        (P("a") * "x" == "xx", "\"'x'\" is not always a number"),
         ("a > 9", "random points satisfies 'a > 9'"),
         ("b == 0.3", "an equation over continuous parameters is never met"),
     ],
@@ -178,6 +186,9 @@ def test_a_constraint_that_cannot_be(constraint: Any, says: str) -> None:
         lambda: P(""),
         lambda: P("a").isin([]),
         lambda: P("a") == object(),
+        lambda: P("a") < float("nan"),
+        lambda: P("a") < float("inf"),
+        lambda: P("a").isin([(1, object())]),
         lambda: ~(P("a") + 1),
         lambda: (P("a") < 1) + 1,
         lambda: -(P("a") < 1),
@@ -210,3 +221,39 @@ def test_constraints_survive_documents() -> None:
         assert again == space
         rng = np.random.default_rng(0)
         assert all(space.feasible(p) for p in again.sample(rng, 100))
+
+
+def test_none_is_a_value_and_not_unknown() -> None:
+    space = Space({"weight": Choice(None, "balanced"), "n": Int(1, 2)})
+    assert space.where(P("weight") == "balanced").size == 2
+    assert space.where("weight != None").size == 2
+    assert space.where(P("weight").isin([None])).size == 2
+    assert {"weight": None, "n": 1} not in space.where(P("weight") == "balanced")
+
+
+def test_a_truth_is_a_condition_by_itself() -> None:
+    space = Space({"on": Bool(), "n": Int(1, 2)})
+    assert space.where(P("on")).size == 2
+    assert space.where(~P("on") | (P("n") == 1)).size == 3
+    assert space.where("on and n == 1").size == 1
+
+
+def test_numbers_of_numpy_and_names_of_enums_are_written_plainly() -> None:
+    class Kernel(StrEnum):
+        RBF = "rbf"
+
+    assert str(P("a") < np.float64(3)) == "a < 3.0"
+    assert str(P("a") == np.int64(-3)) == "a == -3"
+    assert str(P("k") == Kernel.RBF) == "k == 'rbf'"
+    assert str(P("k") == ((1, np.int8(2)), 3)) == "k == ((1, 2), 3)"
+
+
+@pytest.mark.parametrize("text", ["9 ** 9 ** 9 ** 9 > a", "a ** a ** a ** a ** a > 1"])
+def test_powers_beyond_all_bounds_are_unknown_at_once(text: str) -> None:
+    assert parse_constraint(text).evaluate({"a": 1000}) is None
+    assert parse_constraint("a ** 3 == 1000000000").evaluate({"a": 1000}) is True
+
+
+def test_a_name_that_python_would_read_otherwise_is_quoted() -> None:
+    name = "\N{LATIN SMALL LIGATURE FI}t"
+    assert parse_constraint(str(P(name) < 1)).paths == (name,)
