@@ -158,8 +158,10 @@ def test_a_script_travels_to_ray_workers(folder: Path) -> None:
     os.chdir("/")
     sys.modules.pop("train", None)
     store = str(folder / "store")
+    # A name that no worker can import: the script itself travels.
+    (folder / "train.py").rename(folder / "turtle.py")
     call(
-        "run", f"{folder}/train.py:objective", "--n-trials", "6", "--store", store, "--quiet",
+        "run", f"{folder}/turtle.py:objective", "--n-trials", "6", "--store", store, "--quiet",
         "--study", "r", "--cpus", "0.5", "--workers", "2",
     )  # fmt: skip
     assert len(tuner.load_study("r", store=store).trials) == 6
@@ -306,6 +308,13 @@ def test_an_error_is_one_line_and_exit_code_1(folder: Path, args: list[str], say
 )
 def test_a_wrong_option_is_exit_code_2(folder: Path, args: list[str]) -> None:
     call(*args, code=2)
+
+
+def test_an_error_of_several_lines_is_one_line(folder: Path) -> None:
+    (folder / "train.py").write_text(SCRIPT.replace("no such column", "no such\\ncolumn"))
+    result = run(objective="fails", code=1)
+    assert "no such column" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_register_and_no_register_exclude_each_other(folder: Path) -> None:

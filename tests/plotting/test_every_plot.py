@@ -110,7 +110,7 @@ def test_texts_that_matplotlib_would_read_as_formulas(kind: str) -> None:
     space = Space({"$a$b$": odd, "y" * 80: Float(0, 1), "z": Float(0, 1)})
     points = space.sample(np.random.default_rng(0), 20)
     trials = [Trial(i, p, State.COMPLETED, (float(i),)) for i, p in enumerate(points)]
-    draw(Plots(space, [Goal("$m_{")], lambda: trials), kind)
+    draw(Plots(space, [Goal("$\\frac$")], lambda: trials), kind)
 
 
 @every_plot

@@ -241,10 +241,10 @@ def test_a_choice_of_many_options_takes_no_hours() -> None:
 
 
 def test_a_diverged_trial_does_not_decide_on_importances() -> None:
-    trials = on_plane(100, lambda p: p["x"])._trials()
-    trials[3] = dataclasses.replace(trials[3], values=(1e15,))
+    trials = on_plane(100, lambda p: 1e12 if p["y"] > 0.8 else p["x"])._trials()
+    assert 0 < sum(t.value == 1e12 for t in trials) < 10
     (group,) = importance_scores(PLANE, Goal(), trials)
-    assert group.scores["x"] > 0.8
+    assert group.scores["x"] > 0.7
 
 
 def test_branches_of_a_space_have_groups_of_their_own(made_up: MakeUp) -> None:
@@ -256,7 +256,7 @@ def test_branches_of_a_space_have_groups_of_their_own(made_up: MakeUp) -> None:
     svm = groups[(("model", "svm"),)]
     assert set(svm.scores) == {"model.svm.C", "model.svm.kernel"}
     assert svm.n_trials == sum(t.params["model"][0] == "svm" for t in trials)
-    assert sum(svm.scores.values()) <= 1
+    assert sum(svm.scores.values()) < 0.5, "lr, which is active there besides, decides"
     assert f"where model = svm: {svm.n_trials} trials" in texts(plots.importances())
 
 
