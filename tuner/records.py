@@ -303,7 +303,8 @@ class ModelVersion(Record):
     """A registered model version with its lineage.
 
     `version` counts from 1 within `name`. `artifact` is None for a version that holds the best
-    configuration only. `aliases` are the aliases that point here at the time of reading.
+    configuration only. `aliases` are the aliases that point here at the time of reading. `note`
+    says why the version cannot be compared with the champion, if so at the time of reading.
     """
 
     name: str
@@ -320,6 +321,7 @@ class ModelVersion(Record):
     environment: str = ""
     data: str = ""
     aliases: tuple[str, ...] = ()
+    note: str = ""
 
 
 # --- JSON -----------------------------------------------------------------------------------------
