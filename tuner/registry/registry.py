@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import math
+import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, and_, func, select
 
-from tuner.errors import ModelNotFound
+from tuner.errors import ModelNotFound, RegistryError
 from tuner.records import (
     Artifact,
     Direction,
@@ -23,6 +25,7 @@ from tuner.records import (
 )
 from tuner.registry.formats import load_files
 from tuner.registry.names import CHAMPION, parse_reference, validate_alias, validate_model_name
+from tuner.registry.protocol import ModelFormat
 from tuner.tracking import schema, upserts
 from tuner.tracking.rows import number_or_null
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from tuner.tracking.sql_store import SqlStore
 
 _MODELS, _VERSIONS, _ALIASES = schema.models, schema.model_versions, schema.aliases
+
+_VERSION_AFTER_COLON = re.compile(r"(.+):(\d+)")
 
 
 class Registry:
@@ -60,15 +65,19 @@ class Registry:
         """Make a run's model the next version of `name`; a run is a version of it once.
 
         The alias ``champion`` moves to the new version if there was none, or if it is better
-        than the champion before on the same metric in the same direction.
+        than the champion before on the same metric in the same direction. Where the metric or
+        the direction is another one, the version's `note` says so.
 
         Raises
         ------
         ArgumentError
             If no model can have that name.
+        RegistryError
+            If the store has no such run of the study, or the run no such artifact.
         """
         validate_model_name(name)
         with self.store.writing() as connection:
+            self._check_recorded(connection, study, run)
             model_id = self._model_id(connection, name)
             known = self._first(connection, _VERSIONS.c.run == run.uid, name)
             if known is not None:
@@ -145,10 +154,26 @@ class Registry:
                 raise self._not_found(connection, reference.name, which)
         return found
 
-    def load(self, ref: str, *, allow_pickle: bool = False, trusted: Sequence[str] = ()) -> Any:
+    def load(
+        self,
+        ref: str,
+        *,
+        format: ModelFormat | None = None,
+        allow_pickle: bool = False,
+        trusted: Sequence[str] = (),
+    ) -> Any:
         """Return the model, its checksum verified before anything of it is read.
 
         A version that holds a configuration alone gives its params.
+
+        Parameters
+        ----------
+        ref
+            See `get`.
+        format
+            Loads a model that was kept in a format of one's own; None takes the built-in formats.
+        allow_pickle, trusted
+            See `tuner.load_model`.
 
         Raises
         ------
@@ -158,10 +183,13 @@ class Registry:
         version = self.get(ref)
         if version.artifact is None:
             return version.params
+        kept = version.artifact.format
+        if format is not None and format.name != kept:
+            raise RegistryError(
+                f"model {ref!r} was kept in the format {kept!r}, format= loads {format.name!r}"
+            )
         files = self.store.read_artifact(version.artifact)
-        return load_files(
-            version.artifact.format, files, allow_pickle=allow_pickle, trusted=trusted
-        )
+        return load_files(format or kept, files, allow_pickle=allow_pickle, trusted=trusted)
 
     def find_version(self, name: str, run: str) -> ModelVersion | None:
         """Return the version of `name` that this run is, None if it is none."""
@@ -176,7 +204,7 @@ class Registry:
             )
 
     def versions(self, name: str) -> list[ModelVersion]:
-        """Return all versions of a model, oldest first."""
+        """Return all versions of a model, oldest first; none if there is no such model."""
         with self.store.reading() as connection:
             query = _query().where(_MODELS.c.name == name).order_by(_VERSIONS.c.version)
             rows = connection.execute(query).all()
@@ -200,7 +228,25 @@ class Registry:
             .join(schema.runs)
             .where(schema.runs.c.uid == artifact.run, schema.artifacts.c.path == artifact.path)
         )
-        return int(connection.execute(query).scalar_one())
+        found = connection.execute(query).scalar()
+        if found is None:
+            raise RegistryError(
+                f"artifact {artifact.name!r} of run {artifact.run} is not recorded in "
+                f"{self.store}; write it there first, in the batch of its study"
+            )
+        return int(found)
+
+    def _check_recorded(self, connection: Connection, study: StudyInfo, run: Run) -> None:
+        query = (
+            select(schema.runs.c.id)
+            .join(schema.studies, schema.studies.c.id == schema.runs.c.study_id)
+            .where(schema.studies.c.uid == study.uid, schema.runs.c.uid == run.uid)
+        )
+        if connection.execute(query).first() is None:
+            raise RegistryError(
+                f"run {run.uid} of study {study.name!r} is not recorded in {self.store}; "
+                f"register it in the store that has it"
+            )
 
     def _point(self, connection: Connection, model_id: int, alias: str, version_id: int) -> None:
         values = {"model_id": model_id, "alias": alias, "version_id": version_id}
@@ -231,21 +277,25 @@ class Registry:
         return aliases
 
     def _not_found(self, connection: Connection, name: str, which: str) -> ModelNotFound:
-        names = list(connection.execute(select(_MODELS.c.name)).scalars())
+        """Return the error for a model that is not there, or has no such version or alias."""
+        names = sorted(connection.execute(select(_MODELS.c.name)).scalars())
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            known = ", ".join(map(repr, sorted(names)[:5])) or "none"
-            hint = f"did you mean {close[0]!r}?" if close else f"registered: {known}"
-            return ModelNotFound(f"store {self.store} has no model {name!r}; {hint}")
-        aliases = sorted({a for found in self._aliases(connection, name).values() for a in found})
+            close = difflib.get_close_matches(name, names) or names[:5]
+            known = f"it has {', '.join(map(repr, close))}" if close else "it has no models"
+            if (meant := _VERSION_AFTER_COLON.fullmatch(name)) and meant[1] in names:
+                known += f"; a version is written '{meant[1]}@{meant[2]}'"
+            return ModelNotFound(f"store {self.store} has no model {name!r}; {known}")
+        query = select(func.max(_VERSIONS.c.version)).join(_MODELS).where(_MODELS.c.name == name)
+        latest = connection.execute(query).scalar()
+        aliases = sorted(a for found in self._aliases(connection, name).values() for a in found)
         return ModelNotFound(
-            f"model {name!r} has no {which!r}; it has versions from 1 to "
-            f"{len(self.versions(name))} and the aliases {', '.join(aliases) or 'none'}"
+            f"model {name!r} has no version or alias {which!r}; it has the versions 1 to {latest} "
+            f"and the aliases {', '.join(map(repr, aliases))}"
         )
 
 
 def _query() -> Select[Any]:
-    artifact = schema.artifacts
+    artifact, champion, alias = schema.artifacts, _VERSIONS.alias(), _ALIASES.alias()
     return (
         select(
             _VERSIONS,
@@ -257,10 +307,15 @@ def _query() -> Select[Any]:
             artifact.c.size,
             artifact.c.kind,
             artifact.c.format,
+            champion.c.version.label("champion"),
+            champion.c.metric.label("champion_metric"),
+            champion.c.direction.label("champion_direction"),
         )
         .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
         .join(schema.studies, schema.studies.c.uid == _VERSIONS.c.study)
         .outerjoin(artifact, artifact.c.id == _VERSIONS.c.artifact_id)
+        .outerjoin(alias, and_(alias.c.model_id == _MODELS.c.id, alias.c.alias == CHAMPION))
+        .outerjoin(champion, champion.c.id == alias.c.version_id)
     )
 
 
@@ -285,8 +340,23 @@ def _version_of(row: Row[Any], aliases: dict[int, tuple[str, ...]]) -> ModelVers
         environment=row.environment,
         data=row.data,
         aliases=aliases.get(row.id, ()),
+        note=_note(row),
+    )
+
+
+def _note(row: Row[Any]) -> str:
+    """Say that a version and its champion have different goals, if so."""
+    other = (row.champion_metric, row.champion_direction)
+    if row.champion is None or other == (row.metric, row.direction):
+        return ""
+    return (
+        f"its goal is to {row.direction} {row.metric!r}, and the champion's (version "
+        f"{row.champion}) to {row.champion_direction} {row.champion_metric!r}: they cannot be "
+        f"compared, so {CHAMPION!r} moves by Registry.set_alias only"
     )
 
 
 def _beats(goal: Goal, value: float, champion: ModelVersion) -> bool:
-    return champion.goal == goal and goal.direction.better(value, champion.value)
+    if champion.goal != goal or math.isnan(value):
+        return False
+    return math.isnan(champion.value) or goal.direction.better(value, champion.value)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from conformance.postgres import AVAILABLE, running_server
+from tuner.tracking import SqlStore, open_store
+
+
+@pytest.fixture(scope="session")
+def new_database() -> Iterator[Callable[[], str]]:
+    """A function that makes a PostgreSQL database and returns its URL."""
+    with running_server() as make:
+        yield make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"] if AVAILABLE else ["sqlite"])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SqlStore]:
+    where: Path | str = tmp_path / "store"
+    if request.param == "postgresql":
+        monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
+        where = request.getfixturevalue("new_database")()
+    store = open_store(where)
+    yield store
+    store.close()
