@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -201,7 +201,11 @@ class Numeric(Domain):
         """Return all values of a grid, or `levels` evenly spread ones."""
         if math.isinf(self.size):
             return self.from_unit(np.linspace(0, 1, levels) if levels > 1 else [0.5])
-        return [self._at(i) for i in range(int(self.size))]
+        return list(self.values())
+
+    def values(self) -> Iterator[Any]:
+        """Yield all values of a grid in order, one at a time: there may be millions."""
+        return map(self._at, range(int(self.size)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as JSON values; what is not given is left out."""

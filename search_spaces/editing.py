@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.categorical import Choice, Const, Listed, Ordinal
+from tuner.search_spaces.categorical import Choice, Const, Ordinal
 from tuner.search_spaces.columns import columns_of
-from tuner.search_spaces.domains import Bool, Domain, Numeric
+from tuner.search_spaces.domains import Domain, Numeric
+from tuner.search_spaces.reduction import without
 
 if TYPE_CHECKING:
     from tuner.search_spaces.space import Space
@@ -42,10 +45,9 @@ def _edited(space: Space, changes: Mapping[str, Any], edit: Edit) -> Space:
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(paths)}"
             raise SpaceError(f"search space: there is no parameter {path!r}; {hint}")
     params = _rebuilt(space.params, "", changes, edit)
-    left = {column.path for column in columns_of(params)}
-    # A constraint on a branch that is gone can never be broken again.
-    constraints = [c for c in space.constraints if set(c.paths) <= left]
-    return Space(params, constraints)
+    gone = set(paths) - {column.path for column in columns_of(params)}
+    left = [without(constraint, gone) for constraint in space.constraints]
+    return Space(params, [constraint for constraint in left if constraint is not None])
 
 
 def _rebuilt(
@@ -96,40 +98,86 @@ def _widened(path: str, domain: Domain, change: Any) -> Domain:
 
 def _changed(path: str, domain: Domain, change: Any) -> Domain:
     """Return the domain that a change asks for: as it is, by its bounds, or by its options."""
-    if isinstance(change, Domain):
-        return change
-    if isinstance(domain, Numeric) and isinstance(change, tuple | list) and len(change) == 2:
-        low, high = change
-        default = domain.default
-        if default is not None and not low <= default <= high:
-            default = None
-        return type(domain)(low, high, log=domain.log, step=domain.step, default=default)
-    if isinstance(domain, Choice | Ordinal) and isinstance(change, list | tuple | set):
-        default = domain.default if domain.default in change else None
-        if isinstance(domain, Choice) and domain.branches is not None:
-            unknown = [o for o in change if o not in domain.branches]
-            if unknown:
-                raise SpaceError(
-                    f"search space: {path!r} has no option {unknown[0]!r}, it has "
-                    f"{', '.join(map(repr, domain.options))}"
-                )
-            kept = {o: b for o, b in domain.branches.items() if o in change}
-            return Choice(default=default, **kept)
-        return type(domain)(*change, default=default)
+    try:
+        if isinstance(change, Domain):
+            return _with_same_pairs(domain, change)
+        if isinstance(domain, Numeric) and isinstance(change, tuple | list) and len(change) == 2:
+            return _with_bounds(domain, *change)
+        if isinstance(domain, Choice | Ordinal) and isinstance(change, tuple | list):
+            return _with_options(domain, change)
+    except SpaceError as error:
+        raise SpaceError(f"search space: {path!r}: {error}") from None
     raise SpaceError(
         f"search space: {path!r} is {domain!r}; change it to a domain, a pair (low, high) or a "
         f"list of options, not {change!r}"
     )
 
 
+def _with_same_pairs(domain: Domain, change: Domain) -> Domain:
+    branched = [isinstance(d, Choice) and d.branches is not None for d in (domain, change)]
+    if branched[0] is not branched[1]:
+        raise SpaceError(
+            f"it is {domain!r}, and with {change!r} its values would "
+            f"{'no longer be' if branched[0] else 'become'} pairs; give a list of options, or a "
+            f"Choice with{'' if branched[0] else 'out'} branches"
+        )
+    return change
+
+
+def _with_bounds(domain: Numeric, low: Any, high: Any) -> Domain:
+    make = type(domain)
+    bare = make(low, high, log=domain.log, step=domain.step, default=None)
+    if domain.default is None or not bare.contains(domain.default):
+        return bare
+    return make(low, high, log=domain.log, step=domain.step, default=domain.default)
+
+
+def _with_options(domain: Choice | Ordinal, options: Sequence[Any]) -> Domain:
+    """Return the domain with these options, in their order in `domain` if it has them all."""
+    known = [option for option in options if domain.contains(option)]
+    if len(known) == len(options):
+        options = [domain.options[i] for i in sorted(set(map(domain.index, options)))]
+    branches: Mapping[str, Mapping[str, Domain]] = {}
+    if isinstance(domain, Choice) and domain.branches is not None:
+        for option in options:
+            if option not in known:
+                raise SpaceError(
+                    f"it has no option {option!r}, it has {', '.join(map(repr, domain.options))}"
+                )
+        branches = {option: domain.branches[option] for option in options}
+        options = ()
+    bare = type(domain)(*options, **branches)
+    if domain.default is None or not bare.contains(domain.default):
+        return bare
+    return type(domain)(*options, default=domain.default, **branches)
+
+
 def _covers(outer: Domain, inner: Domain) -> bool:
     """Whether every value of `inner` is one of `outer`."""
+    if isinstance(inner, Choice) and inner.branches is not None:
+        return isinstance(outer, Choice) and _covers_branches(outer, inner.branches)
     if isinstance(inner, Numeric):
-        if not isinstance(outer, Numeric) or not outer.low <= inner.low <= inner.high <= outer.high:
-            return False
-        if outer.size == float("inf"):
-            return True
-        return inner.size < float("inf") and all(map(outer.contains, inner.grid(1)))
-    if isinstance(inner, Listed | Bool):
-        return all(map(outer.contains, inner.grid(1)))
-    return False
+        return isinstance(outer, Numeric) and _covers_range(outer, inner)
+    if math.isinf(inner.size):
+        return outer == inner
+    return all(map(outer.contains, inner.grid(1)))
+
+
+def _covers_branches(outer: Choice, inner: Mapping[str, Mapping[str, Domain]]) -> bool:
+    branches = outer.branches or {}
+    return all(
+        option in branches
+        and branches[option].keys() == branch.keys()
+        and all(_covers(branches[option][name], domain) for name, domain in branch.items())
+        for option, branch in inner.items()
+    )
+
+
+def _covers_range(outer: Numeric, inner: Numeric) -> bool:
+    if not outer.low <= inner.low <= inner.high <= outer.high:
+        return False
+    if math.isinf(outer.size):
+        return True
+    # Two evenly spaced grids: if the first two values and the last are met, all are.
+    first = itertools.islice(inner.values(), 2) if math.isfinite(inner.size) else ()
+    return math.isfinite(inner.size) and all(map(outer.contains, (*first, inner.high)))
