@@ -39,7 +39,7 @@ def draw(plots: Plots, kind: str, **options: Any) -> Axes:
         ax: Axes = getattr(plots, kind)(**options)
         figure = ax.get_figure(root=True)
         assert figure is not None
-        figure.canvas.draw()
+        figure.draw_without_rendering()  # a bare figure's canvas.draw() does nothing
     return ax
 
 
@@ -106,11 +106,11 @@ def test_a_space_that_leaves_nothing_to_compare(kind: str) -> None:
 
 @every_plot
 def test_texts_that_matplotlib_would_read_as_formulas(kind: str) -> None:
-    odd = Choice("$x_", "a\nb", "x" * 200, **{"$\\frac$": {"n": Int(1, 3)}})
+    odd = Choice("$x_", "a\nb", "x" * 200, **{"$a_$": {"n": Int(1, 3)}})
     space = Space({"$a$b$": odd, "y" * 80: Float(0, 1), "z": Float(0, 1)})
     points = space.sample(np.random.default_rng(0), 20)
     trials = [Trial(i, p, State.COMPLETED, (float(i),)) for i, p in enumerate(points)]
-    draw(Plots(space, [Goal("$\\frac$")], lambda: trials), kind)
+    draw(Plots(space, [Goal("$a_$")], lambda: trials), kind)
 
 
 @every_plot
