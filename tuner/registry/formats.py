@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import ArgumentError, RegistryError
+from tuner.records import Upload
 from tuner.registry.json_format import JsonFormat
 from tuner.registry.pickle_format import PickleFormat
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.skops_format import SkopsFormat
+from tuner.tracking.artifacts import check_paths
 
 
 def known_formats(
@@ -68,15 +70,18 @@ def load_files(
         If that would need types or code that nobody allowed.
     RegistryError
         If there is no format of that name, or the files are not what it writes.
+    ArgumentError
+        If a file's path leaves its folder, or `trusted` is no list of names.
     """
     if isinstance(format, str):
         formats = known_formats(allow_pickle=allow_pickle, trusted=trusted)
         if format not in formats:
             raise RegistryError(
-                f"this model was kept in the format {format!r}, which this tuner does not have; "
-                f"it has {', '.join(formats)}: give format= an object that loads it"
+                f"this model was kept in the format {format!r}; tuner has {', '.join(formats)}, so "
+                f"write Registry.load(..., format=...) with the object that saved it"
             )
         format = formats[format]
+    check_paths(Upload("model", dict(files)))
     with tempfile.TemporaryDirectory(prefix="tuner-model-") as folder:
         for name, content in files.items():
             path = Path(folder, name)
@@ -93,8 +98,9 @@ def _chosen(model: Any, format: str | ModelFormat | None, allow_pickle: bool) ->
             if candidate.accepts(model) and (allow_pickle or candidate.name != "pickle"):
                 return candidate
         raise RegistryError(
-            f"model {kind}: only a pickle could keep it, and loading a pickle runs code; write "
-            f"allow_pickle=True here and on loading, or give format= an object that saves it"
+            f"model {kind}: skops keeps scikit-learn estimators and json plain values; only a "
+            f"pickle could keep this, and loading a pickle runs code: write allow_pickle=True here "
+            f"and on loading, or give format= a ModelFormat of your own"
         )
     if not isinstance(format, str):
         return format

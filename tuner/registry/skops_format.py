@@ -24,7 +24,7 @@ class SkopsFormat:
     name = "skops"
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
-        self._trusted = tuple(trusted)
+        self._allowed = trusted_types(trusted)
 
     def accepts(self, model: Any) -> bool:
         """Whether it is a scikit-learn estimator; others are not imported to find out."""
@@ -61,25 +61,27 @@ class SkopsFormat:
         UntrustedModel
             If it needs types that nobody allowed; names them.
         RegistryError
-            If the file is not one of skops.
+            If the file is not one of skops, or holds trees whose indices lead out of them.
         """
         from skops import io
-        from skops.io.exceptions import UntrustedTypesFoundException
 
-        allowed = trusted_types(self._trusted)
+        from tuner.registry.soundness import check_model
+
         try:
-            unknown = [t for t in io.get_untrusted_types(file=folder / FILE) if t not in allowed]
+            content = (folder / FILE).read_bytes()
+            unknown = [t for t in io.get_untrusted_types(data=content) if t not in self._allowed]
             if unknown:
                 raise _untrusted(unknown)
-            return io.load(folder / FILE, trusted=sorted(allowed))
-        except UntrustedTypesFoundException as error:
-            raise UntrustedModel(str(error)) from None
+            model = io.loads(content, trusted=sorted(self._allowed))
+            check_model(model)
         except UntrustedModel:
             raise
         except Exception as error:
+            # Bytes that are no model of skops may raise anything on their way through it.
             raise RegistryError(
                 f"{FILE} cannot be read as a model: {type(error).__name__}: {error}"
             ) from error
+        return model
 
 
 def _untrusted(names: list[str]) -> UntrustedModel:
