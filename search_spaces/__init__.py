@@ -5,8 +5,9 @@ A space is a dict of domains; see `Space`. This package knows nothing of trials 
 
 from tuner.search_spaces.categorical import Choice, Const, Ordinal
 from tuner.search_spaces.columns import Column
-from tuner.search_spaces.domains import Bool, Domain, Float, Int
+from tuner.search_spaces.domains import Bool, Domain
 from tuner.search_spaces.expressions import Expression, P
+from tuner.search_spaces.numeric import Float, Int
 from tuner.search_spaces.parsing import parse_constraint
 from tuner.search_spaces.space import Params, Space
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tuner.errors import SpaceError
 from tuner.search_spaces.categorical import Choice, Const, Ordinal
 from tuner.search_spaces.columns import columns_of
-from tuner.search_spaces.domains import Domain, Numeric
+from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.numeric import Numeric
 from tuner.search_spaces.reduction import without
 
 if TYPE_CHECKING:

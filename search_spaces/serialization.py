@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.categorical import Choice, Const, Ordinal, from_json_option
-from tuner.search_spaces.domains import Bool, Domain, Float, Int
+from tuner.search_spaces.domains import Bool, Domain
+from tuner.search_spaces.numeric import Float, Int
 
 if TYPE_CHECKING:
     from tuner.search_spaces.space import Space

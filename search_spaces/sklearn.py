@@ -16,7 +16,8 @@ from typing import Any, Literal, TypeAlias
 
 from tuner.errors import ArgumentError
 from tuner.search_spaces.categorical import Choice
-from tuner.search_spaces.domains import Bool, Domain, Float, Int
+from tuner.search_spaces.domains import Bool, Domain
+from tuner.search_spaces.numeric import Float, Int
 
 Params: TypeAlias = dict[str, Domain]
 Task: TypeAlias = Literal["classifier", "regressor"]

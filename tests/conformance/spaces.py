@@ -12,6 +12,9 @@ import pytest
 
 from tuner.search_spaces import Domain, Space
 
+MANY = 1_000
+"""Values beyond which a finite domain is not listed whole."""
+
 
 class DomainConformance:
     """Subclass it, and give domains and values that are not in them."""
@@ -48,7 +51,7 @@ class DomainConformance:
 
     def test_every_value_of_a_finite_domain_is_equally_likely(self) -> None:
         for domain in self.domains:
-            if math.isinf(domain.size) or getattr(domain, "log", False):
+            if domain.size > MANY or getattr(domain, "log", False):
                 continue
             n = int(2_000 * domain.size)
             index = {repr(value): i for i, value in enumerate(domain.grid(2))}
@@ -62,6 +65,8 @@ class DomainConformance:
 
     def test_the_grid_is_the_domain(self) -> None:
         for domain in self.domains:
+            if MANY < domain.size < math.inf:
+                continue
             grid = domain.grid(4)
             assert all(map(domain.contains, grid))
             assert len(grid) == (4 if math.isinf(domain.size) else domain.size)
@@ -70,7 +75,7 @@ class DomainConformance:
     def test_outsiders_are_refused(self) -> None:
         for domain in self.domains:
             for value in self.outsiders:
-                if any(value is v for v in domain.grid(2)):
+                if domain.size <= MANY and any(value is v for v in domain.grid(2)):
                     continue
                 assert not domain.contains(value), (domain, value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,34 @@ class TestFloat(DomainConformance):
         Float(0.5, 8.5, step=2, log=False),
         Float(1e-3, 1.0, log=True, default=0.1),
     )
-    outsiders = (None, True, "0", float("nan"), 2e308, -9e9 * 1e300, [0.5], object())
+    outsiders = (
+        None,
+        True,
+        "0",
+        float("nan"),
+        1.75e308,
+        10**400,
+        2e308,
+        -9e9 * 1e300,
+        [0.5],
+        object(),
+    )
+
+
+class TestLargeGrids(DomainConformance):
+    domains = (
+        Int(0, 2**32 - 1),
+        Int(1, 2**40, log=True),
+        Int(2**53 - 7, 2**53),
+        Float(1e6, 1e6 + 1, step=1e-3),
+        Float(0.3, 1e9 + 0.3, step=0.1, log=True),
+    )
+
+    def test_values_come_one_at_a_time(self) -> None:
+        for domain in self.domains:
+            values = list(itertools.islice(domain.values(), 1000))
+            assert values == sorted(set(values))
+            assert values[0] == domain.low
 
 
 class TestInt(DomainConformance):
@@ -90,6 +118,13 @@ def test_grid_values_are_met_within_rounding() -> None:
     assert not domain.contains(0.30001)
 
 
+def test_a_grid_has_the_decimals_that_are_meant() -> None:
+    assert Float(0, 1, step=0.1).grid(2) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert Float(0, 3 * 0.1, step=0.1).high == 0.3
+    assert Float(1e-300, 3e-300, step=1e-300).grid(2) == [1e-300, 2e-300, 3e-300]
+    assert Float(1e300, 3e300, step=1e300).grid(2) == [1e300, 2e300, 3e300]
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -99,11 +134,27 @@ def test_grid_values_are_met_within_rounding() -> None:
         (lambda: Float(0, 1, log=True), "0.0 has no logarithm"),
         (lambda: Int(0, 10, log=True), "0 has no logarithm"),
         (lambda: Int(0.5, 2), "0.5 is no whole number; write Float"),
-        (lambda: Float("0", 1), "'0' is no number"),
+        (lambda: Float("0", 1), "'0' is no number, or not finite"),
         (lambda: Float(True, 2), "True is no number"),
         (lambda: Float(0, float("nan")), "nan is no number"),
         (lambda: Float(0, 1, step=0), "step must be positive"),
-        (lambda: Float(0, 1, step=0.3), r"1.0 is not on the grid; write Float\(0.0, 0.8999"),
+        (
+            lambda: Float(0, 1, step=0.3),
+            r"1.0 is not on the grid; write Float\(0.0, 0.9, step=0.3\)",
+        ),
+        (lambda: Float(0, 1, step=2), r"write Float\(0.0, 2.0, step=2.0\)"),
+        (lambda: Float(0, 1, step="x"), "step='x'.: step must be positive"),
+        (lambda: Float(0, 1, step=True), "step must be positive"),
+        (lambda: Float(0, 1, step=float("nan")), "step must be positive"),
+        (lambda: Float(0, 1e10 + 0.5, step=1), "is not on the grid"),
+        (lambda: Float(1, 1 + 2e-15, step=1e-15), "cannot tell so many values apart"),
+        (lambda: Float(0, 10**400), "is no number, or not finite"),
+        (lambda: Float(1, 2, log="yes"), "write log=True or False"),
+        (lambda: Int(0, 5, step=float("inf")), "step must be positive"),
+        (lambda: Int(0, 5, step=2.5), "2.5 is no whole number; write Float"),
+        (lambda: Int(0, 2**53 + 1), r"beyond 2\*\*53"),
+        (lambda: Int(0, 2**50), "cannot tell so many values apart"),
+        (lambda: Int(1, 10**15, log=True), "cannot tell so many values apart"),
         (lambda: Int(0, 10, step=3), r"write Int\(0, 9, step=3\)"),
         (lambda: Int(1, 9, step=4, log=True), "low must be above half a step"),
         (lambda: Float(0, 1, default=2), "the default 2 is not in it"),

@@ -1,0 +1,343 @@
+"""Domains of numbers: `Float` and `Int`."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tuner.errors import SpaceError
+from tuner.search_spaces.domains import Array, Domain
+from tuner.search_spaces.values import number
+
+LARGEST_GRID = 2**40
+"""Values of a grid, or on a logarithmic one steps from zero, that a place in [0, 1] tells apart."""
+
+LARGEST_INT = 2**53
+"""Beyond it floats, and so arrays, do not tell whole numbers apart."""
+
+
+class Numeric(Domain):
+    """A range of numbers, its upper bound included; see `Float` and `Int`."""
+
+    low: Any
+    high: Any
+    log: bool
+    step: Any
+
+    def __init__(self, low: Any, high: Any, *, log: bool, step: Any, default: Any) -> None:
+        name = type(self).__name__
+        self.low, self.high = self._bound(low, low, high), self._bound(high, low, high)
+        self.step = None if step is None else self._checked_step(step)
+        if not isinstance(log, bool | np.bool_):
+            raise SpaceError(f"{name}({low!r}, {high!r}, log={log!r}): write log=True or False")
+        self.log = bool(log)
+        self._check_order()
+        self._count = self._counted()
+        if self._count is not None:
+            self.high = self._at(self._count - 1)  # without the rounding of a reckoned bound
+        self._edges = self._log_edges() if self.log else (float(self.low), float(self.high))
+        self.default = None
+        if default is not None:
+            try:
+                self.default = self.cast(default)
+            except ValueError:
+                raise SpaceError(f"{self!r}: the default {default!r} is not in it") from None
+
+    def _bound(self, bound: Any, low: Any, high: Any) -> Any:
+        """Return a finite number of the declared type, or say that it is none."""
+        try:
+            return self._plain(number(bound))
+        except (ValueError, OverflowError):
+            raise SpaceError(
+                f"{type(self).__name__}({low!r}, {high!r}): {bound!r} is no number, or not finite"
+            ) from None
+
+    def _checked_step(self, step: Any) -> Any:
+        try:
+            plain = self._plain(number(step))
+        except (ValueError, OverflowError):
+            plain = 0
+        if plain <= 0:
+            raise SpaceError(
+                f"{type(self).__name__}({self.low}, {self.high}, step={step!r}): step must be "
+                f"positive, such as {'0.1' if isinstance(self, Float) else '1'}, or left out"
+            )
+        return plain
+
+    def _check_order(self) -> None:
+        name, low, high = type(self).__name__, self.low, self.high
+        if low > high or (low == high and not isinstance(self, Int)):
+            raise SpaceError(
+                f"{name}({low}, {high}): low must be below high; "
+                + (f"write {name}({high}, {low})" if low > high else f"write Const({low})")
+            )
+        if self.log and low <= 0:
+            raise SpaceError(
+                f"{name}({low}, {high}, log=True): {low} has no logarithm; log takes plain, "
+                f"positive bounds such as {name}({'1e-5' if name == 'Float' else 1}, {high}, "
+                f"log=True)"
+            )
+
+    def _counted(self) -> int | None:
+        """Return how many values the grid has, None for a continuum; refuse one that misfits."""
+        step = self._grid_step
+        if step is None:
+            return None
+        given = f"{type(self).__name__}({self.low}, {self.high}, step={step})"
+        steps = self._steps
+        nearest = round(steps)
+        largest = float(max(abs(self.low), abs(self.high)))
+        # A bound that was reckoned, such as 3 * 0.1, is off by rounding.
+        if abs(float(steps - nearest)) * step > 8 * math.ulp(largest):
+            value = self._at(max(1, math.floor(steps)))
+            raise SpaceError(
+                f"{given}: {self.high} is not on the grid; write {type(self).__name__}"
+                f"({self.low}, {value}, step={step})"
+            )
+        if self.log and self.low <= step / 2:
+            raise SpaceError(
+                f"{given} with log=True: low must be above half a step; write a larger low or a "
+                f"smaller step"
+            )
+        reach = self.high / step if self.log else nearest
+        if reach > LARGEST_GRID or (isinstance(step, float) and step < 32 * math.ulp(largest)):
+            raise SpaceError(
+                f"{given}: floats cannot tell so many values apart; write a larger step, or Float "
+                f"without a step"
+            )
+        return nearest + 1
+
+    @abstractmethod
+    def _plain(self, value: float) -> Any:
+        """Return the number as the declared type."""
+
+    @property
+    def _grid_step(self) -> Any:
+        return self.step
+
+    @property
+    def _steps(self) -> Decimal:
+        """How many steps `high` is above `low`, by the decimals as they are written."""
+        low, high, step = (Decimal(repr(x)) for x in (self.low, self.high, self._grid_step))
+        return (high - low) / step
+
+    def _log_edges(self) -> tuple[float, float]:
+        """Return the logarithms at 0 and at 1: of a grid, the outer edges of the outer cells."""
+        half = (self._grid_step or 0) / 2
+        return math.log(self.low - half), math.log(self.high + half)
+
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        return math.inf if self._count is None else self._count
+
+    def cast(self, value: Any) -> Any:
+        """Return `value` as the declared type.
+
+        A value of a grid is met within four units in the last place of the larger bound: 0.1 + 0.2
+        is 0.3.
+        """
+        given = number(value)
+        if self._count is None:
+            if not self.low <= given <= self.high:
+                raise ValueError(value)
+            return self._plain(given)
+        tolerance = 4 * math.ulp(float(max(abs(self.low), abs(self.high))))
+        if not self.low - tolerance <= given <= self.high + tolerance:
+            raise ValueError(value)
+        nearest = self._at(round((given - self.low) / self._grid_step))
+        if abs(given - nearest) > tolerance:
+            raise ValueError(value)
+        return nearest
+
+    @abstractmethod
+    def _at(self, index: int) -> Any:
+        """Return value `index` of the grid."""
+
+    def to_unit(self, values: Sequence[Any]) -> Array:
+        """Return places in [0, 1]: of a grid's value, the middle of its cell."""
+        x = np.asarray(values, dtype=float)
+        step = self._grid_step
+        if self._count is not None and not self.log:
+            return np.clip((np.rint((x - self.low) / step) + 0.5) / self._count, 0.0, 1.0)
+        low, high = self._edges
+        if not self.log:
+            t = x
+        elif step is None:
+            t = np.log(x)
+        else:
+            t = (np.log(x - step / 2) + np.log(x + step / 2)) / 2
+        # Halved, because the difference of two finite bounds may be infinite.
+        width = high / 2 - low / 2
+        if width == 0:
+            return np.full(x.shape, 0.5)
+        return np.clip((t / 2 - low / 2) / width, 0.0, 1.0)
+
+    def from_unit(self, unit: ArrayLike) -> list[Any]:
+        """Return the values at places in [0, 1]."""
+        u = np.asarray(unit, dtype=float)
+        if self._count is not None and not self.log:
+            return self._nearest(np.floor(u * self._count))
+        low, high = self._edges
+        t = low * (1 - u) + high * u
+        x = np.exp(t) if self.log else t
+        if self._count is not None:
+            return self._nearest(np.floor((x - self.low) / self._grid_step + 0.5))
+        x = np.where(u <= 0, self.low, np.where(u >= 1, self.high, x))  # exact at the ends
+        return list(map(self._plain, np.clip(x, self.low, self.high).tolist()))
+
+    def _nearest(self, index: Array) -> list[Any]:
+        """Return the values of a grid at indices, those beyond its ends drawn in."""
+        return list(map(self._at, np.clip(index, 0, self.size - 1).astype(np.int64).tolist()))
+
+    def grid(self, levels: int) -> list[Any]:
+        """Return all values of a grid, or `levels` evenly spread ones."""
+        if math.isinf(self.size):
+            return self.from_unit(np.linspace(0, 1, levels) if levels > 1 else [0.5])
+        return list(self.values())
+
+    def values(self) -> Iterator[Any]:
+        """Yield all values of a grid in order, one at a time: there may be millions."""
+        return map(self._at, range(int(self.size)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the domain as JSON values; what is not given is left out."""
+        options = {"log": self.log or None, "step": self.step, "default": self.default}
+        given = {name: value for name, value in options.items() if value is not None}
+        return {"type": self.kind, "low": self.low, "high": self.high, **given}
+
+    def __repr__(self) -> str:
+        options = "".join(
+            f", {name}={value!r}"
+            for name, value in (("log", self.log), ("step", self.step), ("default", self.default))
+            if value is not None and value is not False
+        )
+        return f"{type(self).__name__}({self.low!r}, {self.high!r}{options})"
+
+
+class Float(Numeric):
+    """A real number in [low, high].
+
+    Parameters
+    ----------
+    low, high
+        The bounds, both included, as plain values.
+    log
+        Whether the logarithm is what varies evenly; low must be positive then.
+    step
+        The distance of neighbouring values, None for a continuum. `high` must be on the grid.
+    default
+        The value to try first.
+
+    Examples
+    --------
+    >>> Float(1e-3, 1.0, log=True).from_unit([0.0, 0.5, 1.0])
+    [0.001, 0.0316227766016838, 1.0]
+    """
+
+    kind = "float"
+
+    def __init__(
+        self,
+        low: float,
+        high: float,
+        *,
+        log: bool = False,
+        step: float | None = None,
+        default: float | None = None,
+    ) -> None:
+        super().__init__(low, high, log=log, step=step, default=default)
+
+    def _plain(self, value: float) -> float:
+        return float(value) + 0.0  # no minus zero
+
+    @cached_property
+    def _decimals(self) -> tuple[int, int, int]:
+        """Low and step as whole numbers, and what both are to be divided by."""
+        low, step = Decimal(repr(self.low)), Decimal(repr(self.step))
+        places = max(0, -int(low.as_tuple().exponent), -int(step.as_tuple().exponent))
+        scale = 10**places
+        return int(low * scale), int(step * scale), scale
+
+    def _at(self, index: int) -> float:
+        """Return the float nearest to the decimal: the grid of 0.1 has 0.3, not 0.1 + 0.1 + 0.1."""
+        low, step, scale = self._decimals
+        return (low + index * step) / scale
+
+
+class Int(Numeric):
+    """A whole number in [low, high].
+
+    Parameters
+    ----------
+    low, high
+        The bounds, both included.
+    log
+        Whether the logarithm is what varies evenly; low must be positive then.
+    step
+        The distance of neighbouring values, 1 if not given. `high` must be on the grid.
+    default
+        The value to try first.
+
+    Examples
+    --------
+    >>> Int(1, 9, step=2).grid(levels=10)
+    [1, 3, 5, 7, 9]
+    """
+
+    kind = "int"
+
+    def __init__(
+        self,
+        low: int,
+        high: int,
+        *,
+        log: bool = False,
+        step: int | None = None,
+        default: int | None = None,
+    ) -> None:
+        super().__init__(low, high, log=log, step=step, default=default)
+
+    def _bound(self, bound: Any, low: Any, high: Any) -> int:
+        super()._bound(bound, low, high)
+        if bound != int(bound):
+            raise SpaceError(f"Int({low!r}, {high!r}): {bound!r} is no whole number; write Float")
+        if abs(bound) > LARGEST_INT:
+            raise SpaceError(
+                f"Int({low!r}, {high!r}): beyond 2**53 floats do not tell whole numbers apart; "
+                f"write bounds within {-LARGEST_INT} and {LARGEST_INT}"
+            )
+        return int(bound)
+
+    def _checked_step(self, step: Any) -> int:
+        plain: int = super()._checked_step(step)
+        if plain != step:
+            raise SpaceError(f"Int(step={step!r}): {step!r} is no whole number; write Float")
+        return plain
+
+    @property
+    def _grid_step(self) -> int:
+        return self.step or 1
+
+    def cast(self, value: Any) -> int:
+        """Return `value` as an int; 3.0 is 3, 3.5 is not in the domain."""
+        given = number(value)
+        if given != math.floor(given):
+            raise ValueError(value)
+        index, rest = divmod(int(given) - self.low, self._grid_step)
+        if rest or not 0 <= index < self.size:
+            raise ValueError(value)
+        return int(given)
+
+    def _plain(self, value: float) -> int:
+        return int(value)
+
+    def _at(self, index: int) -> int:
+        return int(self.low + index * self._grid_step)
