@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.domains import Array, Domain
-
-Scalar: TypeAlias = bool | int | float | str | None
-"""What an option may be, besides tuples of these."""
+from tuner.search_spaces.values import is_scalar, plain, shown
 
 
 class Listed(Domain):
@@ -40,8 +37,8 @@ class Listed(Domain):
             If it is none of them.
         """
         try:
-            return self._index[_identity(_plain(value))]
-        except (KeyError, TypeError):
+            return self._index[_identity(plain(value))]
+        except (KeyError, TypeError, RecursionError):
             raise ValueError(value) from None
 
     def cast(self, value: Any) -> Any:
@@ -94,19 +91,24 @@ class Choice(Listed):
     kind = "choice"
 
     def __init__(
-        self, *options: Any, default: Any = None, **branches: Mapping[str, Domain]
+        self, /, *options: Any, default: Any = None, **branches: Mapping[str, Domain]
     ) -> None:
-        plain = tuple(_as_option("Choice", option) for option in options)
-        self.options = (*plain, *branches)
+        if isinstance(default, Mapping):
+            raise SpaceError(
+                "Choice: 'default' is the option to try first, so no branch can have that name; "
+                "write another"
+            )
+        bare = tuple(_as_option("Choice", option) for option in options)
+        self.options = (*bare, *branches)
         self.branches: dict[str, dict[str, Domain]] | None = None
         if not self.options:
             raise SpaceError("Choice(): give at least one option, such as Choice('a', 'b')")
         if branches:
-            for option in plain:
+            for option in self.options:
                 if not isinstance(option, str) or not option or "." in option:
                     raise SpaceError(
-                        f"Choice: beside branches, {option!r} must be a name without '.'; write it "
-                        f"as a text"
+                        f"Choice: beside branches, {option!r} must be a name without '.', which is "
+                        f"for paths; write it as a text"
                     )
             for name, branch in branches.items():
                 if not isinstance(branch, Mapping):
@@ -115,7 +117,7 @@ class Choice(Listed):
                         f"parameters, {name}={{}} for none"
                     )
             self.branches = {
-                **{option: {} for option in plain},
+                **{option: {} for option in bare},
                 **{name: dict(branch) for name, branch in branches.items()},
             }
         _refuse_duplicates("Choice", self.options)
@@ -211,13 +213,6 @@ def _identity(option: Any) -> Any:
     return (type(option).__name__, option)
 
 
-def _plain(value: Any) -> Any:
-    """Return a NumPy scalar as Python's, a list as a tuple."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
-
-
 def _as_option(domain: str, value: Any) -> Any:
     """Return `value` if it can be an option.
 
@@ -226,18 +221,29 @@ def _as_option(domain: str, value: Any) -> Any:
     SpaceError
         If it is no scalar or tuple of scalars: it could be neither stored nor compared.
     """
-    plain = _plain(value)
-    if isinstance(plain, tuple):
-        return tuple(_as_option(domain, item) for item in plain)
-    if plain is not None and not isinstance(plain, bool | int | float | str):
-        raise SpaceError(
-            f"{domain}: {value!r} is a {type(value).__name__}; an option is None, a bool, a "
-            f"number, a text or a tuple of these: write a name, and look the object up in the "
-            f"objective"
-        )
-    if isinstance(plain, float) and not math.isfinite(plain):
-        raise SpaceError(f"{domain}: the option {plain} is not finite")
-    return plain
+    if isinstance(value, tuple):
+        return tuple(_as_option(domain, item) for item in value)
+    option = plain(value)
+    if not isinstance(value, list) and is_scalar(option):
+        return option
+    raise SpaceError(f"{domain}: {_why_no_option(domain, value)}")
+
+
+def _why_no_option(domain: str, value: Any) -> str:
+    given = f"{shown(value)} is a {type(value).__name__}"
+    if isinstance(value, list | set | frozenset | range | np.ndarray):
+        items = ", ".join(map(shown, value))
+        if domain == "Const":
+            return f"{given}; write a tuple: Const(({items}))"
+        return f"{given}; write {domain}({items}), or tuples if they are the options"
+    if isinstance(value, Domain | Mapping):
+        return f"{given}; what belongs to an option is its branch: Choice(option={{'x': ...}})"
+    if isinstance(value, float):
+        return f"the option {value} is not finite"
+    return (
+        f"{given}; an option is None, a bool, a number, a text or a tuple of these: write a name, "
+        f"and look the object up in the objective"
+    )
 
 
 def _refuse_duplicates(domain: str, options: tuple[Any, ...]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tuner.errors import ArgumentError
 from tuner.search_spaces.categorical import Choice
 from tuner.search_spaces.domains import Domain
 
@@ -39,10 +40,18 @@ def encode(
 
 
 def decode(space: Space, X: ArrayLike) -> list[dict[str, Any]]:
-    """Return the points at the rows of `X`, shape (n, d); see `Space.decode`."""
+    """Return the points at the rows of `X`, shape (n, d); see `Space.decode`.
+
+    Raises
+    ------
+    ArgumentError
+        If `X` has another shape, or NaN in it.
+    """
     cube = np.asarray(X, dtype=float)
     if cube.ndim != 2 or cube.shape[1] != len(space.columns):
-        raise ValueError(f"X has shape {cube.shape}, must be (n, {len(space.columns)})")
+        raise ArgumentError(f"X has shape {cube.shape}; give (n, {len(space.columns)})")
+    if np.isnan(cube).any():
+        raise ArgumentError(f"X has NaN in row {int(np.isnan(cube).any(axis=1).argmax())}")
     columns = {
         column.path: column.domain.from_unit(cube[:, j]) for j, column in enumerate(space.columns)
     }

@@ -7,8 +7,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tuner.errors import ArgumentError
 from tuner.search_spaces.categorical import Choice
 from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.numeric import Numeric
 
 if TYPE_CHECKING:
     from tuner.search_spaces.space import Space
@@ -37,10 +39,16 @@ def product_size(domains: Mapping[str, Domain]) -> float:
 
 
 def points(space: Space, levels: int) -> Iterator[dict[str, Any]]:
-    """Yield the points that satisfy the constraints; see `Space.grid`."""
-    for point in _product(space.params, levels):
-        if space.feasible(point):
-            yield point
+    """Return the points that satisfy the constraints, one at a time; see `Space.grid`.
+
+    Raises
+    ------
+    ArgumentError
+        If `levels` is no positive whole number.
+    """
+    if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
+        raise ArgumentError(f"levels={levels!r}: write a whole number of 1 or more")
+    return filter(space.feasible, _product(space.params, levels))
 
 
 def _product(domains: Mapping[str, Domain], levels: int) -> Iterator[dict[str, Any]]:
@@ -55,6 +63,9 @@ def _product(domains: Mapping[str, Domain], levels: int) -> Iterator[dict[str, A
 
 
 def _values(domain: Domain, levels: int) -> Iterator[Any]:
+    if isinstance(domain, Numeric) and domain.size < math.inf:
+        yield from domain.values()
+        return
     if not isinstance(domain, Choice) or domain.branches is None:
         yield from domain.grid(levels)
         return

@@ -9,6 +9,8 @@ from typing import Any
 from tuner.errors import InvalidParams
 from tuner.search_spaces.categorical import Choice, Listed
 from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.numeric import Numeric
+from tuner.search_spaces.values import shown
 
 
 def flatten_params(domains: Mapping[str, Domain], params: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,17 +36,29 @@ def _flatten(
 def build_params(
     domains: Mapping[str, Domain], flat: Mapping[str, Any], prefix: str = ""
 ) -> dict[str, Any]:
-    """Return the point of ``{path: value}``; entries of inactive parameters are ignored."""
+    """Return the point of ``{path: value}``; entries of inactive parameters are ignored.
+
+    Numbers of the declared type are taken as they are, their bounds not looked at.
+
+    Raises
+    ------
+    InvalidParams
+        If an active parameter is missing, or its value is of another type.
+    """
     params: dict[str, Any] = {}
     for name, domain in domains.items():
         path = prefix + name
+        if path not in flat:
+            raise InvalidParams(f"params: {path!r} is missing")
         value = flat[path]
         if isinstance(domain, Choice) and domain.branches is not None:
+            value = _cast(domain, value, path)
             inner = build_params(domain.branches[value], flat, f"{path}.{value}.")
             params[name] = (value, inner)
         else:
-            # Numbers are what they were; a tuple may have come back from JSON as a list.
-            params[name] = domain.cast(value) if isinstance(domain, Listed) else value
+            as_declared = isinstance(domain, Numeric) and type(value) is domain.type
+            # JSON has lists for tuples, and what writes it may leave the ".0" of 1.0 out.
+            params[name] = value if as_declared else _cast(domain, value, path)
     return params
 
 
@@ -59,7 +73,8 @@ def validate_params(domains: Mapping[str, Domain], params: Any, prefix: str = ""
     if not isinstance(params, Mapping):
         place = repr(prefix.rstrip(".")) if prefix else "they"
         raise InvalidParams(
-            f"params: {place} must be a dict of {', '.join(domains) or 'nothing'}, not {params!r}"
+            f"params: {place} must be a dict of {', '.join(domains) or 'nothing'}, not "
+            f"{shown(params)}"
         )
     _refuse_other_names(domains, params, prefix)
     return {
@@ -73,7 +88,9 @@ def _validate_value(domain: Domain, value: Any, path: str) -> Any:
         return _cast(domain, value, path)
     if not isinstance(value, tuple | list) or len(value) != 2:
         example = f"({domain.options[0]!r}, {{...}})"
-        raise InvalidParams(f"params: {path!r} is {value!r}, allowed: a pair such as {example}")
+        raise InvalidParams(
+            f"params: {path!r} is {shown(value)}, allowed: a pair such as {example}"
+        )
     option = _cast(domain, value[0], path)
     return (option, validate_params(domain.branches[option], value[1], f"{path}.{option}."))
 
@@ -83,7 +100,7 @@ def _cast(domain: Domain, value: Any, path: str) -> Any:
         return domain.cast(value)
     except ValueError:
         allowed = f"one of {domain.options!r}" if isinstance(domain, Listed) else repr(domain)
-        raise InvalidParams(f"params: {path!r} is {value!r}, allowed: {allowed}") from None
+        raise InvalidParams(f"params: {path!r} is {shown(value)}, allowed: {allowed}") from None
 
 
 def _refuse_other_names(
@@ -92,9 +109,10 @@ def _refuse_other_names(
     missing = [name for name in domains if name not in params]
     unknown = [name for name in params if name not in domains]
     if unknown:
-        close = difflib.get_close_matches(str(unknown[0]), missing or domains, n=1)
+        name = unknown[0] if isinstance(unknown[0], str) else shown(unknown[0])
+        close = difflib.get_close_matches(name, missing or domains, n=1)
         hint = f"did you mean {prefix + close[0]!r}?" if close else f"known: {', '.join(domains)}"
-        raise InvalidParams(f"params: there is no parameter {prefix + str(unknown[0])!r}; {hint}")
+        raise InvalidParams(f"params: there is no parameter {prefix + name!r}; {hint}")
     if missing:
         raise InvalidParams(
             f"params: {', '.join(repr(prefix + name) for name in missing)} is missing"

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,6 +26,7 @@ LARGEST_INT = 2**53
 class Numeric(Domain):
     """A range of numbers, its upper bound included; see `Float` and `Int`."""
 
+    type: ClassVar[type[float] | type[int]]
     low: Any
     high: Any
     log: bool
@@ -243,6 +244,7 @@ class Float(Numeric):
     """
 
     kind = "float"
+    type = float
 
     def __init__(
         self,
@@ -293,6 +295,7 @@ class Int(Numeric):
     """
 
     kind = "int"
+    type = int
 
     def __init__(
         self,

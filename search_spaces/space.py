@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +17,7 @@ from tuner.search_spaces.columns import Column, columns_of
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.expressions import Expression
 from tuner.search_spaces.nesting import build_params, flatten_params, validate_params
+from tuner.search_spaces.numeric import Float
 
 Params: TypeAlias = dict[str, Any]
 """A point: plain nested dict of plain values; a branch is a pair ``(option, {...})``."""
@@ -63,12 +65,25 @@ class Space:
         if isinstance(params, Space):
             constraints = (*params.constraints, *constraints)
             params = params.params
-        self.params: dict[str, Domain] = checks.checked_params(params)
-        self.columns: tuple[Column, ...] = columns_of(self.params)
-        self.constraints: tuple[Expression, ...] = checks.checked_constraints(
-            constraints, self.columns
-        )
+        self._params = checks.checked_params(params)
+        self._columns = columns_of(self._params)
+        self._constraints = checks.checked_constraints(constraints, self._columns)
         checks.refuse_unsatisfiable(self)
+
+    @property
+    def params(self) -> Mapping[str, Domain]:
+        """The domains by name, in the order of declaration."""
+        return MappingProxyType(self._params)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Every parameter at any depth, parents before children, depth first."""
+        return self._columns
+
+    @property
+    def constraints(self) -> tuple[Expression, ...]:
+        """What every point satisfies, beside the domains."""
+        return self._constraints
 
     def where(self, *constraints: Expression | str) -> Space:
         """Return this space with further constraints."""
@@ -78,11 +93,20 @@ class Space:
 
     def flatten(self, params: Params) -> dict[str, Any]:
         """Return ``{path: value}`` of the active parameters, in the order of `columns`."""
-        return flatten_params(self.params, params)
+        return flatten_params(self._params, params)
 
     def unflatten(self, flat: Mapping[str, Any]) -> Params:
-        """Return the point that `flatten` was called on; lists are taken for tuples."""
-        return build_params(self.params, flat)
+        """Return the point that `flatten` was called on, of values as JSON gives them.
+
+        Lists are taken for tuples, and 1 for the 1.0 of a `Float`. Whether numbers are within
+        their bounds is not looked at; see `validate`.
+
+        Raises
+        ------
+        InvalidParams
+            If an active parameter is missing, or its value cannot be one of its domain.
+        """
+        return build_params(self._params, flat)
 
     def validate(self, params: Any) -> Params:
         """Return the point as plain values of the declared types.
@@ -92,7 +116,7 @@ class Space:
         InvalidParams
             If it is no point of this space; names the path, the value and what was allowed.
         """
-        valid = validate_params(self.params, params)
+        valid = validate_params(self._params, params)
         flat = self.flatten(valid)
         for constraint in self.constraints:
             if constraint.evaluate(flat) is False:
@@ -122,9 +146,9 @@ class Space:
 
     def key(self, params: Params) -> Hashable:
         """Return what two points share if and only if they are the same."""
-        by_path = self._listed
+        as_keys = self._as_keys
         return tuple(
-            (path, by_path[path].index(value) if path in by_path else value)
+            (path, as_keys[path](value) if path in as_keys else value)
             for path, value in self.flatten(params).items()
         )
 
@@ -150,7 +174,16 @@ class Space:
 
     # --- many points --------------------------------------------------------------------------
 
-    def sample(self, rng: np.random.Generator, n: int | None = None) -> Any:
+    @overload
+    def sample(self, rng: np.random.Generator) -> Params: ...
+
+    @overload
+    def sample(self, rng: np.random.Generator, n: None) -> Params: ...
+
+    @overload
+    def sample(self, rng: np.random.Generator, n: int) -> list[Params]: ...
+
+    def sample(self, rng: np.random.Generator, n: int | None = None) -> Params | list[Params]:
         """Return a random point that satisfies the constraints, or a list of `n`."""
         points = sampling.sample(self, rng, 1 if n is None else n)
         return points[0] if n is None else points
@@ -169,7 +202,13 @@ class Space:
     def decode(self, X: ArrayLike) -> list[Params]:
         """Return the points at the rows of an array of shape (n, d) in [0, 1].
 
-        Inactive columns are ignored; constraints are not enforced.
+        Inactive columns are ignored; constraints are not enforced. What is beyond the cube is taken
+        for what is at its edge.
+
+        Raises
+        ------
+        ArgumentError
+            If `X` has another shape, or NaN in it.
         """
         return encoding.decode(self, X)
 
@@ -183,7 +222,15 @@ class Space:
         return grid.size(self)
 
     def grid(self, levels: int = 5) -> Iterator[Params]:
-        """Yield every point, with `levels` evenly spread values of each continuous parameter."""
+        """Yield every point that satisfies the constraints, the last parameter changing fastest.
+
+        A continuous parameter has `levels` evenly spread values.
+
+        Raises
+        ------
+        ArgumentError
+            If `levels` is no positive whole number.
+        """
         return grid.points(self, levels)
 
     # --- other spaces -------------------------------------------------------------------------
@@ -241,11 +288,19 @@ class Space:
         return serialization.fingerprint(self)
 
     @cached_property
-    def _listed(self) -> dict[str, Listed]:
-        return {c.path: c.domain for c in self.columns if isinstance(c.domain, Listed)}
+    def _as_keys(self) -> dict[str, Callable[[Any], Hashable]]:
+        """What turns values that are the same, but not equal or not alone in it, into one."""
+        turned: dict[str, Callable[[Any], Hashable]] = {}
+        for column in self._columns:
+            if isinstance(column.domain, Listed):
+                turned[column.path] = column.domain.index  # 1 == True, and yet two options
+            elif isinstance(column.domain, Float) and column.domain.step is not None:
+                turned[column.path] = column.domain.cast  # 0.1 + 0.2 is 0.3
+        return turned
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Space) and self.to_dict() == other.to_dict()
+        # As texts: equal dicts may have another order, and 1 for True.
+        return isinstance(other, Space) and self.to_json() == other.to_json()
 
     def __hash__(self) -> int:
         return hash(self.fingerprint)

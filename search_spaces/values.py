@@ -64,3 +64,12 @@ def number(value: Any) -> int | float:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(value)
     return value
+
+
+def shown(value: Any, width: int = 200) -> str:
+    """Return how a value is written, cut to `width` characters, whatever its ``repr`` does."""
+    try:
+        text = repr(value)
+    except Exception as error:  # an object's own code, or an int too long to be written
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+    return text if len(text) <= width else text[: width - 3] + "..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,31 @@ def test_numbers_come_back_as_declared() -> None:
     assert type(Int(0, 10).sample(np.random.default_rng(0), 1)[0]) is int
 
 
+def test_options_come_back_as_plain_values() -> None:
+    class Size(IntEnum):
+        SMALL = 1
+
+    choice = Choice(Size.SMALL, np.str_("a"), np.float32(0.5), -0.0)
+    assert [type(option) for option in choice.options] == [int, str, float, float]
+    assert repr(choice) == "Choice(1, 'a', 0.5, 0.0)"
+    assert choice.cast(np.int8(1)) == 1
+
+
+def test_domains_are_the_same_if_they_are_written_the_same() -> None:
+    assert Choice(1, 2) != Choice(True, 2)
+    assert Const(1) != Const(1.0)
+    assert Choice("a", "b") != Choice("b", "a")
+    assert Choice(a={"x": Bool(), "y": Bool()}) != Choice(a={"y": Bool(), "x": Bool()})
+    assert Float(0, 1) == Float(-0.0, 1.0)
+    assert hash(Float(0, 1)) == hash(Float(-0.0, 1.0))
+    assert Float(0, 1) != "Float(0, 1)"
+
+
+def test_a_branch_may_have_any_name_of_python() -> None:
+    choice = Choice(self={"x": Bool()}, options={}, name={})
+    assert choice.options == ("self", "options", "name")
+
+
 def test_bounds_are_included() -> None:
     rng = np.random.default_rng(0)
     assert set(Int(1, 3).sample(rng, 100)) == {1, 2, 3}
@@ -170,7 +196,15 @@ def test_a_grid_has_the_decimals_that_are_meant() -> None:
         (lambda: Choice(float("nan")), "nan is not finite"),
         (lambda: Choice(3, svm={}), "beside branches, 3 must be a name"),
         (lambda: Choice(svm=Float(0, 1)), "write a dict of its parameters, svm={}"),
-        (lambda: Const([1, {2}]), "an option is"),
+        (lambda: Choice(["a", "b"]), r"write Choice\('a', 'b'\)"),
+        (lambda: Ordinal(range(3)), r"write Ordinal\(0, 1, 2\)"),
+        (lambda: Const([1, 2]), r"write a tuple: Const\(\(1, 2\)\)"),
+        (lambda: Const((1, {2})), r"\{2\} is a set"),
+        (lambda: Choice({"a": {}}), r"Choice\(option=\{'x': ...\}\)"),
+        (lambda: Choice(Float(0, 1)), r"Choice\(option=\{'x': ...\}\)"),
+        (lambda: Choice(default={"x": Float(0, 1)}), "no branch can have that name"),
+        (lambda: Choice(**{"a.b": {}}), "'a.b' must be a name without '.'"),
+        (lambda: Choice(**{"": {}}), "'' must be a name without '.'"),
     ],
 )
 def test_a_domain_that_cannot_be_says_what_to_write(make: Any, says: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import re
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.space_strategies import spaces, spaces_and_points
-from tuner.errors import InvalidParams, SpaceError
+from tuner.errors import ArgumentError, InvalidParams, SpaceError
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
 
 DEEP = Space(
@@ -145,8 +147,81 @@ def test_wrong_params_name_path_value_and_what_was_allowed(params: Any, says: st
 
 
 def test_anything_may_be_asked_whether_it_is_in() -> None:
-    for thing in (None, "x", 3, object(), {1: 2}, {"lr": object(), "model": [[], {}]}):
+    class Mute:
+        def __repr__(self) -> str:
+            raise RuntimeError("nothing to show")
+
+    endless: list[Any] = []
+    endless.append(endless)
+    for thing in (
+        None,
+        "x",
+        3,
+        object(),
+        {1: 2},
+        {"lr": object(), "model": [[], {}]},
+        {"lr": 10**5000, "model": ("dummy", {})},
+        {"lr": Mute(), "model": ("dummy", {})},
+        {"lr": 0.1, "model": (endless, {})},
+        {"lr": 0.1, "model": np.zeros(2)},
+        {Mute(): 1},
+        Mute(),
+    ):
         assert thing not in DEEP
+
+
+def test_a_message_does_not_grow_with_what_is_wrong() -> None:
+    with pytest.raises(InvalidParams) as caught:
+        DEEP.validate({"lr": "x" * 10**6, "model": ("dummy", {})})
+    assert len(str(caught.value)) < 400
+
+
+def test_a_space_is_not_changed_by_accident() -> None:
+    given = {"x": Float(0, 1)}
+    space = Space(given)
+    given["y"] = Float(0, 1)
+    assert list(space.params) == ["x"]
+    with pytest.raises(TypeError):
+        space.params["y"] = Bool()  # type: ignore[index]
+    with pytest.raises(AttributeError):
+        space.constraints = ()  # type: ignore[misc]
+    for again in (copy.deepcopy(space), pickle.loads(pickle.dumps(space))):
+        assert again == space
+
+
+def test_the_order_and_the_types_of_a_space_are_part_of_it() -> None:
+    assert Space({"a": Bool(), "b": Bool()}) != Space({"b": Bool(), "a": Bool()})
+    assert Space({"a": Const(1)}) != Space({"a": Const(True)})
+
+
+def test_flat_values_come_as_json_gives_them() -> None:
+    space = Space({"x": Float(0, 5), "n": Int(1, 3), "t": Choice((1, 2), (3,)), "b": Bool()})
+    point = space.unflatten({"x": 1, "n": 2.0, "t": [1, 2], "b": True})
+    assert repr(point) == "{'x': 1.0, 'n': 2, 't': (1, 2), 'b': True}"
+    with pytest.raises(InvalidParams, match="'n' is missing"):
+        space.unflatten({"x": 1.0})
+    with pytest.raises(InvalidParams, match="'b' is 1, allowed: Bool"):
+        space.unflatten({"x": 1.0, "n": 1, "t": (3,), "b": 1})
+    with pytest.raises(InvalidParams, match="'model' is 'tree'"):
+        DEEP.unflatten({"lr": 0.1, "model": "tree"})
+
+
+def test_the_same_point_of_a_grid_has_one_key() -> None:
+    space = Space({"x": Float(0, 1, step=0.1)})
+    assert space.key({"x": 0.1 + 0.2}) == space.key({"x": 0.3})
+
+
+@pytest.mark.parametrize("X", [[[0.5] * 3], [0.5] * 7, [[float("nan")] * 7]])
+def test_what_is_no_row_of_the_cube_is_refused(X: Any) -> None:
+    assert len(DEEP.columns) == 7
+    with pytest.raises(ArgumentError, match="X has"):
+        DEEP.decode(X)
+
+
+def test_places_beyond_the_cube_are_at_its_edge() -> None:
+    low, high = DEEP.decode([[-0.5] * 7, [1.5] * 7])
+    assert low == {"lr": 1e-4, "model": ("dummy", {})}
+    assert high == {"lr": 1.0, "model": ("forest", {"trees": 9})}
 
 
 def test_defaults_fill_up_with_the_middle_and_the_first() -> None:
@@ -168,6 +243,15 @@ def test_the_size_counts_branches_and_constraints() -> None:
 def test_a_grid_has_levels_of_continuous_parameters() -> None:
     space = Space({"x": Float(0, 1), "b": Bool()})
     assert [p["x"] for p in space.grid(levels=3)] == [0, 0, 0.5, 0.5, 1, 1]
+    for levels in (0, -1, 2.5, True):
+        with pytest.raises(ArgumentError, match="levels="):
+            space.grid(levels)  # type: ignore[arg-type]
+
+
+def test_a_grid_of_billions_gives_its_first_point_at_once() -> None:
+    space = Space({"n": Int(1, 10**9), "m": Int(1, 10**9, log=True)})
+    points = space.where(P("n") < P("m")).grid()
+    assert next(points) == {"n": 1, "m": 2}
 
 
 # --- sampling -------------------------------------------------------------------------------------
