@@ -91,6 +91,10 @@ class Domain(ABC):
     def __hash__(self) -> int:
         return hash(self._text)
 
+    def __repr__(self) -> str:
+        given = [f"{k}={v!r}" for k, v in self.to_dict().items() if k != "type"]
+        return f"{type(self).__name__}({', '.join(given)})"
+
 
 class Bool(Domain):
     """True or False.

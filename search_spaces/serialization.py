@@ -11,6 +11,7 @@ from tuner.errors import SpaceError
 from tuner.search_spaces.categorical import Choice, Const, Ordinal, from_json_option
 from tuner.search_spaces.domains import Bool, Domain
 from tuner.search_spaces.numeric import Float, Int
+from tuner.search_spaces.values import shown
 
 if TYPE_CHECKING:
     from tuner.search_spaces.space import Space
@@ -26,6 +27,14 @@ _FIELDS = {
     "ordinal": {"values", "default"},
     "bool": {"default"},
     "const": {"value"},
+}
+_NEEDED = {
+    "float": "low high",
+    "int": "low high",
+    "choice": "options",
+    "ordinal": "values",
+    "bool": "",
+    "const": "value",
 }
 
 
@@ -76,31 +85,33 @@ def to_json(space: Space) -> str:
 def from_json(text: str) -> tuple[dict[str, Domain], list[str]]:
     """Return the domains and constraints of a JSON text."""
     try:
-        return from_dict(json.loads(text))
-    except json.JSONDecodeError as error:
+        return from_dict(json.loads(text, object_pairs_hook=_named_once))
+    except (RecursionError, TypeError, ValueError) as error:
+        if isinstance(error, SpaceError):
+            raise
         raise SpaceError(f"search space: this is no JSON: {error}") from None
 
 
 def to_yaml(space: Space) -> str:
     """Return the document as YAML text."""
-    import yaml
+    from tuner.search_spaces import yaml_text
 
-    document = to_dict(space)
-    text = str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
-    if yaml.safe_load(text) == document:
-        return text
-    # Some characters, such as U+0085, are line breaks in YAML unless they are escaped.
-    return str(yaml.safe_dump(document, sort_keys=False))
+    return yaml_text.dump(to_dict(space))
 
 
 def from_yaml(text: str) -> tuple[dict[str, Domain], list[str]]:
     """Return the domains and constraints of a YAML text."""
-    import yaml
+    from tuner.search_spaces import yaml_text
 
-    try:
-        return from_dict(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise SpaceError(f"search space: this is no YAML: {error}") from None
+    return from_dict(yaml_text.load(text))
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise SpaceError(f"search space: {name!r} is there twice; name it once")
+    return dict(pairs)
 
 
 def fingerprint(space: Space) -> str:
@@ -110,30 +121,68 @@ def fingerprint(space: Space) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _domains(params: Mapping[Any, Any], prefix: str) -> dict[str, Domain]:
-    return {str(name): _domain(data, f"{prefix}{name}") for name, data in params.items()}
+def _domains(params: Any, prefix: str) -> dict[str, Domain]:
+    if not isinstance(params, Mapping):
+        place = prefix.rstrip(".") or "params"
+        raise SpaceError(
+            f"search space: {place!r} is {shown(params)}; write a domain for each name"
+        )
+    for name in params:
+        if not isinstance(name, str):
+            raise SpaceError(
+                f"search space: {prefix}{name!r} is a {type(name).__name__}, no name; write it in "
+                f"quotes"
+            )
+    return {name: _domain(data, f"{prefix}{name}") for name, data in params.items()}
 
 
 def _domain(data: Any, path: str) -> Domain:
     kind = data.get("type") if isinstance(data, Mapping) else None
-    if kind not in _FIELDS:
+    own = _own_domain(kind)
+    if not isinstance(kind, str) or (kind not in _FIELDS and own is None):
         raise SpaceError(
-            f"search space: {path!r} is {data!r}; write a 'type' of {', '.join(_FIELDS)}"
-        )
-    unknown = data.keys() - _FIELDS[kind] - {"type"}
-    if unknown:
-        raise SpaceError(
-            f"search space: {path!r} has {min(map(str, unknown))!r}; {kind} may have "
-            f"{', '.join(sorted(_FIELDS[kind]))}"
+            f"search space: {path!r} is {shown(data)}; write a 'type' of {', '.join(_FIELDS)}, or "
+            f"import the module with a domain of your own first"
         )
     try:
+        if own is not None:
+            return own.from_dict(data)
+        _check_fields(kind, data)
         return _build(kind, data, path)
-    except KeyError as error:
-        raise SpaceError(f"search space: {path!r}: {kind} needs {error.args[0]!r}") from None
     except SpaceError as error:
         text = str(error)
         prefix = "" if text.startswith("search space: ") else f"search space: {path!r}: "
         raise SpaceError(prefix + text) from None
+    except (TypeError, ValueError, KeyError) as error:
+        raise SpaceError(f"search space: {path!r} is no {kind}: {error}") from None
+
+
+def _own_domain(kind: Any) -> type[Domain] | None:
+    """Return the domain of a user's own that has this kind."""
+    waiting = Domain.__subclasses__()
+    while waiting:
+        domain = waiting.pop()
+        if domain.__dict__.get("kind") == kind and kind not in _FIELDS:
+            return domain
+        waiting += domain.__subclasses__()
+    return None
+
+
+def _check_fields(kind: str, data: Mapping[str, Any]) -> None:
+    unknown = data.keys() - _FIELDS[kind] - {"type"}
+    if unknown:
+        raise SpaceError(
+            f"it has {min(map(str, unknown))!r}; {kind} may have {', '.join(sorted(_FIELDS[kind]))}"
+        )
+    needed = "branches" if "branches" in data else _NEEDED[kind]
+    for field in needed.split():
+        if field not in data:
+            raise SpaceError(f"{kind} needs {field!r}")
+    for field in ("options", "values"):
+        if field in data and not isinstance(data[field], list):
+            raise SpaceError(f"{field!r} is {shown(data[field])}; write a list")
+    if "options" in data and "branches" in data:
+        raise SpaceError("it has 'options' and 'branches'; write bare options as empty branches")
 
 
 def _build(kind: str, data: Mapping[str, Any], path: str) -> Domain:
@@ -153,12 +202,23 @@ def _build(kind: str, data: Mapping[str, Any], path: str) -> Domain:
     if kind == "ordinal":
         return Ordinal(*map(from_json_option, data["values"]), default=default)
     if "branches" in data:
-        branches = {
-            str(option): _domains(branch or {}, f"{path}.{option}.")
-            for option, branch in data["branches"].items()
-        }
-        return Choice(default=default, **branches)
+        return _build_branches(data["branches"], default, path)
     return Choice(*map(from_json_option, data["options"]), default=default)
+
+
+def _build_branches(branches: Any, default: Any, path: str) -> Choice:
+    if not isinstance(branches, Mapping) or not branches:
+        raise SpaceError(f"'branches' is {shown(branches)}; write the parameters of each option")
+    if "default" in branches:
+        raise SpaceError("no option with branches can be called 'default'; write another name")
+    for option in branches:
+        if not isinstance(option, str):
+            raise SpaceError(f"the option {option!r} is no name; write it in quotes")
+    built = {
+        option: _domains({} if branch is None else branch, f"{path}.{option}.")
+        for option, branch in branches.items()
+    }
+    return Choice(default=default, **built)
 
 
 def _without_defaults(value: Any) -> Any:

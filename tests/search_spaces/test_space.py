@@ -310,37 +310,6 @@ def test_reserved_names_are_free_below_the_top() -> None:
     Space({"m": Choice(a={"state": Bool(), "number": Int(1, 2)})})
 
 
-@pytest.mark.parametrize(
-    ("data", "says"),
-    [
-        ({}, "no 'params'"),
-        ([], "no 'params'"),
-        ({"version": 2, "params": {}}, "version 2"),
-        ({"params": {"x": 3}}, "'x' is 3; write a 'type'"),
-        ({"params": {"x": {"type": "real"}}}, "write a 'type' of float"),
-        ({"params": {"x": {"type": "float", "low": 0}}}, "'x': float needs 'high'"),
-        ({"params": {"x": {"type": "float", "low": 1, "high": 0}}}, r"'x': Float\(1.0, 0.0\)"),
-        ({"params": {"x": {"type": "bool", "low": 1}}}, "'x' has 'low'"),
-        ({"params": {"x": {"type": "bool"}}, "constraint": []}, "has 'constraint'"),
-        ({"params": {"x": {"type": "bool"}}, "constraints": "x"}, "must be a list of texts"),
-        (
-            {"params": {"m": {"type": "choice", "branches": {"a": {"y": {"type": "?"}}}}}},
-            "'m.a.y'",
-        ),
-    ],
-)
-def test_a_document_that_cannot_be_read_names_the_path(data: Any, says: str) -> None:
-    with pytest.raises(SpaceError, match=says):
-        Space.from_dict(data)
-
-
-def test_text_that_is_no_document() -> None:
-    with pytest.raises(SpaceError, match="no JSON"):
-        Space.from_json("{")
-    with pytest.raises(SpaceError, match="no YAML"):
-        Space.from_yaml("a: [")
-
-
 # --- identity -------------------------------------------------------------------------------------
 
 
