@@ -167,7 +167,8 @@ class Numeric(Domain):
         x = np.asarray(values, dtype=float)
         step = self._grid_step
         if self._count is not None and not self.log:
-            return np.clip((np.rint((x - self.low) / step) + 0.5) / self._count, 0.0, 1.0)
+            index = np.rint((x - float(self.low)) / float(step))
+            return np.clip((index + 0.5) / float(self._count), 0.0, 1.0)
         low, high = self._edges
         if not self.log:
             t = x

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from hypothesis import reject
 from hypothesis import strategies as st
 
-from tuner.search_spaces import Bool, Choice, Const, Domain, Float, Int, Ordinal, Space
+from tuner.errors import SpaceError
+from tuner.search_spaces import (
+    Bool,
+    Choice,
+    Column,
+    Const,
+    Domain,
+    Expression,
+    Float,
+    Int,
+    Ordinal,
+    P,
+    Space,
+)
 
 names = st.text(string.ascii_lowercase, min_size=1, max_size=3).map(lambda s: f"p_{s}")
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.text(max_size=3))
@@ -63,8 +78,32 @@ spaces: st.SearchStrategy[Space] = st.dictionaries(names, domains, min_size=1, m
 )
 
 
+def _comparison(draw: st.DrawFn, columns: Sequence[Column]) -> Expression:
+    column = draw(st.sampled_from(columns))
+    domain, parameter = column.domain, P(column.path)
+    if isinstance(domain, Float | Int):
+        bound = domain.from_unit([draw(st.floats(0.2, 0.8))])[0]
+        return draw(st.sampled_from([parameter <= bound, parameter >= bound, parameter != bound]))
+    value = draw(st.sampled_from(domain.grid(1)))
+    return draw(st.sampled_from([parameter == value, parameter != value, parameter.isin([value])]))
+
+
+@st.composite
+def constrained_spaces(draw: st.DrawFn) -> Space:
+    """Spaces with constraints on parameters at any depth, which some points satisfy."""
+    space = draw(spaces)
+    constraints = []
+    for _ in range(draw(st.integers(1, 2))):
+        left, right = (_comparison(draw, space.columns) for _ in range(2))
+        constraints.append(draw(st.sampled_from([left, left & right, left | right, ~left | right])))
+    try:
+        return space.where(*constraints)
+    except SpaceError:
+        reject()
+
+
 @st.composite
 def spaces_and_points(draw: st.DrawFn, n: int = 5) -> tuple[Space, list[dict[str, Any]]]:
-    space = draw(spaces)
+    space = draw(spaces | constrained_spaces())
     seed = draw(st.integers(0, 2**32))
     return space, space.sample(np.random.default_rng(seed), n)

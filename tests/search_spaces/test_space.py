@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+import timeit
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.space_strategies import spaces, spaces_and_points
+from conformance.space_strategies import constrained_spaces, spaces, spaces_and_points
 from tuner.errors import ArgumentError, InvalidParams, SpaceError
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
 
@@ -87,15 +88,16 @@ def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]])
             assert point in again
 
 
-@given(spaces)
-@settings(max_examples=50)
+@given(spaces | constrained_spaces())
 def test_the_grid_of_a_finite_space_is_the_space(space: Space) -> None:
     if space.size > 500:
         return
     points = list(space.grid())
     assert len(points) == space.size
     assert all(point in space for point in points)
-    assert len({space.key(point) for point in points}) == space.size
+    keys = {space.key(point) for point in points}
+    assert len(keys) == space.size
+    assert {space.key(p) for p in space.sample(np.random.default_rng(0), 50)} <= keys
 
 
 @given(spaces_and_points(n=2))
@@ -272,6 +274,33 @@ def test_every_branch_is_equally_likely() -> None:
     kinds = [p["model"][0] for p in points]
     for kind in ("dummy", "svm", "forest"):
         assert kinds.count(kind) == pytest.approx(2_000, abs=200)
+
+
+def test_every_point_of_a_small_space_is_equally_likely() -> None:
+    space = Space({"a": Int(1, 4), "b": Ordinal("x", "y", "z"), "c": Bool()})
+    space = space.where((P("a") > 1) | P("c"), P("b") != "z")
+    counts = dict.fromkeys(map(space.key, space.grid()), 0)
+    n = 500 * len(counts)
+    for point in space.sample(np.random.default_rng(1), n):
+        counts[space.key(point)] += 1
+    chi_squared = sum((count - 500) ** 2 / 500 for count in counts.values())
+    assert len(counts) == 14
+    assert chi_squared < 34.5, "beyond it lies one of a thousand for 13 degrees of freedom"
+
+
+def test_a_thousand_points_of_ten_parameters_take_milliseconds() -> None:
+    numbers = {f"x{i}": Float(1e-3, 1, log=bool(i % 2)) for i in range(4)}
+    grids = {"n": Int(1, 99, log=True), "m": Int(1, 9), "s": Float(0, 1, step=0.1)}
+    space = Space({**numbers, **grids, "c": Choice("a", "b"), "o": Ordinal(1, 2), "b": Bool()})
+    points = space.sample(np.random.default_rng(0), 1000)
+    X, _ = space.encode(points)
+    for work in (
+        lambda: space.sample(np.random.default_rng(0), 1000),
+        lambda: space.encode(points),
+        lambda: space.decode(X),
+    ):
+        # The best of ten: other processes may keep the machine busy.
+        assert min(timeit.repeat(work, number=1, repeat=10)) < 0.02
 
 
 def test_one_sample_is_a_point_and_many_a_list() -> None:
