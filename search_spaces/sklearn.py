@@ -51,10 +51,13 @@ def extra_trees() -> Params:
 
 
 def logistic_regression() -> Params:
-    """Return the space of ``LogisticRegression``, for features of a like scale."""
+    """Return the space of ``LogisticRegression``, for features of a like scale.
+
+    The penalty is the default, l2: the others need other solvers, and are called otherwise from
+    scikit-learn 1.8 on.
+    """
     return {
         "C": Float(1e-4, 1e4, log=True, default=1.0),
-        "fit_intercept": Bool(default=True),
         "class_weight": Choice(None, "balanced"),
     }
 
@@ -86,7 +89,10 @@ def _support_vectors() -> Params:
 
 
 def knn() -> Params:
-    """Return the space of ``KNeighborsClassifier`` and ``KNeighborsRegressor``."""
+    """Return the space of ``KNeighborsClassifier`` and ``KNeighborsRegressor``.
+
+    For 50 rows to fit on, or more; for fewer, write a smaller ``n_neighbors`` in its place.
+    """
     return {
         "n_neighbors": Int(1, 50, log=True, default=5),
         "weights": Choice("uniform", "distance"),
@@ -95,7 +101,11 @@ def knn() -> Params:
 
 
 def mlp() -> Params:
-    """Return the space of ``MLPClassifier`` and ``MLPRegressor``, for features of a like scale."""
+    """Return the space of ``MLPClassifier`` and ``MLPRegressor``.
+
+    For features, and a target of a regression, of a like scale. Where an epoch more would still
+    help after ``max_iter`` of them, scikit-learn warns that the fit has not converged.
+    """
     return {
         "hidden_layer_sizes": Choice((100,), (50,), (200,), (50, 50), (100, 100)),
         "activation": Choice("relu", "tanh"),
@@ -106,7 +116,7 @@ def mlp() -> Params:
 
 def ridge() -> Params:
     """Return the space of ``Ridge``, for features of a like scale."""
-    return {"alpha": Float(1e-5, 1e5, log=True, default=1.0), "fit_intercept": Bool(default=True)}
+    return {"alpha": Float(1e-5, 1e5, log=True, default=1.0)}
 
 
 def elastic_net() -> Params:
@@ -147,6 +157,7 @@ _FIXED: dict[str, dict[str, Any]] = {
 """Arguments that are not searched, so that fits converge."""
 
 _SCALED = {"logistic_regression", "svc", "svr", "knn", "mlp", "ridge", "elastic_net"}
+_TARGET_SCALED = {"svr", "mlp"}
 _RANDOM = {"hist_gradient_boosting", "random_forest", "extra_trees", "mlp"}
 
 
@@ -194,7 +205,9 @@ def build(
 ) -> Any:
     """Return the estimator that a value of ``model`` stands for, unfitted.
 
-    Models that need features of a like scale come in a pipeline behind a ``StandardScaler``.
+    Models that need features of a like scale come in a pipeline behind a ``StandardScaler``, and
+    those whose fit depends on the scale of a regression's target in a
+    ``TransformedTargetRegressor`` around it.
 
     Parameters
     ----------
@@ -227,10 +240,14 @@ def build(
     estimator = _estimator_class(name, task)(**given)
     if name not in _SCALED:
         return estimator
+    from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), estimator)
+    pipeline = make_pipeline(StandardScaler(), estimator)
+    if task == "regressor" and name in _TARGET_SCALED:
+        return TransformedTargetRegressor(pipeline, transformer=StandardScaler())
+    return pipeline
 
 
 def _estimator_class(name: str, task: Task) -> Any:

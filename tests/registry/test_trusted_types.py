@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from sklearn.gaussian_process import kernels
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
 
 import tuner.search_spaces.sklearn as ready
 from tuner.registry.formats import load_files, save_model
@@ -58,8 +59,8 @@ def again(model: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def few_iterations() -> Any:
-    with warnings.catch_warnings():
+def quick_fits() -> Iterator[None]:
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -26,23 +29,58 @@ MODELS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    with threadpool_limits(1):
+        yield
+
+
 @pytest.mark.parametrize(("task", "name"), MODELS)
 def test_samples_fit(task: str, name: str) -> None:
     params, (X, y) = TASKS[task]
-    if task == "regressor":
-        y = (y - y.mean()) / y.std()
-    space = Space(params).freeze({"model": name})
-    if name == "hist_gradient_boosting":
-        space = space.narrow({"model.hist_gradient_boosting.max_iter": (20, 30)})
-    rng = np.random.default_rng(0)
-    for point in space.sample(rng, 6):
+    for point in fast(Space(params).freeze({"model": name})).sample(np.random.default_rng(0), 15):
         model = ready.build(point["model"], task, random_state=0)
-        with warnings.catch_warnings(), threadpool_limits(1):
+        with warnings.catch_warnings():
             warnings.simplefilter("error")
-            # A network is stopped after 200 epochs whatever it has learned, and coordinate
-            # descent may want more where hardly anything is penalised: the search sees the score.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            assert len(model.fit(X, y).predict(X)) == len(y)
+            if name == "mlp":
+                # It is stopped after 200 epochs whatever it has learned: the search sees the score.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+            predicted = model.fit(X, y).predict(X)
+        assert predicted.shape == y.shape
+        assert np.isfinite(predicted).all()
+
+
+def fast(space: Space) -> Space:
+    """Narrow how many trees or iterations there are."""
+    return space.narrow(
+        {
+            column.path: (column.domain.low, column.domain.low + 10)
+            for column in space.columns
+            if column.path.endswith((".n_estimators", ".max_iter"))
+        }
+    )
+
+
+@pytest.mark.parametrize("name", ["svr", "mlp", "ridge", "knn", "random_forest"])
+def test_the_unit_of_a_target_does_not_matter(name: str) -> None:
+    X, y = load_diabetes(return_X_y=True)
+    point = _defaults(ready.regressor()["model"].branches[name])
+    in_one, in_other = (
+        ready.build((name, point), "regressor", random_state=0).fit(X, y * unit).predict(X) / unit
+        for unit in (1.0, 2.0**20)
+    )
+    assert np.allclose(in_one, in_other, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["svr", "mlp", "ridge", "elastic_net", "hist_gradient_boosting"])
+def test_a_point_of_a_regressors_space_beats_the_mean(name: str) -> None:
+    X, y = load_diabetes(return_X_y=True)
+    space = fast(Space(ready.regressor()).freeze({"model": name}))
+    points = space.sample(np.random.default_rng(0), 5)
+    scores = [
+        ready.build(p["model"], "regressor", random_state=0).fit(X, y).score(X, y) for p in points
+    ]
+    assert max(scores) > 0.3
 
 
 @pytest.mark.parametrize(("task", "name"), MODELS)
@@ -50,7 +88,8 @@ def test_defaults_are_scikit_learns(task: str, name: str) -> None:
     params, _ = TASKS[task]
     domains = params["model"].branches[name]
     model = ready.build((name, _defaults(domains)), task)
-    estimator = model[-1] if hasattr(model, "steps") else model
+    pipeline = getattr(model, "regressor", model)
+    estimator = pipeline[-1] if hasattr(pipeline, "steps") else pipeline
     signature = inspect.signature(type(estimator))
     for parameter, domain in domains.items():
         if domain.default is not None:
@@ -78,3 +117,15 @@ def test_a_space_is_a_dict_like_any_other() -> None:
 def test_an_unknown_model_or_task_is_named(model, task, says) -> None:
     with pytest.raises(ArgumentError, match=says):
         ready.build(model, task)
+
+
+def test_sklearn_is_imported_where_it_is_used() -> None:
+    code = """
+import sys
+import tuner.search_spaces.sklearn as ready
+ready.classifier(), ready.regressor()
+assert "sklearn" not in sys.modules
+ready.build(("knn", {"n_neighbors": 1}))
+assert "sklearn" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
