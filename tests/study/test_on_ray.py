@@ -45,14 +45,30 @@ def search(folder: Path, objective: Any, space: Any = None, **options: Any) -> t
     return tuner.optimize(objective, space, store=folder, **(call | options))
 
 
+def one_that_waits_for_workers(folder: Path, wanted: int) -> Any:
+    """Return an objective that ends once so many processes have run it: they start one by one."""
+    folder.mkdir()
+
+    def objective(params):
+        (folder / str(os.getpid())).touch()
+        deadline = time.monotonic() + 60
+        while len(list(folder.iterdir())) < wanted and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return params["x"]
+
+    return objective
+
+
 def test_trials_run_on_all_workers_and_are_tracked(tmp_path: Path) -> None:
+    wait = one_that_waits_for_workers(tmp_path / "pids", cpus())
+
     def objective(params, trial):
-        time.sleep(0.1)
+        wait(params)
         trial.report(params["x"], 0)
         print("trial", trial.number)
         return params["x"]
 
-    study = search(tmp_path, objective)
+    study = search(tmp_path / "store", objective)
     assert [t.state for t in study.trials] == [State.COMPLETED] * 20
     runs = study.runs()
     assert len(runs) == 20
@@ -177,12 +193,10 @@ def test_what_the_cluster_can_never_satisfy_fails_at_once(
 
 
 def test_fractions_of_a_cpu_make_more_workers(tmp_path: Path) -> None:
-    def objective(params):
-        time.sleep(0.2)
-        return params["x"]
-
-    study = search(tmp_path, objective, resources={"cpu": 0.5})
-    assert len({r.pid for r in study.runs()}) == 2 * cpus()
+    wanted = 2 * cpus()
+    objective = one_that_waits_for_workers(tmp_path / "pids", wanted)
+    study = search(tmp_path / "store", objective, resources={"cpu": 0.5}, n_trials=4 * wanted)
+    assert len({r.pid for r in study.runs()}) == wanted
 
 
 SCRIPT = """
