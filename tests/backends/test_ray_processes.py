@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conformance.backend_watch import is_alive
+from interrupts import heed_interrupts
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -90,6 +91,7 @@ def start(folder: Path, code: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
 
 

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import tuner
+from interrupts import heed_interrupts
 from tuner.cli.commands import cli
 
 ROOT = Path(__file__).parent.parent.parent
@@ -51,6 +52,7 @@ constraints: ["x > 0"]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # scripts put their folders there
     monkeypatch.delenv("TUNER_STORE", raising=False)
     (tmp_path / "train.py").write_text(SCRIPT)
     (tmp_path / "space.yaml").write_text(SPACE)
@@ -319,11 +321,6 @@ def test_an_error_of_several_lines_is_one_line(folder: Path) -> None:
 
 def test_register_and_no_register_exclude_each_other(folder: Path) -> None:
     run("--register", "m", "--no-register", code=2)
-
-
-def heed_interrupts() -> None:
-    """Undo what a shell does to processes in the background: they ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_ctrl_c_is_exit_code_130(folder: Path) -> None:

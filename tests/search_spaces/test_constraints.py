@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.errors import InvalidParams, SpaceError
@@ -62,6 +62,7 @@ assignments = st.fixed_dictionaries({}, optional={"a": values, "b": values, "c":
 
 
 @given(conditions, assignments)
+@settings(deadline=None)
 def test_text_means_what_was_written(condition: Expression, flat: dict[str, Any]) -> None:
     again = parse_constraint(str(condition))
     assert str(again) == str(condition)
@@ -69,6 +70,7 @@ def test_text_means_what_was_written(condition: Expression, flat: dict[str, Any]
 
 
 @given(conditions, conditions, assignments)
+@settings(deadline=None)
 def test_logic_is_kleenes(p: Expression, q: Expression, flat: dict[str, Any]) -> None:
     a, b = p.evaluate(flat), q.evaluate(flat)
     order = {False: 0, None: 1, True: 2}

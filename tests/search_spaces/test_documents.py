@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
@@ -127,6 +127,7 @@ def test_yaml_is_read_as_people_mean_it() -> None:
         unique_by=repr,
     )
 )
+@settings(deadline=None)
 def test_any_option_survives_a_document(options: list[Any]) -> None:
     space = Space({"o": Ordinal(*options), "c": Const(options[0])})
     assert Space.from_yaml(space.to_yaml()) == space

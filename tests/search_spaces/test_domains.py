@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.spaces import DomainConformance
@@ -132,6 +132,7 @@ def test_a_log_grid_has_cells_of_its_values_own_width() -> None:
 
 
 @given(st.floats(1e-3, 1e3), st.floats(0, 1))
+@settings(deadline=None)
 def test_log_floats_vary_evenly_in_their_logarithm(low: float, unit: float) -> None:
     high = low * 100
     (value,) = Float(low, high, log=True).from_unit([unit])

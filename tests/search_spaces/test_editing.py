@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.errors import SpaceError
@@ -59,6 +59,7 @@ conditions = st.recursive(
 
 
 @given(conditions)
+@settings(deadline=None)
 def test_the_same_points_break_what_is_left(condition: Expression) -> None:
     left = without(condition, {"gone"})
     for p in (True, False):

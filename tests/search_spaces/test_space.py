@@ -36,6 +36,7 @@ DEEP = Space(
 
 
 @given(spaces_and_points())
+@settings(deadline=None)
 def test_samples_are_points(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, points = made
     for point in points:
@@ -45,6 +46,7 @@ def test_samples_are_points(made: tuple[Space, list[dict[str, Any]]]) -> None:
 
 
 @given(spaces_and_points())
+@settings(deadline=None)
 def test_flat_and_nested_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, points = made
     paths = [column.path for column in space.columns]
@@ -55,6 +57,7 @@ def test_flat_and_nested_are_the_same(made: tuple[Space, list[dict[str, Any]]]) 
 
 
 @given(spaces_and_points(n=8))
+@settings(deadline=None)
 def test_encoded_and_decoded_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, points = made
     X, active = space.encode(points)
@@ -73,6 +76,7 @@ def test_encoded_and_decoded_are_the_same(made: tuple[Space, list[dict[str, Any]
 
 
 @given(spaces_and_points())
+@settings(deadline=None)
 def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, points = made
     for again in (
@@ -89,8 +93,9 @@ def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]])
 
 
 @given(spaces | constrained_spaces())
+@settings(deadline=None)
 def test_the_grid_of_a_finite_space_is_the_space(space: Space) -> None:
-    if space.size > 500:
+    if Space(space.params).size > 500:
         return
     points = list(space.grid())
     assert len(points) == space.size
@@ -101,6 +106,7 @@ def test_the_grid_of_a_finite_space_is_the_space(space: Space) -> None:
 
 
 @given(spaces_and_points(n=2))
+@settings(deadline=None)
 def test_keys_tell_points_apart(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, (a, b) = made
     assert (space.key(a) == space.key(b)) is (repr(a) == repr(b))
@@ -396,7 +402,7 @@ def test_narrowed_and_widened() -> None:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_points_of_a_narrowed_space_are_points_of_the_space(seed: int) -> None:
     narrow = DEEP.narrow({"lr": (1e-3, 1e-2), "model.forest.trees": (3, 7)})
     for point in narrow.sample(np.random.default_rng(seed), 20):

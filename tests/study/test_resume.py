@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import tuner
+from interrupts import heed_interrupts
 from tuner import Float, Int, State
 
 SCRIPT = """
@@ -33,11 +34,6 @@ if __name__ == "__main__":
     )
     print(len(study.trials))
 """
-
-
-def heed_interrupts() -> None:
-    """Undo what a shell does to processes in the background: they ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def start(folder: Path, n_trials: int, optimizer: str = "random") -> subprocess.Popen[str]:
