@@ -179,6 +179,7 @@ def test_an_alias_moves(store: SqlStore) -> None:
     registry.set_alias("m", "staging", 1)
     assert registry.get("m@staging").aliases == ("champion", "staging")
     assert registry.get("m@2").aliases == ()
+    assert [v.version for v in registry.versions("m")] == [1, 2]
 
 
 def test_aliases_belong_to_their_model(store: SqlStore) -> None:
