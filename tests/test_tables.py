@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,8 +133,6 @@ def test_json_has_words_for_what_is_no_number_there() -> None:
 
 
 def test_parquet_keeps_types_and_missing_values() -> None:
-    pd = pytest.importorskip("pandas")
-    pytest.importorskip("pyarrow")
     table = [
         {"i": 1, "f": 0.1, "b": True, "s": "x", "mixed": 1, "huge": 2**70, "none": None},
         {"i": 2, "f": None, "b": False, "s": None, "mixed": "y", "huge": 1, "none": None},
@@ -153,8 +152,6 @@ def test_parquet_keeps_types_and_missing_values() -> None:
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_a_table_is_written_by_suffix_or_by_name(tmp_path: Path, to: str) -> None:
-    if to == "parquet":
-        pytest.importorskip("pyarrow")
     table = rows(SPACE, [Goal()], TRIALS)
     by_suffix = write_table(table, tmp_path / f"table.{to.upper()}")
     by_name = write_table(table, str(tmp_path / "table"), to)
@@ -163,8 +160,6 @@ def test_a_table_is_written_by_suffix_or_by_name(tmp_path: Path, to: str) -> Non
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_an_empty_table_is_an_empty_file(to: str) -> None:
-    if to == "parquet":
-        pytest.importorskip("pyarrow")
     content = format_table([], to)
     assert {"csv": content == b"", "json": content == b"[]\n", "parquet": len(content) > 0}[to]
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.cluster import Birch
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
@@ -129,6 +130,7 @@ def test_a_format_of_another_name_does_not_load(tmp_path: Path) -> None:
         ((n for n in "ab"), {"allow_pickle": True}, RegistryError, "generator.*cannot be pickled"),
         ([10**5_000], {}, RegistryError, "cannot be kept as JSON"),
         (LogisticRegression(C=(n for n in "ab")), {}, RegistryError, "cannot be kept in skops"),
+        (Birch().fit(X), {"allow_pickle": True}, RegistryError, r"skops.*write format='pickle'"),
     ],
 )
 def test_a_model_that_cannot_be_kept(

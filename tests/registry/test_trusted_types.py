@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from scipy import sparse
 from sklearn import (
     calibration,
@@ -163,8 +164,13 @@ def test_models_that_people_build(make: Callable[[], tuple[Any, Any]]) -> None:
     assert np.array_equal(again(model).predict(data), model.predict(data))
 
 
+OF_SKLEARN_1_8 = {"sklearn.calibration._TemperatureScaling"}
+
+
 @pytest.mark.parametrize("name", sorted(TRUSTED))
 def test_what_is_trusted_exists(name: str) -> None:
+    if name in OF_SKLEARN_1_8 and sklearn.__version__ < "1.8":
+        pytest.skip("a later scikit-learn has it")
     module, _, attribute = name.rpartition(".")
     assert hasattr(importlib.import_module(module), attribute)
 

@@ -134,6 +134,12 @@ def test_any_option_survives_a_document(options: list[Any]) -> None:
     assert Space.from_json(space.to_json()) == space
 
 
+@pytest.mark.parametrize("text", ["\x85", "a\u2028b", "\ufeff", "\U0001f600", "\t", "a\nb"])
+def test_line_breaks_and_other_rare_characters_survive_yaml(text: str) -> None:
+    space = Space({"c": Const(text)})
+    assert Space.from_yaml(space.to_yaml()) == space
+
+
 # --- a domain of one's own ------------------------------------------------------------------------
 
 

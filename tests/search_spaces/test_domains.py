@@ -142,7 +142,8 @@ def test_log_floats_vary_evenly_in_their_logarithm(low: float, unit: float) -> N
 def test_grid_values_are_met_within_rounding() -> None:
     domain = Float(0, 1, step=0.1)
     assert domain.cast(0.1 + 0.2) == domain.grid(2)[3]
-    assert not domain.contains(0.30001)
+    assert not domain.contains(0.3 + 1e-14)
+    assert not domain.contains(1 + 1e-14)
 
 
 def test_a_grid_has_the_decimals_that_are_meant() -> None:

@@ -214,6 +214,11 @@ def test_flat_values_come_as_json_gives_them() -> None:
         DEEP.unflatten({"lr": 0.1, "model": "tree"})
 
 
+def test_options_that_are_equal_but_not_the_same_have_two_keys() -> None:
+    space = Space({"c": Choice(1, True, 1.0)})
+    assert len({space.key(point) for point in space.grid()}) == 3
+
+
 def test_the_same_point_of_a_grid_has_one_key() -> None:
     space = Space({"x": Float(0, 1, step=0.1)})
     assert space.key({"x": 0.1 + 0.2}) == space.key({"x": 0.3})
