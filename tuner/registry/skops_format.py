@@ -50,7 +50,8 @@ class SkopsFormat:
             # skops raises whatever the model's own code raises; all of it means the same here.
             raise RegistryError(
                 f"model {type(model).__name__} cannot be kept in skops format: "
-                f"{type(error).__name__}: {error}; write allow_pickle=True to keep a pickle"
+                f"{type(error).__name__}: {error}; write format='pickle', allow_pickle=True to "
+                f"keep a pickle"
             ) from error
 
     def load(self, folder: Path) -> Any:
