@@ -4,9 +4,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from conformance.postgres import AVAILABLE, running_server
 from tuner.tracking import SqlStore, open_store
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Fit small models without the threads that cost them more than they save."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,6 @@ from sklearn.gaussian_process import kernels
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from threadpoolctl import threadpool_limits
 
 import tuner.search_spaces.sklearn as ready
 from tuner.registry.formats import load_files, save_model
@@ -60,8 +59,8 @@ def again(model: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def quick_fits() -> Iterator[None]:
-    with warnings.catch_warnings(), threadpool_limits(1):
+def unfinished_fits() -> Iterator[None]:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield
 
