@@ -103,7 +103,10 @@ def constrained_spaces(draw: st.DrawFn) -> Space:
 
 
 @st.composite
-def spaces_and_points(draw: st.DrawFn, n: int = 5) -> tuple[Space, list[dict[str, Any]]]:
-    space = draw(spaces | constrained_spaces())
+def spaces_and_points(
+    draw: st.DrawFn, n: int = 5, *, constrained: bool = False
+) -> tuple[Space, list[dict[str, Any]]]:
+    """A space and `n` of its points; with `constrained`, some of the spaces have constraints."""
+    space = draw(spaces | constrained_spaces() if constrained else spaces)
     seed = draw(st.integers(0, 2**32))
     return space, space.sample(np.random.default_rng(seed), n)

@@ -35,7 +35,7 @@ DEEP = Space(
 )
 
 
-@given(spaces_and_points())
+@given(spaces_and_points(constrained=True))
 @settings(deadline=None)
 def test_samples_are_points(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, points = made
@@ -45,7 +45,7 @@ def test_samples_are_points(made: tuple[Space, list[dict[str, Any]]]) -> None:
         assert repr(space.validate(point)) == repr(point), "the types are the declared ones"
 
 
-@given(spaces_and_points())
+@given(spaces_and_points(constrained=True))
 @settings(deadline=None)
 def test_flat_and_nested_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, points = made
@@ -56,7 +56,7 @@ def test_flat_and_nested_are_the_same(made: tuple[Space, list[dict[str, Any]]]) 
         assert [p for p in paths if p in flat] == list(flat)
 
 
-@given(spaces_and_points(n=8))
+@given(spaces_and_points(n=8, constrained=True))
 @settings(deadline=None)
 def test_encoded_and_decoded_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, points = made
@@ -75,7 +75,7 @@ def test_encoded_and_decoded_are_the_same(made: tuple[Space, list[dict[str, Any]
                 assert other[path] == value
 
 
-@given(spaces_and_points())
+@given(spaces_and_points(constrained=True))
 @settings(deadline=None)
 def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, points = made
@@ -105,7 +105,7 @@ def test_the_grid_of_a_finite_space_is_the_space(space: Space) -> None:
     assert {space.key(p) for p in space.sample(np.random.default_rng(0), 50)} <= keys
 
 
-@given(spaces_and_points(n=2))
+@given(spaces_and_points(n=2, constrained=True))
 @settings(deadline=None)
 def test_keys_tell_points_apart(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, (a, b) = made
