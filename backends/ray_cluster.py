@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from tuner.errors import BackendError
 
 OBJECT_STORE = 256 * 2**20
 """Bytes of shared memory of a local Ray: jobs and outcomes are small."""
+
+REACH = 5.0
+"""Seconds within which something must answer at the address of a cluster."""
 
 
 @dataclass(slots=True)
@@ -46,9 +50,7 @@ class Cluster:
             with _quiet():
                 ray.shutdown()
         _show_notices(True)
-        _restore(self.changed)
-        if self.on_sigterm is not None and _on_main_thread():
-            signal.signal(signal.SIGTERM, self.on_sigterm)
+        _put_back(self.changed, self.on_sigterm)
         self.own = False
 
 
@@ -74,6 +76,8 @@ def connect(address: str | None) -> Cluster:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE,
         }
+    else:
+        _check_that_something_listens(address)
     before = dict(os.environ)
     on_sigterm = signal.getsignal(signal.SIGTERM) if _on_main_thread() else None
     try:
@@ -85,21 +89,44 @@ def connect(address: str | None) -> Cluster:
             )
     except Exception as error:
         # Ray raises ConnectionError, RuntimeError, ValueError, ...: all mean that there is none.
+        _put_back(_changed_since(before), on_sigterm)
         where = "on this machine" if local else f"at {address}"
         raise BackendError(
             f"Ray cannot be started or reached {where}: {error}; check the address, or write "
             f'backend="serial"'
         ) from error
     _show_notices(False)
-    changed = {
-        name: before.get(name) for name in os.environ if os.environ[name] != before.get(name)
-    }
-    return Cluster(own=True, changed=changed, on_sigterm=on_sigterm)
+    return Cluster(own=True, changed=_changed_since(before), on_sigterm=on_sigterm)
 
 
 def will_be_local(address: str | None) -> bool:
     """Whether `connect` would start a Ray of its own."""
     return (address or os.environ.get("RAY_ADDRESS") or "local") == "local"
+
+
+def _check_that_something_listens(address: str) -> None:
+    """Refuse at once what Ray would try to reach, and complain of, for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "auto", or an address of which Ray says what is wrong
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise BackendError(
+            f"no Ray cluster answers at {address}: {error}; check the address, or leave it out "
+            f"(and RAY_ADDRESS unset) to start one on this machine"
+        ) from error
+
+
+def _changed_since(before: Mapping[str, str]) -> dict[str, str | None]:
+    """Return what the variables were that are set otherwise now."""
+    return {name: before.get(name) for name in os.environ if os.environ[name] != before.get(name)}
+
+
+def _put_back(changed: Mapping[str, str | None], on_sigterm: Any) -> None:
+    _restore(changed)
+    if on_sigterm is not None and _on_main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _on_main_thread() -> bool:
