@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
     from tuner.optimizers.protocol import Optimizer
     from tuner.progress import Progress
+    from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
     from tuner.search_spaces import Space
 
@@ -270,6 +271,7 @@ def load_model(
     ref: str,
     *,
     store: str | Path | None = None,
+    format: ModelFormat | None = None,
     allow_pickle: bool = False,
     trusted: Sequence[str] = (),
 ) -> Any:
@@ -281,6 +283,8 @@ def load_model(
         ``"name"`` (its champion), ``"name@champion"`` or another alias, ``"name@3"`` for a version.
     store
         As for `optimize`.
+    format
+        A format of one's own that the model was kept in.
     allow_pickle
         Load a model that was kept as a pickle; that runs whatever code it carries.
     trusted
@@ -298,7 +302,9 @@ def load_model(
     from tuner.registry import Registry
     from tuner.tracking import open_store
 
-    return Registry(open_store(store)).load(ref, allow_pickle=allow_pickle, trusted=trusted)
+    return Registry(open_store(store)).load(
+        ref, format=format, allow_pickle=allow_pickle, trusted=trusted
+    )
 
 
 def list_models(*, store: str | Path | None = None) -> list[ModelVersion]:

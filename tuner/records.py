@@ -345,7 +345,7 @@ def _encode(value: Any) -> Any:
     if isinstance(value, Record):
         return value.to_json()
     if isinstance(value, float) and not math.isfinite(value):
-        return {"float": repr(value)}
+        return {"float": repr(float(value))}  # NumPy's floats are floats, too
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode("ascii")}
     if isinstance(value, tuple):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tuner.optimizers.protocol import Optimizer
     from tuner.plotting import Plots
     from tuner.registry import Registry
+    from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
     from tuner.tracking.sql_store import SqlStore
 
@@ -315,7 +316,12 @@ class Study:
     # --- the winner ---------------------------------------------------------------------------
 
     def register(
-        self, name: str | None = None, *, refit: Callable[[Params], Any] | None = None
+        self,
+        name: str | None = None,
+        *,
+        refit: Callable[[Params], Any] | None = None,
+        format: str | ModelFormat | None = None,
+        allow_pickle: bool = False,
     ) -> ModelVersion:
         """Register the best trial as a model version; `tuner.optimize` does so by itself.
 
@@ -326,6 +332,8 @@ class Study:
         refit
             Makes the model from the best params. None takes the model that the best trial
             logged, and if it logged none, registers its configuration alone.
+        format, allow_pickle
+            How to keep what `refit` makes; see `LiveTrial.log_model`.
 
         Returns
         -------
@@ -343,7 +351,15 @@ class Study:
         from tuner.winner import register_winner
 
         registry: Registry = Registry(self.store)
-        return register_winner(registry, self._info, self.best_trial, name or self.name, refit)
+        return register_winner(
+            registry,
+            self._info,
+            self.best_trial,
+            name or self.name,
+            refit,
+            format=format,
+            allow_pickle=allow_pickle,
+        )
 
     def replace_info(self, **changes: Any) -> None:
         """Change what may change about the study's record: optimizer, data and tags."""

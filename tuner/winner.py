@@ -9,6 +9,7 @@ from tuner.errors import RegistryError
 from tuner.records import Artifact, ModelVersion, Params, Run, State, StudyInfo, Trial, Upload
 from tuner.registry import Registry
 from tuner.registry.formats import save_model
+from tuner.registry.protocol import ModelFormat
 from tuner.tracking.protocol import Batch
 
 
@@ -18,6 +19,9 @@ def register_winner(
     best: Trial,
     name: str,
     refit: Callable[[Params], Any] | None = None,
+    *,
+    format: str | ModelFormat | None = None,
+    allow_pickle: bool = False,
 ) -> ModelVersion:
     """Register the best trial of a study under `name`, once.
 
@@ -33,11 +37,14 @@ def register_winner(
     known = registry.find_version(name, run.uid)
     if known is not None:
         return known
-    artifact = (
-        _logged_model(registry, info, run)
-        if refit is None
-        else _refitted(registry, info, best, run, refit)
-    )
+    artifact = _logged_model(registry, info, run)
+    if refit is not None:
+        kind, files = save_model(
+            _refitted(info, best, refit), format=format, allow_pickle=allow_pickle
+        )
+        upload = Upload("refit", files, kind="model", format=kind)
+        artifact = registry.store.put_artifact(run.uid, upload)
+        registry.store.write(info.uid, Batch(artifacts=[artifact]))
     return registry.register(
         name,
         study=info,
@@ -61,23 +68,11 @@ def _logged_model(registry: Registry, info: StudyInfo, run: Run) -> Artifact | N
     return min(models, key=lambda a: (a.name != "model", a.name), default=None)
 
 
-def _refitted(
-    registry: Registry,
-    info: StudyInfo,
-    best: Trial,
-    run: Run,
-    refit: Callable[[Params], Any],
-) -> Artifact:
+def _refitted(info: StudyInfo, best: Trial, refit: Callable[[Params], Any]) -> Any:
     try:
-        model = refit(best.params)
+        return refit(best.params)
     except Exception as error:
         raise RegistryError(
             f"study {info.name!r}: refit failed on the best params {best.params!r}: "
             f"{type(error).__name__}: {error}; the study itself is recorded"
         ) from error
-    kind, files = save_model(model)
-    artifact = registry.store.put_artifact(
-        run.uid, Upload("refit", files, kind="model", format=kind)
-    )
-    registry.store.write(info.uid, Batch(artifacts=[artifact]))
-    return artifact

@@ -90,6 +90,15 @@ def test_a_refit_that_fails_leaves_the_study_whole(tmp_path: Path) -> None:
     assert study.register(refit=fit).version == 1
 
 
+def test_what_refit_makes_may_be_a_pickle_if_allowed(tmp_path: Path) -> None:
+    study = search(tmp_path, lambda params: params["C"], register=False)
+    with pytest.raises(errors.RegistryError, match="allow_pickle=True"):
+        study.register(refit=lambda params: Own(params["C"]))
+    study.register(refit=lambda params: Own(params["C"]), allow_pickle=True)
+    model = tuner.load_model("iris", store=tmp_path, allow_pickle=True)
+    assert study.best_params["C"] == model.C
+
+
 def test_nothing_is_registered_where_nobody_wants_it(tmp_path: Path) -> None:
     search(tmp_path, register=False)
     assert tuner.list_models(store=tmp_path) == []

@@ -276,6 +276,7 @@ def models(store: str | None) -> None:
                 "trial": v.trial,
                 "format": "params" if v.artifact is None else v.artifact.format,
                 "created": when(v.created),
+                "note": v.note,
             }
             for v in tuner.list_models(store=store)
         ],

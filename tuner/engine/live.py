@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.backends.protocol import Channel
 from tuner.engine.results import BadResult, as_metric
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Job, Params, Report, Upload
 from tuner.tracking.artifacts import check_paths
+
+if TYPE_CHECKING:
+    from tuner.registry.protocol import ModelFormat
 
 
 class LiveTrial:
@@ -134,7 +137,7 @@ class LiveTrial:
         model: Any,
         name: str = "model",
         *,
-        format: str | None = None,
+        format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
     ) -> None:
         """Keep a fitted model with this run; the best trial's becomes a model version.
@@ -146,7 +149,7 @@ class LiveTrial:
         name
             What to call it among the run's artifacts.
         format
-            A format's name; None takes the first that accepts the model.
+            A format or its name; None takes the first that accepts the model.
         allow_pickle
             Fall back on pickle, which must be allowed again on loading.
 
