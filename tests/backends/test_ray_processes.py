@@ -98,6 +98,7 @@ def start(folder: Path, code: str) -> subprocess.Popen[str]:
 def test_ray_is_silent_and_leaves_nothing_even_when_workers_die(tmp_path: Path) -> None:
     code = """
 import ray, signal, tempfile
+tempfile.tempdir = os.getcwd()  # not the system's, where others come and go
 before = dict(os.environ), signal.getsignal(signal.SIGTERM), set(os.listdir(tempfile.gettempdir()))
 backend = RayBackend()
 backend.start(work)

@@ -266,6 +266,17 @@ def test_importances_of_equal_or_few_values_say_what_is_missing() -> None:
         assert most_important(PLANE, Goal(), plots._trials()) == ["x", "y", "m"]
 
 
+def test_one_point_tried_many_times_has_no_importances() -> None:
+    point = {"x": 0.5, "y": 0.1, "m": "a"}
+    trials = [Trial(i, point, State.COMPLETED, (float(i),)) for i in range(12)]
+    assert importance_scores(PLANE, Goal(), trials) == []
+    for ax in (
+        Plots(PLANE, [Goal()], lambda: trials).importances(),
+        Plots(PLANE, [Goal()], lambda: trials).slice(),
+    ):
+        assert ax.figure is not None
+
+
 def test_the_same_trials_give_the_same_importances() -> None:
     trials = on_plane(300, lambda p: p["x"] + p["y"])._trials()
     assert importance_scores(PLANE, Goal(), trials) == importance_scores(PLANE, Goal(), trials)

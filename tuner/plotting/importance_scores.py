@@ -153,9 +153,15 @@ def _evaluate(
 
     with quiet():
         study = to_optuna_study(space, [goal], trials)
-        scores = get_param_importances(
-            study, evaluator=evaluator, params=[column.path for column in columns]
-        )
+        try:
+            scores = get_param_importances(
+                study, evaluator=evaluator, params=[column.path for column in columns]
+            )
+        except RuntimeError as error:
+            # The values differ, but not with the parameters: the same point, tried many times.
+            if "zero total variance" not in str(error):
+                raise
+            return {}
     return {path: float(score) for path, score in scores.items()}
 
 
