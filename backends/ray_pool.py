@@ -163,21 +163,28 @@ class RayBackend:
             if not self._early and left > 0:
                 self._early += self._collect(self._wait(min(left, self._until_due())))
             if self._early or left == 0:
-                events, self._early = self._early, []
-                return events
+                return self._told()
+
+    def _told(self) -> list[Event]:
+        """Return the events that are there, and forget what was asked of jobs that ended."""
+        events, self._early = self._early, []
+        if self._stopping:
+            self._stopping -= {e.run for e in events if isinstance(e, Finished | Lost)}
+        return events
 
     def stop(self, run: str, *, kill: bool = False) -> None:
         """Ask a job to end soon, or end its worker; see `Backend.stop`."""
-        for member in self._members:
-            if run in member.packet:
-                if kill:
-                    self._kill(member, run, lambda job: Lost(job.run, "its worker was ended"))
-                else:
-                    member.request_stop(run)
-        if kill and self._queue.remove(run):
-            self._early.append(Lost(run, "taken back before it began"))
-        elif run in self._queue:
+        member = next((m for m in self._members if run in m.packet), None)
+        if kill:
+            if member is not None:
+                self._kill(member, run, lambda job: Lost(job.run, "its worker was ended"))
+            if self._queue.remove(run):
+                self._early.append(Lost(run, "taken back before it began"))
+        elif member is not None or run in self._queue:
+            # Kept until it ends: it may wait, or yet be given to another worker.
             self._stopping.add(run)
+            if member is not None:
+                member.request_stop(run)
 
     # --- giving out work ----------------------------------------------------------------------
 
@@ -206,7 +213,6 @@ class RayBackend:
             return
         for job in packet:
             if job.run in self._stopping:
-                self._stopping.discard(job.run)
                 member.request_stop(job.run)
 
     def _take_back_what_waits(self) -> None:

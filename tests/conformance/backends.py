@@ -342,6 +342,33 @@ class IsolatingBackendConformance(BackendConformance):
         assert completed(ends)
         assert Counter((tmp_path / "notes").read_text().split()) == {job.run: 1 for job in jobs}
 
+    @pytest.mark.parametrize("then", [("sleep", 1.0), ("die", 1)])
+    def test_a_stop_follows_a_job_to_another_worker(
+        self, watch: Watch, then: tuple[str, Any]
+    ) -> None:
+        watch.until(lambda: watch.backend.capacity >= 2)
+        watch.run(*(a_job() for _ in range(200)))
+        # One worker holds the others up, and gives them back or dies.
+        first, *others = jobs = [
+            a_job(("sleep", 1.0), then),
+            *(a_job(("until_stopped", 20)) for _ in range(8)),
+        ]
+        asked = False
+
+        def stop(event: Event) -> None:
+            nonlocal asked
+            if not asked and isinstance(event, Sent) and event.run == first.run:
+                asked = True
+                for job in others:
+                    watch.backend.stop(job.run)
+
+        watch.on_event = stop
+        _, *ends = watch.run(*jobs)
+        for end in ends:
+            assert isinstance(end, Finished)
+            assert end.outcome.state is State.STOPPED
+        assert max(watch.end_times.values()) - watch.first_sent[first.run] < 10
+
     def test_a_job_that_lets_no_thread_answer_is_ended_in_time(
         self, watch: Watch, tmp_path: Path
     ) -> None:
