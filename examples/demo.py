@@ -109,9 +109,9 @@ def main():
     study.plot.timeline(save=folder / "timeline.png")
     print(f"\nplots: {', '.join(sorted(str(p) for p in folder.glob('*.png')))}")
 
-    print(f"\nthe same call again, for {N_TRIALS + MORE} trials: it goes on where it stopped")
     before = len(study.trials)
-    study = search(N_TRIALS + MORE)
+    print(f"\nthe same call again, for {before + MORE} trials: it goes on where it stopped")
+    study = search(before + MORE)
     print(f"{before} trials were there, {len(study.trials) - before} were run")
 
 
