@@ -174,8 +174,11 @@ class RayBackend:
 
     def stop(self, run: str, *, kill: bool = False) -> None:
         """Ask a job to end soon, or end its worker; see `Backend.stop`."""
-        member = next((m for m in self._members if run in m.packet), None)
+        member = self._holder(run)
         if kill:
+            if member is not None and member.withdrawing is not None:
+                self._hear_what_was_taken_back(member)
+                member = self._holder(run)
             if member is not None:
                 self._kill(member, run, lambda job: Lost(job.run, "its worker was ended"))
             if self._queue.remove(run):
@@ -185,6 +188,10 @@ class RayBackend:
             self._stopping.add(run)
             if member is not None:
                 member.request_stop(run)
+
+    def _holder(self, run: str) -> Member | None:
+        """Return the worker that has been given a job, as far as is known here."""
+        return next((member for member in self._members if run in member.packet), None)
 
     # --- giving out work ----------------------------------------------------------------------
 
@@ -326,6 +333,14 @@ class RayBackend:
         self._queue.put_back([job for job in left if job.run in done.unbegun])
         unheard = [job for job in left if job.run not in done.unbegun]
         return events + [Lost(job.run, "its outcome did not arrive") for job in unheard]
+
+    def _hear_what_was_taken_back(self, member: Member) -> None:
+        """Take in the answer to a withdrawal: its worker has no more of what that names."""
+        import ray
+
+        ready, _ = ray.wait([member.withdrawing], timeout=ANSWER)
+        if ready:
+            self._on_withdrawn(member)
 
     def _on_withdrawn(self, member: Member) -> None:
         import ray

@@ -170,6 +170,31 @@ def test_a_job_is_killed_on_its_way_to_a_worker() -> None:
         backend.close()
 
 
+def test_a_job_is_killed_on_its_way_back_from_a_worker() -> None:
+    backend = RayBackend()
+    backend.start(scripted(), workers=2)
+    try:
+        watch = Watch(backend)
+        watch.until(lambda: backend.capacity == 2)
+        watch.run(*(a_job() for _ in range(200)))  # jobs are short, it seems
+        jobs = [a_job(("sleep", 1.0)), *(a_job() for _ in range(8))]
+        for job in jobs:
+            backend.submit(job)
+        watch.look(0.0)
+        (member,) = (member for member in backend._members if jobs[0].run in member.packet)
+        time.sleep(0.2)
+        member.withdraw()  # as the backend does for a worker that is idle
+        time.sleep(0.2)  # the answer is there, which nobody has heard
+        victim = list(member.packet)[-1]
+        assert victim != jobs[0].run
+        backend.stop(victim, kill=True)
+        ends = {end.run: end for end in watch.wait(*jobs)}
+        assert isinstance(ends.pop(victim), Lost)
+        assert completed(list(ends.values()))
+    finally:
+        backend.close()
+
+
 def test_what_was_heard_of_a_packet_is_not_heard_again_when_its_worker_dies() -> None:
     backend = RayBackend()
     backend.start(scripted(), workers=1)
