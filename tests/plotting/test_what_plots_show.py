@@ -16,6 +16,7 @@ from tuner.plotting import Plots
 from tuner.plotting.importance_scores import importance_scores, most_important
 from tuner.plotting.parameter_axis import ParameterAxis
 from tuner.plotting.style import BEST
+from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Direction, Goal, Report, Run, State, Trial
 from tuner.search_spaces import Choice, Column, Float, Int, Ordinal, Space
 
@@ -245,6 +246,22 @@ def test_a_diverged_trial_does_not_decide_on_importances() -> None:
     assert 0 < sum(t.value == 1e12 for t in trials) < 10
     (group,) = importance_scores(PLANE, Goal(), trials)
     assert group.scores["x"] > 0.7
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_a_branch_that_the_search_soon_left_is_not_forgotten(direction: Direction) -> None:
+    """Few and bad trials that lie off scale are no diverged ones."""
+
+    def value(p: dict[str, Any]) -> float:
+        return direction.sign * ((2.0 if p["m"] == "b" else 0.5) + 0.3 * p["x"])
+
+    points = PLANE.sample(np.random.default_rng(0), 150)
+    points = [p | {"m": "b" if i < 12 else "a"} for i, p in enumerate(points)]
+    trials = [Trial(i, p, State.COMPLETED, (value(p),)) for i, p in enumerate(points)]
+    goal = Goal("value", direction)
+    assert ValueAxis.of(goal, [t.values[0] for t in trials]).off_scale(np.array([value(points[0])]))
+    (group,) = importance_scores(PLANE, goal, trials)
+    assert group.scores["m"] > 0.8
 
 
 def test_branches_of_a_space_have_groups_of_their_own(made_up: MakeUp) -> None:

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from tuner.errors import ArgumentError
-from tuner.plotting.value_axis import ValueAxis, completed
-from tuner.records import Goal, Trial
+from tuner.plotting.value_axis import LOG_RATIO, ValueAxis, completed
+from tuner.records import Direction, Goal, Trial
 from tuner.search_spaces import Choice, Column, Space
 
 METHODS = ("fanova", "ped-anova")
@@ -42,13 +42,17 @@ MOST_OPTIONS = 10
 FOREST_TREES = 32
 """Trees of fANOVA's forest."""
 
+DIVERGED = 10.0
+"""How many times as far from the best value as the worst that the plots show a diverged one is."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreGroup:
-    """Scores that are comparable with each other: they sum to 1 with those of `others`.
+    """Scores that are comparable with each other.
 
     `where` is the branch they hold for, ``(path of the choice, option)`` outermost first, empty
-    for all trials; `n_trials` is from how many trials they come.
+    for all trials; `n_trials` is from how many trials they come. Those of all trials sum to 1;
+    those of a branch to less, as what is active there besides has a share, too.
     """
 
     where: tuple[tuple[str, str], ...]
@@ -61,8 +65,9 @@ def importance_scores(
 ) -> list[ScoreGroup]:
     """Return the scores of all parameters that vary, the highest first; none if too few trials.
 
-    Values far off on the worse side count as the worst that the plots show, and values that span
-    decades by their logarithm: else one diverged trial would decide everything.
+    Values that span decades count by their logarithm, and those that diverged as the worst of the
+    others: else one diverged trial would decide everything. What is merely bad counts as it is,
+    also where the plots show it off scale: the branch that a search soon left is why it is.
 
     Raises
     ------
@@ -111,9 +116,22 @@ def most_important(space: Space, goal: Goal, trials: Sequence[Trial]) -> list[st
 
 
 def _levelled(goal: Goal, done: Sequence[Trial]) -> list[Trial]:
+    """Return the trials with values from 0 to 1 on the axis of the plots, or beyond its bad end."""
     values = np.array([t.values[0] for t in done])
     axis = ValueAxis.of(goal, values)
-    levels = axis.fraction(values)
+    best, worst = axis.low, axis.high
+    if goal.direction is Direction.MAXIMIZE:
+        best, worst = worst, best
+    # Where only the diverged ones make the axis logarithmic, the others do not span decades.
+    if axis.log and axis.high / LOG_RATIO >= axis.low:
+        values, best, worst = np.log(values), np.log(best), np.log(worst)
+    if best == worst:
+        return [dataclasses.replace(t, values=(0.5,)) for t in done]
+    with np.errstate(over="ignore"):
+        # Halved, because the largest difference may be beyond the largest float.
+        badness = (values / 2 - best / 2) / (worst / 2 - best / 2)
+    badness = np.minimum(badness, badness[badness <= DIVERGED].max())
+    levels = badness if goal.direction is Direction.MINIMIZE else 1 - badness
     return [dataclasses.replace(t, values=(float(v),)) for t, v in zip(done, levels, strict=True)]
 
 
