@@ -115,7 +115,9 @@ class SerialBackend:
         try:
             with _alarm(job.timeout, desk.ring):
                 last = Finished(job.run, self._work(job, desk))
-        except _TimeIsUp:
+        except _TimeIsUp as time_is_up:
+            if time_is_up.desk is not desk:
+                raise  # of the trial in whose objective this search runs
             last = Finished(job.run, timed_out(job))
         except _Killed:
             last = Lost(job.run, "ended while it ran")
@@ -155,18 +157,21 @@ class _Desk:
     def ring(self, _number: int, _frame: FrameType | None) -> None:
         """Interrupt the objective, unless a message is being delivered: `send` looks up then."""
         if not self._busy:
-            raise _TimeIsUp
+            raise _TimeIsUp(self)
 
     def _look_up(self) -> None:
         """Leave the objective if it has been ended or its time is up."""
         if self.killed:
             raise _Killed
         if self._deadline is not None and time.monotonic() > self._deadline:
-            raise _TimeIsUp
+            raise _TimeIsUp(self)
 
 
 class _TimeIsUp(BaseException):
     """Raised in the objective when its time is up; no `except Exception` of its holds it up."""
+
+    def __init__(self, desk: _Desk) -> None:
+        self.desk = desk
 
 
 class _Killed(BaseException):
@@ -175,10 +180,15 @@ class _Killed(BaseException):
 
 @contextmanager
 def _alarm(seconds: float | None, ring: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Call `ring` in this block after that many seconds, where signals can do it."""
+    """Call `ring` in this block after that many seconds, where signals can do it.
+
+    There is one alarm in a process: one that was set before rings after this block, if it is due.
+    """
     if seconds is None or not _has_alarm():
         yield
         return
+    left, interval = signal.setitimer(signal.ITIMER_REAL, 0)
+    began = time.monotonic()
     before = signal.signal(signal.SIGALRM, ring)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -187,8 +197,11 @@ def _alarm(seconds: float | None, ring: Callable[[int, FrameType | None], None])
         try:
             signal.setitimer(signal.ITIMER_REAL, 0)
         finally:
-            # It rings once, which may be between any two lines; this one runs all the same.
+            # It rings once, which may be between any two lines; these run all the same.
             signal.signal(signal.SIGALRM, before)
+            if left:
+                left = max(left - (time.monotonic() - began), 1e-6)
+                signal.setitimer(signal.ITIMER_REAL, left, interval)
 
 
 def _has_alarm() -> bool:

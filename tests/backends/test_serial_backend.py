@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from conformance.backend_watch import Watch, a_job, scripted
+from conformance.backend_watch import Watch, a_job, completed, scripted
 from conformance.backends import BackendConformance
 from tuner.backends import SerialBackend
-from tuner.backends.protocol import Channel, Finished, Sent
+from tuner.backends.protocol import Channel, Event, Finished, Sent
 from tuner.errors import ResourcesError
 from tuner.records import Begun, Job, Outcome, Report, State, Trial
 
@@ -77,6 +77,56 @@ def test_a_time_limit_leaves_the_alarm_as_it_was(watch: Watch) -> None:
         watch.run(a_job(("sleep", 5.0), timeout=0.1), a_job(timeout=5.0))
         assert signal.getsignal(signal.SIGALRM) is handler
         assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        a_job(timeout=20.0),
+        a_job(("sleep", 20.0), timeout=0.6),
+        a_job(("sleep", 20.0)),
+        a_job(("until_stopped", 20.0)),
+    ],
+    ids=["done in time", "overdue itself", "held up", "asking"],
+)
+def test_a_search_within_an_objective_leaves_its_time_limit(inner: Job) -> None:
+    ends: list[Event] = []
+
+    def search_within(job: Job, channel: Channel) -> Outcome:
+        backend = SerialBackend()
+        backend.start(scripted())
+        backend.submit(inner)
+        ends.extend(backend.events(None))
+        time.sleep(20)
+        return Outcome(State.COMPLETED)
+
+    backend = SerialBackend()
+    backend.start(search_within)
+    backend.submit(a_job(timeout=0.3))
+    began = time.monotonic()
+    (end,) = backend.events(None)
+    assert time.monotonic() - began < 5
+    assert isinstance(end, Finished)
+    assert end.outcome.error is not None
+    assert "trial_timeout=0.3 s" in end.outcome.error.message
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    if inner.timeout == 20.0:
+        assert completed([ends[-1]])
+
+
+def test_an_alarm_that_was_set_before_still_rings(watch: Watch) -> None:
+    rung: list[float] = []
+    before = signal.signal(signal.SIGALRM, lambda _number, _frame: rung.append(time.monotonic()))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        began = time.monotonic()
+        watch.run(a_job(timeout=5.0))
+        while not rung:
+            assert time.monotonic() - began < 5
+            time.sleep(0.01)
+        assert 0.45 < rung[0] - began < 2.0
     finally:
         signal.signal(signal.SIGALRM, before)
 
