@@ -207,3 +207,40 @@ def test_a_node_that_is_lost_loses_its_trials_only(tmp_path: Path) -> None:
     assert "needs 4 CPU" in asked
     assert "2 CPU; 2 CPU" in asked
     assert (finished, lost, after) == ("100", "2 2", "10")
+
+
+LICENSES = """
+import ray
+from tuner.errors import ResourcesError
+
+ray.init(
+    address="local", num_cpus=1, resources={"license": 3}, include_dashboard=False,
+    log_to_driver=False, logging_level="ERROR",
+)
+backend = RayBackend()
+try:
+    backend.start(work, resources={"license": 4})
+except ResourcesError as error:
+    say(error)
+backend.start(work, resources={"cpu": 0.25, "license": 1})
+while backend.capacity < 3:
+    backend.events(0.5)
+say(backend.capacity, ray.available_resources().get("license", 0), len(run(backend, *range(9))))
+backend.close()
+backend.close()
+while ray.available_resources().get("license") != 3:
+    time.sleep(0.05)
+say("given back")
+ray.shutdown()
+"""
+
+
+def test_custom_resources_bound_the_workers_and_are_given_back(tmp_path: Path) -> None:
+    process = start(tmp_path, LICENSES)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (0, ""), err
+    refused, ran, last = (tmp_path / "said").read_text().splitlines()
+    assert "4 license" in refused
+    assert "3 license" in refused
+    assert ran == "3 0 9"
+    assert last == "given back"
