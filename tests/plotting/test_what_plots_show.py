@@ -365,6 +365,22 @@ def test_an_optimizer_that_thinks_longer_than_the_trials_take_is_no_pause() -> N
     assert "pause" not in texts(ax)
 
 
+def test_the_edge_of_a_short_run_does_not_cover_it() -> None:
+    short = [("a", 0.01 * i, 0.01 * i + 0.00001) for i in range(150)]
+    (bars,) = timeline_of(*short, ("a", 1.5, 1.6)).collections
+    assert bars.get_edgecolor()[0].tolist() == [1.0, 1.0, 1.0, 1.0], "the long one, for the legend"
+    assert len(bars.get_edgecolor()) == 151
+    assert (bars.get_edgecolor()[1:] == bars.get_facecolor()[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unit"),
+    [(0.5, "milliseconds"), (5, "seconds"), (300, "minutes"), (1e4, "hours"), (1e6, "days")],
+)
+def test_the_timeline_counts_in_a_unit_of_its_length(seconds: float, unit: str) -> None:
+    assert timeline_of(("a", 0, seconds)).get_xlabel() == f"{unit} since the first run began"
+
+
 def test_no_runs_say_so() -> None:
     assert "no run has begun" in texts(timeline_of())
 

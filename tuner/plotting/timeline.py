@@ -27,6 +27,7 @@ from tuner.records import Goal, Run, State, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import PolyCollection
 
 PAUSE_SHARE = 0.15
 """A time in which nothing ran is cut if it is longer than this share of the time in which some."""
@@ -42,6 +43,10 @@ CUT_SHARE = 0.04
 
 NARROWEST = 0.0012
 """Width of the shortest run, as a share of the axis: what is narrower would not be seen."""
+
+EDGED = 0.005
+"""Width from which a run has an edge of its own, as a share of the axis: on a narrower one the
+edge would cover the run."""
 
 
 def timeline(
@@ -74,15 +79,22 @@ def timeline(
     left, right = clock.position(starts), clock.position(ends)
     kinds = np.array([_kind(run, best) for run in begun])
     width = max(clock.length, 1e-9)
+    right = np.maximum(right, left + NARROWEST * width)
+    bars = {}
     for kind, look in _LOOKS.items():
         chosen = kinds == kind
         if chosen.any():
-            spans = left[chosen], np.maximum(right[chosen], left[chosen] + NARROWEST * width)
+            spans = left[chosen], right[chosen]
             label = f"best, trial {best.number}" if best and kind == "best" else kind
-            _bars(ax, at[chosen], *spans, label=label, **look)
+            bars[kind] = _bars(ax, at[chosen], *spans, edged=EDGED * width, label=label, **look)
     _mark_cuts(ax, clock)
     _axes(ax, clock, lanes)
     legend_above(ax)
+    # Where bars cover each other, each is as pale as there are many in its place: not so in the
+    # legend, which has its look from before.
+    pale = min(1.0, width * len(lanes) / float((right - left).sum()))
+    for kind in bars.keys() - {"best"}:
+        bars[kind].set_alpha(pale * (bars[kind].get_alpha() or 1.0))
     save_figure(ax, save)
     return ax
 
@@ -107,9 +119,11 @@ def _bars(
     lanes: NDArray[np.float64],
     left: NDArray[np.float64],
     right: NDArray[np.float64],
+    *,
+    edged: float,
     label: str,
     **look: Any,
-) -> None:
+) -> PolyCollection:
     """Draw all bars of one look as one collection: ten thousand rectangles would take minutes."""
     from matplotlib.collections import PolyCollection
 
@@ -117,13 +131,22 @@ def _bars(
     corners = np.stack(
         [np.stack(p, -1) for p in ((left, low), (right, low), (right, high), (left, high))], 1
     )
-    few = len(lanes) <= 500
     look.setdefault("zorder", 2)
-    if not few and look["facecolor"] != "none":
-        look["edgecolor"] = look["facecolor"]
-    ax.add_collection(
-        PolyCollection(list(corners), linewidths=0.5 if few else 0.15, label=label, **look)
+    face, edge = look.pop("facecolor"), look.pop("edgecolor")
+    narrow = right - left < edged
+    # The handle in the legend looks like the first bar, so a bar with an edge goes first.
+    order = np.argsort(narrow, kind="stable")
+    edges = [face if is_narrow and face != "none" else edge for is_narrow in narrow[order]]
+    bars = PolyCollection(
+        list(corners[order]),
+        facecolors=face,
+        edgecolors=edges,
+        linewidths=np.where(narrow[order], 0.15, 0.5),
+        label=label,
+        **look,
     )
+    ax.add_collection(bars)
+    return bars
 
 
 def _lane(run: Run) -> str:
@@ -192,14 +215,19 @@ def _mark_cuts(ax: Axes, clock: _Clock) -> None:
         )  # fmt: skip
 
 
+_UNITS = (
+    (86_400, "days"),
+    (3_600, "hours"),
+    (60, "minutes"),
+    (1, "seconds"),
+    (0.001, "milliseconds"),
+)
+
+
 def _axes(ax: Axes, clock: _Clock, lanes: Sequence[str]) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    scale, unit = next(
-        (s, u)
-        for s, u in ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"))
-        if clock.length >= 2 * s or s == 1
-    )
+    scale, unit = next((s, u) for s, u in _UNITS if clock.length >= 2 * s or s == _UNITS[-1][0])
     pad = max(0.01 * clock.length, 1e-9)
     ax.set_xlim(-pad, clock.length + pad)
     locator = MaxNLocator(7)
