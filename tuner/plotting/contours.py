@@ -16,6 +16,7 @@ from tuner.plotting.style import (
     BEST,
     GREY,
     axes_or_new,
+    crowd_alpha,
     legend_above,
     ramp,
     save_figure,
@@ -38,6 +39,9 @@ GRID = 160
 
 LEVELS = 12
 """Steps of the colour."""
+
+NEAR = -0.5 * 1.5**2
+"""Logarithm of the kernels' sum at which the surface ends: one trial at one and a half widths."""
 
 BANDWIDTH = 0.12
 """Width of the smoothing, as a part of an axis, for a few trials; less for many."""
@@ -83,7 +87,10 @@ def contours(
         say(ax, "no completed trial has both parameters yet")
     failed = points.active(x, y) & np.array([t.state is State.FAILED for t in trials], bool)
     if failed.any():
-        ax.plot(px[failed], py[failed], "x", color=GREY, markersize=5, label="failed")
+        ax.plot(
+            px[failed], py[failed], "x", color=GREY, markersize=5, label="failed", zorder=1.5,
+            alpha=crowd_alpha(int(failed.sum())),
+        )  # fmt: skip
     legend_above(ax)
     save_figure(ax, save)
     return ax
@@ -104,10 +111,15 @@ def _draw(
     best_low = goal.direction is Direction.MINIMIZE
     colours = ramp(ax, best_low=best_low)
     if len(values) >= FEWEST and across.numeric and up.numeric:
-        surface = _surface(across, up, x, y, levels)
-        filled = ax.contourf(*surface, np.linspace(0, 1, LEVELS + 1), cmap=colours, zorder=0)
+        grid_x, grid_y, level, weight = _surface(across, up, x, y, levels)
+        steps = np.linspace(0, 1, LEVELS + 1)
+        filled = ax.contourf(grid_x, grid_y, level, steps, cmap=colours, zorder=0)
         # Without this, PDF and SVG viewers show hairlines between the levels.
         filled.set_edgecolor("face")
+        # Cut along a line, not by masked points: those would make an edge of stairs.
+        near = ax.contourf(grid_x, grid_y, weight, [NEAR, max(NEAR, float(weight.max())) + 1])
+        filled.set_clip_path(near.get_paths()[0], ax.transData)
+        near.remove()
     size = float(np.clip(4_000 / len(values), 6, 34))
     dots = ax.scatter(
         x, y, c=levels, cmap=colours, vmin=0, vmax=1, s=size, edgecolors="white", linewidths=0.5,
@@ -138,20 +150,20 @@ def _surface(
     x: NDArray[np.float64],
     y: NDArray[np.float64],
     levels: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return (x, y, level) on a grid: the kernel-weighted mean of the trials (Nadaraya-Watson).
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return (x, y, level, log weight) on a grid.
 
-    Masked where no trial is within a bandwidth or so.
+    The level is the kernel-weighted mean of the trials (Nadaraya-Watson), the weight the sum of
+    the kernels: how near the trials are.
     """
     grid = np.linspace(0, 1, GRID)
     width = BANDWIDTH * (30 / max(30, len(levels))) ** (1 / 6)
     # The Gaussian kernel of a plane is a product, so two small matrices make the whole grid.
     kx = np.exp(-0.5 * ((grid[:, None] - across.fraction(x)) / width) ** 2)
     ky = np.exp(-0.5 * ((grid[:, None] - up.fraction(y)) / width) ** 2)
-    weight = ky @ kx.T
-    level = (ky * levels) @ kx.T / np.maximum(weight, 1e-300)
-    masked = np.ma.masked_where(weight < np.exp(-0.5 * 1.5**2), level)
-    return across.at_fraction(grid), up.at_fraction(grid), masked
+    weight = np.maximum(ky @ kx.T, 1e-300)
+    level = (ky * levels) @ kx.T / weight
+    return across.at_fraction(grid), up.at_fraction(grid), level, np.log(weight)
 
 
 def _apart(

@@ -127,7 +127,7 @@ def _draw_lines(
     lines[:, :, 0] = np.arange(heights.shape[1])
     lines[:, :, 1] = np.where(np.isnan(heights), NOT_ACTIVE, heights)
     n = len(lines)
-    base = float(np.clip(8 / np.sqrt(n), 0.12, 0.9))
+    base = min(0.9, 8 / np.sqrt(n), 160 / n)
     if n > 1:
         ax.add_collection(
             LineCollection(

@@ -160,12 +160,17 @@ def ramp(ax: Axes, *, best_low: bool) -> LinearSegmentedColormap:
     )
 
 
+def crowd_alpha(count: int) -> float:
+    """Return how opaque each of `count` crosses is: the paler, the more there are."""
+    return min(1.0, max(0.15, 60 / count))
+
+
 def mark_failed(ax: Axes, x: Sequence[float]) -> None:
     """Put a cross at the foot of `ax` for each failed trial, paler the more there are."""
     if len(x):
         ax.plot(
             x, [0.02] * len(x), "x", color=GREY, markersize=5, label="failed",
-            alpha=min(1.0, max(0.15, 60 / len(x))), transform=ax.get_xaxis_transform(), zorder=3,
+            alpha=crowd_alpha(len(x)), transform=ax.get_xaxis_transform(), zorder=3,
         )  # fmt: skip
 
 
