@@ -364,8 +364,11 @@ class RayBackend:
         events, begun, waiting = member.post_mortem()
         if certain:
             events += [end(job) for job in begun]
-            given_up = self._queue.move(waiting)
-            events += [Lost(job.run, "its workers died before it began") for job in given_up]
+            if begun:
+                self._queue.put_back(waiting)
+            else:  # one of them may be what kills workers, as by params that cannot be unpickled
+                given_up = self._queue.move(waiting)
+                events += [Lost(job.run, "its workers died before it began") for job in given_up]
         else:
             events += [Lost(job.run, "its worker cannot be reached") for job in begun + waiting]
         return events + self._drop(member)

@@ -14,7 +14,7 @@ LARGEST = 64
 """Jobs in a packet, at most."""
 
 MOVES = 3
-"""How often a job may lose its worker before it has begun, until it is given up."""
+"""How often a job's worker may die before any job of its packet has begun, until it is lost."""
 
 
 class JobQueue:
@@ -40,7 +40,7 @@ class JobQueue:
         self._jobs.extendleft(reversed(jobs))
 
     def move(self, jobs: Iterable[Job]) -> list[Job]:
-        """Put back jobs whose worker died before they began; return those that are given up."""
+        """Put back a packet whose worker died before any of it began; return what is given up."""
         jobs = list(jobs)
         self._moves.update(job.run for job in jobs)
         self.put_back([job for job in jobs if self._moves[job.run] <= MOVES])
@@ -57,17 +57,20 @@ class JobQueue:
         self._pace = 0.5 * self._pace + 0.5 * pace
 
     def next_packet(self, share: int) -> list[Job]:
-        """Take out up to `share` jobs, at least one; a repeated attempt goes alone.
+        """Take out up to `share` jobs, at least one; one that may have killed a worker goes alone.
 
         Whatever made the attempt before fail must not hold up others.
         """
         size = max(1, min(share, LARGEST, int(PACKET / max(self._pace, 1e-6))))
         packet = [self._jobs.popleft()]
-        while self._jobs and len(packet) < size and packet[0].attempt == 1:
-            if self._jobs[0].attempt > 1:
+        while self._jobs and len(packet) < size and not self._is_suspect(packet[0]):
+            if self._is_suspect(self._jobs[0]):
                 break
             packet.append(self._jobs.popleft())
         return packet
+
+    def _is_suspect(self, job: Job) -> bool:
+        return job.attempt > 1 or job.run in self._moves
 
     def clear(self) -> None:
         """Forget all jobs."""

@@ -154,6 +154,34 @@ def test_a_job_that_no_worker_survives_to_begin_is_lost_in_the_end() -> None:
         backend.close()
 
 
+def test_a_job_that_no_worker_survives_to_begin_takes_no_other_with_it() -> None:
+    backend = RayBackend()
+    backend.start(scripted(), workers=1)
+    try:
+        watch = Watch(backend)
+        watch.run(*(a_job() for _ in range(200)))  # jobs are short, it seems
+        deadly = Job("deadly too", Trial(10**8, {"do": [], "x": DeadlyParam()}))
+        *others, end = watch.run(*(a_job() for _ in range(20)), deadly)
+        assert isinstance(end, Lost)
+        assert completed(others)
+    finally:
+        backend.close()
+
+
+def test_jobs_that_wait_behind_one_death_after_another_are_not_lost() -> None:
+    backend = RayBackend()
+    backend.start(scripted(), workers=1)
+    try:
+        watch = Watch(backend)
+        watch.run(*(a_job() for _ in range(200)))  # jobs are short, it seems
+        deadly = [a_job(("die", 1)) for _ in range(5)]
+        ends = watch.run(*deadly, *(a_job() for _ in range(10)))
+        assert all(isinstance(end, Lost) for end in ends[:5])
+        assert completed(ends[5:])
+    finally:
+        backend.close()
+
+
 def test_a_job_is_killed_on_its_way_to_a_worker() -> None:
     backend = RayBackend()
     backend.start(scripted(), workers=1)
