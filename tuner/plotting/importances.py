@@ -32,8 +32,8 @@ MOST_BARS = 30
 """Bars drawn at most; the least important parameters are left out."""
 
 _LABELS = {
-    "fanova": "share of the variance explained (fANOVA)",
-    "ped-anova": "share of what sets the best tenth apart (PED-ANOVA)",
+    "fanova": "share of the variance of {} explained (fANOVA)",
+    "ped-anova": "share of what sets the best tenth by {} apart (PED-ANOVA)",
 }
 
 
@@ -58,7 +58,7 @@ def importances(
     else:
         _draw(ax, groups)
         more = f"; {left_out} less important ones left out" if left_out else ""
-        ax.set_xlabel(f"{_LABELS[method]} of {shorten(goal.metric, 24)}{more}")
+        ax.set_xlabel(_LABELS[method].replace("{}", shorten(goal.metric, 24)) + more)
     save_figure(ax, save)
     return ax
 
