@@ -163,6 +163,25 @@ def test_a_contour_fills_where_trials_are_and_marks_the_best() -> None:
     assert (low, high) == (0, 1)
 
 
+def test_a_contour_has_no_colour_where_no_trial_is_near() -> None:
+    points = PLANE.sample(np.random.default_rng(0), 100)
+    points = [p | {"x": 0.4 * p["x"]} for p in points]
+    trials = [Trial(i, p, State.COMPLETED, (p["x"],)) for i, p in enumerate(points)]
+    ax = Plots(PLANE, [Goal()], lambda: trials).contour("x", "y")
+    path, to_pixels = ax.collections[0].get_clip_path().get_transformed_path_and_affine()
+    outline = path.transformed(to_pixels)
+    assert outline.contains_point(ax.transData.transform((0.2, 0.03)))
+    assert not outline.contains_point(ax.transData.transform((0.8, 0.03)))
+
+
+def test_bars_that_cover_each_other_are_pale() -> None:
+    apart = timeline_of(*[("a", i, i + 0.9) for i in range(10)])
+    assert apart.collections[0].get_alpha() == 1
+    crowd = timeline_of(*[("a", i, i + 0.9) for i in range(3_000)])
+    assert crowd.collections[0].get_alpha() < 0.5
+    assert crowd.get_legend().get_patches()[0].get_alpha() is None
+
+
 def test_a_contour_takes_the_two_that_matter_and_completes_one() -> None:
     plots = on_plane(80, lambda p: p["x"] + math.log(p["y"]))
     ax = plots.contour()
