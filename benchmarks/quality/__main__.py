@@ -1,0 +1,125 @@
+"""How good optimizers are: ours beside the peers, on the same problems and seeds.
+
+    python -m benchmarks.quality [--quick] [--contestants auto,optuna-gp] [--problems hpolib]
+        [--seeds 5] [--trials 200] [--workers 1,4,8,16] [--noisy] [--jobs 1]
+
+Prints, for each family of problems, the mean normalised regret after 25, 50, 100 and 200 trials:
+(best so far - known best) / (median of random points - known best). Below are mean ranks over all
+problems with the critical difference, and seconds a suggestion; the last line is JSON. Searches
+are kept in ``.build/quality/results``: only what changed runs again. Peers are installed in
+environments of their own, below ``.build/quality``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")
+
+from concurrent.futures import ProcessPoolExecutor, as_completed
+
+import numpy as np
+
+from benchmarks.quality import functions, models, tables
+from benchmarks.quality.contestants import OURS
+from benchmarks.quality.problem import Problem
+from benchmarks.quality.report import Table
+from benchmarks.quality.results import Results
+
+BUDGETS = (25, 50, 100, 200)
+QUICK = ("hpolib/protein_structure", "nasbench201/cifar100", "branin", "network", "pipeline")
+USUAL_PEERS = ("optuna-tpe", "optuna-gp", "hyperopt-tpe", "smac")
+
+
+def main() -> None:
+    """Run as a command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="5 problems, 3 seeds, 50 trials, ours")
+    parser.add_argument("--contestants", default="", help="names, with commas between")
+    parser.add_argument("--problems", default="", help="families or names, or parts of them")
+    parser.add_argument("--seeds", type=int, default=0, help="searches a problem (5)")
+    parser.add_argument("--trials", type=int, default=0, help="trials a search (200)")
+    parser.add_argument("--workers", default="1", help="trials at once, several with commas")
+    parser.add_argument("--noisy", action="store_true", help="tables as they were drawn")
+    parser.add_argument("--jobs", type=int, default=1, help="searches at once; timings suffer")
+    parser.add_argument("--cached", action="store_true", help="run nothing, show what is known")
+    parser.add_argument("--each", action="store_true", help="a row for each problem as well")
+    given = parser.parse_args()
+
+    problems = [p for p in all_problems(given.noisy) if _wanted(p, given)]
+    names = given.contestants.split(",") if given.contestants else [*OURS]
+    if not given.contestants and not given.quick:
+        names += USUAL_PEERS
+    seeds = range(given.seeds or (3 if given.quick else 5))
+    n_trials = given.trials or (50 if given.quick else 200)
+    widths = [int(w) for w in given.workers.split(",")]
+
+    if not given.cached:
+        fill(names, problems, list(seeds), n_trials, widths, given.jobs)
+    table = Table(problems, list(seeds), [b for b in BUDGETS if b <= n_trials])
+    for name in names:
+        for width in widths:
+            label = name if width == 1 else f"{name} x{width}"
+            table.add(label, Results(name), width)
+    print(table.text(each=given.each))
+    print(json.dumps({"benchmark": "quality"} | table.figures()))
+
+
+def all_problems(noisy: bool) -> list[Problem]:
+    """Return every problem there is."""
+    if noisy:
+        return tables.problems(noisy=True)
+    return tables.problems() + functions.problems() + models.problems()
+
+
+def _wanted(problem: Problem, given: argparse.Namespace) -> bool:
+    if given.problems:
+        parts = given.problems.split(",")
+        return any(part in problem.family or part in problem.name for part in parts)
+    return problem.name in QUICK if given.quick else True
+
+
+def fill(
+    names: list[str],
+    problems: list[Problem],
+    seeds: list[int],
+    n_trials: int,
+    widths: list[int],
+    jobs: int,
+) -> None:
+    """Run the searches that are not known."""
+    missing = [
+        (name, problem.name, seed, n_trials, width)
+        for name in names
+        for known in [Results(name)]
+        for width in widths
+        for seed in seeds
+        for problem in problems
+        if not known.has(problem, seed, n_trials, width)
+    ]
+    if not missing:
+        return
+    print(f"{len(missing)} searches to run", file=sys.stderr)
+    if jobs == 1:
+        for task in missing:
+            _search(*task)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        for done in as_completed([pool.submit(_search, *task) for task in missing]):
+            done.result()
+
+
+def _search(name: str, problem: str, seed: int, n_trials: int, workers: int) -> None:
+    known = {p.name: p for noisy in (False, True) for p in all_problems(noisy)}
+    Results(name).get(known[problem], seed, n_trials, workers)
+
+
+if __name__ == "__main__":
+    np.seterr(all="ignore")
+    main()

@@ -1,0 +1,174 @@
+"""Who takes part: our optimizers in this process, and peers in environments of their own."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import tuner
+from benchmarks.quality.problem import Problem
+from tuner.optimizers import resolve
+from tuner.optimizers.protocol import Optimizer
+from tuner.records import Goal, Outcome, Params, State, Trial
+from tuner.search_spaces import Bool, Choice, Column, Const, Float, Ordinal, Space
+
+OURS = ("random", "tpe", "bayesian", "auto")
+
+
+class Search(Protocol):
+    """One search as the benchmark sees it."""
+
+    def ask(self, pending: Sequence[Trial]) -> tuple[Params, float]:
+        """Return a point and how many seconds the suggestion took."""
+
+    def tell(self, trial: Trial, loss: float) -> None:
+        """Take in the loss of a trial."""
+
+
+class Ours:
+    """A search by an optimizer of `tuner`."""
+
+    def __init__(self, optimizer: Optimizer, problem: Problem, seed: int) -> None:
+        self._optimizer = optimizer
+        optimizer.reset(problem.space, [Goal()], seed)
+
+    def ask(self, pending: Sequence[Trial]) -> tuple[Params, float]:
+        """Return a point and how many seconds the suggestion took."""
+        began = time.perf_counter()
+        (params,) = self._optimizer.ask(1, pending)
+        return params, time.perf_counter() - began
+
+    def tell(self, trial: Trial, loss: float) -> None:
+        """Take in the loss of a trial."""
+        self._optimizer.tell(trial, Outcome(State.COMPLETED, {"value": loss}))
+
+
+class Theirs:
+    """A search by a peer, which sees the space as flat columns and categories as indices."""
+
+    def __init__(self, peer: Any, space: Space) -> None:
+        self._peer = peer
+        self._space = space
+        self._columns = {column.path: column for column in space.columns}
+        self._points: dict[int, dict[str, Any]] = {}
+
+    def ask(self, pending: Sequence[Trial]) -> tuple[Params, float]:  # noqa: ARG002
+        """Return a point and how many seconds the suggestion took."""
+        flat, seconds = self._peer.ask()
+        values = {name: _value(self._columns[name], value) for name, value in flat.items()}
+        constants = {
+            path: column.domain.value
+            for path, column in self._columns.items()
+            if isinstance(column.domain, Const) and path not in values
+        }
+        return self._space.unflatten(values | constants), seconds
+
+    def tell(self, trial: Trial, loss: float) -> None:  # noqa: ARG002
+        """Take in the loss of a trial."""
+        self._peer.tell(loss)
+
+
+@contextmanager
+def begin(name: str, problem: Problem, seed: int, n_trials: int) -> Iterator[Search]:
+    """Begin a search by one of ours or by a peer."""
+    if name in OURS:
+        yield Ours(resolve(name), problem, seed)
+        return
+    from benchmarks.quality.peers.process import Peer
+
+    columns = [description(column, problem.space) for column in problem.space.columns]
+    noisy = problem.observe is not None
+    peer = Peer(name)
+    peer.start(columns=columns, goals=1, seed=seed, n_trials=n_trials, noisy=noisy)
+    try:
+        yield Theirs(peer, problem.space)
+    finally:
+        peer.close()
+
+
+def description(column: Column, space: Space) -> dict[str, Any]:
+    """Return a column as peers get it."""
+    domain = column.domain
+    choices = {c.path: c.domain for c in space.columns}
+    parents = [[path, choices[path].index(option)] for path, option in column.parents]  # type: ignore[attr-defined]
+    known: dict[str, Any] = {"name": column.path, "parents": parents, "log": False}
+    if isinstance(domain, Choice | Bool | Const):
+        return known | {"kind": "choice", "options": int(domain.size)}
+    if isinstance(domain, Ordinal):
+        return known | {"kind": "int", "low": 0, "high": int(domain.size) - 1}
+    kind = "float" if isinstance(domain, Float) else "int"
+    return known | {"kind": kind, "low": domain.low, "high": domain.high, "log": domain.log}  # type: ignore[attr-defined]
+
+
+def _value(column: Column, value: Any) -> Any:
+    domain = column.domain
+    if isinstance(domain, Choice | Bool | Const | Ordinal):
+        return list(domain.grid(int(domain.size)))[int(value)]
+    return value
+
+
+# --- what a result depends on -----------------------------------------------------------------
+
+
+def fingerprint(name: str) -> str:
+    """Return what changes when an optimizer's code, or a peer's version, does."""
+    if name not in OURS:
+        from benchmarks.quality.peers import PEERS
+
+        return PEERS[name].fingerprint()
+    module = type(resolve(name)).__module__
+    digest = hashlib.sha256()
+    for path in sorted(_sources(module)):
+        digest.update(_meaning(path))
+    return digest.hexdigest()[:12]
+
+
+def _sources(module: str) -> set[Path]:
+    """Return the files of `tuner` that a module imports, at any remove, and its own."""
+    found: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = _path(name)
+        if name in found or path is None or path.name == "__init__.py":
+            continue
+        found[name] = path
+        waiting += _imports(path)
+    return set(found.values())
+
+
+@cache
+def _path(name: str) -> Path | None:
+    if not name.startswith(tuner.__name__ + "."):
+        return None
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+def _imports(path: Path) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
+def _meaning(path: Path) -> bytes:
+    """Return a file's code without comments and docstrings."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            if isinstance(body[0].value, ast.Constant):
+                del body[0]
+    return ast.dump(tree).encode()

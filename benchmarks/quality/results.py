@@ -1,0 +1,98 @@
+"""Searches that have run, kept so that only what changed runs again.
+
+One file a contestant and fingerprint; one line a search: problem, seed, workers, the noise-free
+loss of each trial, what was observed of it if that is something else, and seconds a suggestion.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.quality.contestants import begin, fingerprint
+from benchmarks.quality.problem import Problem
+from tuner.records import Params, State, Trial
+
+FOLDER = Path(".build/quality/results")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One search."""
+
+    problem: str
+    seed: int
+    workers: int
+    losses: list[float]
+    observed: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def incumbents(self) -> np.ndarray:
+        """Return the noise-free loss of the best trial as observed, after each trial; (n,)."""
+        seen = np.asarray(self.observed or self.losses)
+        best = np.minimum.accumulate(seen)
+        changed = np.concatenate([[True], best[1:] < best[:-1]])
+        place = np.maximum.accumulate(np.where(changed, np.arange(len(seen)), 0))
+        return np.asarray(np.asarray(self.losses)[place])
+
+
+class Results:
+    """What is known of one contestant as it is now."""
+
+    def __init__(self, contestant: str) -> None:
+        self.contestant = contestant
+        self.path = FOLDER / f"{contestant}-{fingerprint(contestant)}.jsonl"
+        self._known = {(r.problem, r.seed, r.workers): r for r in _read(self.path)}
+
+    def get(self, problem: Problem, seed: int, n_trials: int, workers: int = 1) -> Result:
+        """Return a search of at least `n_trials`, run now if it is not known."""
+        key = (problem.name, seed, workers)
+        known = self._known.get(key)
+        if known is None or len(known.losses) < n_trials:
+            known = run(self.contestant, problem, seed, n_trials, workers)
+            self._known[key] = known
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a") as file:
+                file.write(json.dumps(asdict(known)) + "\n")
+        return known
+
+    def has(self, problem: Problem, seed: int, n_trials: int, workers: int = 1) -> bool:
+        """Whether a search of at least `n_trials` is known."""
+        known = self._known.get((problem.name, seed, workers))
+        return known is not None and len(known.losses) >= n_trials
+
+
+def run(contestant: str, problem: Problem, seed: int, n_trials: int, workers: int = 1) -> Result:
+    """Run one search; with several workers, trials end in the order of random durations."""
+    rng = np.random.default_rng([seed, 1])
+    losses, observed, seconds = [0.0] * n_trials, [0.0] * n_trials, [0.0] * n_trials
+    ends: list[tuple[float, int]] = []
+    running: dict[int, Trial] = {}
+    clock = 0.0
+    with begin(contestant, problem, seed, n_trials) as search:
+        for number in range(n_trials):
+            if len(running) == workers:
+                clock, ended = heapq.heappop(ends)
+                search.tell(running.pop(ended), observed[ended])
+            params, seconds[number] = search.ask(list(running.values()))
+            losses[number] = problem.loss(params)
+            observed[number] = _observe(problem, params, losses[number], rng)
+            running[number] = Trial(number, params, State.RUNNING)
+            heapq.heappush(ends, (clock + rng.uniform(0.5, 1.5), number))
+    rounded = [round(s, 6) for s in seconds]
+    return Result(problem.name, seed, workers, losses, observed if problem.observe else [], rounded)
+
+
+def _observe(problem: Problem, params: Params, loss: float, rng: np.random.Generator) -> float:
+    return loss if problem.observe is None else problem.observe(params, rng)
+
+
+def _read(path: Path) -> Iterator[Result]:
+    if path.exists():
+        for line in path.read_text().splitlines():
+            yield Result(**json.loads(line))
