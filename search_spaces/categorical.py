@@ -56,6 +56,11 @@ class Listed(Domain):
         index = np.clip((np.asarray(unit, dtype=float) * n).astype(int), 0, n - 1)
         return [self.options[i] for i in index.tolist()]
 
+    def snap(self, unit: Array) -> Array:
+        """Return the middle of the options' cells that places in [0, 1] are in."""
+        n = len(self.options)
+        return (np.clip(np.floor(unit * n), 0, n - 1) + 0.5) / n
+
     def grid(self, levels: int) -> list[Any]:  # noqa: ARG002 (a list has no levels)
         """Return all options."""
         return list(self.options)

@@ -49,6 +49,10 @@ class Domain(ABC):
     def from_unit(self, unit: ArrayLike) -> list[Any]:
         """Return the values at places in [0, 1]; uniform places give an unbiased sample."""
 
+    def snap(self, unit: Array) -> Array:
+        """Return where the values at places in [0, 1] lie: ``to_unit(from_unit(unit))``."""
+        return self.to_unit(self.from_unit(unit))
+
     @abstractmethod
     def grid(self, levels: int) -> list[Any]:
         """Return all values in order, or `levels` evenly spread ones of a continuum."""
@@ -127,6 +131,10 @@ class Bool(Domain):
     def from_unit(self, unit: ArrayLike) -> list[bool]:
         """Return False below 0.5, True from there."""
         return (np.asarray(unit, dtype=float) >= 0.5).tolist()  # type: ignore[no-any-return]
+
+    def snap(self, unit: Array) -> Array:
+        """Return 0.25 below 0.5, 0.75 from there."""
+        return np.where(unit >= 0.5, 0.75, 0.25)
 
     def grid(self, levels: int) -> list[bool]:  # noqa: ARG002 (there are two)
         """Return both values."""

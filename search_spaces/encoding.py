@@ -39,6 +39,25 @@ def encode(
     return X, active
 
 
+def snap(
+    space: Space, X: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return ``encode(space, decode(space, X))``, up to rounding, without making the points."""
+    snapped, active = np.full(X.shape, INACTIVE), np.zeros(X.shape, dtype=bool)
+    places = {column.path: j for j, column in enumerate(space.columns)}
+    for j, column in enumerate(space.columns):
+        if column.parents:
+            path, option = column.parents[-1]  # active itself only where those above it are
+            parent = places[path]
+            choice = space.columns[parent].domain
+            here = active[:, parent] & (snapped[:, parent] == choice.to_unit([option])[0])
+        else:
+            here = np.ones(len(X), dtype=bool)
+        active[:, j] = here
+        snapped[:, j] = np.where(here, column.domain.snap(X[:, j]), INACTIVE)
+    return snapped, active
+
+
 def decode(space: Space, X: ArrayLike) -> list[dict[str, Any]]:
     """Return the points at the rows of `X`, shape (n, d); see `Space.decode`.
 

@@ -164,7 +164,9 @@ class Numeric(Domain):
 
     def to_unit(self, values: Sequence[Any]) -> Array:
         """Return places in [0, 1]: of a grid's value, the middle of its cell."""
-        x = np.asarray(values, dtype=float)
+        return self._places(np.asarray(values, dtype=float))
+
+    def _places(self, x: Array) -> Array:
         step = self._grid_step
         if self._count is not None and not self.log:
             index = np.rint((x - float(self.low)) / float(step))
@@ -185,19 +187,33 @@ class Numeric(Domain):
     def from_unit(self, unit: ArrayLike) -> list[Any]:
         """Return the values at places in [0, 1]."""
         u = np.asarray(unit, dtype=float)
-        if self._count is not None and not self.log:
-            return self._nearest(np.floor(u * self._count))
+        if self._count is not None:
+            return list(map(self._at, self._indices(u).astype(np.int64).tolist()))
         low, high = self._edges
         t = low * (1 - u) + high * u
         x = np.exp(t) if self.log else t
-        if self._count is not None:
-            return self._nearest(np.floor((x - self.low) / self._grid_step + 0.5))
         x = np.where(u <= 0, self.low, np.where(u >= 1, self.high, x))  # exact at the ends
         return list(map(self._plain, np.clip(x, self.low, self.high).tolist()))
 
-    def _nearest(self, index: Array) -> list[Any]:
-        """Return the values of a grid at indices, those beyond its ends drawn in."""
-        return list(map(self._at, np.clip(index, 0, self.size - 1).astype(np.int64).tolist()))
+    def snap(self, unit: Array) -> Array:
+        """Return the places of the values that places in [0, 1] stand for."""
+        if self._count is None:
+            return np.clip(unit, 0.0, 1.0)
+        index = self._indices(unit)
+        if not self.log:
+            return (index + 0.5) / float(self._count)
+        return self._places(float(self.low) + index * float(self._grid_step))
+
+    def _indices(self, unit: Array) -> Array:
+        """Return which values of the grid places in [0, 1] stand for, as whole floats."""
+        assert self._count is not None
+        if not self.log:
+            index = np.floor(unit * self._count)
+        else:
+            low, high = self._edges
+            x = np.exp(low * (1 - unit) + high * unit)
+            index = np.floor((x - self.low) / self._grid_step + 0.5)
+        return np.clip(index, 0, self._count - 1)
 
     def grid(self, levels: int) -> list[Any]:
         """Return all values of a grid, or `levels` evenly spread ones."""

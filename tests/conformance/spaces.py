@@ -49,6 +49,15 @@ class DomainConformance:
                 else:
                     assert same == value
 
+    def test_snapping_is_decoding_and_encoding_again(self) -> None:
+        for domain in self.domains:
+            unit = np.concatenate([self.rng().random(500), [0.0, 0.5, 1.0]])
+            snapped = domain.snap(unit)
+            places = domain.to_unit(domain.from_unit(unit))
+            np.testing.assert_allclose(snapped, places, rtol=1e-9, atol=1e-9)
+            if domain.size < math.inf:
+                assert domain.from_unit(snapped) == domain.from_unit(places)
+
     def test_every_value_of_a_finite_domain_is_equally_likely(self) -> None:
         for domain in self.domains:
             if domain.size > MANY or getattr(domain, "log", False):

@@ -75,6 +75,19 @@ def test_encoded_and_decoded_are_the_same(made: tuple[Space, list[dict[str, Any]
                 assert other[path] == value
 
 
+@given(spaces_and_points(), st.integers(0, 1000))
+@settings(deadline=None)
+def test_rows_snap_to_where_their_points_are(
+    made: tuple[Space, list[dict[str, Any]]], seed: int
+) -> None:
+    space, _ = made
+    rows = np.random.default_rng(seed).random((20, len(space.columns)))
+    snapped, on = space.snap(rows)
+    X, active = space.encode(space.decode(rows))
+    np.testing.assert_allclose(snapped, X, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(on, active)
+
+
 @given(spaces_and_points(constrained=True))
 @settings(deadline=None)
 def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]]) -> None:

@@ -36,10 +36,10 @@ class UnitCube:
 
     def snap(self, rows: Floats) -> tuple[Floats, Bools, Bools]:
         """Return the points nearest to `rows` (m, d): X, active, and which keep the constraints."""
-        points = self.space.decode(rows)
-        X, active = self.space.encode(points)
+        X, active = self.space.snap(rows)
         if not self.space.constraints:
             return X, active, np.ones(len(rows), dtype=bool)
+        points = self.space.decode(rows)
         return X, active, np.array([self.space.feasible(p) for p in points], dtype=bool)
 
     def spread(self, rng: np.random.Generator, m: int) -> Floats:
