@@ -1,9 +1,12 @@
 """What optimizers learn from: arrays of the told trials, points that were not tried."""
 
 import math
+import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tuner.errors import ArgumentError
 from tuner.optimizers import SpaceOptimizer
@@ -60,6 +63,47 @@ class TestLedger:
         history = ledger.history([])
         assert history.losses.tolist() == [2.0]
         assert history.stopped.tolist() == [False]
+
+    def test_what_was_looked_at_stays_as_it_was(self):
+        ledger = Ledger(SPACE)
+        ledger.add(3, point(0.3), 3.0, False)
+        first = ledger.history([])
+        ledger.add(3, point(0.3), 5.0, True)
+        ledger.add(1, point(0.1), 1.0, False)
+        assert ledger.history([]).losses.tolist() == [1.0, 5.0]
+        assert (first.X[0, 0], first.losses.tolist(), first.stopped.tolist()) == (
+            0.3,
+            [3.0],
+            [False],
+        )
+        with pytest.raises(ValueError, match="read-only"):
+            first.X[0, 0] = 1.0
+
+    @given(st.permutations(range(24)), st.sets(st.integers(0, 23)))
+    def test_any_order_with_looks_between_is_the_order_of_numbers(self, order, looks):
+        ledger = Ledger(SPACE)
+        for k, number in enumerate(order):
+            ledger.add(number, point(number / 24), float(number), number % 2 == 0)
+            if k in looks:
+                ledger.history([])
+                ledger.add(order[0], point(order[0] / 24), float(order[0]), order[0] % 2 == 0)
+        history = ledger.history([])
+        assert history.X[:, 0].tolist() == [number / 24 for number in range(24)]
+        assert history.losses.tolist() == list(range(24))
+        assert history.stopped.tolist() == [number % 2 == 0 for number in range(24)]
+
+    def test_a_look_costs_little_after_many_trials(self):
+        ledger = Ledger(SPACE)
+        for number in range(20_000):
+            ledger.add(number, point(number / 20_000), 0.0, False)
+        ledger.history([])
+        times = []
+        for number in range(20_000, 20_005):
+            ledger.add(number, point(0.5), 0.0, False)
+            began = time.process_time()
+            ledger.history([])
+            times.append(time.process_time() - began)
+        assert min(times) < 0.001  # about 0.00004 on an idle machine
 
     def test_an_empty_history_has_its_columns(self):
         history = Ledger(SPACE).history([])

@@ -55,58 +55,71 @@ class History:
 class Ledger:
     """Told trials in the order of their numbers, however they came.
 
-    Each trial is encoded once, and only when the history is looked at.
+    Each trial is encoded once, and only when the history is looked at. Trials that come in the
+    order of their numbers, as most do, are put behind the others; so a look costs the same however
+    many there are, but for a copy of the losses.
     """
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._rows: dict[int, int] = {}
-        self._new: list[Params] = []
-        self._losses: list[float] = []
-        self._stopped: list[bool] = []
-        self._X, self._active = space.encode([])
-        self._encoded = 0
+        self._told: set[int] = set()
+        self._new: dict[int, tuple[Params, float, bool]] = {}
+        X, active = space.encode([])
+        self._rows = [np.zeros(0, dtype=int), X, active, np.zeros(0), np.zeros(0, dtype=bool)]
+        self._n = 0  # rows in use: of the numbers, X, active, losses, stopped
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._told)
 
     def __contains__(self, number: int) -> bool:
-        return number in self._rows
+        return number in self._told
 
     def add(self, number: int, params: Params, loss: float, stopped: bool) -> None:
         """Take in a trial; one that is there already gets the new loss."""
-        if number in self._rows:
-            row = self._rows[number]
-            self._losses[row], self._stopped[row] = loss, stopped
+        if number in self._told and number not in self._new:
+            numbers, _, _, losses, stops = self._rows
+            row = np.searchsorted(numbers[: self._n], number)
+            losses[row], stops[row] = loss, stopped
             return
-        self._rows[number] = len(self._losses)
-        self._new.append(params)
-        self._losses.append(loss)
-        self._stopped.append(stopped)
+        if number in self._new:
+            params = self._new[number][0]
+        self._told.add(number)
+        self._new[number] = (params, loss, stopped)
 
     def history(self, pending: Sequence[Params]) -> History:
         """Return everything so far, and `pending` points."""
-        self._encode_new()
-        n = len(self._losses)
-        order = np.fromiter((self._rows[number] for number in sorted(self._rows)), int, n)
+        if self._new:
+            self._take_in_new()
+        _, X, active, losses, stopped = (kept[: self._n] for kept in self._rows)
+        X.flags.writeable = active.flags.writeable = False
         pending_X, pending_active = self._space.encode(pending)
         return History(
-            X=self._X[:n][order],
-            active=self._active[:n][order],
-            losses=np.array(self._losses, dtype=float)[order],
-            stopped=np.array(self._stopped, dtype=bool)[order],
+            X=X,
+            active=active,
+            losses=losses.copy(),  # they may be told anew
+            stopped=stopped.copy(),
             pending_X=pending_X,
             pending_active=pending_active,
         )
 
-    def _encode_new(self) -> None:
-        X, active = self._space.encode(self._new)
-        end = self._encoded + len(X)
-        if end > len(self._X):  # double, so that growing costs little per trial
-            spare = np.zeros((end, X.shape[1]))
-            self._X = np.concatenate([self._X, spare])
-            self._active = np.concatenate([self._active, spare.astype(bool)])
-        self._X[self._encoded : end] = X
-        self._active[self._encoded : end] = active
-        self._encoded = end
+    def _take_in_new(self) -> None:
+        numbers = np.array(sorted(self._new))
+        told = [self._new[number] for number in numbers.tolist()]
         self._new.clear()
+        X, active = self._space.encode([params for params, _, _ in told])
+        losses = np.array([loss for _, loss, _ in told], dtype=float)
+        new = [numbers, X, active, losses, np.array([stopped for *_, stopped in told], dtype=bool)]
+        old, end = self._rows[0], self._n + len(numbers)
+        if self._n and numbers[0] < old[self._n - 1]:
+            order = np.argsort(np.concatenate([old[: self._n], numbers]))
+            self._rows = [
+                np.concatenate([kept[: self._n], rows])[order]
+                for kept, rows in zip(self._rows, new, strict=True)
+            ]
+        else:
+            if end > len(old):  # double, so that growing costs little per trial
+                self._rows = [np.concatenate([k, np.zeros_like(k), r]) for k, r in
+                              zip(self._rows, new, strict=True)]  # fmt: skip
+            for kept, rows in zip(self._rows, new, strict=True):
+                kept[self._n : end] = rows
+        self._n = end
