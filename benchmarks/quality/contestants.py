@@ -6,7 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from benchmarks.quality.problem import Problem
 from tuner.optimizers import resolve
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Goal, Outcome, Params, State, Trial
-from tuner.search_spaces import Bool, Choice, Column, Const, Float, Ordinal, Space
+from tuner.search_spaces import Bool, Choice, Column, Const, Float, Int, Ordinal, Space
 
 OURS = ("random", "tpe", "bayesian", "auto")
 
@@ -110,8 +110,8 @@ def description(column: Column, space: Space) -> dict[str, Any]:
 def _value(column: Column, value: Any) -> Any:
     domain = column.domain
     if isinstance(domain, Choice | Bool | Const | Ordinal):
-        return list(domain.grid(int(domain.size)))[int(value)]
-    return value
+        return list(domain.grid(int(domain.size)))[round(value)]
+    return round(value) if isinstance(domain, Int) else value
 
 
 # --- what a result depends on -----------------------------------------------------------------

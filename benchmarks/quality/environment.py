@@ -1,0 +1,45 @@
+"""Environments that peers live in: made once by the benchmark, apart from our own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+FOLDER = Path(".build/quality/environments")
+
+REQUIREMENTS = {
+    "peers": ("optuna==5.0.0", "torch==2.13.0", "hyperopt==0.3.0", "smac==2.4.1", "setuptools<81"),
+}
+"""What is installed in each environment."""
+
+
+def interpreter(name: str) -> Path:
+    """Return the Python of an environment, which is made where it is not there as it should be.
+
+    Raises
+    ------
+    RuntimeError
+        If pip cannot install what it needs; its last lines are in the message.
+    """
+    folder = FOLDER.absolute() / name
+    ready = folder / "ready"
+    python = folder / "bin" / "python"
+    wanted = "\n".join(REQUIREMENTS[name])
+    if ready.exists() and ready.read_text() == wanted:
+        return python
+    shutil.rmtree(folder, ignore_errors=True)
+    print(f"installing {', '.join(REQUIREMENTS[name])}", file=sys.stderr)
+    venv.create(folder, with_pip=True)
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", *REQUIREMENTS[name]],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the environment {name!r} cannot be made:\n{done.stderr[-2000:]}")
+    ready.write_text(wanted)
+    return python

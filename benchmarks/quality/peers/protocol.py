@@ -1,0 +1,53 @@
+"""How a peer's script speaks with the benchmark: JSON lines on its standard input and output.
+
+First comes the task: ``columns``, ``goals``, ``seed``, ``n_trials``, ``noisy``. A column has
+``name``, ``kind`` (float, int, choice), ``low``, ``high``, ``log`` or ``options`` (how many; values
+are indices), and ``parents``: pairs of a choice and the index that it must have. Then ``ask`` is
+answered with a point of the active columns and the seconds it took, the `tell` before included;
+``tell`` has no answer; ``end`` ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any, Protocol
+
+
+class Sampler(Protocol):
+    """What a script makes of a task."""
+
+    def ask(self) -> dict[str, Any]:
+        """Return values of the active columns by name."""
+
+    def tell(self, loss: Any) -> None:
+        """Take in the loss of the point last asked for; a list if there are several goals."""
+
+
+def serve(make: Any) -> None:
+    """Answer until the end; `make` turns a task into a `Sampler`."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is not for the benchmark
+    task = json.loads(sys.stdin.readline())
+    sampler: Sampler = make(task)
+    told = 0.0
+    for line in sys.stdin:
+        message = json.loads(line)
+        if "ask" in message:
+            began = time.perf_counter()
+            point = sampler.ask()
+            seconds = time.perf_counter() - began + told
+            print(json.dumps({"point": point, "seconds": seconds}), file=answers, flush=True)
+        elif "tell" in message:
+            began = time.perf_counter()
+            sampler.tell(message["tell"])
+            told = time.perf_counter() - began
+        else:
+            return
+
+
+def active(column: dict[str, Any], point: dict[str, Any]) -> bool:
+    """Whether every choice above a column is as it must be."""
+    return all(point.get(parent) == option for parent, option in column["parents"])
