@@ -9,7 +9,7 @@ from scipy.stats import truncnorm
 
 from tuner.errors import ArgumentError
 from tuner.optimizers import RandomOptimizer, TPEOptimizer
-from tuner.optimizers.parzen import KernelColumn, ParzenDensity, neighbour_widths
+from tuner.optimizers.parzen import KernelColumns, ParzenDensity, neighbour_widths
 from tuner.optimizers.tpe import recency_weights
 from tuner.records import Goal, Outcome, State, Trial
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
@@ -27,8 +27,14 @@ MIXED = Space(
 
 def density_of(space, points, weights=None):
     X, active = space.encode(points)
-    columns = [KernelColumn.of(column) for column in space.columns]
-    return ParzenDensity(columns, X, active, np.ones(len(X)) if weights is None else weights)
+    return ParzenDensity(
+        KernelColumns(space.columns), X, active, np.ones(len(X)) if weights is None else weights
+    )
+
+
+def widths_of(places):
+    column = np.array(places, dtype=float)[:, None]
+    return neighbour_widths(column, np.ones_like(column, dtype=bool))[:, 0]
 
 
 class TestParzenDensity:
@@ -80,7 +86,7 @@ class TestParzenDensity:
         x = np.array([0.0, 0.25, 0.9])
         kernels = [
             truncnorm.pdf(x, -c / w, (1 - c) / w, loc=c, scale=w)
-            for c, w in zip([0.3, 0.8], neighbour_widths(np.array([0.3, 0.8])), strict=True)
+            for c, w in zip([0.3, 0.8], widths_of([0.3, 0.8]), strict=True)
         ]
         expected = (kernels[0] + kernels[1] + 1) / 3
         found = density.log_density(x[:, None], np.ones((3, 1), dtype=bool))
@@ -110,7 +116,7 @@ class TestParzenDensity:
         ],
     )
     def test_widths_are_distances_to_neighbours(self, places, widths):
-        np.testing.assert_allclose(neighbour_widths(np.array(places)), widths)
+        np.testing.assert_allclose(widths_of(places), widths)
 
 
 class TestSplit:

@@ -9,12 +9,15 @@ import numpy as np
 
 from tuner.errors import ArgumentError
 from tuner.optimizers.base import History, SpaceOptimizer
-from tuner.optimizers.parzen import Bools, Floats, KernelColumn, ParzenDensity
+from tuner.optimizers.parzen import Bools, Floats, KernelColumns, ParzenDensity, Places
 from tuner.records import Goal, Params
 from tuner.search_spaces import Space
 
 DRAWS = 8
 """How often candidates are drawn until one is within the constraints and new."""
+
+KERNELS = 200
+"""Kernels that the density of the rest has at most: half for the latest, half for those before."""
 
 
 class TPEOptimizer(SpaceOptimizer):
@@ -60,7 +63,7 @@ class TPEOptimizer(SpaceOptimizer):
         n_startup: int = 10,
         gamma: float = 0.1,
         max_best: int = 25,
-        candidates: int = 64,
+        candidates: int = 256,
     ) -> None:
         if n_startup < 2 or max_best < 1 or candidates < 1 or not 0 < gamma < 1:
             raise ArgumentError(
@@ -76,29 +79,41 @@ class TPEOptimizer(SpaceOptimizer):
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
         """Begin a study with an empty history; see `Optimizer.reset`."""
         super().reset(space, goals, seed)
-        self._columns = [KernelColumn.of(column) for column in space.columns]
+        self._columns = KernelColumns(space.columns)
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:
         """Return the candidate with the largest l(x) / g(x)."""
         if history.known < self.n_startup or np.sum(~history.failed) < 2:
             return self.start(history, rng)
+        good, bad = self._densities(history)
+        for _ in range(DRAWS):
+            X, active = self.space.snap(good.sample(rng, self.candidates))
+            score = good.log_density(X, active) - bad.log_density(X, active)
+            for i in np.argsort(-score, kind="stable"):
+                (point,) = self.space.decode(X[[i]])
+                if self.space.feasible(point) and not self.is_repeat(point):
+                    return point
+        return dict(self.space.sample(rng))
+
+    def _densities(self, history: History) -> tuple[ParzenDensity, ParzenDensity]:
+        """Return the density of the best trials, and that of the rest and the pending ones."""
         best = self._best(history.losses, history.stopped)
-        columns = self._columns
-        good = ParzenDensity(
-            columns, history.X[best], history.active[best], recency_weights(best.sum())
+        good, bad = np.flatnonzero(best), np.flatnonzero(~best)
+        pending = len(history.pending_X)
+        shown, weights = thinned(recency_weights(len(bad) + pending), KERNELS)
+        told = bad[shown[shown < len(bad)]]
+        waiting = shown[shown >= len(bad)] - len(bad)
+        return (
+            ParzenDensity(
+                self._columns, history.X[good], history.active[good], recency_weights(len(good))
+            ),
+            ParzenDensity(
+                self._columns,
+                np.concatenate([history.X[told], history.pending_X[waiting]]),
+                np.concatenate([history.active[told], history.pending_active[waiting]]),
+                weights,
+            ),
         )
-        bad = ParzenDensity(
-            columns,
-            np.concatenate([history.X[~best], history.pending_X]),
-            np.concatenate([history.active[~best], history.pending_active]),
-            recency_weights((~best).sum() + len(history.pending_X)),
-        )
-        X, active = self._candidates(good, rng)
-        if not len(X):
-            return dict(self.space.sample(rng))
-        score = good.log_density(X, active) - bad.log_density(X, active)
-        (point,) = self.space.decode(X[[int(np.argmax(score))]])
-        return point
 
     def _best(self, losses: Floats, stopped: Bools) -> Bools:
         """Return which trials are the best; the earlier of equals, never one without a value.
@@ -106,21 +121,50 @@ class TPEOptimizer(SpaceOptimizer):
         A stopped trial comes after all completed ones: it was stopped because it did badly, though
         an early value of it may look good.
         """
-        failed = np.isnan(losses)
-        count = min(math.ceil(self.gamma * np.sum(~failed)), self.max_best)
-        order = np.lexsort((losses, stopped, failed))
+        known = np.flatnonzero(~np.isnan(losses))
+        count = min(math.ceil(self.gamma * len(known)), self.max_best)
+        completed = known[~stopped[known]]
         best = np.zeros(len(losses), dtype=bool)
-        best[order[:count]] = True
+        best[lowest(losses, completed, count)] = True
+        if len(completed) < count:
+            best[lowest(losses, known[stopped[known]], count - len(completed))] = True
         return best
 
-    def _candidates(self, good: ParzenDensity, rng: np.random.Generator) -> tuple[Floats, Bools]:
-        """Return points drawn from `good` that are within the constraints and new."""
-        for _ in range(DRAWS):
-            points = self.space.decode(good.sample(rng, self.candidates))
-            points = [p for p in points if self.space.feasible(p) and not self.is_repeat(p)]
-            if points:
-                break
-        return self.space.encode(points)
+
+def lowest(losses: Floats, rows: Places, count: int) -> Places:
+    """Return the `count` of `rows` whose losses are lowest, the earlier of equals.
+
+    Examples
+    --------
+    >>> lowest(np.array([2.0, 1.0, 3.0, 2.0]), np.array([0, 1, 2, 3]), 2).tolist()
+    [1, 0]
+    """
+    if count < len(rows):  # in linear time, as all the others need no order
+        bar = np.partition(losses[rows], count)[count]
+        rows = rows[losses[rows] <= bar]
+    return np.asarray(rows[np.argsort(losses[rows], kind="stable")[:count]])
+
+
+def thinned(weights: Floats, count: int) -> tuple[Places, Floats]:
+    """Return at most `count` of the rows and what they weigh: the latest half, others in steps.
+
+    One of the others stands for those that it was taken from.
+
+    Examples
+    --------
+    >>> rows, weights = thinned(np.ones(10), 4)
+    >>> rows.tolist(), weights.tolist()
+    ([1, 5, 8, 9], [4.0, 4.0, 1.0, 1.0])
+    """
+    n = len(weights)
+    if n <= count:
+        return np.arange(n), weights
+    late = count // 2
+    early = n - late
+    bounds = np.linspace(0, early, count - late + 1).astype(int)
+    rows = np.concatenate([(bounds[:-1] + bounds[1:] - 1) // 2, np.arange(early, n)])
+    sums = np.add.reduceat(weights[:early], bounds[:-1])
+    return rows, np.concatenate([sums, weights[early:]])
 
 
 def recency_weights(n: int) -> Floats:
