@@ -1,0 +1,208 @@
+"""How long a suggestion takes after many trials: our optimizers beside Optuna's samplers.
+
+Twenty parameters, of which eight are continuous, six whole numbers and six categories, and a
+history of random trials. Every optimizer is asked and told in turn, in the same process, so that a
+slow moment meets all of them. Prints the median in milliseconds, then one line of JSON with the
+ratios to the peers and how much each has grown since 1,000 trials::
+
+    python -m benchmarks.suggestion_time [--quick] [--optimizers tpe,optuna-tpe] [--trials 100,1000]
+
+GPSampler takes part where PyTorch is installed. Whoever needs more than `PATIENCE` seconds for a
+suggestion is left out of longer histories.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, Protocol
+
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")
+
+import numpy as np  # noqa: E402
+import optuna  # noqa: E402
+
+from tuner.optimizers import resolve  # noqa: E402
+from tuner.records import Goal, Outcome, Params, State, Trial  # noqa: E402
+from tuner.search_spaces import Choice, Domain, Float, Int, Space  # noqa: E402
+
+TRIALS = (100, 500, 1000, 5000, 10_000)
+PATIENCE = 5.0
+
+_NUMBERS: dict[str, Float | Int] = {
+    **{f"x{i}": Float(1e-4, 1.0, log=i % 2 == 0) for i in range(8)},
+    **{f"n{i}": Int(1, (10, 1000)[i % 2], log=i % 2 == 1) for i in range(6)},
+}
+_CATEGORIES = {f"c{i}": Choice("a", "b", "c", "d") for i in range(6)}
+SPACE = Space({**_NUMBERS, **_CATEGORIES})
+
+
+def loss(params: Params) -> float:
+    """Return how far numbers are from the middle, and how many categories are not the first."""
+    X, _ = SPACE.encode([params])
+    wrong = sum(params[name] != "a" for name in _CATEGORIES)
+    return float(np.sum((X[0, : len(_NUMBERS)] - 0.4) ** 2) + 0.1 * wrong)
+
+
+class Timed(Protocol):
+    """A search that is asked and told."""
+
+    def fill(self, points: list[Params], losses: list[float]) -> None:
+        """Take in trials that were run elsewhere."""
+
+    def step(self) -> float:
+        """Return the seconds that a suggestion takes; tell what became of it."""
+
+
+class Ours:
+    """An optimizer of `tuner`."""
+
+    def __init__(self, name: str) -> None:
+        self._optimizer = resolve(name)
+        self._optimizer.reset(SPACE, [Goal()], 0)
+        self._told = 0
+
+    def _tell(self, params: Params, value: float) -> None:
+        outcome = Outcome(State.COMPLETED, {"value": value})
+        self._optimizer.tell(Trial(self._told, params), outcome)
+        self._told += 1
+
+    def fill(self, points: list[Params], losses: list[float]) -> None:
+        """Take in trials that were run elsewhere."""
+        for params, value in zip(points, losses, strict=True):
+            self._tell(params, value)
+
+    def step(self) -> float:
+        """Return the seconds that a suggestion takes; tell what became of it."""
+        began = time.perf_counter()
+        (params,) = self._optimizer.ask(1)
+        seconds = time.perf_counter() - began
+        self._tell(params, loss(params))
+        return seconds
+
+
+class Theirs:
+    """A sampler of Optuna, in a study in memory; telling is not timed."""
+
+    def __init__(self, sampler: optuna.samplers.BaseSampler) -> None:
+        self._study = optuna.create_study(sampler=sampler)
+        self._distributions = {name: _distribution(d) for name, d in SPACE.params.items()}
+
+    def fill(self, points: list[Params], losses: list[float]) -> None:
+        """Take in trials that were run elsewhere."""
+        self._study.add_trials(
+            [
+                optuna.trial.create_trial(
+                    params=params, distributions=self._distributions, value=value
+                )
+                for params, value in zip(points, losses, strict=True)
+            ]
+        )
+
+    def step(self) -> float:
+        """Return the seconds that a suggestion takes; tell what became of it."""
+        began = time.perf_counter()
+        trial = self._study.ask(self._distributions)
+        seconds = time.perf_counter() - began
+        self._study.tell(trial, loss(trial.params))
+        return seconds
+
+
+def _distribution(domain: Domain) -> Any:
+    if isinstance(domain, Choice):
+        return optuna.distributions.CategoricalDistribution(list(domain.options))
+    if isinstance(domain, Int):
+        return optuna.distributions.IntDistribution(domain.low, domain.high, log=domain.log)
+    assert isinstance(domain, Float)
+    return optuna.distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
+
+
+CONTESTANTS: dict[str, Callable[[], Timed]] = {
+    **{name: (lambda name=name: Ours(name)) for name in ("tpe", "bayesian", "auto", "random")},
+    "optuna-tpe": lambda: Theirs(optuna.samplers.TPESampler(seed=0)),
+    "optuna-tpe-multivariate": lambda: Theirs(
+        optuna.samplers.TPESampler(seed=0, multivariate=True)
+    ),
+}
+if importlib.util.find_spec("torch"):
+    CONTESTANTS["optuna-gp"] = lambda: Theirs(optuna.samplers.GPSampler(seed=0))
+
+PEERS = {"tpe": ("optuna-tpe", "optuna-tpe-multivariate"), "bayesian": ("optuna-gp",)}
+"""Whose times are compared."""
+
+
+def measure(names: list[str], lengths: list[int], repeats: int) -> dict[str, dict[int, float]]:
+    """Return median seconds a suggestion, by name and length of the history."""
+    result: dict[str, dict[int, float]] = {name: {} for name in names}
+    print(f"{'ms a suggestion':24s}" + "".join(f"{n:>10d}" for n in lengths))
+    for n in lengths:
+        points = SPACE.sample(np.random.default_rng(n), n)
+        losses = [loss(point) for point in points]
+        searches = {}
+        for name in names:
+            if all(seconds < PATIENCE for seconds in result[name].values()):
+                searches[name] = CONTESTANTS[name]()
+                searches[name].fill(points, losses)
+        seconds: dict[str, list[float]] = {name: [] for name in searches}
+        for _ in range(repeats + 1):  # the first imports and warms up
+            for name, search in searches.items():
+                if sum(seconds[name]) < 2 * PATIENCE:
+                    seconds[name].append(search.step())
+        for name, taken in seconds.items():
+            result[name][n] = float(np.median(taken[1:] or taken))
+    for name in names:
+        shown = (f"{1e3 * result[name].get(n, math.nan):10.2f}" for n in lengths)
+        print(f"{name:24s}" + "".join(shown))
+    return result
+
+
+def figures(result: dict[str, dict[int, float]]) -> dict[str, Any]:
+    """Return milliseconds, how many times longer peers take, and growth since 1,000 trials."""
+    return {
+        "milliseconds": {
+            name: {n: round(1e3 * s, 3) for n, s in row.items()} for name, row in result.items()
+        },
+        "times_faster": {
+            f"{name} than {peer}": {
+                n: round(result[peer][n] / s, 1)
+                for n, s in result[name].items()
+                if n in result[peer]
+            }
+            for name, peers in PEERS.items()
+            for peer in peers
+            if name in result and peer in result
+        },
+        "growth_since_1000": {
+            name: {n: round(s / row[1000], 2) for n, s in row.items() if n > 1000}
+            for name, row in result.items()
+            if 1000 in row
+        },
+    }
+
+
+def main() -> None:
+    """Run as a command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="100 and 1,000 trials, 5 suggestions")
+    parser.add_argument("--optimizers", default=",".join(CONTESTANTS))
+    parser.add_argument("--trials", default="", help="lengths of the history, with commas between")
+    given = parser.parse_args()
+    usual = (100, 1000) if given.quick else TRIALS
+    lengths = [int(n) for n in given.trials.split(",")] if given.trials else list(usual)
+    warnings.simplefilter("ignore")  # that some of Optuna's options are experimental
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    result = measure(given.optimizers.split(","), lengths, 5 if given.quick else 11)
+    print(json.dumps({"benchmark": "suggestion_time", "parameters": 20} | figures(result)))
+
+
+if __name__ == "__main__":
+    main()
