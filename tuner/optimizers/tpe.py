@@ -89,10 +89,13 @@ class TPEOptimizer(SpaceOptimizer):
         for _ in range(DRAWS):
             X, active = self.space.snap(good.sample(rng, self.candidates))
             score = good.log_density(X, active) - bad.log_density(X, active)
-            for i in np.argsort(-score, kind="stable"):
-                (point,) = self.space.decode(X[[i]])
-                if self.space.feasible(point) and not self.is_repeat(point):
-                    return point
+            order = np.argsort(-score, kind="stable")
+            for some in (order[:8], order[8:]):  # most often one of a few will do
+                for point in self.space.decode(X[some]):
+                    if self.space.feasible(point) and not self.is_repeat(point):
+                        return point
+            if self.exhausted:
+                break
         return dict(self.space.sample(rng))
 
     def _densities(self, history: History) -> tuple[ParzenDensity, ParzenDensity]:
