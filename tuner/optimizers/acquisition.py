@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
-from scipy.optimize import minimize
+from numpy.typing import NDArray
 from scipy.special import erfcx, log_ndtr, ndtr
 
+from tuner.optimizers.ascent import ascend
 from tuner.optimizers.embedding import Bools, Floats
 from tuner.optimizers.gaussian_process import GaussianProcess
 
@@ -24,6 +25,9 @@ Snap: TypeAlias = Callable[[Floats], tuple[Floats, Bools, Bools]]
 
 SMOOTH_FROM = 8
 """An ordered column with more values than this is searched as if it were continuous."""
+
+WORTHWHILE = 1e-3
+"""A climb that gains less than this of the logarithm is over."""
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 _HALF_LOG_PI_2 = 0.5 * math.log(0.5 * math.pi)
@@ -55,9 +59,10 @@ class Candidates:
     active: Bools
     scores: Floats
 
-    def best(self, n: int) -> Candidates:
-        """Return the first `n`."""
-        return Candidates(self.X[:n], self.active[:n], self.scores[:n])
+    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Candidates:
+        """Return those at `rows`, in that order."""
+        at = np.asarray(rows, dtype=np.intp)
+        return Candidates(self.X[at], self.active[at], self.scores[at])
 
 
 def log_h(z: Floats) -> Floats:
@@ -84,6 +89,16 @@ def log_h(z: Floats) -> Floats:
     return result
 
 
+class Acquisition(Protocol):
+    """What is maximised over the space: larger is better."""
+
+    def __call__(self, X: Floats, active: Bools) -> Floats:
+        """Return the values at `X` (m, d), shape (m,)."""
+
+    def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
+        """Return the values, shape (m,), and their gradients, shape (m, d), at `X` (m, d)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Success:
     """The probability that a trial at a point succeeds: that `model` exceeds `threshold`."""
@@ -96,17 +111,17 @@ class Success:
         mean, variance = self.model.predict(X, active)
         return np.asarray(log_ndtr((mean - self.threshold) / np.sqrt(variance + self._noise)))
 
-    def log_probability_at(self, x: Floats, active: Bools) -> tuple[float, Floats]:
-        """Return the log probability and its gradient, shape (d,), at one point `x` (d,)."""
+    def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
+        """Return the log probability, shape (m,), and its gradient, shape (m, d), at `X`."""
         mean, variance, mean_gradient, variance_gradient = self.model.predict_with_gradient(
-            x, active
+            X, active
         )
-        deviation = math.sqrt(variance + self._noise)
+        deviation = np.sqrt(variance + self._noise)
         z = (mean - self.threshold) / deviation
-        value = float(log_ndtr(z))
-        slope = math.exp(min(-0.5 * z * z - _HALF_LOG_2PI - value, 700.0))  # phi(z) / Phi(z)
-        gradient = mean_gradient - z * variance_gradient / (2.0 * deviation)
-        return value, slope * gradient / deviation
+        value = log_ndtr(z)
+        slope = np.exp(np.minimum(-0.5 * z * z - _HALF_LOG_2PI - value, 700.0))  # phi(z) / Phi(z)
+        gradient = mean_gradient - (z / (2.0 * deviation))[:, None] * variance_gradient
+        return value, (slope / deviation)[:, None] * gradient
 
     @property
     def _noise(self) -> float:
@@ -132,37 +147,38 @@ class LogExpectedImprovement:
         values = log_h((self.incumbent - mean) / deviation) + np.log(deviation)
         return values + self.success.log_probability(X, active) if self.success else values
 
-    def at(self, x: Floats, active: Bools) -> tuple[float, Floats]:
-        """Return the value and its gradient, shape (d,), at one point `x` (d,)."""
+    def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
+        """Return the values, shape (m,), and their gradients, shape (m, d), at `X` (m, d)."""
         mean, variance, mean_gradient, variance_gradient = self.model.predict_with_gradient(
-            x, active
+            X, active
         )
-        deviation = math.sqrt(variance)
+        deviation = np.sqrt(variance)
         z = (self.incumbent - mean) / deviation
-        log_value = float(log_h(np.array([z]))[0])
+        log_value = log_h(z)
         # d log h / dz = Phi(z) / h(z); with dz = -(d mean + z d deviation) / deviation
-        slope = math.exp(min(float(log_ndtr(z)) - log_value, 700.0))
-        deviation_gradient = variance_gradient / (2.0 * deviation)
-        gradient = (-slope * mean_gradient + (1.0 - slope * z) * deviation_gradient) / deviation
-        value = log_value + math.log(deviation)
+        slope = np.exp(np.minimum(log_ndtr(z) - log_value, 700.0))
+        by_variance = (1.0 - slope * z) / (2.0 * variance)
+        gradient = -(slope / deviation)[:, None] * mean_gradient
+        gradient += by_variance[:, None] * variance_gradient
+        value = log_value + np.log(deviation)
         if self.success is None:
             return value, gradient
-        log_probability, log_probability_gradient = self.success.log_probability_at(x, active)
-        return value + log_probability, gradient + log_probability_gradient
+        probability, probability_gradient = self.success.with_gradient(X, active)
+        return value + probability, gradient + probability_gradient
 
 
 def maximise(
-    acquisition: LogExpectedImprovement,
+    acquisition: Acquisition,
     columns: Columns,
     snap: Snap,
     starts: Floats,
     *,
-    refined: int = 4,
-    rounds: int = 2,
+    refined: int = 6,
+    rounds: int = 3,
 ) -> Candidates:
     """Return points of the space in falling order of `acquisition`.
 
-    All `starts` are scored; the best few of them climb in turn by the gradient in their smooth
+    All `starts` are scored; the best few of them climb abreast by the gradient in their smooth
     columns and by single moves in the others.
 
     Parameters
@@ -175,18 +191,21 @@ def maximise(
         How often each climbs.
     """
     pool = _score(acquisition, snap, starts)
-    climbed: list[Candidates] = []
-    for i in _spread(pool, refined):
-        point = Candidates(pool.X[i : i + 1], pool.active[i : i + 1], pool.scores[i : i + 1])
-        for _ in range(rounds):
-            before = point.scores[0]
-            proposals = [_climb(acquisition, columns, point), neighbours(point.X[0], columns)]
-            tried = _score(acquisition, snap, np.concatenate(proposals))
-            climbed.append(tried)
-            if not tried.scores.size or tried.scores[0] <= before + 1e-6:
-                break
-            point = tried.best(1)
-    return _merge([*climbed, pool])
+    points = _spread(pool, refined)
+    found = [pool]
+    for _ in range(rounds):
+        if not len(points.X):
+            break
+        moves = [neighbours(x, columns) for x in points.X]
+        climbs = np.repeat(np.arange(len(points.X)), [len(rows) for rows in moves])
+        proposals = np.concatenate([_climb(acquisition, columns, points), *moves])
+        climbs = np.concatenate([np.arange(len(points.X)), climbs])
+        X, active, feasible = snap(proposals)
+        X, active, climbs = X[feasible], active[feasible], climbs[feasible]
+        tried = Candidates(X, active, acquisition(X, active))
+        found.append(tried)
+        points = _risen(points, tried, climbs)
+    return _merge(found)
 
 
 def neighbours(x: Floats, columns: Columns) -> Floats:
@@ -206,7 +225,7 @@ def neighbours(x: Floats, columns: Columns) -> Floats:
     return np.array(moves).reshape(-1, len(x))
 
 
-def _score(acquisition: LogExpectedImprovement, snap: Snap, rows: Floats) -> Candidates:
+def _score(acquisition: Acquisition, snap: Snap, rows: Floats) -> Candidates:
     """Return the feasible points nearest to `rows`, without repeats, best first."""
     X, active, feasible = snap(rows)
     X, active = X[feasible], active[feasible]
@@ -218,41 +237,36 @@ def _score(acquisition: LogExpectedImprovement, snap: Snap, rows: Floats) -> Can
     return Candidates(X[order], active[order], scores[order])
 
 
-def _spread(pool: Candidates, n: int) -> list[int]:
-    """Return indices of the `n` best points that are not all in one place."""
+def _spread(pool: Candidates, n: int) -> Candidates:
+    """Return the `n` best points that are not all in one place."""
     chosen: list[int] = []
     for i in range(min(len(pool.X), 200)):
-        if all(np.max(np.abs(pool.X[i] - pool.X[j])) > 0.05 for j in chosen):
+        if not chosen or np.abs(pool.X[chosen] - pool.X[i]).max(axis=1).min() > 0.05:
             chosen.append(i)
         if len(chosen) == n:
             break
-    return chosen
+    return pool.take(chosen)
 
 
-def _climb(acquisition: LogExpectedImprovement, columns: Columns, point: Candidates) -> Floats:
-    """Return where L-BFGS-B ends in the smooth active columns, shape (0 or 1, d)."""
-    x, active = point.X[0], point.active[0]
-    free = np.flatnonzero(columns.smooth & active)
-    if not free.size:
-        return np.empty((0, len(x)))
-
-    def loss(values: Floats) -> tuple[float, Floats]:
-        moved = x.copy()
-        moved[free] = values
-        value, gradient = acquisition.at(moved, active)
-        return -value, -gradient[free]
-
-    found = minimize(
-        loss,
-        x[free],
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0.0, 1.0)] * len(free),
-        options={"maxiter": 40, "ftol": 1e-7},
+def _climb(acquisition: Acquisition, columns: Columns, points: Candidates) -> Floats:
+    """Return where each point ends that climbs in its smooth active columns, shape (m, d)."""
+    free = columns.smooth & points.active
+    if not free.any():
+        return points.X
+    return ascend(
+        lambda rows, X: acquisition.with_gradient(X, points.active[rows]),
+        points.X,
+        free,
+        tolerance=WORTHWHILE,
     )
-    reached: Floats = x[None, :].copy()
-    reached[0, free] = np.clip(found.x, 0.0, 1.0)
-    return reached
+
+
+def _risen(points: Candidates, tried: Candidates, climbs: NDArray[np.intp]) -> Candidates:
+    """Return the best that each climb tried, of those climbs that rose."""
+    order = np.lexsort((-tried.scores, climbs))
+    _, first = np.unique(climbs[order], return_index=True)
+    best = order[first]
+    return tried.take(best[tried.scores[best] > points.scores[climbs[best]] + WORTHWHILE])
 
 
 def _merge(parts: Sequence[Candidates]) -> Candidates:

@@ -60,6 +60,11 @@ class Embedding:
         self._starts = np.concatenate([[0], np.cumsum(widths)[:-1]]).astype(int)
         self.column = np.repeat(np.arange(len(widths)), widths)
         """The column that each coordinate belongs to, shape (e,)."""
+        self._place = np.arange(len(self.column)) - self._starts[self.column]
+        categorical, arc = self.options[self.column] > 0, self.conditional[self.column]
+        self._categorical = np.flatnonzero(categorical)
+        self._plain = np.flatnonzero(~categorical & ~arc)
+        self._sines = np.flatnonzero(~categorical & arc & (self._place == 0))
 
     @property
     def columns(self) -> int:
@@ -68,32 +73,27 @@ class Embedding:
 
     def __call__(self, X: Floats, active: Bools) -> Floats:
         """Return the coordinates, shape (n, e), of the points `X` (n, d) with mask `active`."""
-        Z = np.zeros((len(X), len(self.column)))
-        for j, start in enumerate(self._starts):
-            x, on, k = X[:, j], active[:, j], self.options[j]
-            if k:
-                level = np.where(on, np.minimum((x * k).astype(int), k - 1), k)
-                Z[np.arange(len(X)), start + level] = np.sqrt(0.5)
-            elif self.conditional[j]:
-                Z[:, start] = np.where(on, np.sin(x), 0.0)
-                Z[:, start + 1] = np.where(on, np.cos(x), 0.0)
-            else:
-                Z[:, start] = x
+        Z = np.empty((len(X), len(self.column)))
+        Z[:, self._plain] = X[:, self.column[self._plain]]
+        here = self.column[self._sines]
+        x, on = X[:, here], active[:, here]
+        Z[:, self._sines], Z[:, self._sines + 1] = on * np.sin(x), on * np.cos(x)
+        here = self.column[self._categorical]
+        options, x, on = self.options[here], X[:, here], active[:, here]
+        level = np.where(on, np.minimum((x * options).astype(int), options - 1), options)
+        Z[:, self._categorical] = (level == self._place[self._categorical]) * np.sqrt(0.5)
         return Z
 
-    def derivative(self, x: Floats, active: Bools) -> Floats:
-        """Return how each coordinate of one point changes with its column, shape (e,).
+    def derivative(self, X: Floats, active: Bools) -> Floats:
+        """Return how each coordinate of the points `X` (n, d) changes with its column, (n, e).
 
         Zero for coordinates of categorical and of inactive columns.
         """
-        slope = np.zeros(len(self.column))
-        for j, start in enumerate(self._starts):
-            if self.options[j] or not active[j]:
-                continue
-            if self.conditional[j]:
-                slope[start : start + 2] = np.cos(x[j]), -np.sin(x[j])
-            else:
-                slope[start] = 1.0
+        slope = np.zeros((len(X), len(self.column)))
+        slope[:, self._plain] = active[:, self.column[self._plain]]
+        here = self.column[self._sines]
+        x, on = X[:, here], active[:, here]
+        slope[:, self._sines], slope[:, self._sines + 1] = on * np.cos(x), on * -np.sin(x)
         return slope
 
     def squared_distances(self, A: Floats, B: Floats) -> Floats:

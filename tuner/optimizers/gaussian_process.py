@@ -30,6 +30,9 @@ from tuner.optimizers.embedding import Bools, Embedding, Floats, squared_distanc
 MEAN_VARIANCE = 1.0
 """The prior variance of the unknown mean, in units of the standardised targets."""
 
+LENGTHSCALE_VARIANCE = 1.5
+"""The prior variance of the logarithm of a lengthscale, around that of ``sqrt(d)``."""
+
 SIGNAL_PRIOR = (0.0, 1.0)
 NOISE_PRIOR = (-8.0, 3.0)
 """Mean and deviation of the logarithm of the signal and noise variances."""
@@ -117,26 +120,27 @@ class GaussianProcess:
         return K @ self._alpha, np.maximum(variance, self._least_variance)
 
     def predict_with_gradient(
-        self, x: Floats, active: Bools
-    ) -> tuple[float, float, Floats, Floats]:
-        """Return mean, variance and their gradients, shape (d,), at one point `x` (d,).
+        self, X: Floats, active: Bools
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return mean and variance, shape (m,), at `X` (m, d), and their gradients, (m, d).
 
-        The gradient is zero in categorical and in inactive columns.
+        The gradients are zero in categorical and in inactive columns.
         """
         scale = self.hyperparameters.signal
-        z = self._scaled(x[None, :], active[None, :])
-        difference = z - self._Z
-        correlation, slope = matern(np.einsum("ij,ij->i", difference, difference))
-        k = MEAN_VARIANCE + scale * correlation
-        solved = cho_solve((self._L, True), k, check_finite=False)
-        variance = self._prior_variance - float(k @ solved)
+        Z = self._scaled(X, active)
+        correlation, slope = matern(squared_distances(Z, self._Z))
+        K = MEAN_VARIANCE + scale * correlation
+        solved = cho_solve((self._L, True), K.T, check_finite=False).T
+        variance = self._prior_variance - np.einsum("ij,ij->i", K, solved)
 
-        step = 2.0 * np.sqrt(self._weights) * self.embedding.derivative(x, active)
-        by_coordinate = np.stack([self._alpha, -2.0 * solved]) * (scale * slope) @ difference
-        mean_gradient, variance_gradient = self.embedding.sum_by_column(by_coordinate * step)
-        if variance < self._least_variance:
-            variance, variance_gradient = self._least_variance, np.zeros_like(variance_gradient)
-        return float(k @ self._alpha), variance, mean_gradient, variance_gradient
+        step = 2.0 * scale * np.sqrt(self._weights) * self.embedding.derivative(X, active)
+        slopes = []
+        for pull in (slope * self._alpha, slope * (-2.0 * solved)):
+            towards = pull.sum(axis=1)[:, None] * Z - pull @ self._Z
+            slopes.append(self.embedding.sum_by_column(towards * step))
+        certain = variance < self._least_variance
+        slopes[1][certain] = 0.0
+        return K @ self._alpha, np.maximum(variance, self._least_variance), slopes[0], slopes[1]
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
         """Return mean and variance, shape (n,), of each target given all the others.
@@ -237,15 +241,14 @@ def log_marginal_likelihood(
 def log_prior(theta: Floats) -> tuple[float, Floats]:
     """Return the log prior density, up to a constant, and its gradient at log hyperparameters.
 
-    Lengthscales: log-normal with location ``sqrt(2) + log(d) / 2`` and scale ``sqrt(3)`` (Hvarfner
-    et al. 2024, section 5), as a density of the lengthscale; signal and noise: log-normal.
+    All are log-normal, as densities of the logarithm. That of the lengthscales is around
+    ``sqrt(d)``: Hvarfner et al. (2024), section 5, with their location and variance measured anew.
     """
     d = len(theta) - 2
-    log_lengths = theta[:d]
-    location, variance = math.sqrt(2.0) + 0.5 * math.log(max(d, 1)), 3.0
-    value = float(np.sum(-0.5 * (log_lengths - location) ** 2 / variance - log_lengths))
+    distance = theta[:d] - 0.5 * math.log(max(d, 1))
+    value = -0.5 * float(distance @ distance) / LENGTHSCALE_VARIANCE
     gradient = np.empty_like(theta)
-    gradient[:d] = -(log_lengths - location) / variance - 1.0
+    gradient[:d] = -distance / LENGTHSCALE_VARIANCE
     for i, (mean, deviation) in ((d, SIGNAL_PRIOR), (d + 1, NOISE_PRIOR)):
         value -= 0.5 * float((theta[i] - mean) / deviation) ** 2
         gradient[i] = -(theta[i] - mean) / deviation**2

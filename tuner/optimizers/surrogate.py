@@ -65,10 +65,10 @@ def learn(embedding: Embedding, X: Floats, active: Bools, losses: Floats) -> Lea
     good = np.isfinite(losses)
     scaled = prepare(losses[good])
     few = _evenly(scaled, COMPARE_ON)
-    warp = choose_warp(embedding, X[good][few], active[good][few], scaled[few])
+    warp, start = choose_warp(embedding, X[good][few], active[good][few], scaled[few])
     many = _evenly(scaled, LEARN_FROM)
     y, _ = standardise(warp(scaled[many]))
-    loss, _ = fit(embedding, X[good][many], active[good][many], y)
+    loss, _ = fit(embedding, X[good][many], active[good][many], y, start and (start,))
     success = None
     if not good.all():
         some = _evenly(good.astype(float), LEARN_FROM)
@@ -77,17 +77,20 @@ def learn(embedding: Embedding, X: Floats, active: Bools, losses: Floats) -> Lea
     return Learned(warp, loss, success)
 
 
-def choose_warp(embedding: Embedding, X: Floats, active: Bools, scaled: Floats) -> Warp:
-    """Return the warp under which the trials predict each other best.
+def choose_warp(
+    embedding: Embedding, X: Floats, active: Bools, scaled: Floats
+) -> tuple[Warp, Hyperparameters | None]:
+    """Return the warp under which the trials predict each other best, and its hyperparameters.
 
     The measure is the leave-one-out log predictive density (Rasmussen & Williams 2006, eq. 5.10),
     as a density of the losses before the warp, which makes different warps comparable (Snelson et
     al. 2004, "Warped Gaussian Processes", eq. 6).
     """
     if len(scaled) < 6 or np.ptp(scaled) == 0.0:
-        return IDENTITY
+        return IDENTITY, None
     start = (Hyperparameters.initial(embedding.columns),)
-    best, best_score = IDENTITY, -np.inf
+    best: tuple[Warp, Hyperparameters | None] = IDENTITY, None
+    best_score = -np.inf
     for warp in WARPS:
         y, deviation = standardise(warp(scaled))
         hyperparameters, _ = fit(embedding, X, active, y, start, max_iterations=20)
@@ -96,7 +99,7 @@ def choose_warp(embedding: Embedding, X: Floats, active: Bools, scaled: Floats) 
         density = -0.5 * ((y - mean) ** 2 / variance + np.log(variance))
         score = float(np.sum(density + warp.log_slope(scaled) - np.log(deviation)))
         if score > best_score:
-            best, best_score = warp, score
+            best, best_score = (warp, hyperparameters), score
     return best
 
 
