@@ -30,9 +30,6 @@ from tuner.optimizers.embedding import Bools, Embedding, Floats, squared_distanc
 MEAN_VARIANCE = 1.0
 """The prior variance of the unknown mean, in units of the standardised targets."""
 
-LENGTHSCALE_VARIANCE = 1.5
-"""The prior variance of the logarithm of a lengthscale, around that of ``sqrt(d)``."""
-
 SIGNAL_PRIOR = (0.0, 1.0)
 NOISE_PRIOR = (-8.0, 3.0)
 """Mean and deviation of the logarithm of the signal and noise variances."""
@@ -241,14 +238,15 @@ def log_marginal_likelihood(
 def log_prior(theta: Floats) -> tuple[float, Floats]:
     """Return the log prior density, up to a constant, and its gradient at log hyperparameters.
 
-    All are log-normal, as densities of the logarithm. That of the lengthscales is around
-    ``sqrt(d)``: Hvarfner et al. (2024), section 5, with their location and variance measured anew.
+    Lengthscales: log-normal with location ``sqrt(2) + log(d) / 2`` and scale ``sqrt(3)`` (Hvarfner
+    et al. 2024, section 5), as a density of the lengthscale; signal and noise: log-normal.
     """
     d = len(theta) - 2
-    distance = theta[:d] - 0.5 * math.log(max(d, 1))
-    value = -0.5 * float(distance @ distance) / LENGTHSCALE_VARIANCE
+    log_lengths = theta[:d]
+    location, variance = math.sqrt(2.0) + 0.5 * math.log(max(d, 1)), 3.0
+    value = float(np.sum(-0.5 * (log_lengths - location) ** 2 / variance - log_lengths))
     gradient = np.empty_like(theta)
-    gradient[:d] = -distance / LENGTHSCALE_VARIANCE
+    gradient[:d] = -(log_lengths - location) / variance - 1.0
     for i, (mean, deviation) in ((d, SIGNAL_PRIOR), (d + 1, NOISE_PRIOR)):
         value -= 0.5 * float((theta[i] - mean) / deviation) ** 2
         gradient[i] = -(theta[i] - mean) / deviation**2
