@@ -61,7 +61,7 @@ class TPEOptimizer(SpaceOptimizer):
         self,
         *,
         n_startup: int = 10,
-        gamma: float = 0.1,
+        gamma: float = 0.15,
         max_best: int = 25,
         candidates: int = 256,
     ) -> None:
