@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.arguments import as_count, as_goals, as_seconds, as_space
+from tuner.arguments import as_constraints, as_count, as_goals, as_seconds, as_space
 from tuner.backends import resolve as resolve_backend
 from tuner.engine.objective import wants_trial
 from tuner.errors import ArgumentError, StudyNotFound
 from tuner.opening import StudyPlan, fingerprint_of, made_up_name, open_study
 from tuner.optimizers import resolve as resolve_optimizer
-from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
+from tuner.records import Goal, ModelVersion, Params, StudyInfo, Trial
 from tuner.registry.names import validate_model_name
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.study import Study
@@ -38,6 +38,7 @@ def optimize(
     *,
     direction: str | Sequence[str] = "minimize",
     metric: str | Sequence[str] | None = None,
+    constraints: Sequence[str] = (),
     n_trials: int | None = None,
     timeout: float | None = None,
     trial_timeout: float | None = None,
@@ -68,9 +69,14 @@ def optimize(
     space
         A dict of domains, or a `Space`.
     direction
-        ``"minimize"`` or ``"maximize"``.
+        ``"minimize"`` or ``"maximize"``; a list of them for several goals, of which the objective
+        returns one value each. Then `Study.best_trials` is the Pareto front.
     metric
-        The goal's name, where the objective returns a dict; ``"value"`` if not given.
+        The goal's name, where the objective returns a dict; ``"value"`` if not given. A list for
+        several goals.
+    constraints
+        What metrics of a feasible trial must keep, such as ``["latency <= 0.1"]``: the best trial
+        is a feasible one. An objective can report others by `LiveTrial.report_constraint`.
     n_trials
         How many trials the study has in all, those of earlier calls included. Without it and
         without `timeout`: 100, or the size of a smaller space.
@@ -97,6 +103,7 @@ def optimize(
         ``TUNER_STORE`` overrides None).
     register
         The name to register the winner under, the study's if not given; False registers nothing.
+        A search with several goals has no single winner: see `Study.register`.
     refit
         A function of the best params that makes the model to register.
     data
@@ -141,6 +148,7 @@ def optimize(
     """
     space = as_space(space)
     goals = as_goals(direction, metric)
+    limits_on_metrics = as_constraints(constraints)
     chosen = resolve_optimizer(optimizer)
     chosen_scheduler = resolve_scheduler(scheduler)
     chosen_backend = resolve_backend(backend)
@@ -151,11 +159,11 @@ def optimize(
     workers = as_count("workers", workers)
     retries = as_count("max_retries", max_retries, low=0) or 0
     points = [space.validate(p) for p in initial]
-    registered_name = _registered_name(register)
+    registered_name = _registered_name(register, goals)
     if n_trials is None:
         n_trials = _default_budget(space, timeout)
 
-    plan = StudyPlan(space, goals, seed, fingerprint_of(data), dict(tags or {}))
+    plan = StudyPlan(space, goals, seed, fingerprint_of(data), dict(tags or {}), limits_on_metrics)
     this = open_study(
         made_up_name(objective) if study is None else study, plan, store, chosen, chosen_scheduler
     )
@@ -173,7 +181,7 @@ def optimize(
             store=this.store,
             optimizer=chosen,
             backend=chosen_backend,
-            work=ObjectiveWork(objective, takes_trial, goals),
+            work=ObjectiveWork(objective, takes_trial, goals, limits_on_metrics),
             limits=Limits(n_trials, timeout, trial_timeout, max_retries=retries),
             progress=make_progress(progress) if isinstance(progress, bool) else progress,
             scheduler=chosen_scheduler,
@@ -185,7 +193,7 @@ def optimize(
             listeners=[partial(call, this) for call in callbacks],
         )
         this.run(Driver(session, history))
-    if registered_name is not None and any(t.state is State.COMPLETED for t in this):
+    if registered_name is not None and any(trial.eligible for trial in this):
         this.register(registered_name or None, refit=refit)
     return this
 
@@ -196,6 +204,7 @@ def create_study(
     name: str | None = None,
     direction: str | Sequence[str] = "minimize",
     metric: str | Sequence[str] | None = None,
+    constraints: Sequence[str] = (),
     optimizer: str | Optimizer = "auto",
     scheduler: str | Scheduler | None = None,
     seed: int | None = None,
@@ -216,7 +225,12 @@ def create_study(
         If `load_if_exists`, and it has another space, direction or seed.
     """
     plan = StudyPlan(
-        as_space(space), as_goals(direction, metric), seed, fingerprint_of(data), dict(tags or {})
+        as_space(space),
+        as_goals(direction, metric),
+        seed,
+        fingerprint_of(data),
+        dict(tags or {}),
+        as_constraints(constraints),
     )
     this = open_study(
         made_up_name(None) if name is None else name,
@@ -329,10 +343,15 @@ def _default_point(space: Space) -> list[Params]:
     return [] if defaults is None else [defaults]
 
 
-def _registered_name(register: str | bool | None) -> str | None:
+def _registered_name(register: str | bool | None, goals: Sequence[Goal]) -> str | None:
     """Return the model name to register under, "" for the study's name, None for not at all."""
-    if register is False:
+    if register is False or (register is None and len(goals) > 1):
         return None
+    if len(goals) > 1:
+        raise ArgumentError(
+            f"register={register!r}: a search with {len(goals)} goals has no single winner; leave "
+            f"register out, then write study.register(..., trial=study.best_trials[0])"
+        )
     if register is None or register is True:
         return ""
     if not isinstance(register, str) or not register:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError, SpaceError
-from tuner.records import Direction, Goal
+from tuner.records import Direction, Goal, OutcomeConstraint
 
 if TYPE_CHECKING:
     from tuner.search_spaces import Space
@@ -81,6 +83,41 @@ def as_count(name: str, value: Any, *, low: int = 1) -> int | None:
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < low:
         raise ArgumentError(f"{name}={value!r}: write an integer of at least {low}")
     return int(value.__index__())
+
+
+_CONSTRAINT = re.compile(r"\s*(.+?)\s*(<=|>=)\s*(\S+)\s*")
+
+
+def as_constraints(constraints: Sequence[str]) -> tuple[OutcomeConstraint, ...]:
+    """Return the outcome constraints that texts such as ``"latency <= 0.1"`` stand for.
+
+    Raises
+    ------
+    ArgumentError
+        If one is none, or is there twice; names it.
+    """
+    if isinstance(constraints, str):
+        constraints = [constraints]
+    found: list[OutcomeConstraint] = []
+    for text in constraints:
+        if isinstance(text, OutcomeConstraint):
+            found.append(text)
+            continue
+        match = _CONSTRAINT.fullmatch(text) if isinstance(text, str) else None
+        bound = math.nan
+        if match is not None:
+            with suppress(ValueError):
+                bound = float(match[3])
+        if match is None or not math.isfinite(bound):
+            raise ArgumentError(
+                f'constraints: {text!r}: write a metric, "<=" or ">=", and a number, '
+                f'such as "latency <= 0.1"'
+            )
+        found.append(OutcomeConstraint(match[1], match[2], bound))
+    twice = {str(c) for c in found if found.count(c) > 1}
+    if twice:
+        raise ArgumentError(f"constraints: {twice.pop()!r} is there twice; write it once")
+    return tuple(found)
 
 
 def as_seconds(name: str, value: Any) -> float | None:

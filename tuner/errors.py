@@ -15,6 +15,8 @@
     │   ├── StudyExists         a study of that name is there already
     │   ├── StudyMismatch       the same name, but another space, direction or seed
     │   ├── NoCompletedTrial    asked for the best of nothing (LookupError)
+    │   │   └── NoFeasibleTrial every completed trial breaks an outcome constraint
+    │   ├── SeveralGoals        asked for the one best where there is a Pareto front
     │   ├── TrialFinished       told an outcome twice
     │   └── AllTrialsFailed     every first trial failed for the same reason
     ├── StoreError              the record of runs cannot be read or written
@@ -84,6 +86,14 @@ class StudyMismatch(StudyError):
 
 class NoCompletedTrial(StudyError, LookupError):
     """The best of a study was asked for before any trial completed."""
+
+
+class NoFeasibleTrial(NoCompletedTrial):
+    """The best of a study was asked for, and every completed trial breaks a constraint."""
+
+
+class SeveralGoals(StudyError):
+    """The one best trial of a study with several goals was asked for."""
 
 
 class TrialFinished(StudyError):

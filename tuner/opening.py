@@ -12,7 +12,7 @@ from tuner.arguments import as_count, as_study_name
 from tuner.engine.seeds import fresh_seed
 from tuner.errors import StudyExists, StudyMismatch
 from tuner.optimizers import describe
-from tuner.records import Goal, StudyInfo
+from tuner.records import Goal, OutcomeConstraint, StudyInfo
 from tuner.search_spaces import Space
 from tuner.study import Study
 
@@ -30,6 +30,7 @@ class StudyPlan:
     seed: int | None = None
     data: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    constraints: tuple[OutcomeConstraint, ...] = ()
 
 
 def open_study(
@@ -74,6 +75,7 @@ def open_study(
             optimizer=describe(optimizer),
             data=plan.data,
             tags=plan.tags,
+            constraints=plan.constraints,
         )
     elif must_be_new:
         raise StudyExists(
@@ -96,6 +98,11 @@ def _check_same(known: StudyInfo, plan: StudyPlan, seed: int | None) -> None:
         change = _space_change(Space.from_dict(known.space), plan.space)
     elif plan.goals != known.goals:
         change = f"its goal is {_goals(known.goals)}, this call's is {_goals(plan.goals)}"
+    elif plan.constraints != known.constraints:
+        change = (
+            f"its constraints are {_listed(known.constraints)}, "
+            f"this call's are {_listed(plan.constraints)}"
+        )
     elif seed is not None and seed != known.seed:
         change = f"its seed is {known.seed}, this call's is {seed}"
     elif plan.data and known.data and plan.data != known.data:
@@ -126,6 +133,10 @@ def _space_change(old: Space, new: Space) -> str:
 
 def _goals(goals: tuple[Goal, ...]) -> str:
     return ", ".join(f"{g.direction} {g.metric!r}" for g in goals)
+
+
+def _listed(constraints: tuple[OutcomeConstraint, ...]) -> str:
+    return ", ".join(map(str, constraints)) or "none"
 
 
 def made_up_name(objective: Any) -> str:

@@ -91,6 +91,30 @@ class Goal(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeConstraint(Record):
+    """What a metric of a trial must keep for the trial to be feasible.
+
+    `operator` is ``"<="`` or ``">="``, `bound` finite.
+
+    Examples
+    --------
+    >>> OutcomeConstraint("latency", "<=", 0.1).violation(0.25)
+    0.15
+    """
+
+    metric: str
+    operator: str
+    bound: float
+
+    def violation(self, value: float) -> float:
+        """Return how far `value` is on the wrong side of the bound; 0 or less if it is not."""
+        return value - self.bound if self.operator == "<=" else self.bound - value
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.operator} {self.bound!r}"
+
+
+@dataclass(frozen=True, slots=True)
 class Failure(Record):
     """Why a run failed.
 
@@ -123,11 +147,15 @@ class Report(Record):
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Record):
-    """How a run ended: `state` is COMPLETED, STOPPED or FAILED, `metrics` are final."""
+    """How a run ended: `state` is COMPLETED, STOPPED or FAILED, `metrics` are final.
+
+    `constraints` has a value for each outcome constraint: 0 or less where it is kept.
+    """
 
     state: State
     metrics: dict[str, float] = field(default_factory=dict)
     error: Failure | None = None
+    constraints: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +166,7 @@ class Trial(Record):
     the trial has completed (for a stopped trial, the last reported ones; empty if there are none).
     `seed` is the trial's own, derived from the study's. `attempts` counts the runs so far.
     `notes` holds small JSON values about the trial, such as why the optimizer chose it.
+    `constraints` has a value for each outcome constraint: 0 or less where it is kept.
     """
 
     number: int
@@ -151,6 +180,17 @@ class Trial(Record):
     started: float | None = None
     ended: float | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    constraints: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every outcome constraint is kept."""
+        return all(value <= 0.0 for value in self.constraints.values())
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it can be a study's best: completed and feasible."""
+        return self.state is State.COMPLETED and bool(self.values) and self.feasible
 
     @property
     def value(self) -> float | None:
@@ -278,7 +318,8 @@ class StudyInfo(Record):
     """What is fixed about a study when it is created.
 
     `space` is the space as JSON values. `optimizer` says which one ran and why. `data` is the
-    fingerprint of the data, where the user gave some. `uid` is a UUIDv7 in hex.
+    fingerprint of the data, where the user gave some. `uid` is a UUIDv7 in hex. `constraints` are
+    those on metrics; others may be reported by the objective.
     """
 
     uid: str
@@ -291,6 +332,7 @@ class StudyInfo(Record):
     optimizer: dict[str, Any] = field(default_factory=dict)
     data: str = ""
     tags: dict[str, str] = field(default_factory=dict)
+    constraints: tuple[OutcomeConstraint, ...] = ()
 
     @property
     def goal(self) -> Goal:

@@ -14,6 +14,8 @@ from tuner.errors import (
     AllTrialsFailed,
     ArgumentError,
     NoCompletedTrial,
+    NoFeasibleTrial,
+    SeveralGoals,
     StudyError,
     UnknownOptimizer,
 )
@@ -126,12 +128,14 @@ class Study:
 
     @property
     def best_trial(self) -> Trial:
-        """The completed trial with the best value, the earliest of equals.
+        """The completed, feasible trial with the best value, the earliest of equals.
 
         Raises
         ------
         NoCompletedTrial
-            If none has completed.
+            If none has completed; `NoFeasibleTrial` if each that has breaks a constraint.
+        SeveralGoals
+            If the study has several goals; see `best_trials`.
         """
         return best_of(self._info, self.store.trials(self._info.uid, [State.COMPLETED]))
 
@@ -144,6 +148,61 @@ class Study:
     def best_value(self) -> float:
         """The value of the best trial; raises `NoCompletedTrial` if there is none."""
         return self.best_trial.values[0]
+
+    @property
+    def best_trials(self) -> list[Trial]:
+        """The Pareto front: completed, feasible trials that no other beats in every goal.
+
+        By number; those with equal values are all there. With one goal, the best trials.
+        """
+        from tuner.optimizers.pareto import nondominated
+
+        trials = [t for t in self.store.trials(self._info.uid, [State.COMPLETED]) if t.eligible]
+        if not trials:
+            return []
+        front = nondominated(self._losses(trials))
+        return [trial for trial, on_it in zip(trials, front, strict=True) if on_it]
+
+    def hypervolume(self, reference: Sequence[float] | None = None) -> float:
+        """Return the volume of what the Pareto front dominates, within `reference`.
+
+        Parameters
+        ----------
+        reference
+            One value a goal, in their units: what is worse counts for nothing. None takes the
+            worst value of any completed trial, which changes as the search goes on; give your own
+            to compare searches.
+
+        Raises
+        ------
+        ArgumentError
+            If `reference` is not one finite number a goal.
+        """
+        from tuner.optimizers.pareto import hypervolume
+
+        signs = [goal.direction.sign for goal in self.goals]
+        if reference is not None and len(reference) != len(signs):
+            raise ArgumentError(
+                f"reference={list(reference)!r}: write {len(signs)} numbers, one for each of "
+                f"{', '.join(repr(goal.metric) for goal in self.goals)}"
+            )
+        completed = self.store.trials(self._info.uid, [State.COMPLETED])
+        trials = [trial for trial in completed if trial.values]
+        front = [trial for trial in trials if trial.feasible]
+        if not front:
+            return 0.0
+        if reference is None:
+            corner = self._losses(trials).max(axis=0)
+        else:
+            corner = [sign * value for sign, value in zip(signs, reference, strict=True)]
+        return hypervolume(self._losses(front), corner)
+
+    def _losses(self, trials: Sequence[Trial]) -> Any:
+        """Return the values of trials, lower is better, shape (n, g)."""
+        import numpy as np
+
+        signs = [goal.direction.sign for goal in self.goals]
+        return np.array([trial.values for trial in trials], dtype=float) * signs
 
     # --- a loop of one's own ------------------------------------------------------------------
 
@@ -319,6 +378,7 @@ class Study:
         self,
         name: str | None = None,
         *,
+        trial: Trial | None = None,
         refit: Callable[[Params], Any] | None = None,
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
@@ -329,6 +389,8 @@ class Study:
         ----------
         name
             The model's name; None takes the study's.
+        trial
+            Another completed trial than the best, such as one of `best_trials`.
         refit
             Makes the model from the best params. None takes the model that the best trial
             logged, and if it logged none, registers its configuration alone.
@@ -350,11 +412,16 @@ class Study:
         from tuner.registry import Registry
         from tuner.winner import register_winner
 
+        if trial is not None and trial.state is not State.COMPLETED:
+            raise ArgumentError(
+                f"study {self.name!r}: trial {trial.number} is {trial.state.value}; "
+                f"register a completed one"
+            )
         registry: Registry = Registry(self.store)
         return register_winner(
             registry,
             self._info,
-            self.best_trial,
+            self.best_trial if trial is None else trial,
             name or self.name,
             refit,
             format=format,
@@ -375,21 +442,46 @@ class Study:
 
 
 def best_of(info: StudyInfo, trials: Iterator[Trial] | Sequence[Trial]) -> Trial:
-    """Return the completed trial with the best first value, the earliest of equals.
+    """Return the completed, feasible trial with the best value, the earliest of equals.
 
     Raises
     ------
     NoCompletedTrial
-        If none has completed.
+        If none has completed; `NoFeasibleTrial` if each that has breaks a constraint.
+    SeveralGoals
+        If the study has several goals.
     """
-    completed = (t for t in trials if t.state is State.COMPLETED and t.values)
+    if len(info.goals) > 1:
+        raise SeveralGoals(
+            f"study {info.name!r} has {len(info.goals)} goals "
+            f"({', '.join(goal.metric for goal in info.goals)}), so no trial need be the best in "
+            f"all; write study.best_trials"
+        )
+    completed = [t for t in trials if t.state is State.COMPLETED and t.values]
     sign = info.goal.direction.sign
-    best = min(completed, key=lambda t: (sign * t.values[0], t.number), default=None)
+    best = min(
+        (t for t in completed if t.feasible),
+        key=lambda t: (sign * t.values[0], t.number),
+        default=None,
+    )
+    if best is None and completed:
+        least = min(completed, key=lambda t: (_violation(t), t.number))
+        broken = [
+            f"{name} by {value:.6g}" for name, value in least.constraints.items() if value > 0
+        ]
+        raise NoFeasibleTrial(
+            f"study {info.name!r}: each of the {len(completed)} completed trials breaks a "
+            f"constraint; trial {least.number} does so least: {', '.join(broken)}"
+        )
     if best is None:
         raise NoCompletedTrial(
             f"study {info.name!r} has no completed trial, so there is no best one yet"
         )
     return best
+
+
+def _violation(trial: Trial) -> float:
+    return sum(max(value, 0.0) for value in trial.constraints.values())
 
 
 def _as_outcome_state(state: State | str) -> State:

@@ -27,9 +27,10 @@ def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[R
 
     The columns are ``number``, ``state``, the value (``value`` for a single goal, else one column
     a goal under its metric's name), ``duration`` in seconds, every parameter of the space in its
-    order (``model``, ``model.svm.C``), every other metric by name, and ``error``. A parameter
-    that was not active in a trial is None. A parameter whose name is taken by a column before it
-    is called ``params.<name>``, a metric ``metrics.<name>``.
+    order (``model``, ``model.svm.C``), every other metric by name, every outcome constraint (0 or
+    less where it is kept), and ``error``. A parameter that was not active in a trial is None. A
+    parameter whose name is taken by a column before it is called ``params.<name>``, a metric
+    ``metrics.<name>``, a constraint ``constraints.<name>``.
 
     Parameters
     ----------
@@ -48,6 +49,10 @@ def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[R
     others = sorted({name for trial in trials for name in trial.metrics} - goal_metrics)
     metrics = _column_names(others, "metrics", taken | set(params.values()))
 
+    taken |= {*params.values(), *metrics.values()}
+    limits = sorted({name for trial in trials for name in trial.constraints})
+    constraints = _column_names(limits, "constraints", taken)
+
     table = []
     for trial in trials:
         flat = space.flatten(trial.params)
@@ -57,6 +62,7 @@ def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[R
         row["duration"] = trial.duration
         row.update((column, flat.get(path)) for path, column in params.items())
         row.update((column, trial.metrics.get(name)) for name, column in metrics.items())
+        row.update((column, trial.constraints.get(name)) for name, column in constraints.items())
         row["error"] = None if trial.error is None else str(trial.error)
         table.append(row)
     return table

@@ -13,6 +13,7 @@ from tuner.records import (
     Environment,
     Failure,
     Goal,
+    OutcomeConstraint,
     Params,
     Record,
     Report,
@@ -67,6 +68,7 @@ trials = st.builds(
     started=times,
     ended=times,
     notes=params,
+    constraints=metrics,
 )
 
 
@@ -120,6 +122,10 @@ studies = st.builds(
     optimizer=params,
     data=st.text("0123456789abcdef", max_size=32),
     tags=st.dictionaries(texts, texts, max_size=3),
+    constraints=st.lists(
+        st.builds(OutcomeConstraint, texts, st.sampled_from(["<=", ">="]), st.floats(-1e9, 1e9)),
+        max_size=2,
+    ).map(tuple),
 )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tuner.errors import ArgumentError
 from tuner.optimizers import SpaceOptimizer
-from tuner.optimizers.history import Ledger
+from tuner.optimizers.history import Ledger, Told
 from tuner.records import Direction, Goal, Outcome, State, Trial
 from tuner.search_spaces import Choice, Float, Int, P, Space
 
@@ -43,7 +43,8 @@ class TestLedger:
     def test_trials_come_in_the_order_of_their_numbers(self, looks):
         ledger = Ledger(SPACE)
         for number in [7, 2, 9, 0, 4]:
-            ledger.add(number, point(number / 10, None if number % 2 else 1), number, number == 9)
+            told = Told(point(number / 10, None if number % 2 else 1), [number], number == 9)
+            ledger.add(number, told)
             if looks:
                 ledger.history([])
         history = ledger.history([point(0.25)])
@@ -58,18 +59,18 @@ class TestLedger:
 
     def test_an_outcome_told_again_replaces_the_first(self):
         ledger = Ledger(SPACE)
-        ledger.add(0, point(0.1), 1.0, True)
-        ledger.add(0, point(0.1), 2.0, False)
+        ledger.add(0, Told(point(0.1), [1.0], True))
+        ledger.add(0, Told(point(0.1), [2.0], False))
         history = ledger.history([])
         assert history.losses.tolist() == [2.0]
         assert history.stopped.tolist() == [False]
 
     def test_what_was_looked_at_stays_as_it_was(self):
         ledger = Ledger(SPACE)
-        ledger.add(3, point(0.3), 3.0, False)
+        ledger.add(3, Told(point(0.3), [3.0], False))
         first = ledger.history([])
-        ledger.add(3, point(0.3), 5.0, True)
-        ledger.add(1, point(0.1), 1.0, False)
+        ledger.add(3, Told(point(0.3), [5.0], True))
+        ledger.add(1, Told(point(0.1), [1.0], False))
         assert ledger.history([]).losses.tolist() == [1.0, 5.0]
         assert (first.X[0, 0], first.losses.tolist(), first.stopped.tolist()) == (
             0.3,
@@ -83,10 +84,12 @@ class TestLedger:
     def test_any_order_with_looks_between_is_the_order_of_numbers(self, order, looks):
         ledger = Ledger(SPACE)
         for k, number in enumerate(order):
-            ledger.add(number, point(number / 24), float(number), number % 2 == 0)
+            ledger.add(number, Told(point(number / 24), [float(number)], number % 2 == 0))
             if k in looks:
                 ledger.history([])
-                ledger.add(order[0], point(order[0] / 24), float(order[0]), order[0] % 2 == 0)
+                ledger.add(
+                    order[0], Told(point(order[0] / 24), [float(order[0])], order[0] % 2 == 0)
+                )
         history = ledger.history([])
         assert history.X[:, 0].tolist() == [number / 24 for number in range(24)]
         assert history.losses.tolist() == list(range(24))
@@ -95,11 +98,11 @@ class TestLedger:
     def test_a_look_costs_little_after_many_trials(self):
         ledger = Ledger(SPACE)
         for number in range(20_000):
-            ledger.add(number, point(number / 20_000), 0.0, False)
+            ledger.add(number, Told(point(number / 20_000), [0.0], False))
         ledger.history([])
         times = []
         for number in range(20_000, 20_005):
-            ledger.add(number, point(0.5), 0.0, False)
+            ledger.add(number, Told(point(0.5), [0.0], False))
             began = time.process_time()
             ledger.history([])
             times.append(time.process_time() - began)
@@ -113,7 +116,7 @@ class TestLedger:
         ledger = Ledger(SPACE)
         points = SPACE.sample(np.random.default_rng(0), 40)
         for number, params in enumerate(points):
-            ledger.add(number, params, 0.0, False)
+            ledger.add(number, Told(params, [0.0], False))
             if number % 3 == 0:
                 ledger.history([])
         history = ledger.history([])
@@ -142,7 +145,7 @@ class TestLosses:
         assert optimizer.history.failed.tolist() == [math.isnan(loss)]
 
     def test_a_study_of_two_metrics_is_refused(self):
-        with pytest.raises(ArgumentError, match="one metric, the study has 2: loss, time; return"):
+        with pytest.raises(ArgumentError, match="one metric, the study has 2: loss, time; take"):
             Watching().reset(SPACE, [Goal("loss"), Goal("time")], 0)
 
 

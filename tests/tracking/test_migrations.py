@@ -2,20 +2,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from conformance.postgres import AVAILABLE
 from tuner.errors import StoreCorrupt, StoreError, StoreVersion
-from tuner.records import Code
+from tuner.records import Code, Goal, State, StudyInfo, Trial
 from tuner.tracking import migrate, open_store, schema
 from tuner.tracking.connections import make_engine
 from tuner.tracking.location import locate
+from tuner.tracking.protocol import Batch
+from tuner.tracking.uuid7 import uuid7
 
 
 def migrated(store: str | Path) -> None:
@@ -85,6 +88,38 @@ def test_a_store_that_is_current_is_left_alone(tmp_path: Path) -> None:
     assert open_store(tmp_path).get_code(key) == Code("a")
 
 
+def go_back_to_0001(store: str | Path) -> None:
+    """Make a store what it was before outcome constraints."""
+    engine = make_engine(locate(store))
+    with engine.begin() as connection:
+        for table in ("studies", "trials"):
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN constraints"))
+        connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
+    engine.dispose()
+
+
+def a_store_of_0001_keeps_its_trials(store: str | Path) -> None:
+    info = StudyInfo(uuid7(), "old", {}, "0", (Goal(),), 1, 1.5)
+    trial = Trial(0, {"x": 1.0}, State.COMPLETED, (2.0,), {"value": 2.0})
+    opened = open_store(store)
+    opened.create_study(info)
+    opened.write(info.uid, Batch([trial]))
+    go_back_to_0001(store)
+    with pytest.raises(StoreVersion, match="older schema 0001"):
+        open_store(store).find_study("old")
+    assert migrate.upgrade(store) == ["0002"]
+    opened = open_store(store)
+    assert opened.find_study("old") == info
+    assert list(opened.trials(info.uid)) == [trial]
+    limited = replace(trial, number=1, constraints={"latency": 0.5})
+    opened.write(info.uid, Batch([limited]))
+    assert list(opened.trials(info.uid)) == [trial, limited]
+
+
+def test_a_store_of_the_first_schema_is_upgraded_with_its_trials(tmp_path: Path) -> None:
+    a_store_of_0001_keeps_its_trials(tmp_path)
+
+
 def test_no_store_cannot_be_upgraded(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no store at"):
         migrate.upgrade(tmp_path / "none")
@@ -111,25 +146,25 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
     folder = tmp_path / "migrations"
     (folder / "versions").mkdir(parents=True)
     source = Path(migrate.__file__).with_name("migrations")
-    for file in ("env.py", "versions/v0001_first_schema.py"):
+    for file in ("env.py", *(f"versions/{file.name}" for file in source.glob("versions/v*.py"))):
         (folder / file).write_text((source / file).read_text("utf-8"), "utf-8")
-    (folder / "versions" / "v0002_fails.py").write_text(
+    (folder / "versions" / "v9999_fails.py").write_text(
         "from alembic import op\n"
-        "revision, down_revision = '0002', '0001'\n"
+        f"revision, down_revision = '9999', '{schema.REVISIONS[-1]}'\n"
         "def upgrade():\n"
         "    op.execute('ALTER TABLE runs ADD COLUMN extra TEXT')\n"
         "    op.execute('INSERT INTO nowhere VALUES (1)')\n",
         encoding="utf-8",
     )
     monkeypatch.setattr(migrate, "__file__", str(tmp_path / "migrate.py"))
-    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
+    monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "9999"))
     with pytest.raises(StoreError, match="nowhere"):
         migrate.upgrade(tmp_path)
     assert described(tmp_path) == before
-    fixed = folder / "versions" / "v0002_fails.py"
+    fixed = folder / "versions" / "v9999_fails.py"
     lines = fixed.read_text("utf-8").splitlines()
     fixed.write_text("\n".join(lines[:-1]), encoding="utf-8")
-    assert migrate.upgrade(tmp_path) == ["0002"]
+    assert migrate.upgrade(tmp_path) == ["9999"]
     assert described(tmp_path) != before
 
 
@@ -143,3 +178,8 @@ if AVAILABLE:
         open_store(created).put_code(Code())
         assert described(created) == described(by_migrations)
         assert migrate.upgrade(created) == []
+
+    def test_a_store_of_the_first_schema_is_upgraded_on_postgresql(
+        new_database: Callable[[], str],
+    ) -> None:
+        a_store_of_0001_keeps_its_trials(new_database())

@@ -22,7 +22,7 @@ from tuner.errors import (
     StoreVersion,
 )
 from tuner.records import Code, Goal, StudyInfo
-from tuner.tracking import open_store
+from tuner.tracking import open_store, schema
 from tuner.tracking.location import locate
 from tuner.tracking.uuid7 import uuid7
 
@@ -291,8 +291,9 @@ def test_an_older_schema_asks_for_an_upgrade(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made(tmp_path)
-    monkeypatch.setattr("tuner.tracking.schema.REVISIONS", ("0001", "0002"))
-    with pytest.raises(StoreVersion, match=r"older schema 0001.*tuner db upgrade --store"):
+    newest = schema.REVISIONS[-1]
+    monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "9999"))
+    with pytest.raises(StoreVersion, match=rf"older schema {newest}.*tuner db upgrade --store"):
         open_store(tmp_path)
 
 

@@ -13,10 +13,13 @@ import tuner
 from tuner.cli.scripts import load_objective, load_space
 from tuner.cli.text import (
     as_json,
+    best_first,
+    best_text,
     failures_of,
-    params_text,
+    goals_text,
     summary,
     trial_lines,
+    trial_rows,
     when,
     write_table,
 )
@@ -73,11 +76,21 @@ store_option = click.option(
 @click.option(
     "--direction",
     type=click.Choice(["minimize", "maximize"]),
-    default="minimize",
-    help="Which way the metric gets better.",
-    show_default=True,
+    multiple=True,
+    help="Which way the metric gets better; again for each further goal.  [default: minimize]",
 )
-@click.option("--metric", help="The goal, where the objective returns several metrics.")
+@click.option(
+    "--metric",
+    multiple=True,
+    help="The goal, where the objective returns several metrics; again for each further goal.",
+)
+@click.option(
+    "--constraint",
+    "constraints",
+    metavar="'METRIC <= NUMBER'",
+    multiple=True,
+    help="What a metric of a feasible trial must keep.",
+)
 @click.option(
     "--optimizer", default="auto", help="auto, random, tpe or bayesian.", show_default=True
 )
@@ -109,6 +122,8 @@ def run(
     no_register: bool,
     quiet: bool,
     tags: tuple[str, ...],
+    direction: tuple[str, ...],
+    metric: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Search for the params that optimize a function of a script.
@@ -132,10 +147,12 @@ def run(
         resources=resources or None,
         progress=not quiet,
         tags=dict(map(_as_tag, tags)),
+        direction=direction or "minimize",
+        metric=metric or None,
         **options,
     )
     click.echo(f"study: {study.name}")
-    if any(trial.state is State.COMPLETED for trial in study):
+    if any(trial.eligible for trial in study):
         _echo_best(study)
 
 
@@ -151,10 +168,10 @@ def studies(store: str | None) -> None:
         table.append(
             {
                 "study": info.name,
-                "goal": f"{info.goal.direction} {info.goal.metric}",
+                "goal": goals_text(info),
                 "trials": len(trials),
                 "completed": len(done),
-                "best": study.best_value if done else None,
+                "best": best_text(study),
                 "created": when(info.created),
             }
         )
@@ -176,18 +193,11 @@ def show(study: str, top: int, number: int | None, store: str | None) -> None:
             click.echo(line)
         return
     for name, text in summary(loaded).items():
-        click.echo(f"{name + ':':<12}{text}")
-    sign = loaded.direction.sign
-    done = [t for t in loaded if t.state is State.COMPLETED]
-    best = sorted(done, key=lambda t: (sign * t.values[0], t.number))[:top]
+        click.echo(f"{name + ':':<13}{text}")
+    best = best_first(loaded)[:top]
     if best:
         click.echo()
-        write_table(
-            [
-                {"trial": t.number, "value": t.value, "params": params_text(loaded.space, t.params)}
-                for t in best
-            ]
-        )
+        write_table(trial_rows(loaded, best))
     for line in failures_of(loaded):
         click.echo(line)
 
@@ -197,9 +207,15 @@ def show(study: str, top: int, number: int | None, store: str | None) -> None:
 @click.option("--json", "in_json", is_flag=True, help="As one JSON object.")
 @store_option
 def best(study: str, in_json: bool, store: str | None) -> None:
-    """Print the best params of a study."""
+    """Print the best params of a study; with several goals, its Pareto front."""
     loaded = tuner.load_study(study, store=store)
-    if in_json:
+    if in_json and len(loaded.goals) > 1:
+        front = [
+            {"trial": t.number, "values": list(t.values), "params": as_json(t.params)}
+            for t in loaded.best_trials
+        ]
+        click.echo(json.dumps(front))
+    elif in_json:
         trial = loaded.best_trial
         content = {"trial": trial.number, "value": trial.value, "params": as_json(trial.params)}
         click.echo(json.dumps(content))
@@ -318,6 +334,11 @@ def upgrade(store: str | None) -> None:
 
 
 def _echo_best(study: tuner.Study) -> None:
+    if len(study.goals) > 1:
+        front = study.best_trials
+        click.echo(f"Pareto front: {len(front)} of {len(study.trials)} trials")
+        write_table(trial_rows(study, front), nothing="no feasible trial yet")
+        return
     trial = study.best_trial
     click.echo(f"best: {study.info.goal.metric} = {trial.value!r} in trial {trial.number}")
     for path, value in study.space.flatten(trial.params).items():

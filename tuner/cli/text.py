@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tuner.errors import ArgumentError
-from tuner.records import Params, State
+from tuner.records import Params, State, StudyInfo, Trial
 
 if TYPE_CHECKING:
     from tuner.search_spaces import Space
@@ -51,20 +51,58 @@ def summary(study: Study) -> dict[str, str]:
     states = Counter(trial.state.value for trial in trials)
     lines = {
         "study": info.name,
-        "goal": f"{info.goal.direction} {info.goal.metric}",
+        "goal": goals_text(info),
         "trials": f"{len(trials)} ({', '.join(f'{n} {s}' for s, n in sorted(states.items()))})",
         "optimizer": _optimizer_text(info.optimizer),
         "seed": str(info.seed),
         "created": when(info.created),
         "space": f"{len(study.space.columns)} parameters, fingerprint {info.fingerprint[:12]}",
     }
-    if any(trial.state is State.COMPLETED for trial in trials):
+    if info.constraints:
+        lines["constraints"] = ", ".join(map(str, info.constraints))
+    if len(info.goals) > 1:
+        lines["best"] = best_text(study) or "none yet"
+    elif any(trial.eligible for trial in trials):
         lines["best"] = f"{study.best_value!r} in trial {study.best_trial.number}"
     if info.data:
         lines["data"] = info.data
     if info.tags:
         lines["tags"] = ", ".join(f"{k}={v}" for k, v in info.tags.items())
     return lines
+
+
+def goals_text(info: StudyInfo) -> str:
+    """Return the goals, such as ``"minimize loss, maximize accuracy"``."""
+    return ", ".join(f"{goal.direction} {goal.metric}" for goal in info.goals)
+
+
+def best_text(study: Study) -> str | None:
+    """Return the best value, how large the Pareto front of several goals is, or None."""
+    front = study.best_trials
+    if not front:
+        return None
+    return f"{len(front)} trials" if len(study.goals) > 1 else repr(front[0].values[0])
+
+
+def best_first(study: Study) -> list[Trial]:
+    """Return the completed trials: feasible ones by their first value, then the others."""
+    sign = study.direction.sign
+    completed = [t for t in study if t.state is State.COMPLETED and t.values]
+    return sorted(completed, key=lambda t: (not t.feasible, sign * t.values[0], t.number))
+
+
+def trial_rows(study: Study, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Return trials as the lines of a table."""
+    limited = any(trial.constraints for trial in trials)
+    table: list[dict[str, Any]] = []
+    for trial in trials:
+        names = [g.metric for g in study.goals] if len(study.goals) > 1 else ["value"]
+        row: dict[str, Any] = {"trial": trial.number}
+        row |= dict(zip(names, trial.values, strict=True))
+        if limited:
+            row["feasible"] = "yes" if trial.feasible else "no"
+        table.append(row | {"params": params_text(study.space, trial.params)})
+    return table
 
 
 def trial_lines(study: Study, number: int) -> Iterator[str]:
@@ -86,6 +124,8 @@ def trial_lines(study: Study, number: int) -> Iterator[str]:
         yield f"  {path}: {value!r}"
     for name, metric in trial.metrics.items():
         yield f"metric {name}: {metric!r}"
+    for name, value in trial.constraints.items():
+        yield f"constraint {name}: {'kept' if value <= 0 else f'broken by {value!r}'}"
     for run in study.runs(number):
         where = f" on {run.worker} ({run.host})" if run.host else ""
         begun = "" if run.started is None else f", began {when(run.started)}"

@@ -254,7 +254,7 @@ class Driver:
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         self._session.optimizer.tell(trial, outcome)
-        if trial.state is State.COMPLETED and _beats(self._session.info, trial, self._best):
+        if trial.eligible and _beats(self._session.info, trial, self._best):
             self._best = trial
         for listener in self._session.listeners:
             listener(trial)
@@ -282,9 +282,9 @@ def _beats(info: StudyInfo, trial: Trial, best: Trial | None) -> bool:
 
 
 def _best(info: StudyInfo, trials: Iterable[Trial]) -> Trial | None:
-    """Return the completed trial with the best value, the earliest of equals."""
+    """Return the eligible trial with the best first value, the earliest of equals."""
     best: Trial | None = None
     for trial in trials:
-        if trial.state is State.COMPLETED and _beats(info, trial, best):
+        if trial.eligible and _beats(info, trial, best):
             best = trial
     return best

@@ -55,6 +55,8 @@ class LiveTrial:
         """Final values of metrics logged without a step."""
         self.reported: dict[str, float] = {}
         """The last reported values."""
+        self.constraints: dict[str, float] = {}
+        """The reported values of outcome constraints."""
         self.stopped = False
         """Whether the objective has been told to stop."""
 
@@ -96,6 +98,23 @@ class LiveTrial:
         """Return whether the scheduler wants this trial to end; return from the objective then."""
         self.stopped = self.stopped or self._channel.stop_requested()
         return self.stopped
+
+    def report_constraint(self, name: str, value: float) -> None:
+        """Report an outcome constraint: the trial is feasible if `value` is 0 or less.
+
+        The last value of a name counts. The more it is above 0, the worse; the best trial of a
+        study is a feasible one.
+
+        Raises
+        ------
+        BadResult
+            If `value` is not a finite number; the trial fails.
+        ArgumentError
+            If `name` is no text or empty.
+        """
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(f"trial.report_constraint: {name!r} is no name; write a text")
+        self.constraints[name] = as_metric(value, name)
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:
         """Record a metric: over steps, or with no `step` as a final value of the trial."""

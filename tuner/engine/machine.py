@@ -367,6 +367,7 @@ class Machine:
             state=outcome.state,
             metrics=outcome.metrics,
             values=goal_values(self.goals, outcome),
+            constraints=outcome.constraints,
             error=outcome.error,
             ended=run.ended,
         )

@@ -118,9 +118,11 @@ class ManualLoop:
         elif state is State.STOPPED and returned is None:
             outcome = Outcome(state, {**trial.reported, **trial.logged})
         else:
-            outcome = as_outcome(returned, self.info.goals, trial.logged)
+            outcome = as_outcome(
+                returned, self.info.goals, trial.logged, self.info.constraints, trial.constraints
+            )
             if state is State.STOPPED and outcome.state is State.COMPLETED:
-                outcome = Outcome(state, outcome.metrics)
+                outcome = replace(outcome, state=state)
         self._handle(Finished(uid, outcome))
         self._trials.pop(uid, None)
         self._desks.pop(uid, None)

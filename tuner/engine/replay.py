@@ -35,7 +35,7 @@ def replay(
     for trial in history:
         if not trial.state.finished:
             continue
-        outcome = Outcome(trial.state, trial.metrics, trial.error)
+        outcome = Outcome(trial.state, trial.metrics, trial.error, trial.constraints)
         optimizer.tell(trial, outcome)
         if scheduler is not None:
             for report in reports.get(trial.number, ()):

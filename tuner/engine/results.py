@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from tuner.records import Failure, Goal, Outcome, State
+from tuner.records import Failure, Goal, Outcome, OutcomeConstraint, State
 
 
 class BadResult(Exception):
@@ -80,14 +80,53 @@ def as_metrics(returned: Any, goals: Sequence[Goal]) -> dict[str, float]:
 
 
 def as_outcome(
-    returned: Any, goals: Sequence[Goal], logged: Mapping[str, float] | None = None
+    returned: Any,
+    goals: Sequence[Goal],
+    logged: Mapping[str, float] | None = None,
+    constraints: Sequence[OutcomeConstraint] = (),
+    reported: Mapping[str, float] | None = None,
 ) -> Outcome:
-    """Return the outcome of an objective that returned `returned` after logging `logged`."""
+    """Return the outcome of an objective.
+
+    Parameters
+    ----------
+    returned
+        What it returned.
+    goals, constraints
+        The study's.
+    logged
+        The metrics that it logged, without a step.
+    reported
+        The constraints whose values it reported itself.
+    """
     try:
-        metrics = as_metrics(returned, goals)
+        metrics = {**(logged or {}), **as_metrics(returned, goals)}
+        kept = {**(reported or {}), **constraint_values(constraints, metrics)}
     except BadResult as error:
         return Outcome(State.FAILED, dict(logged or {}), error.failure)
-    return Outcome(State.COMPLETED, {**(logged or {}), **metrics})
+    return Outcome(State.COMPLETED, metrics, constraints=kept)
+
+
+def constraint_values(
+    constraints: Sequence[OutcomeConstraint], metrics: Mapping[str, float]
+) -> dict[str, float]:
+    """Return by how much each constraint is violated, 0 or less where it is kept.
+
+    Raises
+    ------
+    BadResult
+        If a constraint's metric is not among `metrics`.
+    """
+    for constraint in constraints:
+        if constraint.metric not in metrics:
+            has = ", ".join(map(repr, metrics)) or "nothing"
+            raise BadResult(
+                "MissingMetric",
+                f"{constraint.metric!r}, which must be {constraint.operator} {constraint.bound!r}, "
+                f"is missing from what the objective returned and logged, which has {has}; "
+                f"return or log it",
+            )
+    return {str(c): c.violation(metrics[c.metric]) for c in constraints}
 
 
 def _shown(value: Any) -> str:

@@ -15,7 +15,7 @@ from tuner.backends.protocol import Channel
 from tuner.engine.capture import captured
 from tuner.engine.live import LiveTrial
 from tuner.engine.results import BadResult, as_outcome
-from tuner.records import Begun, Failure, Goal, Job, Outcome, Output, State
+from tuner.records import Begun, Failure, Goal, Job, Outcome, OutcomeConstraint, Output, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,14 @@ class ObjectiveWork:
         Whether it takes the trial.
     goals
         The metrics it must return.
+    constraints
+        What its metrics must keep for the trial to be feasible.
     """
 
     objective: Callable[..., Any]
     wants_trial: bool
     goals: Sequence[Goal]
+    constraints: Sequence[OutcomeConstraint] = ()
 
     def __call__(self, job: Job, channel: Channel) -> Outcome:
         """Run one job; every exception of the objective becomes a failed outcome."""
@@ -54,15 +57,18 @@ class ObjectiveWork:
             return Outcome(State.FAILED, metrics, describe_failure(error))
         if trial.stopped:
             return self._stopped(trial, returned)
-        return as_outcome(returned, self.goals, trial.logged)
+        return self._outcome(trial, returned)
+
+    def _outcome(self, trial: LiveTrial, returned: Any) -> Outcome:
+        return as_outcome(returned, self.goals, trial.logged, self.constraints, trial.constraints)
 
     def _stopped(self, trial: LiveTrial, returned: Any) -> Outcome:
         """Return the outcome of a trial that heeded `should_stop`: its last word counts."""
-        outcome = as_outcome(returned, self.goals, trial.logged)
+        outcome = self._outcome(trial, returned)
         metrics = {**trial.reported, **trial.logged}
         if outcome.state is State.COMPLETED:
             metrics |= outcome.metrics
-        return Outcome(State.STOPPED, metrics)
+        return Outcome(State.STOPPED, metrics, constraints=outcome.constraints)
 
 
 def describe_failure(error: BaseException) -> Failure:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tuner.errors import ArgumentError
 from tuner.optimizers.description import options_of
-from tuner.optimizers.history import History, Ledger
+from tuner.optimizers.history import History, Ledger, Told
 from tuner.optimizers.sobol import SobolDesign
 from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Space
@@ -53,6 +53,8 @@ class SpaceOptimizer(ABC):
     name: ClassVar[str]
     independent: ClassVar[bool] = False
     """Whether suggestions need no outcomes, so that they can be made ahead."""
+    many_goals: ClassVar[bool] = False
+    """Whether it looks for the Pareto front of several goals; else it takes only one."""
 
     space: Space
     goals: tuple[Goal, ...]
@@ -74,14 +76,14 @@ class SpaceOptimizer(ABC):
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
         """Begin a study with an empty history; see `Optimizer.reset`."""
-        if len(goals) != 1:
+        if len(goals) != 1 and not self.many_goals:
             raise ArgumentError(
                 f"optimizer={self.name!r} optimizes one metric, the study has {len(goals)}: "
-                f"{', '.join(g.metric for g in goals)}; return a weighted sum as one"
+                f"{', '.join(g.metric for g in goals)}; take another, or return a weighted sum"
             )
         self.space, self.goals, self.seed = space, tuple(goals), seed
         self.design = SobolDesign(space, seed)
-        self._ledger = Ledger(space)
+        self._ledger = Ledger(space, len(goals))
         self._tried: set[Hashable] = set()
         self._taken: set[Hashable] = set()
         self._listed: list[tuple[Hashable, Params]] | None = None
@@ -90,14 +92,15 @@ class SpaceOptimizer(ABC):
         """Take in an outcome; see `Optimizer.tell`."""
         self._tried.add(self.space.key(trial.params))
         stopped = outcome.state is State.STOPPED
-        self._ledger.add(trial.number, trial.params, self.loss(outcome), stopped)
+        told = Told(trial.params, self.losses(outcome), stopped, outcome.constraints)
+        self._ledger.add(trial.number, told)
 
-    def loss(self, outcome: Outcome) -> float:
-        """Return the first goal's value, lower is better; NaN for a trial without one."""
-        goal = self.goals[0]
-        value = outcome.metrics.get(goal.metric, math.nan)
-        known = outcome.state is not State.FAILED and math.isfinite(value)
-        return goal.direction.sign * value if known else math.nan
+    def losses(self, outcome: Outcome) -> list[float]:
+        """Return the goals' values, lower is better; all NaN for a trial that lacks one."""
+        values = [outcome.metrics.get(goal.metric, math.nan) for goal in self.goals]
+        if outcome.state is State.FAILED or not all(map(math.isfinite, values)):
+            return [math.nan] * len(values)
+        return [g.direction.sign * v for g, v in zip(self.goals, values, strict=True)]
 
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
         """Return `n` points; see `Optimizer.ask`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,36 +21,60 @@ class History:
     ----------
     X, active
         The told trials by number, shape (n, d), as `Space.encode` gives them.
-    losses
-        Shape (n,): the first goal's values, lower is better; NaN where a trial failed or was
-        stopped without a value.
+    values
+        Shape (n, g): the goals' values, lower is better; NaN where a trial failed or was stopped
+        without a value.
     stopped
-        Shape (n,): whether the loss is an early one, of a trial that was stopped.
+        Shape (n,): whether the values are early ones, of a trial that was stopped.
+    constraints
+        Shape (n, c): the values of the outcome constraints, by name in alphabetical order; 0 or
+        less where one is kept, NaN where the trial has none of that name.
     pending_X, pending_active
         The trials that have no outcome yet, shape (m, d).
     """
 
     X: NDArray[np.float64]
     active: NDArray[np.bool_]
-    losses: NDArray[np.float64]
+    values: NDArray[np.float64]
     stopped: NDArray[np.bool_]
+    constraints: NDArray[np.float64]
     pending_X: NDArray[np.float64]
     pending_active: NDArray[np.bool_]
 
     @property
     def size(self) -> int:
         """How many trials have been told."""
-        return len(self.losses)
+        return len(self.values)
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """The first goal's values, shape (n,)."""
+        return self.values[:, 0]
 
     @property
     def failed(self) -> NDArray[np.bool_]:
-        """Which told trials have no loss, shape (n,)."""
-        return np.isnan(self.losses)
+        """Which told trials have no value, shape (n,)."""
+        return np.asarray(np.isnan(self.values).any(axis=1))
+
+    @property
+    def violation(self) -> NDArray[np.float64]:
+        """By how much each trial violates the constraints in all, shape (n,); 0 if it does not."""
+        return np.asarray(np.nansum(np.maximum(self.constraints, 0.0), axis=1))
 
     @property
     def known(self) -> int:
         """How many trials have been told or are pending."""
-        return len(self.losses) + len(self.pending_X)
+        return len(self.values) + len(self.pending_X)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the ledger is told of a trial: see `History` for what the fields mean."""
+
+    params: Params
+    values: Sequence[float]
+    stopped: bool = False
+    constraints: Mapping[str, float] = field(default_factory=dict)
 
 
 class Ledger:
@@ -57,16 +82,21 @@ class Ledger:
 
     Each trial is encoded once, and only when the history is looked at. Trials that come in the
     order of their numbers, as most do, are put behind the others; so a look costs the same however
-    many there are, but for a copy of the losses.
+    many there are, but for a copy of their values.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, goals: int = 1) -> None:
         self._space = space
         self._told: set[int] = set()
-        self._new: dict[int, tuple[Params, float, bool]] = {}
+        self._new: dict[int, Told] = {}
+        self._names: list[str] = []
         X, active = space.encode([])
-        self._rows = [np.zeros(0, dtype=int), X, active, np.zeros(0), np.zeros(0, dtype=bool)]
-        self._n = 0  # rows in use: of the numbers, X, active, losses, stopped
+        # Rows of the numbers, X, active, values, stopped and constraints; `_n` are in use.
+        self._rows = [
+            np.zeros(0, dtype=int), X, active, np.zeros((0, goals)), np.zeros(0, dtype=bool),
+            np.zeros((0, 0)),
+        ]  # fmt: skip
+        self._n = 0
 
     def __len__(self) -> int:
         return len(self._told)
@@ -74,30 +104,33 @@ class Ledger:
     def __contains__(self, number: int) -> bool:
         return number in self._told
 
-    def add(self, number: int, params: Params, loss: float, stopped: bool) -> None:
-        """Take in a trial; one that is there already gets the new loss."""
+    def add(self, number: int, told: Told) -> None:
+        """Take in a trial; one that is there already gets the new outcome."""
         if number in self._told and number not in self._new:
-            numbers, _, _, losses, stops = self._rows
-            row = np.searchsorted(numbers[: self._n], number)
-            losses[row], stops[row] = loss, stopped
+            self._name(told.constraints)
+            row = np.searchsorted(self._rows[0][: self._n], number)
+            for kept, new in zip(self._rows[3:], self._outcomes([told]), strict=True):
+                kept[row] = new[0]
             return
         if number in self._new:
-            params = self._new[number][0]
+            told = replace(told, params=self._new[number].params)
         self._told.add(number)
-        self._new[number] = (params, loss, stopped)
+        self._new[number] = told
 
     def history(self, pending: Sequence[Params]) -> History:
         """Return everything so far, and `pending` points."""
         if self._new:
             self._take_in_new()
-        _, X, active, losses, stopped = (kept[: self._n] for kept in self._rows)
+        _, X, active, values, stopped, constraints = (kept[: self._n] for kept in self._rows)
         X.flags.writeable = active.flags.writeable = False
         pending_X, pending_active = self._space.encode(pending)
+        by_name = sorted(range(len(self._names)), key=self._names.__getitem__)
         return History(
             X=X,
             active=active,
-            losses=losses.copy(),  # they may be told anew
+            values=values.copy(),  # they may be told anew
             stopped=stopped.copy(),
+            constraints=constraints[:, by_name],
             pending_X=pending_X,
             pending_active=pending_active,
         )
@@ -106,9 +139,10 @@ class Ledger:
         numbers = np.array(sorted(self._new))
         told = [self._new[number] for number in numbers.tolist()]
         self._new.clear()
-        X, active = self._space.encode([params for params, _, _ in told])
-        losses = np.array([loss for _, loss, _ in told], dtype=float)
-        new = [numbers, X, active, losses, np.array([stopped for *_, stopped in told], dtype=bool)]
+        for one in told:
+            self._name(one.constraints)
+        X, active = self._space.encode([one.params for one in told])
+        new = [numbers, X, active, *self._outcomes(told)]
         old, end = self._rows[0], self._n + len(numbers)
         if self._n and numbers[0] < old[self._n - 1]:
             order = np.argsort(np.concatenate([old[: self._n], numbers]))
@@ -123,3 +157,22 @@ class Ledger:
             for kept, rows in zip(self._rows, new, strict=True):
                 kept[self._n : end] = rows
         self._n = end
+
+    def _name(self, constraints: Mapping[str, float]) -> None:
+        """Add a column for each constraint that has none yet."""
+        new = [name for name in constraints if name not in self._names]
+        if new:
+            self._names += new
+            kept = self._rows[5]
+            self._rows[5] = np.hstack([kept, np.full((len(kept), len(new)), np.nan)])
+
+    def _outcomes(self, told: Sequence[Told]) -> list[Any]:
+        """Return the rows of values, stopped and constraints."""
+        return [
+            np.array([one.values for one in told], dtype=float),
+            np.array([one.stopped for one in told], dtype=bool),
+            np.array(
+                [[one.constraints.get(name, np.nan) for name in self._names] for one in told],
+                dtype=float,
+            ).reshape(len(told), len(self._names)),
+        ]

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import optuna
@@ -36,6 +36,9 @@ _STATES = {
     State.STOPPED: TrialState.PRUNED,
     State.FAILED: TrialState.FAIL,
 }
+
+
+_FAILED, _RUNNING = Outcome(State.FAILED), Outcome(State.RUNNING)
 
 
 class _EndlessStudy(optuna.Study):  # type: ignore[misc]  # Optuna's classes are Any to mypy
@@ -81,6 +84,7 @@ class OptunaOptimizer(SpaceOptimizer):
     """
 
     name = "optuna"
+    many_goals: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -120,24 +124,22 @@ class OptunaOptimizer(SpaceOptimizer):
         self._live = deepcopy(self._instance)
         self._storage = optuna.storages.InMemoryStorage()
         with quiet():
-            self._study_id = self._storage.create_new_study([StudyDirection.MINIMIZE], "tuner")
+            self._study_id = self._storage.create_new_study(
+                [StudyDirection.MINIMIZE] * len(goals), "tuner"
+            )
             self._study = _EndlessStudy("tuner", self._storage)
         self._asked: dict[Hashable, list[int]] = {}
-        self._unseen: dict[int, tuple[Trial, State, float]] = {}
+        self._unseen: dict[int, tuple[Trial, Outcome]] = {}
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
         """Take in an outcome; see `Optimizer.tell`."""
         super().tell(trial, outcome)
-        loss = self.loss(outcome)
-        state = outcome.state
-        if state is State.COMPLETED and math.isnan(loss):
-            state = State.FAILED
         asked = self._asked.get(self.space.key(trial.params))
         if asked:
             with quiet():
-                self._finish(asked.pop(0), state, loss)
+                self._finish(asked.pop(0), outcome)
         else:
-            self._unseen[trial.number] = (trial, state, loss)
+            self._unseen[trial.number] = (trial, outcome)
 
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
         """Return `n` points; see `Optimizer.ask`."""
@@ -159,13 +161,13 @@ class OptunaOptimizer(SpaceOptimizer):
         wanted = {self.space.key(trial.params) for trial in pending}
         for key in self._asked.keys() - wanted:
             for number in self._asked.pop(key):
-                self._finish(number, State.FAILED, math.nan)
+                self._finish(number, _FAILED)
 
     def _show(self, trial: Trial) -> None:
         """Let the sampler see a pending trial, unless it is one of its own."""
         key = self.space.key(trial.params)
         if not self._asked.get(key):
-            self._asked[key] = [self._add(trial, State.RUNNING, math.nan)]
+            self._asked[key] = [self._add(trial, _RUNNING)]
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:  # noqa: ARG002
         """Return the sampler's first point that is within the constraints and new."""
@@ -181,7 +183,7 @@ class OptunaOptimizer(SpaceOptimizer):
             if self.space.feasible(point) and not self.is_repeat(point):
                 self._asked.setdefault(self.space.key(point), []).append(trial.number)
                 return point
-            self._finish(trial.number, State.FAILED, math.nan)
+            self._finish(trial.number, _FAILED)
         return dict(self.space.sample(rng))
 
     def _walk(self, trial: optuna.Trial) -> Params:
@@ -219,17 +221,26 @@ class OptunaOptimizer(SpaceOptimizer):
     def _trial_id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
 
-    def _finish(self, number: int, state: State, loss: float) -> None:
-        if state is State.COMPLETED:
-            self._study.tell(number, loss)
+    def _finish(self, number: int, outcome: Outcome) -> None:
+        values = self._values(outcome)
+        for key, value in _constraint_attributes(outcome.constraints).items():
+            self._storage.set_trial_system_attr(self._trial_id(number), key, value)
+        if outcome.state is State.COMPLETED and values:
+            self._study.tell(number, values)
             return
-        if state is State.STOPPED and not math.isnan(loss):
-            self._storage.set_trial_intermediate_value(self._trial_id(number), 0, loss)
-        self._study.tell(number, state=_STATES[state])
+        if outcome.state is State.STOPPED and values:
+            self._storage.set_trial_intermediate_value(self._trial_id(number), 0, values[0])
+        stopped = outcome.state is State.STOPPED
+        self._study.tell(number, state=TrialState.PRUNED if stopped else TrialState.FAIL)
 
-    def _add(self, trial: Trial, state: State, loss: float) -> int:
-        values = [] if math.isnan(loss) else [loss]
-        frozen = _frozen(self._columns, self.space.flatten(trial.params), state, values)
+    def _values(self, outcome: Outcome) -> list[float]:
+        values = self.losses(outcome)
+        return [] if math.isnan(values[0]) else values
+
+    def _add(self, trial: Trial, outcome: Outcome) -> int:
+        values = self._values(outcome)
+        flat = self.space.flatten(trial.params)
+        frozen = _frozen(self._columns, flat, outcome.state, values, outcome.constraints)
         trial_id = self._storage.create_new_trial(self._study_id, template_trial=frozen)
         return int(self._storage.get_trial(trial_id).number)
 
@@ -265,7 +276,10 @@ def to_optuna_study(
         study = optuna.create_study(directions=directions, study_name=name)
         for trial in sorted(trials, key=lambda t: t.number):
             flat = space.flatten(trial.params)
-            study.add_trial(_frozen(columns, flat, trial.state, trial.values, trial))
+            attributes = {**trial.metrics, "number": trial.number}
+            study.add_trial(
+                _frozen(columns, flat, trial.state, trial.values, trial.constraints, attributes)
+            )
     return study
 
 
@@ -291,7 +305,8 @@ def _frozen(
     flat: Mapping[str, Any],
     state: State,
     values: Sequence[float],
-    trial: Trial | None = None,
+    constraints: Mapping[str, float],
+    attributes: Mapping[str, Any] | None = None,
 ) -> FrozenTrial:
     """Return a trial as Optuna keeps them, finished or not."""
     params: dict[str, Any] = {}
@@ -309,8 +324,14 @@ def _frozen(
         distributions=distributions,
         values=list(values) if valued else None,
         intermediate_values={0: values[0]} if state is State.STOPPED and values else None,
-        user_attrs={} if trial is None else {**trial.metrics, "number": trial.number},
+        user_attrs=dict(attributes or {}),
+        system_attrs=_constraint_attributes(constraints),
     )
+
+
+def _constraint_attributes(constraints: Mapping[str, float]) -> dict[str, float]:
+    """Return the outcome constraints as Optuna keeps them: its samplers look for these keys."""
+    return {f"constraints:{name}": value for name, value in constraints.items()}
 
 
 def _sampler_class(name: str) -> type[optuna.samplers.BaseSampler]:

@@ -33,6 +33,7 @@ class RandomOptimizer(SpaceOptimizer):
 
     name = "random"
     independent: ClassVar[bool] = True
+    many_goals: ClassVar[bool] = True
 
     def reset(self, space: Any, goals: Any, seed: int) -> None:
         """Begin a study with an empty history; see `Optimizer.reset`."""

@@ -14,6 +14,7 @@ from tuner.records import (
     Environment,
     Failure,
     Goal,
+    OutcomeConstraint,
     Params,
     Run,
     State,
@@ -63,6 +64,7 @@ def study_row(info: StudyInfo) -> dict[str, Any]:
         "optimizer": _json(info.optimizer),
         "data": info.data,
         "tags": _json(info.tags),
+        "constraints": [c.to_json() for c in info.constraints] or None,
     }
 
 
@@ -79,6 +81,7 @@ def study_of(row: Row[Any]) -> StudyInfo:
         optimizer=_dict(row.optimizer),
         data=row.data,
         tags=_dict(row.tags),
+        constraints=tuple(OutcomeConstraint.from_json(c) for c in row.constraints or ()),
     )
 
 
@@ -103,6 +106,7 @@ def trial_row(study_id: int, codec: ParamsCodec, trial: Trial) -> dict[str, Any]
         "started": trial.started,
         "ended": trial.ended,
         "notes": _json(trial.notes),
+        "constraints": _json(trial.constraints),
     }
 
 
@@ -122,6 +126,7 @@ def trial_reader(codec: ParamsCodec) -> Callable[[Row[Any]], Trial]:
             started=row.started,
             ended=row.ended,
             notes=_dict(row.notes),
+            constraints=_dict(row.constraints),
         )
 
     return read

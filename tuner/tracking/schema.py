@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision of this schema, oldest first; the last one is what this code reads and writes."""
 
 VERSION_TABLE = "tuner_schema"
@@ -113,6 +113,7 @@ studies = Table(
     Column("optimizer", _Json),
     Column("data", Text, nullable=False, comment="fingerprint of the data, empty if not given"),
     Column("tags", _Json),
+    Column("constraints", _Json, comment="metric, operator and bound of each outcome constraint"),
 )
 
 codes = Table(
@@ -153,6 +154,7 @@ trials = Table(
     Column("started", Double),
     Column("ended", Double),
     Column("notes", _Json),
+    Column("constraints", _Json, comment="by outcome constraint: 0 or less where it is kept"),
     Index(None, "study_id", "state"),
 )
 
