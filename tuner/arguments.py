@@ -88,7 +88,7 @@ def as_count(name: str, value: Any, *, low: int = 1) -> int | None:
 _CONSTRAINT = re.compile(r"\s*(.+?)\s*(<=|>=)\s*(\S+)\s*")
 
 
-def as_constraints(constraints: Sequence[str]) -> tuple[OutcomeConstraint, ...]:
+def as_constraints(constraints: Sequence[str | OutcomeConstraint]) -> tuple[OutcomeConstraint, ...]:
     """Return the outcome constraints that texts such as ``"latency <= 0.1"`` stand for.
 
     Raises

@@ -181,7 +181,7 @@ def test_studies_are_listed(folder: Path) -> None:
 def test_a_study_is_shown(folder: Path) -> None:
     run()
     output = call("show", "s", "--top", "3").stdout
-    assert "trials:     8 (8 completed)" in output
+    assert re.search(r"trials:\s+8 \(8 completed\)", output)
     assert re.search(r"optimizer:\s+random", output)
     assert len([line for line in output.splitlines() if "x=" in line]) == 3
     best = tuner.load_study("s").best_trial

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.optimizers.embedding import Bools, Floats
 
-Slope: TypeAlias = Callable[[Floats, Floats], tuple[Floats, Floats]]
+Slope: TypeAlias = Callable[[NDArray[np.intp], Floats], tuple[Floats, Floats]]
 """Values (m,) and gradients (m, d) at rows (m, d); the first argument says which rows they are."""
 
 FIRST_STEP = 0.1

@@ -68,7 +68,9 @@ def learn(embedding: Embedding, X: Floats, active: Bools, losses: Floats) -> Lea
     warp, start = choose_warp(embedding, X[good][few], active[good][few], scaled[few])
     many = _evenly(scaled, LEARN_FROM)
     y, _ = standardise(warp(scaled[many]))
-    loss, _ = fit(embedding, X[good][many], active[good][many], y, start and (start,))
+    loss, _ = fit(
+        embedding, X[good][many], active[good][many], y, None if start is None else (start,)
+    )
     success = None
     if not good.all():
         some = _evenly(good.astype(float), LEARN_FROM)
