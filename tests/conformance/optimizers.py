@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from tuner.errors import ArgumentError
 from tuner.optimizers import describe, resolve
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Direction, Goal, Outcome, Params, State, Trial, decode_params
@@ -285,6 +286,51 @@ class OptimizerConformance:
         _, told = self.search(SPACES["three levels"], self.trials + 10)
         keys = {SPACES["three levels"].key(trial.params) for trial, _ in told}
         assert len(keys) == len(told)
+
+    # --- constraints on outcomes, several goals -----------------------------------------------
+
+    @pytest.mark.parametrize("kept", ["some", "none", "all"])
+    def test_outcome_constraints(self, kept: str) -> None:
+        space = SPACES["three levels"]
+        level = {"some": 0.5, "none": -1.0, "all": 100.0}[kept]
+
+        def outcome(space: Space, number: int, params: Params) -> Outcome:
+            plain = outcome_at(space, number, params)
+            if plain.state is State.FAILED:
+                return plain
+            limits = {"late": 1.0} if number > 5 else {}
+            limits["loss"] = plain.metrics["value"] - level
+            return Outcome(plain.state, plain.metrics, constraints=limits)
+
+        optimizer, told = self.search(space, self.trials, outcome=outcome)
+        assert all(params in space for params in optimizer.ask(2))
+        keys = {space.key(trial.params) for trial, _ in told}
+        assert len(keys) == len(told)
+
+    @pytest.mark.parametrize("goals", [2, 3])
+    @pytest.mark.parametrize("spread", [True, False], ids=["spread", "equal"])
+    def test_several_goals(self, goals: int, spread: bool) -> None:
+        space = SPACES["three levels"]
+        wanted = [Goal(f"g{k}", list(Direction)[k % 2]) for k in range(goals)]
+        optimizers = [self.make(), self.make()]
+        try:
+            for optimizer in optimizers:
+                optimizer.reset(space, wanted, 0)
+        except ArgumentError as error:
+            assert f"the study has {goals}: g0, g1" in str(error)  # noqa: PT017
+            return
+        for number in range(self.trials):
+            (params,), (same,) = [optimizer.ask(1) for optimizer in optimizers]
+            assert params == same
+            assert params in space
+            loss = loss_of(space, params)
+            metrics = {f"g{k}": abs(loss - k / 3) if spread else 1.0 for k in range(goals)}
+            outcome = (
+                Outcome(State.FAILED) if number % 7 == 3 else Outcome(State.COMPLETED, metrics)
+            )
+            for optimizer in optimizers:
+                optimizer.tell(Trial(number, params), outcome)
+        assert len({space.key(params) for params in optimizers[0].ask(4)}) == 4
 
     # --- hostile histories --------------------------------------------------------------------
 

@@ -9,15 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.optimizers.acquisition import (
-    Columns,
-    LogExpectedImprovement,
-    Success,
-    log_h,
-    maximise,
-    neighbours,
-)
+from tuner.optimizers.acquisition import Columns, Product, maximise, neighbours
+from tuner.optimizers.conditions import Condition
 from tuner.optimizers.embedding import Embedding
+from tuner.optimizers.expected_improvement import LogExpectedImprovement, log_h
 from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters
 
 
@@ -91,7 +86,7 @@ def success(n=25):
     X, active, _ = snap(np.random.default_rng(2).random((n, 3)))
     y = np.where(X[:, 0] < 0.6, 0.8, -1.2)
     h = Hyperparameters(np.array([0.3, 5.0, 5.0]), 1.0, 1e-2)
-    return Success(GaussianProcess(EMBEDDING, X, active, y, h), threshold=-0.2)
+    return Condition(GaussianProcess(EMBEDDING, X, active, y, h), threshold=-0.2)
 
 
 class TestLogExpectedImprovement:
@@ -113,7 +108,9 @@ class TestLogExpectedImprovement:
     @pytest.mark.parametrize("incumbent", [-30.0, -1.5, 3.0])
     @pytest.mark.parametrize("probable", [None, success()])
     def test_gradient_against_finite_differences(self, incumbent, probable):
-        acquisition = LogExpectedImprovement(model(), incumbent, probable)
+        acquisition = LogExpectedImprovement(model(), incumbent)
+        if probable is not None:
+            acquisition = Product([acquisition, probable])
         X, active, _ = snap(starts(8))
         values, gradients = acquisition.with_gradient(X, active)
         np.testing.assert_allclose(values, acquisition(X, active), rtol=1e-8)
@@ -126,7 +123,7 @@ class TestLogExpectedImprovement:
     def test_where_trials_fail_less_is_expected(self):
         X, active, _ = snap(np.array([[0.9, 0.5, 0.8], [0.1, 0.5, 0.8]]))
         plain = LogExpectedImprovement(model(), -1.0)(X, active)
-        careful = LogExpectedImprovement(model(), -1.0, success())(X, active)
+        careful = Product([LogExpectedImprovement(model(), -1.0), success()])(X, active)
         assert careful[0] < plain[0] - 3.0
         assert careful[1] == pytest.approx(plain[1], abs=0.3)
 

@@ -10,6 +10,8 @@ import pytest
 
 from tuner.errors import ArgumentError
 from tuner.optimizers.bayesian import BayesianOptimizer, penalised, representatives
+from tuner.optimizers.history import Ledger, Told
+from tuner.optimizers.pareto import hypervolume
 from tuner.records import Direction, Goal, Outcome, State, Trial
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
 
@@ -208,11 +210,14 @@ class TestHostileHistories:
     def test_the_representatives_hold_the_best_and_the_latest(self):
         losses = np.random.default_rng(0).permutation(1000).astype(float)
         losses[::7] = np.nan
-        chosen = representatives(losses, 100)
+        ledger = Ledger(SQUARE)
+        for number, params in enumerate(SQUARE.sample(np.random.default_rng(0), 1000)):
+            ledger.add(number, Told(params, [losses[number]]))
+        chosen = representatives(ledger.history([]), 100)
         assert len(set(chosen.tolist())) == 100
         assert set(np.argsort(losses)[:50]) <= set(chosen)
         assert np.isin(np.arange(980, 1000), chosen).all()
-        np.testing.assert_array_equal(representatives(losses[:80], 100), np.arange(80))
+        np.testing.assert_array_equal(representatives(ledger.history([]), 1000), np.arange(1000))
 
     @pytest.mark.parametrize(
         "space",
@@ -284,3 +289,70 @@ def test_asking_stays_quick_in_ten_dimensions(n, seconds):
     start = time.perf_counter()
     optimizer.ask(1)
     assert time.perf_counter() - start < seconds
+
+
+class TestConstraintsAndGoals:
+    def run(self, space, goals, outcome, n, seed=0):
+        optimizer = BayesianOptimizer()
+        optimizer.reset(space, goals, seed)
+        told = []
+        for number in range(n):
+            (params,) = optimizer.ask(1)
+            told.append((params, outcome(params)))
+            optimizer.tell(Trial(number, params), told[-1][1])
+        return optimizer, told
+
+    def test_the_optimum_at_a_constraints_edge_is_found(self):
+        def outcome(params):  # at best 1/2, where the edge crosses the diagonal
+            values = {"value": params["x"] + params["y"]}
+            edge = 0.25 - params["x"] * params["y"] - (params["x"] - params["y"]) ** 2
+            return Outcome(State.COMPLETED, values, constraints={"edge": edge})
+
+        unit = Space({"x": Float(0, 1), "y": Float(0, 1)})
+        _, told = self.run(unit, [Goal()], outcome, 40)
+        kept = [o.metrics["value"] for _, o in told if o.constraints["edge"] <= 0]
+        rng = np.random.default_rng(0).random((200_000, 2))
+        inside = 0.25 - rng[:, 0] * rng[:, 1] - (rng[:, 0] - rng[:, 1]) ** 2 <= 0
+        assert min(kept) < rng[inside].sum(axis=1).min() + 0.01
+
+    def test_a_small_feasible_region_is_found(self):
+        def outcome(params):
+            away = np.hypot(params["x"] - 0.8, params["y"] - 0.15) - 0.08  # 2% of the space
+            values = {"value": params["x"]}
+            return Outcome(State.COMPLETED, values, constraints={"near": float(away)})
+
+        unit = Space({"x": Float(0, 1), "y": Float(0, 1)})
+        for seed in range(3):
+            _, told = self.run(unit, [Goal()], outcome, 30, seed)
+            kept = [o.metrics["value"] for _, o in told if o.constraints["near"] <= 0]
+            assert min(kept) < 0.75
+
+    def test_a_pending_trial_that_breaks_a_constraint_is_no_incumbent(self):
+        def outcome(params):
+            limit = {"c": params["x"] - 0.5}
+            return Outcome(State.COMPLETED, {"value": -params["x"]}, constraints=limit)
+
+        unit = Space({"x": Float(0, 1)})
+        optimizer, _ = self.run(unit, [Goal()], outcome, 15)
+        pending = [Trial(15, {"x": 0.95}, State.RUNNING)]
+        (point,) = optimizer.ask(1, pending)
+        assert 0.4 < point["x"] < 0.6
+
+    @pytest.mark.parametrize("goals", [2, 3])
+    def test_the_front_is_covered(self, goals):
+        corners = np.eye(3)[:goals, :2] if goals == 2 else np.array([[0, 0], [1, 0], [0, 1.0]])
+
+        def outcome(params):  # the distances to the corners: all between them is the front
+            x = np.array([params["x"], params["y"]])
+            distances = np.linalg.norm(corners - x, axis=1)
+            names = [f"g{k}" for k in range(goals)]
+            return Outcome(State.COMPLETED, dict(zip(names, distances.tolist(), strict=True)))
+
+        unit = Space({"x": Float(0, 1), "y": Float(0, 1)})
+        _, told = self.run(unit, [Goal(f"g{k}") for k in range(goals)], outcome, 40)
+        values = np.array([list(o.metrics.values()) for _, o in told])
+        random = np.linalg.norm(
+            corners - np.random.default_rng(0).random((120, 1, 2)), axis=2
+        )  # three times as many
+        reference = np.full(goals, 1.5)
+        assert hypervolume(values, reference) > hypervolume(random, reference) - 0.02

@@ -81,7 +81,7 @@ def test_our_own_is_described_by_name_and_options():
         "n_startup": 10,
         "gamma": 0.2,
         "max_best": 25,
-        "candidates": 64,
+        "candidates": 256,
     }
 
 

@@ -11,7 +11,6 @@ from tuner.optimizers.surrogate import (
     learn,
     learning_size,
     loss_model,
-    success_model,
 )
 from tuner.optimizers.warping import IDENTITY
 
@@ -43,7 +42,9 @@ def test_shift_and_scale_of_the_losses_change_nothing_learned():
     X, active, losses = history(30, waves)
     one, other = learn(EMBEDDING, X, active, losses), learn(EMBEDDING, X, active, losses * 64 + 128)
     assert one.warp == other.warp
-    np.testing.assert_allclose(one.loss.to_log(), other.loss.to_log(), atol=0.05)
+    np.testing.assert_allclose(
+        one.hyperparameters.to_log(), other.hyperparameters.to_log(), atol=0.05
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_the_model_ranks_what_it_has_not_seen():
 
 def test_a_long_history_is_learned_from_in_bounded_time():
     learned = learn(EMBEDDING, *history(3 * LEARN_FROM, valley))
-    assert np.isfinite(learned.loss.to_log()).all()
+    assert np.isfinite(learned.hyperparameters.to_log()).all()
 
 
 def test_it_learns_again_often_at_first_and_then_less():
@@ -87,47 +88,13 @@ def test_it_learns_again_often_at_first_and_then_less():
     assert len(set(sizes)) < 120
 
 
-class TestFailures:
-    def learned(self, failed, n=60):
-        X, active, losses = history(n, waves)
-        losses[failed(X)] = np.nan
-        learned = learn(EMBEDDING, X, active, losses)
-        success = success_model(learned, EMBEDDING, X, active, losses)
-        return loss_model(learned, EMBEDDING, X, active, losses), success
-
-    def test_a_region_where_trials_fail_is_known(self):
-        _, success = self.learned(lambda X: X[:, 0] > 0.5)
-        inside, outside = np.exp(
-            success.log_probability(np.array([[0.8, 0.5], [0.2, 0.5]]), np.ones((2, 2), bool))
-        )
-        assert inside < 0.05
-        assert outside > 0.9
-
-    def test_failures_by_chance_say_little_of_any_point(self):
-        chance = np.random.default_rng(5).random(60) < 0.3
-        _, success = self.learned(lambda _: chance)
-        X, active, _ = history(200, waves, seed=9)
-        probabilities = np.exp(success.log_probability(X, active))
-        assert probabilities.min() > 0.3
-
-    def test_without_failures_there_is_no_such_model(self):
-        assert self.learned(lambda X: X[:, 0] > 2)[1] is None
-
-    def test_a_failure_after_the_last_lesson_counts_at_once(self):
-        X, active, losses = history(30, waves)
-        learned = learn(EMBEDDING, X[:29], active[:29], losses[:29])
-        losses[29] = np.nan
-        success = success_model(learned, EMBEDDING, X, active, losses)
-        at_failure, elsewhere = success.log_probability(X[[29, 0]], active[[29, 0]])
-        assert at_failure < elsewhere
-
-    def test_a_failed_trial_promises_no_improvement_and_says_nothing_bad(self):
-        X, active, losses = history(40, valley)
-        best = int(np.argmin(losses))
-        losses[best] = np.nan
-        learned = learn(EMBEDDING, X, active, losses)
-        model = loss_model(learned, EMBEDDING, X, active, losses)
-        mean, _ = model.predict(X, active)
-        others = np.arange(40) != best
-        assert mean[best] >= mean[others].min() - 1e-2
-        assert mean[best] <= np.quantile(mean[others], 0.2)
+def test_a_failed_trial_promises_no_improvement_and_says_nothing_bad():
+    X, active, losses = history(40, valley)
+    best = int(np.argmin(losses))
+    losses[best] = np.nan
+    learned = learn(EMBEDDING, X, active, losses)
+    model = loss_model(learned, EMBEDDING, X, active, losses)
+    mean, _ = model.predict(X, active)
+    others = np.arange(40) != best
+    assert mean[best] >= mean[others].min() - 1e-2
+    assert mean[best] <= np.quantile(mean[others], 0.2)

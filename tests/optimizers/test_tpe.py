@@ -12,7 +12,7 @@ from scipy.stats import truncnorm
 from tuner.errors import ArgumentError
 from tuner.optimizers import RandomOptimizer, TPEOptimizer
 from tuner.optimizers.parzen import KernelColumns, ParzenDensity, neighbour_widths
-from tuner.optimizers.tpe import lowest, recency_weights, thinned
+from tuner.optimizers.tpe import recency_weights, thinned
 from tuner.records import Goal, Outcome, State, Trial
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
 
@@ -121,29 +121,7 @@ class TestParzenDensity:
         np.testing.assert_allclose(widths_of(places), widths)
 
 
-class TestSplit:
-    def best(self, losses, stopped=(), **options):
-        stops = np.isin(np.arange(len(losses)), stopped)
-        return np.flatnonzero(TPEOptimizer(**options)._best(np.array(losses), stops)).tolist()
-
-    def test_the_best_tenth_is_taken_at_least_one(self):
-        assert self.best([3.0, 1.0, 2.0]) == [1]
-        assert self.best([float(i) for i in range(30, 0, -1)]) == [27, 28, 29]
-        assert self.best([1.0] * 40, max_best=2) == [0, 1]
-
-    def test_failures_are_never_among_the_best(self):
-        assert self.best([math.nan, 5.0, math.nan, 4.0], gamma=0.9) == [1, 3]
-
-    def test_stopped_trials_come_after_completed_ones(self):
-        assert self.best([3.0, 1.0, 2.0, math.nan], stopped=[1, 3], gamma=0.5) == [0, 2]
-        assert self.best([3.0, 1.0, 2.0], stopped=[0, 1, 2]) == [1]
-
-    @given(st.lists(st.floats(-2, 2) | st.sampled_from([0.0, 1.0]), max_size=40), st.integers(0, 9))
-    def test_the_lowest_are_those_of_a_sorted_list(self, losses, count):
-        rows = np.arange(len(losses))
-        by_loss = sorted(rows.tolist(), key=lambda i: losses[i])
-        assert lowest(np.array(losses), rows, count).tolist() == by_loss[:count]
-
+class TestWeights:
     @given(st.integers(1, 500), st.integers(2, 60))
     def test_fewer_kernels_weigh_as_much_and_keep_the_latest(self, n, count):
         weights = recency_weights(n)

@@ -1,24 +1,16 @@
-"""Log expected improvement, and where it is largest in a mixed, conditional space.
-
-The logarithm of expected improvement (Ament et al. 2023, "Unexpected Improvements to Expected
-Improvement", arXiv:2310.20708) has its maximum where expected improvement has it, but neither
-underflows nor loses its gradient far from it.
-"""
+"""Where an acquisition function is largest in a mixed, conditional space."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erfcx, log_ndtr, ndtr
 
 from tuner.optimizers.ascent import ascend
 from tuner.optimizers.embedding import Bools, Floats
-from tuner.optimizers.gaussian_process import GaussianProcess
 
 Snap: TypeAlias = Callable[[Floats], tuple[Floats, Bools, Bools]]
 """Moves rows of the unit cube to the nearest points of the space: (X, active, feasible)."""
@@ -29,8 +21,33 @@ SMOOTH_FROM = 8
 WORTHWHILE = 1e-3
 """A climb that gains less than this of the logarithm is over."""
 
-_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
-_HALF_LOG_PI_2 = 0.5 * math.log(0.5 * math.pi)
+
+class Acquisition(Protocol):
+    """What is maximised over the space: larger is better. Ours are logarithms."""
+
+    def __call__(self, X: Floats, active: Bools) -> Floats:
+        """Return the values at `X` (m, d), shape (m,)."""
+
+    def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
+        """Return the values, shape (m,), and their gradients, shape (m, d), at `X` (m, d)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """The product of acquisition functions that are logarithms: their sum."""
+
+    factors: Sequence[Acquisition]
+
+    def __call__(self, X: Floats, active: Bools) -> Floats:
+        """Return the values at `X` (m, d), shape (m,)."""
+        return np.sum([factor(X, active) for factor in self.factors], axis=0)
+
+    def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
+        """Return the values, shape (m,), and their gradients, shape (m, d), at `X` (m, d)."""
+        values, gradients = zip(
+            *(factor.with_gradient(X, active) for factor in self.factors), strict=True
+        )
+        return np.sum(values, axis=0), np.sum(gradients, axis=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,108 +80,6 @@ class Candidates:
         """Return those at `rows`, in that order."""
         at = np.asarray(rows, dtype=np.intp)
         return Candidates(self.X[at], self.active[at], self.scores[at])
-
-
-def log_h(z: Floats) -> Floats:
-    """Return ``log(phi(z) + z Phi(z))`` for z from -1e300 to 1e300 (Ament et al. 2023, eq. 9).
-
-    Examples
-    --------
-    >>> log_h(np.array([0.0, -40.0])).round(4).tolist()
-    [-0.9189, -808.2986]
-    """
-    z = np.asarray(z, dtype=float)
-    result = np.empty_like(z)
-    near, far = z > -1.0, z < -1e5
-    middle = ~near & ~far
-
-    x = z[near]
-    density = np.exp(-0.5 * np.minimum(x, 40.0) ** 2 - _HALF_LOG_2PI)  # 0 from about 38
-    result[near] = np.log(density + x * ndtr(x))
-    x = z[middle]
-    ratio = np.log(erfcx(-x / math.sqrt(2.0)) * np.abs(x)) + _HALF_LOG_PI_2
-    result[middle] = -0.5 * x * x - _HALF_LOG_2PI + np.log(-np.expm1(ratio))
-    x = z[far]
-    result[far] = -0.5 * np.minimum(np.abs(x), 1e150) ** 2 - _HALF_LOG_2PI - 2.0 * np.log(-x)
-    return result
-
-
-class Acquisition(Protocol):
-    """What is maximised over the space: larger is better."""
-
-    def __call__(self, X: Floats, active: Bools) -> Floats:
-        """Return the values at `X` (m, d), shape (m,)."""
-
-    def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
-        """Return the values, shape (m,), and their gradients, shape (m, d), at `X` (m, d)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Success:
-    """The probability that a trial at a point succeeds: that `model` exceeds `threshold`."""
-
-    model: GaussianProcess
-    threshold: float
-
-    def log_probability(self, X: Floats, active: Bools) -> Floats:
-        """Return the log probability at `X` (m, d), shape (m,)."""
-        mean, variance = self.model.predict(X, active)
-        return np.asarray(log_ndtr((mean - self.threshold) / np.sqrt(variance + self._noise)))
-
-    def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
-        """Return the log probability, shape (m,), and its gradient, shape (m, d), at `X`."""
-        mean, variance, mean_gradient, variance_gradient = self.model.predict_with_gradient(
-            X, active
-        )
-        deviation = np.sqrt(variance + self._noise)
-        z = (mean - self.threshold) / deviation
-        value = log_ndtr(z)
-        slope = np.exp(np.minimum(-0.5 * z * z - _HALF_LOG_2PI - value, 700.0))  # phi(z) / Phi(z)
-        gradient = mean_gradient - (z / (2.0 * deviation))[:, None] * variance_gradient
-        return value, (slope / deviation)[:, None] * gradient
-
-    @property
-    def _noise(self) -> float:
-        return self.model.hyperparameters.noise
-
-
-@dataclass(frozen=True, slots=True)
-class LogExpectedImprovement:
-    """The log of the expected improvement of `model` below `incumbent`.
-
-    With `success`, of the improvement times the probability of success (Schonlau et al. 1998,
-    "Global versus local search in constrained optimization of computer models", section 4).
-    """
-
-    model: GaussianProcess
-    incumbent: float
-    success: Success | None = None
-
-    def __call__(self, X: Floats, active: Bools) -> Floats:
-        """Return the values at `X` (m, d), shape (m,)."""
-        mean, variance = self.model.predict(X, active)
-        deviation = np.sqrt(variance)
-        values = log_h((self.incumbent - mean) / deviation) + np.log(deviation)
-        return values + self.success.log_probability(X, active) if self.success else values
-
-    def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
-        """Return the values, shape (m,), and their gradients, shape (m, d), at `X` (m, d)."""
-        mean, variance, mean_gradient, variance_gradient = self.model.predict_with_gradient(
-            X, active
-        )
-        deviation = np.sqrt(variance)
-        z = (self.incumbent - mean) / deviation
-        log_value = log_h(z)
-        # d log h / dz = Phi(z) / h(z); with dz = -(d mean + z d deviation) / deviation
-        slope = np.exp(np.minimum(log_ndtr(z) - log_value, 700.0))
-        by_variance = (1.0 - slope * z) / (2.0 * variance)
-        gradient = -(slope / deviation)[:, None] * mean_gradient
-        gradient += by_variance[:, None] * variance_gradient
-        value = log_value + np.log(deviation)
-        if self.success is None:
-            return value, gradient
-        probability, probability_gradient = self.success.with_gradient(X, active)
-        return value + probability, gradient + probability_gradient
 
 
 def maximise(

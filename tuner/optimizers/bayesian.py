@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from tuner.errors import ArgumentError
-from tuner.optimizers.acquisition import Candidates, LogExpectedImprovement, maximise
+from tuner.optimizers.acquisition import Acquisition, Candidates, Product, maximise
 from tuner.optimizers.base import History, SpaceOptimizer
+from tuner.optimizers.conditions import condition, learn_condition, margins
 from tuner.optimizers.embedding import Bools, Floats
-from tuner.optimizers.gaussian_process import GaussianProcess
-from tuner.optimizers.surrogate import Learned, learn, learning_size, loss_model, success_model
+from tuner.optimizers.expected_improvement import LogExpectedImprovement
+from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters
+from tuner.optimizers.hypervolume_improvement import LogExpectedHypervolumeImprovement
+from tuner.optimizers.ordering import best_first, feasible, reference_point
+from tuner.optimizers.pareto import nondominated
+from tuner.optimizers.surrogate import Learned, learn, learning_size, loss_model
 from tuner.optimizers.unit_cube import UnitCube
 from tuner.records import Goal, Params
 from tuner.search_spaces import Space
@@ -28,6 +36,9 @@ FAR_STARTS, NEAR_STARTS = 600, 400
 LEADERS = 6
 """How many of the best trials the near rows are made from."""
 
+LIKELY = math.log(0.5)
+"""A pending trial counts towards the best so far if it is this likely to keep each condition."""
+
 
 class BayesianOptimizer(SpaceOptimizer):
     """Few, well chosen trials, for objectives that take seconds or more each.
@@ -37,8 +48,11 @@ class BayesianOptimizer(SpaceOptimizer):
     so far, which a lucky draw of a noisy objective cannot fool. Pending trials count as if they
     had the value that the model expects of them ("kriging believer", Ginsbourger et al. 2010), so
     that parallel suggestions spread. Where trials failed, the probability of success is modelled
-    too and points that would fail are avoided. A stopped trial counts as no better than the
-    median.
+    too and points that would fail are avoided, and so is that of keeping each outcome constraint.
+    A stopped trial counts as no better than the median.
+
+    With two goals each has its model, and the expected improvement is that of the hypervolume; with
+    more, each suggestion improves on a random weighting of them.
 
     Parameters
     ----------
@@ -63,6 +77,7 @@ class BayesianOptimizer(SpaceOptimizer):
     """
 
     name = "bayesian"
+    many_goals: ClassVar[bool] = True
 
     def __init__(self, *, n_startup: int | None = None) -> None:
         if n_startup is not None and n_startup < 1:
@@ -73,12 +88,12 @@ class BayesianOptimizer(SpaceOptimizer):
         """Begin a study with an empty history; see `Optimizer.reset`."""
         super().reset(space, goals, seed)
         self._cube = UnitCube(self.space)
-        self._learned: tuple[tuple[bytes, ...], Learned] | None = None
+        self._lessons: tuple[tuple[bytes, ...], Lessons] | None = None
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:
         """Return a Sobol point at the start, later the best point that the model knows."""
         k = history.size + len(history.pending_X)
-        if k < self._startup or np.isfinite(history.losses).sum() < 2:
+        if k < self._startup or np.sum(~history.failed) < 2:
             point = self.design.point(k)
             return dict(self.space.sample(rng)) if point is None else point
         with _blas().limit(limits=1, user_api="blas"):
@@ -98,36 +113,113 @@ class BayesianOptimizer(SpaceOptimizer):
         return max(4, min(2 * len(self.space.columns), 10))
 
     def _candidates(self, history: History, rng: np.random.Generator) -> Candidates:
-        losses = penalised(history.losses, history.stopped)
-        learned = self._learn(history.X, history.active, losses)
-        chosen = representatives(losses, MOST_TRIALS)
-        observed = history.X[chosen], history.active[chosen], losses[chosen]
-        model = loss_model(learned, self._cube.embedding, *observed)
-        if len(history.pending_X):
-            model = believe(model, history.pending_X, history.pending_active)
-        expected, _ = model.predict(model.X, model.active)
-        acquisition = LogExpectedImprovement(
-            model,
-            incumbent=float(expected.min()),
-            success=success_model(learned, self._cube.embedding, *observed),
-        )
-        leaders = np.argsort(expected, kind="stable")[:LEADERS]
+        values = np.array([penalised(column, history.stopped) for column in history.values.T]).T
+        if values.shape[1] > 2:
+            values = scalarised(values, rng)
+        acquisition, leaders = self._acquisition(history, values)
+        leaders_X, leaders_active = leaders
         starts = [
             self._cube.spread(rng, FAR_STARTS),
-            self._cube.nearby(rng, model.X[leaders], model.active[leaders], NEAR_STARTS),
+            self._cube.nearby(rng, leaders_X, leaders_active, NEAR_STARTS),
         ]
         return maximise(acquisition, self._cube.columns, self._cube.snap, np.concatenate(starts))
 
-    def _learn(self, X: Floats, active: Bools, losses: Floats) -> Learned:
+    def _acquisition(
+        self, history: History, values: Floats
+    ) -> tuple[Acquisition, tuple[Floats, Bools]]:
+        """Return what to maximise, and the trials near which it may be largest."""
+        embedding = self._cube.embedding
+        margin = margins(history)
+        lessons = self._learn(history, values, margin)
+        kept = representatives(history, MOST_TRIALS)
+        X, active = history.X[kept], history.active[kept]
+        conditions = [
+            found
+            for learned, column in zip(lessons.conditions, margin[kept].T, strict=True)
+            if (found := condition(learned, embedding, X, active, column)) is not None
+        ]
+        models = [
+            believe(loss_model(learned, embedding, X, active, column), history)
+            for learned, column in zip(lessons.goals, values[kept].T, strict=True)
+        ]
+
+        eligible = feasible(history)[kept]
+        if not eligible.any() and not history.violation.any():
+            eligible = ~history.failed[kept]  # early values are all there is
+        X, active = X[eligible], active[eligible]
+        if not len(X):  # first find where the constraints are kept
+            nearest = best_first(history, LEADERS)
+            return Product(conditions), (history.X[nearest], history.active[nearest])
+        likely = np.ones(len(history.pending_X), dtype=bool)
+        for found in conditions:
+            likely &= found(history.pending_X, history.pending_active) > LIKELY
+        X = np.concatenate([X, history.pending_X[likely]])
+        active = np.concatenate([active, history.pending_active[likely]])
+        expected = np.array([model.predict(X, active)[0] for model in models]).T
+        improvement: Acquisition
+        if len(models) == 1:
+            improvement = LogExpectedImprovement(models[0], incumbent=float(expected.min()))
+            leaders = np.argsort(expected[:, 0], kind="stable")[:LEADERS]
+        else:
+            improvement, leaders = hypervolume_improvement(models, expected)
+        whole = Product([improvement, *conditions]) if conditions else improvement
+        return whole, (X[leaders], active[leaders])
+
+    def _learn(self, history: History, values: Floats, margin: Floats) -> Lessons:
         """Return what the first trials teach; the last answer is kept with what it came from."""
-        m = learning_size(len(losses))
-        if not np.isfinite(losses[:m]).any():
-            m = len(losses)
-        X, active, losses = X[:m], active[:m], losses[:m]
-        key = (X.tobytes(), active.tobytes(), losses.tobytes())
-        if self._learned is None or self._learned[0] != key:
-            self._learned = key, learn(self._cube.embedding, X, active, losses)
-        return self._learned[1]
+        m = learning_size(len(values))
+        if not np.isfinite(values[:m]).any():
+            m = len(values)
+        X, active, values, margin = history.X[:m], history.active[:m], values[:m], margin[:m]
+        key = tuple(part.tobytes() for part in (X, active, values, margin))
+        if self._lessons is None or self._lessons[0] != key:
+            embedding = self._cube.embedding
+            lessons = Lessons(
+                tuple(learn(embedding, X, active, column) for column in values.T),
+                tuple(learn_condition(embedding, X, active, column) for column in margin.T),
+            )
+            self._lessons = key, lessons
+        return self._lessons[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What was learned of each goal's losses, and of each condition's margin."""
+
+    goals: tuple[Learned, ...]
+    conditions: tuple[Hyperparameters, ...]
+
+
+def hypervolume_improvement(
+    models: Sequence[GaussianProcess], expected: Floats
+) -> tuple[LogExpectedHypervolumeImprovement, NDArray[np.intp]]:
+    """Return the improvement of the front of what is expected of the trials, and that front.
+
+    The reference is beyond the front's worst values by a tenth of its range (Ishibuchi et al. 2018,
+    "How to specify a reference point in hypervolume calculation").
+    """
+    front = np.flatnonzero(nondominated(expected))
+    front = front[np.argsort(expected[front, 0], kind="stable")]
+    _, first = np.unique(expected[front], axis=0, return_index=True)
+    front = front[np.sort(first)]
+    return (
+        LogExpectedHypervolumeImprovement(
+            (models[0], models[1]), expected[front], reference_point(expected[front])
+        ),
+        front,
+    )
+
+
+def scalarised(values: Floats, rng: np.random.Generator) -> Floats:
+    """Return `values` (n, g) as one loss, shape (n, 1), in a random direction.
+
+    The augmented Chebyshev norm of the goals on their scales (Knowles 2006, "ParEGO", eq. 2), so
+    that over many suggestions all of the front is looked for.
+    """
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    scaled = (values - low) / np.where(high > low, high - low, 1.0)
+    weighted = scaled * rng.dirichlet(np.ones(values.shape[1]))
+    return np.asarray(weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))[:, None]
 
 
 def penalised(losses: Floats, stopped: Bools) -> Floats:
@@ -147,25 +239,27 @@ def penalised(losses: Floats, stopped: Bools) -> Floats:
     return np.where(stopped, np.maximum(losses, _middle(completed)), losses)
 
 
-def representatives(losses: Floats, n: int) -> NDArray[np.intp]:
+def representatives(history: History, n: int) -> NDArray[np.intp]:
     """Return indices, rising, of at most `n` trials that stand for all.
 
     The best half, the most recent quarter, and others drawn at random with a fixed seed.
     """
-    if len(losses) <= n:
-        return np.arange(len(losses))
-    order = np.argsort(losses, kind="stable")  # NaN, a failure, is last
-    best, rest = order[: n // 2], np.sort(order[n // 2 :])
+    if history.size <= n:
+        return np.arange(history.size)
+    best = best_first(history, n // 2)
+    rest = np.setdiff1d(np.arange(history.size), best)
     recent, older = rest[-(n // 4) :], rest[: -(n // 4)]
     drawn = np.random.default_rng(0).choice(older, n - len(best) - len(recent), replace=False)
     return np.sort(np.concatenate([best, recent, drawn]))
 
 
-def believe(model: GaussianProcess, X: Floats, active: Bools) -> GaussianProcess:
+def believe(model: GaussianProcess, history: History) -> GaussianProcess:
     """Return the posterior as if each pending point, in turn, had the value expected of it."""
+    if not len(history.pending_X):
+        return model
     # Believing a mean leaves every mean as it was, so all of them can be believed at once.
-    mean, _ = model.predict(X, active)
-    return model.condition(X, active, mean)
+    mean, _ = model.predict(history.pending_X, history.pending_active)
+    return model.condition(history.pending_X, history.pending_active, mean)
 
 
 def first_untried(candidates: Candidates, X: Floats, active: Bools) -> Floats | None:

@@ -1,8 +1,4 @@
-"""What is learned from a history: a model of the loss, and one of whether a trial succeeds.
-
-Failed trials have no loss. Where some failed, a second Gaussian process is fitted to success (1)
-and failure (0), so that failures that depend on the point are avoided, and failures that do not
-are seen to be noise and change nothing.
+"""What is learned from a history: a model of the loss.
 
 Learning costs more than using, so it looks only now and then at the history again, and never at
 more than `LEARN_FROM` of its trials. Which trials it looks at is a function of the history alone:
@@ -15,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.optimizers.acquisition import Success
 from tuner.optimizers.embedding import Bools, Embedding, Floats
 from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters, fit
 from tuner.optimizers.warping import IDENTITY, WARPS, Warp, prepare, standardise
@@ -27,14 +22,10 @@ COMPARE_ON = 50
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """The warp of the losses and the hyperparameters of both models.
-
-    `success` is None if no trial failed.
-    """
+    """The warp of the losses and the hyperparameters of their model."""
 
     warp: Warp
-    loss: Hyperparameters
-    success: Hyperparameters | None
+    hyperparameters: Hyperparameters
 
 
 def learning_size(n: int) -> int:
@@ -64,19 +55,14 @@ def learn(embedding: Embedding, X: Floats, active: Bools, losses: Floats) -> Lea
     """
     good = np.isfinite(losses)
     scaled = prepare(losses[good])
-    few = _evenly(scaled, COMPARE_ON)
+    few = evenly(scaled, COMPARE_ON)
     warp, start = choose_warp(embedding, X[good][few], active[good][few], scaled[few])
-    many = _evenly(scaled, LEARN_FROM)
+    many = evenly(scaled, LEARN_FROM)
     y, _ = standardise(warp(scaled[many]))
-    loss, _ = fit(
+    hyperparameters, _ = fit(
         embedding, X[good][many], active[good][many], y, None if start is None else (start,)
     )
-    success = None
-    if not good.all():
-        some = _evenly(good.astype(float), LEARN_FROM)
-        y, _ = standardise(good[some].astype(float))
-        success, _ = fit(embedding, X[some], active[some], y)
-    return Learned(warp, loss, success)
+    return Learned(warp, hyperparameters)
 
 
 def choose_warp(
@@ -115,28 +101,14 @@ def loss_model(
     """
     good = np.isfinite(losses)
     y, _ = standardise(learned.warp(prepare(losses[good])))
-    model = GaussianProcess(embedding, X[good], active[good], y, learned.loss)
+    model = GaussianProcess(embedding, X[good], active[good], y, learned.hyperparameters)
     if good.all():
         return model
     expected, _ = model.predict(X[~good], active[~good])
     return model.condition(X[~good], active[~good], np.maximum(expected, np.min(y)))
 
 
-def success_model(
-    learned: Learned, embedding: Embedding, X: Floats, active: Bools, losses: Floats
-) -> Success | None:
-    """Return the model of which trials succeed, None if all did."""
-    good = np.isfinite(losses).astype(float)
-    if good.all():
-        return None
-    y, deviation = standardise(good)
-    # The first failure may have come after what was learned from.
-    hyperparameters = learned.success or Hyperparameters.initial(embedding.columns)
-    model = GaussianProcess(embedding, X, active, y, hyperparameters)
-    return Success(model, threshold=(0.5 - float(np.mean(good))) / deviation)
-
-
-def _evenly(scaled: Floats, n: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def evenly(scaled: Floats, n: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     """Return indices, rising, of `n` trials spread evenly over the ranks of their losses."""
     if len(scaled) <= n:
         return np.arange(len(scaled))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from tuner.errors import ArgumentError
 from tuner.optimizers.base import History, SpaceOptimizer
-from tuner.optimizers.parzen import Bools, Floats, KernelColumns, ParzenDensity, Places
+from tuner.optimizers.ordering import best_first
+from tuner.optimizers.parzen import Floats, KernelColumns, ParzenDensity, Places
 from tuner.records import Goal, Params
 from tuner.search_spaces import Space
 
@@ -31,8 +33,9 @@ class TPEOptimizer(SpaceOptimizer):
     kernel whose trial did not have a parameter, that parameter is uniform, so one density covers a
     space with conditions.
 
-    Pending and failed trials belong to the rest, so that workers spread and stay off failures; so
-    do stopped ones while there are others.
+    With several goals the best are those on the first fronts, with constraints the feasible ones;
+    see `tuner.optimizers.ordering`. Pending and failed trials belong to the rest, so that workers
+    spread and stay off failures; so do stopped ones while there are others.
 
     Parameters
     ----------
@@ -56,6 +59,7 @@ class TPEOptimizer(SpaceOptimizer):
     """
 
     name = "tpe"
+    many_goals: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -100,8 +104,9 @@ class TPEOptimizer(SpaceOptimizer):
 
     def _densities(self, history: History) -> tuple[ParzenDensity, ParzenDensity]:
         """Return the density of the best trials, and that of the rest and the pending ones."""
-        best = self._best(history.losses, history.stopped)
-        good, bad = np.flatnonzero(best), np.flatnonzero(~best)
+        count = min(math.ceil(self.gamma * np.sum(~history.failed)), self.max_best)
+        good = np.sort(best_first(history, count))
+        bad = np.setdiff1d(np.arange(history.size), good, assume_unique=True)
         pending = len(history.pending_X)
         shown, weights = thinned(recency_weights(len(bad) + pending), KERNELS)
         told = bad[shown[shown < len(bad)]]
@@ -117,35 +122,6 @@ class TPEOptimizer(SpaceOptimizer):
                 weights,
             ),
         )
-
-    def _best(self, losses: Floats, stopped: Bools) -> Bools:
-        """Return which trials are the best; the earlier of equals, never one without a value.
-
-        A stopped trial comes after all completed ones: it was stopped because it did badly, though
-        an early value of it may look good.
-        """
-        known = np.flatnonzero(~np.isnan(losses))
-        count = min(math.ceil(self.gamma * len(known)), self.max_best)
-        completed = known[~stopped[known]]
-        best = np.zeros(len(losses), dtype=bool)
-        best[lowest(losses, completed, count)] = True
-        if len(completed) < count:
-            best[lowest(losses, known[stopped[known]], count - len(completed))] = True
-        return best
-
-
-def lowest(losses: Floats, rows: Places, count: int) -> Places:
-    """Return the `count` of `rows` whose losses are lowest, the earlier of equals.
-
-    Examples
-    --------
-    >>> lowest(np.array([2.0, 1.0, 3.0, 2.0]), np.array([0, 1, 2, 3]), 2).tolist()
-    [1, 0]
-    """
-    if count < len(rows):  # in linear time, as all the others need no order
-        bar = np.partition(losses[rows], count)[count]
-        rows = rows[losses[rows] <= bar]
-    return np.asarray(rows[np.argsort(losses[rows], kind="stable")[:count]])
 
 
 def thinned(weights: Floats, count: int) -> tuple[Places, Floats]:

@@ -1,0 +1,98 @@
+"""What a point must keep beside being good: that its trial succeeds, and outcome constraints.
+
+Each condition is a margin, positive where it is kept: 1/2 for a trial that succeeded and -1/2 for
+one that failed, and less than nothing of an outcome constraint's value. A Gaussian process of the
+margins tells how probable it is that a new point keeps the condition; where failures do not depend
+on the point, it sees noise, and changes nothing.
+
+Schonlau et al. 1998, "Global versus local search in constrained optimization of computer models",
+section 4; Gardner et al. 2014, "Bayesian Optimization with Inequality Constraints".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_ndtr
+
+from tuner.optimizers.embedding import Bools, Embedding, Floats
+from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters, fit
+from tuner.optimizers.history import History
+from tuner.optimizers.surrogate import LEARN_FROM, evenly
+from tuner.optimizers.warping import standardise
+
+_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """The log of the probability that `model` exceeds `threshold` at a point."""
+
+    model: GaussianProcess
+    threshold: float
+
+    def __call__(self, X: Floats, active: Bools) -> Floats:
+        """Return the log probability at `X` (m, d), shape (m,)."""
+        mean, variance = self.model.predict(X, active)
+        return np.asarray(log_ndtr((mean - self.threshold) / np.sqrt(variance + self._noise)))
+
+    def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
+        """Return the log probability, shape (m,), and its gradient, shape (m, d), at `X`."""
+        mean, variance, mean_gradient, variance_gradient = self.model.predict_with_gradient(
+            X, active
+        )
+        deviation = np.sqrt(variance + self._noise)
+        z = (mean - self.threshold) / deviation
+        value = log_ndtr(z)
+        slope = np.exp(np.minimum(-0.5 * z * z - _HALF_LOG_2PI - value, 700.0))  # phi(z) / Phi(z)
+        gradient = mean_gradient - (z / (2.0 * deviation))[:, None] * variance_gradient
+        return value, (slope / deviation)[:, None] * gradient
+
+    @property
+    def _noise(self) -> float:
+        return self.model.hyperparameters.noise
+
+
+def margins(history: History) -> Floats:
+    """Return the margins of every condition, shape (n, k); NaN where one is not known.
+
+    There is one for success if a trial failed, then one for each outcome constraint, whose values
+    are compressed towards 0 so that a few huge ones do not hide where the sign changes.
+    """
+    columns = []
+    if history.failed.any():
+        columns.append(np.where(history.failed, -0.5, 0.5))
+    for values in history.constraints.T:
+        known = np.abs(values[np.isfinite(values) & (values != 0.0)])
+        scale = float(np.median(known)) if known.size else 1.0
+        columns.append(-np.sign(values) * np.log1p(np.abs(values) / scale))
+    return np.array(columns).T.reshape(history.size, len(columns))
+
+
+def learn_condition(
+    embedding: Embedding, X: Floats, active: Bools, margin: Floats
+) -> Hyperparameters:
+    """Return the most probable hyperparameters of the model of a margin, shape (n,)."""
+    known = np.flatnonzero(np.isfinite(margin))
+    if not known.size or np.ptp(margin[known]) == 0.0:
+        return Hyperparameters.initial(embedding.columns)  # another margin may come
+    some = known[evenly(margin[known], LEARN_FROM)]
+    y, _ = standardise(margin[some])
+    return fit(embedding, X[some], active[some], y)[0]
+
+
+def condition(
+    hyperparameters: Hyperparameters, embedding: Embedding, X: Floats, active: Bools, margin: Floats
+) -> Condition | None:
+    """Return the probability that a margin is positive, given those of `margin` (n,).
+
+    None if nothing is known of it, or if it is positive and the same in all that is known.
+    """
+    known = np.isfinite(margin)
+    if not known.any() or (margin[known].min() > 0.0 and np.ptp(margin[known]) == 0.0):
+        return None
+    y, deviation = standardise(margin[known])
+    model = GaussianProcess(embedding, X[known], active[known], y, hyperparameters)
+    return Condition(model, threshold=-float(np.mean(margin[known])) / deviation)
