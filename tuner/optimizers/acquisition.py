@@ -40,7 +40,7 @@ class Product:
 
     def __call__(self, X: Floats, active: Bools) -> Floats:
         """Return the values at `X` (m, d), shape (m,)."""
-        return np.sum([factor(X, active) for factor in self.factors], axis=0)
+        return np.asarray(np.sum([factor(X, active) for factor in self.factors], axis=0))
 
     def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
         """Return the values, shape (m,), and their gradients, shape (m, d), at `X` (m, d)."""

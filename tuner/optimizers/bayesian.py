@@ -19,9 +19,9 @@ from tuner.optimizers.conditions import condition, learn_condition, margins
 from tuner.optimizers.embedding import Bools, Floats
 from tuner.optimizers.expected_improvement import LogExpectedImprovement
 from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters
-from tuner.optimizers.hypervolume_improvement import LogExpectedHypervolumeImprovement
+from tuner.optimizers.hypervolume_improvement import LogExpectedHypervolumeImprovement, free_boxes
 from tuner.optimizers.ordering import best_first, feasible, reference_point
-from tuner.optimizers.pareto import nondominated
+from tuner.optimizers.pareto import hypervolume_subset, nondominated
 from tuner.optimizers.surrogate import Learned, learn, learning_size, loss_model
 from tuner.optimizers.unit_cube import UnitCube
 from tuner.records import Goal, Params
@@ -35,6 +35,9 @@ FAR_STARTS, NEAR_STARTS = 600, 400
 
 LEADERS = 6
 """How many of the best trials the near rows are made from."""
+
+MOST_OF_FRONT = 40
+"""Of a longer Pareto front so many points stand for all: those that cover most."""
 
 LIKELY = math.log(0.5)
 """A pending trial counts towards the best so far if it is this likely to keep each condition."""
@@ -51,8 +54,7 @@ class BayesianOptimizer(SpaceOptimizer):
     too and points that would fail are avoided, and so is that of keeping each outcome constraint.
     A stopped trial counts as no better than the median.
 
-    With two goals each has its model, and the expected improvement is that of the hypervolume; with
-    more, each suggestion improves on a random weighting of them.
+    With several goals each has its model, and the expected improvement is that of the hypervolume.
 
     Parameters
     ----------
@@ -114,8 +116,6 @@ class BayesianOptimizer(SpaceOptimizer):
 
     def _candidates(self, history: History, rng: np.random.Generator) -> Candidates:
         values = np.array([penalised(column, history.stopped) for column in history.values.T]).T
-        if values.shape[1] > 2:
-            values = scalarised(values, rng)
         acquisition, leaders = self._acquisition(history, values)
         leaders_X, leaders_active = leaders
         starts = [
@@ -199,27 +199,10 @@ def hypervolume_improvement(
     "How to specify a reference point in hypervolume calculation").
     """
     front = np.flatnonzero(nondominated(expected))
-    front = front[np.argsort(expected[front, 0], kind="stable")]
-    _, first = np.unique(expected[front], axis=0, return_index=True)
-    front = front[np.sort(first)]
-    return (
-        LogExpectedHypervolumeImprovement(
-            (models[0], models[1]), expected[front], reference_point(expected[front])
-        ),
-        front,
-    )
-
-
-def scalarised(values: Floats, rng: np.random.Generator) -> Floats:
-    """Return `values` (n, g) as one loss, shape (n, 1), in a random direction.
-
-    The augmented Chebyshev norm of the goals on their scales (Knowles 2006, "ParEGO", eq. 2), so
-    that over many suggestions all of the front is looked for.
-    """
-    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-    scaled = (values - low) / np.where(high > low, high - low, 1.0)
-    weighted = scaled * rng.dirichlet(np.ones(values.shape[1]))
-    return np.asarray(weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))[:, None]
+    corner = reference_point(expected[front])
+    if len(front) > MOST_OF_FRONT:
+        front = front[hypervolume_subset(expected[front], corner, MOST_OF_FRONT)]
+    return LogExpectedHypervolumeImprovement(models, *free_boxes(expected[front], corner)), front
 
 
 def penalised(losses: Floats, stopped: Bools) -> Floats:

@@ -1,110 +1,149 @@
-"""Log expected hypervolume improvement for two goals, exact.
+"""Log expected hypervolume improvement for any number of goals, exact.
 
-Under independent normal predictions of both goals, what a point is expected to add to the
-hypervolume of a front is a sum over the strips between the front's points, of products of
-one-dimensional expected improvements (Emmerich et al. 2011, "Hypervolume-based expected
-improvement: Monotonicity properties and exact computation"; Yang et al. 2019, "Efficient
-computation of expected hypervolume improvement", section 3).
+What no point of a front dominates, within a reference, is cut into boxes. Under independent normal
+predictions of the goals, what a point is expected to add to the hypervolume is a sum over the
+boxes, of products of one-dimensional expected improvements (Yang et al. 2019, "Efficient
+computation of expected hypervolume improvement using box decomposition algorithms", eq. 12).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from tuner.optimizers.embedding import Bools, Floats
 from tuner.optimizers.expected_improvement import log_h
 from tuner.optimizers.gaussian_process import GaussianProcess
+from tuner.optimizers.pareto import nondominated
 
 
 @dataclass(frozen=True, slots=True)
 class LogExpectedHypervolumeImprovement:
-    """The log of what a point is expected to add to the hypervolume of `front`.
+    """The log of what a point is expected to add to the hypervolume that is dominated.
 
     Parameters
     ----------
     models
-        One for each of the two goals.
-    front
-        The points that no other dominates, shape (k, 2), by their first value, all better than
-        `reference`; k may be 0.
-    reference
-        Shape (2,): what is worse counts for nothing.
+        One for each goal.
+    lower, upper
+        The boxes that are not dominated yet, shape (b, g); see `free_boxes`.
     """
 
-    models: tuple[GaussianProcess, GaussianProcess]
-    front: Floats
-    reference: Floats
+    models: Sequence[GaussianProcess]
+    lower: Floats
+    upper: Floats
 
     def __call__(self, X: Floats, active: Bools) -> Floats:
         """Return the values at `X` (m, d), shape (m,)."""
-        psi = [
-            _log_improvement(bounds, *model.predict(X, active))
-            for model, bounds in zip(self.models, self._bounds, strict=True)
-        ]
-        return np.asarray(np.logaddexp.reduce(_log_widths(psi[0]) + psi[1], axis=0))
+        logs = sum(
+            _Widths(self.lower[:, k], self.upper[:, k], *model.predict(X, active)).logs
+            for k, model in enumerate(self.models)
+        )
+        return np.asarray(np.logaddexp.reduce(logs, axis=0))
 
     def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
         """Return the values, shape (m,), and their gradients, shape (m, d), at `X` (m, d)."""
         predictions = [model.predict_with_gradient(X, active) for model in self.models]
-        psi = [
-            _log_improvement(bounds, mean, variance)
-            for bounds, (mean, variance, *_) in zip(self._bounds, predictions, strict=True)
+        widths = [
+            _Widths(self.lower[:, k], self.upper[:, k], mean, variance)
+            for k, (mean, variance, *_) in enumerate(predictions)
         ]
-        widths = _log_widths(psi[0])
-        strips = widths + psi[1]
-        value = np.logaddexp.reduce(strips, axis=0)
-        # d log sum(w p) = sum((dw p + w dp) / sum), each part scaled before it could underflow.
-        slopes = [
-            _slopes(bounds, mean, variance)
-            for bounds, (mean, variance, *_) in zip(self._bounds, predictions, strict=True)
-        ]
-        by_width = np.exp(np.minimum(psi[1] - value, 700.0))
-        by_height = np.exp(np.minimum(widths - value, 700.0))
+        logs = np.sum([w.logs for w in widths], axis=0)
+        value = np.logaddexp.reduce(logs, axis=0)
         gradient = np.zeros_like(X)
-        for k, scale in ((0, by_width), (1, by_height)):
-            _, variance, mean_gradient, variance_gradient = predictions[k]
-            by_mean, by_deviation = slopes[k]
-            if k == 0:
-                by_mean, by_deviation = _differences(by_mean), _differences(by_deviation)
-            along_mean = np.sum(scale * by_mean, axis=0)
-            along_variance = np.sum(scale * by_deviation, axis=0) / (2.0 * np.sqrt(variance))
-            gradient += along_mean[:, None] * mean_gradient
-            gradient += along_variance[:, None] * variance_gradient
+        for one, (_, variance, mean_gradient, variance_gradient) in zip(
+            widths, predictions, strict=True
+        ):
+            # The product of the others, over the sum: scaled before anything could underflow.
+            others = np.exp(np.minimum(logs - one.logs - value, 700.0))
+            by_mean, by_deviation = one.slopes()
+            along = np.sum(others * by_deviation, axis=0) / (2.0 * np.sqrt(variance))
+            gradient += np.sum(others * by_mean, axis=0)[:, None] * mean_gradient
+            gradient += along[:, None] * variance_gradient
         return np.asarray(value), gradient
 
-    @property
-    def _bounds(self) -> tuple[Floats, Floats]:
-        """The right ends and the upper ends of the strips, shape (k + 1,) each."""
+
+class _Widths:
+    """What of one goal's sides of boxes lies above a prediction, expected: E[(u - max(l, y))+].
+
+    `logs` has their logarithms, shape (b, m): of h(u) - h(l), where h(t) = E[max(t - y, 0)].
+    """
+
+    def __init__(self, lower: Floats, upper: Floats, mean: Floats, variance: Floats) -> None:
+        # Boxes share their sides: each bound is looked at once.
+        bounds, places = np.unique(np.concatenate([lower, upper]), return_inverse=True)
+        self._low, self._high = np.split(places, 2)
+        deviation = np.sqrt(variance)
+        self._z = (bounds[:, None] - mean) / deviation
+        finite = np.maximum(self._z, -1e100)  # the lower side of some boxes is -inf
+        rising = log_h(finite.ravel()).reshape(finite.shape) + np.log(deviation)
+        high, low = rising[self._high], rising[self._low]
+        share = np.minimum(np.exp(np.minimum(low - high, 0.0)), 1.0 - 1e-16)
+        self.logs = high + np.log1p(-share)
+
+    def slopes(self) -> tuple[Floats, Floats]:
+        """Return the derivatives by mean and deviation, shape (b, m) each."""
+        below = ndtr(self._z)
+        density = np.exp(-0.5 * np.minimum(np.abs(self._z), 40.0) ** 2) / np.sqrt(2.0 * np.pi)
         return (
-            np.append(self.front[:, 0], self.reference[0]),
-            np.concatenate([self.reference[1:], self.front[:, 1]]),
+            below[self._low] - below[self._high],
+            density[self._high] - density[self._low],
         )
 
 
-def _log_improvement(bounds: Floats, mean: Floats, variance: Floats) -> Floats:
-    """Return the log of E[max(bound - y, 0)], shape (k + 1, m)."""
-    deviation = np.sqrt(variance)
-    z = (bounds[:, None] - mean) / deviation
-    return np.asarray(log_h(z.ravel()).reshape(z.shape) + np.log(deviation))
+def free_boxes(front: Floats, reference: Floats) -> tuple[Floats, Floats]:
+    """Return lower and upper corners, (b, g) each, of boxes that fill what nothing dominates.
+
+    The boxes do not overlap; lower corners may be -inf.
+
+    Parameters
+    ----------
+    front
+        Shape (k, g), no row of which dominates another; k may be 0.
+    reference
+        Shape (g,): the boxes end there.
+
+    Examples
+    --------
+    >>> lower, upper = free_boxes(np.array([[1.0, 2.0]]), np.array([3.0, 3.0]))
+    >>> lower.tolist(), upper.tolist()
+    ([[-inf, -inf], [-inf, -inf]], [[1.0, 3.0], [3.0, 2.0]])
+    """
+    front = front[(front < reference).all(axis=1)]
+    boxes = np.array(_boxes(front, reference), dtype=float).reshape(-1, 2, len(reference))
+    boxes = boxes[np.lexsort(boxes.reshape(len(boxes), -1).T[::-1])]
+    return boxes[:, 0], boxes[:, 1]
 
 
-def _log_widths(psi: Floats) -> Floats:
-    """Return the logs of the differences of successive rows of exp(psi), which rise."""
-    widths = psi.copy()
-    ratio = np.exp(np.minimum(psi[:-1] - psi[1:], 0.0))
-    widths[1:] += np.log1p(-np.minimum(ratio, 1.0 - 1e-16))
-    return widths
+def _boxes(front: Floats, reference: Floats) -> list[NDArray[np.float64]]:
+    """Return boxes as (2, g) arrays, by sweeping the last goal from its best value on.
+
+    What is free in the other goals changes only where a point of the front is passed; a box of the
+    section goes on until then.
+    """
+    if len(reference) == 1:
+        ends = np.append(front[:, 0], reference[0])
+        return [np.array([[-np.inf], [ends.min()]])]
+    order = np.argsort(front[:, -1], kind="stable")
+    front = front[order]
+    done: list[NDArray[np.float64]] = []
+    since: dict[bytes, tuple[float, NDArray[np.float64]]] = {}
+    levels = [-np.inf, *np.unique(front[:, -1]).tolist()]
+    for level in levels:
+        passed = front[front[:, -1] <= level, :-1]
+        section = passed[nondominated(passed)] if len(passed) else passed
+        now = {box.tobytes(): box for box in _boxes(np.unique(section, axis=0), reference[:-1])}
+        done += [
+            _raised(box, start, level) for key, (start, box) in since.items() if key not in now
+        ]
+        since = {key: since.get(key, (level, box)) for key, box in now.items()}
+    done += [_raised(box, start, float(reference[-1])) for start, box in since.values()]
+    return done
 
 
-def _differences(rows: Floats) -> Floats:
-    return np.diff(rows, axis=0, prepend=0.0)
-
-
-def _slopes(bounds: Floats, mean: Floats, variance: Floats) -> tuple[Floats, Floats]:
-    """Return the derivatives of E[max(bound - y, 0)] by mean and deviation, (k + 1, m) each."""
-    z = (bounds[:, None] - mean) / np.sqrt(variance)
-    density = np.exp(-0.5 * np.minimum(np.abs(z), 40.0) ** 2) / np.sqrt(2.0 * np.pi)
-    return -ndtr(z), density
+def _raised(box: NDArray[np.float64], start: float, end: float) -> NDArray[np.float64]:
+    return np.column_stack([box, [start, end]])
