@@ -73,7 +73,7 @@ def zdt(number: int, d: int = 6) -> Front:
     if number == 6:
         f = 1 - np.exp(-4 * f) * np.sin(6 * np.pi * f) ** 6
     front = np.stack([f, _zdt_second(number, f, 1.0)], axis=1)
-    corner = (1.1, 11.0) if deep else (1.1, 3.0)
+    corner = (1.1, 60.0) if deep else (1.1, 3.0)
     return Front(f"zdt{number}", Space(bounds), values, corner, hypervolume(front, corner))
 
 

@@ -7,6 +7,7 @@ a study that was interrupted learns what it would have learned without.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,13 @@ def learning_size(n: int) -> int:
     return n - n % step
 
 
-def learn(embedding: Embedding, X: Floats, active: Bools, losses: Floats) -> Learned:
+def learn(
+    embedding: Embedding,
+    X: Floats,
+    active: Bools,
+    losses: Floats,
+    warps: Sequence[Warp] = WARPS,
+) -> Learned:
     """Return the warp that predicts best and the most probable hyperparameters.
 
     Parameters
@@ -52,11 +59,13 @@ def learn(embedding: Embedding, X: Floats, active: Bools, losses: Floats) -> Lea
         Points, shape (n, d).
     losses
         Shape (n,); not finite where the trial failed, finite for at least one.
+    warps
+        Which to choose from.
     """
     good = np.isfinite(losses)
     scaled = prepare(losses[good])
     few = evenly(scaled, COMPARE_ON)
-    warp, start = choose_warp(embedding, X[good][few], active[good][few], scaled[few])
+    warp, start = choose_warp(embedding, X[good][few], active[good][few], scaled[few], warps)
     many = evenly(scaled, LEARN_FROM)
     y, _ = standardise(warp(scaled[many]))
     hyperparameters, _ = fit(
@@ -66,7 +75,7 @@ def learn(embedding: Embedding, X: Floats, active: Bools, losses: Floats) -> Lea
 
 
 def choose_warp(
-    embedding: Embedding, X: Floats, active: Bools, scaled: Floats
+    embedding: Embedding, X: Floats, active: Bools, scaled: Floats, warps: Sequence[Warp]
 ) -> tuple[Warp, Hyperparameters | None]:
     """Return the warp under which the trials predict each other best, and its hyperparameters.
 
@@ -79,7 +88,7 @@ def choose_warp(
     start = (Hyperparameters.initial(embedding.columns),)
     best: tuple[Warp, Hyperparameters | None] = IDENTITY, None
     best_score = -np.inf
-    for warp in WARPS:
+    for warp in warps:
         y, deviation = standardise(warp(scaled))
         hyperparameters, _ = fit(embedding, X, active, y, start, max_iterations=20)
         model = GaussianProcess(embedding, X, active, y, hyperparameters)

@@ -46,6 +46,9 @@ IDENTITY = Warp(np.inf)
 WARPS = (IDENTITY, Warp(1.0), Warp(0.1), Warp(0.01))
 """The warps that are compared on the data."""
 
+MILD_WARPS = WARPS[:2]
+"""Those for one of several goals: the others would make much of the very ends of a front."""
+
 
 def prepare(losses: Floats) -> Floats:
     """Return losses with the best at 0, the median at 1, and none above `TAIL`.
