@@ -9,6 +9,7 @@ from tuner.search_spaces.domains import Bool, Domain
 from tuner.search_spaces.expressions import Expression, P
 from tuner.search_spaces.numeric import Float, Int
 from tuner.search_spaces.parsing import parse_constraint
+from tuner.search_spaces.prior import Normal
 from tuner.search_spaces.space import Params, Space
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Expression",
     "Float",
     "Int",
+    "Normal",
     "Ordinal",
     "P",
     "Params",

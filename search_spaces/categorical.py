@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.domains import Array, Domain
+from tuner.search_spaces.prior import weights_of
 from tuner.search_spaces.values import is_scalar, plain, shown
 
 
@@ -75,6 +76,9 @@ class Choice(Listed):
         None, booleans, numbers, texts or tuples of them. With any branch, only names.
     default
         The option to try first.
+    prior
+        How much more each option is expected to be good: ``{"rbf": 3, "poly": 1}``, or the weights
+        in the order of the options.
     **branches
         Option name to the parameters that exist only with it, to any depth.
 
@@ -96,13 +100,21 @@ class Choice(Listed):
     kind = "choice"
 
     def __init__(
-        self, /, *options: Any, default: Any = None, **branches: Mapping[str, Domain]
+        self,
+        /,
+        *options: Any,
+        default: Any = None,
+        prior: Mapping[Any, float] | Sequence[float] | None = None,
+        **branches: Mapping[str, Domain],
     ) -> None:
-        if isinstance(default, Mapping):
-            raise SpaceError(
-                "Choice: 'default' is the option to try first, so no branch can have that name; "
-                "write another"
-            )
+        for word, given in (("default", default), ("prior", prior)):
+            if isinstance(given, Mapping) and (
+                word == "default" or any(isinstance(v, Domain) for v in given.values())
+            ):
+                raise SpaceError(
+                    f"Choice: {word!r} is {_WORDS[word]}, so no branch can have that name; "
+                    f"write another"
+                )
         bare = tuple(_as_option("Choice", option) for option in options)
         self.options = (*bare, *branches)
         self.branches: dict[str, dict[str, Domain]] | None = None
@@ -127,30 +139,38 @@ class Choice(Listed):
             }
         _refuse_duplicates("Choice", self.options)
         self.default = None if default is None else _checked_default(self, default)
+        self.prior = None if prior is None else weights_of(self, self.options, prior)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as JSON values."""
-        default = {} if self.default is None else {"default": _to_json(self.default)}
+        given = _given(self)
         if self.branches is None:
-            return {"type": "choice", "options": list(map(_to_json, self.options)), **default}
+            return {"type": "choice", "options": list(map(_to_json, self.options)), **given}
         branches = {
             option: {name: domain.to_dict() for name, domain in branch.items()}
             for option, branch in self.branches.items()
         }
-        return {"type": "choice", "branches": branches, **default}
+        return {"type": "choice", "branches": branches, **given}
 
     def __repr__(self) -> str:
         if self.branches is None:
             parts = [repr(option) for option in self.options]
         else:
             parts = [f"{name}={branch!r}" for name, branch in self.branches.items()]
-        if self.default is not None:
-            parts.append(f"default={self.default!r}")
-        return f"Choice({', '.join(parts)})"
+        return f"Choice({', '.join(parts + _shown_options(self))})"
 
 
 class Ordinal(Listed):
     """One of several values in an order, such as ``Ordinal("small", "medium", "large")``.
+
+    Parameters
+    ----------
+    *values
+        In their order.
+    default
+        The value to try first.
+    prior
+        How much more each value is expected to be good, by value or in their order.
 
     Examples
     --------
@@ -160,23 +180,26 @@ class Ordinal(Listed):
 
     kind = "ordinal"
 
-    def __init__(self, *values: Any, default: Any = None) -> None:
+    def __init__(
+        self,
+        *values: Any,
+        default: Any = None,
+        prior: Mapping[Any, float] | Sequence[float] | None = None,
+    ) -> None:
         if not values:
             raise SpaceError("Ordinal(): give at least one value, such as Ordinal(16, 32, 64)")
         self.options = tuple(_as_option("Ordinal", value) for value in values)
         _refuse_duplicates("Ordinal", self.options)
         self.default = None if default is None else _checked_default(self, default)
+        self.prior = None if prior is None else weights_of(self, self.options, prior)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as JSON values."""
-        default = {} if self.default is None else {"default": _to_json(self.default)}
-        return {"type": "ordinal", "values": list(map(_to_json, self.options)), **default}
+        return {"type": "ordinal", "values": list(map(_to_json, self.options)), **_given(self)}
 
     def __repr__(self) -> str:
         parts = [repr(option) for option in self.options]
-        if self.default is not None:
-            parts.append(f"default={self.default!r}")
-        return f"Ordinal({', '.join(parts)})"
+        return f"Ordinal({', '.join(parts + _shown_options(self))})"
 
 
 class Const(Listed):
@@ -200,6 +223,20 @@ class Const(Listed):
 
     def __repr__(self) -> str:
         return f"Const({self.value!r})"
+
+
+_WORDS = {"default": "the option to try first", "prior": "the weights of the options"}
+
+
+def _given(domain: Listed) -> dict[str, Any]:
+    """Return the default and the prior as JSON values, where they are given."""
+    given = {} if domain.default is None else {"default": _to_json(domain.default)}
+    return given if domain.prior is None else given | {"prior": list(domain.prior)}
+
+
+def _shown_options(domain: Listed) -> list[str]:
+    given = {"default": domain.default, "prior": domain.prior}
+    return [f"{name}={value!r}" for name, value in given.items() if value is not None]
 
 
 def from_json_option(value: Any) -> Any:

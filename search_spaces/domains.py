@@ -25,6 +25,8 @@ class Domain(ABC):
 
     kind: ClassVar[str]
     default: Any = None
+    prior: Any = None
+    """Where good values are expected: a `Normal`, a weight for each option, or None."""
 
     @property
     @abstractmethod
@@ -103,6 +105,13 @@ class Domain(ABC):
 class Bool(Domain):
     """True or False.
 
+    Parameters
+    ----------
+    default
+        The value to try first.
+    prior
+        How much more one value is expected to be good: ``{True: 3, False: 1}``.
+
     Examples
     --------
     >>> Bool().grid(levels=2)
@@ -111,10 +120,17 @@ class Bool(Domain):
 
     kind = "bool"
 
-    def __init__(self, default: bool | None = None) -> None:
+    def __init__(
+        self,
+        default: bool | None = None,
+        prior: Mapping[bool, float] | Sequence[float] | None = None,
+    ) -> None:
+        from tuner.search_spaces.prior import weights_of
+
         if default is not None and not isinstance(default, bool | np.bool_):
             raise SpaceError(f"Bool(default={default!r}): write True or False")
         self.default = None if default is None else bool(default)
+        self.prior = None if prior is None else weights_of(self, (False, True), prior)
 
     size = 2
 
@@ -142,7 +158,9 @@ class Bool(Domain):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as JSON values."""
-        return {"type": self.kind} | ({} if self.default is None else {"default": self.default})
+        given = {"type": self.kind} | ({} if self.default is None else {"default": self.default})
+        return given if self.prior is None else given | {"prior": list(self.prior)}
 
     def __repr__(self) -> str:
-        return f"Bool({'' if self.default is None else f'default={self.default}'})"
+        given = {"default": self.default, "prior": self.prior}
+        return f"Bool({', '.join(f'{k}={v}' for k, v in given.items() if v is not None)})"

@@ -62,7 +62,7 @@ def _rebuilt(
                 option: _rebuilt(branch, f"{path}.{option}.", changes, edit)
                 for option, branch in domain.branches.items()
             }
-            domain = Choice(default=domain.default, **branches)
+            domain = Choice(default=domain.default, prior=domain.prior, **branches)
         new[name] = edit(path, domain, changes[path]) if path in changes else domain
     return new
 
@@ -128,9 +128,15 @@ def _with_same_pairs(domain: Domain, change: Domain) -> Domain:
 def _with_bounds(domain: Numeric, low: Any, high: Any) -> Domain:
     make = type(domain)
     bare = make(low, high, log=domain.log, step=domain.step, default=None)
-    if domain.default is None or not bare.contains(domain.default):
-        return bare
-    return make(low, high, log=domain.log, step=domain.step, default=domain.default)
+    default, prior = domain.default, domain.prior
+    return make(
+        low,
+        high,
+        log=domain.log,
+        step=domain.step,
+        default=default if default is not None and bare.contains(default) else None,
+        prior=prior if prior is not None and bare.low <= prior.centre <= bare.high else None,
+    )
 
 
 def _with_options(domain: Choice | Ordinal, options: Sequence[Any]) -> Domain:
@@ -148,9 +154,16 @@ def _with_options(domain: Choice | Ordinal, options: Sequence[Any]) -> Domain:
         branches = {option: domain.branches[option] for option in options}
         options = ()
     bare = type(domain)(*options, **branches)
-    if domain.default is None or not bare.contains(domain.default):
-        return bare
-    return type(domain)(*options, default=domain.default, **branches)
+    default, prior = domain.default, domain.prior
+    weights = None
+    if prior is not None and len(known) == len(bare.options):
+        weights = [prior[domain.index(option)] for option in bare.options]
+    return type(domain)(
+        *options,
+        default=default if default is not None and bare.contains(default) else None,
+        prior=weights,
+        **branches,
+    )
 
 
 def _covers(outer: Domain, inner: Domain) -> bool:

@@ -39,9 +39,7 @@ def encode(
     return X, active
 
 
-def snap(
-    space: Space, X: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def snap(space: Space, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return ``encode(space, decode(space, X))``, up to rounding, without making the points."""
     snapped, active = np.full(X.shape, INACTIVE), np.zeros(X.shape, dtype=bool)
     places = {column.path: j for j, column in enumerate(space.columns)}

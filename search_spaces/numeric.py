@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.domains import Array, Domain
+from tuner.search_spaces.prior import Normal, normal_of
 from tuner.search_spaces.values import number
 
 LARGEST_GRID = 2**40
@@ -32,7 +33,9 @@ class Numeric(Domain):
     log: bool
     step: Any
 
-    def __init__(self, low: Any, high: Any, *, log: bool, step: Any, default: Any) -> None:
+    def __init__(
+        self, low: Any, high: Any, *, log: bool, step: Any, default: Any, prior: Any = None
+    ) -> None:
         name = type(self).__name__
         self.low, self.high = self._bound(low, low, high), self._bound(high, low, high)
         self.step = None if step is None else self._checked_step(step)
@@ -45,6 +48,7 @@ class Numeric(Domain):
             self.high = self._at(self._count - 1)  # without the rounding of a reckoned bound
         self._edges = self._log_edges() if self.log else (float(self.low), float(self.high))
         self.default = None
+        self.prior = None if prior is None else normal_of(self, prior)
         if default is not None:
             try:
                 self.default = self.cast(default)
@@ -133,6 +137,14 @@ class Numeric(Domain):
         """Return the logarithms at 0 and at 1: of a grid, the outer edges of the outer cells."""
         half = (self._grid_step or 0) / 2
         return math.log(self.low - half), math.log(self.high + half)
+
+    @property
+    def edges(self) -> tuple[float, float]:
+        """What lies at 0 and at 1, on the domain's scale: of a grid, the outer cells' edges."""
+        low, high = self._edges
+        if self.log or self._count is None:
+            return low, high
+        return low - float(self._grid_step) / 2, high + float(self._grid_step) / 2
 
     @property
     def size(self) -> float:
@@ -228,13 +240,20 @@ class Numeric(Domain):
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as JSON values; what is not given is left out."""
         options = {"log": self.log or None, "step": self.step, "default": self.default}
+        if self.prior is not None:
+            options["prior"] = {"centre": self.prior.centre, "spread": self.prior.spread}
         given = {name: value for name, value in options.items() if value is not None}
         return {"type": self.kind, "low": self.low, "high": self.high, **given}
 
     def __repr__(self) -> str:
         options = "".join(
             f", {name}={value!r}"
-            for name, value in (("log", self.log), ("step", self.step), ("default", self.default))
+            for name, value in (
+                ("log", self.log),
+                ("step", self.step),
+                ("default", self.default),
+                ("prior", self.prior),
+            )
             if value is not None and value is not False
         )
         return f"{type(self).__name__}({self.low!r}, {self.high!r}{options})"
@@ -253,6 +272,8 @@ class Float(Numeric):
         The distance of neighbouring values, None for a continuum. `high` must be on the grid.
     default
         The value to try first.
+    prior
+        Where good values are expected, as a `Normal`.
 
     Examples
     --------
@@ -271,8 +292,9 @@ class Float(Numeric):
         log: bool = False,
         step: float | None = None,
         default: float | None = None,
+        prior: Normal | None = None,
     ) -> None:
-        super().__init__(low, high, log=log, step=step, default=default)
+        super().__init__(low, high, log=log, step=step, default=default, prior=prior)
 
     def _plain(self, value: float) -> float:
         return float(value) + 0.0  # no minus zero
@@ -304,6 +326,8 @@ class Int(Numeric):
         The distance of neighbouring values, 1 if not given. `high` must be on the grid.
     default
         The value to try first.
+    prior
+        Where good values are expected, as a `Normal`.
 
     Examples
     --------
@@ -322,8 +346,9 @@ class Int(Numeric):
         log: bool = False,
         step: int | None = None,
         default: int | None = None,
+        prior: Normal | None = None,
     ) -> None:
-        super().__init__(low, high, log=log, step=step, default=default)
+        super().__init__(low, high, log=log, step=step, default=default, prior=prior)
 
     def _bound(self, bound: Any, low: Any, high: Any) -> int:
         super()._bound(bound, low, high)

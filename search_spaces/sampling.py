@@ -19,7 +19,9 @@ PATIENCE = 1_000
 
 
 def sample(space: Space, rng: np.random.Generator, n: int) -> list[dict[str, Any]]:
-    """Return `n` independent points, uniform over what the constraints leave.
+    """Return `n` independent points of the priors, over what the constraints leave.
+
+    Without priors they are uniform.
 
     Raises
     ------
@@ -27,13 +29,14 @@ def sample(space: Space, rng: np.random.Generator, n: int) -> list[dict[str, Any
         If a million points in a row break the constraints.
     """
     d = len(space.columns)
+    prior = space.prior
     if not space.constraints:
-        return space.decode(rng.random((n, d)))
+        return space.decode(prior.places(rng.random((n, d))))
     found: list[dict[str, Any]] = []
     fruitless = 0
     size = min(BATCH, max(8, 2 * n))
     while len(found) < n:
-        points = [p for p in space.decode(rng.random((size, d))) if space.feasible(p)]
+        points = [p for p in space.decode(prior.places(rng.random((size, d)))) if space.feasible(p)]
         found += points
         fruitless = 0 if points else fruitless + 1
         size = BATCH

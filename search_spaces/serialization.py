@@ -21,11 +21,11 @@ VERSION = 1
 
 _NUMERIC = {"float": Float, "int": Int}
 _FIELDS = {
-    "float": {"low", "high", "log", "step", "default"},
-    "int": {"low", "high", "log", "step", "default"},
-    "choice": {"options", "branches", "default"},
-    "ordinal": {"values", "default"},
-    "bool": {"default"},
+    "float": {"low", "high", "log", "step", "default", "prior"},
+    "int": {"low", "high", "log", "step", "default", "prior"},
+    "choice": {"options", "branches", "default", "prior"},
+    "ordinal": {"values", "default", "prior"},
+    "bool": {"default", "prior"},
     "const": {"value"},
 }
 _NEEDED = {
@@ -115,7 +115,7 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def fingerprint(space: Space) -> str:
-    """Return the SHA-256 of the document without defaults."""
+    """Return the SHA-256 of the document without defaults and priors: what may be tried."""
     document = _without_defaults(to_dict(space))
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
@@ -186,7 +186,7 @@ def _check_fields(kind: str, data: Mapping[str, Any]) -> None:
 
 
 def _build(kind: str, data: Mapping[str, Any], path: str) -> Domain:
-    default = from_json_option(data.get("default"))
+    default, prior = from_json_option(data.get("default")), data.get("prior")
     if kind in _NUMERIC:
         return _NUMERIC[kind](
             data["low"],
@@ -194,23 +194,25 @@ def _build(kind: str, data: Mapping[str, Any], path: str) -> Domain:
             log=data.get("log", False),
             step=data.get("step"),
             default=default,
+            prior=prior,
         )
     if kind == "bool":
-        return Bool(default)
+        return Bool(default, prior)
     if kind == "const":
         return Const(from_json_option(data["value"]))
     if kind == "ordinal":
-        return Ordinal(*map(from_json_option, data["values"]), default=default)
+        return Ordinal(*map(from_json_option, data["values"]), default=default, prior=prior)
     if "branches" in data:
-        return _build_branches(data["branches"], default, path)
-    return Choice(*map(from_json_option, data["options"]), default=default)
+        return _build_branches(data["branches"], default, prior, path)
+    return Choice(*map(from_json_option, data["options"]), default=default, prior=prior)
 
 
-def _build_branches(branches: Any, default: Any, path: str) -> Choice:
+def _build_branches(branches: Any, default: Any, prior: Any, path: str) -> Choice:
     if not isinstance(branches, Mapping) or not branches:
         raise SpaceError(f"'branches' is {shown(branches)}; write the parameters of each option")
-    if "default" in branches:
-        raise SpaceError("no option with branches can be called 'default'; write another name")
+    for word in ("default", "prior"):
+        if word in branches:
+            raise SpaceError(f"no option with branches can be called {word!r}; write another name")
     for option in branches:
         if not isinstance(option, str):
             raise SpaceError(f"the option {option!r} is no name; write it in quotes")
@@ -218,11 +220,11 @@ def _build_branches(branches: Any, default: Any, path: str) -> Choice:
         option: _domains({} if branch is None else branch, f"{path}.{option}.")
         for option, branch in branches.items()
     }
-    return Choice(default=default, **built)
+    return Choice(default=default, prior=prior, **built)
 
 
 def _without_defaults(value: Any) -> Any:
-    """Leave out the default of each domain; a parameter may be called "default" itself."""
+    """Leave out defaults and priors of domains; a parameter may be called "default" itself."""
     document = dict(value)
     document["params"] = _names_without_defaults(document["params"])
     return document
@@ -233,7 +235,7 @@ def _names_without_defaults(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _domain_without_default(data: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in data.items() if key != "default"}
+    kept = {key: value for key, value in data.items() if key not in ("default", "prior")}
     if "branches" in kept:
         kept["branches"] = {
             option: _names_without_defaults(branch) for option, branch in kept["branches"].items()

@@ -18,6 +18,7 @@ from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.expressions import Expression
 from tuner.search_spaces.nesting import build_params, flatten_params, validate_params
 from tuner.search_spaces.numeric import Float
+from tuner.search_spaces.prior import SpacePrior
 
 Params: TypeAlias = dict[str, Any]
 """A point: plain nested dict of plain values; a branch is a pair ``(option, {...})``."""
@@ -84,6 +85,11 @@ class Space:
     def constraints(self) -> tuple[Expression, ...]:
         """What every point satisfies, beside the domains."""
         return self._constraints
+
+    @cached_property
+    def prior(self) -> SpacePrior:
+        """Where the domains' priors expect good points."""
+        return SpacePrior(self)
 
     def where(self, *constraints: Expression | str) -> Space:
         """Return this space with further constraints."""
@@ -184,7 +190,10 @@ class Space:
     def sample(self, rng: np.random.Generator, n: int) -> list[Params]: ...
 
     def sample(self, rng: np.random.Generator, n: int | None = None) -> Params | list[Params]:
-        """Return a random point that satisfies the constraints, or a list of `n`."""
+        """Return a random point that satisfies the constraints, or a list of `n`.
+
+        Points follow the domains' priors, and are uniform without them.
+        """
         points = sampling.sample(self, rng, 1 if n is None else n)
         return points[0] if n is None else points
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tuner.backends import RayBackend, SerialBackend
     from tuner.engine.live import LiveTrial
     from tuner.records import State, Trial
-    from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
+    from tuner.search_spaces import Bool, Choice, Const, Float, Int, Normal, Ordinal, P, Space
     from tuner.study import Study
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Float",
     "Int",
     "LiveTrial",
+    "Normal",
     "Ordinal",
     "P",
     "RayBackend",
@@ -63,7 +64,7 @@ _LAZY = {
     "Study": "tuner.study",
     "Trial": "tuner.records",
     **dict.fromkeys(
-        ("Bool", "Choice", "Const", "Float", "Int", "Ordinal", "P", "Space"),
+        ("Bool", "Choice", "Const", "Float", "Int", "Normal", "Ordinal", "P", "Space"),
         "tuner.search_spaces",
     ),
     **dict.fromkeys(

@@ -22,6 +22,7 @@ from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters
 from tuner.optimizers.hypervolume_improvement import LogExpectedHypervolumeImprovement, free_boxes
 from tuner.optimizers.ordering import best_first, feasible, reference_point
 from tuner.optimizers.pareto import hypervolume_subset, nondominated
+from tuner.optimizers.prior_weight import PriorWeight
 from tuner.optimizers.surrogate import Learned, learn, learning_size, loss_model
 from tuner.optimizers.unit_cube import UnitCube
 from tuner.optimizers.warping import MILD_WARPS, WARPS
@@ -40,6 +41,9 @@ LEADERS = 6
 MOST_OF_FRONT = 40
 """Of a longer Pareto front so many points stand for all: those that cover most."""
 
+PRIOR_TRIALS = 10.0
+"""A user's prior counts in full after so many trials, half as much after twice as many, ..."""
+
 LIKELY = math.log(0.5)
 """A pending trial counts towards the best so far if it is this likely to keep each condition."""
 
@@ -54,6 +58,8 @@ class BayesianOptimizer(SpaceOptimizer):
     that parallel suggestions spread. Where trials failed, the probability of success is modelled
     too and points that would fail are avoided, and so is that of keeping each outcome constraint.
     A stopped trial counts as no better than the median.
+
+    The priors of domains weigh the improvement, the less the more is known.
 
     With several goals each has its model, and the expected improvement is that of the hypervolume.
 
@@ -163,7 +169,10 @@ class BayesianOptimizer(SpaceOptimizer):
             leaders = np.argsort(expected[:, 0], kind="stable")[:LEADERS]
         else:
             improvement, leaders = hypervolume_improvement(models, expected)
-        whole = Product([improvement, *conditions]) if conditions else improvement
+        factors = [improvement, *conditions]
+        if self.space.prior:
+            factors.append(PriorWeight(self.space.prior, PRIOR_TRIALS / history.known))
+        whole = Product(factors) if len(factors) > 1 else improvement
         return whole, (X[leaders], active[leaders])
 
     def _learn(self, history: History, values: Floats, margin: Floats) -> Lessons:

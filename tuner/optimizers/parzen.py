@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.search_spaces import Bool, Choice, Column, Const
+from tuner.search_spaces.prior import SpacePrior
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -58,7 +59,7 @@ class KernelColumns:
 
 
 class ParzenDensity:
-    """A mixture of one kernel per trial, and of the uniform density with the weight of one.
+    """A mixture of one kernel per trial, and of the space's prior with the weight of one.
 
     A kernel is a product over the parameters that its trial had; in those it did not have it is
     uniform, so that one density covers a space with conditions. A number's kernel is a normal
@@ -74,12 +75,22 @@ class ParzenDensity:
     X, active
         The points, shape (n, d); n may be 0.
     weights
-        The weight of each point, shape (n,); that of the uniform density is 1.
+        The weight of each point, shape (n,); that of the prior is 1.
+    prior
+        The priors of the domains, None for the uniform density.
     """
 
-    def __init__(self, columns: KernelColumns, X: Floats, active: Bools, weights: Floats) -> None:
+    def __init__(
+        self,
+        columns: KernelColumns,
+        X: Floats,
+        active: Bools,
+        weights: Floats,
+        prior: SpacePrior | None = None,
+    ) -> None:
         self._columns = columns
         self._X, self._active = X, active
+        self._prior = prior
         total = np.append(weights, 1.0)
         self._weights = total / total.sum()
         self._widths = np.ones_like(X)
@@ -89,10 +100,11 @@ class ParzenDensity:
         self._stay = n / (n + columns.options)  # how likely a kernel keeps its option
 
     def sample(self, rng: np.random.Generator, m: int) -> Floats:
-        """Return `m` rows of the unit cube; what no kernel speaks of is uniform."""
+        """Return `m` rows of the unit cube; what no kernel speaks of is of the prior."""
         from scipy.special import ndtr, ndtri
 
-        rows = rng.random((m, self._X.shape[1]))
+        uniform = rng.random((m, self._X.shape[1]))
+        rows = uniform if self._prior is None else self._prior.places(uniform)
         kernels = rng.choice(len(self._weights), size=m, p=self._weights)
         keeps = rng.random((m, len(self._stay))) < self._stay
         own = np.flatnonzero(kernels < len(self._X))
@@ -102,7 +114,7 @@ class ParzenDensity:
         at, of = np.ix_(own, numbers), np.ix_(kernels, numbers)
         centre, width = self._X[of], self._widths[of]
         low, high = ndtr(-centre / width), ndtr((1.0 - centre) / width)
-        drawn = np.clip(centre + width * ndtri(low + rows[at] * (high - low)), 0.0, 1.0)
+        drawn = np.clip(centre + width * ndtri(low + uniform[at] * (high - low)), 0.0, 1.0)
         rows[at] = np.where(self._active[of], drawn, rows[at])
 
         at, of = np.ix_(own, categories), np.ix_(kernels, categories)
@@ -114,7 +126,9 @@ class ParzenDensity:
 
         Relative to the uniform density: 0 everywhere if there is no trial.
         """
-        logs = np.zeros((len(X), len(self._weights)))  # the uniform density is the last
+        logs = np.zeros((len(X), len(self._weights)))  # the prior is the last
+        if self._prior is not None:
+            logs[:, -1] = self._prior.log(X, active)
         kernels = logs[:, :-1]
         self._add_continuous(kernels, X, active)
         self._add_grids(kernels, X, active)

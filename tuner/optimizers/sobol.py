@@ -54,7 +54,10 @@ class SobolDesign:
         if self._points is None:
             d = len(self._space.columns)
             rng = np.random.default_rng([self._seed, d])
-            points = self._space.decode(scrambled_sobol(d, rng))
+            rows = scrambled_sobol(d, rng)
+            if self._space.prior:  # every second point is of the prior, the others cover the rest
+                rows[::2] = self._space.prior.places(rows[::2])
+            points = self._space.decode(rows)
             self._points = [p if self._space.feasible(p) else None for p in points]
         return deepcopy(self._points[k])
 

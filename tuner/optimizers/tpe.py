@@ -113,7 +113,11 @@ class TPEOptimizer(SpaceOptimizer):
         waiting = shown[shown >= len(bad)] - len(bad)
         return (
             ParzenDensity(
-                self._columns, history.X[good], history.active[good], recency_weights(len(good))
+                self._columns,
+                history.X[good],
+                history.active[good],
+                recency_weights(len(good)),
+                self.space.prior or None,
             ),
             ParzenDensity(
                 self._columns,

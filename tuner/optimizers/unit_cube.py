@@ -45,7 +45,7 @@ class UnitCube:
     def spread(self, rng: np.random.Generator, m: int) -> Floats:
         """Return `m` rows all over the space, within the constraints, shape (m, d)."""
         if not self.space.constraints:
-            return rng.random((m, len(self.space.columns)))
+            return self.space.prior.places(rng.random((m, len(self.space.columns))))
         return self.space.encode(self.space.sample(rng, m))[0]
 
     def nearby(self, rng: np.random.Generator, X: Floats, active: Bools, m: int) -> Floats:

@@ -1,0 +1,235 @@
+"""Priors: where a user expects the good values of a parameter.
+
+A prior of a number is a `Normal`, one of options is a weight for each. Both become densities on the
+parameter's column of the unit cube. A twentieth of every prior is uniform, so that a wrong one
+delays a search, and cannot end it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tuner.errors import SpaceError
+from tuner.search_spaces.domains import Array, Domain
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tuner.search_spaces.categorical import Listed
+    from tuner.search_spaces.numeric import Numeric
+    from tuner.search_spaces.space import Space
+
+UNIFORM = 0.05
+"""The share of each prior that is uniform."""
+
+NARROWEST = 1e-6
+"""No normal prior is narrower than this share of the range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normal:
+    """A number's prior: about two thirds of it lie within `spread` of `centre`.
+
+    On a domain with ``log=True``, `spread` is a factor: ``Normal(1e-3, 10)`` means from 1e-4 to
+    1e-2.
+
+    Examples
+    --------
+    >>> from tuner.search_spaces import Float, Normal
+    >>> Float(1e-6, 1.0, log=True, prior=Normal(1e-3, 10))
+    Float(1e-06, 1.0, log=True, prior=Normal(centre=0.001, spread=10.0))
+    """
+
+    centre: float
+    spread: float
+
+
+class Density(ABC):
+    """A density on [0, 1], relative to the uniform one."""
+
+    def places(self, uniform: Array) -> Array:
+        """Return places that are distributed as the prior, given uniform ones."""
+        known = self._places(np.clip((uniform - UNIFORM) / (1.0 - UNIFORM), 0.0, 1.0))
+        return np.where(uniform < UNIFORM, uniform / UNIFORM, known)
+
+    def log(self, places: Array) -> Array:
+        """Return the logarithm of the density."""
+        return np.asarray(np.log(UNIFORM + (1.0 - UNIFORM) * self._density(places)))
+
+    def slope(self, places: Array) -> Array:
+        """Return the derivative of `log` by the place; 0 where it is a step function."""
+        share = (1.0 - UNIFORM) * self._density(places)
+        return np.asarray(share / (UNIFORM + share) * self._log_slope(places))
+
+    @abstractmethod
+    def _places(self, uniform: Array) -> Array: ...
+
+    @abstractmethod
+    def _density(self, places: Array) -> Array: ...
+
+    @abstractmethod
+    def _log_slope(self, places: Array) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Bell(Density):
+    """A normal density, cut off at 0 and 1."""
+
+    centre: float
+    width: float
+
+    def _places(self, uniform: Array) -> Array:
+        from scipy.special import ndtr, ndtri
+
+        low, high = ndtr((np.array([0.0, 1.0]) - self.centre) / self.width)
+        return np.clip(self.centre + self.width * ndtri(low + uniform * (high - low)), 0.0, 1.0)
+
+    def _density(self, places: Array) -> Array:
+        z = (places - self.centre) / self.width
+        return np.asarray(np.exp(-0.5 * z * z) / self._mass)
+
+    def _log_slope(self, places: Array) -> Array:
+        return -(places - self.centre) / self.width**2
+
+    @cached_property
+    def _mass(self) -> float:
+        root = math.sqrt(2.0) * self.width
+        area = math.erf((1.0 - self.centre) / root) - math.erf(-self.centre / root)
+        return self.width * math.sqrt(math.pi / 2.0) * area
+
+
+@dataclass(frozen=True)
+class Cells(Density):
+    """A weight for each of n cells of equal width."""
+
+    shares: tuple[float, ...]
+
+    def _places(self, uniform: Array) -> Array:
+        ends = np.cumsum([0.0, *self.shares])
+        ends[-1] = 1.0
+        return np.interp(uniform, ends, np.linspace(0.0, 1.0, len(ends)))
+
+    def _density(self, places: Array) -> Array:
+        n = len(self.shares)
+        return n * np.array(self.shares)[np.clip((places * n).astype(int), 0, n - 1)]
+
+    def _log_slope(self, places: Array) -> Array:
+        return np.zeros_like(places)
+
+
+def normal_of(domain: Numeric, prior: Any) -> Normal:
+    """Return the prior of a numeric domain as it was declared, or as a document has it.
+
+    Raises
+    ------
+    SpaceError
+        If it is none, its centre is not in the range, or its spread leaves no width.
+    """
+    if isinstance(prior, Mapping) and prior.keys() == {"centre", "spread"}:
+        prior = Normal(**prior)
+    example = "Normal(1e-3, 10)" if domain.log else "Normal(0.5, 0.1)"
+    if not isinstance(prior, Normal):
+        raise SpaceError(f"{domain!r}: prior={prior!r}; write a centre and a spread: {example}")
+    try:
+        centre, spread = float(prior.centre), float(prior.spread)
+    except (TypeError, ValueError):
+        centre = spread = math.nan
+    if not domain.low <= centre <= domain.high:
+        raise SpaceError(f"{domain!r}: the prior's centre {prior.centre!r} is not in the range")
+    least = 1.0 if domain.log else 0.0
+    if not (math.isfinite(spread) and spread > least):
+        raise SpaceError(
+            f"{domain!r}: the prior's spread {prior.spread!r} must be a "
+            f"{'factor above 1' if domain.log else 'number above 0'}, such as {example}"
+        )
+    return Normal(centre, spread)
+
+
+def weights_of(domain: Listed | Domain, options: Sequence[Any], prior: Any) -> tuple[float, ...]:
+    """Return a weight for each option, as declared by option or in their order.
+
+    Raises
+    ------
+    SpaceError
+        If an option is unknown or has no weight, or a weight is no positive number.
+    """
+    listed = ", ".join(map(repr, options))
+    if isinstance(prior, Mapping):
+        for option in prior:
+            if not domain.contains(option):
+                raise SpaceError(f"{domain!r}: the prior's option {option!r} is none of {listed}")
+        prior = [prior.get(option) for option in options]
+    if isinstance(prior, str) or not isinstance(prior, Sequence) or len(prior) != len(options):
+        raise SpaceError(f"{domain!r}: prior={prior!r}; write a weight for each of {listed}")
+    for option, weight in zip(options, prior, strict=True):
+        good = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not (good and math.isfinite(weight) and weight > 0):
+            raise SpaceError(
+                f"{domain!r}: the prior's weight of {option!r} is {weight!r}; write a positive "
+                f"number for each of {listed}"
+            )
+    return tuple(float(weight) for weight in prior)
+
+
+def density_of(domain: Any) -> Density | None:
+    """Return the prior of a domain as a density on its column, None without one."""
+    prior = getattr(domain, "prior", None)
+    if prior is None:
+        return None
+    if not isinstance(prior, Normal):
+        total = sum(prior)
+        return Cells(tuple(weight / total for weight in prior))
+    low, high = domain.edges
+    if domain.log:
+        centre, width = math.log(prior.centre), math.log(prior.spread)
+    else:
+        centre, width = prior.centre, prior.spread
+    whole = high / 2 - low / 2  # halved, because the difference of finite bounds may be infinite
+    return Bell((centre / 2 - low / 2) / whole, max(width / 2 / whole, NARROWEST))
+
+
+class SpacePrior:
+    """The priors of a space, as one density on the unit cube; uniform where none is declared.
+
+    Examples
+    --------
+    >>> from tuner.search_spaces import Choice, Space
+    >>> prior = SpacePrior(Space({"kernel": Choice("rbf", "poly", prior={"rbf": 3, "poly": 1})}))
+    >>> prior.log(np.array([[0.25], [0.75]]), np.ones((2, 1), dtype=bool)).round(3).tolist()
+    [0.388, -0.644]
+    """
+
+    def __init__(self, space: Space) -> None:
+        densities = [density_of(column.domain) for column in space.columns]
+        self._densities = {j: d for j, d in enumerate(densities) if d is not None}
+
+    def __bool__(self) -> bool:
+        return bool(self._densities)
+
+    def places(self, uniform: Array) -> Array:
+        """Return rows that are distributed as the prior, given uniform rows, shape (m, d)."""
+        rows = uniform.copy()
+        for j, density in self._densities.items():
+            rows[:, j] = density.places(uniform[:, j])
+        return rows
+
+    def log(self, X: Array, active: NDArray[np.bool_]) -> Array:
+        """Return the log density at `X` (m, d) relative to the uniform one, shape (m,)."""
+        logs = np.zeros(len(X))
+        for j, density in self._densities.items():
+            logs += np.where(active[:, j], density.log(X[:, j]), 0.0)
+        return logs
+
+    def slope(self, X: Array, active: NDArray[np.bool_]) -> Array:
+        """Return the gradient of `log` at `X` (m, d), shape (m, d)."""
+        slopes = np.zeros_like(X)
+        for j, density in self._densities.items():
+            slopes[:, j] = np.where(active[:, j], density.slope(X[:, j]), 0.0)
+        return slopes
