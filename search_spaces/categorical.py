@@ -104,7 +104,7 @@ class Choice(Listed):
         /,
         *options: Any,
         default: Any = None,
-        prior: Mapping[Any, float] | Sequence[float] | None = None,
+        prior: Any = None,
         **branches: Mapping[str, Domain],
     ) -> None:
         for word, given in (("default", default), ("prior", prior)):
@@ -184,7 +184,7 @@ class Ordinal(Listed):
         self,
         *values: Any,
         default: Any = None,
-        prior: Mapping[Any, float] | Sequence[float] | None = None,
+        prior: Any = None,
     ) -> None:
         if not values:
             raise SpaceError("Ordinal(): give at least one value, such as Ordinal(16, 32, 64)")

@@ -57,7 +57,7 @@ class Density(ABC):
     def places(self, uniform: Array) -> Array:
         """Return places that are distributed as the prior, given uniform ones."""
         known = self._places(np.clip((uniform - UNIFORM) / (1.0 - UNIFORM), 0.0, 1.0))
-        return np.where(uniform < UNIFORM, uniform / UNIFORM, known)
+        return np.asarray(np.where(uniform < UNIFORM, uniform / UNIFORM, known))
 
     def log(self, places: Array) -> Array:
         """Return the logarithm of the density."""
@@ -114,7 +114,7 @@ class Cells(Density):
     def _places(self, uniform: Array) -> Array:
         ends = np.cumsum([0.0, *self.shares])
         ends[-1] = 1.0
-        return np.interp(uniform, ends, np.linspace(0.0, 1.0, len(ends)))
+        return np.asarray(np.interp(uniform, ends, np.linspace(0.0, 1.0, len(ends))))
 
     def _density(self, places: Array) -> Array:
         n = len(self.shares)

@@ -169,7 +169,7 @@ class BayesianOptimizer(SpaceOptimizer):
             leaders = np.argsort(expected[:, 0], kind="stable")[:LEADERS]
         else:
             improvement, leaders = hypervolume_improvement(models, expected)
-        factors = [improvement, *conditions]
+        factors: list[Acquisition] = [improvement, *conditions]
         if self.space.prior:
             factors.append(PriorWeight(self.space.prior, PRIOR_TRIALS / history.known))
         whole = Product(factors) if len(factors) > 1 else improvement

@@ -124,6 +124,7 @@ class TPEOptimizer(SpaceOptimizer):
                 np.concatenate([history.X[told], history.pending_X[waiting]]),
                 np.concatenate([history.active[told], history.pending_active[waiting]]),
                 weights,
+                self.space.prior or None,
             ),
         )
 
