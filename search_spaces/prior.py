@@ -89,7 +89,8 @@ class Bell(Density):
         from scipy.special import ndtr, ndtri
 
         low, high = ndtr((np.array([0.0, 1.0]) - self.centre) / self.width)
-        return np.clip(self.centre + self.width * ndtri(low + uniform * (high - low)), 0.0, 1.0)
+        z = ndtri(low + uniform * (high - low))
+        return np.asarray(np.clip(self.centre + self.width * z, 0.0, 1.0))
 
     def _density(self, places: Array) -> Array:
         z = (places - self.centre) / self.width
@@ -118,7 +119,8 @@ class Cells(Density):
 
     def _density(self, places: Array) -> Array:
         n = len(self.shares)
-        return n * np.array(self.shares)[np.clip((places * n).astype(int), 0, n - 1)]
+        cells = np.clip((places * n).astype(int), 0, n - 1)
+        return np.asarray(n * np.array(self.shares)[cells])
 
     def _log_slope(self, places: Array) -> Array:
         return np.zeros_like(places)

@@ -18,7 +18,7 @@ from tuner.optimizers import resolve as resolve_optimizer
 from tuner.records import Goal, ModelVersion, Params, StudyInfo, Trial
 from tuner.registry.names import validate_model_name
 from tuner.schedulers import resolve as resolve_scheduler
-from tuner.study import Study
+from tuner.study import Study, best_of
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
@@ -54,6 +54,7 @@ def optimize(
     refit: Callable[[Params], Any] | None = None,
     data: Any = None,
     initial: Sequence[Params] = (),
+    warm_start: Any = (),
     max_retries: int = 0,
     callbacks: Sequence[Callable[[Study, Trial], None]] = (),
     tags: Mapping[str, str] | None = None,
@@ -110,6 +111,11 @@ def optimize(
         Arrays, DataFrames, files or folders whose fingerprint the study is to keep.
     initial
         Points to try first. Without any, the domains' defaults are tried first, if there are some.
+    warm_start
+        Earlier trials for the optimizer to begin with: a study's name in this store, a `Study`, a
+        study of Optuna, a DataFrame like `Study.trials_dataframe` gives, or a list of these. Their
+        values must be of the same goals. They are kept with the study, do not count as its trials,
+        and the best of them is tried first.
     max_retries
         How often a trial is tried again after the objective failed. A trial whose worker was lost
         is tried again three times in any case.
@@ -163,7 +169,9 @@ def optimize(
     if n_trials is None:
         n_trials = _default_budget(space, timeout)
 
-    plan = StudyPlan(space, goals, seed, fingerprint_of(data), dict(tags or {}), limits_on_metrics)
+    plan = StudyPlan(
+        space, goals, seed, fingerprint_of(data), dict(tags or {}), limits_on_metrics, warm_start
+    )
     this = open_study(
         made_up_name(objective) if study is None else study, plan, store, chosen, chosen_scheduler
     )
@@ -187,7 +195,7 @@ def optimize(
             scheduler=chosen_scheduler,
             workers=workers,
             resources=resources,
-            initial=points or _default_point(space),
+            initial=points or _first_points(this, space),
             code=current_code(objective),
             environment=current_environment(),
             listeners=[partial(call, this) for call in callbacks],
@@ -211,6 +219,7 @@ def create_study(
     store: str | Path | None = None,
     data: Any = None,
     tags: Mapping[str, str] | None = None,
+    warm_start: Any = (),
     load_if_exists: bool = False,
 ) -> Study:
     """Create a study for a loop of one's own, with `Study.ask` and `Study.tell`.
@@ -231,6 +240,7 @@ def create_study(
         fingerprint_of(data),
         dict(tags or {}),
         as_constraints(constraints),
+        warm_start,
     )
     this = open_study(
         made_up_name(None) if name is None else name,
@@ -338,9 +348,15 @@ def _default_budget(space: Space, timeout: float | None) -> int | None:
     return DEFAULT_N_TRIALS if size is None else min(DEFAULT_N_TRIALS, size)
 
 
-def _default_point(space: Space) -> list[Params]:
+def _first_points(study: Study, space: Space) -> list[Params]:
+    """Return the defaults, and the best of the earlier trials, which this study has not tried."""
     defaults = space.defaults()
-    return [] if defaults is None else [defaults]
+    points = [] if defaults is None else [defaults]
+    eligible = [trial for trial in study.info.earlier if trial.eligible]
+    if eligible and len(study.goals) == 1:
+        best = best_of(study.info, eligible).params
+        points += [] if best in points else [best]
+    return points
 
 
 def _registered_name(register: str | bool | None, goals: Sequence[Goal]) -> str | None:

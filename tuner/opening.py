@@ -15,6 +15,7 @@ from tuner.optimizers import describe
 from tuner.records import Goal, OutcomeConstraint, StudyInfo
 from tuner.search_spaces import Space
 from tuner.study import Study
+from tuner.warm_start import earlier_trials
 
 if TYPE_CHECKING:
     from tuner.optimizers.protocol import Optimizer
@@ -31,6 +32,7 @@ class StudyPlan:
     data: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     constraints: tuple[OutcomeConstraint, ...] = ()
+    warm_start: Any = ()
 
 
 def open_study(
@@ -76,6 +78,7 @@ def open_study(
             data=plan.data,
             tags=plan.tags,
             constraints=plan.constraints,
+            earlier=earlier_trials(plan.warm_start, plan.space, plan.goals, opened),
         )
     elif must_be_new:
         raise StudyExists(

@@ -319,7 +319,8 @@ class StudyInfo(Record):
 
     `space` is the space as JSON values. `optimizer` says which one ran and why. `data` is the
     fingerprint of the data, where the user gave some. `uid` is a UUIDv7 in hex. `constraints` are
-    those on metrics; others may be reported by the objective.
+    those on metrics; others may be reported by the objective. `earlier` are trials of other studies
+    that the search began with, numbered up to -1.
     """
 
     uid: str
@@ -333,6 +334,7 @@ class StudyInfo(Record):
     data: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     constraints: tuple[OutcomeConstraint, ...] = ()
+    earlier: tuple[Trial, ...] = ()
 
     @property
     def goal(self) -> Goal:

@@ -89,11 +89,12 @@ def test_a_store_that_is_current_is_left_alone(tmp_path: Path) -> None:
 
 
 def go_back_to_0001(store: str | Path) -> None:
-    """Make a store what it was before outcome constraints."""
+    """Make a store what it was before outcome constraints and warm starts."""
     engine = make_engine(locate(store))
     with engine.begin() as connection:
-        for table in ("studies", "trials"):
-            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN constraints"))
+        for column in ("studies.constraints", "studies.earlier", "trials.constraints"):
+            table, name = column.split(".")
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {name}"))
         connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
     engine.dispose()
 

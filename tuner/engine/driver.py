@@ -94,7 +94,7 @@ class Driver:
         self._session = s = session
         limits = s.limits
         history = list(history)
-        replay(s.info.uid, history, s.optimizer, s.scheduler, s.store)
+        replay(s.info, history, s.optimizer, s.scheduler, s.store)
         if getattr(s.optimizer, "independent", False):
             limits = replace(limits, lookahead=LOOKAHEAD)
         self._machine = Machine(

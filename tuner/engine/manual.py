@@ -84,7 +84,7 @@ class ManualLoop:
         self._machine.run_template = replace(
             self._machine.run_template, code=self.code, environment=self.environment
         )
-        replay(self.info.uid, history, self.optimizer, self.scheduler, self.store)
+        replay(self.info, history, self.optimizer, self.scheduler, self.store)
         for trial in history:
             if trial.state is State.RUNNING:
                 *_, run = self.store.runs(self.info.uid, trial.number)

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from tuner.optimizers.protocol import Optimizer
-from tuner.records import Outcome, Report, Trial
+from tuner.records import Outcome, Report, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.tracking.protocol import Store
 
 
 def replay(
-    study: str,
+    study: StudyInfo,
     history: Iterable[Trial],
     optimizer: Optimizer,
     scheduler: Scheduler | None,
@@ -23,7 +23,7 @@ def replay(
     Parameters
     ----------
     study
-        The study's uid.
+        Whose trials they are; those it began with come first.
     history
         All its trials.
     optimizer, scheduler
@@ -31,16 +31,23 @@ def replay(
     store
         Where the reports of the trials are.
     """
-    reports = _last_reports(study, store) if scheduler is not None else {}
+    for earlier in study.earlier:
+        optimizer.tell(earlier, outcome_of(earlier))
+    reports = _last_reports(study.uid, store) if scheduler is not None else {}
     for trial in history:
         if not trial.state.finished:
             continue
-        outcome = Outcome(trial.state, trial.metrics, trial.error, trial.constraints)
+        outcome = outcome_of(trial)
         optimizer.tell(trial, outcome)
         if scheduler is not None:
             for report in reports.get(trial.number, ()):
                 scheduler.on_report(trial, report)
             scheduler.on_finish(trial, outcome)
+
+
+def outcome_of(trial: Trial) -> Outcome:
+    """Return the outcome that a finished trial was recorded with."""
+    return Outcome(trial.state, trial.metrics, trial.error, trial.constraints)
 
 
 def _last_reports(study: str, store: Store) -> dict[int, list[Report]]:

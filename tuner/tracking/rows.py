@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row
@@ -65,6 +66,7 @@ def study_row(info: StudyInfo) -> dict[str, Any]:
         "data": info.data,
         "tags": _json(info.tags),
         "constraints": [c.to_json() for c in info.constraints] or None,
+        "earlier": _earlier_json(info) or None,
     }
 
 
@@ -82,6 +84,22 @@ def study_of(row: Row[Any]) -> StudyInfo:
         data=row.data,
         tags=_dict(row.tags),
         constraints=tuple(OutcomeConstraint.from_json(c) for c in row.constraints or ()),
+        earlier=_earlier_trials(row),
+    )
+
+
+def _earlier_json(info: StudyInfo) -> list[dict[str, Any]]:
+    codec = ParamsCodec(info.space)
+    return [{**t.to_json(), "params": codec.encode(t.params)} for t in info.earlier]
+
+
+def _earlier_trials(row: Row[Any]) -> tuple[Trial, ...]:
+    if not row.earlier:
+        return ()
+    codec = ParamsCodec(decode_params(row.space))
+    return tuple(
+        replace(Trial.from_json({**data, "params": {}}), params=codec.decode(data["params"]))
+        for data in row.earlier
     )
 
 

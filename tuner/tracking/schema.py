@@ -114,6 +114,7 @@ studies = Table(
     Column("data", Text, nullable=False, comment="fingerprint of the data, empty if not given"),
     Column("tags", _Json),
     Column("constraints", _Json, comment="metric, operator and bound of each outcome constraint"),
+    Column("earlier", _Json, comment="trials of other studies that the search began with"),
 )
 
 codes = Table(

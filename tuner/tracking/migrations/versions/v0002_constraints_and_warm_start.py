@@ -1,4 +1,4 @@
-"""Outcome constraints: those on metrics with the study, their values with the trial."""
+"""Outcome constraints, and the earlier trials that a study began with."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add a column to both tables; what is there has no constraints."""
+    """Add columns; what is there has neither constraints nor earlier trials."""
     op.add_column(
         "studies",
         sa.Column(
             "constraints",
             sa.JSON(),
             comment="metric, operator and bound of each outcome constraint",
+        ),
+    )
+    op.add_column(
+        "studies",
+        sa.Column(
+            "earlier",
+            sa.JSON(),
+            comment="trials of other studies that the search began with",
         ),
     )
     op.add_column(
