@@ -36,7 +36,9 @@ format: $(READY)  ## put the code into shape
 
 bench: $(READY)  ## measure against the peers
 	$(BIN)/python -m benchmarks.throughput
-	$(BIN)/python -m benchmarks.optimizers --quick
+	$(BIN)/python -m benchmarks.suggestion_time --quick
+	$(BIN)/python -m benchmarks.quality --quick
+	$(BIN)/python -m benchmarks.fronts --quick
 
 clean:  ## remove everything that was built
 	rm -rf $(VENV) .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,1 +1,7 @@
-"""How good optimizers are: regret on many problems, ours beside the peers; see `__main__`."""
+"""How good optimizers are; ``python -m benchmarks.quality``."""
+
+import os
+
+# Before NumPy comes: every contestant has one thread.
+for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(threads, "1")

@@ -14,12 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-
-for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(threads, "1")
-
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import numpy as np

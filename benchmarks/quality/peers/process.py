@@ -34,7 +34,7 @@ class Peer:
     def start(self, **task: Any) -> None:
         """Begin the search; see `protocol` for what a task is."""
         spec = PEERS[self._name]
-        self._said = tempfile.TemporaryFile(mode="w+")
+        self._said = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 (closed by close)
         self._process = subprocess.Popen(
             [self._python or interpreter(spec.environment), HERE / spec.script, *spec.arguments],
             stdin=subprocess.PIPE,

@@ -1,0 +1,184 @@
+"""The yardstick itself: its statistics, its problems, what it keeps, and how it meets peers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from benchmarks.quality import contestants, functions, models, results, statistics
+from benchmarks.quality.peers import HERE, PEERS, PeerSpec
+from benchmarks.quality.peers.process import Peer
+from benchmarks.quality.problem import Problem
+from benchmarks.quality.report import Table
+from benchmarks.quality.results import Result, Results, run
+from tuner.optimizers import RandomOptimizer
+from tuner.records import Goal, Outcome, State, Trial
+from tuner.search_spaces import Float, Space
+
+PROBLEMS = functions.problems() + models.recorded()
+each_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+BOWL = Problem("bowl", "bowls", Space({"x": Float(0, 1)}), lambda p: (p["x"] - 0.3) ** 2, 0.0)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "FOLDER", tmp_path)
+    return tmp_path
+
+
+class TestStatistics:
+    def test_ranks_share_ties(self):
+        regrets = np.array([[0.1, 0.2, 0.3], [0.2, 0.1, 0.1]])
+        assert statistics.mean_ranks(regrets).tolist() == [2.0, 1.75, 2.25]
+
+    def test_friedman_tells_a_difference_from_none(self):
+        rng = np.random.default_rng(0)
+        same = rng.random((30, 4))
+        assert statistics.friedman(same) > 0.05
+        assert statistics.friedman(same + np.array([0, 0, 0, 0.5])) < 1e-3
+
+    def test_against_corrects_as_holm_does(self):
+        rng = np.random.default_rng(1)
+        regrets = rng.random((20, 4)) + np.array([0.0, 0.3, 0.2, 0.02])
+        found = statistics.against(regrets, 0)
+        raw = sorted(
+            wilcoxon((regrets[:, 0] - regrets[:, j]).round(9), alternative="less").pvalue
+            for j in (1, 2, 3)
+        )
+        holm = np.minimum(np.maximum.accumulate(np.array(raw) * [3, 2, 1]), 1.0)
+        assert np.isnan(found[0])
+        np.testing.assert_allclose(sorted(found[1:]), holm)
+
+
+class TestProblems:
+    @each_problem
+    def test_nothing_is_better_than_the_known_best(self, problem):
+        points = problem.space.sample(np.random.default_rng(0), 400)
+        losses = np.array([problem.loss(point) for point in points])
+        assert np.isfinite(losses).all()
+        assert losses.min() >= problem.known_best - 1e-9
+        assert problem.normalised(np.array([problem.known_best]))[0] == 0.0
+        assert np.median(problem.normalised(losses)) == pytest.approx(1.0, abs=0.35)
+
+    def test_the_names_are_different(self):
+        assert len({p.name for p in PROBLEMS}) == len(PROBLEMS)
+
+
+class TestResults:
+    def test_only_what_changed_runs_again(self, monkeypatch):
+        runs = []
+        monkeypatch.setattr(results, "run", lambda *args: runs.append(args) or run(*args))
+        first = Results("random").get(BOWL, 0, 10)
+        assert Results("random").get(BOWL, 0, 8) == first
+        assert Results("random").get(BOWL, 1, 8).seed == 1
+        assert Results("random").has(BOWL, 1, 8)
+        assert len(runs) == 2
+        monkeypatch.setattr(results, "fingerprint", lambda _: "another")
+        assert not Results("random").has(BOWL, 0, 8)
+
+    def test_a_line_that_was_cut_off_is_left_out(self):
+        known = Results("random")
+        known.get(BOWL, 0, 5)
+        with known.path.open("a") as file:
+            file.write('{"problem": "bo')
+        assert Results("random").has(BOWL, 0, 5)
+
+    def test_the_fingerprint_is_of_the_code_and_not_of_its_comments(self, monkeypatch, tmp_path):
+        code = tmp_path / "a.py"
+        code.write_text('"""Says."""\nx = 1  # one\n')
+        other = tmp_path / "b.py"
+        other.write_text("x = 1\n")
+        assert contestants._meaning(code) == contestants._meaning(other)
+        other.write_text("x = 2\n")
+        assert contestants._meaning(code) != contestants._meaning(other)
+        assert contestants.fingerprint("tpe") != contestants.fingerprint("bayesian")
+
+    def test_one_worker_is_a_serial_search(self):
+        result = run("tpe", BOWL, 3, 15)
+        optimizer = contestants.resolve("tpe")
+        optimizer.reset(BOWL.space, [Goal()], 3)
+        for number in range(15):
+            (params,) = optimizer.ask(1)
+            assert BOWL.loss(params) == result.losses[number]
+            optimizer.tell(
+                Trial(number, params), Outcome(State.COMPLETED, {"value": BOWL.loss(params)})
+            )
+
+    def test_with_workers_so_many_are_pending(self, monkeypatch):
+        pending = []
+
+        class Watching(RandomOptimizer):
+            def ask(self, n, pending_trials=()):
+                pending.append(len(pending_trials))
+                return super().ask(n, pending_trials)
+
+        monkeypatch.setattr(contestants, "resolve", lambda _: Watching())
+        run("random", BOWL, 0, 20, workers=4)
+        assert pending == [0, 1, 2] + [3] * 17
+
+    def test_what_was_observed_chooses_and_the_truth_counts(self):
+        result = Result("p", 0, 1, losses=[5.0, 1.0, 3.0], observed=[4.0, 6.0, 2.0])
+        assert result.incumbents().tolist() == [5.0, 5.0, 3.0]
+
+
+class TestPeers:
+    columns: ClassVar = [
+        {"name": "x", "kind": "float", "low": 0.0, "high": 1.0, "log": False, "parents": []},
+        {"name": "k", "kind": "choice", "options": 2, "log": False, "parents": []},
+        {"name": "n", "kind": "int", "low": 1, "high": 4, "log": False, "parents": [["k", 1]]},
+    ]
+
+    def start(self, peer):
+        peer.start(columns=self.columns, goals=1, seed=0, n_trials=5, noisy=False)
+
+    def test_optuna_searches_in_a_process_of_its_own(self):
+        peer = Peer("optuna-tpe", python=sys.executable)
+        self.start(peer)
+        for _ in range(5):
+            point, seconds = peer.ask()
+            assert 0 <= point["x"] <= 1
+            assert ("n" in point) == (point["k"] == 1)
+            assert seconds > 0
+            peer.tell(point["x"])
+        peer.close()
+
+    def test_a_peer_that_dies_says_why(self, monkeypatch, tmp_path):
+        (tmp_path / "dead.py").write_text("input()\nraise SystemExit('no such sampler')\n")
+        monkeypatch.setitem(PEERS, "dead", PeerSpec(str(tmp_path / "dead.py")))
+        peer = Peer("dead", python=sys.executable)
+        peer.start(columns=[], goals=1, seed=0, n_trials=1, noisy=False)
+        with pytest.raises(RuntimeError, match="no such sampler"):
+            peer.ask()
+        peer.close()
+
+    def test_each_has_its_script(self):
+        assert all((HERE / spec.script).exists() for spec in PEERS.values())
+        assert len({spec.fingerprint() for spec in PEERS.values()}) == len(PEERS)
+
+
+class TestReport:
+    def test_figures_of_two_contestants(self):
+        problems = [BOWL, *functions.problems()[:2]]
+        for name in ("random", "tpe"):
+            for problem in problems:
+                for seed in (0, 1):
+                    Results(name).get(problem, seed, 25)
+        table = Table(problems, [0, 1], [25])
+        for name in ("random", "tpe"):
+            table.add(name, Results(name), 1)
+        figures = table.figures()
+        json.dumps(figures)
+        assert figures["families"]["bowls"].keys() == {"random", "tpe"}
+        text = table.text(each=True)
+        assert "bowl" in text
+        assert "tpe" in text
+
+    def test_nothing_known_yet(self):
+        table = Table([BOWL], [0], [25])
+        table.add("random", Results("random"), 1)
+        assert isinstance(table.text(each=False), str)
