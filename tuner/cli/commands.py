@@ -252,12 +252,14 @@ def plot(
     store: str | None,
 ) -> None:
     """Draw the plots of a study into a folder."""
-    plots = tuner.load_study(study, store=store).plot
+    loaded = tuner.load_study(study, store=store)
+    plots = loaded.plot
+    every = [k for k in KINDS if k != "pareto_front" or len(loaded.goals) > 1]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"plot: cannot make the folder {folder}: {error.strerror}") from None
-    for name in kind or KINDS:
+    for name in kind or every:
         chosen = _chosen_params(name, params) if kind else {}
         path = folder / f"{study}-{name.replace('_', '-')}.{suffix}"
         getattr(plots, name)(**chosen, save=path)

@@ -111,7 +111,7 @@ def free_boxes(front: Floats, reference: Floats) -> tuple[Floats, Floats]:
     --------
     >>> lower, upper = free_boxes(np.array([[1.0, 2.0]]), np.array([3.0, 3.0]))
     >>> lower.tolist(), upper.tolist()
-    ([[-inf, -inf], [-inf, -inf]], [[1.0, 3.0], [3.0, 2.0]])
+    ([[-inf, -inf], [-inf, 2.0]], [[3.0, 2.0], [1.0, 3.0]])
     """
     front = front[(front < reference).all(axis=1)]
     boxes = np.array(_boxes(front, reference), dtype=float).reshape(-1, 2, len(reference))

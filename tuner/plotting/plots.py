@@ -22,6 +22,7 @@ KINDS = (
     "contour",
     "learning_curves",
     "timeline",
+    "pareto_front",
 )
 """The names of the plots, as methods and on the command line."""
 
@@ -193,3 +194,27 @@ class Plots:
         from tuner.plotting.timeline import timeline
 
         return timeline(self._goals[0], self._trials(), self._runs(), ax=ax, save=save)
+
+    def pareto_front(
+        self,
+        x: str | None = None,
+        y: str | None = None,
+        *,
+        ax: Axes | None = None,
+        save: Path | None = None,
+    ) -> Axes:
+        """Draw the trials by two goals, and the front of those that no other beats.
+
+        Parameters
+        ----------
+        x, y
+            The metrics of the goals, None for the first two.
+
+        Raises
+        ------
+        ArgumentError
+            If one is no goal.
+        """
+        from tuner.plotting.pareto_front import pareto_front
+
+        return pareto_front(self._goals, self._trials(), x, y, ax=ax, save=save)

@@ -1,0 +1,95 @@
+"""The Pareto front: one goal's values over another's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tuner.errors import ArgumentError
+from tuner.optimizers.pareto import nondominated
+from tuner.plotting.style import (
+    BEST,
+    GREY,
+    MAIN,
+    axes_or_new,
+    dot_colour,
+    legend_above,
+    save_figure,
+    say,
+    tidy,
+)
+from tuner.plotting.value_axis import completed, goal_label
+from tuner.records import Goal, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def pareto_front(
+    goals: Sequence[Goal],
+    trials: Sequence[Trial],
+    x: str | None = None,
+    y: str | None = None,
+    *,
+    ax: Axes | None = None,
+    save: str | os.PathLike[str] | None = None,
+) -> Axes:
+    """Draw completed trials by two goals, and the front of those that no other beats.
+
+    The front is that of all goals; with more than two it is seen from one side, and with two it is
+    joined by steps, which bound what is dominated. Infeasible trials are hollow.
+
+    Raises
+    ------
+    ArgumentError
+        If `x` or `y` is no goal.
+    """
+    names = [goal.metric for goal in goals]
+    for name in (x, y):
+        if name is not None and name not in names:
+            raise ArgumentError(f"pareto_front: {name!r} is no goal; it has {', '.join(names)}")
+    ax = axes_or_new(ax)
+    tidy(ax, "Pareto front")
+    done = completed(trials)
+    if len(goals) < 2:
+        ax.set_xticks([])
+        ax.set_yticks([])
+        say(ax, "one goal has no front: its best trial is all there is")
+        save_figure(ax, save)
+        return ax
+    across = names.index(x) if x is not None else int(y == names[0])
+    up = names.index(y) if y is not None else next(k for k in range(len(goals)) if k != across)
+    ax.set_xlabel(goal_label(goals[across]))
+    ax.set_ylabel(goal_label(goals[up]))
+    if not done:
+        say(ax, "no completed trial yet")
+    values = np.array([t.values for t in done], dtype=float).reshape(len(done), len(goals))
+    feasible = np.array([t.feasible for t in done], dtype=bool)
+    front = np.zeros(len(done), dtype=bool)
+    signs = [goal.direction.sign for goal in goals]
+    if feasible.any():
+        front[feasible] = nondominated(values[feasible] * signs)
+    size = float(np.clip(2_000 / max(len(done), 1), 8, 30))
+    rest = feasible & ~front
+    for which, label, look in (
+        (~feasible, "infeasible", {"facecolors": "none", "edgecolors": GREY}),
+        (rest, "completed", {"color": dot_colour(ax), "linewidths": 0}),
+        (front, "on the front", {"color": BEST, "linewidths": 0}),
+    ):
+        if which.any():
+            points = values[which]
+            ax.scatter(
+                points[:, across], points[:, up], s=size, label=label, zorder=3, **look  # type: ignore[arg-type]
+            )  # fmt: skip
+    if len(goals) == 2 and front.any():
+        order = np.argsort(values[front, across] * signs[across], kind="stable")
+        steps = values[front][order]
+        ax.step(
+            steps[:, across], steps[:, up], where="post", color=MAIN, linewidth=1.2, zorder=2
+        )  # fmt: skip
+    legend_above(ax)
+    save_figure(ax, save)
+    return ax
