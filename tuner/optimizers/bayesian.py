@@ -32,8 +32,11 @@ from tuner.search_spaces import Space
 MOST_TRIALS = 500
 """A longer history is modelled by this many of its trials; see `representatives`."""
 
-FAR_STARTS, NEAR_STARTS = 600, 400
+FAR_STARTS, NEAR_STARTS = 400, 300
 """Rows scored all over the space and near the best trials, for each suggestion."""
+
+FULL_SEARCH = 150
+"""Fewer rows are scored where the model has more trials than this, as each costs more."""
 
 LEADERS = 6
 """How many of the best trials the near rows are made from."""
@@ -125,9 +128,10 @@ class BayesianOptimizer(SpaceOptimizer):
         values = np.array([penalised(column, history.stopped) for column in history.values.T]).T
         acquisition, leaders = self._acquisition(history, values)
         leaders_X, leaders_active = leaders
+        share = min(1.0, FULL_SEARCH / min(max(history.known, 1), MOST_TRIALS))
         starts = [
-            self._cube.spread(rng, FAR_STARTS),
-            self._cube.nearby(rng, leaders_X, leaders_active, NEAR_STARTS),
+            self._cube.spread(rng, round(share * FAR_STARTS)),
+            self._cube.nearby(rng, leaders_X, leaders_active, round(share * NEAR_STARTS)),
         ]
         return maximise(acquisition, self._cube.columns, self._cube.snap, np.concatenate(starts))
 

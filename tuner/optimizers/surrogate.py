@@ -85,12 +85,13 @@ def choose_warp(
     """
     if len(scaled) < 6 or np.ptp(scaled) == 0.0:
         return IDENTITY, None
-    start = (Hyperparameters.initial(embedding.columns),)
+    start = Hyperparameters.initial(embedding.columns)
     best: tuple[Warp, Hyperparameters | None] = IDENTITY, None
     best_score = -np.inf
     for warp in warps:
         y, deviation = standardise(warp(scaled))
-        hyperparameters, _ = fit(embedding, X, active, y, start, max_iterations=20)
+        hyperparameters, _ = fit(embedding, X, active, y, (start,), max_iterations=20)
+        start = hyperparameters  # a warp later the best ones are not far
         model = GaussianProcess(embedding, X, active, y, hyperparameters)
         mean, variance = model.leave_one_out()
         density = -0.5 * ((y - mean) ** 2 / variance + np.log(variance))
