@@ -35,4 +35,6 @@ PEERS = {
     "optuna-nsga2": PeerSpec("optuna_sampler.py", ("NSGAIISampler",)),
     "hyperopt-tpe": PeerSpec("hyperopt_tpe.py"),
     "smac": PeerSpec("smac_facade.py"),
+    "nevergrad": PeerSpec("nevergrad_ngopt.py", environment="nevergrad"),
+    "ax": PeerSpec("ax_client.py", environment="ax"),
 }
