@@ -29,7 +29,7 @@ def told(optimizer, n):
         (Space({"n": Int(1, 16)}), "random", "16 points"),
         (Space({"n": Int(1, 17)}), "bayesian", "1 parameters"),
         (SMOOTH, "bayesian", "2 parameters"),
-        (Space({f"x{i}": Float(0, 1) for i in range(61)}), "tpe", "61 parameters"),
+        (Space({f"x{i}": Float(0, 1) for i in range(201)}), "tpe", "201 parameters"),
         (Space({f"c{i}": Choice("a", "b", "c") for i in range(4)}), "bayesian", "4 parameters"),
     ],
 )
@@ -49,7 +49,7 @@ def test_after_many_trials_it_goes_over_to_tpe():
     params = {"x": 0.123, "n": 3}
     optimizer.tell(Trial(MODEL_TRIALS - 1, params), Outcome(State.FAILED))
     assert optimizer.describe()["chose"] == "tpe"
-    assert "300 trials" in optimizer.describe()["why"]
+    assert "1000 trials" in optimizer.describe()["why"]
     tpe = TPEOptimizer()
     tpe.reset(SMOOTH, [Goal()], 0)
     told(tpe, MODEL_TRIALS - 1)

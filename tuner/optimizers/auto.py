@@ -15,10 +15,10 @@ from tuner.search_spaces import Space
 FEW_POINTS = 16
 """Spaces of up to this many points are simply tried whole."""
 
-MODEL_COLUMNS = 60
+MODEL_COLUMNS = 200
 """Columns up to which the Gaussian process is trusted."""
 
-MODEL_TRIALS = 300
+MODEL_TRIALS = 1_000
 """Trials after which a suggestion of the Gaussian process costs more than it gains."""
 
 
@@ -33,8 +33,8 @@ class AutoOptimizer:
     """Bayesian optimization while trials are few, TPE in large spaces and for long searches.
 
     - A space of at most 16 points is tried whole.
-    - A space of more than 60 parameters is searched by TPE.
-    - Any other is searched by Bayesian optimization for 300 trials, then by TPE.
+    - A space of more than 200 parameters is searched by TPE.
+    - Any other is searched by Bayesian optimization for 1,000 trials, then by TPE.
 
     The choice depends on the space and on how many trials were told, so a study that is taken up
     again goes on as it would have. `describe` says what was chosen and why.
