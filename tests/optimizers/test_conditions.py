@@ -90,3 +90,10 @@ class TestConstraints:
         nothing = np.full(60, np.nan)
         learned = learn_condition(EMBEDDING, seen.X, seen.active, nothing)
         assert condition(learned, EMBEDDING, seen.X, seen.active, nothing) is None
+
+    def test_a_further_trial_changes_no_earlier_margin_until_models_are_learned_again(self):
+        def told(x):
+            return 1.0, {"c": float(np.sinh(20 * (x[0] - 0.5)))}
+
+        before, after = margins(history(told, 64)), margins(history(told, 67))
+        assert after[:64].tobytes() == before.tobytes()

@@ -19,9 +19,8 @@ from tuner.optimizers.conditions import condition, learn_condition, margins
 from tuner.optimizers.embedding import Bools, Floats
 from tuner.optimizers.expected_improvement import LogExpectedImprovement
 from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters
-from tuner.optimizers.hypervolume_improvement import LogExpectedHypervolumeImprovement, free_boxes
-from tuner.optimizers.ordering import best_first, feasible, reference_point
-from tuner.optimizers.pareto import hypervolume_subset, nondominated
+from tuner.optimizers.hypervolume_improvement import improvement_of_front
+from tuner.optimizers.ordering import best_first, feasible
 from tuner.optimizers.prior_weight import PriorWeight
 from tuner.optimizers.surrogate import Learned, learn, learning_size, loss_model
 from tuner.optimizers.unit_cube import UnitCube
@@ -40,9 +39,6 @@ FULL_SEARCH = 150
 
 LEADERS = 6
 """How many of the best trials the near rows are made from."""
-
-MOST_OF_FRONT = 40
-"""Of a longer Pareto front so many points stand for all: those that cover most."""
 
 PRIOR_TRIALS = 10.0
 """A user's prior counts in full after so many trials, half as much after twice as many, ..."""
@@ -172,7 +168,7 @@ class BayesianOptimizer(SpaceOptimizer):
             improvement = LogExpectedImprovement(models[0], incumbent=float(expected.min()))
             leaders = np.argsort(expected[:, 0], kind="stable")[:LEADERS]
         else:
-            improvement, leaders = hypervolume_improvement(models, expected)
+            improvement, leaders = improvement_of_front(models, expected)
         factors: list[Acquisition] = [improvement, *conditions]
         if self.space.prior:
             factors.append(PriorWeight(self.space.prior, PRIOR_TRIALS / history.known))
@@ -203,21 +199,6 @@ class Lessons:
 
     goals: tuple[Learned, ...]
     conditions: tuple[Hyperparameters, ...]
-
-
-def hypervolume_improvement(
-    models: Sequence[GaussianProcess], expected: Floats
-) -> tuple[LogExpectedHypervolumeImprovement, NDArray[np.intp]]:
-    """Return the improvement of the front of what is expected of the trials, and that front.
-
-    The reference is beyond the front's worst values by a tenth of its range (Ishibuchi et al. 2018,
-    "How to specify a reference point in hypervolume calculation").
-    """
-    front = np.flatnonzero(nondominated(expected))
-    corner = reference_point(expected[front])
-    if len(front) > MOST_OF_FRONT:
-        front = front[hypervolume_subset(expected[front], corner, MOST_OF_FRONT)]
-    return LogExpectedHypervolumeImprovement(models, *free_boxes(expected[front], corner)), front
 
 
 def penalised(losses: Floats, stopped: Bools) -> Floats:

@@ -20,7 +20,7 @@ from scipy.special import log_ndtr
 from tuner.optimizers.embedding import Bools, Embedding, Floats
 from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters, fit
 from tuner.optimizers.history import History
-from tuner.optimizers.surrogate import LEARN_FROM, evenly
+from tuner.optimizers.surrogate import LEARN_FROM, evenly, learning_size
 from tuner.optimizers.warping import standardise
 
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
@@ -64,8 +64,10 @@ def margins(history: History) -> Floats:
     columns = []
     if history.failed.any():
         columns.append(np.where(history.failed, -0.5, 0.5))
+    taught = learning_size(history.size)  # so that margins change only when models do
     for values in history.constraints.T:
-        known = np.abs(values[np.isfinite(values) & (values != 0.0)])
+        known = np.abs(values[:taught])
+        known = known[np.isfinite(known) & (known != 0.0)]
         scale = float(np.median(known)) if known.size else 1.0
         columns.append(-np.sign(values) * np.log1p(np.abs(values) / scale))
     return np.array(columns).T.reshape(history.size, len(columns))

@@ -18,7 +18,11 @@ from scipy.special import ndtr
 from tuner.optimizers.embedding import Bools, Floats
 from tuner.optimizers.expected_improvement import log_h
 from tuner.optimizers.gaussian_process import GaussianProcess
-from tuner.optimizers.pareto import nondominated
+from tuner.optimizers.ordering import reference_point
+from tuner.optimizers.pareto import hypervolume_subset, nondominated
+
+MOST_OF_FRONT = 40
+"""Of a longer Pareto front so many points stand for all: those that cover most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,22 @@ class LogExpectedHypervolumeImprovement:
             gradient += np.sum(others * by_mean, axis=0)[:, None] * mean_gradient
             gradient += along[:, None] * variance_gradient
         return np.asarray(value), gradient
+
+
+def improvement_of_front(
+    models: Sequence[GaussianProcess], expected: Floats
+) -> tuple[LogExpectedHypervolumeImprovement, NDArray[np.intp]]:
+    """Return the improvement of the front of what is expected of trials, (n, g), and that front.
+
+    The reference is beyond the worst values by a tenth of their range (Ishibuchi et al. 2018, "How
+    to specify a reference point in hypervolume calculation"): in turn beyond those of the front,
+    which fills its gaps, and beyond those of all trials, which finds its ends.
+    """
+    front = np.flatnonzero(nondominated(expected))
+    corner = reference_point(expected if len(expected) % 2 else expected[front])
+    if len(front) > MOST_OF_FRONT:
+        front = front[hypervolume_subset(expected[front], corner, MOST_OF_FRONT)]
+    return LogExpectedHypervolumeImprovement(models, *free_boxes(expected[front], corner)), front
 
 
 class _Widths:
