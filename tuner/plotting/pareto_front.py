@@ -82,7 +82,7 @@ def pareto_front(
         if which.any():
             points = values[which]
             ax.scatter(
-                points[:, across], points[:, up], s=size, label=label, zorder=3, **look  # type: ignore[arg-type]
+                points[:, across], points[:, up], s=size, label=label, zorder=3, **look
             )  # fmt: skip
     if len(goals) == 2 and front.any():
         order = np.argsort(values[front, across] * signs[across], kind="stable")
