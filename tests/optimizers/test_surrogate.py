@@ -12,7 +12,7 @@ from tuner.optimizers.surrogate import (
     learning_size,
     loss_model,
 )
-from tuner.optimizers.warping import IDENTITY
+from tuner.optimizers.warping import IDENTITY, WARPS
 
 EMBEDDING = Embedding([0, 0], [False, False])
 
@@ -36,6 +36,12 @@ def test_losses_over_orders_of_magnitude_are_warped():
 
 def test_losses_that_a_gaussian_process_makes_are_left_alone():
     assert learn(EMBEDDING, *history(40, waves)).warp == IDENTITY
+
+
+def test_with_doubt_a_warp_needs_more_evidence():
+    data = history(40, valley)
+    assert learn(EMBEDDING, *data, WARPS, 5.0).warp != IDENTITY
+    assert learn(EMBEDDING, *data, WARPS, 1e3).warp == IDENTITY
 
 
 def test_shift_and_scale_of_the_losses_change_nothing_learned():

@@ -24,7 +24,7 @@ from tuner.optimizers.ordering import best_first, feasible
 from tuner.optimizers.prior_weight import PriorWeight
 from tuner.optimizers.surrogate import Learned, learn, learning_size, loss_model
 from tuner.optimizers.unit_cube import UnitCube
-from tuner.optimizers.warping import MILD_WARPS, WARPS
+from tuner.optimizers.warping import MILD_DOUBT, MILD_WARPS, WARPS
 from tuner.records import Goal, Params
 from tuner.search_spaces import Space
 
@@ -184,9 +184,9 @@ class BayesianOptimizer(SpaceOptimizer):
         key = tuple(part.tobytes() for part in (X, active, values, margin))
         if self._lessons is None or self._lessons[0] != key:
             embedding = self._cube.embedding
-            warps = WARPS if len(self.goals) == 1 else MILD_WARPS
+            choice = (WARPS, 0.0) if len(self.goals) == 1 else (MILD_WARPS, MILD_DOUBT)
             lessons = Lessons(
-                tuple(learn(embedding, X, active, column, warps) for column in values.T),
+                tuple(learn(embedding, X, active, column, *choice) for column in values.T),
                 tuple(learn_condition(embedding, X, active, column) for column in margin.T),
             )
             self._lessons = key, lessons

@@ -50,6 +50,7 @@ def learn(
     active: Bools,
     losses: Floats,
     warps: Sequence[Warp] = WARPS,
+    doubt: float = 0.0,
 ) -> Learned:
     """Return the warp that predicts best and the most probable hyperparameters.
 
@@ -61,11 +62,13 @@ def learn(
         Shape (n,); not finite where the trial failed, finite for at least one.
     warps
         Which to choose from.
+    doubt
+        By how much of the log density another warp than the first must predict better.
     """
     good = np.isfinite(losses)
     scaled = prepare(losses[good])
     few = evenly(scaled, COMPARE_ON)
-    warp, start = choose_warp(embedding, X[good][few], active[good][few], scaled[few], warps)
+    warp, start = choose_warp(embedding, X[good][few], active[good][few], scaled[few], warps, doubt)
     many = evenly(scaled, LEARN_FROM)
     y, _ = standardise(warp(scaled[many]))
     hyperparameters, _ = fit(
@@ -75,7 +78,12 @@ def learn(
 
 
 def choose_warp(
-    embedding: Embedding, X: Floats, active: Bools, scaled: Floats, warps: Sequence[Warp]
+    embedding: Embedding,
+    X: Floats,
+    active: Bools,
+    scaled: Floats,
+    warps: Sequence[Warp],
+    doubt: float,
 ) -> tuple[Warp, Hyperparameters | None]:
     """Return the warp under which the trials predict each other best, and its hyperparameters.
 
@@ -96,6 +104,7 @@ def choose_warp(
         mean, variance = model.leave_one_out()
         density = -0.5 * ((y - mean) ** 2 / variance + np.log(variance))
         score = float(np.sum(density + warp.log_slope(scaled) - np.log(deviation)))
+        score -= 0.0 if warp == warps[0] else doubt
         if score > best_score:
             best, best_score = (warp, hyperparameters), score
     return best

@@ -49,6 +49,9 @@ WARPS = (IDENTITY, Warp(1.0), Warp(0.1), Warp(0.01))
 MILD_WARPS = WARPS[:2]
 """Those for one of several goals: the others would make much of the very ends of a front."""
 
+MILD_DOUBT = 8.0
+"""The evidence, in units of log density, that one of several goals is to be warped."""
+
 
 def prepare(losses: Floats) -> Floats:
     """Return losses with the best at 0, the median at 1, and none above `TAIL`.
