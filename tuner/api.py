@@ -56,6 +56,7 @@ def optimize(
     initial: Sequence[Params] = (),
     warm_start: Any = (),
     max_retries: int = 0,
+    deterministic: bool = False,
     callbacks: Sequence[Callable[[Study, Trial], None]] = (),
     tags: Mapping[str, str] | None = None,
     progress: bool | Progress = True,
@@ -119,6 +120,9 @@ def optimize(
     max_retries
         How often a trial is tried again after the objective failed. A trial whose worker was lost
         is tried again three times in any case.
+    deterministic
+        Make a parallel search repeatable: with the same seed and as many workers, suggestion k sees
+        the outcomes of trials up to k - workers, whatever the timing. Workers wait for slow trials.
     callbacks
         Called with ``study, trial`` after each trial that has its outcome; see `Study.stop`.
     tags
@@ -164,6 +168,11 @@ def optimize(
     trial_timeout = as_seconds("trial_timeout", trial_timeout)
     workers = as_count("workers", workers)
     retries = as_count("max_retries", max_retries, low=0) or 0
+    if deterministic and chosen_scheduler is not None:
+        raise ArgumentError(
+            "deterministic=True: what a scheduler stops depends on which report comes first; leave "
+            "scheduler out"
+        )
     points = [space.validate(p) for p in initial]
     registered_name = _registered_name(register, goals)
     if n_trials is None:
@@ -190,7 +199,9 @@ def optimize(
             optimizer=chosen,
             backend=chosen_backend,
             work=ObjectiveWork(objective, takes_trial, goals, limits_on_metrics),
-            limits=Limits(n_trials, timeout, trial_timeout, max_retries=retries),
+            limits=Limits(
+                n_trials, timeout, trial_timeout, max_retries=retries, in_order=deterministic
+            ),
             progress=make_progress(progress) if isinstance(progress, bool) else progress,
             scheduler=chosen_scheduler,
             workers=workers,

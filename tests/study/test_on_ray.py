@@ -230,3 +230,38 @@ def _done(store: Path) -> int:
     except errors.TunerError:
         return 0
     return sum(t.state.finished for t in study)
+
+
+class TestDeterministic:
+    """The same seed and as many workers: the same trials, whatever the timing."""
+
+    def log(self, folder: Path, delays: int, *, n_trials: int = 14, study: str = "s") -> Any:
+        def objective(params, trial):
+            wait = (trial.number * 7919 + delays * 104729) % 11 / 40
+            time.sleep(wait)
+            if trial.number == 5 and trial.attempt == 1 and delays % 2:
+                os._exit(1)  # the worker dies, and the trial is tried again
+            if trial.number == 8:
+                raise ValueError("never works")
+            return (params["x"] - 0.3) ** 2
+
+        study_ = search(
+            folder, objective, n_trials=n_trials, study=study, workers=2, deterministic=True,
+            optimizer="tpe",
+        )  # fmt: skip
+        return [(t.number, t.params, t.values, t.state) for t in study_.trials]
+
+    def test_delays_and_dying_workers_change_nothing(self, tmp_path: Path) -> None:
+        logs = [self.log(tmp_path / str(delays), delays) for delays in range(3)]
+        assert logs[0] == logs[1] == logs[2]
+        assert [number for number, *_ in logs[0]] == list(range(14))
+
+    def test_nor_does_an_interruption(self, tmp_path: Path) -> None:
+        self.log(tmp_path / "halves", 1, n_trials=7)
+        halves = self.log(tmp_path / "halves", 2)
+        assert halves == self.log(tmp_path / "whole", 0)
+
+    def test_a_scheduler_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(errors.ArgumentError, match="deterministic=True: what a scheduler"):
+            search(tmp_path / "new", lambda p: p["x"], deterministic=True, scheduler="asha")
+        assert not (tmp_path / "new").exists()

@@ -101,6 +101,9 @@ store_option = click.option(
 @click.option("--gpus", type=float, help="GPUs that each trial needs.")
 @click.option("--max-retries", type=int, default=0, help="Attempts more at a trial that failed.")
 @click.option("--seed", type=int, help="The same seed makes the same serial search.")
+@click.option(
+    "--deterministic", is_flag=True, help="The same parallel search, too; workers may wait."
+)
 @click.option("--study", metavar="NAME", help="The same name goes on where it stopped.")
 @click.option(
     "--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A text to keep with the study."

@@ -15,6 +15,7 @@ from typing import Any
 
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
+from tuner.engine.lagged import LaggedOptimizer
 from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
 from tuner.engine.messages import (
@@ -94,9 +95,13 @@ class Driver:
         self._session = s = session
         limits = s.limits
         history = list(history)
-        replay(s.info, history, s.optimizer, s.scheduler, s.store)
+        self._optimizer = s.optimizer
         if getattr(s.optimizer, "independent", False):
-            limits = replace(limits, lookahead=LOOKAHEAD)
+            # Its suggestions are the same whatever it has seen, so nothing need wait.
+            limits = replace(limits, lookahead=LOOKAHEAD, in_order=False)
+        elif limits.in_order:
+            self._optimizer = LaggedOptimizer(s.optimizer, lag=1)
+        replay(s.info, history, self._optimizer, s.scheduler, s.store)
         self._machine = Machine(
             limits,
             s.info.goals,
@@ -189,6 +194,8 @@ class Driver:
         s = self._session
         self._opened = s.clock()
         self._handle(Opened(s.backend.capacity))
+        if isinstance(self._optimizer, LaggedOptimizer):
+            self._optimizer.lag = s.backend.capacity
         if self._fresh and s.initial:
             self._act(self._machine.enqueue(s.initial))
         while self._end is None:
@@ -239,7 +246,7 @@ class Driver:
                 if self._writer is not None:
                     self._writer.put(report=(run_uid, report))
             case Ask(n):
-                self._handle(Suggested(s.optimizer.ask(n, self._machine.pending)))
+                self._handle(Suggested(self._optimizer.ask(n, self._machine.pending)))
             case Keep(run_uid, upload):
                 if self._writer is not None:
                     self._writer.put(artifact=s.store.put_artifact(run_uid, upload))
@@ -253,7 +260,7 @@ class Driver:
             self._writer.put(trial=trial, run=run)
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
-        self._session.optimizer.tell(trial, outcome)
+        self._optimizer.tell(trial, outcome)
         if trial.eligible and _beats(self._session.info, trial, self._best):
             self._best = trial
         for listener in self._session.listeners:

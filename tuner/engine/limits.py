@@ -13,7 +13,8 @@ class Limits:
     tried again, `max_lost` how often a trial whose worker was lost is. When this many first trials
     (`same_failures`, None for never) have all failed for the same reason, the study ends.
     `lookahead` is how many jobs per worker may be handed out at once, more than 1 only when
-    suggestions do not depend on outcomes.
+    suggestions do not depend on outcomes. With `in_order`, trial k begins only when all up to
+    k - capacity have their outcomes.
     """
 
     n_trials: int | None = None
@@ -23,3 +24,4 @@ class Limits:
     max_lost: int = 3
     same_failures: int | None = 5
     lookahead: int = 1
+    in_order: bool = False

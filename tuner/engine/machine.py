@@ -105,6 +105,7 @@ class Machine:
         self._lost: dict[int, int] = {}
         self._failed: dict[int, int] = {}
         self._capacity = 0
+        self._lag: int | None = None
         self._asked = 0
         self._next_number = 0
         self._opened_at: float | None = None
@@ -167,6 +168,7 @@ class Machine:
             case Opened(capacity):
                 self._opened_at = now
                 self._capacity = capacity
+                self._lag = capacity if self.limits.in_order else None
                 return []
             case Resized(capacity):
                 self._capacity = capacity
@@ -232,10 +234,17 @@ class Machine:
         while self._waiting and n > 0:
             commands.append(self._launch(self._waiting.popleft(), now))
             n -= 1
+        if self._lag is not None:
+            n = min(n, self._within_lag(self._lag))
         if n > 0:
             self._asked += n
             commands.append(Ask(n))
         return commands
+
+    def _within_lag(self, lag: int) -> int:
+        """Return how many new trials may begin before the oldest open one has its outcome."""
+        oldest = min((t.number for t in self.pending), default=self._next_number)
+        return oldest + lag - self._next_number
 
     def _on_suggested(self, points: Sequence[Params], now: float) -> list[Command]:
         self._asked = 0
