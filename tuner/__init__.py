@@ -19,6 +19,7 @@ from tuner import errors
 if TYPE_CHECKING:
     from tuner.api import (
         create_study,
+        find,
         list_models,
         list_studies,
         load_model,
@@ -49,6 +50,7 @@ __all__ = [
     "Trial",
     "create_study",
     "errors",
+    "find",
     "list_models",
     "list_studies",
     "load_model",
@@ -68,7 +70,15 @@ _LAZY = {
         "tuner.search_spaces",
     ),
     **dict.fromkeys(
-        ("create_study", "list_models", "list_studies", "load_model", "load_study", "optimize"),
+        (
+            "create_study",
+            "find",
+            "list_models",
+            "list_studies",
+            "load_model",
+            "load_study",
+            "optimize",
+        ),
         "tuner.api",
     ),
 }

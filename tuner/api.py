@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
     from tuner.optimizers.protocol import Optimizer
     from tuner.progress import Progress
+    from tuner.query import Found
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
     from tuner.search_spaces import Space
@@ -300,6 +301,43 @@ def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
     from tuner.tracking import open_store
 
     return list(open_store(store).studies())
+
+
+def find(query: str = "", *, what: str = "trials", store: str | Path | None = None) -> Found:
+    """Return what a query finds in a store, to be gone through or made a DataFrame.
+
+    Parameters
+    ----------
+    query
+        Such as ``"metrics.accuracy > 0.95 and params.model == 'svm' order by value limit 20"``;
+        an empty one finds everything.
+    what
+        ``"trials"`` gives pairs of a study's name and a `Trial`, ``"runs"`` pairs with a `Run`,
+        ``"studies"`` each `StudyInfo` and ``"models"`` each `ModelVersion`.
+    store
+        As for `optimize`.
+
+    Raises
+    ------
+    QueryError
+        If the query is none, or names a field that there is not; says where.
+
+    Examples
+    --------
+    >>> import tempfile, tuner
+    >>> folder = tempfile.mkdtemp()
+    >>> study = tuner.create_study({"x": tuner.Int(1, 9)}, name="s", store=folder, seed=0)
+    >>> for _ in range(9):
+    ...     trial = study.ask()
+    ...     told = study.tell(trial, trial.params["x"])
+    >>> query = "params.x in (2, 3) or value > 8 order by value desc"
+    >>> [(name, trial.params["x"]) for name, trial in tuner.find(query, store=folder)]
+    [('s', 9), ('s', 3), ('s', 2)]
+    """
+    from tuner.query import search
+    from tuner.tracking import open_store
+
+    return search(open_store(store), query, what=what)
 
 
 def load_model(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tuner.engine.manual import ManualLoop
     from tuner.optimizers.protocol import Optimizer
     from tuner.plotting import Plots
+    from tuner.query import Found
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
@@ -125,6 +126,15 @@ class Study:
     def artifacts(self, run: str | None = None) -> list[Artifact]:
         """Return the artifacts of all runs, or of one."""
         return list(self.store.artifacts(self._info.uid, run))
+
+    def find(self, query: str = "", *, what: str = "trials") -> Found:
+        """Return the trials, or runs, of this study that a query finds; see `tuner.find`.
+
+        Going through it gives each `Trial` or `Run`; ``.dataframe()`` gives a table.
+        """
+        from tuner.query import search
+
+        return search(self.store, query, what=what, study=self._info.uid)
 
     @property
     def best_trial(self) -> Trial:

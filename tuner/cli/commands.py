@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 import tuner
+from tuner.cli.finding import find
+from tuner.cli.options import store_option
 from tuner.cli.scripts import load_objective, load_space
 from tuner.cli.text import (
     as_json,
@@ -23,7 +25,7 @@ from tuner.cli.text import (
     when,
     write_table,
 )
-from tuner.errors import ArgumentError, ExportError, TunerError
+from tuner.errors import ArgumentError, ExportError, QueryError, TunerError
 from tuner.plotting.plots import KINDS
 from tuner.records import State
 from tuner.tables import FORMATS, format_table
@@ -36,6 +38,9 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except QueryError as error:
+            click.echo(f"tuner: error: {error}", err=True)
+            ctx.exit(1)
         except TunerError as error:
             click.echo(f"tuner: error: {' '.join(str(error).split())}", err=True)
             ctx.exit(1)
@@ -50,11 +55,7 @@ def cli() -> None:
     """Hyperparameter tuning with tracking: search, look, plot, export."""
 
 
-store_option = click.option(
-    "--store",
-    metavar="FOLDER|URL",
-    help="Where the record is; ./.tuner or $TUNER_STORE if not given.",
-)
+cli.add_command(find)
 
 
 @cli.command()
