@@ -18,13 +18,16 @@ from tuner import errors
 
 if TYPE_CHECKING:
     from tuner.api import (
+        compare,
         create_study,
         find,
+        lineage,
         list_models,
         list_studies,
         load_model,
         load_study,
         optimize,
+        replay,
     )
     from tuner.backends import RayBackend, SerialBackend
     from tuner.engine.live import LiveTrial
@@ -48,14 +51,17 @@ __all__ = [
     "State",
     "Study",
     "Trial",
+    "compare",
     "create_study",
     "errors",
     "find",
+    "lineage",
     "list_models",
     "list_studies",
     "load_model",
     "load_study",
     "optimize",
+    "replay",
 ]
 
 _LAZY = {
@@ -71,13 +77,16 @@ _LAZY = {
     ),
     **dict.fromkeys(
         (
+            "compare",
             "create_study",
             "find",
+            "lineage",
             "list_models",
             "list_studies",
             "load_model",
             "load_study",
             "optimize",
+            "replay",
         ),
         "tuner.api",
     ),

@@ -22,6 +22,9 @@ from tuner.study import Study, best_of
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
+    from tuner.evidence.comparison import Comparison
+    from tuner.evidence.lineage import Lineage
+    from tuner.evidence.replaying import Replay
     from tuner.optimizers.protocol import Optimizer
     from tuner.progress import Progress
     from tuner.query import Found
@@ -338,6 +341,105 @@ def find(query: str = "", *, what: str = "trials", store: str | Path | None = No
     from tuner.tracking import open_store
 
     return search(open_store(store), query, what=what)
+
+
+def compare(*refs: str, store: str | Path | None = None) -> Comparison:
+    """Return studies, trials or runs side by side.
+
+    Parameters
+    ----------
+    refs
+        Two of ``"study"`` (its best trial), ``"study/17"`` (a trial) or ``"study/17/2"`` (a run of
+        it), or more.
+    store
+        As for `optimize`.
+
+    Returns
+    -------
+    Comparison
+        Tables of params, metrics, packages and other facts, and the diff of the code;
+        ``.differing()`` leaves out what they have in common.
+
+    Raises
+    ------
+    ArgumentError, StudyNotFound
+        If there are fewer than two, or one is not there.
+    """
+    from tuner.evidence.comparison import compare as compare_in
+    from tuner.tracking import open_store
+
+    return compare_in(refs, open_store(store))
+
+
+def replay(
+    ref: str,
+    *,
+    store: str | Path | None = None,
+    objective: Callable[..., Any] | str | None = None,
+    repository: str | Path | None = None,
+    data: Any = None,
+    metrics: Sequence[str] = (),
+    tolerance: float = 0.0,
+) -> Replay:
+    """Run a trial again from its record, and say whether the same came of it.
+
+    It is recorded as a further run of the trial, whose outcome does not change.
+
+    Parameters
+    ----------
+    ref
+        ``"study/17"``; ``"study/17/2"`` compares with its second run.
+    store
+        As for `optimize`.
+    objective
+        The function, to run in this process; or ``"script.py:function"``. None finds it by the
+        record: its commit in a temporary worktree if the repository is at hand, else its file as it
+        is now, else its recorded source. That runs in a fresh process.
+    repository
+        A folder of the git repository; None takes the working directory.
+    data
+        The data as they are now, to compare their fingerprint with the recorded one.
+    metrics
+        The metrics that must agree; all if none are named.
+    tolerance
+        How far two values may be apart, relative to the larger one.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such trial, it has no outcome, or its objective cannot be found.
+    """
+    from tuner.evidence.replaying import replay as replay_in
+    from tuner.tracking import open_store
+
+    return replay_in(
+        ref,
+        open_store(store),
+        objective=objective,
+        repository=None if repository is None else Path(repository),
+        data=fingerprint_of(data),
+        metrics=metrics,
+        tolerance=tolerance,
+    )
+
+
+def lineage(ref: str, *, store: str | Path | None = None) -> Lineage:
+    """Return where a model version came from: run, trial, study, code, environment and data.
+
+    Parameters
+    ----------
+    ref, store
+        As for `load_model`.
+
+    Raises
+    ------
+    ModelNotFound
+        If there is no such version.
+    """
+    from tuner.evidence.lineage import lineage as lineage_in
+    from tuner.tracking import open_store
+
+    return lineage_in(ref, open_store(store))
 
 
 def load_model(

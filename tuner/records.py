@@ -203,6 +203,10 @@ class Trial(Record):
         return None if self.started is None or self.ended is None else self.ended - self.started
 
 
+REPLAY = "replay"
+"""The worker of a run that repeats an earlier one, to see whether the same comes of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run(Record):
     """One execution of a trial, tracked.

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import tuner
+from tuner.cli.evidence import compare, lineage, replay
 from tuner.cli.finding import find
 from tuner.cli.options import store_option
 from tuner.cli.scripts import load_objective, load_space
@@ -55,7 +56,8 @@ def cli() -> None:
     """Hyperparameter tuning with tracking: search, look, plot, export."""
 
 
-cli.add_command(find)
+for command in (find, compare, replay, lineage):
+    cli.add_command(command)
 
 
 @cli.command()
