@@ -140,6 +140,10 @@ def optimize(
         For a wrong call, before anything is started.
     StudyMismatch
         If a study of that name has another space, direction or seed.
+    StudyBusy
+        If another process runs that study now; says which, where.
+    StudyTakenOver
+        If nothing was heard of this process for so long that another one took the study.
     BackendError, StoreError, RegistryError
         If the workers, the store or the registry do not do their part.
     AllTrialsFailed
@@ -184,8 +188,7 @@ def optimize(
     this = open_study(
         made_up_name(objective) if study is None else study, plan, store, chosen, chosen_scheduler
     )
-    history = this.trials
-    done = sum(t.state.finished for t in history)
+    done = sum(trial.state.finished for trial in this)
     if n_trials is None or done < n_trials:
         from tuner.engine.driver import Driver, Session
         from tuner.engine.limits import Limits
@@ -211,7 +214,7 @@ def optimize(
             environment=current_environment(),
             listeners=[partial(call, this) for call in callbacks],
         )
-        this.run(Driver(session, history))
+        this.run(Driver(session))
     if registered_name is not None and any(trial.eligible for trial in this):
         this.register(registered_name or None, refit=refit)
     return this

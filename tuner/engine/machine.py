@@ -9,7 +9,7 @@ from a function it is given. Whatever happens, its answer is a list of commands 
          └── lost, retried ───┘
 
 Only the token of an attempt that is under way is accepted; a late or repeated message of any
-other is ignored, so an outcome counts at most once.
+other is refused, so an outcome counts at most once.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from tuner.engine.messages import (
     Log,
     Opened,
     Record,
+    Refuse,
     Stop,
     Suggested,
     Tell,
@@ -314,7 +315,7 @@ class Machine:
     def _on_finished(self, uid: str, outcome: Outcome, now: float) -> list[Command]:
         attempt = self.active.get(uid)
         if attempt is None:
-            return []
+            return [Refuse(uid, outcome)]
         if attempt.killed is not None:
             # It ended by itself just before the kill reached it, yet it was overdue.
             return self._fail(attempt, attempt.killed, now)

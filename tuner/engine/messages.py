@@ -114,6 +114,14 @@ class Stop:
     kill: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The outcome of a run that is over, or was never begun, has come; it counts for nothing."""
+
+    run: str
+    outcome: Outcome
+
+
 class End(StrEnum):
     """The study's loop is over; the value says why."""
 
@@ -124,4 +132,4 @@ class End(StrEnum):
     ALL_FAILED = "all failed"
 
 
-Command: TypeAlias = Ask | Launch | Record | Log | Keep | Tell | Stop | End
+Command: TypeAlias = Ask | Launch | Record | Log | Keep | Tell | Stop | Refuse | End

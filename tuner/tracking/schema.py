@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision of this schema, oldest first; the last one is what this code reads and writes."""
 
 VERSION_TABLE = "tuner_schema"
@@ -115,6 +115,18 @@ studies = Table(
     Column("tags", _Json),
     Column("constraints", _Json, comment="metric, operator and bound of each outcome constraint"),
     Column("earlier", _Json, comment="trials of other studies that the search began with"),
+)
+
+# Who runs a study: see `tuner.tracking.leases`.
+leases = Table(
+    "leases",
+    metadata,
+    Column("study_id", _Key, ForeignKey(studies.c.id), primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False, comment="one more with each driver; never less"),
+    Column("until", Double, nullable=False, comment="database time; 0 where it was given back"),
+    Column("host", ExactText, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("process", ExactText, nullable=False, comment="which process of that number it is"),
 )
 
 codes = Table(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, overload
 
 from sqlalchemy import Column, Connection, Row, Select, Table, select, update
 
-from tuner.errors import StoreError, StudyNotFound
+from tuner.errors import StoreError, StudyExists, StudyNotFound
 from tuner.records import (
     Artifact,
     Code,
@@ -27,9 +27,10 @@ from tuner.records import (
     Upload,
     decode_params,
 )
-from tuner.tracking import queries, rows, schema, upserts
+from tuner.tracking import leases, queries, rows, schema, upserts
 from tuner.tracking.artifacts import ArtifactFolder
 from tuner.tracking.database import Database
+from tuner.tracking.lease import Holder, Lease
 from tuner.tracking.location import Location, locate
 from tuner.tracking.protocol import Batch, Store
 
@@ -85,10 +86,14 @@ def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
 
 
 class SqlStore:
-    """The `Store` protocol on a SQL database; see `open_store`."""
+    """The `Store` protocol on a SQL database; see `open_store`.
 
-    def __init__(self, location: Location) -> None:
+    `clock` tells when leases lapse; None is the clock of the database.
+    """
+
+    def __init__(self, location: Location, clock: leases.Clock | None = None) -> None:
         self._database = Database(location)
+        self._clock = clock
         self._files = ArtifactFolder(location.artifact_root)
         self._study_ids: dict[str, int] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
@@ -126,14 +131,17 @@ class SqlStore:
     def create_study(self, info: StudyInfo) -> StudyInfo:
         """Record a study, or return the one that has its name already."""
         with self.writing() as connection:
-            insert = upserts.insert(connection, schema.studies)
-            connection.execute(insert.on_conflict_do_nothing(), rows.study_row(info))
-            found = connection.execute(_studies().where(schema.studies.c.name == info.name)).first()
+            return rows.study_of(self._put_study(connection, info))
+
+    def _put_study(self, connection: Connection, info: StudyInfo) -> Row[Any]:
+        insert = upserts.insert(connection, schema.studies)
+        connection.execute(insert.on_conflict_do_nothing(), rows.study_row(info))
+        found = connection.execute(_studies().where(schema.studies.c.name == info.name)).first()
         if found is None:
             raise StoreError(
                 f"store {self}: study {info.name!r} has the uid {info.uid} of another study"
             )
-        return rows.study_of(found)
+        return found
 
     def update_study(self, info: StudyInfo) -> None:
         """Replace what may change about a study: its optimizer, data fingerprint and tags."""
@@ -155,26 +163,96 @@ class SqlStore:
         for row in self._stream(_studies().order_by(schema.studies.c.id)):
             yield rows.study_of(row)
 
+    # --- who writes a study -------------------------------------------------------------------
+
+    def take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
+        """Record a study if it is not there, and make `holder` the one who writes it.
+
+        Raises
+        ------
+        StudyBusy
+            If another driver holds it.
+        StudyExists
+            If another study has got its name meanwhile.
+        """
+        with self.writing() as connection:
+            found = self._put_study(connection, info)
+            lease = leases.take(
+                connection, (found.id, found.uid, info.name), holder, seconds, self._clock
+            )
+            if found.uid != info.uid:
+                raise StudyExists(
+                    f"study {info.name!r} was made by another process just now; call again to go "
+                    f"on with it, or give another name"
+                )
+        return lease
+
+    def release_study(self, lease: Lease) -> None:
+        """Give a study back, unless another driver has it by now."""
+        with self.writing() as connection:
+            leases.release(connection, self._study_id(connection, lease.study), lease)
+
+    def study_epoch(self, study: str) -> int:
+        """Return how often the study was taken; see `write_at`."""
+        return self._lease_state(study)[0]
+
+    def study_holder(self, study: str) -> Holder | None:
+        """Return the process that holds the study now, None if there is none."""
+        return self._lease_state(study)[1]
+
+    def _lease_state(self, study: str) -> tuple[int, Holder | None]:
+        with self.reading() as connection:
+            return leases.current(connection, self._study_id(connection, study), self._clock)
+
     # --- trials and runs ----------------------------------------------------------------------
 
-    def write(self, study: str, batch: Batch) -> None:
+    def write(self, study: str, batch: Batch, lease: Lease | None = None) -> None:
         """Commit `batch` for the study with that uid, in one transaction.
+
+        With a lease, only while it is still held, and it lasts from now on again; an empty batch
+        does that alone.
 
         Raises
         ------
         StudyNotFound
             If no study has that uid.
+        StudyTakenOver
+            If another driver holds the study: nothing is written.
         """
-        if not batch:
+        if not batch and lease is None:
             return
         with self.writing() as connection:
             study_id = self._study_id(connection, study)
-            codec = self._codec(connection, study)
-            self._write_trials(connection, study_id, codec, batch.trials)
-            self._write_runs(connection, study_id, batch.runs)
-            run_ids = self._run_ids(connection, batch)
-            self._write_reports(connection, run_ids, batch.reports)
-            self._write_artifacts(connection, run_ids, batch.artifacts)
+            if lease is not None:
+                leases.renew(connection, study_id, lease, self._clock)
+            self._write(connection, study, batch)
+
+    def write_at(self, study: str, batch: Batch, epoch: int, holder: Holder) -> int:
+        """Commit `batch` if nobody has taken the study since `epoch`, and return the next epoch.
+
+        Raises
+        ------
+        StudyTakenOver
+            If another has written since: look again at what is there.
+        StudyBusy
+            If a driver holds the study.
+        """
+        with self.writing() as connection:
+            which = (self._study_id(connection, study), study, self._name(connection, study))
+            following = leases.advance(connection, which, epoch, holder, self._clock)
+            self._write(connection, study, batch)
+        return following
+
+    def _write(self, connection: Connection, study: str, batch: Batch) -> None:
+        if not batch:
+            return
+        study_id = self._study_id(connection, study)
+        codec = self._codec(connection, study)
+        self._write_trials(connection, study_id, codec, batch.trials)
+        self._write_runs(connection, study_id, batch.runs)
+        run_ids = self._run_ids(connection, batch)
+        self._write_reports(connection, run_ids, batch.reports)
+        self._write_artifacts(connection, run_ids, batch.artifacts)
 
     def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:
         """Yield the trials of a study by number, only those in `states` if given."""
@@ -320,6 +398,10 @@ class SqlStore:
     def _study_id(self, connection: Connection, uid: str) -> int:
         self._codec(connection, uid)
         return self._study_ids[uid]
+
+    def _name(self, connection: Connection, uid: str) -> str:
+        found = select(schema.studies.c.name).where(schema.studies.c.uid == uid)
+        return str(connection.execute(found).scalar_one())
 
     def _codec(self, connection: Connection, uid: str) -> rows.ParamsCodec:
         """Return what translates the params of a study; a study's space never changes."""
