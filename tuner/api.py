@@ -9,7 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.arguments import as_constraints, as_count, as_goals, as_seconds, as_space
+from tuner.arguments import (
+    as_constraints,
+    as_count,
+    as_goals,
+    as_seconds,
+    as_space,
+    lease_seconds,
+)
 from tuner.backends import resolve as resolve_backend
 from tuner.engine.objective import wants_trial
 from tuner.errors import ArgumentError, StudyNotFound
@@ -177,6 +184,7 @@ def optimize(
             "deterministic=True: what a scheduler stops depends on which report comes first; leave "
             "scheduler out"
         )
+    lease = lease_seconds()
     points = [space.validate(p) for p in initial]
     registered_name = _registered_name(register, goals)
     if n_trials is None:
@@ -213,6 +221,7 @@ def optimize(
             code=current_code(objective),
             environment=current_environment(),
             listeners=[partial(call, this) for call in callbacks],
+            lease=lease,
         )
         this.run(Driver(session))
     if registered_name is not None and any(trial.eligible for trial in this):

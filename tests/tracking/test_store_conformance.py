@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from conformance.leases import LeaseConformance
 from conformance.postgres import AVAILABLE
 from conformance.stores import StoreConformance
 from tuner.tracking import Store, open_store
 
 
-class TestSqliteStore(StoreConformance):
+class TestSqliteStore(StoreConformance, LeaseConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
         store = open_store(tmp_path / "store")
@@ -20,7 +21,7 @@ class TestSqliteStore(StoreConformance):
 
 if AVAILABLE:
 
-    class TestPostgresStore(StoreConformance):
+    class TestPostgresStore(StoreConformance, LeaseConformance):
         @pytest.fixture
         def store(
             self,

@@ -241,7 +241,7 @@ class Driver:
         self._writer = s.writer(s.store, self._lease)
 
     def _record_origin(self) -> None:
-        """Record what this session's runs come from; end runs that a dead driver left."""
+        """Record what this session's runs come from; end what a dead driver left."""
         s = self._session
         self._machine.run_template = replace(
             self._machine.run_template,
@@ -255,7 +255,12 @@ class Driver:
             for run in s.store.runs(s.info.uid, trial.number)
             if not run.state.finished
         ]
-        s.store.write(s.info.uid, Batch(runs=left), self._lease)
+        waiting = [
+            replace(trial, state=State.WAITING)
+            for trial in self._machine.pending
+            if trial.state is State.RUNNING
+        ]
+        s.store.write(s.info.uid, Batch(waiting, left), self._lease)
 
     def _deliver(self, event: BackendEvent) -> None:
         """Take in an event at once, while `events` still runs a job on this thread."""
