@@ -20,8 +20,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def new_database() -> Iterator[Callable[[], str]]:
     """A function that makes a PostgreSQL database and returns its URL."""
-    with running_server() as make:
-        yield make
+    with running_server() as server:
+        yield server.new_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"] if AVAILABLE else ["sqlite"])

@@ -16,6 +16,7 @@ import tuner
 from tuner import Float, State, errors
 from tuner.backends.protocol import Finished
 from tuner.backends.serial import SerialBackend
+from tuner.cli.text import summary
 
 SEARCH = """
 import pathlib, sys, time, tuner
@@ -99,6 +100,7 @@ def test_a_second_driver_is_told_who_the_first_is_and_starts_nothing(tmp_path: P
         study = tuner.load_study("shared", store=tmp_path / "store")
         with pytest.raises(errors.StudyBusy, match=str(first.pid)):
             study.ask()
+        assert summary(study)["run by"].startswith(f"process {first.pid} on ")
     finally:
         first.kill()
         first.communicate()
@@ -111,6 +113,7 @@ def test_a_second_driver_is_told_who_the_first_is_and_starts_nothing(tmp_path: P
     assert states.count(State.COMPLETED) == done + 2
     assert State.RUNNING not in states, "what the dead driver left waits for a larger budget"
     check_whole(search(tmp_path, 80), 80)
+    assert "run by" not in summary(study)
 
 
 def test_a_driver_that_was_frozen_is_replaced_and_what_it_writes_later_is_refused(

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -220,15 +220,14 @@ class Driver:
     def close(self, closing: str) -> None:
         """End the workers, commit what is left and give the study back."""
         s = self._session
-        s.backend.close()
-        try:
-            if self._writer is not None:
-                self._writer.close()
+        with ExitStack() as last:
+            last.callback(s.progress.close, closing)
+            last.callback(lambda: s.progress.update(self._snapshot()))
             if self._lease is not None:
-                s.store.release_study(self._lease)
-        finally:
-            s.progress.update(self._snapshot())
-            s.progress.close(closing)
+                last.callback(s.store.release_study, self._lease)
+            if self._writer is not None:
+                last.callback(self._writer.close)
+            s.backend.close()
 
     def _new_machine(self, history: Sequence[Trial]) -> Machine:
         s = self._session

@@ -102,10 +102,10 @@ class Writer:
         Likewise, if another driver has the study.
     """
 
-    def __init__(self, store: Store, lease: Lease, patience: float = PATIENCE) -> None:
+    def __init__(self, store: Store, lease: Lease, patience: float | None = None) -> None:
         self._store = store
         self._lease = lease
-        self._patience = patience
+        self._patience = PATIENCE if patience is None else patience
         self._queue = Queue()
         self._changed = threading.Condition()
         self._busy = False

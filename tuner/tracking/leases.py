@@ -22,6 +22,9 @@ Clock = Callable[[], float]
 
 _table = schema.leases
 
+_given_up: set[tuple[str, Holder, int]] = set()
+"""Leases that this process has done with, and could not tell the store: it was away just then."""
+
 
 def take(
     connection: Connection,
@@ -44,7 +47,7 @@ def take(
     )
     found = _read(connection, study_id, clock)
     epoch = 1 if found is None else found.epoch + 1
-    if found is not None and found.left > 0 and not holder_of(found).is_gone:
+    if found is not None and found.left > 0 and not _is_over(uid, found):
         raise StudyBusy(
             f"study {name!r} is run by {holder_of(found)}; let it end, or end it, or call again in "
             f"{found.left:.0f} s if nothing has been heard of it by then"
@@ -80,6 +83,11 @@ def renew(connection: Connection, study_id: int, lease: Lease, clock: Clock | No
     )
     if done.rowcount == 0:
         raise _taken_over(connection, study_id, lease.epoch, clock)
+
+
+def give_up(lease: Lease) -> None:
+    """Do without a lease that cannot be given back just now: this process may take it again."""
+    _given_up.add((lease.study, lease.holder, lease.epoch))
 
 
 def release(connection: Connection, study_id: int, lease: Lease) -> None:
@@ -122,6 +130,12 @@ def current(
         return 0, None
     holder = holder_of(found)
     return found.epoch, holder if found.left > 0 and not holder.is_gone else None
+
+
+def _is_over(uid: str, row: Row[Any]) -> bool:
+    """Whether the holder is known to have done with its lease, though the store was not told."""
+    holder = holder_of(row)
+    return holder.is_gone or (uid, holder, row.epoch) in _given_up
 
 
 def holder_of(row: Row[Any]) -> Holder:

@@ -189,6 +189,7 @@ class SqlStore:
 
     def release_study(self, lease: Lease) -> None:
         """Give a study back, unless another driver has it by now."""
+        leases.give_up(lease)
         with self.writing() as connection:
             leases.release(connection, self._study_id(connection, lease.study), lease)
 
