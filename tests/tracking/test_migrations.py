@@ -92,7 +92,8 @@ def go_back_to_0001(store: str | Path) -> None:
     """Make a store what it was before outcome constraints, warm starts and leases."""
     engine = make_engine(locate(store))
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE leases"))
+        for table in ("leases", "curves"):
+            connection.execute(text(f"DROP TABLE {table}"))
         for column in ("studies.constraints", "studies.earlier", "trials.constraints"):
             table, name = column.split(".")
             connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {name}"))

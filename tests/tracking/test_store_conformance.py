@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from conformance.curves import CurveConformance
 from conformance.leases import LeaseConformance
 from conformance.postgres import AVAILABLE
 from conformance.stores import StoreConformance
 from tuner.tracking import Store, open_store
 
 
-class TestSqliteStore(StoreConformance, LeaseConformance):
+class TestSqliteStore(StoreConformance, LeaseConformance, CurveConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
         store = open_store(tmp_path / "store")
@@ -21,7 +22,7 @@ class TestSqliteStore(StoreConformance, LeaseConformance):
 
 if AVAILABLE:
 
-    class TestPostgresStore(StoreConformance, LeaseConformance):
+    class TestPostgresStore(StoreConformance, LeaseConformance, CurveConformance):
         @pytest.fixture
         def store(
             self,

@@ -21,6 +21,9 @@ PATIENCE = 60.0
 PAUSE = 0.25
 """Seconds between tries while it is."""
 
+AT_ONCE = 50
+"""Runs whose reports are packed while nothing else is written."""
+
 RENEWALS = 4
 """How often a lease is renewed in the time that it lasts, while there is nothing to write."""
 
@@ -94,6 +97,8 @@ class Writer:
     the store is away what comes is kept, and the batch under way is tried again: if it had been
     committed and only the answer was lost, writing it once more changes nothing.
 
+    The reports of runs that have ended are packed when there is nothing else to do, and at the end.
+
     Raises
     ------
     StoreError
@@ -110,6 +115,8 @@ class Writer:
         self._changed = threading.Condition()
         self._busy = False
         self._closed = False
+        self._reporting: set[str] = set()
+        self._ended: list[str] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._loop, name="tuner-writer", daemon=True)
         self._thread.start()
@@ -154,17 +161,23 @@ class Writer:
             self._thread.join()
 
     def _loop(self) -> None:
-        while (batch := self._next()) is not None:
-            try:
-                self._commit(batch)
-            except BaseException as error:
-                # Kept for the driver's thread, which raises it at its next call.
+        try:
+            while (batch := self._next()) is not None:
+                self._with_patience(
+                    lambda batch=batch: self._store.write(self._lease.study, batch, self._lease)
+                )
+                self._note(batch)
                 with self._changed:
-                    self._error = error
                     self._busy = False
                     self._changed.notify_all()
-                return
+                    idle = not self._queue
+                if idle:
+                    self._pack(AT_ONCE)
+            self._pack(len(self._ended))
+        except BaseException as error:
+            # Kept for the driver's thread, which raises it at its next call.
             with self._changed:
+                self._error = error
                 self._busy = False
                 self._changed.notify_all()
 
@@ -179,13 +192,26 @@ class Writer:
             self._busy = True
             return self._queue.take()
 
-    def _commit(self, batch: Batch) -> None:
+    def _with_patience(self, write: Callable[[], object]) -> None:
         since = time.monotonic()
         while True:
             try:
-                self._store.write(self._lease.study, batch, self._lease)
+                write()
                 return
             except StoreUnavailable:
                 if time.monotonic() - since > self._patience:
                     raise
                 time.sleep(PAUSE)
+
+    def _note(self, batch: Batch) -> None:
+        """Remember whose reports were committed before their end, and which of these have ended."""
+        ended = {run.uid for run in batch.runs if run.state.finished}
+        self._ended += self._reporting & ended
+        self._reporting -= ended
+        self._reporting |= {uid for uid, _ in batch.reports} - ended
+
+    def _pack(self, n: int) -> None:
+        """Pack the reports of up to `n` runs that have ended."""
+        runs, self._ended = self._ended[:n], self._ended[n:]
+        if runs:
+            self._with_patience(lambda: self._store.compact(self._lease.study, runs))

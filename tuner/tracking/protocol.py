@@ -111,6 +111,12 @@ class Store(Protocol):
             If a driver holds the study.
         """
 
+    def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
+        """Pack the reports of runs that have ended, all if None; return how many metrics' values.
+
+        Readers see no difference.
+        """
+
     def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:
         """Yield the trials of a study by number, only those in `states` if given."""
 

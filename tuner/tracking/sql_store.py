@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from sqlalchemy import Column, Connection, Row, Select, Table, select, update
+from sqlalchemy import Connection, Row, Select, Table, select, update
 
 from tuner.errors import StoreError, StudyExists, StudyNotFound
 from tuner.records import (
@@ -27,24 +26,18 @@ from tuner.records import (
     Upload,
     decode_params,
 )
-from tuner.tracking import leases, queries, rows, schema, upserts
+from tuner.tracking import curves, leases, queries, rows, schema, upserts
 from tuner.tracking.artifacts import ArtifactFolder
 from tuner.tracking.database import Database
 from tuner.tracking.lease import Holder, Lease
 from tuner.tracking.location import Location, locate
 from tuner.tracking.protocol import Batch, Store
+from tuner.tracking.writes import BatchWrite, ids_of
 
 STREAMED = 1000
 """Rows fetched at a time by a read that streams."""
 
-_LOOKED_UP = 500
-"""Values in one IN (...); SQLite takes 32,766, older ones 999."""
-
 _S = TypeVar("_S", bound=Store)
-_R = TypeVar("_R", Trial, Run)
-
-_number: Callable[[Trial], int] = attrgetter("number")
-_uid: Callable[[Run], str] = attrgetter("uid")
 
 
 @overload
@@ -245,15 +238,22 @@ class SqlStore:
         return following
 
     def _write(self, connection: Connection, study: str, batch: Batch) -> None:
-        if not batch:
-            return
-        study_id = self._study_id(connection, study)
-        codec = self._codec(connection, study)
-        self._write_trials(connection, study_id, codec, batch.trials)
-        self._write_runs(connection, study_id, batch.runs)
-        run_ids = self._run_ids(connection, batch)
-        self._write_reports(connection, run_ids, batch.reports)
-        self._write_artifacts(connection, run_ids, batch.artifacts)
+        if batch:
+            study_id = self._study_id(connection, study)
+            BatchWrite(connection, str(self), study_id, self._codecs[study]).write(batch)
+
+    def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
+        """Pack the reports of runs that have ended, all if None; return how many metrics' values.
+
+        Readers see no difference. See `tuner.tracking.curves`.
+        """
+        packed = 0
+        with self.reading() as connection:
+            ids = list(connection.execute(queries.loose_runs(study, runs)).scalars())
+        for start in range(0, len(ids), curves.AT_ONCE):
+            with self.writing() as connection:
+                packed += curves.compact(connection, ids[start : start + curves.AT_ONCE])
+        return packed
 
     def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:
         """Yield the trials of a study by number, only those in `states` if given."""
@@ -274,60 +274,8 @@ class SqlStore:
 
     def reports(self, study: str, trial: int | None = None) -> Iterator[tuple[str, Report]]:
         """Yield ``(run uid, report)`` by run and step."""
-        return _gathered(self._stream(queries.reports_of(study, trial)))
-
-    def _write_trials(
-        self,
-        connection: Connection,
-        study_id: int,
-        codec: rows.ParamsCodec,
-        trials: Iterable[Trial],
-    ) -> None:
-        values = [rows.trial_row(study_id, codec, t) for t in _settled(trials, _number)]
-        if values:
-            connection.execute(upserts.unless_finished(connection, schema.trials), values)
-
-    def _write_runs(self, connection: Connection, study_id: int, runs: Iterable[Run]) -> None:
-        runs = _settled(runs, _uid)
-        if not runs:
-            return
-        codes = {r.code for r in runs if r.code}
-        environments = {r.environment for r in runs if r.environment}
-        key_ids = self._recorded(connection, schema.codes, codes)
-        key_ids |= self._recorded(connection, schema.environments, environments)
-        values = [rows.run_row(study_id, run, key_ids) for run in runs]
-        connection.execute(upserts.unless_finished(connection, schema.runs), values)
-
-    def _write_reports(
-        self,
-        connection: Connection,
-        run_ids: dict[str, int],
-        reports: Sequence[tuple[str, Report]],
-    ) -> None:
-        names = sorted({name for _, report in reports for name in report.metrics})
-        if not names:
-            return
-        metric_ids = self._metric_ids(connection, names)
-        values = {
-            (run_ids[uid], report.step, metric_ids[name]): rows.number_or_null(value)
-            for uid, report in reports
-            for name, value in report.metrics.items()
-        }
-        connection.execute(
-            upserts.replacing(connection, schema.reports),
-            [
-                {"run_id": run_id, "step": step, "metric_id": metric_id, "value": value}
-                for (run_id, step, metric_id), value in sorted(values.items(), key=itemgetter(0))
-            ],
-        )
-
-    def _write_artifacts(
-        self, connection: Connection, run_ids: dict[str, int], artifacts: Iterable[Artifact]
-    ) -> None:
-        values = [rows.artifact_row(run_ids[a.run], a) for a in artifacts]
-        if values:
-            insert = upserts.insert(connection, schema.artifacts)
-            connection.execute(insert.on_conflict_do_nothing(), values)
+        with self.reading() as connection:
+            yield from curves.reports_of(connection, study, trial, STREAMED)
 
     # --- artifacts ----------------------------------------------------------------------------
 
@@ -377,7 +325,7 @@ class SqlStore:
 
     def _put_keyed(self, table: Table, values: dict[str, Any]) -> None:
         with self.reading() as connection:
-            if self._ids_of(connection, table, table.c.key, [values["key"]]):
+            if ids_of(connection, table, table.c.key, [values["key"]]):
                 return
         with self.writing() as connection:
             insert = upserts.insert(connection, table)
@@ -417,81 +365,9 @@ class SqlStore:
             self._codecs[uid] = rows.ParamsCodec(decode_params(row.space))
         return self._codecs[uid]
 
-    def _recorded(
-        self, connection: Connection, table: Table, keys: Iterable[str]
-    ) -> dict[str, int]:
-        """Return the ids of codes or environments that must have been put before."""
-        ids = self._ids_of(connection, table, table.c.key, keys)
-        for key in keys:
-            if key not in ids:
-                raise StoreError(
-                    f"store {self}: a run names {key!r} of {table.name}, which is not recorded; "
-                    f"put it before the run"
-                )
-        return ids
-
-    def _metric_ids(self, connection: Connection, names: Sequence[str]) -> dict[str, int]:
-        ids = self._ids_of(connection, schema.metrics, schema.metrics.c.name, names)
-        new = [name for name in names if name not in ids]
-        if new:
-            insert = upserts.insert(connection, schema.metrics)
-            connection.execute(insert.on_conflict_do_nothing(), [{"name": n} for n in new])
-            ids = self._ids_of(connection, schema.metrics, schema.metrics.c.name, names)
-        return ids
-
-    def _run_ids(self, connection: Connection, batch: Batch) -> dict[str, int]:
-        """Return the rows of the runs that a batch's reports and artifacts belong to."""
-        uids = {uid for uid, _ in batch.reports} | {a.run for a in batch.artifacts}
-        ids = self._ids_of(connection, schema.runs, schema.runs.c.uid, uids)
-        for uid in uids:
-            if uid not in ids:
-                raise StoreError(
-                    f"store {self}: run {uid!r} reports or keeps something, but is not recorded; "
-                    f"write the run first"
-                )
-        return ids
-
-    def _ids_of(
-        self, connection: Connection, table: Table, column: Column[Any], values: Iterable[str]
-    ) -> dict[str, int]:
-        """Return the ids of the rows that have these values."""
-        wanted = sorted(set(values))
-        found: dict[str, int] = {}
-        for start in range(0, len(wanted), _LOOKED_UP):
-            part = wanted[start : start + _LOOKED_UP]
-            query = select(column, table.c.id).where(column.in_(part))
-            found |= {row[0]: row[1] for row in connection.execute(query)}
-        return found
-
 
 def _studies() -> Select[Any]:
     return select(schema.studies)
-
-
-def _settled(records: Iterable[_R], key: Callable[[_R], Any]) -> list[_R]:
-    """Return what is to be written of each trial or run: the last, but nothing after the end.
-
-    In the order of their keys, because writers that take rows in the same order cannot deadlock.
-    """
-    settled: dict[Any, _R] = {}
-    for record in records:
-        known = settled.get(key(record))
-        if known is None or not known.state.finished:
-            settled[key(record)] = record
-    return [settled[k] for k in sorted(settled)]
-
-
-def _gathered(stream: Iterator[Row[Any]]) -> Iterator[tuple[str, Report]]:
-    """Put the metrics of each run and step together again."""
-    uid, step, metrics = "", 0, dict[str, float]()
-    for row in stream:
-        if metrics and (row.uid, row.step) != (uid, step):
-            yield uid, Report(step, metrics)
-            metrics = {}
-        uid, step = row.uid, row.step
-        metrics[row.name] = float("nan") if row.value is None else row.value
-    if metrics:
-        yield uid, Report(step, metrics)
 
 
 def _key(record: Record) -> str:
