@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -98,7 +99,7 @@ def optimize(
     scheduler
         ``"median"``, ``"asha"``, a `Scheduler`, or None to let every trial run to its end.
     backend
-        None or ``"ray"``, ``"serial"``, or a `Backend`.
+        None or ``"ray"``, ``"serial"``, or a `Backend`, such as a `SimulatedBackend`.
     workers
         How many trials at once; None takes what the machine or cluster has.
     resources
@@ -198,12 +199,13 @@ def optimize(
     )
     done = sum(trial.state.finished for trial in this)
     if n_trials is None or done < n_trials:
-        from tuner.engine.driver import Driver, Session
+        from tuner.engine.driver import POLL, Driver, Session
         from tuner.engine.limits import Limits
         from tuner.engine.worker import ObjectiveWork
         from tuner.progress import make_progress
         from tuner.tracking.provenance import current_code, current_environment
 
+        virtual = getattr(chosen_backend, "clock", None)
         session = Session(
             info=this.info,
             store=this.store,
@@ -222,6 +224,9 @@ def optimize(
             environment=current_environment(),
             listeners=[partial(call, this) for call in callbacks],
             lease=lease,
+            # Where time passes only while the study waits, nothing else can happen meanwhile.
+            clock=time.time if virtual is None else virtual,
+            poll=POLL if virtual is None else math.inf,
         )
         this.run(Driver(session))
     if registered_name is not None and any(trial.eligible for trial in this):

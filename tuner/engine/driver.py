@@ -77,7 +77,8 @@ class Session:
     """One call's part in a study: what is needed to run its loop.
 
     `listeners` are called with each trial that has its outcome. `clock` gives seconds since the
-    epoch. `lease` is how long the study stays this driver's after it was last heard of, in seconds.
+    epoch. `poll` is how many of them it waits at most before it looks at deadlines and the display
+    again. `lease` is how long the study stays this driver's after it was last heard of, in seconds.
     """
 
     info: StudyInfo
@@ -95,6 +96,7 @@ class Session:
     environment: Environment = field(default_factory=lambda: Environment("", ""))
     listeners: Sequence[Callable[[Trial], None]] = ()
     clock: Callable[[], float] = field(default=time.time)
+    poll: float = POLL
     holder: Holder = field(default_factory=this_process)
     lease: float = LEASE
     new_run: Callable[[], str] = uuid7
@@ -267,9 +269,10 @@ class Driver:
         self._session.progress.update(self._snapshot())
 
     def _patience(self) -> float:
-        """How long to wait for events: until the next deadline, and never very long."""
+        """How long to wait for events: until the next deadline, and no longer than `poll`."""
+        s = self._session
         due = self._machine.next_deadline()
-        return POLL if due is None else min(POLL, max(0.0, due - self._session.clock()))
+        return s.poll if due is None else min(s.poll, max(0.0, due - s.clock()))
 
     def _give_up(self, reason: str) -> None:
         """Leave what runs open for a later call; record it if the store still takes it."""

@@ -207,8 +207,9 @@ class Machine:
     def _overdue(self, now: float) -> bool:
         """Whether the study's own timeout is over."""
         timeout = self.limits.timeout
+        # The same sum as in `next_deadline`, so that it has come when that has.
         return (
-            timeout is not None and self._opened_at is not None and now - self._opened_at >= timeout
+            timeout is not None and self._opened_at is not None and now >= self._opened_at + timeout
         )
 
     def _room(self) -> bool:
@@ -411,7 +412,7 @@ class Machine:
         for uid, attempt in self.active.items():
             # One that has not begun stands in a queue, or waits for its worker to start.
             start = attempt.begun
-            if attempt.killed is None and start is not None and now - start >= limit:
+            if attempt.killed is None and start is not None and now >= start + limit:
                 attempt.killed = Failure("Timeout", f"ran longer than trial_timeout={limit:g} s")
                 commands.append(Stop(uid, kill=True))
         return commands
