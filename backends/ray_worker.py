@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -10,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tuner.backends.parentage import die_with
+from tuner.backends.processes import Process, this_process
 from tuner.backends.protocol import Event, Finished, Sent, Work
 from tuner.backends.ray_journal import JournalPen
 from tuner.records import Job, Message
@@ -17,8 +20,13 @@ from tuner.records import Job, Message
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What came of loading the work: the `problem`, if any; whether the journal is `shared`."""
+    """What came of loading the work: the `problem`, if any; whether the journal is `shared`.
 
+    `process` is the worker's on its `node`, by Ray's id.
+    """
+
+    process: Process
+    node: str
     problem: str = ""
     shared: bool = False
 
@@ -62,6 +70,7 @@ class Worker:
     """
 
     def __init__(self, name: str) -> None:
+        die_with(int(os.environ.get("RAY_RAYLET_PID", 0)))
         self._name = name
         self._work: Work | None = None
         self._pen: JournalPen | None = None
@@ -83,15 +92,16 @@ class Worker:
         import cloudpickle
         import ray
 
+        process, node = this_process(), ray.get_runtime_context().get_node_id()
         try:
             self._work = cloudpickle.loads(work)
         except BaseException as error:
             # Whatever importing the user's modules raises, the driver must hear of it.
-            return Prepared(f"{type(error).__name__}: {error}")
-        if ray.get_runtime_context().get_node_id() == driver_node:
+            return Prepared(process, node, f"{type(error).__name__}: {error}")
+        if node == driver_node:
             with suppress(OSError):
                 self._pen = JournalPen(journal)
-        return Prepared(shared=self._pen is not None)
+        return Prepared(process, node, shared=self._pen is not None)
 
     def run(self, number: int, jobs: Sequence[Job]) -> PacketDone:
         """Run the jobs of packet `number` to their end, in order."""
@@ -167,6 +177,10 @@ class Worker:
             self._arrested = True
             self._changed.notify_all()
             return Arrest(Found.RUNNING, self._take())
+
+    def leave(self) -> None:
+        """End this process."""
+        os._exit(0)
 
     def put(self, event: Event) -> None:
         """Put an event into the outbox."""
