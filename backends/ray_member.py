@@ -12,6 +12,7 @@ from typing import Any
 from tuner.backends.processes import Process, end
 from tuner.backends.protocol import Event, Finished, Sent, Work
 from tuner.backends.ray_journal import Journal
+from tuner.backends.ray_parcels import pack
 from tuner.backends.ray_worker import Arrest, Found, Prepared, Worker
 from tuner.errors import ObjectiveError
 from tuner.records import Job
@@ -79,7 +80,10 @@ class Member:
 
     def send(self, packet: Sequence[Job]) -> None:
         """Give it jobs to run; raises whatever pickling them raises, and then nothing is sent."""
-        self.running = self.actor.run.remote(self._number + 1, packet)
+        # What shares the driver's disk reads checkpoints there.
+        saved = {} if self.shared else {j.run: j.checkpoint for j in packet if j.checkpoint}
+        parcels = {run: pack(checkpoint.folder) for run, checkpoint in saved.items()}
+        self.running = self.actor.run.remote(self._number + 1, packet, parcels)
         self._number += 1
         self._heard = 0
         self._given = tuple(job.run for job in packet)

@@ -202,3 +202,33 @@ def test_a_study_survives_the_head_and_goes_on_in_a_new_cluster(tmp_path: Path) 
     while any(is_alive(pid) for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+CHECKPOINT = """
+cluster = cluster()
+for _ in range(2):
+    cluster.add_node(num_cpus=1, **STORE)
+
+def objective(params, trial):
+    node = ray.get_runtime_context().get_node_id()
+    if (saved := trial.restore()) is not None:
+        assert (saved / "node").read_text() != node
+        return float((saved / "deep" / "weights").stat().st_size)
+    with trial.checkpoint() as folder:
+        (folder / "node").write_text(node)
+        (folder / "deep").mkdir()
+        (folder / "deep" / "weights").write_bytes(os.urandom(2**20) * 20)
+    os.kill(os.getppid(), signal.SIGKILL)  # the raylet: this node is no more
+    time.sleep(60)
+
+study = tuner.optimize(
+    objective, {"x": tuner.Float(0, 1)}, n_trials=1, store="store", progress=False, workers=1,
+)
+say(study.best_value == 20 * 2**20, study.trials[0].attempts)
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+def test_a_trial_goes_on_from_its_checkpoint_on_another_node(tmp_path: Path) -> None:
+    assert run_script(tmp_path, CHECKPOINT) == ["True 2"]

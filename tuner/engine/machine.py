@@ -34,6 +34,7 @@ from tuner.engine.messages import (
     Log,
     Opened,
     Record,
+    Shelve,
     Stop,
     Suggested,
     Tell,
@@ -43,9 +44,12 @@ from tuner.engine.messages import (
 from tuner.engine.seeds import trial_seed
 from tuner.records import (
     Begun,
+    CheckpointEnd,
+    CheckpointPart,
     Failure,
     Goal,
     Job,
+    Message,
     Outcome,
     Output,
     Params,
@@ -277,9 +281,7 @@ class Machine:
 
     # --- what workers say ---------------------------------------------------------------------
 
-    def _on_message(
-        self, uid: str, message: Begun | Report | Output | Upload, now: float
-    ) -> list[Command]:
+    def _on_message(self, uid: str, message: Message, now: float) -> list[Command]:
         attempt = self.active.get(uid)
         if attempt is None:
             return []
@@ -297,6 +299,8 @@ class Machine:
                 return []
             case Upload():
                 return [Keep(uid, message)]
+            case CheckpointPart() | CheckpointEnd():
+                return [Shelve(attempt.trial.number, uid, message)]
             case Report():
                 return self._on_report(attempt, message)
 
