@@ -229,16 +229,30 @@ class Run(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint(Record):
+    """What an earlier attempt of a trial saved: a `folder` that the reader of this can reach.
+
+    `sha256` covers every file's relative path and content; `size` is their sum in bytes.
+    """
+
+    folder: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Job(Record):
     """What a backend is asked to run: one attempt of a trial under the token `run`.
 
-    `timeout` is how many seconds the attempt may take, None for no limit.
+    `timeout` is how many seconds the attempt may take, None for no limit. `checkpoint` is what to
+    go on from: a folder on the driver's machine, which the backend brings to the worker's.
     """
 
     run: str
     trial: Trial
     attempt: int = 1
     timeout: float | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +286,28 @@ class Upload(Record):
     format: str = ""
 
 
-Message: TypeAlias = Begun | Report | Output | Upload
+@dataclass(frozen=True, slots=True)
+class CheckpointPart(Record):
+    """A piece of a checkpoint on its way to the driver: what comes next of the file at `path`.
+
+    `number` counts the checkpoints of the run.
+    """
+
+    number: int
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointEnd(Record):
+    """A run has sent all parts of its checkpoint of that `number`; see `Checkpoint`."""
+
+    number: int
+    sha256: str
+    size: int
+
+
+Message: TypeAlias = Begun | Report | Output | Upload | CheckpointPart | CheckpointEnd
 """What a worker sends while it runs a job."""
 
 

@@ -33,12 +33,14 @@ from tuner.engine.messages import (
     Opened,
     Record,
     Refuse,
+    Shelve,
     Stop,
     Suggested,
     Tell,
     Tick,
 )
 from tuner.engine.replay import replay
+from tuner.engine.saved import SavedTrials
 from tuner.engine.writer import MakeWriter, Writer, Writing
 from tuner.errors import TunerError
 from tuner.optimizers import describe
@@ -127,6 +129,7 @@ class Driver:
         self._drain_reason: str | None = None
         self._lease: Lease | None = None
         self._writer: Writing | None = None
+        self._saved = SavedTrials(s.store.artifact_root, s.info.uid)
 
     @property
     def machine(self) -> Machine:
@@ -262,6 +265,7 @@ class Driver:
             if trial.state is State.RUNNING
         ]
         s.store.write(s.info.uid, Batch(waiting, left), self._lease)
+        self._saved.tidy(trial.number for trial in self._machine.pending)
 
     def _deliver(self, event: BackendEvent) -> None:
         """Take in an event at once, while `events` still runs a job on this thread."""
@@ -292,7 +296,7 @@ class Driver:
         match command:
             case Launch(job, run):
                 self._put(trial=job.trial, run=run)
-                s.backend.submit(job)
+                s.backend.submit(self._saved.provide(job))
             case Record(trial, run):
                 self._put(trial=trial, run=run)
             case Tell(trial, outcome):
@@ -307,6 +311,8 @@ class Driver:
             case Keep(run_uid, upload):
                 if self._writer is not None:
                     self._writer.put(artifact=s.store.put_artifact(run_uid, upload))
+            case Shelve(number, run_uid, piece):
+                self._saved.take(number, run_uid, piece)
             case Stop(run_uid, kill):
                 s.backend.stop(run_uid, kill=kill)
             case End():
@@ -317,6 +323,9 @@ class Driver:
             self._writer.put(trial=trial, run=run)
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        if self._writer is not None and self._saved.has(trial.number):
+            self._writer.flush()  # only what is committed needs no checkpoint any more
+            self._saved.remove(trial.number)
         self._optimizer.tell(trial, outcome)
         if trial.eligible and _beats(self._session.info, trial, self._best):
             self._best = trial

@@ -35,6 +35,7 @@ from tuner.engine.messages import (
     Opened,
     Record,
     Refuse,
+    Shelve,
     Stop,
     Suggested,
     Tell,
@@ -44,9 +45,12 @@ from tuner.engine.messages import (
 from tuner.engine.seeds import trial_seed
 from tuner.records import (
     Begun,
+    CheckpointEnd,
+    CheckpointPart,
     Failure,
     Goal,
     Job,
+    Message,
     Outcome,
     Output,
     Params,
@@ -279,9 +283,7 @@ class Machine:
 
     # --- what workers say ---------------------------------------------------------------------
 
-    def _on_message(
-        self, uid: str, message: Begun | Report | Output | Upload, now: float
-    ) -> list[Command]:
+    def _on_message(self, uid: str, message: Message, now: float) -> list[Command]:
         attempt = self.active.get(uid)
         if attempt is None:
             return []
@@ -299,6 +301,8 @@ class Machine:
                 return []
             case Upload():
                 return [Keep(uid, message)]
+            case CheckpointPart() | CheckpointEnd():
+                return [Shelve(attempt.trial.number, uid, message)]
             case Report():
                 return self._on_report(attempt, message)
 
