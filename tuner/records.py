@@ -421,6 +421,8 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def _encode(value: Any) -> Any:
     """Turn one value into JSON values; params and floats keep their exact meaning."""
+    if type(value) in _EXACT:
+        return value
     if isinstance(value, Record):
         return value.to_json()
     if isinstance(value, float) and not math.isfinite(value):
@@ -440,6 +442,7 @@ def _encode(value: Any) -> Any:
 
 
 _TAGS = frozenset({"float", "base64", "tuple", "dict"})
+_EXACT = frozenset({int, str, bool, type(None)})
 
 
 def _decode_plain(value: Any) -> Any:
@@ -453,11 +456,19 @@ def _decode_plain(value: Any) -> Any:
             if tag == "tuple":
                 return tuple(_decode_plain(v) for v in body)
             if tag == "dict":
-                return {k: _decode_plain(v) for k, v in body.items()}
-        return {k: _decode_plain(v) for k, v in value.items()}
+                return _decode_values(body)
+        return _decode_values(value)
     if isinstance(value, list):
         return [_decode_plain(v) for v in value]
     return value
+
+
+def _decode_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v if type(v) in _PLAIN else _decode_plain(v) for k, v in values.items()}
+
+
+_PLAIN = frozenset({float, int, str, bool, type(None)})
+"""What JSON and Python have in common."""
 
 
 def _decode(hint: Any, value: Any) -> Any:
@@ -486,6 +497,8 @@ def encode_params(params: Params) -> dict[str, Any]:
 
 def decode_params(data: Mapping[str, Any]) -> Params:
     """Return the params that `encode_params` was given."""
-    decoded = _decode_plain(dict(data))
-    assert isinstance(decoded, dict)
-    return decoded
+    if len(data) == 1:
+        decoded = _decode_plain(dict(data))
+        assert isinstance(decoded, dict)
+        return decoded
+    return _decode_values(data)
