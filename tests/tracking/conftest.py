@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from conformance.postgres import running_server
+from benchmarks.postgres import running_server
 
 
 @pytest.fixture(scope="session")

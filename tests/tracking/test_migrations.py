@@ -11,7 +11,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from conformance.postgres import AVAILABLE
 from tuner.errors import StoreCorrupt, StoreError, StoreVersion
 from tuner.records import Code, Goal, State, StudyInfo, Trial
 from tuner.tracking import migrate, open_store, schema
@@ -171,18 +170,17 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
     assert described(tmp_path) != before
 
 
-if AVAILABLE:
+def test_a_new_store_is_what_the_migrations_make_on_postgresql(
+    new_database: Callable[[], str],
+) -> None:
+    created, by_migrations = new_database(), new_database()
+    migrated(by_migrations)
+    open_store(created).put_code(Code())
+    assert described(created) == described(by_migrations)
+    assert migrate.upgrade(created) == []
 
-    def test_a_new_store_is_what_the_migrations_make_on_postgresql(
-        new_database: Callable[[], str],
-    ) -> None:
-        created, by_migrations = new_database(), new_database()
-        migrated(by_migrations)
-        open_store(created).put_code(Code())
-        assert described(created) == described(by_migrations)
-        assert migrate.upgrade(created) == []
 
-    def test_a_store_of_the_first_schema_is_upgraded_on_postgresql(
-        new_database: Callable[[], str],
-    ) -> None:
-        a_store_of_0001_keeps_its_trials(new_database())
+def test_a_store_of_the_first_schema_is_upgraded_on_postgresql(
+    new_database: Callable[[], str],
+) -> None:
+    a_store_of_0001_keeps_its_trials(new_database())

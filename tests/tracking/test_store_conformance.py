@@ -7,7 +7,6 @@ import pytest
 
 from conformance.curves import CurveConformance
 from conformance.leases import LeaseConformance
-from conformance.postgres import AVAILABLE
 from conformance.stores import StoreConformance
 from tuner.tracking import Store, open_store
 
@@ -20,17 +19,15 @@ class TestSqliteStore(StoreConformance, LeaseConformance, CurveConformance):
         store.close()
 
 
-if AVAILABLE:
-
-    class TestPostgresStore(StoreConformance, LeaseConformance, CurveConformance):
-        @pytest.fixture
-        def store(
-            self,
-            new_database: Callable[[], str],
-            tmp_path: Path,
-            monkeypatch: pytest.MonkeyPatch,
-        ) -> Iterator[Store]:
-            monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
-            store = open_store(new_database())
-            yield store
-            store.close()
+class TestPostgresStore(StoreConformance, LeaseConformance, CurveConformance):
+    @pytest.fixture
+    def store(
+        self,
+        new_database: Callable[[], str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Iterator[Store]:
+        monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
+        store = open_store(new_database())
+        yield store
+        store.close()

@@ -121,9 +121,9 @@ def _dumps(value: Any) -> str:
         ) from error
 
 
-def _loads(text: str) -> Any:
-    # `json.loads` less its looks for white space, encodings and options.
-    value, _ = _decode(text)
+def _loads(text: str | bytes) -> Any:
+    # `json.loads` less its looks for white space, encodings and options. Psycopg gives bytes.
+    value, _ = _decode(text if isinstance(text, str) else text.decode("utf-8"))
     return value
 
 
