@@ -373,7 +373,7 @@ def test_a_user_who_may_only_read(new_database: Callable[[], str]) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE ROLE reader LOGIN")
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
-    store = open_store(url.replace("//postgres:", "//reader:"))
+    store = open_store(url.replace("//postgres@", "//reader@"))
     assert list(store.studies()) == []
     with pytest.raises(StoreReadOnly, match="cannot be written: permission denied"):
         store.put_code(Code("other"))
