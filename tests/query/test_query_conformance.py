@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from conformance.postgres import AVAILABLE
 from conformance.queries import QueryConformance
 from tuner.tracking.sql_store import SqlStore, open_store
 
@@ -18,17 +17,15 @@ class TestSqliteQueries(QueryConformance):
         store.close()
 
 
-if AVAILABLE:
-
-    class TestPostgresQueries(QueryConformance):
-        @pytest.fixture
-        def store(
-            self,
-            new_database: Callable[[], str],
-            tmp_path: Path,
-            monkeypatch: pytest.MonkeyPatch,
-        ) -> Iterator[SqlStore]:
-            monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
-            store = open_store(new_database())
-            yield store
-            store.close()
+class TestPostgresQueries(QueryConformance):
+    @pytest.fixture
+    def store(
+        self,
+        new_database: Callable[[], str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Iterator[SqlStore]:
+        monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
+        store = open_store(new_database())
+        yield store
+        store.close()

@@ -160,14 +160,15 @@ _Read: TypeAlias = Callable[[Row[Any]], Match]
 
 
 def _trial_reader(_: SqlStore, connection: Connection) -> _Read:
-    readers: dict[int, Callable[[Row[Any]], Trial]] = {}
+    readers: dict[int, Callable[[Any], Trial]] = {}
 
     def read(row: Row[Any]) -> FoundTrial:
         if row.study_id not in readers:
             space = select(schema.studies.c.space).where(schema.studies.c.id == row.study_id)
             stored: Mapping[str, Any] = connection.execute(space).scalar_one()
             readers[row.study_id] = rows.trial_reader(rows.ParamsCodec(decode_params(stored)))
-        return FoundTrial(row.study, readers[row.study_id](row))
+        # The columns of a trial come first, and its reader takes no other.
+        return FoundTrial(row.study, readers[row.study_id](row[:-1]))
 
     return read
 
