@@ -19,6 +19,7 @@ from tuner.arguments import (
     lease_seconds,
 )
 from tuner.backends import resolve as resolve_backend
+from tuner.engine.monitor import as_interval
 from tuner.engine.objective import wants_trial
 from tuner.errors import ArgumentError, StudyNotFound
 from tuner.opening import StudyPlan, fingerprint_of, made_up_name, open_study
@@ -71,6 +72,7 @@ def optimize(
     deterministic: bool = False,
     callbacks: Sequence[Callable[[Study, Trial], None]] = (),
     tags: Mapping[str, str] | None = None,
+    system_metrics: bool | float | None = None,
     progress: bool | Progress = True,
 ) -> Study:
     """Search `space` for the params that optimize `objective`, record all, register the winner.
@@ -139,6 +141,10 @@ def optimize(
         Called with ``study, trial`` after each trial that has its outcome; see `Study.stop`.
     tags
         Short texts to keep with the study.
+    system_metrics
+        Whether to sample each run's CPU, memory and GPUs, as metrics over steps called
+        ``system/...``: True for every five seconds, or the seconds between two samples. None takes
+        what the environment variable ``TUNER_SYSTEM_METRICS`` says.
     progress
         Whether to show one progress display.
 
@@ -184,6 +190,7 @@ def optimize(
     trial_timeout = as_seconds("trial_timeout", trial_timeout)
     workers = as_count("workers", workers)
     retries = as_count("max_retries", max_retries, low=0) or 0
+    interval = as_interval(system_metrics)
     if deterministic and chosen_scheduler is not None:
         raise ArgumentError(
             "deterministic=True: what a scheduler stops depends on which report comes first; leave "
@@ -215,7 +222,7 @@ def optimize(
             store=this.store,
             optimizer=chosen,
             backend=chosen_backend,
-            work=ObjectiveWork(objective, takes_trial, goals, limits_on_metrics),
+            work=ObjectiveWork(objective, takes_trial, goals, limits_on_metrics, interval),
             limits=Limits(
                 n_trials, timeout, trial_timeout, max_retries=retries, in_order=deterministic
             ),

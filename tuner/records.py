@@ -137,6 +137,10 @@ class Failure(Record):
         return f"{self.kind}: {self.message}"
 
 
+SYSTEM = "system/"
+"""What the names of metrics begin with that say what a run took of its machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report(Record):
     """Metrics of a running trial at one step (epoch, iteration, fold, ...), counted from 0."""
@@ -359,7 +363,7 @@ class StudyInfo(Record):
     `space` is the space as JSON values. `optimizer` says which one ran and why. `data` is the
     fingerprint of the data, where the user gave some. `uid` is a UUIDv7 in hex. `constraints` are
     those on metrics; others may be reported by the objective. `earlier` are trials of other studies
-    that the search began with, numbered up to -1.
+    that the search began with, numbered up to -1. `user` is who created it, empty if unknown.
     """
 
     uid: str
@@ -374,6 +378,7 @@ class StudyInfo(Record):
     tags: dict[str, str] = field(default_factory=dict)
     constraints: tuple[OutcomeConstraint, ...] = ()
     earlier: tuple[Trial, ...] = ()
+    user: str = ""
 
     @property
     def goal(self) -> Goal:

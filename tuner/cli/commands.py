@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import tuner
+from tuner.cli.annotating import note, tag
 from tuner.cli.evidence import compare, lineage, replay
 from tuner.cli.finding import find
 from tuner.cli.options import store_option
@@ -56,7 +57,7 @@ def cli() -> None:
     """Hyperparameter tuning with tracking: search, look, plot, export."""
 
 
-for command in (find, compare, replay, lineage):
+for command in (find, compare, replay, lineage, tag, note):
     cli.add_command(command)
 
 
@@ -117,6 +118,12 @@ for command in (find, compare, replay, lineage):
     help="Register the winner under this name.  [default: the study's]",
 )
 @click.option("--no-register", is_flag=True, help="Register nothing.")
+@click.option(
+    "--system-metrics",
+    is_flag=True,
+    default=None,
+    help="Sample each run's CPU, memory and GPUs.",
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @store_option
 def run(

@@ -110,6 +110,7 @@ def _trials(dialect: Dialect) -> Subject:
         (trials.c.study_id, trials.c.number),
         {
             "study": lambda: text(studies.c.name),
+            "user": lambda: text(studies.c.user),
             **_trial_fields(dialect),
             "number": lambda: number(trials.c.number),
             "attempts": lambda: number(trials.c.attempts),
@@ -138,6 +139,7 @@ def _runs(dialect: Dialect) -> Subject:
         (runs.c.study_id, runs.c.trial, runs.c.attempt, runs.c.id),
         {
             "study": lambda: text(studies.c.name),
+            "user": lambda: text(studies.c.user),
             **_trial_fields(dialect),
             **_timing(runs),
             "trial": lambda: number(runs.c.trial),
@@ -189,6 +191,7 @@ def _studies(dialect: Dialect) -> Subject:
         (studies.c.id,),
         {
             "study": lambda: text(studies.c.name),
+            "user": lambda: text(studies.c.user),
             "name": lambda: text(studies.c.name),
             "uid": lambda: text(studies.c.uid),
             "seed": lambda: number(cast(cast(studies.c.seed, Text), Double)),
@@ -221,6 +224,7 @@ def _models(dialect: Dialect) -> Subject:
         (models.c.id, version.c.version),
         {
             "study": lambda: text(studies.c.name),
+            "user": lambda: text(studies.c.user),
             **_trial_fields(dialect),
             "model": lambda: text(models.c.name),
             "name": lambda: text(models.c.name),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import getpass
 import hashlib
 import importlib.metadata
 import inspect
@@ -16,7 +17,7 @@ from tuner.records import Code, Environment
 from tuner.tracking.fingerprints import fingerprint
 from tuner.tracking.git import MAX_DIFF, git
 
-__all__ = ["current_code", "current_environment", "fingerprint"]
+__all__ = ["current_code", "current_environment", "current_user", "fingerprint"]
 
 
 def current_code(objective: Callable[..., Any] | None = None) -> Code:
@@ -59,6 +60,14 @@ def current_environment() -> Environment:
         platform=platform.platform(),
         packages=dict(sorted(packages.items(), key=lambda item: item[0].lower())),
     )
+
+
+def current_user() -> str:
+    """Return the name of the user that runs this process, "" if the system has none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a number that has no name
+        return ""
 
 
 # --- the objective --------------------------------------------------------------------------------
