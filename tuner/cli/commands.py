@@ -11,6 +11,7 @@ import click
 
 import tuner
 from tuner.cli.annotating import note, tag
+from tuner.cli.database import db
 from tuner.cli.evidence import compare, lineage, replay
 from tuner.cli.finding import find
 from tuner.cli.options import store_option
@@ -57,7 +58,7 @@ def cli() -> None:
     """Hyperparameter tuning with tracking: search, look, plot, export."""
 
 
-for command in (find, compare, replay, lineage, tag, note):
+for command in (find, compare, replay, lineage, tag, note, db):
     cli.add_command(command)
 
 
@@ -331,21 +332,6 @@ def export(study: str, to: str, output: Path | None, store: str | None) -> None:
     if to == "parquet" and sys.stdout.isatty():
         raise click.UsageError("parquet is no text: give --output FILE")
     sys.stdout.buffer.write(format_table(rows, to))
-
-
-@cli.group()
-def db() -> None:
-    """Look after the database of a store."""
-
-
-@db.command()
-@store_option
-def upgrade(store: str | None) -> None:
-    """Bring a store of an older tuner to this one's schema. Make a copy before."""
-    from tuner.tracking.migrate import upgrade as migrate
-
-    steps = migrate(store)
-    click.echo(f"upgraded: {', '.join(steps)}" if steps else "the store is up to date")
 
 
 def _echo_best(study: tuner.Study) -> None:
