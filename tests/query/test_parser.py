@@ -152,7 +152,7 @@ PIECES = r"""
 pieces = st.sampled_from([*PIECES.split(), "\0", "\ud800"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(pieces | st.text(max_size=5), max_size=12).map(" ".join) | st.text(max_size=40),
     st.sampled_from(SUBJECTS),

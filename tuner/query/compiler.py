@@ -23,6 +23,7 @@ from tuner.query.syntax import (
     Condition,
     Constant,
     Field,
+    Key,
     Like,
     Literal,
     Membership,
@@ -62,7 +63,11 @@ class Compiler:
         statement = self.subject.rows
         if query.condition is not None:
             statement = statement.where(self.condition(query.condition))
-        keys = [key for each in query.order for key in self._keys(each.field, each.descending)]
+        keys = [
+            (key.desc() if descending else key.asc()).nulls_last()
+            for each in query.order
+            for key, descending in self.keys(each)
+        ]
         statement = statement.order_by(*keys, *self.subject.identity)
         if query.limit is not None:
             statement = statement.limit(query.limit)
@@ -184,14 +189,15 @@ class Compiler:
 
     # --- sorting ------------------------------------------------------------------------------
 
-    def _keys(self, field: Field, descending: bool) -> Iterable[Expression]:
-        """Return what to sort by: numbers come first, then texts, then false and true."""
-        value = self._value(field)
+    def keys(self, key: Key) -> Iterable[tuple[Expression, bool]]:
+        """Yield what to sort by, and whether descending: numbers, then texts, then truths."""
+        value = self._value(key.field)
         if value.among is not None:
-            raise self._wrong(field, f"{field} may have several values; order by another field")
+            raise self._wrong(
+                key.field, f"{key.field} may have several values; order by another field"
+            )
         for kind, expression in value.typed:
-            key = self.dialect.sorted(expression) if kind is str else expression
-            yield (key.desc() if descending else key.asc()).nulls_last()
+            yield self.dialect.sorted(expression) if kind is str else expression, key.descending
 
     # --- fields and constants -----------------------------------------------------------------
 

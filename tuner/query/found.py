@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 from tuner.query.compiler import Compiler
 from tuner.query.fields import subject
 from tuner.query.json_values import dialect_of
+from tuner.query.pages import has_pages, page
 from tuner.query.parser import parse
 from tuner.query.syntax import Query
 from tuner.records import ModelVersion, Run, StudyInfo, Trial, decode_params
@@ -100,9 +101,7 @@ class Found:
 
     def statement(self, dialect: str) -> Select[Any]:
         """Return the SQL of the query for ``"sqlite"`` or ``"postgresql"``."""
-        written = dialect_of(dialect)
-        compiler = Compiler(self.text, subject(self.what, written), written, time.time())
-        statement = compiler.select(self.query)
+        statement = self._compiler(dialect).select(self.query)
         if self.study is None:
             return statement
         # The number of the row, because then an index on it gives the order, too.
@@ -124,9 +123,21 @@ class Found:
         """Yield what is found; trials and runs with the name of their study."""
         with self.store.reading() as connection:
             read = _READERS[self.what](self.store, connection)
-            streaming = connection.execution_options(yield_per=STREAMED)
-            for row in streaming.execute(self.statement(connection.dialect.name)):
+            for row in self._rows(connection):
                 yield read(row)
+
+    def _rows(self, connection: Connection) -> Iterable[Row[Any]]:
+        dialect = connection.dialect.name
+        if self.what == "trials" and has_pages(self.query):
+            rows = page(connection, self._compiler(dialect), self.query, self.study)
+            if rows is not None:
+                return rows
+        streaming = connection.execution_options(yield_per=STREAMED)
+        return streaming.execute(self.statement(dialect))
+
+    def _compiler(self, dialect: str) -> Compiler:
+        written = dialect_of(dialect)
+        return Compiler(self.text, subject(self.what, written), written, time.time())
 
     def first(self) -> Any:
         """Return the first one found, None if there is none."""
@@ -160,6 +171,7 @@ _Read: TypeAlias = Callable[[Row[Any]], Match]
 
 
 def _trial_reader(_: SqlStore, connection: Connection) -> _Read:
+    columns = len(schema.trials.c)
     readers: dict[int, Callable[[Any], Trial]] = {}
 
     def read(row: Row[Any]) -> FoundTrial:
@@ -168,7 +180,7 @@ def _trial_reader(_: SqlStore, connection: Connection) -> _Read:
             stored: Mapping[str, Any] = connection.execute(space).scalar_one()
             readers[row.study_id] = rows.trial_reader(rows.ParamsCodec(decode_params(stored)))
         # The columns of a trial come first, and its reader takes no other.
-        return FoundTrial(row.study, readers[row.study_id](row[:-1]))
+        return FoundTrial(row.study, readers[row.study_id](row[:columns]))
 
     return read
 

@@ -172,7 +172,6 @@ trials = Table(
     Column("constraints", _Json, comment="by outcome constraint: 0 or less where it is kept"),
     Index("ix_trials_best", "study_id", "state", "value", "number"),
     Index("ix_trials_study_id_value", "study_id", "value"),
-    Index(None, "value"),
 )
 
 runs = Table(
