@@ -92,7 +92,9 @@ def go_back_to_0001(store: str | Path) -> None:
     engine = make_engine(locate(store))
     with engine.begin() as connection:
         connection.execute(text("DROP INDEX ix_trials_best"))
-        connection.execute(text("CREATE INDEX ix_trials_study_id_state ON trials (study_id, state)"))
+        connection.execute(
+            text("CREATE INDEX ix_trials_study_id_state ON trials (study_id, state)")
+        )
         for table in ("leases", "curves"):
             connection.execute(text(f"DROP TABLE {table}"))
         for column in ("studies.constraints", "studies.earlier", "trials.constraints"):
