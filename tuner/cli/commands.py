@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import tuner
+from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.scripts import load_objective, load_space
 from tuner.cli.text import (
     as_json,
@@ -48,6 +49,10 @@ class _Group(click.Group):
 @click.version_option(package_name="tuner")
 def cli() -> None:
     """Hyperparameter tuning with tracking: search, look, plot, export."""
+
+
+for command in (submit, job, cluster):
+    cli.add_command(command)
 
 
 store_option = click.option(
