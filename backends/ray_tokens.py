@@ -8,6 +8,7 @@ seconds of attempts, hence the question in a process of its own.
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 import stat
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from tuner.errors import BackendError
 
@@ -199,7 +201,6 @@ def _refusal(address: str) -> str:
 
 def _read_settings_again() -> None:
     """Let Ray see the variables of now: it reads them when it is imported."""
-    from ray._raylet import AuthenticationTokenLoader, Config
-
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    raylet: Any = importlib.import_module("ray._raylet")  # its stub leaves these out
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()

@@ -40,7 +40,7 @@ py_module_option = click.option(
     multiple=True,
     help="A package or module besides; any number of times.",
 )
-ray_options = click.argument("ray_options", nargs=-1, metavar="[-- RAY_OPTION...]")
+ray_option_words = click.argument("ray_options", nargs=-1, metavar="[-- RAY_OPTION...]")
 
 
 @click.group()
@@ -55,7 +55,7 @@ def cluster() -> None:
 @click.option("--dashboard-port", type=int, default=8265, show_default=True)
 @token_option
 @block_option
-@ray_options
+@ray_option_words
 def start(
     head: bool,  # noqa: ARG001 (accepted for what people type)
     port: int,
@@ -99,7 +99,7 @@ def start(
 @click.argument("address", metavar="HEAD:PORT")
 @token_option
 @block_option
-@ray_options
+@ray_option_words
 def join(address: str, token_file: Path | None, block: bool, ray_options: tuple[str, ...]) -> None:
     """Make this machine a node of a cluster. It needs a copy of the head's token.
 
@@ -136,6 +136,7 @@ def join(address: str, token_file: Path | None, block: bool, ray_options: tuple[
 @click.pass_context
 def check(
     ctx: click.Context,
+    /,
     address: str,
     objective: str | None,
     packages: tuple[str, ...],
@@ -190,7 +191,7 @@ def _echo_report(report: ClusterReport, objective: str | None) -> None:
     nodes = report.nodes
     gigabytes = sum(node.memory for node in nodes) / 2**30
     click.echo(
-        f"{len(nodes)} nodes, {sum(n.cpus for n in nodes):g} CPUs, "
+        f"{len(nodes)} node{'s' * (len(nodes) != 1)}, {sum(n.cpus for n in nodes):g} CPUs, "
         f"{sum(n.gpus for n in nodes):g} GPUs, {gigabytes:.1f} GiB"
         + (f"; {report.gone} more have gone" if report.gone else "")
     )
@@ -256,6 +257,7 @@ def _objective_text(problems: Sequence[str]) -> str:
 @click.pass_context
 def submit(
     ctx: click.Context,
+    /,
     script: str,
     arguments: tuple[str, ...],
     address: str | None,
@@ -318,7 +320,7 @@ def list_jobs(address: str | None) -> None:
 @click.argument("name", metavar="JOB")
 @address_option
 @click.pass_context
-def follow(ctx: click.Context, name: str, address: str | None) -> None:
+def follow(ctx: click.Context, /, name: str, address: str | None) -> None:
     """Show what a job prints until it ends, from the beginning; the exit code is the job's."""
     from tuner.cluster import JobClient
 

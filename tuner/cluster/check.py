@@ -205,7 +205,7 @@ def _problems(answer: Mapping[str, Any], here: Mapping[str, str | None]) -> list
             f"tuner cannot be imported: {failed['tuner']}; install tuner {here['tuner']} there"
         )
     for name, version in here.items():
-        if there[name] == version:
+        if there[name] == version is not None:
             continue
         if name == "tuner" and there[name] is None:
             continue  # said already, or shipped as a module, which has no version
