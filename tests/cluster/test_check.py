@@ -1,4 +1,4 @@
-"""What a real cluster says of itself, from a node and from outside."""
+"""What a real cluster says of itself; `test_page.py` asks from outside, and with files."""
 
 from __future__ import annotations
 
@@ -32,17 +32,9 @@ def test_an_objective_must_import_on_every_node(shell: Shell, tmp_path: Path) ->
     done = shell.tuner(*check, "scaling:objective", code=1)
     assert "\tfails\twrong\n" in done.stdout
     assert "No module named 'scaling'; ship its folder with working_dir or" in done.stderr
-    done = shell.tuner(*check, "scaling:gone", "--working-dir", str(folder), code=1)
-    assert "has no attribute 'gone'" in done.stderr
     done = shell.tuner(*check, f"{folder / 'scaling.py'}:objective")
     assert "\timports\tok\n" in done.stdout
     assert "write MODULE:FUNCTION" in shell.tuner(*check, "scaling", code=1).stderr
-
-
-def test_from_outside_it_runs_as_a_job(shell: Shell) -> None:
-    check = ["cluster", "check", shell.head.dashboard, "--objective", "scaling:objective"]
-    done = shell.tuner(*check, "--working-dir", ".", "--package", "numpy")
-    assert "\timports\tok\n" in done.stdout
 
 
 def test_where_nothing_is_there_is_nothing(shell: Shell) -> None:

@@ -79,11 +79,6 @@ class TestOnARealCluster:
         study = tuner.load_study("a name with spaces", store=tmp_path / "store")
         assert [t.value == 2 * t.params["x"] for t in study] == [True] * 6
 
-    def test_the_record_is_kept_if_nothing_is_said(self, shell: Shell, at: list[str]) -> None:
-        done = shell.tuner("submit", "sweep.py", *at, "--env", "COLOUR=red", "--", "3", "kept")
-        assert "record in ~/.tuner" in done.stderr
-        assert len(tuner.load_study("kept", store=shell.head.home / ".tuner").trials) == 3
-
     def test_the_exit_code_is_that_of_the_script(self, shell: Shell, at: list[str]) -> None:
         done = shell.tuner("submit", "counting.py", *at, "--", "1", code=7)
         assert done.stdout.endswith("line 0\n")
