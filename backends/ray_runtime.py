@@ -66,7 +66,7 @@ def as_runtime_env(
     if "working_dir" in env:
         env["working_dir"] = _as_working_dir(env["working_dir"], caller)
         if not _URI.match(env["working_dir"]):
-            env["excludes"] = [*env.get("excludes", ()), *EXCLUDED]
+            env["excludes"] = [*_as_excludes(env.get("excludes", ()), caller), *EXCLUDED]
     if "py_modules" in env:
         env["py_modules"] = _as_py_modules(env["py_modules"], caller)
     if "env_vars" in env:
@@ -106,10 +106,12 @@ def uploaded(env: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
     BackendError
         If that does not work, for instance as they are too large.
     """
+    shipped = dict(env)
+    if not shipped.keys() & {"working_dir", "py_modules"}:
+        return shipped
     from ray._private.runtime_env.py_modules import upload_py_modules_if_needed
     from ray._private.runtime_env.working_dir import upload_working_dir_if_needed
 
-    shipped = dict(env)
     try:
         for upload in (upload_py_modules_if_needed, upload_working_dir_if_needed):
             shipped = upload(shipped, include_gitignore=True, scratch_dir=str(scratch))
@@ -144,6 +146,12 @@ def _as_working_dir(value: Any, caller: str) -> str:
         f"{caller}: working_dir={text!r}: there is no folder {path}; write one that is on this "
         f"machine, an archive ({', '.join(ARCHIVES)}), or a URI such as 's3://bucket/code.zip'"
     )
+
+
+def _as_excludes(value: Any, caller: str) -> list[str]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ArgumentError(f"{caller}: excludes={value!r}: write a list, such as ['*.csv']")
+    return list(value)
 
 
 def _as_py_modules(value: Any, caller: str) -> list[str]:

@@ -24,21 +24,33 @@ from tuner.errors import BackendError
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
-ANSWER = 20.0
-"""Seconds within which a cluster must answer whether it lets us in; importing Ray takes most."""
+ANSWER = 10.0
+"""Seconds within which a cluster must answer whether it lets us in."""
+
+IMPORT = 120.0
+"""Seconds that a busy machine may take to import Ray before."""
 
 _QUESTION = """
-import sys
+import os, sys, threading
 from ray._raylet import GcsClient
 from ray.exceptions import AuthenticationError
-try:
-    GcsClient(address=sys.argv[1])
-except AuthenticationError:
-    print("refused")
-except Exception:
-    print("no cluster")
-else:
-    print("welcome")
+
+def ask():
+    try:
+        GcsClient(address=sys.argv[1])
+    except AuthenticationError:
+        answers.append("refused")
+    except Exception:
+        answers.append("no cluster")
+    else:
+        answers.append("welcome")
+
+answers = []
+asking = threading.Thread(target=ask, daemon=True)
+asking.start()
+asking.join(float(sys.argv[2]))
+print(*answers, flush=True)
+os._exit(0)
 """
 
 
@@ -167,11 +179,11 @@ def be_let_in(address: str) -> None:
 
 def ask(address: str, variables: Mapping[str, str] | None = None) -> Answer:
     """Ask the cluster at ``host:port`` whether it lets in a process with these variables."""
-    command = [sys.executable, "-c", _QUESTION, address]
+    command = [sys.executable, "-c", _QUESTION, address, str(ANSWER)]
     environment = os.environ | {"RAY_BACKEND_LOG_LEVEL": "fatal"} | dict(variables or {})
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=ANSWER
+            command, env=environment, capture_output=True, text=True, timeout=ANSWER + IMPORT
         )
     except subprocess.TimeoutExpired:
         return Answer.NO_CLUSTER

@@ -108,9 +108,9 @@ def test_the_record_is_on_what_outlives_the_cluster(path: Path) -> None:
 def test_the_sweep_runs_as_a_job_of_a_real_cluster(shell: Shell, tmp_path: Path) -> None:
     _, script, *arguments = shlex.split(job_of(MANIFESTS[0])["spec"]["entrypoint"])
     assert arguments == ["--n-trials", "100"]
-    done = shell.tuner(
+    done = shell.tuner_here(
         "submit", Path(script).name, "--working-dir", str(FOLDER), "--address",
-        shell.head.dashboard, "--store", str(tmp_path), "--", "--n-trials", "3",
+        shell.head.dashboard, "--store", str(tmp_path), "--", "--n-trials", "2",
     )  # fmt: skip
-    assert re.search(r"^3 trials, best 0\.\d+: ", done.stdout, re.MULTILINE)
-    assert len(tuner.load_study("digits-forest", store=tmp_path).trials) == 3
+    assert re.search(r"^2 trials, best 0\.\d+: ", done.stdout, re.MULTILINE)
+    assert len(tuner.load_study("digits-forest", store=tmp_path).trials) == 2

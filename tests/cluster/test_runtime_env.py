@@ -81,6 +81,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"env_vars": {"N": 2}}, r"'N' is 2; write a text, such as '2'"),
         ({"env_vars": ["N=2"]}, "write a dict"),
         ({"runtime_env": "pip"}, "write a dict"),
+        ({"working_dir": "src", "runtime_env": {"excludes": "*.csv"}}, "excludes.*write a list"),
         ({"runtime_env": {"env_vars": {}}, "env_vars": {}}, "env_vars is given twice"),
     ],
 )

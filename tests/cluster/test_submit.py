@@ -68,7 +68,7 @@ class TestOnARealCluster:
     ) -> None:
         (shell.folder / ".tuner").mkdir()
         (shell.folder / ".tuner" / "tuner.db").write_text("never shipped")
-        done = shell.tuner(
+        done = shell.tuner_here(
             "submit", "sweep.py", *at, "--env", "COLOUR=red", "--store", str(tmp_path / "store"),
             "--", "6", "a name with spaces",
             # Ray itself would let these win over the address that it is given.
@@ -80,12 +80,12 @@ class TestOnARealCluster:
         assert [t.value == 2 * t.params["x"] for t in study] == [True] * 6
 
     def test_the_exit_code_is_that_of_the_script(self, shell: Shell, at: list[str]) -> None:
-        done = shell.tuner("submit", "counting.py", *at, "--", "1", code=7)
+        done = shell.tuner_here("submit", "counting.py", *at, "--", "1", code=7)
         assert done.stdout.endswith("line 0\n")
         assert re.search(r"job \S+ FAILED: .*exit code 7$", done.stderr)
 
     def test_sent_listed_listened_to_and_stopped(self, shell: Shell, at: list[str]) -> None:
-        name = shell.tuner(
+        name = shell.tuner_here(
             "submit", "counting.py", *at, "--name", "long-one", "--no-wait", "--", "900"
         ).stdout
         assert name == "long-one\n"
@@ -105,15 +105,17 @@ class TestOnARealCluster:
         assert listener.returncode == 130
         assert f"to end it: tuner job stop long-one {' '.join(at)}" in said
         assert "Traceback" not in said
-        rows = shell.tuner("job", "list", *at).stdout.splitlines()
+        rows = shell.tuner_here("job", "list", *at).stdout.splitlines()
         assert any(row.startswith("long-one\tRUNNING\t") for row in rows)
-        assert shell.tuner("job", "stop", "long-one", *at).stdout == "long-one is being ended\n"
-        done = shell.tuner("job", "follow", "long-one", *at, code=1)
+        assert (
+            shell.tuner_here("job", "stop", "long-one", *at).stdout == "long-one is being ended\n"
+        )
+        done = shell.tuner_here("job", "follow", "long-one", *at, code=1)
         assert "job long-one STOPPED" in done.stderr
-        assert shell.tuner("job", "stop", "long-one", *at).stdout == "long-one had ended\n"
+        assert shell.tuner_here("job", "stop", "long-one", *at).stdout == "long-one had ended\n"
 
     def test_listening_survives_lost_connections(self, shell: Shell, at: list[str]) -> None:
-        shell.tuner("submit", "counting.py", *at, "--name", "cut", "--no-wait", "--", "60")
+        shell.tuner_here("submit", "counting.py", *at, "--name", "cut", "--no-wait", "--", "60")
         heard: list[str] = []
         with pytest.MonkeyPatch.context() as patch, Tunnel(shell.head.dashboard) as tunnel:
             patch.setenv("HOME", str(shell.head.home))
@@ -130,19 +132,19 @@ class TestOnARealCluster:
         assert lines == [f"line {n}" for n in range(60)]
 
     def test_what_is_not_there_is_named(self, shell: Shell, at: list[str]) -> None:
-        done = shell.tuner("job", "follow", "nobody", *at, code=1)
+        done = shell.tuner_here("job", "follow", "nobody", *at, code=1)
         assert "knows no such job; see `tuner job list`" in done.stderr
         cluster = ["--address", shell.head.address]
-        done = shell.tuner("submit", "sweep.py", *cluster, code=1)
+        done = shell.tuner_here("submit", "sweep.py", *cluster, code=1)
         assert "no dashboard answers at" in done.stderr
         assert "Traceback" not in done.stderr
-        done = shell.tuner("submit", "sweep.py", "--address", "http://127.0.0.1:1", code=1)
+        done = shell.tuner_here("submit", "sweep.py", "--address", "http://127.0.0.1:1", code=1)
         assert "ssh -L 8265:127.0.0.1:8265 HEAD" in done.stderr
 
     def test_a_name_is_given_once(self, shell: Shell, at: list[str]) -> None:
         send = ["submit", "counting.py", *at, "--name", "twice", "--no-wait", "--", "1"]
-        shell.tuner(*send)
-        assert "twice" in shell.tuner(*send, code=1).stderr
+        shell.tuner_here(*send)
+        assert "twice" in shell.tuner_here(*send, code=1).stderr
 
 
 class Tunnel:
@@ -242,7 +244,7 @@ class TestASweep:
         monkeypatch.setenv("TUNER_STORE", "postgresql://tuner:secret@db/tuner")
         sweep = Sweep.of_script("jobs/sweep.py")
         assert sweep.store == "postgresql://tuner:secret@db/tuner"
-        assert "secret" not in str(sweep)
+        assert sweep.place == "postgresql://tuner:***@db/tuner"
         monkeypatch.setenv("TUNER_STORE", str(here))
         assert Sweep.of_script("jobs/sweep.py").store == "~/.tuner"
 

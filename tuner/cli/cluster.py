@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,7 @@ def start(
     click.echo(f"token:     {node.token} ({'new' if node.new_token else 'was there'})")
     click.echo(f"on other machines, with a copy of the token: tuner cluster join {node.address}")
     if block:
-        click.get_text_stream("stdout").flush()
+        sys.stdout.flush()
         launch.become(command, environment)
     click.echo("to end it: ray stop")
 
@@ -221,7 +222,7 @@ def _objective_text(problems: Sequence[str]) -> str:
     return "fails" if any("the objective" in problem for problem in problems) else "imports"
 
 
-@click.command(context_settings={"ignore_unknown_options": False})
+@click.command()
 @click.argument("script", metavar="SCRIPT.py")
 @click.argument("arguments", nargs=-1, metavar="[-- ARGUMENT...]")
 @address_option
@@ -290,7 +291,9 @@ def submit(
     if no_wait:
         click.echo(job)
         return
-    click.echo(f"job {job} at {client.address}, record in {sweep} as seen from there", err=True)
+    click.echo(
+        f"job {job} at {client.address}, record in {sweep.place} as seen from there", err=True
+    )
     ctx.exit(_listen(client, job))
 
 

@@ -160,7 +160,12 @@ def need_dashboard() -> None:
     MissingExtra
         If a package of it is not installed.
     """
-    missing = [name for name in _DASHBOARD_NEEDS if importlib.util.find_spec(name) is None]
+    # Of a module that is loaded, find_spec may raise: `colorful` puts an object in its place.
+    missing = [
+        name
+        for name in _DASHBOARD_NEEDS
+        if name not in sys.modules and importlib.util.find_spec(name) is None
+    ]
     if missing:
         raise MissingExtra(
             f"jobs are submitted to Ray's dashboard, which needs {', '.join(missing)}; "

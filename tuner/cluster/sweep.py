@@ -88,8 +88,9 @@ class Sweep:
         }
         return cls(shlex.join(command), env, place)
 
-    def __str__(self) -> str:
-        """What to call its store: without a password."""
+    @property
+    def place(self) -> str:
+        """What to call the store in a message: without a password."""
         from sqlalchemy import make_url
 
         is_url = "://" in self.store
