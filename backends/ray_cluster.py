@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,10 +29,12 @@ class Cluster:
     """A Ray that this process is connected to.
 
     `own` is whether to leave it at the end, and then to put back what it changed in this process:
-    the environment, and the handler of SIGTERM (None if it was not changed).
+    the environment, and the handler of SIGTERM (None if it was not changed). `head` is the address
+    at which the head of the cluster keeps its state.
     """
 
     own: bool
+    head: str = ""
     changed: Mapping[str, str | None] = field(default_factory=dict)
     on_sigterm: Any = None
 
@@ -40,6 +43,23 @@ class Cluster:
         import ray
 
         return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+    def own_node(self) -> str:
+        """Return Ray's id of the node that this process is on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
+    def head_answers(self) -> bool:
+        """Whether something listens where the head of the cluster is; takes a second at most."""
+        host, _, port = self.head.rpartition(":")
+        if not port.isdigit():
+            return True  # through Ray's client, whose calls say themselves when it is cut off
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+        except OSError:
+            return False
+        return True
 
     def leave(self) -> None:
         """End the Ray that was started for this study; leave alone one that was there."""
@@ -73,7 +93,7 @@ def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -
     import ray
 
     if ray.is_initialized():
-        return Cluster(own=False)
+        return Cluster(own=False, head=_head())
     local = will_be_local(address)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"address": address}
@@ -105,7 +125,19 @@ def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -
             f'backend="serial"'
         ) from error
     _show_notices(False)
-    return Cluster(own=True, changed=_changed_since(before), on_sigterm=on_sigterm)
+    return Cluster(own=True, head=_head(), changed=_changed_since(before), on_sigterm=on_sigterm)
+
+
+def ray_is_there() -> bool:
+    """Whether this process is connected to a Ray; does not import it for that."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+def _head() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def will_be_local(address: str | None) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         load_study,
         optimize,
     )
-    from tuner.backends import RayBackend, SerialBackend
+    from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
     from tuner.engine.live import LiveTrial
     from tuner.records import State, Trial
     from tuner.search_spaces import Bool, Choice, Const, Float, Int, Normal, Ordinal, P, Space
@@ -43,6 +43,7 @@ __all__ = [
     "P",
     "RayBackend",
     "SerialBackend",
+    "SimulatedBackend",
     "Space",
     "State",
     "Study",
@@ -60,6 +61,7 @@ _LAZY = {
     "LiveTrial": "tuner.engine.live",
     "RayBackend": "tuner.backends",
     "SerialBackend": "tuner.backends",
+    "SimulatedBackend": "tuner.backends",
     "State": "tuner.records",
     "Study": "tuner.study",
     "Trial": "tuner.records",

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import difflib
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.arguments import as_constraints, as_count, as_goals, as_seconds, as_space
+from tuner.arguments import (
+    as_constraints,
+    as_count,
+    as_goals,
+    as_seconds,
+    as_space,
+    lease_seconds,
+)
 from tuner.backends import resolve as resolve_backend
 from tuner.engine.objective import wants_trial
 from tuner.errors import ArgumentError, StudyNotFound
@@ -91,7 +99,7 @@ def optimize(
     scheduler
         ``"median"``, ``"asha"``, a `Scheduler`, or None to let every trial run to its end.
     backend
-        None or ``"ray"``, ``"serial"``, or a `Backend`.
+        None or ``"ray"``, ``"serial"``, or a `Backend`, such as a `SimulatedBackend`.
     workers
         How many trials at once; None takes what the machine or cluster has.
     resources
@@ -140,6 +148,10 @@ def optimize(
         For a wrong call, before anything is started.
     StudyMismatch
         If a study of that name has another space, direction or seed.
+    StudyBusy
+        If another process runs that study now; says which, where.
+    StudyTakenOver
+        If nothing was heard of this process for so long that another one took the study.
     BackendError, StoreError, RegistryError
         If the workers, the store or the registry do not do their part.
     AllTrialsFailed
@@ -173,6 +185,7 @@ def optimize(
             "deterministic=True: what a scheduler stops depends on which report comes first; leave "
             "scheduler out"
         )
+    lease = lease_seconds()
     points = [space.validate(p) for p in initial]
     registered_name = _registered_name(register, goals)
     if n_trials is None:
@@ -184,15 +197,15 @@ def optimize(
     this = open_study(
         made_up_name(objective) if study is None else study, plan, store, chosen, chosen_scheduler
     )
-    history = this.trials
-    done = sum(t.state.finished for t in history)
+    done = sum(trial.state.finished for trial in this)
     if n_trials is None or done < n_trials:
-        from tuner.engine.driver import Driver, Session
+        from tuner.engine.driver import POLL, Driver, Session
         from tuner.engine.limits import Limits
         from tuner.engine.worker import ObjectiveWork
         from tuner.progress import make_progress
         from tuner.tracking.provenance import current_code, current_environment
 
+        virtual = getattr(chosen_backend, "clock", None)
         session = Session(
             info=this.info,
             store=this.store,
@@ -210,8 +223,12 @@ def optimize(
             code=current_code(objective),
             environment=current_environment(),
             listeners=[partial(call, this) for call in callbacks],
+            lease=lease,
+            # Where time passes only while the study waits, nothing else can happen meanwhile.
+            clock=time.time if virtual is None else virtual,
+            poll=POLL if virtual is None else math.inf,
         )
-        this.run(Driver(session, history))
+        this.run(Driver(session))
     if registered_name is not None and any(trial.eligible for trial in this):
         this.register(registered_name or None, refit=refit)
     return this

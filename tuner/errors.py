@@ -14,6 +14,8 @@
     │   ├── StudyNotFound       no study of that name in this store (LookupError)
     │   ├── StudyExists         a study of that name is there already
     │   ├── StudyMismatch       the same name, but another space, direction or seed
+    │   ├── StudyBusy           another driver holds it; says which process, where
+    │   ├── StudyTakenOver      another driver has taken it from this one
     │   ├── NoCompletedTrial    asked for the best of nothing (LookupError)
     │   │   └── NoFeasibleTrial every completed trial breaks an outcome constraint
     │   ├── SeveralGoals        asked for the one best where there is a Pareto front
@@ -22,6 +24,7 @@
     ├── StoreError              the record of runs cannot be read or written
     │   ├── StoreCorrupt        the file is not a store of ours, or is damaged
     │   ├── StoreReadOnly       the store cannot be written
+    │   ├── StoreUnavailable    it cannot be written just now: away, locked, or its disk is full
     │   └── StoreVersion        the store's schema is newer or older than this code
     ├── RegistryError           a model that cannot be registered or found
     │   ├── ModelNotFound       no such name, version or alias (LookupError)
@@ -84,6 +87,14 @@ class StudyMismatch(StudyError):
     """A study of that name has another space, direction or seed."""
 
 
+class StudyBusy(StudyError):
+    """Another driver holds the study; the message names its process and host."""
+
+
+class StudyTakenOver(StudyError):
+    """Another driver has taken the study from this one, whose writes are refused since."""
+
+
 class NoCompletedTrial(StudyError, LookupError):
     """The best of a study was asked for before any trial completed."""
 
@@ -114,6 +125,10 @@ class StoreCorrupt(StoreError):
 
 class StoreReadOnly(StoreError):
     """The store cannot be written."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be written just now, and may be soon: away, locked, or its disk is full."""
 
 
 class StoreVersion(StoreError):

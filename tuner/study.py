@@ -214,7 +214,12 @@ class Study:
         """Return a trial to evaluate, or a list of `n`.
 
         The trial is recorded as running; tell its outcome with `tell`, today or in another
-        process next week.
+        process next week. Any number of processes may ask and tell of one study.
+
+        Raises
+        ------
+        StudyBusy
+            If another process runs the study by `tuner.optimize`.
         """
         from tuner.arguments import as_count
 
@@ -243,7 +248,9 @@ class Study:
         Raises
         ------
         TrialFinished
-            If the trial has an outcome already.
+            If the trial has an outcome already, or another process took it over.
+        StudyBusy
+            If another process runs the study by `tuner.optimize`.
         ArgumentError
             If there is no such trial, or neither a value nor a state is given.
         """
@@ -255,7 +262,7 @@ class Study:
                 f'write tell(trial, value), or tell(trial, state="failed")'
             )
         number = trial if isinstance(trial, int) else trial.number
-        return self._loop().tell(number, value, state)
+        return self._loop().tell(number, value, state, getattr(trial, "run", None))
 
     def enqueue(self, params: Params) -> None:
         """Have `ask` hand out this point before any other.
@@ -319,11 +326,9 @@ class Study:
                         f"study {self.name!r} was made with an optimizer that has no name here; "
                         f"write tuner.load_study({self.name!r}, optimizer=...)"
                     ) from error
-            optimizer.reset(self.space, self.goals, self._info.seed)
-            if self._scheduler is not None:
-                self._scheduler.reset(self.goals)
             self._manual = ManualLoop(
                 self._info,
+                self.space,
                 self.store,
                 optimizer,
                 time.time,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
@@ -333,3 +333,18 @@ def test_waiting_points_are_run_before_the_optimizer_is_asked():
     w.tick()
     (number,) = w.jobs.values()
     assert w.trials[number].params == {"x": 42.0}
+
+
+@given(begun=st.floats(9e8, 2e9), limit=st.floats(1e-3, 1e5))
+@example(begun=946684800.25, limit=0.4)
+def test_what_is_due_at_the_next_deadline_is_done_then(begun: float, limit: float):
+    w = world(Limits(trial_timeout=limit), 1)
+    (run,) = w.jobs
+    w.now = begun
+    w.handle(Sent(run, Begun("w", "host", 1, begun)))
+    due = w.machine.next_deadline()
+    assert due is not None
+    w.now = due
+    w.tick()
+    later = w.machine.next_deadline()
+    assert later is None or later > due

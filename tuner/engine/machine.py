@@ -9,7 +9,7 @@ from a function it is given. Whatever happens, its answer is a list of commands 
          └── lost, retried ───┘
 
 Only the token of an attempt that is under way is accepted; a late or repeated message of any
-other is ignored, so an outcome counts at most once.
+other is refused, so an outcome counts at most once.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from tuner.engine.messages import (
     Log,
     Opened,
     Record,
+    Refuse,
+    Shelve,
     Stop,
     Suggested,
     Tell,
@@ -43,9 +45,12 @@ from tuner.engine.messages import (
 from tuner.engine.seeds import trial_seed
 from tuner.records import (
     Begun,
+    CheckpointEnd,
+    CheckpointPart,
     Failure,
     Goal,
     Job,
+    Message,
     Outcome,
     Output,
     Params,
@@ -206,8 +211,9 @@ class Machine:
     def _overdue(self, now: float) -> bool:
         """Whether the study's own timeout is over."""
         timeout = self.limits.timeout
+        # The same sum as in `next_deadline`, so that it has come when that has.
         return (
-            timeout is not None and self._opened_at is not None and now - self._opened_at >= timeout
+            timeout is not None and self._opened_at is not None and now >= self._opened_at + timeout
         )
 
     def _room(self) -> bool:
@@ -277,9 +283,7 @@ class Machine:
 
     # --- what workers say ---------------------------------------------------------------------
 
-    def _on_message(
-        self, uid: str, message: Begun | Report | Output | Upload, now: float
-    ) -> list[Command]:
+    def _on_message(self, uid: str, message: Message, now: float) -> list[Command]:
         attempt = self.active.get(uid)
         if attempt is None:
             return []
@@ -297,6 +301,8 @@ class Machine:
                 return []
             case Upload():
                 return [Keep(uid, message)]
+            case CheckpointPart() | CheckpointEnd():
+                return [Shelve(attempt.trial.number, uid, message)]
             case Report():
                 return self._on_report(attempt, message)
 
@@ -314,7 +320,7 @@ class Machine:
     def _on_finished(self, uid: str, outcome: Outcome, now: float) -> list[Command]:
         attempt = self.active.get(uid)
         if attempt is None:
-            return []
+            return [Refuse(uid, outcome)]
         if attempt.killed is not None:
             # It ended by itself just before the kill reached it, yet it was overdue.
             return self._fail(attempt, attempt.killed, now)
@@ -410,7 +416,7 @@ class Machine:
         for uid, attempt in self.active.items():
             # One that has not begun stands in a queue, or waits for its worker to start.
             start = attempt.begun
-            if attempt.killed is None and start is not None and now - start >= limit:
+            if attempt.killed is None and start is not None and now >= start + limit:
                 attempt.killed = Failure("Timeout", f"ran longer than trial_timeout={limit:g} s")
                 commands.append(Stop(uid, kill=True))
         return commands

@@ -43,8 +43,11 @@ class ObjectiveWork:
         """Run one job; every exception of the objective becomes a failed outcome."""
         channel.send(Begun(channel.worker, socket.gethostname(), os.getpid(), time.time()))
         trial = LiveTrial(job, self.goals, channel)
-        with captured() as transcript:
-            outcome = self._evaluate(trial)
+        try:
+            with captured() as transcript:
+                outcome = self._evaluate(trial)
+        finally:
+            trial.close()
         channel.send(Output(str(transcript), time.time()))
         return outcome
 

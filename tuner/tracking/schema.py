@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -28,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Every revision of this schema, oldest first; the last one is what this code reads and writes."""
 
 VERSION_TABLE = "tuner_schema"
@@ -117,6 +118,18 @@ studies = Table(
     Column("earlier", _Json, comment="trials of other studies that the search began with"),
 )
 
+# Who runs a study: see `tuner.tracking.leases`.
+leases = Table(
+    "leases",
+    metadata,
+    Column("study_id", _Key, ForeignKey(studies.c.id), primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False, comment="one more with each driver; never less"),
+    Column("until", Double, nullable=False, comment="database time; 0 where it was given back"),
+    Column("host", ExactText, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("process", ExactText, nullable=False, comment="which process of that number it is"),
+)
+
 codes = Table(
     "codes",
     metadata,
@@ -198,6 +211,16 @@ reports = Table(
     Column("metric_id", _Key, ForeignKey(metrics.c.id), primary_key=True, autoincrement=False),
     Column("value", Double, comment="NULL stands for NaN"),
     sqlite_with_rowid=False,
+)
+
+# What `reports` had of a run that has ended: see `tuner.tracking.curves`.
+curves = Table(
+    "curves",
+    metadata,
+    Column("run_id", _Key, ForeignKey(runs.c.id), primary_key=True, autoincrement=False),
+    Column("metric_id", _Key, ForeignKey(metrics.c.id), primary_key=True, autoincrement=False),
+    Column("steps", LargeBinary, comment="NULL stands for 0, 1, 2, ..."),
+    Column("values", LargeBinary, nullable=False, comment="IEEE doubles, low byte first"),
 )
 
 # A row never changes: what a run keeps again under the same name, with other content, has another

@@ -23,7 +23,10 @@ def insert(connection: Connection, table: Table) -> Insert:
 
 
 def unless_finished(connection: Connection, table: Table) -> Insert:
-    """Return an upsert that leaves a row alone once its state is final."""
+    """Return an upsert that leaves a row alone once its state is final.
+
+    Nor does an earlier attempt of a trial ever overwrite what a later one has begun.
+    """
     return _unless_finished(connection.dialect.name, table)
 
 
@@ -39,10 +42,13 @@ def _insert(dialect: str, table: Table) -> Insert:
 @cache
 def _unless_finished(dialect: str, table: Table) -> Insert:
     statement = _insert(dialect, table)
+    allowed = [table.c.state != state for state in _FINISHED]
+    if table is schema.trials:
+        allowed.append(statement.excluded.attempts >= table.c.attempts)
     return statement.on_conflict_do_update(
         index_elements=_identity(table),
         set_=_others(table, statement),
-        where=and_(*(table.c.state != state for state in _FINISHED)),
+        where=and_(*allowed),
     )
 
 
