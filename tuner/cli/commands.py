@@ -11,6 +11,8 @@ import click
 
 import tuner
 from tuner.cli.cluster import cluster, job, submit
+from tuner.cli.database import db
+from tuner.cli.options import store_option
 from tuner.cli.scripts import load_objective, load_space
 from tuner.cli.text import (
     as_json,
@@ -51,15 +53,8 @@ def cli() -> None:
     """Hyperparameter tuning with tracking: search, look, plot, export."""
 
 
-for command in (submit, job, cluster):
+for command in (submit, job, cluster, db):
     cli.add_command(command)
-
-
-store_option = click.option(
-    "--store",
-    metavar="FOLDER|URL",
-    help="Where the record is; ./.tuner or $TUNER_STORE if not given.",
-)
 
 
 @cli.command()
@@ -326,21 +321,6 @@ def export(study: str, to: str, output: Path | None, store: str | None) -> None:
     if to == "parquet" and sys.stdout.isatty():
         raise click.UsageError("parquet is no text: give --output FILE")
     sys.stdout.buffer.write(format_table(rows, to))
-
-
-@cli.group()
-def db() -> None:
-    """Look after the database of a store."""
-
-
-@db.command()
-@store_option
-def upgrade(store: str | None) -> None:
-    """Bring a store of an older tuner to this one's schema. Make a copy before."""
-    from tuner.tracking.migrate import upgrade as migrate
-
-    steps = migrate(store)
-    click.echo(f"upgraded: {', '.join(steps)}" if steps else "the store is up to date")
 
 
 def _echo_best(study: tuner.Study) -> None:

@@ -169,7 +169,7 @@ trials = Table(
     Column("ended", Double),
     Column("notes", _Json),
     Column("constraints", _Json, comment="by outcome constraint: 0 or less where it is kept"),
-    Index(None, "study_id", "state"),
+    Index("ix_trials_best", "study_id", "state", "value", "number"),
 )
 
 runs = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -16,6 +16,7 @@ from tuner.errors import StoreError, StudyExists, StudyNotFound
 from tuner.records import (
     Artifact,
     Code,
+    Direction,
     Environment,
     Record,
     Report,
@@ -35,7 +36,8 @@ from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.writes import BatchWrite, ids_of
 
 STREAMED = 1000
-"""Rows fetched at a time by a read that streams."""
+FIRST = 20
+"""Rows fetched at a time by a read that streams, and by one of which the first rows matter."""
 
 _S = TypeVar("_S", bound=Store)
 
@@ -99,6 +101,11 @@ class SqlStore:
 
     def __repr__(self) -> str:
         return f"<SqlStore {self}>"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the store has been made: nothing is before the first write."""
+        return self._database.exists
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Give a connection that sees one snapshot of the store.
@@ -265,6 +272,20 @@ class SqlStore:
             for row in connection.execution_options(yield_per=STREAMED).execute(
                 queries.trials_of(study, states)
             ):
+                yield read(row)
+
+    def best_trials(self, study: str, direction: Direction) -> Generator[Trial, None, None]:
+        """Yield the completed trials of a study that have a value, by their first one, best first.
+
+        Of equals the earliest first.
+        """
+        with self.reading() as connection:
+            try:
+                read = rows.trial_reader(self._codec(connection, study))
+            except StudyNotFound:
+                return
+            query = queries.best_of(self._study_ids[study], direction.sign)
+            for row in connection.execution_options(yield_per=FIRST).execute(query):
                 yield read(row)
 
     def runs(self, study: str, trial: int | None = None) -> Iterator[Run]:
