@@ -34,6 +34,7 @@ import tuner
 def objective(params):
     assert open("data.txt").read() == "seven\\n"
     assert os.environ["COLOUR"] == "red"
+    assert not os.path.exists(".tuner")
     return scaling.objective(params)
 
 
