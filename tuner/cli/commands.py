@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import tuner
+from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.database import db
 from tuner.cli.options import store_option
 from tuner.cli.scripts import load_objective, load_space
@@ -52,7 +53,7 @@ def cli() -> None:
     """Hyperparameter tuning with tracking: search, look, plot, export."""
 
 
-for command in (db,):
+for command in (submit, job, cluster, db):
     cli.add_command(command)
 
 
