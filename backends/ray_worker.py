@@ -78,7 +78,7 @@ class Worker:
     def __init__(self, name: str) -> None:
         die_with(int(os.environ.get("RAY_RAYLET_PID", 0)))
         self._name = name
-        self._hygiene = Hygiene()
+        self._hygiene: Hygiene | None = None
         self._work: Work | None = None
         self._pen: JournalPen | None = None
         self._changed = threading.Condition()
@@ -107,13 +107,17 @@ class Worker:
         except BaseException as error:
             # Whatever importing the user's modules raises, the driver must hear of it.
             return Prepared(process, node, f"{type(error).__name__}: {error}")
+        self._hygiene = Hygiene()
         if node == driver_node:
             with suppress(OSError):
                 self._pen = JournalPen(journal)
         return Prepared(process, node, shared=self._pen is not None)
 
-    def run(self, number: int, jobs: Sequence[Job], parcels: Mapping[str, Parcel]) -> PacketDone:
+    def run(
+        self, number: int, jobs: Sequence[Job], parcels: Mapping[str, Parcel] | None = None
+    ) -> PacketDone:
         """Run the jobs of packet `number` to their end, in order; `parcels` are by their runs."""
+        parcels = parcels or {}
         assert self._work is not None
         start, ran, spoiled = time.perf_counter(), 0, ""
         with self._changed:
@@ -128,7 +132,7 @@ class Worker:
                 outcome = self._work(job_here, _Desk(self._name, job.run, self))
             self.put(Finished(job.run, outcome))
             ran += 1
-            if spoiled := self._hygiene.clean():
+            if self._hygiene is not None and (spoiled := self._hygiene.clean()):
                 self.withdraw()
         with self._changed:
             self._busy = False

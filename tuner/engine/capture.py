@@ -59,6 +59,13 @@ class Transcript:
         return "".join(self._head) + middle + "".join(self._tail)
 
 
+_retired: deque[_Tee] = deque(maxlen=64)
+"""Kept alive for a while, as a thread that an earlier trial left may be in the middle of a `print`.
+
+That holds no reference of its own to `sys.stdout` in CPython (gh-130163): the process would crash.
+"""
+
+
 class _Tee:
     """A text stream that writes to another one and to a transcript.
 
@@ -98,7 +105,9 @@ def captured() -> Iterator[Transcript]:
     transcript = Transcript()
     out, err = sys.stdout, sys.stderr
     others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
-    sys.stdout, sys.stderr = _Tee(out, transcript, others), _Tee(err, transcript, others)
+    tees = _Tee(out, transcript, others), _Tee(err, transcript, others)
+    _retired.extend(tees)
+    sys.stdout, sys.stderr = tees
     try:
         yield transcript
     finally:
