@@ -103,7 +103,7 @@ def test_what_was_saved_is_with_the_driver_before_the_job_goes_on(running: Runni
     running.start(*jobs)
     heard: list[object] = []
     for n in range(3):
-        assert len(running.begun) == n
+        assert len(running.begun) == max(0, n - 1)
         heard += running.worker.poll(5.0)  # has it, which is known when it asks for the next
     assert heard == [Sent(jobs[0].run, part) for part in parts]
     time.sleep(0.05)
