@@ -395,7 +395,8 @@ class RayBackend:
         # Taken back by a withdrawal whose answer has not been read; others ended unheard.
         self._queue.put_back([job for job in left if job.run in done.unbegun])
         unheard = [job for job in left if job.run not in done.unbegun]
-        return events + [Lost(job.run, "its outcome did not arrive") for job in unheard]
+        events += [Lost(job.run, "its outcome did not arrive") for job in unheard]
+        return events + self._drop(member) if done.spoiled else events
 
     def _hear_what_was_taken_back(self, member: Member) -> None:
         """Take in the answer to a withdrawal: its worker has no more of what that names."""

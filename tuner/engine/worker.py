@@ -15,6 +15,7 @@ from tuner.backends.protocol import Channel
 from tuner.engine.capture import captured
 from tuner.engine.live import LiveTrial
 from tuner.engine.results import BadResult, as_outcome
+from tuner.engine.surroundings import given_back
 from tuner.records import Begun, Failure, Goal, Job, Outcome, OutcomeConstraint, Output, State
 
 
@@ -44,7 +45,7 @@ class ObjectiveWork:
         channel.send(Begun(channel.worker, socket.gethostname(), os.getpid(), time.time()))
         trial = LiveTrial(job, self.goals, channel)
         try:
-            with captured() as transcript:
+            with captured() as transcript, given_back(trial.seed):
                 outcome = self._evaluate(trial)
         finally:
             trial.close()
