@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test soak lint format bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ demo: $(READY)  ## tune a real pipeline on Ray, register the winner, load it aga
 
 test: $(READY)  ## run every test
 	$(BIN)/python -m pytest
+
+soak: $(READY)  ## run the tests that take hours: many more faults than in make test
+	$(BIN)/python -m pytest -m soak
 
 lint: $(READY)  ## format, rules, types, layers
 	$(BIN)/ruff format --check .

@@ -97,6 +97,7 @@ class SqlStore:
         self._files = ArtifactFolder(location.artifact_root)
         self._study_ids: dict[str, int] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
+        self._key_ids: dict[str, dict[str, int]] = {}
         self.url = location.url.render_as_string(hide_password=False)
         self.artifact_root = location.artifact_root
 
@@ -292,8 +293,10 @@ class SqlStore:
             return
         codes = {r.code for r in runs if r.code}
         environments = {r.environment for r in runs if r.environment}
-        key_ids = self._recorded(connection, schema.codes, codes)
-        key_ids |= self._recorded(connection, schema.environments, environments)
+        key_ids = {
+            **self._recorded(connection, schema.codes, codes),
+            **self._recorded(connection, schema.environments, environments),
+        }
         values = [rows.run_row(study_id, run, key_ids) for run in runs]
         connection.execute(upserts.unless_finished(connection, schema.runs), values)
 
@@ -419,15 +422,20 @@ class SqlStore:
     def _recorded(
         self, connection: Connection, table: Table, keys: Iterable[str]
     ) -> dict[str, int]:
-        """Return the ids of codes or environments that must have been put before."""
-        ids = self._ids_of(connection, table, table.c.key, keys)
+        """Return the ids of codes or environments that must have been put before.
+
+        They never change and never go, so each is looked up once.
+        """
+        known = self._key_ids.setdefault(table.name, {})
+        if unknown := [key for key in keys if key not in known]:
+            known |= self._ids_of(connection, table, table.c.key, unknown)
         for key in keys:
-            if key not in ids:
+            if key not in known:
                 raise StoreError(
                     f"store {self}: a run names {key!r} of {table.name}, which is not recorded; "
                     f"put it before the run"
                 )
-        return ids
+        return known
 
     def _metric_ids(self, connection: Connection, names: Sequence[str]) -> dict[str, int]:
         ids = self._ids_of(connection, schema.metrics, schema.metrics.c.name, names)
