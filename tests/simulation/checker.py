@@ -55,10 +55,13 @@ def nothing_committed_is_lost(history: History) -> Iterator[str]:
 
 
 def nothing_committed_runs_again(history: History) -> Iterator[str]:
+    """Nor does a driver that was frozen since run what it knew of; it cannot know of the rest."""
     for job in history.submitted:
-        known = history.snapshots[job.after - 1].trials.get(job.trial) if job.after else None
+        epoch = history.epochs.get(job.driver)
+        seen = [s for s in history.snapshots[: job.after] if s.epoch == epoch]
+        known = seen[-1].trials.get(job.trial) if seen else None
         if known is not None and known.finished:
-            yield f"driver {job.driver} ran {job}, of which it was known that {known}"
+            yield f"{job}, of which it was known that {known}"
 
 
 def only_the_holder_writes(history: History) -> Iterator[str]:

@@ -104,7 +104,7 @@ class Plan:
             return rng.choice((0.0, 0.3, 1.0)) * highest
 
         workers = rng.randint(1, 4)
-        sizes = [(rng.uniform(0, 60), rng.randint(0, workers)) for _ in range(rng.randint(0, 2))]
+        sizes = [(rng.uniform(0, 20), rng.randint(0, workers)) for _ in range(rng.randint(0, 2))]
         return cls(
             n_trials=rng.randint(1, 8),
             workers=workers,
@@ -123,7 +123,7 @@ class Plan:
                 duplicate=sometimes(0.3),
                 restart=sometimes(10.0),
             ),
-            sizes=(*sorted(sizes), (61.0, workers)) if sizes else (),
+            sizes=(*sorted(sizes), (20.0, workers)) if sizes else (),
             kill=sometimes(0.02),
             freeze=sometimes(0.02),
             interrupt=sometimes(0.004),
