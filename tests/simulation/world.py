@@ -106,9 +106,9 @@ class Plan:
         workers = rng.randint(1, 4)
         sizes = [(rng.uniform(0, 20), rng.randint(0, workers)) for _ in range(rng.randint(0, 2))]
         return cls(
-            n_trials=rng.randint(1, 8),
+            n_trials=rng.randint(1, 6),
             workers=workers,
-            steps=rng.randint(0, 3),
+            steps=rng.randint(0, 2),
             failing=sometimes(0.3),
             asha=rng.random() < 0.4,
             tpe=rng.random() < 0.1,
@@ -391,7 +391,7 @@ class World:
             if done and not self.late:
                 return False
             if not done:
-                self.clock.advance_to(self.clock() + self.rng.expovariate(1 / LEASE))
+                self.clock.advance_to(self.clock() + self.rng.expovariate(1 / (1.5 * LEASE)))
                 alive = [self._begin() for _ in range(2 if self._second_comes() else 1)]
             else:
                 self.clock.advance_to(self.late[0][0])
