@@ -40,7 +40,7 @@ from tuner.engine.messages import (
 )
 from tuner.engine.replay import replay
 from tuner.engine.writer import MakeWriter, Writer, Writing
-from tuner.errors import TunerError
+from tuner.errors import StoreUnavailable, TunerError
 from tuner.optimizers import describe
 from tuner.optimizers.protocol import Optimizer
 from tuner.progress import Progress, Snapshot
@@ -227,7 +227,9 @@ class Driver:
             if self._writer is not None:
                 self._writer.close()
             if self._lease is not None:
-                s.store.release_study(self._lease)
+                # All is written by now; where this cannot be, the lease lapses by itself.
+                with suppress(StoreUnavailable):
+                    s.store.release_study(self._lease)
         finally:
             s.progress.update(self._snapshot())
             s.progress.close(closing)
