@@ -55,8 +55,9 @@ class InlineWriter:
         artifact: Artifact | None = None,
     ) -> None:
         """Queue writes; those given in one call are committed together."""
-        while len(self._queue) >= MAX_QUEUED and not self._commit():
-            self._sleep(PAUSE)
+        while len(self._queue) >= MAX_QUEUED:
+            if not self._commit():
+                self._sleep(PAUSE)
         self._queue.put(trial, run, report, artifact)
 
     def check(self) -> None:
