@@ -40,7 +40,8 @@ bench: $(READY)  ## measure against the peers
 	$(BIN)/python -m benchmarks.quality --quick
 	$(BIN)/python -m benchmarks.fronts --quick
 
-soak: $(READY)  ## kill 200 parts of real sweeps on a three-node Ray cluster, and judge the record
+soak: $(READY)  ## 10,000 simulated sweeps with faults, and 200 kills on a three-node Ray cluster
+	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m benchmarks.soak
 
 clean:  ## remove everything that was built

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Any
 
@@ -42,7 +43,7 @@ class ObjectiveWork:
 
     def __call__(self, job: Job, channel: Channel) -> Outcome:
         """Run one job; every exception of the objective becomes a failed outcome."""
-        channel.send(Begun(channel.worker, socket.gethostname(), os.getpid(), time.time()))
+        channel.send(Begun(channel.worker, _hostname(), os.getpid(), time.time()))
         trial = LiveTrial(job, self.goals, channel)
         try:
             with captured() as transcript, given_back(trial.seed):
@@ -73,6 +74,12 @@ class ObjectiveWork:
         if outcome.state is State.COMPLETED:
             metrics |= outcome.metrics
         return Outcome(State.STOPPED, metrics, constraints=outcome.constraints)
+
+
+@cache
+def _hostname() -> str:
+    """Return the name of this machine; asking for it once a trial can cost more than the trial."""
+    return socket.gethostname()
 
 
 def describe_failure(error: BaseException) -> Failure:
