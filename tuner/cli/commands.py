@@ -10,8 +10,11 @@ from typing import Any
 import click
 
 import tuner
+from tuner.cli.annotating import note, tag
 from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.database import db
+from tuner.cli.evidence import compare, lineage, replay
+from tuner.cli.finding import find
 from tuner.cli.options import store_option
 from tuner.cli.scripts import load_objective, load_space
 from tuner.cli.text import (
@@ -26,7 +29,7 @@ from tuner.cli.text import (
     when,
     write_table,
 )
-from tuner.errors import ArgumentError, ExportError, TunerError
+from tuner.errors import ArgumentError, ExportError, QueryError, TunerError
 from tuner.plotting.plots import KINDS
 from tuner.records import State
 from tuner.tables import FORMATS, format_table
@@ -39,6 +42,9 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except QueryError as error:
+            click.echo(f"tuner: error: {error}", err=True)
+            ctx.exit(1)
         except TunerError as error:
             click.echo(f"tuner: error: {' '.join(str(error).split())}", err=True)
             ctx.exit(1)
@@ -53,7 +59,7 @@ def cli() -> None:
     """Hyperparameter tuning with tracking: search, look, plot, export."""
 
 
-for command in (submit, job, cluster, db):
+for command in (find, compare, replay, lineage, tag, note, submit, job, cluster, db):
     cli.add_command(command)
 
 
@@ -114,6 +120,12 @@ for command in (submit, job, cluster, db):
     help="Register the winner under this name.  [default: the study's]",
 )
 @click.option("--no-register", is_flag=True, help="Register nothing.")
+@click.option(
+    "--system-metrics",
+    is_flag=True,
+    default=None,
+    help="Sample each run's CPU, memory and GPUs.",
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @store_option
 def run(

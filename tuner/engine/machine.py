@@ -45,6 +45,7 @@ from tuner.engine.messages import (
 )
 from tuner.engine.seeds import trial_seed
 from tuner.records import (
+    SYSTEM,
     Begun,
     CheckpointEnd,
     CheckpointPart,
@@ -313,7 +314,9 @@ class Machine:
                 return self._on_report(attempt, message)
 
     def _on_report(self, attempt: Attempt, report: Report) -> list[Command]:
-        attempt.last.update(report.metrics)
+        attempt.last.update(
+            {name: x for name, x in report.metrics.items() if not name.startswith(SYSTEM)}
+        )
         commands: list[Command] = [Log(attempt.run.uid, report)]
         about_goal = self.goals[0].metric in report.metrics
         if self.scheduler is None or attempt.stop_asked or not about_goal:

@@ -15,6 +15,7 @@ from typing import Any
 from tuner.backends.protocol import Channel
 from tuner.engine.capture import captured
 from tuner.engine.live import LiveTrial
+from tuner.engine.monitor import monitored
 from tuner.engine.results import BadResult, as_outcome
 from tuner.engine.surroundings import given_back
 from tuner.records import Begun, Failure, Goal, Job, Outcome, OutcomeConstraint, Output, State
@@ -34,22 +35,26 @@ class ObjectiveWork:
         The metrics it must return.
     constraints
         What its metrics must keep for the trial to be feasible.
+    system_metrics
+        Seconds between samples of what the run takes of its machine, None for none.
     """
 
     objective: Callable[..., Any]
     wants_trial: bool
     goals: Sequence[Goal]
     constraints: Sequence[OutcomeConstraint] = ()
+    system_metrics: float | None = None
 
     def __call__(self, job: Job, channel: Channel) -> Outcome:
         """Run one job; every exception of the objective becomes a failed outcome."""
         channel.send(Begun(channel.worker, _hostname(), os.getpid(), time.time()))
-        trial = LiveTrial(job, self.goals, channel)
-        try:
-            with captured() as transcript, given_back(trial.seed):
-                outcome = self._evaluate(trial)
-        finally:
-            trial.close()
+        with monitored(channel, self.system_metrics) as along:
+            trial = LiveTrial(job, self.goals, along)
+            try:
+                with captured() as transcript, given_back(trial.seed):
+                    outcome = self._evaluate(trial)
+            finally:
+                trial.close()
         channel.send(Output(str(transcript), time.time()))
         return outcome
 
