@@ -88,7 +88,7 @@ def maximise(
     snap: Snap,
     starts: Floats,
     *,
-    refined: int = 6,
+    refined: int = 5,
     rounds: int = 2,
 ) -> Candidates:
     """Return points of the space in falling order of `acquisition`.
@@ -146,12 +146,9 @@ def neighbours(x: Floats, columns: Columns) -> Floats:
 
 
 def _score(acquisition: Acquisition, snap: Snap, rows: Floats) -> Candidates:
-    """Return the feasible points nearest to `rows`, without repeats, best first."""
+    """Return the feasible points nearest to `rows`, best first."""
     X, active, feasible = snap(rows)
     X, active = X[feasible], active[feasible]
-    _, unique = np.unique(X, axis=0, return_index=True)
-    unique.sort()
-    X, active = X[unique], active[unique]
     scores = acquisition(X, active)
     order = np.argsort(-scores, kind="stable")
     return Candidates(X[order], active[order], scores[order])
