@@ -98,7 +98,8 @@ class Embedding:
         """
         t, on = X[:, self._numeric] - 0.5, active[:, self._numeric]
         parabolas, cubics = on * (2.0 * t * t - 1.0 / 6.0), on * (5.0 * t**3 - 0.75 * t)
-        return np.concatenate([Z - self._centre, parabolas, cubics], axis=1) * self._share
+        features = np.concatenate([Z - self._centre, parabolas, cubics], axis=1)
+        return np.asarray(features * self._share)
 
     def derivative(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
         """Return how coordinates (n, e) and effects (n, f) of `X` (n, d) change with their column.
@@ -137,7 +138,7 @@ def squared_distances(A: Floats, B: Floats) -> Floats:
         return np.asarray((A - B.T) ** 2)
     squares = np.sum(A**2, axis=1)[:, None] + np.sum(B**2, axis=1)[None, :]
     squares -= (2.0 * A) @ B.T
-    return np.maximum(squares, 0.0, out=squares)
+    return np.asarray(np.maximum(squares, 0.0, out=squares))
 
 
 def _width(options: int, conditional: bool) -> int:
