@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+resource: Any
 try:
     import resource
 except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+    resource = None
 
 PR_SET_CHILD_SUBREAPER = 36
 """See prctl(2): a process that has lost its parent becomes a child of this one."""

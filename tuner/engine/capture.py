@@ -104,7 +104,8 @@ def captured() -> Iterator[Transcript]:
     """
     transcript = Transcript()
     out, err = sys.stdout, sys.stderr
-    others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+    others = {thread.ident for thread in threading.enumerate() if thread.ident is not None}
+    others -= {threading.get_ident()}
     tees = _Tee(out, transcript, others), _Tee(err, transcript, others)
     _retired.extend(tees)
     sys.stdout, sys.stderr = tees

@@ -66,11 +66,15 @@ class InlineWriter:
         if self._queue or self._unwritten is not None or due:
             self._commit()
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Commit what is queued, however often it takes while the store is away."""
         while self._queue or self._unwritten is not None:
             if not self._commit():
                 self._sleep(PAUSE)
+
+    def close(self) -> None:
+        """Commit what is queued; there is no thread to end."""
+        self.flush()
 
     def _commit(self) -> bool:
         """Write one batch; return whether the store took it."""
