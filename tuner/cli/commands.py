@@ -11,6 +11,7 @@ import click
 
 import tuner
 from tuner.cli.annotating import note, tag
+from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.database import db
 from tuner.cli.evidence import compare, lineage, replay
 from tuner.cli.finding import find
@@ -58,7 +59,7 @@ def cli() -> None:
     """Hyperparameter tuning with tracking: search, look, plot, export."""
 
 
-for command in (find, compare, replay, lineage, tag, note, db):
+for command in (find, compare, replay, lineage, tag, note, submit, job, cluster, db):
     cli.add_command(command)
 
 

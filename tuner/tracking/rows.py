@@ -138,7 +138,7 @@ def trial_reader(codec: ParamsCodec) -> Callable[[Row[Any]], Trial]:
         (
             _, number, state, params, _, values, metrics, error, seed, attempts, started, ended,
             notes, constraints,
-        ) = row  # fmt: skip
+        ) = tuple(row)  # fmt: skip
         return Trial(
             number=number,
             params=codec.decode(params),

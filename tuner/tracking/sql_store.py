@@ -92,6 +92,7 @@ class SqlStore:
         self._files = ArtifactFolder(location.artifact_root)
         self._study_ids: dict[str, int] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
+        self._key_ids: dict[str, dict[str, int]] = {}
         self.url = location.url.render_as_string(hide_password=False)
         self.artifact_root = location.artifact_root
 
@@ -247,7 +248,8 @@ class SqlStore:
     def _write(self, connection: Connection, study: str, batch: Batch) -> None:
         if batch:
             study_id = self._study_id(connection, study)
-            BatchWrite(connection, str(self), study_id, self._codecs[study]).write(batch)
+            codec = self._codecs[study]
+            BatchWrite(connection, str(self), study_id, codec, self._key_ids).write(batch)
 
     def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
         """Pack the reports of runs that have ended, all if None; return how many metrics' values.

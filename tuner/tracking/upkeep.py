@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Select, func, select, text
 
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.records import State
@@ -138,7 +138,7 @@ def _database_check(connection: Connection) -> Iterator[str]:
         yield f"SQLite: a row of {row[0]} names one of {row[2]} that is not there"
 
 
-def _promises() -> dict[str, object]:
+def _promises() -> dict[str, Select[int]]:
     trials, runs = schema.trials, schema.runs
     ended = runs.c.state.in_(_FINISHED)
     of_trial = (runs.c.study_id == trials.c.study_id) & (runs.c.trial == trials.c.number)
