@@ -88,6 +88,8 @@ def test_the_commands(store: str) -> None:
     assert call("tag", "s", "stage=a=b", "--remove", "team") == "tag\tvalue\nstage\ta=b\n"
     assert call("tag", "s") == "tag\tvalue\nstage\ta=b\n"
     assert call("note", "s/0", "verdict=too slow") == "note\ttext\nverdict\ttoo slow\n"
+    assert "note verdict: 'too slow'" in call("show", "s", "--trial", "0")
+    assert f"user:        {current_user()}" in call("show", "s")
     assert call("note", "s/0", "--remove", "verdict") == "no notes\n"
     assert "write KEY=VALUE" in call("tag", "s", "stage", code=1)
     assert "write STUDY/TRIAL" in call("note", "s", "a=b", code=1)
