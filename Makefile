@@ -42,6 +42,7 @@ bench: $(READY)  ## measure against the peers
 	$(BIN)/python -m benchmarks.suggestion_time --quick
 	$(BIN)/python -m benchmarks.quality --quick
 	$(BIN)/python -m benchmarks.fronts --quick
+	$(BIN)/python -m benchmarks.simulation --quick
 
 clean:  ## remove everything that was built
 	rm -rf $(VENV) .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
