@@ -176,6 +176,9 @@ class Process:
             pass
         except (TunerError, KeyboardInterrupt) as error:
             history.ends[self.number] = type(error).__name__
+        except Exception as error:
+            # Not one of ours: let the checker say of which seed it is.
+            history.ends[self.number] = f"{type(error).__name__}: {error}"
 
     def _drive(self) -> str:
         plan = self.world.plan
