@@ -93,6 +93,30 @@ def test_the_commit_is_run_again_whatever_the_files_are_now(repository: Path) ->
     assert (repository / "train.py").read_text() == SCRIPT.replace("FACTOR = 2", "FACTOR = 3")
 
 
+def test_data_that_is_not_in_git_is_read_where_it_is(repository: Path) -> None:
+    (repository / ".gitignore").write_text("data.txt\n")
+    (repository / "data.txt").write_text("3")
+    script = SCRIPT.replace("return FACTOR", "return float(open('data.txt').read()) + FACTOR")
+    (repository / "train.py").write_text(script)
+    git("add", ".")
+    git("commit", "-qm", "reads data")
+    search()
+    (repository / "train.py").write_text(SCRIPT)
+    assert tuner.replay("s/0").same
+    (repository / "data.txt").write_text("4")
+    assert not tuner.replay("s/0").same
+
+
+def test_hooks_of_the_repository_do_not_run(repository: Path) -> None:
+    search(n=1)
+    hook = repository / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {repository / 'hooked'}\n")
+    hook.chmod(0o755)
+    assert tuner.replay("s/0").same
+    assert not (repository / "hooked").exists()
+
+
 def test_uncommitted_changes_are_put_back(repository: Path) -> None:
     (repository / "train.py").write_text(SCRIPT.replace("FACTOR = 2", "FACTOR = 5"))
     search()
@@ -114,7 +138,9 @@ def test_a_script_that_is_not_in_git_is_taken_as_it_is_now(repository: Path) -> 
     assert "source of the objective" in {change.fact for change in result.changes}
 
 
-def test_without_the_repository_the_source_runs_alone(repository: Path, tmp_path: Path) -> None:
+def test_without_the_repository_the_source_runs_alone(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (repository / "alone.py").write_text(
         "from tuner import Float\nspace = {'x': Float(0, 1)}\n\n"
         "def objective(params):\n    return params['x'] ** 2\n"
@@ -122,7 +148,8 @@ def test_without_the_repository_the_source_runs_alone(repository: Path, tmp_path
     search("alone.py:objective")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    result = tuner.replay("s/0", repository=elsewhere)
+    monkeypatch.chdir(elsewhere)
+    result = tuner.replay("s/0")
     assert result.same
     assert any("runs alone" in note for note in result.notes)
     assert "commit" in {change.fact for change in result.changes}

@@ -124,6 +124,9 @@ def evaluate_apart(
 ) -> Evaluation:
     """Run the objective of a workspace in a fresh Python, where nothing else is imported yet.
 
+    It runs in the working directory, where data that is not in git can be, and imports what is in
+    the workspace first.
+
     Raises
     ------
     ArgumentError
@@ -145,7 +148,6 @@ def evaluate_apart(
             input=json.dumps(task | {"answer": str(answer)}).encode(),
             # What the objective prints is kept with the run; the answer to the user is ours.
             stdout=sys.stderr.fileno() if _is_real(sys.stderr) else subprocess.DEVNULL,
-            cwd=place.folder,
             check=False,
         )
         said = answer.read_text(encoding="utf-8") if answer.exists() else ""

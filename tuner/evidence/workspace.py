@@ -73,8 +73,10 @@ def _has_commit(root: Path, commit: str) -> bool:
 
 
 def _check_out(root: Path, commit: str, tree: Path) -> bool:
+    no_hooks = ["-c", "core.hooksPath=/dev/null"]
+    add = ["worktree", "add", "--detach", "--quiet", str(tree), commit]
     done = subprocess.run(
-        ["git", "-C", str(root), "worktree", "add", "--detach", "--quiet", str(tree), commit],
+        ["git", "-C", str(root), *no_hooks, *add],
         capture_output=True,
         stdin=subprocess.DEVNULL,
         timeout=_CHECKOUT_TIMEOUT,
