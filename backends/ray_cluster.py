@@ -180,6 +180,8 @@ def _quiet() -> Iterator[None]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
         "RAY_DEDUP_LOGS": "0",
+        # What the objective of a worker that was killed had started, ends with it.
+        "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper": "1",
     }
     logger = logging.getLogger("ray")
     level = logger.level
