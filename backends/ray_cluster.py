@@ -181,7 +181,7 @@ def _quiet() -> Iterator[None]:
         "RAY_worker_niceness": "0",
         "RAY_DEDUP_LOGS": "0",
         # What the objective of a worker that was killed had started, ends with it.
-        "RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper": "1",
+        "RAY_process_group_cleanup_enabled": "true",
     }
     logger = logging.getLogger("ray")
     level = logger.level
