@@ -86,5 +86,5 @@ def _put(nested: dict[str, Any], path: list[str], value: Any) -> None:
     inner = nested.get(name)
     if not isinstance(inner, dict):
         # A choice comes before the parameters of its branch.
-        inner = nested[name] = {"option": inner}
+        inner = nested[name] = {} if inner is None else {"option": inner}
     _put(inner, rest, value)
