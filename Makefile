@@ -39,6 +39,7 @@ bench: $(READY)  ## measure against the peers
 	$(BIN)/python -m benchmarks.suggestion_time --quick
 	$(BIN)/python -m benchmarks.quality --quick
 	$(BIN)/python -m benchmarks.fronts --quick
+	$(BIN)/python -m benchmarks.simulation --quick
 
 soak: $(READY)  ## 10,000 simulated sweeps with faults, and 200 kills on a three-node Ray cluster
 	$(BIN)/python -m pytest -m soak

@@ -12,11 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-resource: Any
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # Windows
-    resource = None
 
 PR_SET_CHILD_SUBREAPER = 36
 """See prctl(2): a process that has lost its parent becomes a child of this one."""
@@ -140,7 +137,7 @@ def _of_multiprocessing() -> set[int]:
 
 
 def _limits() -> dict[int, tuple[int, int]]:
-    if resource is None:
+    if sys.platform == "win32":
         return {}
     numbers = (getattr(resource, f"RLIMIT_{name}", None) for name in _LIMITS)
     return {number: resource.getrlimit(number) for number in numbers if number is not None}
@@ -148,7 +145,7 @@ def _limits() -> dict[int, tuple[int, int]]:
 
 def _too_many_files() -> str:
     """Say so if more than half of the files are open that may be."""
-    if resource is None:
+    if sys.platform == "win32":
         return ""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:

@@ -195,6 +195,8 @@ def _quiet() -> Iterator[None]:
         "RAY_DEDUP_LOGS": "0",
         # In a submitted job, what the script says goes before what the job was submitted with.
         "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
+        # What the objective of a worker that was killed had started, ends with it.
+        "RAY_process_group_cleanup_enabled": "true",
     }
     logger = logging.getLogger("ray")
     level = logger.level

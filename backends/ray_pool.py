@@ -15,7 +15,7 @@ from tuner.backends.protocol import Event, Finished, Lost, Resized, Work
 from tuner.backends.ray_cluster import Cluster, connect, ray_is_there, will_be_local
 from tuner.backends.ray_guard import SILENCE, Guard
 from tuner.backends.ray_member import ANSWER, PATIENCE, Member, loaded, member_maker, pickled
-from tuner.backends.ray_queue import PACKET, JobQueue
+from tuner.backends.ray_queue import JobQueue
 from tuner.backends.ray_reasons import reason
 from tuner.backends.ray_runtime import as_runtime_env, check_with_ray, uploaded
 from tuner.backends.ray_watch import ClusterWatch
@@ -27,6 +27,9 @@ from tuner.records import Failure, Job, Outcome, State
 
 QUIET = 0.03
 """Seconds that a packet runs before its messages are asked for while it runs."""
+
+HELD_UP = 0.04
+"""Seconds that a trial may run until others are given what waits behind it, if they are idle."""
 
 START_TIMEOUT = 120.0
 """Seconds within which some worker must have started."""
@@ -292,7 +295,7 @@ class RayBackend:
             return
         now = time.monotonic()
         for member in self._members:
-            waits = len(member.packet) > 1 and now - member.since > 2 * PACKET
+            waits = len(member.packet) > 1 and now - member.since > HELD_UP
             if waits and member.withdrawing is None:
                 member.withdraw()
 
@@ -325,7 +328,7 @@ class RayBackend:
             elif member.polling is None:
                 soonest = min(soonest, due)
             if waiting and len(member.packet) > 1:
-                soonest = min(soonest, 2 * PACKET)
+                soonest = min(soonest, HELD_UP)
             limit = next((job.timeout for job in member.packet.values()), None)
             if limit is not None:
                 soonest = min(soonest, max(0.001, member.since + limit - now))

@@ -138,7 +138,8 @@ def optimize(
         Make a parallel search repeatable: with the same seed and as many workers, suggestion k sees
         the outcomes of trials up to k - workers, whatever the timing. Workers wait for slow trials.
     callbacks
-        Called with ``study, trial`` after each trial that has its outcome; see `Study.stop`.
+        Called with ``study, trial`` after each trial that has its outcome; see `Study.stop`. One
+        with a method ``study_ended(study)`` has that called when the search ends, however it does.
     tags
         Short texts to keep with the study.
     system_metrics
@@ -239,7 +240,12 @@ def optimize(
             clock=time.time if virtual is None else virtual,
             poll=POLL if virtual is None else math.inf,
         )
-        this.run(Driver(session))
+        try:
+            this.run(Driver(session))
+        finally:
+            for callback in callbacks:
+                if callable(ended := getattr(callback, "study_ended", None)):
+                    ended(this)
     if registered_name is not None and any(trial.eligible for trial in this):
         this.register(registered_name or None, refit=refit)
     return this

@@ -32,6 +32,7 @@
     │   ├── UntrustedModel      loading would run code that nobody allowed
     │   └── ChecksumMismatch    an artifact is not what was recorded
     ├── ExportError             a table that cannot be written as asked
+    ├── ForeignRecordError      what another tool recorded cannot be read as asked
     └── MissingExtra            an optional dependency is not installed (ImportError)
 
 A message names the value, the place and the remedy.
@@ -179,6 +180,10 @@ class ChecksumMismatch(RegistryError):
 
 class ExportError(TunerError, ValueError):
     """A table that cannot be written as asked."""
+
+
+class ForeignRecordError(TunerError, ValueError):
+    """What another tool recorded cannot be read as asked."""
 
 
 class MissingExtra(TunerError, ImportError):

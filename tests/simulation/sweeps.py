@@ -17,7 +17,8 @@ from pathlib import Path
 
 from simulation.checker import violations
 from simulation.history import History, Observer
-from simulation.world import Plan, World
+from simulation.plan import Plan
+from simulation.world import World
 from tuner.records import Environment
 from tuner.tracking.location import locate
 from tuner.tracking.sql_store import SqlStore

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from simulation.checker import violations
+from simulation.plan import Plan
 from simulation.sweeps import judge_all, story, theatre
-from simulation.world import Plan
 
 
 @pytest.mark.slow

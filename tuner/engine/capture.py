@@ -73,7 +73,9 @@ class _Tee:
     business. Closing it closes nothing: the stream is not the objective's to close.
     """
 
-    def __init__(self, stream: TextIO, transcript: Transcript, others: Container[int]) -> None:
+    def __init__(
+        self, stream: TextIO, transcript: Transcript, others: Container[int | None]
+    ) -> None:
         self._stream = stream
         self._transcript = transcript
         self._others = others

@@ -58,7 +58,7 @@ from tuner.records import (
     Trial,
 )
 from tuner.schedulers.protocol import Scheduler
-from tuner.tracking.lease import Holder, Lease, this_process
+from tuner.tracking.lease import Holder, Lease, new_holder
 from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.uuid7 import uuid7
 
@@ -99,7 +99,7 @@ class Session:
     listeners: Sequence[Callable[[Trial], None]] = ()
     clock: Callable[[], float] = field(default=time.time)
     poll: float = POLL
-    holder: Holder = field(default_factory=this_process)
+    holder: Holder = field(default_factory=new_holder)
     lease: float = LEASE
     new_run: Callable[[], str] = uuid7
     writer: MakeWriter = Writer

@@ -176,6 +176,14 @@ class SqlStore:
         StudyExists
             If another study has got its name meanwhile.
         """
+        try:
+            return self._take_study(info, holder, seconds)
+        except StoreError:
+            # It may have been committed, and only the answer was lost.
+            leases.give_up(holder)
+            raise
+
+    def _take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
         with self.writing() as connection:
             found = self._put_study(connection, info)
             lease = leases.take(
@@ -190,7 +198,7 @@ class SqlStore:
 
     def release_study(self, lease: Lease) -> None:
         """Give a study back, unless another driver has it by now."""
-        leases.give_up(lease)
+        leases.give_up(lease.holder)
         with self.writing() as connection:
             leases.release(connection, self._study_id(connection, lease.study), lease)
 

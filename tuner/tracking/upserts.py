@@ -46,23 +46,26 @@ def replacing(connection: Connection, table: Table) -> Insert:
     return _replacing(connection.dialect.name, table)
 
 
-def replace_rows(
-    connection: Connection, table: Table, rows: Sequence[tuple[int | float | None, ...]]
+def replace_values(
+    connection: Connection, table: Table, rows: Sequence[tuple[int, int, int, float]]
 ) -> None:
-    """Write many rows of numbers, in the order of the table's columns, replacing what is there.
+    """Write rows of a key and a value, NULL where that is NaN, in the place of those of their key.
 
-    Where there are hundreds of thousands of them, a dict for each row takes more time than the
-    database does.
+    Of several with one key the last one counts. Where there are hundreds of thousands of them, a
+    dict for each row takes more time than the database does.
     """
     if not rows:
         return
     if connection.dialect.name == "sqlite":
+        # It takes NaN for NULL, and one row after the other.
         connection.exec_driver_sql(_replacing_by_place(table), list(rows))
         return
-    statement = _replacing_arrays(table)
-    columns = zip(*rows, strict=True)
+    latest = {row[:-1]: None if row[-1] != row[-1] else row[-1] for row in rows}
+    # All writers take rows in the same order, so they cannot deadlock.
+    columns = zip(*((*key, latest[key]) for key in sorted(latest)), strict=True)
     names = [column.name for column in table.columns]
-    connection.execute(statement, dict(zip(names, map(list, columns), strict=True)))
+    arrays = dict(zip(names, map(list, columns), strict=True))
+    connection.execute(_replacing_arrays(table), arrays)
 
 
 @cache

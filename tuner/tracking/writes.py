@@ -75,29 +75,20 @@ class BatchWrite:
         metric_ids = self._metric_ids(batch.reports)
         if not metric_ids:
             return
-        series: dict[tuple[int, int], dict[int, float]] = {}
-        for uid, report in batch.reports:
-            run_id, step = run_ids[uid], report.step
-            for name, value in report.metrics.items():
-                key = run_id, metric_ids[name]
-                if key in series:
-                    series[key][step] = value
-                else:
-                    series[key] = {step: value}
         # A run that ends in this batch, and had reported nothing before, is written whole at once.
         ended = {run_ids[r.uid] for r in batch.runs if r.state.finished and r.uid in run_ids}
-        whole = curves.without_any(self.connection, ended)
-        curves.insert(
-            self.connection, {key: curve for key, curve in series.items() if key[0] in whole}
-        )
-        points = [
-            (run_id, step, metric, None if value != value else value)
-            for (run_id, metric), curve in series.items()
-            if run_id not in whole
-            for step, value in curve.items()
-        ]
-        points.sort()  # the order of the table's key: quicker, and in one order for all writers
-        upserts.replace_rows(self.connection, schema.reports, points)
+        whole = curves.without_any(self.connection, ended) if ended else set()
+        series: dict[tuple[int, int], dict[int, float]] = {}
+        points: list[tuple[int, int, int, float]] = []
+        for uid, report in batch.reports:
+            run_id, step = run_ids[uid], report.step
+            if run_id not in whole:
+                points += [(run_id, step, metric_ids[n], v) for n, v in report.metrics.items()]
+                continue
+            for name, value in report.metrics.items():
+                series.setdefault((run_id, metric_ids[name]), {})[step] = value
+        curves.insert(self.connection, series)
+        upserts.replace_values(self.connection, schema.reports, points)
 
     def _write_artifacts(self, run_ids: dict[str, int], artifacts: Iterable[Artifact]) -> None:
         values = [rows.artifact_row(run_ids[a.run], a) for a in artifacts]

@@ -1,0 +1,200 @@
+"""Writes what another tool recorded as a study of ours, once."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tuner.arguments import as_study_name, lease_seconds
+from tuner.engine.seeds import fresh_seed, trial_seed
+from tuner.errors import StudyExists, StudyMismatch
+from tuner.optimizers import describe, resolve
+from tuner.records import Goal, Report, Run, StudyInfo, Trial
+from tuner.search_spaces import Space
+from tuner.study import Study
+from tuner.tracking import Batch, SqlStore, open_store
+from tuner.tracking.lease import Lease, this_process
+from tuner.tracking.uuid7 import uuid7
+
+AT_ONCE = 500
+"""Trials that are written in one transaction."""
+
+SOURCE = "imported.from"
+"""The tag that says what a study was imported from."""
+
+KEY = "imported"
+"""The note of a trial that says which one it was there."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did: trials `added` now, and those that were `known` from an earlier one.
+
+    `unfinished` trials have no outcome in the other tool yet and are left for a later import.
+    """
+
+    study: Study
+    added: int
+    known: int
+    unfinished: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignStudy:
+    """What another tool knows about a study.
+
+    `source` says which one it is, such as ``"optuna:digits"``.
+    """
+
+    source: str
+    name: str
+    space: Space
+    goals: tuple[Goal, ...]
+    created: float | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignTrial:
+    """A finished trial of another tool; `key` is what it is known by there.
+
+    A `trial` whose number is -1 gets the next one.
+    """
+
+    key: str
+    trial: Trial
+    reports: tuple[Report, ...] = ()
+    host: str = ""
+
+
+def write_foreign(
+    foreign: ForeignStudy, trials: Iterable[ForeignTrial], store: str | Path | SqlStore | None
+) -> Imported:
+    """Record a study of another tool and those of its trials that are not recorded yet.
+
+    Raises
+    ------
+    StudyExists
+        If there is a study of that name that was not imported from there.
+    StudyMismatch
+        If it has another space or other goals by now, or went on here.
+    StudyBusy
+        If another process runs it.
+    """
+    opened = open_store(store)  # type: ignore[type-var]
+    info = _study_info(foreign, opened)
+    # Both sides learn from who else may write: nobody, while this goes on.
+    lease = opened.take_study(info, this_process(), lease_seconds())
+    try:
+        known = {t.number: str(t.notes.get(KEY, "")) for t in opened.trials(info.uid)}
+        added, already = _write_new(opened, info, lease, known, trials)
+    finally:
+        opened.release_study(lease)
+    opened.compact(info.uid)
+    return Imported(Study(info, opened), added, already)
+
+
+def _study_info(foreign: ForeignStudy, store: SqlStore) -> StudyInfo:
+    name = as_study_name(foreign.name)
+    known = store.find_study(name)
+    if known is None:
+        return StudyInfo(
+            uid=uuid7(),
+            name=name,
+            space=foreign.space.to_dict(),
+            fingerprint=foreign.space.fingerprint,
+            goals=foreign.goals,
+            seed=fresh_seed(),
+            created=time.time() if foreign.created is None else foreign.created,
+            optimizer=describe(resolve("auto")),
+            tags={**foreign.tags, SOURCE: foreign.source},
+        )
+    if known.tags.get(SOURCE) != foreign.source:
+        raise StudyExists(
+            f"study {name!r} is in {store} already and was not imported from {foreign.source}; "
+            f"import under another name"
+        )
+    if known.goals != foreign.goals or known.fingerprint != foreign.space.fingerprint:
+        what = "goals" if known.goals != foreign.goals else "space"
+        raise StudyMismatch(
+            f"study {name!r}: its {what} has changed in {foreign.source} since it was imported; "
+            f"import it again under another name"
+        )
+    return known
+
+
+def _write_new(
+    store: SqlStore,
+    info: StudyInfo,
+    lease: Lease,
+    known: dict[int, str],
+    trials: Iterable[ForeignTrial],
+) -> tuple[int, int]:
+    """Write what is not known, and return how many trials that is and how many were known."""
+    keys = set(known.values())
+    following = max(known, default=-1) + 1
+    added = already = 0
+    for chunk in _chunks(trials, AT_ONCE):
+        batch = Batch()
+        for foreign in chunk:
+            number = foreign.trial.number
+            if foreign.key in keys:
+                already += 1
+                continue
+            if number < 0:
+                number, following = following, following + 1
+            if number in known:
+                raise StudyMismatch(
+                    f"study {info.name!r}: trial {number} is another one here than in "
+                    f"{info.tags[SOURCE]}, as both went on; import under another name"
+                )
+            _add(batch, info, foreign, number)
+            added += 1
+        store.write(info.uid, batch, lease)
+    return added, already
+
+
+def _add(batch: Batch, info: StudyInfo, foreign: ForeignTrial, number: int) -> None:
+    trial = replace(
+        foreign.trial,
+        number=number,
+        seed=trial_seed(info.seed, number),
+        attempts=1,
+        notes={**foreign.trial.notes, KEY: foreign.key},
+    )
+    run = Run(
+        uid=_run_uid(info.uid, foreign.key),
+        trial=number,
+        state=trial.state,
+        metrics=trial.metrics,
+        error=trial.error,
+        host=foreign.host,
+        started=trial.started,
+        ended=trial.ended,
+    )
+    batch.trials.append(trial)
+    batch.runs.append(run)
+    batch.reports.extend((run.uid, report) for report in foreign.reports)
+
+
+def _run_uid(study: str, key: str) -> str:
+    """Return the same uid for the same trial, so that what is written again is the same."""
+    return hashlib.sha256(f"{study} {key}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def as_tag(value: Any) -> str:
+    """Return a value of another tool as the text of a tag."""
+    return value if isinstance(value, str) else repr(value)

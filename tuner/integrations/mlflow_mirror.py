@@ -1,0 +1,217 @@
+"""A live copy of studies on an MLflow server, made beside the search and never in its way."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from tuner.arguments import as_count, as_seconds
+from tuner.integrations.mlflow_client import connect
+from tuner.integrations.mlflow_runs import MlflowRuns
+from tuner.records import Trial
+
+if TYPE_CHECKING:
+    from tuner.study import Study
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds between two attempts at a server that does not answer: doubled each time."""
+
+AT_EXIT = 10.0
+"""Seconds that the process waits at its end for what is still to be sent."""
+
+_log = logging.getLogger(__name__)
+
+
+class MlflowMirror:
+    """Copies each finished trial of a study to MLflow: a parent run a study, a child run a trial.
+
+    Pass it as a callback. What is to be sent waits in a queue, and a thread of its own sends it,
+    so that a slow server slows nothing and a lost one stops nothing: it is tried again until it is
+    back. If the queue is full meanwhile, what comes then is dropped; the log says so, and
+    `catch_up` sends it later.
+
+    Parameters
+    ----------
+    uri
+        MLflow's tracking URI: a server, or a database such as ``sqlite:///mlflow.db``.
+    experiment
+        The experiment, made if it is not there; the study's name if None.
+    queue_size
+        Trials that may wait at most.
+
+    Raises
+    ------
+    MissingExtra
+        If MLflow is not installed.
+
+    Examples
+    --------
+    ``tuner.optimize(..., callbacks=[MlflowMirror("http://mlflow:5000")])``
+    """
+
+    def __init__(self, uri: str, experiment: str | None = None, *, queue_size: int = 1000) -> None:
+        # MLflow prints two lines for each run that ends, which nobody asked for here.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        self._client = connect(uri)
+        self._uri = uri
+        self._experiment = experiment
+        self._size = as_count("queue_size", queue_size) or 1000
+        self._queue: deque[tuple[Study, Trial | None]] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._busy = False
+        self._thread: threading.Thread | None = None
+        self._runs: dict[str, MlflowRuns] = {}
+        self.dropped = 0
+        """How many trials were not sent, because the queue was full or the server refused them."""
+
+    def __call__(self, study: Study, trial: Trial) -> None:
+        """Have a trial sent; returns at once."""
+        with self._changed:
+            if len(self._queue) >= self._size:
+                self._drop(study, trial, f"{self._size} trials wait already")
+                return
+            self._put(study, trial)
+
+    def study_ended(self, study: Study) -> None:
+        """Have the parent run ended once everything before is sent; `tuner.optimize` calls it."""
+        with self._changed:
+            self._put(study, None)
+
+    def catch_up(self, study: Study) -> int:
+        """Send every finished trial that the server has not, now, and return how many that were.
+
+        Raises
+        ------
+        MlflowException
+            If the server does not take them.
+        """
+        self.flush()
+        runs = self._runs_of(study)
+        missing = [t for t in study.trials if t.state.finished and not runs.has(t)]
+        for trial in missing:
+            runs.send(study, trial)
+        runs.end(study)
+        return len(missing)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all is sent, `timeout` seconds at most; return whether it is."""
+        timeout = as_seconds("timeout", timeout)
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._queue and not self._busy, timeout)
+
+    def close(self, timeout: float = AT_EXIT) -> None:
+        """Send what waits, for `timeout` seconds at most, and end the thread."""
+        sent = self.flush(timeout)
+        with self._changed:
+            self._closing = True
+            left = [trial for _, trial in self._queue if trial is not None]
+            self._queue.clear()
+            self._changed.notify_all()
+        atexit.unregister(self.close)
+        if not sent:
+            self.dropped += len(left)
+            _log.warning(
+                "mlflow at %s: %d trials were not sent in %g s; MlflowMirror.catch_up(study) "
+                "sends them later",
+                self._uri,
+                len(left),
+                timeout,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- the thread ---------------------------------------------------------------------------
+
+    def _put(self, study: Study, trial: Trial | None) -> None:
+        self._queue.append((study, trial))
+        if self._thread is None:
+            self._closing = False
+            # A daemon, so that a server that hangs does not keep the process from ending.
+            self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
+            self._thread.start()
+            atexit.register(self.close)
+        self._changed.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._queue) or self._closing)
+                if not self._queue:
+                    self._thread = None
+                    return
+                study, trial = self._queue.popleft()
+                self._busy = True
+            try:
+                self._send_until_done(study, trial)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
+
+    def _send_until_done(self, study: Study, trial: Trial | None) -> None:
+        pause = FIRST_PAUSE
+        while not self._closing:
+            try:
+                runs = self._runs_of(study)
+                if trial is None:
+                    runs.end(study)
+                else:
+                    runs.send(study, trial)
+                return
+            except Exception as error:  # whatever it is, the search goes on
+                if _is_refusal(error):
+                    with self._changed:
+                        self._drop(study, trial, f"it was refused: {error}")
+                    return
+                if pause == FIRST_PAUSE:
+                    _log.warning("mlflow at %s: %s; it is tried again", self._uri, error)
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing, pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        if trial is not None:
+            self.dropped += 1
+
+    def _runs_of(self, study: Study) -> MlflowRuns:
+        uid = study.info.uid
+        if uid not in self._runs:
+            self._runs[uid] = MlflowRuns(self._client, self._experiment or study.name, study)
+        return self._runs[uid]
+
+    def _drop(self, study: Study, trial: Trial | None, why: str) -> None:
+        if trial is None:
+            return
+        self.dropped += 1
+        _log.warning(
+            "mlflow at %s: trial %d of study %r is dropped, as %s (%d so far); "
+            "MlflowMirror.catch_up(study) sends it later",
+            self._uri,
+            trial.number,
+            study.name,
+            why,
+            self.dropped,
+        )
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a server answered that it will never take this, however often it is asked."""
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return False
+    status = int(error.get_http_status_code())
+    return 400 <= status < 500 and status not in (408, 425, 429)

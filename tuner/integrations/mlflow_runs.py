@@ -1,0 +1,220 @@
+"""A study as MLflow has it: a parent run, and a child run for each trial, written once each."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tuner.errors import StoreError
+from tuner.records import Run, State, Trial
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    from tuner.study import Study
+
+METRICS_AT_ONCE, PARAMS_AT_ONCE = 1000, 100
+"""What MLflow takes in one request."""
+
+LONGEST_PARAM, LONGEST_TAG, LONGEST_KEY = 6000, 5000, 250
+"""Characters that MLflow takes."""
+
+COMMIT_WAIT = 60.0
+"""Seconds to wait at most until the record of a trial is committed, which is a moment's work."""
+
+STATUS = {State.COMPLETED: "FINISHED", State.STOPPED: "KILLED", State.FAILED: "FAILED"}
+"""What MLflow calls our states; the tag ``tuner.state`` has our word."""
+
+_NAME = re.compile(r"[^\w\-./: ]")
+_T = TypeVar("_T")
+
+
+class MlflowRuns:
+    """The runs of one study on a server; what is sent again is found there and not made twice.
+
+    Parameters
+    ----------
+    client
+        MLflow's client.
+    experiment
+        The experiment's name; made if it is not there.
+    study
+        The study.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str, study: Study) -> None:
+        self._client = client
+        self._experiment = _experiment_id(client, experiment)
+        self._study = study.info.uid
+        self._parent = self._find_or_make_parent(study)
+        self._sent = {
+            int(run.data.tags["tuner.trial"])
+            for run in self._search(f"tags.`tuner.parent` = '{self._study}'")
+            if run.info.status != "RUNNING"
+        }
+
+    def has(self, trial: Trial) -> bool:
+        """Whether the server has this trial, its outcome included."""
+        return trial.number in self._sent
+
+    def send(self, study: Study, trial: Trial) -> None:
+        """Record a finished trial with its params, metrics, curves and tags."""
+        if self.has(trial):
+            return
+        run = _committed_run(study, trial)
+        started = _milliseconds(trial.started)
+        ended = _milliseconds(trial.ended)
+        uid = self._find_or_make_child(trial, run, started)
+        self._log(uid, study, trial, run, ended)
+        self._client.set_terminated(uid, STATUS[trial.state], end_time=ended)
+        self._sent.add(trial.number)
+
+    def end(self, study: Study) -> None:
+        """Record the study's best so far, and that nothing runs now."""
+        front = study.best_trials
+        if len(study.goals) == 1 and front:
+            best = front[0]
+            self._client.log_metric(
+                self._parent, _key(f"best.{study.goals[0].metric}"), best.values[0]
+            )
+            self._client.set_tag(self._parent, "tuner.best_trial", str(best.number))
+        self._client.set_terminated(self._parent, "FINISHED")
+
+    def _log(self, uid: str, study: Study, trial: Trial, run: Run, ended: int) -> None:
+        from mlflow.entities import Param
+
+        params = [
+            Param(_key(path), str(value)[:LONGEST_PARAM])
+            for path, value in study.space.flatten(trial.params).items()
+        ]
+        for some in _parts(params, PARAMS_AT_ONCE):
+            self._client.log_batch(uid, params=some)
+        for points in _parts(_points(study, trial, run, ended), METRICS_AT_ONCE):
+            self._client.log_batch(uid, metrics=points)
+
+    def _find_or_make_parent(self, study: Study) -> str:
+        for run in self._search(f"tags.`tuner.study` = '{self._study}'"):
+            self._client.update_run(run.info.run_id, "RUNNING")
+            return run.info.run_id
+        info = study.info
+        tags = {
+            **{_key(name): text for name, text in info.tags.items()},
+            "tuner.study": info.uid,
+            "tuner.name": info.name,
+            "tuner.goals": ", ".join(f"{g.direction} {g.metric}" for g in info.goals),
+            "tuner.optimizer": str(info.optimizer.get("name", "")),
+            "tuner.space": study.space.to_json(),
+        }
+        run = self._client.create_run(
+            self._experiment,
+            start_time=_milliseconds(info.created),
+            tags=_cut(tags),
+            run_name=info.name,
+        )
+        return run.info.run_id
+
+    def _find_or_make_child(self, trial: Trial, run: Run, started: int) -> str:
+        # It is there already if an earlier attempt got so far, even if the answer was lost.
+        for known in self._search(f"tags.`tuner.run` = '{run.uid}'"):
+            return known.info.run_id
+        tags = {
+            "mlflow.parentRunId": self._parent,
+            "tuner.parent": self._study,
+            "tuner.trial": str(trial.number),
+            "tuner.run": run.uid,
+            "tuner.state": trial.state.value,
+            "tuner.seed": str(trial.seed),
+        }
+        if run.host:
+            tags["tuner.host"] = run.host
+        if trial.error is not None:
+            tags["tuner.error"] = str(trial.error)
+        made = self._client.create_run(
+            self._experiment, start_time=started, tags=_cut(tags), run_name=f"trial-{trial.number}"
+        )
+        return made.info.run_id
+
+    def _search(self, condition: str) -> Iterator[Any]:
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment], condition, max_results=1000, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def _experiment_id(client: MlflowClient, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    try:
+        return str(client.create_experiment(name))
+    except MlflowException:
+        # Another process may have made it just now.
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
+
+
+def _committed_run(study: Study, trial: Trial) -> Run:
+    """Return the run that ended a trial, once the store has it and what it reported."""
+    deadline = time.monotonic() + COMMIT_WAIT
+    while True:
+        for run in reversed(study.runs(trial.number)):
+            if run.state is trial.state:
+                return run
+        if time.monotonic() > deadline:
+            raise StoreError(
+                f"study {study.name!r}: the store has no finished run of trial {trial.number} "
+                f"{COMMIT_WAIT:g} s after its end"
+            )
+        time.sleep(0.05)
+
+
+def _points(study: Study, trial: Trial, run: Run, ended: int) -> list[Metric]:
+    """Return what a run reported, step by step, and its final metrics after that."""
+    from mlflow.entities import Metric
+
+    points: list[Metric] = []
+    last: dict[str, float] = {}
+    following = 0
+    for uid, report in study.reports(trial.number):
+        if uid != run.uid:
+            continue
+        following = max(following, report.step + 1)
+        for name, value in report.metrics.items():
+            points.append(Metric(_key(name), value, ended, report.step))
+            last[name] = value
+    points += [
+        Metric(_key(name), value, ended, following)
+        for name, value in trial.metrics.items()
+        if last.get(name) != value
+    ]
+    return points
+
+
+def _milliseconds(seconds: float | None) -> int:
+    return int(1000 * (time.time() if seconds is None else seconds))
+
+
+def _key(name: str) -> str:
+    """Return a name that MLflow takes for a param, metric or tag."""
+    return _NAME.sub("_", name)[:LONGEST_KEY].strip("/") or "_"
+
+
+def _cut(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: text[:LONGEST_TAG] for name, text in tags.items()}
+
+
+def _parts(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,243 @@
+"""What a report says about a study, as plain values: no markup, no files."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tuner.plotting.importance_scores import importance_scores
+from tuner.records import Code, Environment, ModelVersion, State, Trial
+from tuner.reporting.certainty import Certainty, certainty_of, in_words
+
+if TYPE_CHECKING:
+    from tuner.study import Study
+
+MOST_ROWS = 1000
+"""Trials in the table, the best first: a browser sorts as many without a wait."""
+
+HALVES = 8
+"""Random halves of the trials that the importances are computed on again."""
+
+FEWEST_FOR_HALVES = 20
+"""Completed trials below which half of them say nothing about importances."""
+
+IMPORTANCE_TRIALS = 200
+"""Trials that the importances are computed from, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """How much a parameter matters, from 0 to 1, and the range that random halves give."""
+
+    path: str
+    score: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One code and environment that runs of the study had, and how many."""
+
+    code: Code
+    environment: Environment | None
+    runs: int
+
+
+def summary_of(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
+    """Return the facts at the top of a report, by name."""
+    info = study.info
+    states = Counter(t.state.value for t in trials)
+    begun = [t.started for t in trials if t.started is not None]
+    ended = [t.ended for t in trials if t.ended is not None]
+    facts = {
+        "Goal": ", ".join(f"{g.direction} {g.metric}" for g in info.goals),
+        "Trials": f"{len(trials)} ({', '.join(f'{n} {s}' for s, n in sorted(states.items()))})",
+        "Parameters": str(len(study.space.columns)),
+        "Optimizer": str(info.optimizer.get("name", "unknown")),
+        "Created": when(info.created),
+    }
+    if begun and ended:
+        busy = sum(t.duration or 0.0 for t in trials)
+        facts["From first start to last end"] = seconds_text(max(ended) - min(begun))
+        facts["Time in trials"] = seconds_text(busy)
+    if info.constraints:
+        facts["Constraints"] = ", ".join(map(str, info.constraints))
+    if info.tags:
+        facts["Tags"] = ", ".join(f"{key}={text}" for key, text in sorted(info.tags.items()))
+    return facts
+
+
+def certainty_text(study: Study, trials: Sequence[Trial]) -> tuple[Certainty | None, list[str]]:
+    """Return how sure we are of the winner, and the sentences that say so and why."""
+    if len(study.goals) > 1 or not any(t.eligible for t in trials):
+        return None, []
+    found = certainty_of(study.space, study.goals[0], trials)
+    if found.lead is None:
+        return found, ["There is one point with a value only, so nothing to compare it with."]
+    lines = [
+        f"Trial {found.winner} is better than the runner-up, trial {found.runner_up}, by "
+        f"{number_text(found.lead)}."
+    ]
+    if found.noise is None:
+        lines.append(
+            "How noisy the values are is not known: no point was tried several times, and there "
+            "are too few trials for a model. Run the best few again under other seeds to know."
+        )
+        return found, lines
+    if found.method == "repeats":
+        lines.append(
+            f"The same point measured again gives values that deviate by "
+            f"{number_text(found.noise)} (standard deviation, pooled over {found.n} values of "
+            f"points that were tried more than once)."
+        )
+    elif found.noise == 0.0:
+        lines.append(
+            f"A Gaussian process fitted to the best {found.n} points explains their values by "
+            f"their params, up to what it cannot tell from no noise at all. If the objective is "
+            f"random all the same, run the best few again under other seeds."
+        )
+        return found, lines
+    else:
+        lines.append(
+            f"What a Gaussian process fitted to the best {found.n} points cannot explain by their "
+            f"params deviates by {number_text(found.noise)}; it is taken for noise."
+        )
+    assert found.chance is not None
+    lines.append(
+        f"With that noise, the winner is truly the best of the leading {len(found.chances)} "
+        f"points with a chance of {in_words(found.chance)}."
+    )
+    rivals = [n for n, chance in found.chances[1:] if chance >= 0.1]
+    if rivals:
+        lines.append(
+            f"Close to it: trial {', '.join(map(str, rivals))}. Run these and the winner again "
+            f"under other seeds before much depends on the choice."
+        )
+    return found, lines
+
+
+def importances_of(study: Study, trials: Sequence[Trial]) -> list[Importance]:
+    """Return the importances over all trials, highest first, with ranges where halves give some."""
+    goal = study.goals[0]
+    done = [t for t in trials if t.state is State.COMPLETED and t.values]
+    rng = np.random.default_rng(0)
+    if len(done) > IMPORTANCE_TRIALS:
+        chosen = rng.choice(len(done), IMPORTANCE_TRIALS, replace=False)
+        done = [done[i] for i in sorted(chosen)]
+
+    def scores(some: Sequence[Trial]) -> dict[str, float]:
+        groups = importance_scores(study.space, goal, some, "ped-anova")
+        return {path: score for g in groups if not g.where for path, score in g.scores.items()}
+
+    whole = scores(done)
+    ranges: dict[str, list[float]] = {path: [] for path in whole}
+    if len(done) >= FEWEST_FOR_HALVES:
+        for _ in range(HALVES):
+            half = rng.choice(len(done), len(done) // 2, replace=False)
+            found = scores([done[i] for i in sorted(half)])
+            for path, values in ranges.items():
+                values.append(found.get(path, 0.0))
+    return [
+        Importance(path, score, min(ranges[path], default=None), max(ranges[path], default=None))
+        for path, score in sorted(whole.items(), key=lambda item: -item[1])
+    ]
+
+
+def origins_of(study: Study) -> list[Origin]:
+    """Return the codes and environments of the runs, the most frequent first."""
+    counts = Counter((run.code, run.environment) for run in study.runs())
+    return [
+        Origin(
+            study.store.get_code(code) if code else Code(),
+            study.store.get_environment(environment) if environment else None,
+            n,
+        )
+        for (code, environment), n in counts.most_common()
+    ]
+
+
+def hosts_of(study: Study) -> list[str]:
+    """Return where the trials ran."""
+    return sorted({run.host for run in study.runs() if run.host})
+
+
+def models_of(study: Study) -> list[ModelVersion]:
+    """Return the model versions that were made of the study."""
+    from tuner.registry import Registry
+
+    registry = Registry(study.store)
+    return [
+        version
+        for name in registry.models()
+        for version in registry.versions(name)
+        if version.study in (study.name, study.info.uid)
+    ]
+
+
+def table_of(study: Study, trials: Sequence[Trial]) -> tuple[list[str], list[list[Any]], int]:
+    """Return the columns and rows of the table, the best trials first, and how many it leaves out."""
+    from tuner.tables import rows
+
+    sign = study.direction.sign
+
+    def order(trial: Trial) -> tuple[Any, ...]:
+        value = sign * trial.values[0] if trial.values else math.inf
+        return not trial.eligible, math.isnan(value), value, trial.number
+
+    chosen = sorted(trials, key=order)[:MOST_ROWS]
+    # Tracebacks have their own place; here one line says why.
+    short = [t if t.error is None else replace(t, error=replace(t.error, traceback="")) for t in chosen]
+    table = rows(study.space, study.goals, short)
+    columns = list(table[0]) if table else []
+    used = [c for c in columns if any(row[c] is not None for row in table)]
+    return used, [[row[c] for c in used] for row in table], len(trials) - len(chosen)
+
+
+def failures_of(trials: Sequence[Trial]) -> list[tuple[int, str, int]]:
+    """Return how often trials failed for each reason, the reason, and the first such trial."""
+    failed = [t for t in trials if t.state is State.FAILED and t.error is not None]
+    reasons = Counter(t.error.reason for t in failed if t.error)
+    found = []
+    for reason, n in reasons.most_common(5):
+        first = next(t for t in failed if t.error and t.error.reason == reason)
+        found.append((n, str(first.error), first.number))
+    return found
+
+
+def number_text(value: Any) -> str:
+    """Return a value to be read: numbers to six figures, lists without quotes."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def when(seconds: float) -> str:
+    """Return a time in UTC, to the minute."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration in units that fit.
+
+    Examples
+    --------
+    >>> seconds_text(0.25), seconds_text(75), seconds_text(7300)
+    ('0.25 s', '1 min 15 s', '2 h 2 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,159 @@
+"""Writes the report: one HTML file with everything in it, which no network is needed to read."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, StrictUndefined
+
+import tuner
+from tuner.errors import ExportError
+from tuner.records import State
+from tuner.reporting import content
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tuner.study import Study
+
+TEMPLATE = "report.html.j2"
+
+VECTOR_UP_TO = 2000
+"""Trials up to which plots are drawings; beyond, a bitmap is smaller."""
+
+_TITLES = {
+    "history": "How the best value came about",
+    "pareto_front": "The Pareto front",
+    "slice": "Values along the most important parameter",
+    "parallel_coordinates": "Which values go together",
+    "learning_curves": "Learning curves",
+    "timeline": "When trials ran",
+}
+
+
+def write_report(study: Study, path: str | Path | None = None) -> Path:
+    """Write the report of a study to one HTML file and return its path.
+
+    It holds a summary, the best configuration and how sure we are of it, plots, what matters, a
+    table that can be sorted, and where the numbers come from. It needs no network and no other
+    file, so it can be mailed.
+
+    Parameters
+    ----------
+    study
+        The study.
+    path
+        The file; one that exists is replaced. ``<study>-report.html`` here if None.
+
+    Raises
+    ------
+    ExportError
+        If the file cannot be written.
+    """
+    target = Path(path) if path is not None else Path(f"{_file_name(study.name)}-report.html")
+    text = render_report(study)
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ExportError(
+            f"report: cannot write {str(target)!r}: {error.strerror or error}; "
+            f"give a file in an existing folder that you may write to"
+        ) from error
+    return target
+
+
+def render_report(study: Study) -> str:
+    """Return the report of a study as HTML."""
+    trials = study.trials
+    eligible = [t for t in trials if t.eligible]
+    best = study.best_trials if eligible else []
+    certainty, sentences = content.certainty_text(study, trials)
+    columns, rows, left_out = content.table_of(study, trials)
+    template = files("tuner.reporting").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    script = files("tuner.reporting").joinpath("sort.js").read_text(encoding="utf-8")
+    # What a study, a parameter or an error says is text, never markup.
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment.filters |= {"number": content.number_text, "when": content.when}
+    return environment.from_string(template).render(
+        study=study,
+        goals=study.goals,
+        summary=content.summary_of(study, trials),
+        best=best,
+        best_columns=[c.path for c in study.space.columns],
+        flat=study.space.flatten,
+        certainty=certainty,
+        sentences=sentences,
+        chances=[] if certainty is None else certainty.chances,
+        in_words=content.in_words,
+        by_number={t.number: t for t in trials},
+        importances=content.importances_of(study, trials),
+        halves=content.HALVES,
+        plots=list(_plots(study, len(trials), any(t.state is State.COMPLETED for t in trials))),
+        columns=columns,
+        rows=rows,
+        left_out=left_out,
+        failures=content.failures_of(trials),
+        origins=content.origins_of(study),
+        hosts=content.hosts_of(study),
+        models=content.models_of(study),
+        now=time.time(),
+        version=tuner.__version__,
+        script=_Script(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+class _Script(str):
+    """Our own script, which goes into the page as it is."""
+
+    def __html__(self) -> str:
+        return str(self)
+
+
+def _plots(study: Study, n_trials: int, any_completed: bool) -> Iterator[tuple[str, str]]:
+    """Yield title and data URL of each plot that has something to show."""
+    if not n_trials:
+        return
+    draw = study.plot
+    chosen: dict[str, Callable[[], Axes]] = {}
+    if any_completed:
+        if len(study.goals) > 1:
+            chosen["pareto_front"] = draw.pareto_front
+        chosen["history"] = draw.history
+        chosen["slice"] = draw.slice
+        if len(study.space.columns) > 1:
+            chosen["parallel_coordinates"] = draw.parallel_coordinates
+    if next(iter(study.store.reports(study.info.uid)), None) is not None:
+        chosen["learning_curves"] = draw.learning_curves
+    chosen["timeline"] = draw.timeline
+    for kind, plot in chosen.items():
+        yield _TITLES[kind], _data_url(plot(), vector=n_trials <= VECTOR_UP_TO)
+
+
+def _data_url(axes: Axes, *, vector: bool) -> str:
+    # As an image, so that nothing within a drawing can act in the page.
+    figure: Any = axes.get_figure(root=True)
+    drawn = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box is drawn for it
+        figure.savefig(
+            drawn,
+            format="svg" if vector else "png",
+            dpi=120,
+            bbox_inches="tight",
+            metadata={"Date": None} if vector else None,
+        )
+    kind = "svg+xml" if vector else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(drawn.getvalue()).decode()}"
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_. " else "-" for c in name).strip(". ") or "study"
