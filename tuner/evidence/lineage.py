@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tuner.evidence.references import find_study
+from tuner.evidence.references import find_study, find_trial
 from tuner.records import Code, Environment, ModelVersion, Run, StudyInfo, Trial
 from tuner.registry import Registry
 
@@ -105,7 +105,8 @@ def lineage(ref: str, store: SqlStore) -> Lineage:
     """
     version = Registry(store).get(ref)
     study = find_study(version.study, store)
-    trial = next(t for t in store.trials(study.uid) if t.number == version.trial)
+    trial = find_trial(study, version.trial, store)
+    assert trial is not None, "a version has a run, and a run a trial"
     run = next(r for r in store.runs(study.uid, version.trial) if r.uid == version.run)
     return Lineage(
         version,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ def resolve(ref: str, store: SqlStore) -> Subject:
     if number is None:
         trial = _best(info, store)
     else:
-        trial = next((t for t in store.trials(info.uid) if t.number == number), None)
+        trial = find_trial(info, number, store)
         if trial is None:
             raise ArgumentError(f"{ref!r}: study {name!r} has no trial {number}; they count from 0")
     run = None if trial is None else _run(ref, info, trial, attempt, store)
@@ -91,6 +92,14 @@ def find_study(name: str, store: SqlStore) -> StudyInfo:
     return info
 
 
+def find_trial(info: StudyInfo, number: int, store: SqlStore) -> Trial | None:
+    """Return a trial of a study, None if there is none of that number."""
+    from tuner.query import search
+
+    found: Trial | None = search(store, f"number = {number}", study=info.uid).first()
+    return found
+
+
 def _parts(ref: str) -> tuple[str, int | None, int | None]:
     if not isinstance(ref, str) or not ref:
         raise ArgumentError(f"{ref!r}: {_WRITE}")
@@ -103,9 +112,8 @@ def _parts(ref: str) -> tuple[str, int | None, int | None]:
 
 def _best(info: StudyInfo, store: SqlStore) -> Trial | None:
     """Return the best trial by the first goal, None if no trial is eligible."""
-    sign = info.goal.direction.sign
-    eligible = (trial for trial in store.trials(info.uid) if trial.eligible)
-    return min(eligible, key=lambda t: (sign * t.values[0], t.number), default=None)
+    with closing(store.best_trials(info.uid, info.goal.direction)) as trials:
+        return next((trial for trial in trials if trial.eligible), None)
 
 
 def _run(
