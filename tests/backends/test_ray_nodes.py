@@ -214,17 +214,21 @@ def objective(params, trial):
     if (saved := trial.restore()) is not None:
         assert (saved / "node").read_text() != node
         return float((saved / "deep" / "weights").stat().st_size)
+    Path(f"here-{trial.number}").touch()
+    while not all(Path(f"here-{number}").exists() for number in (0, 1)):
+        time.sleep(0.02)
+    if trial.number == 1:
+        return 0.0  # and its worker, on the other node, is free
     with trial.checkpoint() as folder:
         (folder / "node").write_text(node)
         (folder / "deep").mkdir()
         (folder / "deep" / "weights").write_bytes(os.urandom(2**20) * 20)
-    os.kill(os.getppid(), signal.SIGKILL)  # the raylet: this node is no more
-    time.sleep(60)
+    os._exit(1)
 
 study = tuner.optimize(
-    objective, {"x": tuner.Float(0, 1)}, n_trials=1, store="store", progress=False, workers=1,
+    objective, {"x": tuner.Float(0, 1)}, n_trials=2, store="store", progress=False, workers=2,
 )
-say(study.best_value == 20 * 2**20, study.trials[0].attempts)
+say(study.trials[0].value == 20 * 2**20, study.trials[0].attempts)
 ray.shutdown()
 cluster.shutdown()
 """
