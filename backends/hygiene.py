@@ -65,7 +65,9 @@ class Hygiene:
             ended |= left
             for pid in left:
                 _end_child(pid)
-        return "its trial left a pool of processes that it had not shut down" * bool(ended & pool)
+        return (
+            "its trial left a pool of processes that it had not shut down" if ended & pool else ""
+        )
 
     def _put_streams_back(self) -> None:
         """Have the standard streams lead where they did, whatever was closed or redirected."""

@@ -135,8 +135,12 @@ def ray_is_there() -> bool:
 
 
 def _head() -> str:
+    """Return where the head keeps the cluster's state, empty if Ray's client hides it."""
     import ray
+    from ray.util.client import ray as client
 
+    if client.is_connected():
+        return ""
     return str(ray.get_runtime_context().gcs_address)
 
 
