@@ -182,7 +182,7 @@ def models_of(study: Study) -> list[ModelVersion]:
 
 
 def table_of(study: Study, trials: Sequence[Trial]) -> tuple[list[str], list[list[Any]], int]:
-    """Return the columns and rows of the table, the best trials first, and how many it leaves out."""
+    """Return columns and rows of the table, the best trials first, and how many it leaves out."""
     from tuner.tables import rows
 
     sign = study.direction.sign
@@ -193,7 +193,9 @@ def table_of(study: Study, trials: Sequence[Trial]) -> tuple[list[str], list[lis
 
     chosen = sorted(trials, key=order)[:MOST_ROWS]
     # Tracebacks have their own place; here one line says why.
-    short = [t if t.error is None else replace(t, error=replace(t.error, traceback="")) for t in chosen]
+    short = [
+        t if t.error is None else replace(t, error=replace(t.error, traceback="")) for t in chosen
+    ]
     table = rows(study.space, study.goals, short)
     columns = list(table[0]) if table else []
     used = [c for c in columns if any(row[c] is not None for row in table)]
