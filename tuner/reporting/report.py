@@ -95,6 +95,7 @@ def render_report(study: Study) -> str:
         in_words=content.in_words,
         by_number={t.number: t for t in trials},
         importances=content.importances_of(study, trials),
+        importance_method=content.importance_method(study),
         halves=content.HALVES,
         plots=list(_plots(study, len(trials), any(t.state is State.COMPLETED for t in trials))),
         columns=columns,
