@@ -338,11 +338,10 @@ def export(study: str, to: str, what: str, output: Path | None, store: str | Non
         else:
             click.echo(export_tensorboard(loaded, output))
         return
-    rows = {
-        "trials": loaded.to_rows,
-        "runs": lambda: run_rows(loaded.runs()),
-        "reports": lambda: report_rows(loaded.runs(), loaded.reports()),
-    }[what]()
+    if what == "reports":
+        rows = report_rows(loaded.runs(), loaded.reports())
+    else:
+        rows = run_rows(loaded.runs()) if what == "runs" else loaded.to_rows()
     if output is not None:
         click.echo(write_table_file(rows, output, to))
         return

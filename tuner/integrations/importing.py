@@ -88,7 +88,7 @@ def write_foreign(
     StudyBusy
         If another process runs it.
     """
-    opened = open_store(store)  # type: ignore[type-var]
+    opened = open_store(store)
     info = _study_info(foreign, opened)
     # Both sides learn from who else may write: nobody, while this goes on.
     lease = opened.take_study(info, this_process(), lease_seconds())

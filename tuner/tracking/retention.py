@@ -46,9 +46,12 @@ class Collected:
 class _Found(Protocol):
     """One artifact's files, whether a record names them or not; `path` as a record would."""
 
-    path: str
-    modified: float
-    size: int
+    @property
+    def path(self) -> str: ...
+    @property
+    def modified(self) -> float: ...
+    @property
+    def size(self) -> int: ...
 
     def remove(self, cutoff: float) -> bool:
         """Delete it unless it was written after `cutoff` meanwhile; return whether it is gone."""
@@ -107,7 +110,8 @@ def collect(
     files = store.files
     n = size = 0
     try:
-        found = list(_local(files) if isinstance(files, ArtifactFolder) else _remote(files))
+        found: list[_Found] = []
+        found.extend(_local(files) if isinstance(files, ArtifactFolder) else _remote(files))
         # Asked after looking: what is recorded meanwhile is known.
         old = [f for f in found if f.modified < cutoff]
         recorded = _recorded(store, [f.path for f in old])
