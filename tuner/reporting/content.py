@@ -259,7 +259,7 @@ def seconds_text(seconds: float) -> str:
     Examples
     --------
     >>> seconds_text(0.25), seconds_text(75), seconds_text(7300)
-    ('0.25 s', '1 min 15 s', '2 h 2 min')
+    ('0.25 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
