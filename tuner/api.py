@@ -73,6 +73,7 @@ def optimize(
     callbacks: Sequence[Callable[[Study, Trial], None]] = (),
     tags: Mapping[str, str] | None = None,
     system_metrics: bool | float | None = None,
+    keep_models: int | None = None,
     progress: bool | Progress = True,
 ) -> Study:
     """Search `space` for the params that optimize `objective`, record all, register the winner.
@@ -146,6 +147,9 @@ def optimize(
         Whether to sample each run's CPU, memory and GPUs, as metrics over steps called
         ``system/...``: True for every five seconds, or the seconds between two samples. None takes
         what the environment variable ``TUNER_SYSTEM_METRICS`` says.
+    keep_models
+        How many of the best trials keep the models that they logged when the search ends; None
+        keeps all. Registered models are always kept; see `tuner.retention.keep_best`.
     progress
         Whether to show one progress display.
 
@@ -190,6 +194,7 @@ def optimize(
     timeout = as_seconds("timeout", timeout)
     trial_timeout = as_seconds("trial_timeout", trial_timeout)
     workers = as_count("workers", workers)
+    keep_models = as_count("keep_models", keep_models)
     retries = as_count("max_retries", max_retries, low=0) or 0
     interval = as_interval(system_metrics)
     if deterministic and chosen_scheduler is not None:
@@ -248,6 +253,12 @@ def optimize(
                     ended(this)
     if registered_name is not None and any(trial.eligible for trial in this):
         this.register(registered_name or None, refit=refit)
+    if keep_models is not None:
+        from tuner.retention import keep_best
+        from tuner.tracking.retention import collect
+
+        keep_best(this, keep_models)
+        collect(this.store)
     return this
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tuner.errors import ExportError
-from tuner.records import Goal, Trial
+from tuner.records import Goal, Report, Run, Trial
 from tuner.search_spaces import Space
 
 Row: TypeAlias = dict[str, Any]
@@ -66,6 +66,41 @@ def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[R
         row["error"] = None if trial.error is None else str(trial.error)
         table.append(row)
     return table
+
+
+def run_rows(runs: Iterable[Run]) -> list[Row]:
+    """Return one row a run: who ran which trial where and when, its metrics, and its error."""
+    runs = list(runs)
+    fixed = ("trial", "attempt", "state", "worker", "host", "pid", "started", "ended", "uid")
+    taken = {*fixed, "duration", "error"}
+    names = _column_names(sorted({n for r in runs for n in r.metrics}), "metrics", taken)
+    table = []
+    for run in runs:
+        row: Row = {name: getattr(run, name) for name in fixed}
+        row["state"] = run.state.value
+        known = run.started is not None and run.ended is not None
+        row["duration"] = run.ended - run.started if known else None  # type: ignore[operator]
+        row.update((column, run.metrics.get(name)) for name, column in names.items())
+        row["error"] = None if run.error is None else str(run.error)
+        table.append(row)
+    return table
+
+
+def report_rows(runs: Iterable[Run], reports: Iterable[tuple[str, Report]]) -> list[Row]:
+    """Return one row for each value that a run reported: trial, attempt, step, metric, value."""
+    known = {run.uid: run for run in runs}
+    return [
+        {
+            "trial": known[uid].trial,
+            "attempt": known[uid].attempt,
+            "step": report.step,
+            "metric": metric,
+            "value": value,
+        }
+        for uid, report in reports
+        if uid in known
+        for metric, value in report.metrics.items()
+    ]
 
 
 def write_table(table: Sequence[Row], path: str | os.PathLike[str], to: str | None = None) -> Path:

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import tuner
+import tuner.cli.exchange
 from interrupts import heed_interrupts
 from tuner.cli.commands import cli
 

@@ -21,10 +21,37 @@ def folder(tmp_path: Path) -> ArtifactFolder:
 
 def test_another_content_of_the_same_name_is_kept_beside(folder: ArtifactFolder) -> None:
     kept = [folder.put(RUN, Upload("m", {"f": c})) for c in (b"1", b"2", b"2", b"1")]
-    assert [a.path for a in kept] == [f"{RUN}/{n}" for n in ("m", "m~2", "m~2", "m~3")]
+    one, two = (f"sha256/{c[:2]}/{c}/m" for c in (kept[0].sha256, kept[1].sha256))
+    assert [a.path for a in kept] == [one, two, two, f"{one}~2"]
     assert [folder.read(a) for a in kept] == [{"f": c} for c in (b"1", b"2", b"2", b"1")]
     other = folder.put(RUN, Upload("m~2", {"f": b"3"}))
-    assert other.path == f"{RUN}/m%7E2"
+    assert other.path.endswith(f"{other.sha256}/m%7E2")
+
+
+def test_the_same_content_of_two_runs_is_kept_once(folder: ArtifactFolder) -> None:
+    first = folder.put(RUN, Upload("m", {"f": b"1"}))
+    second = folder.put("1" * 32, Upload("m", {"f": b"1"}))
+    assert first.path == second.path
+    assert len(list(folder.root.rglob("f"))) == 1
+
+
+def test_two_names_of_the_same_content_are_two_records(folder: ArtifactFolder) -> None:
+    a, b = (folder.put(RUN, Upload(name, {"f": b"1"})) for name in "ab")
+    assert a.path != b.path
+
+
+def test_what_was_damaged_is_written_again(folder: ArtifactFolder) -> None:
+    artifact = folder.put(RUN, Upload("m", {"f": b"1"}))
+    (folder.root / artifact.path / "f").write_bytes(b"2")
+    assert folder.put("1" * 32, Upload("m", {"f": b"1"})).path == artifact.path
+    assert folder.read(artifact) == {"f": b"1"}
+
+
+def test_the_layout_of_earlier_versions_is_read(folder: ArtifactFolder) -> None:
+    (folder.root / RUN / "m~2").mkdir(parents=True)
+    (folder.root / RUN / "m~2" / "f").write_bytes(b"1")
+    old = Artifact("m", RUN, f"{RUN}/m~2", checksum({"f": b"1"}), 1)
+    assert folder.read(old) == {"f": b"1"}
 
 
 def test_nothing_half_written_stays(
@@ -36,7 +63,7 @@ def test_nothing_half_written_stays(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreReadOnly, match="No space left"):
         folder.put(RUN, Upload("m", {"f": b"1"}))
-    assert list((folder.root / RUN).iterdir()) == []
+    assert [p for p in folder.root.rglob("*") if p.name.startswith(".new") or p.is_file()] == []
 
 
 def test_a_root_that_cannot_be_made(tmp_path: Path) -> None:

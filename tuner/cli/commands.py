@@ -32,8 +32,11 @@ from tuner.cli.text import (
 from tuner.errors import ArgumentError, ExportError, QueryError, TunerError
 from tuner.plotting.plots import KINDS
 from tuner.records import State
-from tuner.tables import FORMATS, format_table
+from tuner.tables import FORMATS, format_table, report_rows, run_rows
 from tuner.tables import write_table as write_table_file
+
+FOLDERS = ("tensorboard", "dvc")
+"""What `export` writes into a folder, for other tools."""
 
 
 class _Group(click.Group):
@@ -319,14 +322,38 @@ def models(store: str | None) -> None:
 
 @cli.command()
 @click.argument("study")
-@click.option("--to", type=click.Choice(FORMATS), default="csv", show_default=True)
+@click.option("--to", type=click.Choice([*FORMATS, *FOLDERS]), default="csv", show_default=True)
 @click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="A file; else to the screen."
+    "--what",
+    type=click.Choice(["trials", "runs", "reports"]),
+    default="trials",
+    show_default=True,
+    help="The rows of a table.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A file, or for tensorboard and dvc a folder; else a table goes to the screen.",
 )
 @store_option
-def export(study: str, to: str, output: Path | None, store: str | None) -> None:
-    """Write the trials of a study as a table."""
-    rows = tuner.load_study(study, store=store).to_rows()
+def export(study: str, to: str, what: str, output: Path | None, store: str | None) -> None:
+    """Write a study as a table, or as other tools want it: event files, DVC's files."""
+    loaded = tuner.load_study(study, store=store)
+    if to in FOLDERS:
+        if what != "trials" or output is None:
+            raise click.UsageError(f"--to {to} takes --output FOLDER and no --what")
+        from tuner.integrations import export_dvc, export_tensorboard
+
+        if to == "dvc":
+            for path in export_dvc(loaded, output):
+                click.echo(path)
+        else:
+            click.echo(export_tensorboard(loaded, output))
+        return
+    if what == "reports":
+        rows = report_rows(loaded.runs(), loaded.reports())
+    else:
+        rows = run_rows(loaded.runs()) if what == "runs" else loaded.to_rows()
     if output is not None:
         click.echo(write_table_file(rows, output, to))
         return

@@ -98,7 +98,7 @@ class MlflowRuns:
     def _find_or_make_parent(self, study: Study) -> str:
         for run in self._search(f"tags.`tuner.study` = '{self._study}'"):
             self._client.update_run(run.info.run_id, "RUNNING")
-            return run.info.run_id
+            return str(run.info.run_id)
         info = study.info
         tags = {
             **{_key(name): text for name, text in info.tags.items()},
@@ -114,12 +114,12 @@ class MlflowRuns:
             tags=_cut(tags),
             run_name=info.name,
         )
-        return run.info.run_id
+        return str(run.info.run_id)
 
     def _find_or_make_child(self, trial: Trial, run: Run, started: int) -> str:
         # It is there already if an earlier attempt got so far, even if the answer was lost.
         for known in self._search(f"tags.`tuner.run` = '{run.uid}'"):
-            return known.info.run_id
+            return str(known.info.run_id)
         tags = {
             "mlflow.parentRunId": self._parent,
             "tuner.parent": self._study,
@@ -135,7 +135,7 @@ class MlflowRuns:
         made = self._client.create_run(
             self._experiment, start_time=started, tags=_cut(tags), run_name=f"trial-{trial.number}"
         )
-        return made.info.run_id
+        return str(made.info.run_id)
 
     def _search(self, condition: str) -> Iterator[Any]:
         token = None

@@ -203,7 +203,7 @@ def _domain(param: str, found: list[Distribution]) -> Domain:
 
 def _without_step(domain: Domain) -> Domain:
     assert isinstance(domain, Float | Int)
-    return type(domain)(domain.low, domain.high, log=domain.log)  # type: ignore[arg-type]
+    return type(domain)(domain.low, domain.high, log=domain.log)
 
 
 def _goals(study: OptunaStudy) -> tuple[Goal, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuner.plotting.importance_scores import importance_scores
+from tuner.plotting.importance_scores import chosen_method, importance_scores
 from tuner.records import Code, Environment, ModelVersion, State, Trial
 from tuner.reporting.certainty import Certainty, certainty_of, in_words
 
@@ -21,20 +21,25 @@ if TYPE_CHECKING:
 MOST_ROWS = 1000
 """Trials in the table, the best first: a browser sorts as many without a wait."""
 
-HALVES = 8
+HALVES = 6
 """Random halves of the trials that the importances are computed on again."""
 
 FEWEST_FOR_HALVES = 20
 """Completed trials below which half of them say nothing about importances."""
 
-IMPORTANCE_TRIALS = 200
+IMPORTANCE_TRIALS = 100
 """Trials that the importances are computed from, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """How much a parameter matters, from 0 to 1, and the range that random halves give."""
+    """How much a parameter matters, from 0 to 1, and the range that random halves give.
 
+    `where` names the branch whose trials it was computed on, empty for all; scores are comparable
+    within one branch.
+    """
+
+    where: str
     path: str
     score: float
     low: float | None = None
@@ -124,30 +129,49 @@ def certainty_text(study: Study, trials: Sequence[Trial]) -> tuple[Certainty | N
 
 
 def importances_of(study: Study, trials: Sequence[Trial]) -> list[Importance]:
-    """Return the importances over all trials, highest first, with ranges where halves give some."""
-    goal = study.goals[0]
+    """Return the importances, highest first, with the ranges that random halves give if they can.
+
+    Those over all trials come first, then those within branches.
+    """
     done = [t for t in trials if t.state is State.COMPLETED and t.values]
     rng = np.random.default_rng(0)
     if len(done) > IMPORTANCE_TRIALS:
         chosen = rng.choice(len(done), IMPORTANCE_TRIALS, replace=False)
         done = [done[i] for i in sorted(chosen)]
 
-    def scores(some: Sequence[Trial]) -> dict[str, float]:
-        groups = importance_scores(study.space, goal, some, "ped-anova")
-        return {path: score for g in groups if not g.where for path, score in g.scores.items()}
+    def scores(some: Sequence[Trial]) -> dict[tuple[str, str], float]:
+        groups = importance_scores(study.space, study.goals[0], some)
+        return {
+            (", ".join(f"{path} = {option}" for path, option in group.where), path): score
+            for group in groups
+            for path, score in group.scores.items()
+        }
 
     whole = scores(done)
-    ranges: dict[str, list[float]] = {path: [] for path in whole}
+    ranges: dict[tuple[str, str], list[float]] = {place: [] for place in whole}
     if len(done) >= FEWEST_FOR_HALVES:
         for _ in range(HALVES):
             half = rng.choice(len(done), len(done) // 2, replace=False)
             found = scores([done[i] for i in sorted(half)])
-            for path, values in ranges.items():
-                values.append(found.get(path, 0.0))
+            for place, values in ranges.items():
+                if place in found:
+                    values.append(found[place])
     return [
-        Importance(path, score, min(ranges[path], default=None), max(ranges[path], default=None))
-        for path, score in sorted(whole.items(), key=lambda item: -item[1])
+        Importance(
+            *place, score, min(ranges[place], default=None), max(ranges[place], default=None)
+        )
+        for place, score in sorted(whole.items(), key=lambda item: (item[0][0], -item[1]))
     ]
+
+
+def importance_method(study: Study) -> str:
+    """Return what the importances mean, in a sentence."""
+    if chosen_method(study.space, None) == "fanova":
+        return (
+            "fANOVA: the share of the variance of the value that a parameter explains alone, over "
+            "all that was tried, or over the trials of its branch."
+        )
+    return "PED-ANOVA: what sets the best tenth of the trials apart from the others; shares of 1."
 
 
 def origins_of(study: Study) -> list[Origin]:
@@ -182,7 +206,7 @@ def models_of(study: Study) -> list[ModelVersion]:
 
 
 def table_of(study: Study, trials: Sequence[Trial]) -> tuple[list[str], list[list[Any]], int]:
-    """Return the columns and rows of the table, the best trials first, and how many it leaves out."""
+    """Return columns and rows of the table, the best trials first, and how many it leaves out."""
     from tuner.tables import rows
 
     sign = study.direction.sign
@@ -193,7 +217,9 @@ def table_of(study: Study, trials: Sequence[Trial]) -> tuple[list[str], list[lis
 
     chosen = sorted(trials, key=order)[:MOST_ROWS]
     # Tracebacks have their own place; here one line says why.
-    short = [t if t.error is None else replace(t, error=replace(t.error, traceback="")) for t in chosen]
+    short = [
+        t if t.error is None else replace(t, error=replace(t.error, traceback="")) for t in chosen
+    ]
     table = rows(study.space, study.goals, short)
     columns = list(table[0]) if table else []
     used = [c for c in columns if any(row[c] is not None for row in table)]
@@ -233,7 +259,7 @@ def seconds_text(seconds: float) -> str:
     Examples
     --------
     >>> seconds_text(0.25), seconds_text(75), seconds_text(7300)
-    ('0.25 s', '1 min 15 s', '2 h 2 min')
+    ('0.25 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"

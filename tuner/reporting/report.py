@@ -18,6 +18,7 @@ import tuner
 from tuner.errors import ExportError
 from tuner.records import State
 from tuner.reporting import content
+from tuner.reporting.certainty import in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +83,7 @@ def render_report(study: Study) -> str:
     # What a study, a parameter or an error says is text, never markup.
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"number": content.number_text, "when": content.when}
-    return environment.from_string(template).render(
+    html = environment.from_string(template).render(
         study=study,
         goals=study.goals,
         summary=content.summary_of(study, trials),
@@ -92,9 +93,10 @@ def render_report(study: Study) -> str:
         certainty=certainty,
         sentences=sentences,
         chances=[] if certainty is None else certainty.chances,
-        in_words=content.in_words,
+        in_words=in_words,
         by_number={t.number: t for t in trials},
         importances=content.importances_of(study, trials),
+        importance_method=content.importance_method(study),
         halves=content.HALVES,
         plots=list(_plots(study, len(trials), any(t.state is State.COMPLETED for t in trials))),
         columns=columns,
@@ -109,6 +111,7 @@ def render_report(study: Study) -> str:
         script=_Script(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+    return str(html)
 
 
 class _Script(str):

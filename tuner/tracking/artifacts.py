@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
-from collections.abc import Iterable, Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 from urllib.parse import quote
 
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
 from tuner.records import Artifact, Upload
 from tuner.tracking.uuid7 import uuid7
 
+CONTENT = "sha256"
+"""The folder of what is kept by its content."""
+
 _LONGEST = 150
 """Bytes of an artifact's name that its folder keeps; file systems take 255."""
 
 
 class ArtifactFolder:
-    """Keeps artifacts as ``<run>/<name>/<the upload's paths>`` below a root.
+    """Keeps artifacts by content: ``sha256/<2 digits>/<sha256>/<name>/<the upload's paths>``.
 
-    What is there is never overwritten. Another content under a name that the run has used already
-    goes to ``<name>~2``, then ``<name>~3``.
+    What is there is never overwritten, and the same content under the same name is kept once,
+    however many runs keep it. Paths that an earlier version recorded, ``<run>/<name>``, are read
+    as before.
+
+    Parameters
+    ----------
+    root
+        The folder; made when it is first needed.
+    recorded
+        Returns the paths that the store has for a run and a name, in the order they were kept; None
+        if there is no store.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, recorded: Recorded | None = None) -> None:
         self.root = root
+        self._paths = PathsOfRuns(recorded)
 
     def put(self, run: str, upload: Upload) -> Artifact:
         """Write an upload's files and return what to record.
@@ -40,23 +55,16 @@ class ArtifactFolder:
         """
         check_paths(upload)
         digest = checksum(upload.files)
-        folder = self.root / safe_name(run)
+        path = self._paths.next(run, upload.name, digest)
         try:
-            target = self._place(folder, safe_name(upload.name), digest, upload.files)
+            self._place(self.root.joinpath(*path.split("/")), upload.files)
         except (OSError, UnicodeEncodeError) as error:
             raise StoreReadOnly(
                 f"artifact {upload.name!r} of run {run} cannot be written below {self.root}: "
                 f"{error}; set TUNER_ARTIFACTS or store= to a folder that can be written"
             ) from error
-        return Artifact(
-            name=upload.name,
-            run=run,
-            path=target.relative_to(self.root).as_posix(),
-            sha256=digest,
-            size=sum(map(len, upload.files.values())),
-            kind=upload.kind,
-            format=upload.format,
-        )
+        self._paths.add(run, upload.name, path)
+        return record_of(run, upload, path, digest)
 
     def read(self, artifact: Artifact) -> dict[str, bytes]:
         """Return an artifact's files by their relative paths.
@@ -86,30 +94,98 @@ class ArtifactFolder:
             )
         return files
 
-    def _place(self, folder: Path, name: str, digest: str, files: Mapping[str, bytes]) -> Path:
-        """Put the files into a folder of their own below `folder`, all of them at once."""
-        folder.mkdir(parents=True, exist_ok=True)
-        latest = max((_number(name, p.name) for p in folder.iterdir()), default=0)
-        if latest and checksum(_read_files(folder / _numbered(name, latest))) == digest:
-            return folder / _numbered(name, latest)
-        staged = folder / f".new-{uuid7()}"
+    def _place(self, target: Path, files: Mapping[str, bytes]) -> None:
+        """Put the files into a folder, all of them at once, unless they are there."""
+        if _is_kept(target, files):
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged = target.parent / f".new-{uuid7()}"
         staged.mkdir()
         try:
             _write_files(staged, files)
-            while True:
-                latest += 1
-                target = folder / _numbered(name, latest)
+            while not _is_kept(target, files):
                 try:
                     # Renaming replaces no folder that has files in it.
                     staged.rename(target)
+                    break
                 except OSError:
-                    if target.exists():
-                        continue
-                    raise
-                sync_folder(folder)
-                return target
+                    if not target.exists():
+                        raise
+                    # Damaged, or it would be what is to be written: out of the way with it.
+                    target.rename(target.parent / f".new-{uuid7()}")
+            sync_folder(target.parent)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
+
+
+def _is_kept(target: Path, files: Mapping[str, bytes]) -> bool:
+    """Whether a folder holds these files; if so it counts as written now, for `retention`."""
+    if not target.is_dir() or _read_files(target) != dict(files):
+        return False
+    try:
+        os.utime(target)
+    except FileNotFoundError:
+        return False  # it was collected just now
+    return True
+
+
+Recorded: TypeAlias = Callable[[str, str], list[str]]
+
+REMEMBERED = 1000
+"""Names of runs whose paths are remembered; of others the store is asked again."""
+
+
+class PathsOfRuns:
+    """Where the next content of a name of a run goes: a path that it has not had before.
+
+    That is the content's own place, so the same content again is the same record. Only where a run
+    goes back to an earlier content after another one, that is a record of its own, as the latest
+    one counts: ``<name>~2``.
+    """
+
+    def __init__(self, recorded: Recorded | None) -> None:
+        self._recorded = recorded
+        self._paths: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def next(self, run: str, name: str, digest: str) -> str:
+        """Return the path for a content."""
+        base = f"{CONTENT}/{digest[:2]}/{digest}/{safe_name(name)}"
+        with self._lock:
+            kept = self._of(run, name)
+            if kept and kept[-1].partition("~")[0] == base:
+                return kept[-1]
+            times = sum(path.partition("~")[0] == base for path in kept)
+        return f"{base}~{times + 1}" if times else base
+
+    def add(self, run: str, name: str, path: str) -> None:
+        """Take note of a path that was written."""
+        with self._lock:
+            kept = self._of(run, name)
+            if not kept or kept[-1] != path:
+                kept.append(path)
+
+    def _of(self, run: str, name: str) -> list[str]:
+        key = (run, name)
+        if key not in self._paths:
+            self._paths[key] = [] if self._recorded is None else self._recorded(run, name)
+        self._paths.move_to_end(key)
+        while len(self._paths) > REMEMBERED:
+            self._paths.popitem(last=False)
+        return self._paths[key]
+
+
+def record_of(run: str, upload: Upload, path: str, digest: str) -> Artifact:
+    """Return what is recorded of an upload that is kept at `path`."""
+    return Artifact(
+        name=upload.name,
+        run=run,
+        path=path,
+        sha256=digest,
+        size=sum(map(len, upload.files.values())),
+        kind=upload.kind,
+        format=upload.format,
+    )
 
 
 def check_paths(upload: Upload) -> None:
@@ -157,18 +233,6 @@ def safe_name(name: str) -> str:
         mark = hashlib.sha256(quoted.encode("ascii")).hexdigest()[:16]
         quoted = f"{quoted[:_LONGEST]}%{mark}"
     return quoted
-
-
-def _numbered(name: str, number: int) -> str:
-    return name if number == 1 else f"{name}~{number}"
-
-
-def _number(name: str, folder: str) -> int:
-    """Return which content of `name` a folder holds, counted from 1; 0 if it is another name's."""
-    if folder == name:
-        return 1
-    match = re.fullmatch(r"~(\d+)", folder.removeprefix(name)) if folder.startswith(name) else None
-    return int(match[1]) if match else 0
 
 
 def _read_files(folder: Path) -> dict[str, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
@@ -20,12 +20,14 @@ ARTIFACTS = "artifacts"
 class Location:
     """A database, and the folder of the artifacts that it records.
 
-    `file` is the database file of SQLite, None for a server.
+    `file` is the database file of SQLite, None for a server. `artifact_url` is where artifacts are
+    kept instead of in the folder, if the environment variable ``TUNER_ARTIFACTS`` is a URL.
     """
 
     url: URL
     artifact_root: Path
     file: Path | None = None
+    artifact_url: str | None = field(default_factory=lambda: _artifact_url())
 
     def __str__(self) -> str:
         """What to call it in a message: without a password."""
@@ -68,7 +70,8 @@ def _of_url(text: str) -> Location:
         raise ArgumentError(f"store={text!r} is no SQLAlchemy URL: {error}") from error
     backend = url.get_backend_name()
     if backend in ("postgresql", "postgres"):
-        folder = os.environ.get("TUNER_ARTIFACTS") or Path(DEFAULT_FOLDER, ARTIFACTS)
+        given = None if _artifact_url() else os.environ.get("TUNER_ARTIFACTS")
+        folder = given or Path(DEFAULT_FOLDER, ARTIFACTS)
         root = Path(folder).expanduser().absolute()
         return Location(url.set(drivername="postgresql+psycopg"), root)
     if backend != "sqlite":
@@ -85,3 +88,8 @@ def _of_url(text: str) -> Location:
     file = Path(database.removeprefix("file:")).expanduser().absolute()
     prefix = "file:" if database.startswith("file:") else ""
     return Location(url.set(database=f"{prefix}{file}"), file.parent / ARTIFACTS, file)
+
+
+def _artifact_url() -> str | None:
+    given = os.environ.get("TUNER_ARTIFACTS", "")
+    return given if "://" in given else None

@@ -118,3 +118,13 @@ def artifacts_of(study: str, run: str | None) -> Select[Any]:
         .order_by(runs.c.trial, runs.c.attempt, runs.c.id, artifacts.c.id)
     )
     return query if run is None else query.where(runs.c.uid == run)
+
+
+def artifact_paths(run: str, name: str) -> Select[Any]:
+    """Return the paths of all that a run kept under a name, in the order it did."""
+    return (
+        select(artifacts.c.path)
+        .join(runs)
+        .where(runs.c.uid == run, artifacts.c.name == name)
+        .order_by(artifacts.c.id)
+    )

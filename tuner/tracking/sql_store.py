@@ -33,6 +33,7 @@ from tuner.tracking.database import Database
 from tuner.tracking.lease import Holder, Lease
 from tuner.tracking.location import Location, locate
 from tuner.tracking.protocol import Batch, Store
+from tuner.tracking.remote_artifacts import RemoteArtifacts
 from tuner.tracking.writes import BatchWrite, ids_of
 
 STREAMED = 1000
@@ -89,7 +90,12 @@ class SqlStore:
     def __init__(self, location: Location, clock: leases.Clock | None = None) -> None:
         self._database = Database(location)
         self._clock = clock
-        self._files = ArtifactFolder(location.artifact_root)
+        folder = ArtifactFolder(location.artifact_root, self._artifact_paths)
+        self._files: ArtifactFolder | RemoteArtifacts = (
+            folder
+            if location.artifact_url is None
+            else RemoteArtifacts(location.artifact_url, self._artifact_paths, folder)
+        )
         self._study_ids: dict[str, int] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
         self._key_ids: dict[str, dict[str, int]] = {}
@@ -331,6 +337,15 @@ class SqlStore:
             If they are not byte for byte what was recorded.
         """
         return self._files.read(artifact)
+
+    @property
+    def files(self) -> ArtifactFolder | RemoteArtifacts:
+        """Where the artifacts' files are."""
+        return self._files
+
+    def _artifact_paths(self, run: str, name: str) -> list[str]:
+        with self.reading() as connection:
+            return list(connection.execute(queries.artifact_paths(run, name)).scalars())
 
     # --- code and environment -----------------------------------------------------------------
 

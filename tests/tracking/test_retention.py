@@ -1,0 +1,301 @@
+"""What is collected and what never is, with random histories of a store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import fsspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tuner
+from tuner.errors import ArgumentError, ChecksumMismatch
+from tuner.records import Run, State, Trial, Upload
+from tuner.registry import Registry
+from tuner.retention import keep_best
+from tuner.search_spaces import Float
+from tuner.tracking import Batch, open_store
+from tuner.tracking.retention import collect
+from tuner.tracking.uuid7 import uuid7
+
+DAY = 86400.0
+
+
+def model(content: int) -> Upload:
+    return Upload("model", {"model.json": b"%d" % content}, kind="model", format="json")
+
+
+class History:
+    """A store with one study, and what is expected of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.study = tuner.create_study({"x": Float(0, 1)}, name="s", store=folder, seed=0)
+        self.store = open_store(folder)
+        self.n = 0
+
+    def trial(self, value: float | None, contents: list[int]) -> Run:
+        """Record a trial that keeps models; it runs still if `value` is None."""
+        done = State.RUNNING if value is None else State.COMPLETED
+        values = () if value is None else (value,)
+        trial = Trial(self.n, {"x": 0.5}, done, values, attempts=1)
+        run = Run(uuid7(), self.n, state=done)
+        artifacts = [self.store.put_artifact(run.uid, model(c)) for c in contents]
+        self.store.write(self.study.info.uid, Batch([trial], [run], [], artifacts))
+        self.n += 1
+        return run
+
+    def register(self, number: int) -> None:
+        trials = {t.number: t for t in self.study.trials}
+        run = self.study.runs(number)[0]
+        kept = [a for a in self.study.artifacts(run.uid) if a.kind == "model"]
+        Registry(self.store).register(
+            "m",
+            study=self.study.info,
+            trial=trials[number],
+            run=run,
+            artifact=kept[0] if kept else None,
+            goal=self.study.info.goal,
+            value=trials[number].values[0],
+        )
+
+    def age(self) -> None:
+        """Make every file a day old."""
+        then = time.time() - DAY
+        for path in self.store.artifact_root.rglob("*"):
+            os.utime(path, (then, then))
+
+
+actions = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("trial"),
+            st.one_of(st.none(), st.integers(0, 5).map(float)),
+            st.lists(st.integers(0, 3), max_size=3),
+        ),
+        st.tuples(st.just("lost"), st.integers(0, 6)),
+        st.tuples(st.just("register"), st.integers(0, 9)),
+        st.tuples(st.just("best"), st.integers(1, 3)),
+        st.tuples(st.just("age")),
+        st.tuples(st.just("collect"), st.sampled_from([0.0, 3600.0])),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(actions)
+def test_nothing_that_is_needed_is_ever_deleted(steps) -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        history = History(folder)
+        for action, *arguments in steps:
+            if action == "trial":
+                history.trial(*arguments)
+            elif action == "lost":  # its process died before the record was written
+                history.store.put_artifact(uuid7(), model(arguments[0]))
+            elif action == "register":
+                done = [t.number for t in history.study.trials if t.state is State.COMPLETED]
+                if done:
+                    history.register(done[arguments[0] % len(done)])
+            elif action == "best":
+                keep_best(history.study, arguments[0])
+                check_best(history, arguments[0])
+            elif action == "age":
+                history.age()
+            else:
+                collect(history.store, older_than=arguments[0])
+            check_all_is_there(history)
+        history.age()
+        collect(history.store)
+        check_all_is_there(history)
+        recorded = {a.path for a in history.study.artifacts()}
+        recorded |= set(all_paths(history))
+        kept = {
+            p.parent.relative_to(history.store.artifact_root).as_posix() for p in files(history)
+        }
+        assert kept <= recorded, "what nothing names is gone after a day"
+    finally:
+        shutil.rmtree(folder)
+
+
+def all_paths(history: History) -> list[str]:
+    from sqlalchemy import select
+
+    from tuner.tracking import schema
+
+    with history.store.reading() as connection:
+        return list(connection.execute(select(schema.artifacts.c.path)).scalars())
+
+
+def files(history: History) -> list[Path]:
+    return [p for p in history.store.artifact_root.rglob("*") if p.is_file()]
+
+
+def check_all_is_there(history: History) -> None:
+    for artifact in history.study.artifacts():
+        history.store.read_artifact(artifact)
+    registry = Registry(history.store)
+    for name in registry.models():
+        for version in registry.versions(name):
+            if version.artifact is not None:
+                assert history.store.read_artifact(version.artifact)
+
+
+def check_best(history: History, k: int) -> None:
+    """The best k trials and those that run have all that they kept."""
+    trials = [t for t in history.study.trials if t.state is State.COMPLETED]
+    best = sorted(trials, key=lambda t: (t.values[0], t.number))[:k]
+    kept = {history.study.runs(t.number)[0].uid for t in best}
+    found = {a.run for a in history.study.artifacts()}
+    running = {r.uid for r in history.study.runs() if r.state is State.RUNNING}
+    registered = {
+        v.run for n in Registry(history.store).models() for v in Registry(history.store).versions(n)
+    }
+    assert found <= kept | running | registered
+
+
+def test_the_models_of_the_best_are_kept_and_the_others_go(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    for number in range(6):
+        history.trial(float(number), [number])
+    history.register(5)
+    running = history.trial(None, [99])
+    history.age()
+    assert keep_best(history.study, 2) == 3
+    dry = collect(history.store, dry_run=True)
+    assert len(files(history)) == 7
+    assert collect(history.store) == dry
+    assert (dry.artifacts, dry.size) == (3, 3)
+    kept = {a.run for a in history.study.artifacts()}
+    assert kept == {history.study.runs(n)[0].uid for n in (0, 1, 5)} | {running.uid}
+    assert len(files(history)) == 4
+
+
+def test_what_is_young_is_left_alone_unless_asked(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.store.put_artifact(uuid7(), model(1))
+    assert collect(history.store).artifacts == 0
+    assert collect(history.store, older_than=0.0, now=time.time() + 1).artifacts == 1
+
+
+def test_what_is_kept_again_is_young_again(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.store.put_artifact(uuid7(), model(1))
+    history.age()
+    again = history.store.put_artifact(uuid7(), model(1))
+    assert collect(history.store).artifacts == 0
+    assert history.store.read_artifact(again)
+
+
+def test_other_artifacts_than_models_and_foreign_files_stay(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    run = history.trial(1.0, [])
+    history.trial(0.0, [])
+    plot = history.store.put_artifact(run.uid, Upload("plot", {"a.png": b"1"}))
+    history.store.write(history.study.info.uid, Batch(artifacts=[plot]))
+    mine = history.store.artifact_root / "mine.txt"
+    mine.write_text("1")
+    (history.store.artifact_root / "checkpoints").mkdir()
+    history.age()
+    keep_best(history.study, 1)
+    assert collect(history.store).artifacts == 0
+    assert mine.exists()
+
+
+def test_optimize_keeps_the_models_of_the_best(tmp_path: Path) -> None:
+    def objective(params, trial):
+        trial.log_model({"x": params["x"]}, format="json")
+        return params["x"]
+
+    study = tuner.optimize(
+        objective,
+        {"x": Float(0, 1)},
+        n_trials=6,
+        keep_models=2,
+        backend="serial",
+        optimizer="random",
+        store=tmp_path,
+        progress=False,
+        seed=0,
+    )
+    kept = sorted(t.values[0] for t in study.trials)[:2]
+    models = [a for a in study.artifacts() if a.kind == "model"]
+    values = {run.uid: study.trials[run.trial].value for run in study.runs()}
+    assert sorted(values[a.run] for a in models) == kept
+
+
+class TestOnAnotherFileSystem:
+    @pytest.fixture
+    def url(self, monkeypatch: pytest.MonkeyPatch) -> str:
+        url = f"memory://{uuid.uuid4().hex}/artifacts"
+        monkeypatch.setenv("TUNER_ARTIFACTS", url)
+        return url
+
+    def test_artifacts_go_there_and_come_back(self, url: str, tmp_path: Path) -> None:
+        history = History(tmp_path)
+        run = history.trial(1.0, [1, 2, 1])
+        [artifact] = history.study.artifacts(run.uid)
+        assert history.store.read_artifact(artifact) == {"model.json": b"1"}
+        assert not history.store.artifact_root.exists()
+        fs, root = fsspec.core.url_to_fs(url)
+        names = fs.find(root)
+        assert sorted(fs.cat_file(n) for n in names) == [b"1", b"1", b"2"]
+        assert all("/sha256/" in name for name in names)
+
+    def test_a_change_is_found_out(self, url: str, tmp_path: Path) -> None:
+        history = History(tmp_path)
+        run = history.trial(1.0, [1])
+        [artifact] = history.study.artifacts(run.uid)
+        fs, root = fsspec.core.url_to_fs(url)
+        fs.pipe_file(f"{root}/{artifact.path}/model.json", b"2")
+        with pytest.raises(ChecksumMismatch):
+            history.store.read_artifact(artifact)
+
+    def test_it_is_collected_there(self, url: str, tmp_path: Path) -> None:
+        history = History(tmp_path)
+        history.trial(0.0, [1])
+        history.trial(1.0, [2])
+        keep_best(history.study, 1)
+        assert collect(history.store).artifacts == 0
+        assert collect(history.store, older_than=-5.0).artifacts == 1
+        check_all_is_there(history)
+
+    def test_what_an_earlier_configuration_kept_is_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = History(tmp_path).trial(1.0, [1])
+        monkeypatch.setenv("TUNER_ARTIFACTS", "memory://later")
+        store = open_store(tmp_path)
+        [artifact] = store.artifacts(store.find_study("s").uid, run.uid)
+        assert store.read_artifact(artifact) == {"model.json": b"1"}
+
+    def test_an_unknown_protocol(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TUNER_ARTIFACTS", "nowhere://x")
+        with pytest.raises(ArgumentError, match="nowhere"):
+            open_store(tmp_path)
+
+
+@given(st.lists(st.sampled_from(["..", ".", "", "a", "/", "\x00", "~", "b c"]), max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_no_path_leads_out_of_the_root(parts: list[str]) -> None:
+    path = "/".join(parts)
+    folder = Path(tempfile.mkdtemp())
+    try:
+        store = open_store(folder / "inside" / "store")
+        outside = set(folder.rglob("*"))
+        try:
+            artifact = store.put_artifact("../../evil", Upload(path, {path: b"1"}))
+        except ArgumentError:
+            assert set(folder.rglob("*")) == outside
+            return
+        written = [p for p in folder.rglob("*") if p.is_file()]
+        assert all(p.resolve().is_relative_to(store.artifact_root.resolve()) for p in written)
+        assert store.read_artifact(artifact) == {path: b"1"}
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,30 @@
+"""How long the models of a study are kept: those of its best trials for good, the others not."""
+
+from __future__ import annotations
+
+from tuner.arguments import as_count
+from tuner.study import Study
+from tuner.tracking.retention import forget_models
+
+
+def keep_best(study: Study, k: int) -> int:
+    """Forget the models of a study but those of its `k` best trials, and return how many.
+
+    Kept as well are the models of trials that have not ended, what a model version was registered
+    from, and with several goals those of the Pareto front, whatever `k` is. Other artifacts than
+    models stay. The files are deleted by `tuner.tracking.retention.collect`, or ``tuner gc``.
+
+    Raises
+    ------
+    ArgumentError
+        If `k` is no count from 1.
+    """
+    k = as_count("k", k) or 1
+    trials = study.trials
+    sign = study.direction.sign
+    ranked = sorted((t for t in trials if t.eligible), key=lambda t: (sign * t.values[0], t.number))
+    kept = {t.number for t in trials if not t.state.finished}
+    kept |= {t.number for t in ranked[:k]}
+    if len(study.goals) > 1:
+        kept |= {t.number for t in study.best_trials}
+    return forget_models(study.store, study.info.uid, kept)
