@@ -14,6 +14,7 @@ from tuner.cli.annotating import note, tag
 from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.database import db
 from tuner.cli.evidence import compare, lineage, replay
+from tuner.cli.exchange import gc, import_, mirror, report
 from tuner.cli.finding import find
 from tuner.cli.options import store_option
 from tuner.cli.scripts import load_objective, load_space
@@ -62,7 +63,14 @@ def cli() -> None:
     """Hyperparameter tuning with tracking: search, look, plot, export."""
 
 
-for command in (find, compare, replay, lineage, tag, note, submit, job, cluster, db):
+_COMMANDS = (
+    *(find, compare, replay, lineage, tag, note),
+    *(import_, mirror, report),
+    *(submit, job, cluster),
+    *(db, gc),
+)
+
+for command in _COMMANDS:
     cli.add_command(command)
 
 
