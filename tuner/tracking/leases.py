@@ -128,8 +128,8 @@ def current(
     found = _read(connection, study_id, clock)
     if found is None:
         return 0, None
-    holder = holder_of(found)
-    return found.epoch, holder if found.left > 0 and not holder.is_gone else None
+    held = found.left > 0 and not _is_over(found)
+    return found.epoch, holder_of(found) if held else None
 
 
 def _is_over(row: Row[Any]) -> bool:
