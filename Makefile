@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test lint format bench soak clean
+.PHONY: help demo test lint format bench soak fuzz clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ bench: $(READY)  ## measure against the peers
 soak: $(READY)  ## 10,000 simulated sweeps with faults, and 200 kills on a three-node Ray cluster
 	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m benchmarks.soak
+
+fuzz: $(READY)  ## an hour of malformed queries, spaces and artifact paths
+	$(BIN)/python -m benchmarks.fuzz --minutes 60
 
 clean:  ## remove everything that was built
 	rm -rf $(VENV) .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

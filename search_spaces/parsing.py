@@ -50,7 +50,8 @@ def parse_constraint(text: str) -> Expression:
     try:
         tree = ast.parse(text.strip(), mode="eval")
         return _Reader(text).read(tree.body)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    # Python's parser has no memory for what is nested too deeply.
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if isinstance(error, SpaceError):
             raise
         raise SpaceError(f"constraint {text!r} cannot be read: {error}") from None

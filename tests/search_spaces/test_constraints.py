@@ -259,3 +259,11 @@ def test_powers_beyond_all_bounds_are_unknown_at_once(text: str) -> None:
 def test_a_name_that_python_would_read_otherwise_is_quoted() -> None:
     name = "\N{LATIN SMALL LIGATURE FI}t"
     assert parse_constraint(str(P(name) < 1)).paths == (name,)
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 5_000 + "a" + ")" * 5_000, "not " * 5_000 + "a", "-" * 9_999]
+)
+def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
+    with pytest.raises(SpaceError, match="cannot be read"):
+        parse_constraint(text)

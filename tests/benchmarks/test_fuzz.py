@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmarks import fuzz
+
+
+def test_what_is_malformed_is_understood_or_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--minutes", "0.05", "--seed", "1"])
+    assert fuzz.main() == 0
+    assert '"failures": 0' in capsys.readouterr().out
+
+
+def test_what_does_anything_else_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(text: str) -> None:
+        raise KeyError(text)
+
+    monkeypatch.setattr(fuzz, "parse_constraint", broken)
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--minutes", "0.05"])
+    with pytest.raises(KeyError):
+        fuzz.main()
+    assert "constraint 0 (seed 0): KeyError" in capsys.readouterr().out
