@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -21,7 +22,7 @@ from tuner.registry import Registry
 from tuner.retention import keep_best
 from tuner.search_spaces import Float
 from tuner.tracking import Batch, open_store
-from tuner.tracking.retention import collect
+from tuner.tracking.retention import collect, forget_models
 from tuner.tracking.uuid7 import uuid7
 
 DAY = 86400.0
@@ -175,6 +176,25 @@ def test_the_models_of_the_best_are_kept_and_the_others_go(tmp_path: Path) -> No
     kept = {a.run for a in history.study.artifacts()}
     assert kept == {history.study.runs(n)[0].uid for n in (0, 1, 5)} | {running.uid}
     assert len(files(history)) == 4
+
+
+def test_what_a_run_under_way_has_kept_is_never_forgotten(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    running, _ = history.trial(None, [1]), history.trial(0.0, [2])
+    assert forget_models(history.store, history.study.info.uid, kept=()) == 1
+    assert [a.run for a in history.study.artifacts()] == [running.uid]
+
+
+def test_what_is_kept_again_while_it_is_collected_is_there(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.store.put_artifact(uuid7(), model(1))
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(100):
+            history.age()
+            writers = [pool.submit(history.store.put_artifact, uuid7(), model(1)) for _ in "ab"]
+            collect(history.store)
+            for writer in writers:
+                assert history.store.read_artifact(writer.result()) == {"model.json": b"1"}
 
 
 def test_what_is_young_is_left_alone_unless_asked(tmp_path: Path) -> None:
