@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tuner.backends.ray_tokens import be_let_in
 from tuner.backends.resources import local_cpus
 from tuner.errors import BackendError
 
@@ -74,13 +75,20 @@ class Cluster:
         self.own = False
 
 
-def connect(address: str | None) -> Cluster:
+def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -> Cluster:
     """Return the Ray of this process, of `address` or ``RAY_ADDRESS``, or else a new local one.
+
+    Parameters
+    ----------
+    address
+        Where the cluster is, for ``ray.init``.
+    runtime_env
+        What all workers of this process need; ignored by a Ray that is there already.
 
     Raises
     ------
     BackendError
-        If Ray does not start, or nothing answers at the address.
+        If Ray does not start, nothing answers at the address, or it refuses our token.
     """
     import ray
 
@@ -96,14 +104,15 @@ def connect(address: str | None) -> Cluster:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE,
         }
-    else:
-        _check_that_something_listens(address)
     before = dict(os.environ)
     on_sigterm = signal.getsignal(signal.SIGTERM) if _on_main_thread() else None
+    if not local and _check_that_something_listens(address):
+        be_let_in(address)
     try:
         with _quiet():
             ray.init(
                 **options,
+                runtime_env=dict(runtime_env) if runtime_env else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
@@ -126,8 +135,12 @@ def ray_is_there() -> bool:
 
 
 def _head() -> str:
+    """Return where the head keeps the cluster's state, empty if Ray's client hides it."""
     import ray
+    from ray.util.client import ray as client
 
+    if client.is_connected():
+        return ""
     return str(ray.get_runtime_context().gcs_address)
 
 
@@ -136,11 +149,14 @@ def will_be_local(address: str | None) -> bool:
     return (address or os.environ.get("RAY_ADDRESS") or "local") == "local"
 
 
-def _check_that_something_listens(address: str) -> None:
-    """Refuse at once what Ray would try to reach, and complain of, for minutes."""
+def _check_that_something_listens(address: str) -> bool:
+    """Refuse at once what Ray would try to reach, and complain of, for minutes.
+
+    Returns whether the address is ``host:port``, that of a cluster itself.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
-        return  # "auto", or an address of which Ray says what is wrong
+        return False  # "auto", or an address of which Ray says what is wrong
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()
     except (OSError, OverflowError, UnicodeError) as error:
@@ -148,6 +164,7 @@ def _check_that_something_listens(address: str) -> None:
             f"no Ray cluster answers at {address}: {error}; check the address, or leave it out "
             f"(and RAY_ADDRESS unset) to start one on this machine"
         ) from error
+    return "://" not in address
 
 
 def _changed_since(before: Mapping[str, str]) -> dict[str, str | None]:
@@ -180,6 +197,10 @@ def _quiet() -> Iterator[None]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
         "RAY_DEDUP_LOGS": "0",
+        # In a submitted job, what the script says goes before what the job was submitted with.
+        "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
+        # What the objective of a worker that was killed had started, ends with it.
+        "RAY_process_group_cleanup_enabled": "true",
     }
     logger = logging.getLogger("ray")
     level = logger.level

@@ -79,7 +79,7 @@ class Guard:
         condition = self._inspected(member, silence)
         if condition is None:
             unheard = silence.question is not None and self._clock - silence.asked > UNREACHABLE
-            return f"neither it nor its node has answered for {UNREACHABLE:g} s" * unheard
+            return f"neither it nor its node has answered for {UNREACHABLE:g} s" if unheard else ""
         if condition is Condition.GONE:
             return "its process is gone"
         if condition is Condition.ALIVE:
@@ -87,8 +87,9 @@ class Guard:
             return ""
         if silence.frozen is None:
             silence.frozen = self._clock
-        frozen = self._clock - silence.frozen >= FROZEN
-        return "its process was frozen, as by SIGSTOP, and has been ended" * frozen
+        if self._clock - silence.frozen < FROZEN:
+            return ""
+        return "its process was frozen, as by SIGSTOP, and has been ended"
 
     def _inspected(self, member: Member, silence: _Silence) -> Condition | None:
         """Return how a worker's process stands, None as long as its node does not say."""

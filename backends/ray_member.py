@@ -198,7 +198,12 @@ class Member:
         return getattr(self.actor, method).options(concurrency_group="io").remote(*args)
 
 
-def member_maker(needs: Mapping[str, float], work: bytes, folder: Path) -> Callable[[], Member]:
+def member_maker(
+    needs: Mapping[str, float],
+    work: bytes,
+    folder: Path,
+    runtime_env: Mapping[str, Any] | None = None,
+) -> Callable[[], Member]:
     """Return a function that starts a worker; the work is put into Ray once, here.
 
     Parameters
@@ -209,11 +214,17 @@ def member_maker(needs: Mapping[str, float], work: bytes, folder: Path) -> Calla
         The pickled work.
     folder
         Where the journals are kept.
+    runtime_env
+        What Ray is to prepare for it that is not prepared for all workers of this process.
     """
     import ray
 
     custom = {name: amount for name, amount in needs.items() if name not in _OPTIONS}
-    options = {_OPTIONS[name]: amount for name, amount in needs.items() if name in _OPTIONS}
+    options: dict[str, Any] = {
+        _OPTIONS[name]: amount for name, amount in needs.items() if name in _OPTIONS
+    }
+    if runtime_env:
+        options["runtime_env"] = dict(runtime_env)
     # Whether something is tried again is decided elsewhere, and never by Ray.
     actor = ray.remote(concurrency_groups={"io": 4}, max_restarts=0, max_task_retries=0)(Worker)
     shipped, node = ray.put(work), ray.get_runtime_context().get_node_id()

@@ -8,14 +8,16 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tuner.backends.protocol import Event, Finished, Lost, Resized, Work
 from tuner.backends.ray_cluster import Cluster, connect, ray_is_there, will_be_local
 from tuner.backends.ray_guard import SILENCE, Guard
 from tuner.backends.ray_member import ANSWER, PATIENCE, Member, loaded, member_maker, pickled
-from tuner.backends.ray_queue import PACKET, JobQueue
+from tuner.backends.ray_queue import JobQueue
 from tuner.backends.ray_reasons import reason
+from tuner.backends.ray_runtime import as_runtime_env, check_with_ray, uploaded
 from tuner.backends.ray_watch import ClusterWatch
 from tuner.backends.ray_worker import Found, PacketDone
 from tuner.backends.resources import as_needs, fitting_workers, local_nodes
@@ -25,6 +27,9 @@ from tuner.records import Failure, Job, Outcome, State
 
 QUIET = 0.03
 """Seconds that a packet runs before its messages are asked for while it runs."""
+
+HELD_UP = 0.04
+"""Seconds that a trial may run until others are given what waits behind it, if they are idle."""
 
 START_TIMEOUT = 120.0
 """Seconds within which some worker must have started."""
@@ -51,10 +56,42 @@ class RayBackend:
     ----------
     address
         Where the cluster is: ``"auto"``, ``"host:port"``, ``"ray://host:port"``, ``"local"``.
+    working_dir
+        A folder that each worker gets a copy of, finds modules in, and runs in; or a .zip file, or
+        a URI that Ray can download.
+    py_modules
+        Modules that workers can import besides: folders, .py files, wheels, URIs, or modules.
+    env_vars
+        Variables of the workers' environment.
+    runtime_env
+        What else Ray prepares for a worker, by Ray's names, such as ``{"pip": ["lightgbm"]}``.
+
+    Raises
+    ------
+    ArgumentError
+        If one of these cannot be: for instance a folder that is not there.
+
+    Examples
+    --------
+    >>> backend = RayBackend(address="auto", env_vars={"OMP_NUM_THREADS": "2"})
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        working_dir: str | Path | None = None,
+        py_modules: Sequence[str | Path | ModuleType] | None = None,
+        env_vars: Mapping[str, str] | None = None,
+        runtime_env: Mapping[str, Any] | None = None,
+    ) -> None:
         self._address = address
+        self._runtime_env = as_runtime_env(
+            working_dir=working_dir,
+            py_modules=py_modules,
+            env_vars=env_vars,
+            runtime_env=runtime_env,
+        )
         self._cluster: Cluster | None = None
         self._folder: Path | None = None
         self._make_member: Callable[[], Member] | None = None
@@ -85,12 +122,16 @@ class RayBackend:
         if will_be_local(self._address) and not ray_is_there():
             # Refuse what a local Ray can never have before waiting for it to start.
             fitting_workers(workers, needs, local_nodes())
-        self._cluster = connect(self._address)
+        if self._runtime_env:
+            check_with_ray(self._runtime_env)
+        self._cluster = connect(self._address, self._runtime_env)
         try:
             self._watch = ClusterWatch(self._cluster, workers, needs, time.monotonic())
             self._guard = Guard(self._cluster.own_node())
             self._folder = Path(tempfile.mkdtemp(prefix="tuner-"))
-            self._make_member = member_maker(needs, shipped, self._folder)
+            # A Ray that was there before has it of us worker by worker.
+            own = {} if self._cluster.own else uploaded(self._runtime_env, self._folder)
+            self._make_member = member_maker(needs, shipped, self._folder, own)
             self._await_first()
         except BaseException:
             self.close()
@@ -254,7 +295,7 @@ class RayBackend:
             return
         now = time.monotonic()
         for member in self._members:
-            waits = len(member.packet) > 1 and now - member.since > 2 * PACKET
+            waits = len(member.packet) > 1 and now - member.since > HELD_UP
             if waits and member.withdrawing is None:
                 member.withdraw()
 
@@ -287,7 +328,7 @@ class RayBackend:
             elif member.polling is None:
                 soonest = min(soonest, due)
             if waiting and len(member.packet) > 1:
-                soonest = min(soonest, 2 * PACKET)
+                soonest = min(soonest, HELD_UP)
             limit = next((job.timeout for job in member.packet.values()), None)
             if limit is not None:
                 soonest = min(soonest, max(0.001, member.since + limit - now))
@@ -357,7 +398,8 @@ class RayBackend:
         # Taken back by a withdrawal whose answer has not been read; others ended unheard.
         self._queue.put_back([job for job in left if job.run in done.unbegun])
         unheard = [job for job in left if job.run not in done.unbegun]
-        return events + [Lost(job.run, "its outcome did not arrive") for job in unheard]
+        events += [Lost(job.run, "its outcome did not arrive") for job in unheard]
+        return events + self._drop(member) if done.spoiled else events
 
     def _hear_what_was_taken_back(self, member: Member) -> None:
         """Take in the answer to a withdrawal: its worker has no more of what that names."""

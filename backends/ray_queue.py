@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from tuner.records import Job
 
-PACKET = 0.02
-"""Seconds of work that go to a worker at once: calling it costs about a millisecond."""
+PACKET = 0.25
+"""Seconds of work that go to a worker at once: between two packets it idles for milliseconds."""
 
 LARGEST = 64
 """Jobs in a packet, at most."""
@@ -23,7 +23,7 @@ class JobQueue:
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
         self._moves: Counter[str] = Counter()
-        self._pace = PACKET
+        self._pace = PACKET  # until more is known, one at a time
 
     def __len__(self) -> int:
         return len(self._jobs)

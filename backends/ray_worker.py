@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from tuner.backends.hygiene import Hygiene
 from tuner.backends.parentage import die_with
 from tuner.backends.processes import Process, this_process
 from tuner.backends.protocol import Event, Finished, Sent, Work
@@ -39,12 +40,14 @@ class PacketDone:
     """A packet is done.
 
     There are the `events` that no `poll` has taken, the jobs that were taken back `unbegun`, and
-    the seconds that each of the others took, `pace`.
+    the seconds that each of the others took, `pace`. A worker that is `spoiled`, for that reason,
+    must be replaced.
     """
 
     events: list[Event]
     unbegun: list[str]
     pace: float
+    spoiled: str = ""
 
 
 class Found(StrEnum):
@@ -75,6 +78,7 @@ class Worker:
     def __init__(self, name: str) -> None:
         die_with(int(os.environ.get("RAY_RAYLET_PID", 0)))
         self._name = name
+        self._hygiene: Hygiene | None = None
         self._work: Work | None = None
         self._pen: JournalPen | None = None
         self._changed = threading.Condition()
@@ -103,15 +107,19 @@ class Worker:
         except BaseException as error:
             # Whatever importing the user's modules raises, the driver must hear of it.
             return Prepared(process, node, f"{type(error).__name__}: {error}")
+        self._hygiene = Hygiene()
         if node == driver_node:
             with suppress(OSError):
                 self._pen = JournalPen(journal)
         return Prepared(process, node, shared=self._pen is not None)
 
-    def run(self, number: int, jobs: Sequence[Job], parcels: Mapping[str, Parcel]) -> PacketDone:
+    def run(
+        self, number: int, jobs: Sequence[Job], parcels: Mapping[str, Parcel] | None = None
+    ) -> PacketDone:
         """Run the jobs of packet `number` to their end, in order; `parcels` are by their runs."""
+        parcels = parcels or {}
         assert self._work is not None
-        start, ran = time.perf_counter(), 0
+        start, ran, spoiled = time.perf_counter(), 0, ""
         with self._changed:
             self._todo.extend(
                 (place, job) for place, job in enumerate(jobs, 1) if job.run not in self._refused
@@ -124,12 +132,14 @@ class Worker:
                 outcome = self._work(job_here, _Desk(self._name, job.run, self))
             self.put(Finished(job.run, outcome))
             ran += 1
+            if self._hygiene is not None and (spoiled := self._hygiene.clean()):
+                self.withdraw()
         with self._changed:
             self._busy = False
             self._stopping.clear()
             self._changed.notify_all()
             pace = (time.perf_counter() - start) / max(ran, 1)
-            return PacketDone(self._take(), self._unbegun, pace)
+            return PacketDone(self._take(), self._unbegun, pace, spoiled)
 
     def _begin_next(self) -> Job | None:
         with self._changed:

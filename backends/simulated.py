@@ -88,7 +88,6 @@ class SimulatedBackend:
         self._queue: deque[Job] = deque()
         self._idle: list[int] = []
         self._away: set[int] = set()
-        self._running: dict[str, Process] = {}
         self._stopping: set[str] = set()
 
     @property
@@ -162,7 +161,10 @@ class SimulatedBackend:
 
     def stop(self, run: str, *, kill: bool = False) -> None:
         """Ask a job to end soon, or with `kill` end it and its worker now."""
-        process = self._running.get(run)
+        stage = self._stage
+        if stage is None:
+            return
+        process = stage.running.get(run)
         if process is not None:
             if kill:
                 process.die("ended while it ran")
@@ -171,8 +173,7 @@ class SimulatedBackend:
         elif any(job.run == run for job in self._queue):
             if kill:
                 self._queue = deque(job for job in self._queue if job.run != run)
-                assert self._stage is not None
-                self._stage.heard.append(Lost(run, "taken back before it began"))
+                stage.heard.append(Lost(run, "taken back before it began"))
             else:
                 self._stopping.add(run)
 
@@ -180,12 +181,11 @@ class SimulatedBackend:
         """End what runs and forget what waits; the clock stays where it is."""
         self._queue.clear()
         self._stopping.clear()
-        running, self._running = self._running, {}
-        for process in running.values():
-            process.discard()
         self._idle.clear()
         self._away.clear()
-        self._stage = None
+        stage, self._stage = self._stage, None
+        for process in [] if stage is None else list(stage.running.values()):
+            process.discard()
 
     # --- workers ------------------------------------------------------------------------------
 
@@ -200,15 +200,15 @@ class SimulatedBackend:
             process = Process(job, self._idle.pop(), stage, self._freed)
             process.stopping = job.run in self._stopping
             self._stopping.discard(job.run)
-            self._running[job.run] = process
+            stage.running[job.run] = process
             stage.agenda.put(self.clock(), process.resume, after=True)
 
     def _freed(self, process: Process) -> None:
         """Let the worker take another job, at once or when another stands in for it."""
-        self._running.pop(process.job.run, None)
         stage, number = self._stage, process.number
         if stage is None:
             return
+        stage.running.pop(process.job.run, None)
         if number >= self._capacity:
             return
         self._away.add(number)
@@ -228,16 +228,18 @@ class SimulatedBackend:
         before, self._capacity = self._capacity, self._fitting(size)
         self._idle = [number for number in self._idle if number < self._capacity]
         self._away = {number for number in self._away if number < self._capacity}
-        for process in list(self._running.values()):
+        stage = self._stage
+        assert stage is not None
+        for process in list(stage.running.values()):
             if process.number >= self._capacity:
                 process.die("its machine left")
         self._idle += range(before, self._capacity)
-        assert self._stage is not None
-        self._stage.heard.append(Resized(self._capacity))
+        stage.heard.append(Resized(self._capacity))
         self._assign()
 
     def _stuck(self) -> str:
-        frozen = [p.job.trial.number for p in self._running.values() if p.frozen]
+        running = [] if self._stage is None else self._stage.running.values()
+        frozen = [p.job.trial.number for p in running if p.frozen]
         if frozen:
             return (
                 f"SimulatedBackend: trial {frozen[0]} is frozen and nothing else will ever happen; "

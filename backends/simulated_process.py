@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from greenlet import getcurrent, greenlet
 from numpy.random import Generator, default_rng
@@ -32,6 +32,7 @@ class Stage:
     faults: Faults
     seed: int
     agenda: Agenda = field(default_factory=Agenda)
+    running: dict[str, Process] = field(default_factory=dict)
     heard: list[Event] = field(default_factory=list)
 
 
@@ -130,7 +131,9 @@ class Process:
     def _run(self) -> None:
         stage = self._stage
         if self.job.timeout is not None:
-            stage.agenda.put(stage.clock() + self.job.timeout, self._time_is_up)
+            # By its name, so that what has long ended is not kept until then.
+            due = stage.clock() + self.job.timeout
+            stage.agenda.put(due, partial(_time_is_up, stage, self.job.run))
         try:
             outcome = stage.work(self.job, self)
             self._finish_work()
@@ -171,7 +174,8 @@ class Process:
         """Wait here until `resume`, or for ever."""
         self._greenlet.parent.switch()
 
-    def _time_is_up(self) -> None:
+    def time_is_up(self) -> None:
+        """End the job as one that took too long; a frozen one does not notice."""
         if not (self.over or self.frozen):
             self._end(Finished(self.job.run, timed_out(self.job)))
             self.discard()
@@ -209,6 +213,12 @@ class Process:
     def _luck(self) -> Generator:
         """The randomness of faults."""
         return default_rng([self._stage.seed, self.job.trial.number, self.job.attempt, 1])
+
+
+def _time_is_up(stage: Stage, run: str) -> None:
+    process = stage.running.get(run)
+    if process is not None:
+        process.time_is_up()
 
 
 class _Killed(BaseException):

@@ -1,11 +1,13 @@
 """How long a suggestion takes after many trials: our optimizers beside Optuna's samplers.
 
-Twenty parameters, of which eight are continuous, six whole numbers and six categories, and a
-history of random trials. Every optimizer is asked and told in turn, in the same process, so that a
-slow moment meets all of them. Prints the mean in milliseconds, refits included, then one line of
-JSON with the ratios to the peers and how much each has grown since 1,000 trials::
+Twenty parameters, of which eight are continuous, six whole numbers and six categories (with
+``--parameters 5``: two, two and one), and a history of random trials. Every optimizer is asked and
+told in turn, in the same process and on one thread; what counts is CPU time, which a busy machine
+changes less. Prints the mean in milliseconds, refits included, then one line of JSON with the
+ratios to the peers and how much each has grown since 1,000 trials::
 
     python -m benchmarks.suggestion_time [--quick] [--optimizers tpe,optuna-tpe] [--trials 100,1000]
+        [--parameters 20]
 
 GPSampler takes part where PyTorch is installed. Whoever needs more than `PATIENCE` seconds for a
 suggestion is left out of longer histories.
@@ -21,6 +23,8 @@ import os
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -41,14 +45,30 @@ _NUMBERS: dict[str, Float | Int] = {
     **{f"n{i}": Int(1, (10, 1000)[i % 2], log=i % 2 == 1) for i in range(6)},
 }
 _CATEGORIES = {f"c{i}": Choice("a", "b", "c", "d") for i in range(6)}
-SPACE = Space({**_NUMBERS, **_CATEGORIES})
 
 
-def loss(params: Params) -> float:
-    """Return how far numbers are from the middle, and how many categories are not the first."""
-    X, _ = SPACE.encode([params])
-    wrong = sum(params[name] != "a" for name in _CATEGORIES)
-    return float(np.sum((X[0, : len(_NUMBERS)] - 0.4) ** 2) + 0.1 * wrong)
+@dataclass(frozen=True)
+class Task:
+    """What is searched: a space, and a loss over it."""
+
+    space: Space
+
+    def loss(self, params: Params) -> float:
+        """Return how far numbers are from the middle, and how many categories are not the first."""
+        X, _ = self.space.encode([params])
+        domains = self.space.params
+        number = np.array([not isinstance(domain, Choice) for domain in domains.values()])
+        wrong = sum(params[n] != "a" for n, d in domains.items() if isinstance(d, Choice))
+        return float(np.sum((X[0, number] - 0.4) ** 2) + 0.1 * wrong)
+
+
+TASKS = {
+    20: Task(Space({**_NUMBERS, **_CATEGORIES})),
+    5: Task(
+        Space({name: (_NUMBERS | _CATEGORIES)[name] for name in ("x0", "x1", "n0", "n1", "c0")})
+    ),
+}
+"""By how many parameters they have."""
 
 
 class Timed(Protocol):
@@ -58,15 +78,16 @@ class Timed(Protocol):
         """Take in trials that were run elsewhere."""
 
     def step(self) -> float:
-        """Return the seconds that a suggestion takes; tell what became of it."""
+        """Return the CPU seconds that a suggestion takes; tell what became of it."""
 
 
 class Ours:
     """An optimizer of `tuner`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, task: Task) -> None:
+        self._task = task
         self._optimizer = resolve(name)
-        self._optimizer.reset(SPACE, [Goal()], 0)
+        self._optimizer.reset(task.space, [Goal()], 0)
         self._told = 0
 
     def _tell(self, params: Params, value: float) -> None:
@@ -80,20 +101,21 @@ class Ours:
             self._tell(params, value)
 
     def step(self) -> float:
-        """Return the seconds that a suggestion takes; tell what became of it."""
-        began = time.perf_counter()
+        """Return the CPU seconds that a suggestion takes; tell what became of it."""
+        began = time.process_time()
         (params,) = self._optimizer.ask(1)
-        seconds = time.perf_counter() - began
-        self._tell(params, loss(params))
+        seconds = time.process_time() - began
+        self._tell(params, self._task.loss(params))
         return seconds
 
 
 class Theirs:
     """A sampler of Optuna, in a study in memory; telling is not timed."""
 
-    def __init__(self, sampler: optuna.samplers.BaseSampler) -> None:
+    def __init__(self, sampler: optuna.samplers.BaseSampler, task: Task) -> None:
+        self._task = task
         self._study = optuna.create_study(sampler=sampler)
-        self._distributions = {name: _distribution(d) for name, d in SPACE.params.items()}
+        self._distributions = {name: _distribution(d) for name, d in task.space.params.items()}
 
     def fill(self, points: list[Params], losses: list[float]) -> None:
         """Take in trials that were run elsewhere."""
@@ -107,11 +129,11 @@ class Theirs:
         )
 
     def step(self) -> float:
-        """Return the seconds that a suggestion takes; tell what became of it."""
-        began = time.perf_counter()
+        """Return the CPU seconds that a suggestion takes; tell what became of it."""
+        began = time.process_time()
         trial = self._study.ask(self._distributions)
-        seconds = time.perf_counter() - began
-        self._study.tell(trial, loss(trial.params))
+        seconds = time.process_time() - began
+        self._study.tell(trial, self._task.loss(trial.params))
         return seconds
 
 
@@ -124,31 +146,33 @@ def _distribution(domain: Domain) -> Any:
     return optuna.distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
 
 
-CONTESTANTS: dict[str, Callable[[], Timed]] = {
-    **{name: (lambda name=name: Ours(name)) for name in ("tpe", "bayesian", "auto", "random")},
-    "optuna-tpe": lambda: Theirs(optuna.samplers.TPESampler(seed=0)),
-    "optuna-tpe-multivariate": lambda: Theirs(
-        optuna.samplers.TPESampler(seed=0, multivariate=True)
+CONTESTANTS: dict[str, Callable[[Task], Timed]] = {
+    **{name: partial(Ours, name) for name in ("tpe", "bayesian", "auto", "random")},
+    "optuna-tpe": lambda task: Theirs(optuna.samplers.TPESampler(seed=0), task),
+    "optuna-tpe-multivariate": lambda task: Theirs(
+        optuna.samplers.TPESampler(seed=0, multivariate=True), task
     ),
 }
 if importlib.util.find_spec("torch"):
-    CONTESTANTS["optuna-gp"] = lambda: Theirs(optuna.samplers.GPSampler(seed=0))
+    CONTESTANTS["optuna-gp"] = lambda task: Theirs(optuna.samplers.GPSampler(seed=0), task)
 
 PEERS = {"tpe": ("optuna-tpe", "optuna-tpe-multivariate"), "bayesian": ("optuna-gp",)}
 """Whose times are compared."""
 
 
-def measure(names: list[str], lengths: list[int], repeats: int) -> dict[str, dict[int, float]]:
-    """Return mean seconds a suggestion, by name and length of the history."""
+def measure(
+    task: Task, names: list[str], lengths: list[int], repeats: int
+) -> dict[str, dict[int, float]]:
+    """Return mean CPU seconds a suggestion, by name and length of the history."""
     result: dict[str, dict[int, float]] = {name: {} for name in names}
-    print(f"{'ms a suggestion':24s}" + "".join(f"{n:>10d}" for n in lengths))
+    print(f"{'CPU ms a suggestion':24s}" + "".join(f"{n:>10d}" for n in lengths))
     for n in lengths:
-        points = SPACE.sample(np.random.default_rng(n), n)
-        losses = [loss(point) for point in points]
+        points = task.space.sample(np.random.default_rng(n), n)
+        losses = [task.loss(point) for point in points]
         searches = {}
         for name in names:
             if all(seconds < PATIENCE for seconds in result[name].values()):
-                searches[name] = CONTESTANTS[name]()
+                searches[name] = CONTESTANTS[name](task)
                 searches[name].fill(points, losses)
         seconds: dict[str, list[float]] = {name: [] for name in searches}
         for _ in range(repeats + 1):  # the first imports and warms up
@@ -195,13 +219,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="100 and 1,000 trials, 8 suggestions")
     parser.add_argument("--optimizers", default=",".join(CONTESTANTS))
     parser.add_argument("--trials", default="", help="lengths of the history, with commas between")
+    parser.add_argument("--parameters", type=int, default=20, choices=list(TASKS))
     given = parser.parse_args()
     usual = (100, 1000) if given.quick else TRIALS
     lengths = [int(n) for n in given.trials.split(",")] if given.trials else list(usual)
     warnings.simplefilter("ignore")  # that some of Optuna's options are experimental
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    result = measure(given.optimizers.split(","), lengths, 8 if given.quick else 16)
-    print(json.dumps({"benchmark": "suggestion_time", "parameters": 20} | figures(result)))
+    repeats = 8 if given.quick else 16
+    result = measure(TASKS[given.parameters], given.optimizers.split(","), lengths, repeats)
+    known = {"benchmark": "suggestion_time", "parameters": given.parameters}
+    print(json.dumps(known | figures(result)))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Import time, and trials a second with an objective that does nothing, beside Optuna and Ray Tune.
+"""Import time, and trials a second beside Optuna, Ray Tune and a bare pool of Ray actors.
 
     python -m benchmarks.throughput [--quick]
 
 Every trial is tracked: ours in a SQLite store with runs, Optuna's in its SQLite storage, Ray
-Tune's in its results folder. All draw random points, so that what is timed is the loop. The
+Tune's in its results folder; the bare pool keeps nothing. All draw random points, so that what is
+timed is the loop, once with an objective that does nothing and once with one of 50 ms. The
 contestants take turns, round after round, and a ratio compares the medians of one run of this
 benchmark. Ray is started once, before any clock; starting it is timed apart.
 """
@@ -14,16 +15,25 @@ import argparse
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-PEERS = {"serial": ("optuna_sqlite", "ray_tune"), "ray": ("optuna_sqlite", "ray_tune")}
+PEERS = {
+    "serial": ("optuna_sqlite", "ray_tune"),
+    "ray": ("bare_pool", "optuna_sqlite", "ray_tune"),
+    "ray_50ms": ("bare_pool_50ms",),
+    "tpe_50ms": ("bare_pool_50ms",),
+}
+
+WORKERS = 2
 
 IMPORTS = {
     "python": "pass",
@@ -43,6 +53,10 @@ def main() -> None:
         "ray": 500 if quick else 3_000,
         "optuna_sqlite": 50 if quick else 150,
         "ray_tune": 20 if quick else 60,
+        "bare_pool": 500 if quick else 3_000,
+        "ray_50ms": 200,
+        "tpe_50ms": 200,
+        "bare_pool_50ms": 200,
     }
 
     imports = measure_imports(5 if quick else 15)
@@ -52,6 +66,10 @@ def main() -> None:
         "ray": tuner_on_ray,
         "optuna_sqlite": optuna_sqlite,
         "ray_tune": ray_tune,
+        "bare_pool": bare_pool,
+        "ray_50ms": partial(tuner_search, objective=sleep_50ms),
+        "tpe_50ms": partial(tuner_search, objective=sleep_50ms, optimizer="tpe"),
+        "bare_pool_50ms": partial(bare_pool, objective=sleep_50ms),
     }
     rates: dict[str, list[float]] = {name: [] for name in contestants}
     for name, search in contestants.items():
@@ -87,12 +105,22 @@ def no_op(params: dict[str, Any]) -> float:
     return float(params["x"])
 
 
-def tuner_search(n: int, backend: str) -> None:
+def sleep_50ms(params: dict[str, Any]) -> float:
+    time.sleep(0.05)
+    return float(params["x"])
+
+
+def tuner_search(
+    n: int,
+    backend: str = "ray",
+    objective: Callable[[dict[str, Any]], float] = no_op,
+    optimizer: str = "random",
+) -> None:
     import tuner
 
     with tempfile.TemporaryDirectory() as folder:
         study = tuner.optimize(
-            no_op,
+            objective,
             {
                 "x": tuner.Float(0, 1),
                 "lr": tuner.Float(1e-5, 1.0, log=True),
@@ -100,8 +128,9 @@ def tuner_search(n: int, backend: str) -> None:
                 "kind": tuner.Choice("a", "b", "c"),
             },
             n_trials=n,
-            optimizer="random",
+            optimizer=optimizer,
             backend=backend,
+            workers=WORKERS if backend == "ray" else None,
             seed=0,
             store=folder,
             register=False,
@@ -116,6 +145,33 @@ def tuner_serial(n: int) -> None:
 
 def tuner_on_ray(n: int) -> None:
     tuner_search(n, "ray")
+
+
+def bare_pool(n: int, objective: Callable[[dict[str, Any]], float] = no_op) -> None:
+    """Give each of the actors its next call when it has answered the last one."""
+    import ray
+
+    class Worker:
+        def run(self, params: dict[str, Any]) -> float:
+            return objective(params)
+
+    actors = [ray.remote(num_cpus=1)(Worker).remote() for _ in range(WORKERS)]
+    draw = random.Random(0)
+    busy: dict[Any, Any] = {}
+    values: list[float] = []
+    idle = list(actors)
+    begun = 0
+    while len(values) < n:
+        while idle and begun < n:
+            actor = idle.pop()
+            params = {"x": draw.random(), "lr": draw.random(), "layers": 3, "kind": "a"}
+            busy[actor.run.remote(params)] = actor
+            begun += 1
+        (done,), _ = ray.wait(list(busy), num_returns=1)
+        idle.append(busy.pop(done))
+        values.append(ray.get(done))
+    for actor in actors:
+        ray.kill(actor)
 
 
 def optuna_sqlite(n: int) -> None:
@@ -184,7 +240,7 @@ def report(
     print(f"\n{'import':<34}{'ms':>8}{'of optuna':>12}")
     for name, ms in imports.items():
         print(f"{name:<34}{ms:>8.0f}{ms / imports['import optuna']:>12.2f}")
-    print(f"\n{'no-op trials a second, tracked':<34}{'median':>8}{'min':>8}{'max':>8}{'trials':>8}")
+    print(f"\n{'trials a second':<34}{'median':>8}{'min':>8}{'max':>8}{'trials':>8}")
     for name, found in rates.items():
         print(
             f"{name:<34}{middle[name]:>8.0f}{min(found):>8.0f}{max(found):>8.0f}{trials[name]:>8}"
@@ -196,12 +252,12 @@ def report(
     }
     print()
     for name, ratio in ratios.items():
-        print(f"{name:<34}{ratio:>7.0f}x")
+        print(f"{name:<34}{ratio:>8.2f}x")
     figures = {
         "benchmark": "throughput",
         "import_ms": {name: round(ms, 1) for name, ms in imports.items()},
         "trials_per_second": {name: round(rate, 1) for name, rate in middle.items()},
-        "ratios": {name: round(ratio, 1) for name, ratio in ratios.items()},
+        "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
         "ray_start_s": round(started, 1),
         "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
         "versions": {name: version(name) for name in ("tuner", "optuna", "ray", "sqlalchemy")},

@@ -18,12 +18,16 @@ from tuner import errors
 
 if TYPE_CHECKING:
     from tuner.api import (
+        compare,
         create_study,
+        find,
+        lineage,
         list_models,
         list_studies,
         load_model,
         load_study,
         optimize,
+        replay,
     )
     from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
     from tuner.engine.live import LiveTrial
@@ -48,13 +52,17 @@ __all__ = [
     "State",
     "Study",
     "Trial",
+    "compare",
     "create_study",
     "errors",
+    "find",
+    "lineage",
     "list_models",
     "list_studies",
     "load_model",
     "load_study",
     "optimize",
+    "replay",
 ]
 
 _LAZY = {
@@ -70,7 +78,18 @@ _LAZY = {
         "tuner.search_spaces",
     ),
     **dict.fromkeys(
-        ("create_study", "list_models", "list_studies", "load_model", "load_study", "optimize"),
+        (
+            "compare",
+            "create_study",
+            "find",
+            "lineage",
+            "list_models",
+            "list_studies",
+            "load_model",
+            "load_study",
+            "optimize",
+            "replay",
+        ),
         "tuner.api",
     ),
 }

@@ -7,7 +7,8 @@
     │   └── InvalidParams       params outside their space: path, value, what was allowed
     ├── ArgumentError           a wrong argument of a public call (ValueError)
     │   ├── UnknownOptimizer    no optimizer of that name; says which come close
-    │   └── ObjectiveError      an objective that cannot be called or shipped
+    │   ├── ObjectiveError      an objective that cannot be called or shipped
+    │   └── QueryError          a query that cannot be read or asked: the place in its text
     ├── BackendError            trials cannot be run
     │   └── ResourcesError      the cluster can never satisfy what was asked
     ├── StudyError              a study that cannot go on as asked
@@ -62,6 +63,31 @@ class UnknownOptimizer(ArgumentError):
 
 class ObjectiveError(ArgumentError):
     """An objective that cannot be called, or cannot be shipped to a worker."""
+
+
+class QueryError(ArgumentError):
+    """A query that is none, or asks for what is not there.
+
+    Attributes
+    ----------
+    query : str
+        The text.
+    position : int
+        The character, from 0, at which it goes wrong.
+    problem : str
+        What is wrong there, and what was expected.
+    """
+
+    def __init__(self, query: str, position: int, problem: str) -> None:
+        self.query, self.position, self.problem = query, position, problem
+        super().__init__(query, position, problem)
+
+    def __str__(self) -> str:
+        begin = max(0, self.position - 60)
+        shown = "".join(
+            c if c.isprintable() else " " for c in self.query[begin : self.position + 40]
+        )
+        return f"query: {self.problem}\n  {shown}\n  {' ' * (self.position - begin)}^"
 
 
 class BackendError(TunerError, RuntimeError):

@@ -137,6 +137,10 @@ class Failure(Record):
         return f"{self.kind}: {self.message}"
 
 
+SYSTEM = "system/"
+"""What the names of metrics begin with that say what a run took of its machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report(Record):
     """Metrics of a running trial at one step (epoch, iteration, fold, ...), counted from 0."""
@@ -201,6 +205,10 @@ class Trial(Record):
     def duration(self) -> float | None:
         """Seconds from start to end, None if not ended."""
         return None if self.started is None or self.ended is None else self.ended - self.started
+
+
+REPLAY = "replay"
+"""The worker of a run that repeats an earlier one, to see whether the same comes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +363,7 @@ class StudyInfo(Record):
     `space` is the space as JSON values. `optimizer` says which one ran and why. `data` is the
     fingerprint of the data, where the user gave some. `uid` is a UUIDv7 in hex. `constraints` are
     those on metrics; others may be reported by the objective. `earlier` are trials of other studies
-    that the search began with, numbered up to -1.
+    that the search began with, numbered up to -1. `user` is who created it, empty if unknown.
     """
 
     uid: str
@@ -370,6 +378,7 @@ class StudyInfo(Record):
     tags: dict[str, str] = field(default_factory=dict)
     constraints: tuple[OutcomeConstraint, ...] = ()
     earlier: tuple[Trial, ...] = ()
+    user: str = ""
 
     @property
     def goal(self) -> Goal:

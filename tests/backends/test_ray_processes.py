@@ -244,3 +244,70 @@ def test_custom_resources_bound_the_workers_and_are_given_back(tmp_path: Path) -
     assert "3 license" in refused
     assert ran == "3 0 9"
     assert last == "given back"
+
+
+ORPHANS = """
+import signal, subprocess, tuner
+
+def objective(params, trial):
+    if trial.attempt == 1:
+        shell = subprocess.Popen(["sh", "-c", "sleep 600 & echo $!; wait"], stdout=subprocess.PIPE)
+        say(shell.pid, int(shell.stdout.readline()))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return params["x"]
+
+study = tuner.optimize(
+    objective, {"x": tuner.Float(0, 1)}, n_trials=1, store="store", progress=False, workers=1,
+)
+say(study.trials[0].attempts)
+time.sleep(2.0)
+"""
+
+
+def test_what_a_killed_worker_had_started_ends_with_it(tmp_path: Path) -> None:
+    process = start(tmp_path, ORPHANS)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    children, attempts = (tmp_path / "said").read_text().splitlines()
+    assert attempts == "2"
+    assert len(children.split()) == 2
+    assert gone({int(pid) for pid in children.split()}, within=10.0)
+
+
+OUT_OF_MEMORY = """
+import ray, tuner
+
+def used():
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    size = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return 1 - size["MemAvailable"] / size["MemTotal"]
+
+limits = {"memory_usage_threshold": min(0.97, used() + 0.06), "memory_monitor_refresh_ms": 100}
+ray.init(
+    address="local", num_cpus=1, include_dashboard=False, log_to_driver=False,
+    logging_level="ERROR", _system_config=limits,
+)
+
+def objective(params, trial):
+    held = []
+    while trial.attempt == 1:
+        held.append(b"x" * (100 * 2**20))
+        time.sleep(0.05)
+    return params["x"]
+
+study = tuner.optimize(
+    objective, {"x": tuner.Float(0, 1)}, n_trials=1, store="store", progress=False, workers=1,
+)
+say(study.runs()[0].error)
+say(study.trials[0].state)
+"""
+
+
+def test_a_worker_that_fills_the_memory_is_lost_and_the_record_says_why(tmp_path: Path) -> None:
+    process = start(tmp_path, OUT_OF_MEMORY)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    error, state = (tmp_path / "said").read_text().splitlines()
+    assert error.startswith("WorkerLost")
+    assert "low on memory" in error
+    assert state == "completed"

@@ -11,7 +11,7 @@ from conformance.stores import contents, finished, study
 from tuner.errors import StudyBusy, StudyExists, StudyNotFound, StudyTakenOver
 from tuner.records import Report, Run, State, Trial
 from tuner.tracking import Batch, Store, open_store
-from tuner.tracking.lease import Holder, this_process
+from tuner.tracking.lease import Holder, new_holder
 from tuner.tracking.uuid7 import uuid7
 
 ELSEWHERE = Holder("elsewhere", 4711, "boot/pid:[1]/99")
@@ -91,13 +91,13 @@ class LeaseConformance:
         child.start()
         child.join(60)
         assert store.study_epoch(info.uid) == 1
-        assert store.take_study(info, this_process(), LONG).epoch == 2
+        assert store.take_study(info, new_holder(), LONG).epoch == 2
 
-    def test_this_process_holds_until_it_gives_back(self, store: Store) -> None:
+    def test_new_holder_holds_until_it_gives_back(self, store: Store) -> None:
         info = study(store)
-        store.take_study(info, this_process(), LONG)
+        store.take_study(info, new_holder(), LONG)
         with pytest.raises(StudyBusy):
-            store.take_study(info, this_process(), LONG)
+            store.take_study(info, new_holder(), LONG)
 
     def test_an_earlier_attempt_does_not_overwrite_a_later_one(self, store: Store) -> None:
         info = study(store)
@@ -140,7 +140,7 @@ def _take_and_die(url: str, name: str) -> None:
     store = open_store(url)
     info = store.find_study(name)
     assert info is not None
-    store.take_study(info, this_process(), LONG)
+    store.take_study(info, new_holder(), LONG)
 
 
 def _try_to_take(which: tuple[str, str, int]) -> bool:

@@ -348,3 +348,21 @@ def test_what_is_due_at_the_next_deadline_is_done_then(begun: float, limit: floa
     w.tick()
     later = w.machine.next_deadline()
     assert later is None or later > due
+
+
+def test_what_waits_and_what_is_overdue_is_known_by_number_and_time():
+    history = [Trial(n, {"x": 0.0}, State.WAITING) for n in (2, 0, 1)]
+    w = world(Limits(6, trial_timeout=10.0), 3, history)
+    assert [t.number for t in w.machine.pending] == [0, 1, 2]
+    runs = {number: run for run, number in w.jobs.items()}
+    for now, number in ((1.0, 2), (2.0, 0), (3.0, 1)):
+        w.now = now
+        w.handle(Sent(runs[number], Begun("w", "host", 1, now)))
+    assert w.machine.next_deadline() == 11.0
+    w.handle(Finished(runs[2], Outcome(State.COMPLETED, {"value": 1.0})))
+    assert w.machine.next_deadline() == 12.0
+    w.handle(Lost(runs[0], "worker died"))
+    assert w.machine.next_deadline() == 13.0
+    w.tick()
+    assert [t.number for t in w.machine.pending] == [0, 1, 3]
+    assert w.machine.pending[0].attempts == 2

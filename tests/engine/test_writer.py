@@ -16,7 +16,7 @@ from tuner.errors import StoreUnavailable, StudyBusy, StudyNotFound, StudyTakenO
 from tuner.records import Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Float, Space
 from tuner.tracking import connections, open_store
-from tuner.tracking.lease import Holder, Lease, this_process
+from tuner.tracking.lease import Holder, Lease, new_holder
 from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.uuid7 import uuid7
 
@@ -30,7 +30,7 @@ def study_in(folder: Path) -> tuple[Store, StudyInfo]:
 
 
 def writer_of(store: Store, info: StudyInfo, seconds: float = 30.0) -> Writer:
-    return Writer(store, store.take_study(info, this_process(), seconds))
+    return Writer(store, store.take_study(info, new_holder(), seconds))
 
 
 def test_everything_that_was_put_is_committed(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_everything_that_was_put_is_committed(tmp_path: Path) -> None:
 
 def test_a_store_that_fails_is_heard_at_the_next_call(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
-    writer = Writer(store, Lease("0" * 32, 1, this_process(), 30.0))  # no such study
+    writer = Writer(store, Lease("0" * 32, 1, new_holder(), 30.0))  # no such study
     writer.put(trial=Trial(0, {"x": 0.5}))
     with pytest.raises(StudyNotFound):
         writer.flush()
@@ -96,7 +96,7 @@ def test_a_lease_is_renewed_while_there_is_nothing_to_write(tmp_path: Path) -> N
 
 def test_who_has_lost_the_study_hears_of_it_without_writing(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
-    lease = store.take_study(info, this_process(), 0.0)
+    lease = store.take_study(info, new_holder(), 0.0)
     store.take_study(info, Holder("elsewhere", 1), 30.0)
     writer = Writer(store, Lease(lease.study, lease.epoch, lease.holder, 0.4))
     writer._thread.join(20)
@@ -128,7 +128,7 @@ def test_a_store_that_stays_away_ends_the_study_with_what_is_safe(
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.1)
     store, info = study_in(tmp_path)
-    writer = Writer(store, store.take_study(info, this_process(), 30.0), patience=0.5)
+    writer = Writer(store, store.take_study(info, new_holder(), 30.0), patience=0.5)
     writer.put(trial=Trial(0, {"x": 0.5}))
     writer.flush()
     other = sqlite3.connect(tmp_path / "tuner.db", isolation_level=None)

@@ -73,7 +73,7 @@ def loss(X, active):
 def model(n=25, seed=0):
     X, active, _ = snap(np.random.default_rng(seed).random((n, 3)))
     y = loss(X, active)
-    h = Hyperparameters(np.array([0.6, 1.5, 0.6]), 1.0, 1e-5)
+    h = Hyperparameters(np.array([0.6, 1.5, 0.6]), 1.0, 1e-5, 0.1)
     return GaussianProcess(EMBEDDING, X, active, (y - y.mean()) / y.std(), h)
 
 
@@ -85,7 +85,7 @@ def success(n=25):
     """A model by which trials fail where the first column is above 0.6."""
     X, active, _ = snap(np.random.default_rng(2).random((n, 3)))
     y = np.where(X[:, 0] < 0.6, 0.8, -1.2)
-    h = Hyperparameters(np.array([0.3, 5.0, 5.0]), 1.0, 1e-2)
+    h = Hyperparameters(np.array([0.3, 5.0, 5.0]), 1.0, 1e-2, 0.1)
     return Condition(GaussianProcess(EMBEDDING, X, active, y, h), threshold=-0.2)
 
 

@@ -45,7 +45,12 @@ def targets(X, active):
 
 def some_hyperparameters(seed=0, noise=1e-3):
     rng = np.random.default_rng(seed)
-    return Hyperparameters(np.exp(rng.normal(0.0, 0.5, 4)), 1.7, noise)
+    return Hyperparameters(np.exp(rng.normal(0.0, 0.5, 4)), 1.7, noise, 0.6)
+
+
+def inner_products(X, active):
+    effects = EMBEDDING.effects(X, active, EMBEDDING(X, active))
+    return effects @ effects.T
 
 
 def posterior(n=20, noise=1e-3):
@@ -87,7 +92,7 @@ class TestEmbedding:
             step[j] = 1e-6
             difference = EMBEDDING(X + step, active) - EMBEDDING(X - step, active)
             numeric = np.where(EMBEDDING.column == j, difference / 2e-6, 0.0)
-            analytic = np.where(EMBEDDING.column == j, EMBEDDING.derivative(X, active), 0.0)
+            analytic = np.where(EMBEDDING.column == j, EMBEDDING.derivative(X, active)[0], 0.0)
             np.testing.assert_allclose(analytic, numeric, atol=1e-8)
 
     def test_the_upper_end_of_a_categorical_column_is_its_last_option(self):
@@ -98,6 +103,25 @@ class TestEmbedding:
     def test_arguments_of_different_length_are_refused(self):
         with pytest.raises(ValueError, match="2 entries in options, 1 in conditional"):
             Embedding([0, 0], [False])
+
+    def test_effects_are_of_one_column_each(self):
+        X, active = points(12)
+        effects = EMBEDDING.effects(X, active, EMBEDDING(X, active))
+        for j in (0, 2):
+            moved = X.copy()
+            moved[:, j] = 0.77
+            changed = effects != EMBEDDING.effects(moved, active, EMBEDDING(moved, active))
+            of_j = np.append(EMBEDDING.column, [0, 2, 0, 2]) == j
+            assert not changed[:, ~of_j].any()
+            assert changed[active[:, j]][:, of_j].any()
+
+    def test_effects_of_inactive_columns_are_the_same_whatever_the_value(self):
+        X, active = points(12)
+        other = np.where(active, X, 0.123)
+        one = EMBEDDING.effects(X, active, EMBEDDING(X, active))
+        np.testing.assert_array_equal(
+            one, EMBEDDING.effects(other, active, EMBEDDING(other, active))
+        )
 
 
 class TestKernel:
@@ -138,13 +162,14 @@ class TestLikelihood:
         X, active = points(25, seed)
         Z = EMBEDDING(X, active)
         distances, y = EMBEDDING.squared_distances(Z, Z), targets(X, active)
+        shared = inner_products(X, active)
         theta = some_hyperparameters(seed).to_log()
 
         def value(t):
-            return log_marginal_likelihood(distances, y, Hyperparameters.from_log(t))[0]
+            return log_marginal_likelihood(distances, shared, y, Hyperparameters.from_log(t))[0]
 
-        _, gradient = log_marginal_likelihood(distances, y, Hyperparameters.from_log(theta))
-        numeric = [(value(theta + e) - value(theta - e)) / 2e-5 for e in 1e-5 * np.eye(6)]
+        _, gradient = log_marginal_likelihood(distances, shared, y, Hyperparameters.from_log(theta))
+        numeric = [(value(theta + e) - value(theta - e)) / 2e-5 for e in 1e-5 * np.eye(7)]
         np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-5)
 
     def test_value_against_the_density_of_a_multivariate_normal(self):
@@ -156,10 +181,12 @@ class TestLikelihood:
             some_hyperparameters(),
         )
         squared = np.tensordot(h.lengthscales**-2, distances, 1)
+        shared = inner_products(X, active)
         K = MEAN_VARIANCE + h.signal * matern(squared)[0] + h.noise * np.eye(12)
+        K += h.effects * shared
         _, log_determinant = np.linalg.slogdet(2 * np.pi * K)
         expected = -0.5 * (y @ np.linalg.solve(K, y) + log_determinant)
-        assert log_marginal_likelihood(distances, y, h)[0] == pytest.approx(expected)
+        assert log_marginal_likelihood(distances, shared, y, h)[0] == pytest.approx(expected)
 
     def test_gradient_of_the_prior_against_finite_differences(self):
         theta = some_hyperparameters().to_log()
@@ -169,7 +196,7 @@ class TestLikelihood:
     def test_the_lengthscale_prior_widens_with_the_dimension(self):
         def most_probable(d):
             lengths = np.linspace(-2, 4, 2001)
-            densities = [log_prior(np.array([x] * d + [0.0, -8.0]))[0] for x in lengths]
+            densities = [log_prior(np.array([x] * d + [0.0, -8.0, 0.0]))[0] for x in lengths]
             return np.exp(lengths[np.argmax(densities)])
 
         assert most_probable(16) / most_probable(4) == pytest.approx(2.0, rel=0.01)
@@ -201,6 +228,19 @@ class TestFit:
         assert other_value == pytest.approx(value, abs=1e-2)
         np.testing.assert_allclose(one.to_log()[:2], other.to_log()[:2], atol=0.1)
 
+    def test_it_learns_the_effect_of_each_category_from_few_of_their_combinations(self):
+        options = np.random.default_rng(0).integers(5, size=(60, 6))
+        effect = np.random.default_rng(1).normal(size=(6, 5))
+        y = effect[np.arange(6), options].sum(axis=1)
+        y = (y - y.mean()) / y.std()
+        X = (options + 0.5) / 5
+        embedding, on = Embedding([5] * 6, [False] * 6), np.ones(X.shape, dtype=bool)
+        found, _ = fit(embedding, X[:40], on[:40], y[:40])
+        mean, _ = GaussianProcess(embedding, X[:40], on[:40], y[:40], found).predict(
+            X[40:], on[40:]
+        )
+        assert np.mean((mean - y[40:]) ** 2) < 1e-6
+
     def test_it_is_repeatable_to_the_bit(self):
         X, active = points(30)
         one, _ = fit(EMBEDDING, X, active, targets(X, active))
@@ -220,7 +260,7 @@ class TestFit:
 
     def test_a_start_outside_the_bounds_is_moved_inside(self):
         X, active = points(10)
-        start = Hyperparameters(np.full(4, 1e9), 1e9, 1e-30)
+        start = Hyperparameters(np.full(4, 1e9), 1e9, 1e-30, 1e9)
         _, value = fit(EMBEDDING, X, active, targets(X, active), [start])
         assert np.isfinite(value)
 
@@ -234,7 +274,7 @@ class TestPosterior:
 
     def test_far_from_data_it_returns_to_the_prior(self):
         embedding = Embedding([0], [False])
-        h = Hyperparameters(np.array([0.01]), 2.0, 1e-6)
+        h = Hyperparameters(np.array([0.01]), 2.0, 1e-6, 1e-12)
         on = np.ones((1, 1), dtype=bool)
         model = GaussianProcess(embedding, np.array([[0.0]]), on, np.array([1.0]), h)
         mean, variance = model.predict(np.array([[1.0]]), on)
@@ -314,4 +354,4 @@ class TestPosterior:
         mean, variance = GaussianProcess(EMBEDDING, X, active, y, h).predict(*points(20, seed + 1))
         assert np.isfinite(mean).all()
         assert (variance > 0).all()
-        assert (variance <= MEAN_VARIANCE + h.signal + 1e-9).all()
+        assert (variance <= MEAN_VARIANCE + h.signal + 2.0 * h.effects).all()

@@ -27,7 +27,7 @@ def improvement(front=None, goals=2):
     X = np.random.default_rng(0).random((12, 2))
     on = np.ones_like(X, dtype=bool)
     values = values_at(X, goals)
-    h = Hyperparameters(np.array([0.5, 0.5]), 1.0, 1e-4)
+    h = Hyperparameters(np.array([0.5, 0.5]), 1.0, 1e-4, 0.1)
     models = [GaussianProcess(EMBEDDING, X, on, column, h) for column in values.T]
     front = values[nondominated(values)] if front is None else np.array(front).reshape(-1, goals)
     return LogExpectedHypervolumeImprovement(models, *free_boxes(front, reference(goals))), front

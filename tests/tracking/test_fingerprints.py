@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
@@ -107,3 +109,60 @@ def test_what_cannot_be_read_or_hashed_is_named(tmp_path: Path) -> None:
         fingerprint(pd.DataFrame({"a": [[1], [2]]}))
     with pytest.raises(ArgumentError, match=r"builtins\.function"):
         fingerprint(lambda: 0)
+
+
+def test_fingerprints_stay_what_they_were() -> None:
+    """Studies have recorded them: another way to compute them must give the same."""
+    frame = pd.DataFrame(
+        {
+            "n": np.arange(300_000) % 7,
+            "c": pd.Categorical(["a", "b", "c"] * 100_000),
+            "s": ["x", "yy", None] * 100_000,
+        }
+    )
+    wide = np.asfortranarray(np.arange(3_000_000.0).reshape(3, 1_000_000))
+    assert fingerprint(A) == "16019672336097896f1a83a09d2b5d2e"
+    assert fingerprint(frame) == "3b7d2de1a51ae86d8e98058bcb7d28b2"
+    assert fingerprint(wide) == "e747c203cf8eebdb6dd108a795ff56e9"
+    assert fingerprint(wide[:, ::2]) == "898007df54039bf50db0aaea122edf80"
+    assert fingerprint(wide.T.astype(">f4")) == "ba135cf1ea6aad7fa18fd9dfab08a8c4"
+
+
+def test_data_is_read_piece_by_piece(tmp_path: Path) -> None:
+    """Beside the data itself it takes a few megabytes, whatever the layout is."""
+    values = np.arange(8_000_000.0)  # 64 MB
+    values.tofile(tmp_path / "file")
+    table = pa.table({"x": values})
+    data = {
+        "another byte order": values.astype(">f8"),
+        "another layout": np.asfortranarray(values.reshape(1000, 8000)),
+        "every second": np.arange(16_000_000.0)[::2],
+        "a file": tmp_path / "file",
+        "a folder": tmp_path,
+        "a frame": pd.DataFrame({"x": values}),
+        "a table": table,
+        "a mapped file": np.memmap(tmp_path / "file", dtype="f8", mode="r"),
+    }
+    for name, each in data.items():
+        tracemalloc.start()
+        fingerprint(each)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 24e6, f"{name}: {peak / 1e6:.0f} MB"
+
+
+def test_tables_of_arrow() -> None:
+    table = pa.table({"x": [1, 2, 3], "y": ["a", None, "c"]})
+    parts = pa.concat_tables([table.slice(0, 1), table.slice(1)])
+    assert fingerprint(table) == fingerprint(parts) == fingerprint(table.to_batches()[0])
+    assert fingerprint(table) != fingerprint(table.rename_columns(["x", "z"]))
+    assert fingerprint(table) != fingerprint(table.take([1, 0, 2]))
+    assert fingerprint(table) != fingerprint(table.set_column(0, "x", pa.array([1.0, 2.0, 3.0])))
+
+
+def test_what_numpy_takes_for_an_array() -> None:
+    class Tensor:
+        def __array__(self, dtype=None, copy=None):
+            return A
+
+    assert fingerprint(Tensor()) == fingerprint(A)

@@ -91,11 +91,21 @@ def go_back_to_0001(store: str | Path) -> None:
     """Make a store what it was before outcome constraints, warm starts and leases."""
     engine = make_engine(locate(store))
     with engine.begin() as connection:
+        connection.execute(text("DROP INDEX ix_trials_best"))
+        connection.execute(
+            text("CREATE INDEX ix_trials_study_id_state ON trials (study_id, state)")
+        )
         for table in ("leases", "curves"):
             connection.execute(text(f"DROP TABLE {table}"))
-        for column in ("studies.constraints", "studies.earlier", "trials.constraints"):
+        connection.execute(text("DROP INDEX ix_trials_study_id_value"))
+        for column in (
+            "studies.constraints",
+            "studies.earlier",
+            "studies.user",
+            "trials.constraints",
+        ):
             table, name = column.split(".")
-            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {name}"))
+            connection.execute(text(f'ALTER TABLE {table} DROP COLUMN "{name}"'))
         connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
     engine.dispose()
 

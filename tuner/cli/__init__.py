@@ -7,7 +7,6 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command ``tuner``."""
-    from tuner.cli import exchange  # noqa: F401 (it adds its commands)
     from tuner.cli.commands import cli
 
     cli()

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 import tuner
-from tuner.cli.commands import cli, store_option
+from tuner.cli.options import store_option
 from tuner.integrations.importing import Imported
 
 
-@cli.group("import")
+@click.group("import")
 def import_() -> None:
     """Import what another tool recorded; again, only what is new."""
 
@@ -80,7 +80,7 @@ def _echo_imported(done: Imported) -> None:
     )
 
 
-@cli.command()
+@click.command()
 @click.argument("study")
 @click.argument("uri", metavar="URI")
 @click.option("--experiment", metavar="NAME", help="The experiment.  [default: the study's name]")
@@ -93,7 +93,7 @@ def mirror(study: str, uri: str, experiment: str | None, store: str | None) -> N
     click.echo(f"sent: {MlflowMirror(uri, experiment).catch_up(loaded)} trials")
 
 
-@cli.command()
+@click.command()
 @click.argument("study")
 @click.option(
     "-o",
@@ -109,7 +109,7 @@ def report(study: str, output: Path | None, store: str | None) -> None:
     click.echo(write_report(tuner.load_study(study, store=store), output))
 
 
-@cli.command()
+@click.command()
 @click.option(
     "--keep-best",
     nargs=2,

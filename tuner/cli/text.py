@@ -69,6 +69,8 @@ def summary(study: Study) -> dict[str, str]:
         lines["best"] = f"{study.best_value!r} in trial {study.best_trial.number}"
     if info.data:
         lines["data"] = info.data
+    if info.user:
+        lines["user"] = info.user
     if info.tags:
         lines["tags"] = ", ".join(f"{k}={v}" for k, v in info.tags.items())
     return lines
@@ -129,6 +131,8 @@ def trial_lines(study: Study, number: int) -> Iterator[str]:
         yield f"metric {name}: {metric!r}"
     for name, value in trial.constraints.items():
         yield f"constraint {name}: {'kept' if value <= 0 else f'broken by {value!r}'}"
+    for name, note in trial.notes.items():
+        yield f"note {name}: {note!r}"
     for run in study.runs(number):
         where = f" on {run.worker} ({run.host})" if run.host else ""
         begun = "" if run.started is None else f", began {when(run.started)}"

@@ -42,7 +42,7 @@ from tuner.engine.messages import (
 from tuner.engine.replay import replay
 from tuner.engine.saved import SavedTrials
 from tuner.engine.writer import MakeWriter, Writer, Writing
-from tuner.errors import TunerError
+from tuner.errors import StoreUnavailable, TunerError
 from tuner.optimizers import describe
 from tuner.optimizers.protocol import Optimizer
 from tuner.progress import Progress, Snapshot
@@ -58,7 +58,7 @@ from tuner.records import (
     Trial,
 )
 from tuner.schedulers.protocol import Scheduler
-from tuner.tracking.lease import Holder, Lease, this_process
+from tuner.tracking.lease import Holder, Lease, new_holder
 from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.uuid7 import uuid7
 
@@ -99,7 +99,7 @@ class Session:
     listeners: Sequence[Callable[[Trial], None]] = ()
     clock: Callable[[], float] = field(default=time.time)
     poll: float = POLL
-    holder: Holder = field(default_factory=this_process)
+    holder: Holder = field(default_factory=new_holder)
     lease: float = LEASE
     new_run: Callable[[], str] = uuid7
     writer: MakeWriter = Writer
@@ -229,7 +229,7 @@ class Driver:
             last.callback(s.progress.close, closing)
             last.callback(lambda: s.progress.update(self._snapshot()))
             if self._lease is not None:
-                last.callback(s.store.release_study, self._lease)
+                last.callback(self._give_back, self._lease)
             if self._writer is not None:
                 last.callback(self._writer.close)
             s.backend.close()
@@ -243,6 +243,11 @@ class Driver:
         s = self._session
         self._lease = s.store.take_study(s.info, s.holder, s.lease)
         self._writer = s.writer(s.store, self._lease)
+
+    def _give_back(self, lease: Lease) -> None:
+        # All is written by now; where this cannot be, the lease lapses by itself.
+        with suppress(StoreUnavailable):
+            self._session.store.release_study(lease)
 
     def _record_origin(self) -> None:
         """Record what this session's runs come from; end what a dead driver left."""

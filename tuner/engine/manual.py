@@ -31,7 +31,7 @@ from tuner.optimizers.protocol import Optimizer
 from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
-from tuner.tracking.lease import this_process
+from tuner.tracking.lease import new_holder
 from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.uuid7 import uuid7
 
@@ -162,7 +162,7 @@ class ManualLoop:
     def _commit(self) -> None:
         batch, self._batch = self._batch, Batch()
         if batch:
-            self._epoch = self.store.write_at(self.info.uid, batch, self._epoch, this_process())
+            self._epoch = self.store.write_at(self.info.uid, batch, self._epoch, new_holder())
 
     def _catch_up(self) -> None:
         """Begin anew from the record of the study."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from tuner.errors import StoreUnavailable
@@ -42,6 +43,9 @@ class Writing(Protocol):
 
     def check(self) -> None:
         """Raise what the store has raised; called once in each round of the loop."""
+
+    def flush(self) -> None:
+        """Wait until everything that was put is committed."""
 
     def close(self) -> None:
         """Commit what is queued, and end."""
@@ -164,7 +168,7 @@ class Writer:
         try:
             while (batch := self._next()) is not None:
                 self._with_patience(
-                    lambda batch=batch: self._store.write(self._lease.study, batch, self._lease)
+                    partial(self._store.write, self._lease.study, batch, self._lease)
                 )
                 self._note(batch)
                 with self._changed:
@@ -214,4 +218,4 @@ class Writer:
         """Pack the reports of up to `n` runs that have ended."""
         runs, self._ended = self._ended[:n], self._ended[n:]
         if runs:
-            self._with_patience(lambda: self._store.compact(self._lease.study, runs))
+            self._with_patience(partial(self._store.compact, self._lease.study, runs))

@@ -18,7 +18,7 @@ from tuner.records import Goal, Report, Run, StudyInfo, Trial
 from tuner.search_spaces import Space
 from tuner.study import Study
 from tuner.tracking import Batch, SqlStore, open_store
-from tuner.tracking.lease import Lease, this_process
+from tuner.tracking.lease import Lease, new_holder
 from tuner.tracking.uuid7 import uuid7
 
 AT_ONCE = 500
@@ -91,7 +91,7 @@ def write_foreign(
     opened = open_store(store)
     info = _study_info(foreign, opened)
     # Both sides learn from who else may write: nobody, while this goes on.
-    lease = opened.take_study(info, this_process(), lease_seconds())
+    lease = opened.take_study(info, new_holder(), lease_seconds())
     try:
         known = {t.number: str(t.notes.get(KEY, "")) for t in opened.trials(info.uid)}
         added, already = _write_new(opened, info, lease, known, trials)

@@ -18,7 +18,7 @@ Snap: TypeAlias = Callable[[Floats], tuple[Floats, Bools, Bools]]
 SMOOTH_FROM = 8
 """An ordered column with more values than this is searched as if it were continuous."""
 
-WORTHWHILE = 1e-3
+WORTHWHILE = 1e-2
 """A climb that gains less than this of the logarithm is over."""
 
 
@@ -88,8 +88,8 @@ def maximise(
     snap: Snap,
     starts: Floats,
     *,
-    refined: int = 6,
-    rounds: int = 3,
+    refined: int = 5,
+    rounds: int = 2,
 ) -> Candidates:
     """Return points of the space in falling order of `acquisition`.
 
@@ -128,25 +128,27 @@ def neighbours(x: Floats, columns: Columns) -> Floats:
 
     Every other option of a categorical column, one and two values up and down in an ordered one.
     """
-    moves: list[Floats] = []
+    changed: list[int] = []
+    targets: list[Floats] = []
     for j, levels in enumerate(columns.levels):
         if levels is None:
             continue
         here = int(np.argmin(np.abs(levels - x[j])))
         reach = len(levels) if columns.categorical[j] else 2
-        targets = levels[max(here - reach, 0) : here + reach + 1]
-        only = np.arange(len(x)) == j
-        moves += [np.where(only, level, x) for level in targets if level != levels[here]]
-    return np.array(moves).reshape(-1, len(x))
+        low = max(here - reach, 0)
+        near = np.delete(levels[low : here + reach + 1], here - low)
+        changed += [j] * len(near)
+        targets.append(near)
+    rows = np.repeat(x[None, :], len(changed), axis=0)
+    if changed:
+        rows[np.arange(len(changed)), changed] = np.concatenate(targets)
+    return rows
 
 
 def _score(acquisition: Acquisition, snap: Snap, rows: Floats) -> Candidates:
-    """Return the feasible points nearest to `rows`, without repeats, best first."""
+    """Return the feasible points nearest to `rows`, best first."""
     X, active, feasible = snap(rows)
     X, active = X[feasible], active[feasible]
-    _, unique = np.unique(X, axis=0, return_index=True)
-    unique.sort()
-    X, active = X[unique], active[unique]
     scores = acquisition(X, active)
     order = np.argsort(-scores, kind="stable")
     return Candidates(X[order], active[order], scores[order])

@@ -31,7 +31,7 @@ from tuner.search_spaces import Space
 MOST_TRIALS = 500
 """A longer history is modelled by this many of its trials; see `representatives`."""
 
-FAR_STARTS, NEAR_STARTS = 400, 300
+FAR_STARTS, NEAR_STARTS = 300, 200
 """Rows scored all over the space and near the best trials, for each suggestion."""
 
 FULL_SEARCH = 150
@@ -42,6 +42,9 @@ LEADERS = 6
 
 PRIOR_TRIALS = 10.0
 """A user's prior counts in full after so many trials, half as much after twice as many, ..."""
+
+NEXT_TO = 0.01
+"""No parallel trial is this near to another in every column, as shares of their ranges."""
 
 LIKELY = math.log(0.5)
 """A pending trial counts towards the best so far if it is this likely to keep each condition."""
@@ -106,6 +109,7 @@ class BayesianOptimizer(SpaceOptimizer):
             return dict(self.space.sample(rng)) if point is None else point
         with _blas().limit(limits=1, user_api="blas"):
             candidates = self._candidates(history, rng)
+        candidates = apart(candidates, history.pending_X, history.pending_active)
         X = np.concatenate([history.X, history.pending_X])
         active = np.concatenate([history.active, history.pending_active])
         row = first_untried(candidates, X, active)
@@ -239,6 +243,19 @@ def believe(model: GaussianProcess, history: History) -> GaussianProcess:
     # Believing a mean leaves every mean as it was, so all of them can be believed at once.
     mean, _ = model.predict(history.pending_X, history.pending_active)
     return model.condition(history.pending_X, history.pending_active, mean)
+
+
+def apart(candidates: Candidates, X: Floats, active: Bools) -> Candidates:
+    """Return the candidates that are not next to one of the points `X` (n, d): all if none is.
+
+    Where nothing promises much, the best place is often beside a trial that is still running, of
+    which a worker would only learn what the other is about to find.
+    """
+    beside = np.zeros(len(candidates.X), dtype=bool)
+    for x, on in zip(X, active, strict=True):
+        near = np.abs(candidates.X - x).max(axis=1) < NEXT_TO
+        beside |= near & (candidates.active == on).all(axis=1)
+    return candidates if beside.all() else candidates.take(np.flatnonzero(~beside))
 
 
 def first_untried(candidates: Candidates, X: Floats, active: Bools) -> Floats | None:

@@ -65,6 +65,9 @@ class Embedding:
         self._categorical = np.flatnonzero(categorical)
         self._plain = np.flatnonzero(~categorical & ~arc)
         self._sines = np.flatnonzero(~categorical & arc & (self._place == 0))
+        self._numeric = np.flatnonzero(self.options == 0)
+        self._centre = np.where(categorical | arc, 0.0, 0.5)
+        self._share = 1.0 / np.sqrt(max(self.columns, 1))
 
     @property
     def columns(self) -> int:
@@ -75,26 +78,50 @@ class Embedding:
         """Return the coordinates, shape (n, e), of the points `X` (n, d) with mask `active`."""
         Z = np.empty((len(X), len(self.column)))
         Z[:, self._plain] = X[:, self.column[self._plain]]
-        here = self.column[self._sines]
-        x, on = X[:, here], active[:, here]
-        Z[:, self._sines], Z[:, self._sines + 1] = on * np.sin(x), on * np.cos(x)
-        here = self.column[self._categorical]
-        options, x, on = self.options[here], X[:, here], active[:, here]
-        level = np.where(on, np.minimum((x * options).astype(int), options - 1), options)
-        Z[:, self._categorical] = (level == self._place[self._categorical]) * np.sqrt(0.5)
+        if len(self._sines):
+            here = self.column[self._sines]
+            x, on = X[:, here], active[:, here]
+            Z[:, self._sines], Z[:, self._sines + 1] = on * np.sin(x), on * np.cos(x)
+        if len(self._categorical):
+            here = self.column[self._categorical]
+            options, x, on = self.options[here], X[:, here], active[:, here]
+            level = np.where(on, np.minimum((x * options).astype(int), options - 1), options)
+            Z[:, self._categorical] = (level == self._place[self._categorical]) * np.sqrt(0.5)
         return Z
 
-    def derivative(self, X: Floats, active: Bools) -> Floats:
-        """Return how each coordinate of the points `X` (n, d) changes with its column, (n, e).
+    def effects(self, X: Floats, active: Bools, Z: Floats) -> Floats:
+        """Return features of the points `X` (n, d), shape (n, f), each of one column alone.
 
-        Zero for coordinates of categorical and of inactive columns.
+        They are the coordinates `Z` (n, e), and of each numeric column the Legendre polynomials
+        of degree 2 and 3, halved each time, so that a weighted sum of them is one gentle curve or
+        one step function for each column. The more columns there are, the less of each.
+        """
+        t, on = X[:, self._numeric] - 0.5, active[:, self._numeric]
+        parabolas, cubics = on * (2.0 * t * t - 1.0 / 6.0), on * (5.0 * t**3 - 0.75 * t)
+        features = np.concatenate([Z - self._centre, parabolas, cubics], axis=1)
+        return np.asarray(features * self._share)
+
+    def derivative(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
+        """Return how coordinates (n, e) and effects (n, f) of `X` (n, d) change with their column.
+
+        Zero for those of categorical and of inactive columns.
         """
         slope = np.zeros((len(X), len(self.column)))
         slope[:, self._plain] = active[:, self.column[self._plain]]
-        here = self.column[self._sines]
-        x, on = X[:, here], active[:, here]
-        slope[:, self._sines], slope[:, self._sines + 1] = on * np.cos(x), on * -np.sin(x)
-        return slope
+        if len(self._sines):
+            here = self.column[self._sines]
+            x, on = X[:, here], active[:, here]
+            slope[:, self._sines], slope[:, self._sines + 1] = on * np.cos(x), on * -np.sin(x)
+        t, on = X[:, self._numeric] - 0.5, active[:, self._numeric]
+        curves = [on * 4.0 * t, on * (15.0 * t * t - 0.75)]
+        return slope, np.concatenate([slope, *curves], axis=1) * self._share
+
+    def sum_by_column(self, values: Floats, effects: Floats) -> Floats:
+        """Sum `values` of coordinates (..., e) and of effects (..., f) for each column (..., d)."""
+        e, k = len(self.column), len(self._numeric)
+        total = np.add.reduceat(values + effects[..., :e], self._starts, axis=-1)
+        total[..., self._numeric] += effects[..., e : e + k] + effects[..., e + k :]
+        return np.asarray(total)
 
     def squared_distances(self, A: Floats, B: Floats) -> Floats:
         """Return the squared distance in each column, shape (d, n, m), of coordinates A and B."""
@@ -104,17 +131,14 @@ class Embedding:
             result[j] = squared_distances(A[:, block], B[:, block])
         return result
 
-    def sum_by_column(self, values: Floats) -> Floats:
-        """Sum the last axis of `values` (..., e) over the coordinates of each column (..., d)."""
-        return np.asarray(np.add.reduceat(values, self._starts, axis=-1))
-
 
 def squared_distances(A: Floats, B: Floats) -> Floats:
     """Return the squared Euclidean distances, shape (n, m), between the rows of A and of B."""
     if A.shape[1] == 1:
         return np.asarray((A - B.T) ** 2)
     squares = np.sum(A**2, axis=1)[:, None] + np.sum(B**2, axis=1)[None, :]
-    return np.asarray(np.maximum(squares - 2.0 * (A @ B.T), 0.0))
+    squares -= (2.0 * A) @ B.T
+    return np.asarray(np.maximum(squares, 0.0, out=squares))
 
 
 def _width(options: int, conditional: bool) -> int:

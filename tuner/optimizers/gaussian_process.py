@@ -2,16 +2,20 @@
 
 The covariance of two points is
 
-    k(x, x') = c + s m(r),   m(r) = (1 + sqrt(5) r + 5/3 r^2) exp(-sqrt(5) r),
+    k(x, x') = c + a f(x) . f(x') + s m(r),   m(r) = (1 + sqrt(5) r + 5/3 r^2) exp(-sqrt(5) r),
 
-a Matern-5/2 kernel (Rasmussen & Williams 2006, eq. 4.17) of the distance
+with a Matern-5/2 kernel (Rasmussen & Williams 2006, eq. 4.17) of the distance
 ``r^2 = sum_j d_j(x, x') / l_j^2`` with one lengthscale per column, where ``d_j`` is the squared
 distance of `tuner.optimizers.embedding`. The constant `c` says that the mean of the function is
-itself unknown with that variance (ibid., eq. 2.40). Observations add noise of variance ``v``.
+itself unknown with that variance (ibid., eq. 2.40). The features ``f`` are of one column each: with
+variance ``a`` columns also have an effect of their own, whatever the others are. What was seen with
+one option of a category then tells something of all the others, which a product of columns would
+keep apart (Duvenaud et al. 2011, "Additive Gaussian Processes", arXiv:1112.4394). Observations add
+noise of variance ``v``.
 
-The lengthscales, ``s`` and ``v`` are the maximum of the posterior. The lengthscale prior widens
-with the square root of the dimension (Hvarfner et al. 2024, arXiv:2402.02229), which keeps the
-model useful in high dimensions.
+The lengthscales, ``s``, ``a`` and ``v`` are the maximum of the posterior. The lengthscale prior
+widens with the square root of the dimension (Hvarfner et al. 2024, arXiv:2402.02229), which keeps
+the model useful in high dimensions.
 """
 
 from __future__ import annotations
@@ -21,8 +25,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
-from scipy.linalg.lapack import dpotri
+from scipy.linalg import LinAlgError
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtri
 from scipy.optimize import minimize
 
 from tuner.optimizers.embedding import Bools, Embedding, Floats, squared_distances
@@ -32,33 +36,42 @@ MEAN_VARIANCE = 1.0
 
 SIGNAL_PRIOR = (0.0, 1.0)
 NOISE_PRIOR = (-8.0, 3.0)
-"""Mean and deviation of the logarithm of the signal and noise variances."""
+EFFECTS_PRIOR = (0.0, 2.0)
+"""Mean and deviation of the logarithm of each variance."""
 
-LOG_BOUNDS = {"lengthscale": (-4.0, 6.0), "signal": (-5.0, 5.0), "noise": (-16.0, 0.5)}
+LOG_BOUNDS = {
+    "lengthscale": (-4.0, 6.0),
+    "signal": (-5.0, 5.0),
+    "noise": (-16.0, 0.5),
+    "effects": (-8.0, 4.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """What is learned from the data: lengthscales (d,), signal variance, noise variance."""
+    """What is learned: lengthscales (d,), and variances of signal, noise and main effects."""
 
     lengthscales: Floats
     signal: float
     noise: float
+    effects: float
 
     def to_log(self) -> Floats:
-        """Return the logarithms as one vector, shape (d + 2,)."""
-        return np.asarray(np.log([*self.lengthscales, self.signal, self.noise]))
+        """Return the logarithms as one vector, shape (d + 3,)."""
+        return np.asarray(np.log([*self.lengthscales, self.signal, self.noise, self.effects]))
 
     @classmethod
     def from_log(cls, theta: Floats) -> Hyperparameters:
         """Build from the logarithms in the order of `to_log`."""
         values = np.exp(theta)
-        return cls(values[:-2], float(values[-2]), float(values[-1]))
+        signal, noise, effects = values[-3:].tolist()
+        return cls(values[:-3], signal, noise, effects)
 
     @classmethod
     def initial(cls, d: int, lengthscale: float = 0.5, noise: float = 1e-3) -> Hyperparameters:
         """Return a start for the search: `lengthscale` is in units of ``sqrt(d)``."""
-        return cls(np.full(d, lengthscale * math.sqrt(max(d, 1))), 1.0, noise)
+        lengthscales = np.full(d, lengthscale * math.sqrt(max(d, 1)))
+        return cls(lengthscales, signal=1.0, noise=noise, effects=0.3)
 
 
 class GaussianProcess:
@@ -80,7 +93,7 @@ class GaussianProcess:
     >>> X = np.array([[0.1], [0.5], [0.9]])
     >>> y = np.array([-1.0, 0.0, 1.0])
     >>> embedding = Embedding(options=[0], conditional=[False])
-    >>> parameters = Hyperparameters(np.array([0.3]), signal=1.0, noise=1e-6)
+    >>> parameters = Hyperparameters(np.array([0.3]), signal=1.0, noise=1e-6, effects=0.1)
     >>> gp = GaussianProcess(embedding, X, np.ones_like(X, dtype=bool), y, parameters)
     >>> mean, variance = gp.predict(X, np.ones_like(X, dtype=bool))
     >>> np.allclose(mean, y, atol=1e-3)
@@ -98,22 +111,27 @@ class GaussianProcess:
         self.embedding = embedding
         self.X, self.active, self.y = X, active, y
         self.hyperparameters = hyperparameters
-        self._weights = hyperparameters.lengthscales[embedding.column] ** -2.0
-        self._Z = self._scaled(X, active)
+        self._weights = np.sqrt(hyperparameters.lengthscales[embedding.column] ** -2.0)
+        Z = embedding(X, active)
+        self._Z, self._effects = Z * self._weights, embedding.effects(X, active, Z)
         correlation, _ = matern(squared_distances(self._Z, self._Z))
         np.fill_diagonal(correlation, 1.0)
-        self._L = stable_cholesky(_covariance(correlation, hyperparameters))
-        self._alpha = cho_solve((self._L, True), y, check_finite=False)
+        K = _covariance(correlation, self._effects @ self._effects.T, hyperparameters)
+        self._inverse, _ = dtrtri(stable_cholesky(K), lower=True)
+        self._alpha = self._inverse.T @ (self._inverse @ y)
+        self._pull = hyperparameters.effects * (self._alpha @ self._effects)
 
     def predict(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
         """Return mean and variance, shape (m,), of the noise-free function at `X` (m, d).
 
         Rasmussen & Williams (2006), eqs. 2.25 and 2.26.
         """
-        correlation, _ = matern(squared_distances(self._scaled(X, active), self._Z))
-        K = MEAN_VARIANCE + self.hyperparameters.signal * correlation
-        V = solve_triangular(self._L, K.T, lower=True, check_finite=False)
-        variance = self._prior_variance - np.einsum("ij,ij->j", V, V)
+        Z = self.embedding(X, active)
+        effects = self.embedding.effects(X, active, Z)
+        correlation, _ = matern(squared_distances(Z * self._weights, self._Z))
+        K = self._cross_covariance(correlation, effects)
+        V = K @ self._inverse.T
+        variance = self._prior_variance(effects) - np.einsum("ij,ij->i", V, V)
         return K @ self._alpha, np.maximum(variance, self._least_variance)
 
     def predict_with_gradient(
@@ -123,28 +141,33 @@ class GaussianProcess:
 
         The gradients are zero in categorical and in inactive columns.
         """
-        scale = self.hyperparameters.signal
-        Z = self._scaled(X, active)
+        h = self.hyperparameters
+        Z = self.embedding(X, active)
+        effects = self.embedding.effects(X, active, Z)
+        slopes, bends = self.embedding.derivative(X, active)
+        Z = Z * self._weights
         correlation, slope = matern(squared_distances(Z, self._Z))
-        K = MEAN_VARIANCE + scale * correlation
-        solved = cho_solve((self._L, True), K.T, check_finite=False).T
-        variance = self._prior_variance - np.einsum("ij,ij->i", K, solved)
+        K = self._cross_covariance(correlation, effects)
+        V = K @ self._inverse.T
+        solved = V @ self._inverse
+        variance = self._prior_variance(effects) - np.einsum("ij,ij->i", V, V)
 
-        step = 2.0 * scale * np.sqrt(self._weights) * self.embedding.derivative(X, active)
-        slopes = []
-        for pull in (slope * self._alpha, slope * (-2.0 * solved)):
-            towards = pull.sum(axis=1)[:, None] * Z - pull @ self._Z
-            slopes.append(self.embedding.sum_by_column(towards * step))
-        certain = variance < self._least_variance
-        slopes[1][certain] = 0.0
-        return K @ self._alpha, np.maximum(variance, self._least_variance), slopes[0], slopes[1]
+        step = 2.0 * h.signal * self._weights * slopes
+        sums = self.embedding.sum_by_column
+        pulls = slope * self._alpha, slope * (-2.0 * solved)
+        towards = [pull.sum(axis=1)[:, None] * Z - pull @ self._Z for pull in pulls]
+        more = 2.0 * h.effects * (effects - solved @ self._effects)
+        by_mean = sums(towards[0] * step, bends * self._pull)
+        by_variance = sums(towards[1] * step, bends * more)
+        by_variance[variance < self._least_variance] = 0.0
+        return K @ self._alpha, np.maximum(variance, self._least_variance), by_mean, by_variance
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
         """Return mean and variance, shape (n,), of each target given all the others.
 
         The variance includes the noise. Rasmussen & Williams (2006), eq. 5.12.
         """
-        precision = np.diagonal(_inverse(self._L))
+        precision = np.sum(self._inverse**2, axis=0)
         return self.y - self._alpha / precision, 1.0 / precision
 
     def condition(self, X: Floats, active: Bools, y: Floats) -> GaussianProcess:
@@ -157,17 +180,23 @@ class GaussianProcess:
             self.hyperparameters,
         )
 
-    @property
-    def _prior_variance(self) -> float:
-        return MEAN_VARIANCE + self.hyperparameters.signal
+    def _cross_covariance(self, correlation: Floats, effects: Floats) -> Floats:
+        """Return the covariance, shape (m, n), of other points and those observed."""
+        h = self.hyperparameters
+        K = h.signal * correlation
+        K += MEAN_VARIANCE
+        K += effects @ (h.effects * self._effects).T
+        return K
+
+    def _prior_variance(self, effects: Floats) -> Floats:
+        """Return the variance of points of which nothing is known, shape (m,)."""
+        h = self.hyperparameters
+        squares = np.einsum("ij,ij->i", effects, effects)
+        return np.asarray(MEAN_VARIANCE + h.signal + h.effects * squares)
 
     @property
     def _least_variance(self) -> float:
-        return 1e-12 * self._prior_variance
-
-    def _scaled(self, X: Floats, active: Bools) -> Floats:
-        """Return coordinates in units of the lengthscales."""
-        return self.embedding(X, active) * np.sqrt(self._weights)
+        return 1e-12 * (MEAN_VARIANCE + self.hyperparameters.signal)
 
 
 def fit(
@@ -188,13 +217,16 @@ def fit(
         starts = (Hyperparameters.initial(d), Hyperparameters.initial(d, 2.0, 1e-2))
     Z = embedding(X, active)
     distances = embedding.squared_distances(Z, Z)
-    bounds = [LOG_BOUNDS["lengthscale"]] * d + [LOG_BOUNDS["signal"], LOG_BOUNDS["noise"]]
+    effects = embedding.effects(X, active, Z)
+    shared = effects @ effects.T
+    bounds = [LOG_BOUNDS["lengthscale"]] * d
+    bounds += [LOG_BOUNDS[name] for name in ("signal", "noise", "effects")]
     best: tuple[float, Floats] | None = None
     for start in starts:
         found = minimize(
             _negative_log_posterior,
             np.clip(start.to_log(), *np.transpose(bounds)),
-            args=(distances, y),
+            args=(distances, shared, y),
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
@@ -208,16 +240,17 @@ def fit(
 
 
 def log_marginal_likelihood(
-    distances: Floats, y: Floats, hyperparameters: Hyperparameters
+    distances: Floats, shared: Floats, y: Floats, hyperparameters: Hyperparameters
 ) -> tuple[float, Floats]:
-    """Return the log marginal likelihood and its gradient by the log hyperparameters (d + 2,).
+    """Return the log marginal likelihood and its gradient by the log hyperparameters (d + 3,).
 
-    Rasmussen & Williams (2006), eqs. 5.8 and 5.9. `distances` is (d, n, n), by column.
+    Rasmussen & Williams (2006), eqs. 5.8 and 5.9. `distances` is (d, n, n), by column; `shared`
+    (n, n) has the inner products of effects.
     """
     weights = hyperparameters.lengthscales**-2.0
     correlation, slope = matern(np.tensordot(weights, distances, axes=1))
-    L = stable_cholesky(_covariance(correlation, hyperparameters))
-    alpha = cho_solve((L, True), y, check_finite=False)
+    L = stable_cholesky(_covariance(correlation, shared, hyperparameters))
+    alpha, _ = dpotrs(L, y, lower=True)
     value = (
         -0.5 * float(y @ alpha)
         - float(np.sum(np.log(np.diagonal(L))))
@@ -230,6 +263,7 @@ def log_marginal_likelihood(
             -2.0 * hyperparameters.signal * weights * by_distance,
             [hyperparameters.signal * np.vdot(inner, correlation)],
             [hyperparameters.noise * np.trace(inner)],
+            [hyperparameters.effects * np.vdot(inner, shared)],
         ]
     )
     return value, gradient
@@ -239,15 +273,15 @@ def log_prior(theta: Floats) -> tuple[float, Floats]:
     """Return the log prior density, up to a constant, and its gradient at log hyperparameters.
 
     Lengthscales: log-normal with location ``sqrt(2) + log(d) / 2`` and scale ``sqrt(3)`` (Hvarfner
-    et al. 2024, section 5), as a density of the lengthscale; signal and noise: log-normal.
+    et al. 2024, section 5), as a density of the lengthscale; the variances: log-normal.
     """
-    d = len(theta) - 2
+    d = len(theta) - 3
     log_lengths = theta[:d]
     location, variance = math.sqrt(2.0) + 0.5 * math.log(max(d, 1)), 3.0
     value = float(np.sum(-0.5 * (log_lengths - location) ** 2 / variance - log_lengths))
     gradient = np.empty_like(theta)
     gradient[:d] = -(log_lengths - location) / variance - 1.0
-    for i, (mean, deviation) in ((d, SIGNAL_PRIOR), (d + 1, NOISE_PRIOR)):
+    for i, (mean, deviation) in enumerate((SIGNAL_PRIOR, NOISE_PRIOR, EFFECTS_PRIOR), start=d):
         value -= 0.5 * float((theta[i] - mean) / deviation) ** 2
         gradient[i] = -(theta[i] - mean) / deviation**2
     return value, gradient
@@ -257,23 +291,22 @@ def matern(squared: Floats) -> tuple[Floats, Floats]:
     """Return the Matern-5/2 correlation at squared distances, and its derivative by them."""
     s = np.sqrt(5.0 * squared)
     decay = np.exp(-s)
-    return (1.0 + s + s * s / 3.0) * decay, -5.0 / 6.0 * (1.0 + s) * decay
+    slope = (1.0 + s) * decay
+    return slope + s * s * decay / 3.0, -5.0 / 6.0 * slope
 
 
 def stable_cholesky(K: Floats) -> Floats:
     """Return the lower Cholesky factor of `K` (n, n), with as little jitter as makes it exist."""
     scale = float(np.mean(np.diagonal(K)))
     for jitter in (0.0, 1e-10, 1e-8, 1e-6, 1e-4):
-        try:
-            shifted = K + jitter * scale * np.eye(len(K)) if jitter else K
-            return np.asarray(cholesky(shifted, lower=True, check_finite=False))
-        except LinAlgError:
-            continue
+        L, fault = dpotrf(K + jitter * scale * np.eye(len(K)) if jitter else K, lower=True)
+        if not fault:
+            return np.asarray(L)
     raise LinAlgError("covariance is not positive definite even with a jitter of 1e-4")
 
 
-def _covariance(correlation: Floats, hyperparameters: Hyperparameters) -> Floats:
-    K = MEAN_VARIANCE + hyperparameters.signal * correlation
+def _covariance(correlation: Floats, shared: Floats, hyperparameters: Hyperparameters) -> Floats:
+    K = MEAN_VARIANCE + hyperparameters.signal * correlation + hyperparameters.effects * shared
     K[np.diag_indices_from(K)] += hyperparameters.noise
     return K
 
@@ -285,9 +318,13 @@ def _inverse(L: Floats) -> Floats:
     return np.asarray(lower + np.tril(lower, -1).T)
 
 
-def _negative_log_posterior(theta: Floats, distances: Floats, y: Floats) -> tuple[float, Floats]:
+def _negative_log_posterior(
+    theta: Floats, distances: Floats, shared: Floats, y: Floats
+) -> tuple[float, Floats]:
     try:
-        value, gradient = log_marginal_likelihood(distances, y, Hyperparameters.from_log(theta))
+        value, gradient = log_marginal_likelihood(
+            distances, shared, y, Hyperparameters.from_log(theta)
+        )
     except LinAlgError:
         return math.inf, np.zeros_like(theta)
     prior, prior_gradient = log_prior(theta)

@@ -39,6 +39,7 @@ class RandomOptimizer(SpaceOptimizer):
         """Begin a study with an empty history; see `Optimizer.reset`."""
         super().reset(space, goals, seed)
         self._block: tuple[int, list[Params]] = (-1, [])
+        self._pending: dict[int, Any] = {}
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:  # noqa: ARG002
         """Return the point that belongs to this number of trials."""
@@ -46,7 +47,12 @@ class RandomOptimizer(SpaceOptimizer):
 
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
         """Return `n` points, without a look at the history."""
-        self._taken = {self.space.key(trial.params) for trial in pending}
+        # Many are handed out ahead, so most of these were pending the last time, too.
+        before, key = self._pending, self.space.key
+        self._pending = {
+            t.number: before[t.number] if t.number in before else key(t.params) for t in pending
+        }
+        self._taken = set(self._pending.values())
         first = len(self._ledger) + len(pending)
         return [self._fresh(k) for k in range(first, first + n)]
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, delete, select, union
 
@@ -23,15 +23,6 @@ from tuner.tracking import queries, schema, upserts
 
 AT_ONCE = 200
 """Runs that are packed in one transaction."""
-
-
-class Point(NamedTuple):
-    """The value of one metric at one step of a run; None stands for NaN."""
-
-    run: int
-    metric: int
-    step: int
-    value: float | None
 
 
 def pack(steps: Sequence[int], values: Sequence[float | None]) -> tuple[bytes | None, bytes]:
@@ -78,13 +69,18 @@ def without_any(connection: Connection, runs: Iterable[int]) -> set[int]:
     return set(wanted) - found
 
 
-def insert(connection: Connection, points: Iterable[Point]) -> None:
-    """Write the points of whole runs as curves, in the place of those that are there."""
+def insert(
+    connection: Connection, series: Mapping[tuple[int, int], Mapping[int, float | None]]
+) -> None:
+    """Write values by step, of each (run, metric), as curves in the place of those that are there.
+
+    None stands for NaN.
+    """
     rows = []
-    for (run, metric), group in groupby(sorted(points, key=_place), key=itemgetter(0, 1)):
-        latest = {point.step: point.value for point in group}
-        steps, values = pack(list(latest), list(latest.values()))
-        rows.append({"run_id": run, "metric_id": metric, "steps": steps, "values": values})
+    for (run, metric), curve in series.items():
+        steps = sorted(curve)
+        packed, values = pack(steps, [curve[step] for step in steps])
+        rows.append({"run_id": run, "metric_id": metric, "steps": packed, "values": values})
     if rows:
         connection.execute(upserts.replacing(connection, schema.curves), rows)
 
@@ -98,18 +94,18 @@ def compact(connection: Connection, runs: Sequence[int]) -> int:
         .where(reports.c.run_id.in_(runs))
         .returning(reports.c.run_id, reports.c.metric_id, reports.c.step, reports.c.value)
     ).all()
-    changed = {(row.run_id, row.metric_id) for row in gone}
+    series: dict[tuple[int, int], dict[int, float | None]] = {
+        (row.run_id, row.metric_id): {} for row in gone
+    }
     curves = schema.curves
-    there = connection.execute(
-        select(curves).where(curves.c.run_id.in_({run for run, _ in changed}))
-    ).all()
-    points = [
-        Point(row.run_id, row.metric_id, step, value)
-        for row in there
-        if (row.run_id, row.metric_id) in changed
-        for step, value in unpack(row.steps, row.values)
-    ]
-    insert(connection, [*points, *(Point(*row) for row in gone)])
+    there = select(curves).where(curves.c.run_id.in_({run for run, _ in series}))
+    for row in connection.execute(there):
+        key = row.run_id, row.metric_id
+        if key in series:
+            series[key].update(unpack(row.steps, row.values))
+    for row in gone:
+        series[row.run_id, row.metric_id][row.step] = row.value
+    insert(connection, series)
     return len(gone)
 
 
@@ -143,7 +139,3 @@ def _points_of_curves(rows: Iterable[Any]) -> Iterator[tuple[Any, int, list[tupl
     for row in rows:
         place = (row.trial, row.attempt, row.id, row.uid)
         yield place, row.metric_id, unpack(row.steps, row.values)
-
-
-def _place(point: Point) -> tuple[int, int, int]:
-    return point.run, point.metric, point.step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,19 +14,27 @@ from tuner.errors import ArgumentError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     Digest: TypeAlias = "hashlib._Hash"
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 22
+"""Bytes of an array that are copied at a time, where they must be."""
+
+_ROWS = 1 << 16
+"""Rows of a table that are hashed at a time."""
 
 
 def fingerprint(data: Any) -> str:
     """Return a hash of the content of `data`, 32 hexadecimal digits.
 
+    Arrays, tables and files are read piece by piece: beside the data it takes a few megabytes.
+
     Parameters
     ----------
     data
-        NumPy arrays and scalars, pandas DataFrames, Series and Indexes, SciPy sparse matrices,
+        NumPy arrays and scalars, what NumPy takes for an array (such as a tensor of PyTorch),
+        pandas DataFrames, Series and Indexes, tables of Arrow and Polars, SciPy sparse matrices,
         numbers, text, bytes, None, a `Path` of a file or folder (its content counts, not its
         place), and lists, tuples, sets and dicts of these. The order of a dict does not count.
         Text is text: write ``Path("data.csv")`` for a file.
@@ -74,7 +82,7 @@ def _add(digest: Digest, data: Any, place: str) -> None:
 
 
 def _add_library_type(digest: Digest, data: Any, place: str) -> None:
-    """Add a value of pandas or SciPy, neither of which is imported unless the data is theirs."""
+    """Add a value of another library, which is not imported unless the data is its own."""
     library = type(data).__module__.split(".")[0]
     if library == "pandas" and hasattr(data, "to_frame"):
         _add_frame(digest, data.to_frame(), type(data).__name__, place)
@@ -88,6 +96,15 @@ def _add_library_type(digest: Digest, data: Any, place: str) -> None:
         for axis in coordinates.coords:
             _add_array(digest, np.asarray(axis, dtype=np.int64), place)
         _add_array(digest, coordinates.data, place)
+    elif library == "pyarrow" and hasattr(data, "to_pandas") and hasattr(data, "schema"):
+        import pyarrow
+
+        is_table = isinstance(data, pyarrow.Table)
+        _add_arrow(digest, data if is_table else pyarrow.table(data), place)
+    elif library == "polars" and hasattr(data, "to_arrow") and hasattr(data, "columns"):
+        _add_arrow(digest, data.to_arrow(), place)
+    elif hasattr(data, "__array__"):
+        _add_array(digest, np.asarray(data), place)
     else:
         raise ArgumentError(
             f"{place} is a {type(data).__module__}.{type(data).__qualname__}, which has no "
@@ -100,29 +117,60 @@ def _add_library_type(digest: Digest, data: Any, place: str) -> None:
 def _add_array(digest: Digest, array: np.ndarray[Any, Any], place: str) -> None:
     if array.dtype.hasobject:
         _add_bytes(digest, "objects", repr(array.shape).encode())
-        for i, item in enumerate(array.ravel().tolist()):
+        for i, item in enumerate(array.flat):
             _add(digest, item, f"{place}.ravel()[{i}]")
         return
     # Little-endian and in C order, whatever the machine and the memory layout are.
-    plain = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-    _add_bytes(digest, "array", f"{plain.dtype.str} {plain.dtype.names} {array.shape}".encode())
-    digest.update(plain.reshape(-1).view(np.uint8).data)
+    order = array.dtype.newbyteorder("<")
+    _add_bytes(digest, "array", f"{order.str} {order.names} {array.shape}".encode())
+    for block in _blocks(array):
+        plain = np.ascontiguousarray(block.astype(order, copy=False))
+        digest.update(plain.reshape(-1).view(np.uint8).data)
+
+
+def _blocks(array: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield an array in pieces that are not large, in C order."""
+    if array.nbytes <= _CHUNK or array.ndim == 0:
+        yield array
+        return
+    rows = max(1, len(array) * _CHUNK // array.nbytes)
+    for start in range(0, len(array), rows):
+        if rows == 1 and array.ndim > 1:
+            yield from _blocks(array[start])
+        else:
+            yield array[start : start + rows]
 
 
 def _add_frame(digest: Digest, frame: pd.DataFrame, kind: str, place: str) -> None:
-    import pandas as pd
-
     _add_bytes(digest, kind, f"{frame.shape} {list(map(str, frame.dtypes))}".encode())
     _add(digest, [list(frame.index.names), list(frame.columns)], "columns")
-    try:
-        # pandas hashes text, categories and missing values by content.
-        hashes = pd.util.hash_pandas_object(frame, index=True)
-    except TypeError as error:
-        raise ArgumentError(
-            f"{place}: pandas cannot hash a column of this {kind} ({error}); "
-            f"give columns of numbers, times, categories or text"
-        ) from error
-    _add_array(digest, hashes.to_numpy(), place)
+    pieces = (frame.iloc[i : i + _ROWS] for i in range(0, len(frame), _ROWS))
+    _add_rows(digest, len(frame), pieces, f"{place}: this {kind}")
+
+
+def _add_arrow(digest: Digest, table: pa.Table, place: str) -> None:
+    _add_bytes(digest, "Table", f"{table.num_rows} {[str(t) for t in table.schema.types]}".encode())
+    _add(digest, list(table.column_names), "columns")
+    starts = range(0, table.num_rows, _ROWS)
+    pieces = (table.slice(i, _ROWS).to_pandas() for i in starts)
+    _add_rows(digest, table.num_rows, pieces, f"{place}: this table")
+
+
+def _add_rows(digest: Digest, count: int, pieces: Iterator[pd.DataFrame], what: str) -> None:
+    """Add a hash of each row, as if all of them were one array."""
+    import pandas as pd
+
+    _add_bytes(digest, "array", f"<u8 None {(count,)}".encode())
+    for piece in pieces:
+        try:
+            # pandas hashes text, categories and missing values by content.
+            hashes = pd.util.hash_pandas_object(piece, index=True)
+        except TypeError as error:
+            raise ArgumentError(
+                f"{what} has a column that pandas cannot hash ({error}); "
+                f"give columns of numbers, times, categories or text"
+            ) from error
+        digest.update(hashes.to_numpy().astype("<u8", copy=False).tobytes())
 
 
 def _add_path(digest: Digest, path: Path, place: str) -> None:

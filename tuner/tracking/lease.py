@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from tuner.records import Record
 
 @dataclass(frozen=True, slots=True)
 class Holder(Record):
-    """A process that holds a study.
+    """Who holds a study: one driver of one process.
 
-    `process` tells it from others that had or will have its number, on this machine or another of
-    the same name: the machine's start, the process namespace and the process's own start.
+    `process` tells that process from others that had or will have its number, on this machine or
+    another of the same name: the machine's start, the process namespace and the process's own
+    start; and after a # which driver of that process it is.
     """
 
     host: str
@@ -29,7 +31,7 @@ class Holder(Record):
         here = _machine()
         if not here or self.host != socket.gethostname() or not self.process.startswith(here):
             return False
-        return self.process != _identity(self.pid)
+        return self.process.partition("#")[0] != _identity(self.pid)
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -50,10 +52,13 @@ class Lease(Record):
     seconds: float
 
 
-def this_process() -> Holder:
-    """Return what this process is known by."""
+def new_holder() -> Holder:
+    """Return what one more driver of this process is known by."""
     pid = os.getpid()
-    return Holder(socket.gethostname(), pid, _identity(pid) or "")
+    return Holder(socket.gethostname(), pid, f"{_identity(pid) or ''}#{next(_numbers)}")
+
+
+_numbers = itertools.count(1)
 
 
 @cache

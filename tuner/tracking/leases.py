@@ -22,8 +22,8 @@ Clock = Callable[[], float]
 
 _table = schema.leases
 
-_given_up: set[tuple[str, Holder, int]] = set()
-"""Leases that this process has done with, and could not tell the store: it was away just then."""
+_given_up: set[Holder] = set()
+"""Drivers of this process that have ended; the store may have been away when it was to be told."""
 
 
 def take(
@@ -47,7 +47,7 @@ def take(
     )
     found = _read(connection, study_id, clock)
     epoch = 1 if found is None else found.epoch + 1
-    if found is not None and found.left > 0 and not _is_over(uid, found):
+    if found is not None and found.left > 0 and not _is_over(found):
         raise StudyBusy(
             f"study {name!r} is run by {holder_of(found)}; let it end, or end it, or call again in "
             f"{found.left:.0f} s if nothing has been heard of it by then"
@@ -85,9 +85,9 @@ def renew(connection: Connection, study_id: int, lease: Lease, clock: Clock | No
         raise _taken_over(connection, study_id, lease.epoch, clock)
 
 
-def give_up(lease: Lease) -> None:
-    """Do without a lease that cannot be given back just now: this process may take it again."""
-    _given_up.add((lease.study, lease.holder, lease.epoch))
+def give_up(holder: Holder) -> None:
+    """Do without whatever this driver holds, told or not: others of this process may take it."""
+    _given_up.add(holder)
 
 
 def release(connection: Connection, study_id: int, lease: Lease) -> None:
@@ -132,10 +132,10 @@ def current(
     return found.epoch, holder if found.left > 0 and not holder.is_gone else None
 
 
-def _is_over(uid: str, row: Row[Any]) -> bool:
+def _is_over(row: Row[Any]) -> bool:
     """Whether the holder is known to have done with its lease, though the store was not told."""
     holder = holder_of(row)
-    return holder.is_gone or (uid, holder, row.epoch) in _given_up
+    return holder.is_gone or holder in _given_up
 
 
 def holder_of(row: Row[Any]) -> Holder:

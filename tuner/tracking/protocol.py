@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from tuner.records import (
     Artifact,
     Code,
+    Direction,
     Environment,
     Report,
     Run,
@@ -119,6 +120,12 @@ class Store(Protocol):
 
     def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:
         """Yield the trials of a study by number, only those in `states` if given."""
+
+    def best_trials(self, study: str, direction: Direction) -> Generator[Trial, None, None]:
+        """Yield the completed trials of a study that have a value, by their first one, best first.
+
+        Of equals the earliest first.
+        """
 
     def runs(self, study: str, trial: int | None = None) -> Iterator[Run]:
         """Yield the runs of a study, or of one trial of it, by trial and attempt."""

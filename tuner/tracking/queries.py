@@ -28,6 +28,20 @@ def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
     return query
 
 
+def best_of(study_id: int, sign: float) -> Select[Any]:
+    """Return the completed trials of a study, the best first value first, then the earliest."""
+    value = trials.c.value if sign > 0 else trials.c.value.desc()
+    return (
+        select(trials)
+        .where(
+            trials.c.study_id == study_id,
+            trials.c.state == State.COMPLETED.value,
+            trials.c.value.is_not(None),
+        )
+        .order_by(value, trials.c.number)
+    )
+
+
 def runs_of(study: str, trial: int | None) -> Select[Any]:
     """Return the runs of a study with the keys of what they ran, by trial and attempt."""
     query = (

@@ -67,6 +67,7 @@ def study_row(info: StudyInfo) -> dict[str, Any]:
         "tags": _json(info.tags),
         "constraints": [c.to_json() for c in info.constraints] or None,
         "earlier": _earlier_json(info) or None,
+        "user": info.user or None,
     }
 
 
@@ -85,6 +86,7 @@ def study_of(row: Row[Any]) -> StudyInfo:
         tags=_dict(row.tags),
         constraints=tuple(OutcomeConstraint.from_json(c) for c in row.constraints or ()),
         earlier=_earlier_trials(row),
+        user=row.user or "",
     )
 
 
@@ -136,7 +138,7 @@ def trial_reader(codec: ParamsCodec) -> Callable[[Row[Any]], Trial]:
         (
             _, number, state, params, _, values, metrics, error, seed, attempts, started, ended,
             notes, constraints,
-        ) = row  # fmt: skip
+        ) = tuple(row)  # fmt: skip
         return Trial(
             number=number,
             params=codec.decode(params),

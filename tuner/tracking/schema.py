@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every revision of this schema, oldest first; the last one is what this code reads and writes."""
 
 VERSION_TABLE = "tuner_schema"
@@ -116,6 +116,7 @@ studies = Table(
     Column("tags", _Json),
     Column("constraints", _Json, comment="metric, operator and bound of each outcome constraint"),
     Column("earlier", _Json, comment="trials of other studies that the search began with"),
+    Column("user", ExactText, comment="who created it"),
 )
 
 # Who runs a study: see `tuner.tracking.leases`.
@@ -169,7 +170,8 @@ trials = Table(
     Column("ended", Double),
     Column("notes", _Json),
     Column("constraints", _Json, comment="by outcome constraint: 0 or less where it is kept"),
-    Index(None, "study_id", "state"),
+    Index("ix_trials_best", "study_id", "state", "value", "number"),
+    Index("ix_trials_study_id_value", "study_id", "value"),
 )
 
 runs = Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -16,6 +16,7 @@ from tuner.errors import StoreError, StudyExists, StudyNotFound
 from tuner.records import (
     Artifact,
     Code,
+    Direction,
     Environment,
     Record,
     Report,
@@ -36,7 +37,8 @@ from tuner.tracking.remote_artifacts import RemoteArtifacts
 from tuner.tracking.writes import BatchWrite, ids_of
 
 STREAMED = 1000
-"""Rows fetched at a time by a read that streams."""
+FIRST = 20
+"""Rows fetched at a time by a read that streams, and by one of which the first rows matter."""
 
 _S = TypeVar("_S", bound=Store)
 
@@ -96,6 +98,7 @@ class SqlStore:
         )
         self._study_ids: dict[str, int] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
+        self._key_ids: dict[str, dict[str, int]] = {}
         self.url = location.url.render_as_string(hide_password=False)
         self.artifact_root = location.artifact_root
 
@@ -105,6 +108,11 @@ class SqlStore:
 
     def __repr__(self) -> str:
         return f"<SqlStore {self}>"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the store has been made: nothing is before the first write."""
+        return self._database.exists
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Give a connection that sees one snapshot of the store.
@@ -174,6 +182,14 @@ class SqlStore:
         StudyExists
             If another study has got its name meanwhile.
         """
+        try:
+            return self._take_study(info, holder, seconds)
+        except StoreError:
+            # It may have been committed, and only the answer was lost.
+            leases.give_up(holder)
+            raise
+
+    def _take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
         with self.writing() as connection:
             found = self._put_study(connection, info)
             lease = leases.take(
@@ -188,7 +204,7 @@ class SqlStore:
 
     def release_study(self, lease: Lease) -> None:
         """Give a study back, unless another driver has it by now."""
-        leases.give_up(lease)
+        leases.give_up(lease.holder)
         with self.writing() as connection:
             leases.release(connection, self._study_id(connection, lease.study), lease)
 
@@ -246,7 +262,8 @@ class SqlStore:
     def _write(self, connection: Connection, study: str, batch: Batch) -> None:
         if batch:
             study_id = self._study_id(connection, study)
-            BatchWrite(connection, str(self), study_id, self._codecs[study]).write(batch)
+            codec = self._codecs[study]
+            BatchWrite(connection, str(self), study_id, codec, self._key_ids).write(batch)
 
     def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
         """Pack the reports of runs that have ended, all if None; return how many metrics' values.
@@ -271,6 +288,20 @@ class SqlStore:
             for row in connection.execution_options(yield_per=STREAMED).execute(
                 queries.trials_of(study, states)
             ):
+                yield read(row)
+
+    def best_trials(self, study: str, direction: Direction) -> Generator[Trial, None, None]:
+        """Yield the completed trials of a study that have a value, by their first one, best first.
+
+        Of equals the earliest first.
+        """
+        with self.reading() as connection:
+            try:
+                read = rows.trial_reader(self._codec(connection, study))
+            except StudyNotFound:
+                return
+            query = queries.best_of(self._study_ids[study], direction.sign)
+            for row in connection.execution_options(yield_per=FIRST).execute(query):
                 yield read(row)
 
     def runs(self, study: str, trial: int | None = None) -> Iterator[Run]:

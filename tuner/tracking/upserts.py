@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TypeAlias
 
-from sqlalchemy import Connection, String, Table, and_, literal_column
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    String,
+    Table,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tuner.records import State
@@ -33,6 +44,47 @@ def unless_finished(connection: Connection, table: Table) -> Insert:
 def replacing(connection: Connection, table: Table) -> Insert:
     """Return an upsert that replaces what a row says."""
     return _replacing(connection.dialect.name, table)
+
+
+def replace_values(
+    connection: Connection, table: Table, rows: Sequence[tuple[int, int, int, float]]
+) -> None:
+    """Write rows of a key and a value, NULL where that is NaN, in the place of those of their key.
+
+    Of several with one key the last one counts. Where there are hundreds of thousands of them, a
+    dict for each row takes more time than the database does.
+    """
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        # It takes NaN for NULL, and one row after the other.
+        connection.exec_driver_sql(_replacing_by_place(table), list(rows))
+        return
+    latest = {row[:-1]: None if row[-1] != row[-1] else row[-1] for row in rows}
+    # All writers take rows in the same order, so they cannot deadlock.
+    columns = zip(*((*key, latest[key]) for key in sorted(latest)), strict=True)
+    names = [column.name for column in table.columns]
+    arrays = dict(zip(names, map(list, columns), strict=True))
+    connection.execute(_replacing_arrays(table), arrays)
+
+
+@cache
+def _replacing_by_place(table: Table) -> str:
+    """Return the SQL of `_replacing` for SQLite, with a question mark for each column."""
+    statement = _replacing("sqlite", table)
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark")))
+
+
+@cache
+def _replacing_arrays(table: Table) -> Insert:
+    """Return a statement for PostgreSQL that takes an array for each column."""
+    arrays = [bindparam(c.name, type_=ARRAY(c.type)) for c in table.columns]
+    names = [c.name for c in table.columns]
+    rows = func.unnest(*arrays).table_valued(*names).render_derived()
+    statement = postgresql.insert(table).from_select(names, select(*rows.columns))
+    return statement.on_conflict_do_update(
+        index_elements=_identity(table), set_=_others(table, statement)
+    )
 
 
 def _insert(dialect: str, table: Table) -> Insert:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -37,12 +37,15 @@ class BatchWrite:
         The row of the study.
     codec
         Translates its params.
+    known
+        Ids of codes and environments by table and key, which never change: each is looked up once.
     """
 
     connection: Connection
     store: str
     study_id: int
     codec: rows.ParamsCodec
+    known: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def write(self, batch: Batch) -> None:
         """Write all of it."""
@@ -61,8 +64,10 @@ class BatchWrite:
         runs = _settled(runs, _uid)
         if not runs:
             return
-        key_ids = self._recorded(schema.codes, {r.code for r in runs if r.code})
-        key_ids |= self._recorded(schema.environments, {r.environment for r in runs} - {""})
+        key_ids = {
+            **self._recorded(schema.codes, {r.code for r in runs} - {""}),
+            **self._recorded(schema.environments, {r.environment for r in runs} - {""}),
+        }
         values = [rows.run_row(self.study_id, run, key_ids) for run in runs]
         self.connection.execute(upserts.unless_finished(self.connection, schema.runs), values)
 
@@ -70,25 +75,20 @@ class BatchWrite:
         metric_ids = self._metric_ids(batch.reports)
         if not metric_ids:
             return
-        points = [
-            curves.Point(run_ids[uid], metric_ids[name], report.step, rows.number_or_null(value))
-            for uid, report in batch.reports
-            for name, value in report.metrics.items()
-        ]
         # A run that ends in this batch, and had reported nothing before, is written whole at once.
         ended = {run_ids[r.uid] for r in batch.runs if r.state.finished and r.uid in run_ids}
-        whole = curves.without_any(self.connection, ended)
-        curves.insert(self.connection, [point for point in points if point.run in whole])
-        latest = {(p.run, p.step, p.metric): p.value for p in points if p.run not in whole}
-        if latest:
-            self.connection.execute(
-                upserts.replacing(self.connection, schema.reports),
-                [
-                    {"run_id": run, "step": step, "metric_id": metric, "value": latest[key]}
-                    for key in sorted(latest)
-                    for run, step, metric in [key]
-                ],
-            )
+        whole = curves.without_any(self.connection, ended) if ended else set()
+        series: dict[tuple[int, int], dict[int, float]] = {}
+        points: list[tuple[int, int, int, float]] = []
+        for uid, report in batch.reports:
+            run_id, step = run_ids[uid], report.step
+            if run_id not in whole:
+                points += [(run_id, step, metric_ids[n], v) for n, v in report.metrics.items()]
+                continue
+            for name, value in report.metrics.items():
+                series.setdefault((run_id, metric_ids[name]), {})[step] = value
+        curves.insert(self.connection, series)
+        upserts.replace_values(self.connection, schema.reports, points)
 
     def _write_artifacts(self, run_ids: dict[str, int], artifacts: Iterable[Artifact]) -> None:
         values = [rows.artifact_row(run_ids[a.run], a) for a in artifacts]
@@ -100,14 +100,16 @@ class BatchWrite:
 
     def _recorded(self, table: Table, keys: Iterable[str]) -> dict[str, int]:
         """Return the ids of codes or environments that must have been put before."""
-        ids = ids_of(self.connection, table, table.c.key, keys)
+        known = self.known.setdefault(table.name, {})
+        if unknown := [key for key in keys if key not in known]:
+            known |= ids_of(self.connection, table, table.c.key, unknown)
         for key in keys:
-            if key not in ids:
+            if key not in known:
                 raise StoreError(
                     f"store {self.store}: a run names {key!r} of {table.name}, which is not "
                     f"recorded; put it before the run"
                 )
-        return ids
+        return known
 
     def _metric_ids(self, reports: Sequence[tuple[str, Report]]) -> dict[str, int]:
         names = sorted({name for _, report in reports for name in report.metrics})

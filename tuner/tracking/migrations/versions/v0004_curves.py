@@ -1,4 +1,4 @@
-"""Curves: the reports of a run that has ended, in compact form."""
+"""Curves: the reports of a run that has ended, in compact form. The best trial by an index."""
 
 from __future__ import annotations
 
@@ -27,3 +27,5 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name="fk_curves_run_id"),
         sa.ForeignKeyConstraint(["metric_id"], ["metrics.id"], name="fk_curves_metric_id"),
     )
+    op.drop_index("ix_trials_study_id_state", table_name="trials")
+    op.create_index("ix_trials_best", "trials", ["study_id", "state", "value", "number"])
