@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def model(content: int) -> Upload:
 class History:
     """A store with one study, and what is expected of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
         self.study = tuner.create_study({"x": Float(0, 1)}, name="s", store=folder, seed=0)
         self.store = open_store(folder)
         self.n = 0
@@ -195,6 +196,24 @@ def test_what_is_kept_again_while_it_is_collected_is_there(tmp_path: Path) -> No
             collect(history.store)
             for writer in writers:
                 assert history.store.read_artifact(writer.result()) == {"model.json": b"1"}
+
+
+def test_it_is_the_same_on_postgresql(
+    tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path))
+    history = History(new_database())
+    for number in range(4):
+        history.trial(float(number), [number, 7, number])
+    history.register(3)
+    history.age()
+    assert keep_best(history.study, 1) > 0
+    collect(history.store)
+    check_all_is_there(history)
+    assert {a.run for a in history.study.artifacts()} == {
+        history.study.runs(n)[0].uid for n in (0, 3)
+    }
+    history.store.close()
 
 
 def test_what_is_young_is_left_alone_unless_asked(tmp_path: Path) -> None:
