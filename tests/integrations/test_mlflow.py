@@ -85,6 +85,33 @@ def test_mlflows_client_reads_what_was_mirrored(mlflow_server, tmp_path: Path) -
     assert "no luck" in children[2].data.tags["tuner.error"]
 
 
+def test_a_long_curve_and_many_params_take_several_requests(mlflow_server, tmp_path: Path) -> None:
+    space = {f"p{i}": Float(0, 1) for i in range(120)}
+    study = tuner.create_study(space, name="long", store=tmp_path, seed=0)
+    trial = study.ask()
+    for step in range(1500):
+        trial.report(float(step), step)
+    study.tell(trial, 1.0)
+    assert MlflowMirror(mlflow_server.uri, "long").catch_up(study) == 1
+    client = MlflowClient(mlflow_server.uri)
+    run = child_runs(client, "long")[0]
+    assert len(run.data.params) == 120
+    history = client.get_metric_history(run.info.run_id, "value")
+    assert [m.value for m in history] == [*map(float, range(1500)), 1.0]
+
+
+def test_a_run_that_was_left_half_sent_is_completed(mlflow_server, tmp_path: Path) -> None:
+    study = searched(tmp_path, n_trials=3)
+    client = MlflowClient(mlflow_server.uri)
+    MlflowMirror(mlflow_server.uri, "half").catch_up(study)
+    left = child_runs(client, "half")[1].info.run_id
+    client.update_run(left, "RUNNING")
+    assert MlflowMirror(mlflow_server.uri, "half").catch_up(study) == 1
+    runs = child_runs(client, "half")
+    assert len(runs) == 3
+    assert (runs[1].info.run_id, runs[1].info.status) == (left, "FINISHED")
+
+
 def test_a_server_that_is_away_and_comes_back(mlflow_server, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     mlflow_server.stop()

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 import tuner
 from tuner.errors import ForeignRecordError, StudyExists, StudyMismatch
-from tuner.integrations import import_optuna
+from tuner.integrations import import_optuna, optuna_tables
 from tuner.records import Direction, State
 from tuner.search_spaces import Choice, Const, Float, Int
 
@@ -83,7 +83,10 @@ def flat_by_optunas_names(params: dict) -> dict:
     return flat
 
 
-def test_every_trial_is_what_optuna_says(storage: str, tmp_path: Path) -> None:
+def test_every_trial_is_what_optuna_says(
+    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optuna_tables, "AT_ONCE", 7)
     theirs = made(storage, direction="maximize")
     theirs.set_user_attr("team", "vision")
     ours = imported(storage, tmp_path)

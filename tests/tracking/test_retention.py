@@ -7,6 +7,8 @@ import shutil
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -21,7 +23,7 @@ from tuner.registry import Registry
 from tuner.retention import keep_best
 from tuner.search_spaces import Float
 from tuner.tracking import Batch, open_store
-from tuner.tracking.retention import collect
+from tuner.tracking.retention import collect, forget_models
 from tuner.tracking.uuid7 import uuid7
 
 DAY = 86400.0
@@ -34,7 +36,7 @@ def model(content: int) -> Upload:
 class History:
     """A store with one study, and what is expected of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
         self.study = tuner.create_study({"x": Float(0, 1)}, name="s", store=folder, seed=0)
         self.store = open_store(folder)
         self.n = 0
@@ -175,6 +177,43 @@ def test_the_models_of_the_best_are_kept_and_the_others_go(tmp_path: Path) -> No
     kept = {a.run for a in history.study.artifacts()}
     assert kept == {history.study.runs(n)[0].uid for n in (0, 1, 5)} | {running.uid}
     assert len(files(history)) == 4
+
+
+def test_what_a_run_under_way_has_kept_is_never_forgotten(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    running, _ = history.trial(None, [1]), history.trial(0.0, [2])
+    assert forget_models(history.store, history.study.info.uid, kept=()) == 1
+    assert [a.run for a in history.study.artifacts()] == [running.uid]
+
+
+def test_what_is_kept_again_while_it_is_collected_is_there(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.store.put_artifact(uuid7(), model(1))
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(100):
+            history.age()
+            writers = [pool.submit(history.store.put_artifact, uuid7(), model(1)) for _ in "ab"]
+            collect(history.store)
+            for writer in writers:
+                assert history.store.read_artifact(writer.result()) == {"model.json": b"1"}
+
+
+def test_it_is_the_same_on_postgresql(
+    tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path))
+    history = History(new_database())
+    for number in range(4):
+        history.trial(float(number), [number, 7, number])
+    history.register(3)
+    history.age()
+    assert keep_best(history.study, 1) > 0
+    collect(history.store)
+    check_all_is_there(history)
+    assert {a.run for a in history.study.artifacts()} == {
+        history.study.runs(n)[0].uid for n in (0, 3)
+    }
+    history.store.close()
 
 
 def test_what_is_young_is_left_alone_unless_asked(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from tuner.errors import StoreError
 from tuner.records import Run, State, Trial
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from tuner.study import Study
 
-METRICS_AT_ONCE, PARAMS_AT_ONCE = 1000, 100
-"""What MLflow takes in one request."""
+METRICS_AT_ONCE, PARAMS_AT_ONCE = 900, 100
+"""What MLflow takes in one request: 1000 of both together."""
 
 LONGEST_PARAM, LONGEST_TAG, LONGEST_KEY = 6000, 5000, 250
 """Characters that MLflow takes."""
@@ -29,7 +29,6 @@ STATUS = {State.COMPLETED: "FINISHED", State.STOPPED: "KILLED", State.FAILED: "F
 """What MLflow calls our states; the tag ``tuner.state`` has our word."""
 
 _NAME = re.compile(r"[^\w\-./: ]")
-_T = TypeVar("_T")
 
 
 class MlflowRuns:
@@ -50,11 +49,13 @@ class MlflowRuns:
         self._experiment = _experiment_id(client, experiment)
         self._study = study.info.uid
         self._parent = self._find_or_make_parent(study)
-        self._sent = {
-            int(run.data.tags["tuner.trial"])
-            for run in self._search(f"tags.`tuner.parent` = '{self._study}'")
-            if run.info.status != "RUNNING"
-        }
+        self._sent: set[int] = set()
+        self._begun: set[str] = set()
+        for run in self._search(f"tags.`tuner.parent` = '{self._study}'"):
+            if run.info.status == "RUNNING":
+                self._begun.add(run.data.tags["tuner.run"])
+            else:
+                self._sent.add(int(run.data.tags["tuner.trial"]))
 
     def has(self, trial: Trial) -> bool:
         """Whether the server has this trial, its outcome included."""
@@ -90,10 +91,12 @@ class MlflowRuns:
             Param(_key(path), str(value)[:LONGEST_PARAM])
             for path, value in study.space.flatten(trial.params).items()
         ]
-        for some in _parts(params, PARAMS_AT_ONCE):
-            self._client.log_batch(uid, params=some)
-        for points in _parts(_points(study, trial, run, ended), METRICS_AT_ONCE):
-            self._client.log_batch(uid, metrics=points)
+        points = _points(study, trial, run, ended)
+        while params or points:
+            self._client.log_batch(
+                uid, metrics=points[:METRICS_AT_ONCE], params=params[:PARAMS_AT_ONCE]
+            )
+            points, params = points[METRICS_AT_ONCE:], params[PARAMS_AT_ONCE:]
 
     def _find_or_make_parent(self, study: Study) -> str:
         for run in self._search(f"tags.`tuner.study` = '{self._study}'"):
@@ -117,9 +120,11 @@ class MlflowRuns:
         return str(run.info.run_id)
 
     def _find_or_make_child(self, trial: Trial, run: Run, started: int) -> str:
-        # It is there already if an earlier attempt got so far, even if the answer was lost.
-        for known in self._search(f"tags.`tuner.run` = '{run.uid}'"):
-            return str(known.info.run_id)
+        if run.uid in self._begun:
+            # It is there already if an earlier attempt got so far, even if the answer was lost.
+            for known in self._search(f"tags.`tuner.run` = '{run.uid}'"):
+                return str(known.info.run_id)
+        self._begun.add(run.uid)
         tags = {
             "mlflow.parentRunId": self._parent,
             "tuner.parent": self._study,
@@ -213,8 +218,3 @@ def _key(name: str) -> str:
 
 def _cut(tags: Mapping[str, str]) -> dict[str, str]:
     return {name: text[:LONGEST_TAG] for name, text in tags.items()}
-
-
-def _parts(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -34,7 +34,7 @@ LEADERS = 10
 FEWEST = 10
 """Completed trials below which a model says nothing about noise."""
 
-FITTED = 120
+FITTED = 80
 """Trials that the model is fitted to, at most: its time grows with their cube."""
 
 DRAWS = 20_000
@@ -150,6 +150,8 @@ def _by_model(
     space: Space, points: Sequence[_Point], leaders: int
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Return the noise, and mean and deviation of the true losses of the leading points."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     from tuner.optimizers.gaussian_process import GaussianProcess, fit
     from tuner.optimizers.unit_cube import UnitCube
 
@@ -160,7 +162,8 @@ def _by_model(
     y = (losses - np.mean(losses)) / spread
     X, active = space.encode([p.best.params for p in points])
     embedding = UnitCube(space).embedding
-    hyperparameters, _ = fit(embedding, X, active, y)
+    with threadpool_limits(1):  # the matrices are too small for more threads to be of use
+        hyperparameters, _ = fit(embedding, X, active, y)
     noise = math.sqrt(hyperparameters.noise)
     if noise < NEGLIGIBLE:
         return 0.0, losses[:leaders], np.zeros(leaders)

@@ -98,21 +98,22 @@ class ArtifactFolder:
         """Put the files into a folder, all of them at once, unless they are there."""
         if _is_kept(target, files):
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staged = target.parent / f".new-{uuid7()}"
-        staged.mkdir()
+        staged = self.root / CONTENT / f".new-{uuid7()}"
+        staged.mkdir(parents=True)
         try:
             _write_files(staged, files)
             while not _is_kept(target, files):
                 try:
+                    target.parent.mkdir(parents=True, exist_ok=True)
                     # Renaming replaces no folder that has files in it.
                     staged.rename(target)
                     break
-                except OSError:
-                    if not target.exists():
-                        raise
-                    # Damaged, or it would be what is to be written: out of the way with it.
-                    target.rename(target.parent / f".new-{uuid7()}")
+                except OSError as error:
+                    if target.exists():
+                        # Damaged, or it would be what is to be written: out of the way with it.
+                        target.rename(target.parent / f".new-{uuid7()}")
+                    elif not isinstance(error, FileNotFoundError) or not staged.exists():
+                        raise  # else an empty folder above it was collected just now
             sync_folder(target.parent)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
@@ -120,13 +121,12 @@ class ArtifactFolder:
 
 def _is_kept(target: Path, files: Mapping[str, bytes]) -> bool:
     """Whether a folder holds these files; if so it counts as written now, for `retention`."""
-    if not target.is_dir() or _read_files(target) != dict(files):
-        return False
     try:
+        # First: from here on who collects sees that it is young, and puts it back.
         os.utime(target)
-    except FileNotFoundError:
-        return False  # it was collected just now
-    return True
+        return _read_files(target) == dict(files)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 Recorded: TypeAlias = Callable[[str, str], list[str]]

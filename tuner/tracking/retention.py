@@ -12,6 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -145,24 +146,26 @@ class _Folder:
 
     def remove(self, cutoff: float) -> bool:
         target = self.root / self.path
-        aside = target.parent / f".new-{uuid7()}"
+        aside = self.root / CONTENT / f".new-{uuid7()}"
+        aside.parent.mkdir(exist_ok=True)
         try:
+            if target.stat().st_mtime >= cutoff:
+                return False
             # Who keeps the same content now either made it young before this, or finds it gone.
             target.rename(aside)
         except FileNotFoundError:
             return False
-        if aside.stat().st_mtime >= cutoff:
-            if not target.exists():
+        gone = aside.stat().st_mtime < cutoff
+        if not gone:
+            with suppress(OSError):  # another one has been written in its place
+                target.parent.mkdir(parents=True, exist_ok=True)
                 aside.rename(target)
-                return False
-            shutil.rmtree(aside)
-            return False
-        shutil.rmtree(aside)
-        for parent in (target.parent, target.parent.parent):
-            if parent == self.root or any(parent.iterdir()):
-                break
-            parent.rmdir()
-        return True
+        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):  # not empty, or gone
+            for parent in (target.parent, target.parent.parent):
+                if parent not in (self.root, self.root / CONTENT):
+                    parent.rmdir()
+        return gone
 
 
 def _local(files: ArtifactFolder) -> Iterator[_Folder]:
@@ -170,6 +173,7 @@ def _local(files: ArtifactFolder) -> Iterator[_Folder]:
     root = files.root
     places = [
         *root.glob(f"{CONTENT}/[0-9a-f][0-9a-f]/*/*"),
+        *root.glob(f"{CONTENT}/.new-*"),
         *(
             place
             for run in _subfolders(root)
@@ -190,11 +194,12 @@ def _subfolders(root: Path) -> list[Path]:
 
 
 def _size(folder: Path) -> int:
-    return sum(
-        os.lstat(os.path.join(place, name)).st_size
-        for place, _, names in os.walk(folder)
-        for name in names
-    )
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += os.lstat(os.path.join(place, name)).st_size
+    return size
 
 
 # --- a URL ----------------------------------------------------------------------------------------
