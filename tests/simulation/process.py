@@ -125,7 +125,8 @@ class Process:
             environment=Environment("3", "simulated"),
             listeners=[self.world.history.told[self.number].append],
             clock=self.clock,
-            holder=Holder(f"host-{self.number}", self.number),
+            # One of its kind, as real ones are: those that ended are remembered in this process.
+            holder=Holder(f"host-{self.number}", self.number, uuid7()),
             lease=LEASE,
             writer=self._writer,
         )
