@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test lint format bench soak clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,10 @@ bench: $(READY)  ## measure against the peers
 	$(BIN)/python -m benchmarks.suggestion_time --quick
 	$(BIN)/python -m benchmarks.quality --quick
 	$(BIN)/python -m benchmarks.fronts --quick
+
+soak: $(READY)  ## 10,000 simulated sweeps with faults, and 200 kills on a three-node Ray cluster
+	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m benchmarks.soak
 
 clean:  ## remove everything that was built
 	rm -rf $(VENV) .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

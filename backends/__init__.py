@@ -1,4 +1,4 @@
-"""Where trials run: on the caller's thread, or on a pool of Ray workers. One backend a file."""
+"""Where trials run: on the caller's thread, on a pool of Ray workers, or in virtual time."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Any
 from tuner.catalogue import Catalogue
 
 if TYPE_CHECKING:
+    from tuner.backends.durations import lognormal
     from tuner.backends.protocol import Backend
     from tuner.backends.ray_pool import RayBackend
     from tuner.backends.serial import SerialBackend
+    from tuner.backends.simulated import SimulatedBackend
+    from tuner.backends.simulated_faults import Faults
 
-__all__ = ["RayBackend", "SerialBackend", "resolve"]
+__all__ = ["Faults", "RayBackend", "SerialBackend", "SimulatedBackend", "lognormal", "resolve"]
 
 BACKENDS = Catalogue(
     "backend",
     "tuner.backends.protocol:Backend",
     {"ray": "tuner.backends.ray_pool:RayBackend", "serial": "tuner.backends.serial:SerialBackend"},
+    (
+        "tuner.backends.simulated:SimulatedBackend",
+        "tuner.backends.simulated_faults:Faults",
+        "tuner.backends.durations:lognormal",
+    ),
 )
 
 

@@ -6,12 +6,14 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tuner.backends.ray_tokens import be_let_in
 from tuner.backends.resources import local_cpus
 from tuner.errors import BackendError
 
@@ -27,10 +29,12 @@ class Cluster:
     """A Ray that this process is connected to.
 
     `own` is whether to leave it at the end, and then to put back what it changed in this process:
-    the environment, and the handler of SIGTERM (None if it was not changed).
+    the environment, and the handler of SIGTERM (None if it was not changed). `head` is the address
+    at which the head of the cluster keeps its state.
     """
 
     own: bool
+    head: str = ""
     changed: Mapping[str, str | None] = field(default_factory=dict)
     on_sigterm: Any = None
 
@@ -39,6 +43,23 @@ class Cluster:
         import ray
 
         return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+    def own_node(self) -> str:
+        """Return Ray's id of the node that this process is on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
+    def head_answers(self) -> bool:
+        """Whether something listens where the head of the cluster is; takes a second at most."""
+        host, _, port = self.head.rpartition(":")
+        if not port.isdigit():
+            return True  # through Ray's client, whose calls say themselves when it is cut off
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+        except OSError:
+            return False
+        return True
 
     def leave(self) -> None:
         """End the Ray that was started for this study; leave alone one that was there."""
@@ -54,18 +75,25 @@ class Cluster:
         self.own = False
 
 
-def connect(address: str | None) -> Cluster:
+def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -> Cluster:
     """Return the Ray of this process, of `address` or ``RAY_ADDRESS``, or else a new local one.
+
+    Parameters
+    ----------
+    address
+        Where the cluster is, for ``ray.init``.
+    runtime_env
+        What all workers of this process need; ignored by a Ray that is there already.
 
     Raises
     ------
     BackendError
-        If Ray does not start, or nothing answers at the address.
+        If Ray does not start, nothing answers at the address, or it refuses our token.
     """
     import ray
 
     if ray.is_initialized():
-        return Cluster(own=False)
+        return Cluster(own=False, head=_head())
     local = will_be_local(address)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"address": address}
@@ -76,14 +104,15 @@ def connect(address: str | None) -> Cluster:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE,
         }
-    else:
-        _check_that_something_listens(address)
     before = dict(os.environ)
     on_sigterm = signal.getsignal(signal.SIGTERM) if _on_main_thread() else None
+    if not local and _check_that_something_listens(address):
+        be_let_in(address)
     try:
         with _quiet():
             ray.init(
                 **options,
+                runtime_env=dict(runtime_env) if runtime_env else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
@@ -96,7 +125,19 @@ def connect(address: str | None) -> Cluster:
             f'backend="serial"'
         ) from error
     _show_notices(False)
-    return Cluster(own=True, changed=_changed_since(before), on_sigterm=on_sigterm)
+    return Cluster(own=True, head=_head(), changed=_changed_since(before), on_sigterm=on_sigterm)
+
+
+def ray_is_there() -> bool:
+    """Whether this process is connected to a Ray; does not import it for that."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+def _head() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def will_be_local(address: str | None) -> bool:
@@ -104,11 +145,14 @@ def will_be_local(address: str | None) -> bool:
     return (address or os.environ.get("RAY_ADDRESS") or "local") == "local"
 
 
-def _check_that_something_listens(address: str) -> None:
-    """Refuse at once what Ray would try to reach, and complain of, for minutes."""
+def _check_that_something_listens(address: str) -> bool:
+    """Refuse at once what Ray would try to reach, and complain of, for minutes.
+
+    Returns whether the address is ``host:port``, that of a cluster itself.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
-        return  # "auto", or an address of which Ray says what is wrong
+        return False  # "auto", or an address of which Ray says what is wrong
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()
     except (OSError, OverflowError, UnicodeError) as error:
@@ -116,6 +160,7 @@ def _check_that_something_listens(address: str) -> None:
             f"no Ray cluster answers at {address}: {error}; check the address, or leave it out "
             f"(and RAY_ADDRESS unset) to start one on this machine"
         ) from error
+    return "://" not in address
 
 
 def _changed_since(before: Mapping[str, str]) -> dict[str, str | None]:
@@ -148,6 +193,8 @@ def _quiet() -> Iterator[None]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
         "RAY_DEDUP_LOGS": "0",
+        # In a submitted job, what the script says goes before what the job was submitted with.
+        "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
     }
     logger = logging.getLogger("ray")
     level = logger.level

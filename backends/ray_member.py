@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.backends.protocol import Event, Finished, Sent
+from tuner.backends.processes import Process, end
+from tuner.backends.protocol import Event, Finished, Sent, Work
 from tuner.backends.ray_journal import Journal
+from tuner.backends.ray_parcels import pack
 from tuner.backends.ray_worker import Arrest, Found, Prepared, Worker
+from tuner.errors import ObjectiveError
 from tuner.records import Job
 
 PATIENCE = 1.0
@@ -33,6 +36,10 @@ class Member:
         The jobs of its packet that have not finished, in the order in which they run.
     shared
         Whether it writes to its journal, which one on another machine cannot.
+    process, node
+        Its process, and Ray's id of the node that this is on; known once it is ready.
+    near
+        Whether that is the driver's own node.
     round
         In which round of starts it was started.
     since
@@ -47,6 +54,9 @@ class Member:
     withdrawing: Any = None
     packet: dict[str, Job] = field(default_factory=dict)
     shared: bool = False
+    process: Process = field(default_factory=lambda: Process(0))
+    node: str = ""
+    near: bool = False
     round: int = 0
     since: float = 0.0
     _given: tuple[str, ...] = ()
@@ -70,7 +80,10 @@ class Member:
 
     def send(self, packet: Sequence[Job]) -> None:
         """Give it jobs to run; raises whatever pickling them raises, and then nothing is sent."""
-        self.running = self.actor.run.remote(self._number + 1, packet)
+        # What shares the driver's disk reads checkpoints there.
+        saved = {} if self.shared else {j.run: j.checkpoint for j in packet if j.checkpoint}
+        parcels = {run: pack(checkpoint.folder) for run, checkpoint in saved.items()}
+        self.running = self.actor.run.remote(self._number + 1, packet, parcels)
         self._number += 1
         self._heard = 0
         self._given = tuple(job.run for job in packet)
@@ -89,15 +102,20 @@ class Member:
         """Let a job see that it is to end."""
         self._aside("request_stop", run)
 
-    def arrest(self, run: str, after: float = 0.0) -> Arrest:
-        """Find out whether it runs a job, and if so for more than `after` seconds, freeze it."""
+    def ask_for_arrest(self, run: str, after: float = 0.0) -> Any:
+        """Have it find out whether it runs a job for more than `after` seconds, and halt if so."""
+        return self._aside("arrest", run, self._number, after)
+
+    def arrest(self, asked: Any, timeout: float = ANSWER) -> Arrest:
+        """Return the answer to `ask_for_arrest`; a worker that gives none is taken to run the job.
+
+        It is dead, frozen, or in native code that lets no other thread answer.
+        """
         import ray
 
-        asked = self._aside("arrest", run, self._number, after)
         try:
-            found: Arrest = ray.get(asked, timeout=ANSWER)
+            found: Arrest = ray.get(asked, timeout=timeout)
         except (ray.exceptions.RayError, TimeoutError):
-            # Dead, or in native code that lets no other thread answer: then it is ended unheard.
             return Arrest(Found.RUNNING, answered=False)
         return found
 
@@ -146,12 +164,22 @@ class Member:
         jobs = self.packet.values()
         return unheard, [j for j in jobs if j.run in runs], [j for j in jobs if j.run not in runs]
 
-    def kill(self) -> None:
-        """End the worker's process."""
+    def kill(self, *, hung: bool = False) -> None:
+        """End the worker's process.
+
+        Ray lets one that is `hung` be for some seconds first, in which it might come round and
+        begin what has been given to others; here it is ended at once, where that can be done.
+        """
         import ray
 
+        if hung and self.near:
+            end(self.process)
         if ray.is_initialized():
             ray.kill(self.actor)
+
+    def leave(self) -> Any:
+        """Have the worker end by itself, for when there is no head of the cluster to end it."""
+        return self._aside("leave")
 
     def is_dead(self) -> bool:
         """Whether it is certain, within a second, that its process has ended."""
@@ -170,7 +198,12 @@ class Member:
         return getattr(self.actor, method).options(concurrency_group="io").remote(*args)
 
 
-def member_maker(needs: Mapping[str, float], work: bytes, folder: Path) -> Callable[[], Member]:
+def member_maker(
+    needs: Mapping[str, float],
+    work: bytes,
+    folder: Path,
+    runtime_env: Mapping[str, Any] | None = None,
+) -> Callable[[], Member]:
     """Return a function that starts a worker; the work is put into Ray once, here.
 
     Parameters
@@ -181,12 +214,19 @@ def member_maker(needs: Mapping[str, float], work: bytes, folder: Path) -> Calla
         The pickled work.
     folder
         Where the journals are kept.
+    runtime_env
+        What Ray is to prepare for it that is not prepared for all workers of this process.
     """
     import ray
 
     custom = {name: amount for name, amount in needs.items() if name not in _OPTIONS}
-    options = {_OPTIONS[name]: amount for name, amount in needs.items() if name in _OPTIONS}
-    actor = ray.remote(concurrency_groups={"io": 4})(Worker)
+    options: dict[str, Any] = {
+        _OPTIONS[name]: amount for name, amount in needs.items() if name in _OPTIONS
+    }
+    if runtime_env:
+        options["runtime_env"] = dict(runtime_env)
+    # Whether something is tried again is decided elsewhere, and never by Ray.
+    actor = ray.remote(concurrency_groups={"io": 4}, max_restarts=0, max_task_retries=0)(Worker)
     shipped, node = ray.put(work), ray.get_runtime_context().get_node_id()
     names = (f"ray-{number}" for number in itertools.count())
 
@@ -209,4 +249,26 @@ def loaded(member: Member) -> Prepared:
     answer: Prepared = ray.get(member.starting)
     member.starting = None
     member.shared = answer.shared
+    member.process, member.node = answer.process, answer.node
+    member.near = answer.node == ray.get_runtime_context().get_node_id()
     return answer
+
+
+def pickled(work: Work) -> bytes:
+    """Return the work as it is shipped.
+
+    Raises
+    ------
+    ObjectiveError
+        If it cannot be.
+    """
+    import cloudpickle
+
+    try:
+        return bytes(cloudpickle.dumps(work))
+    except Exception as error:
+        # A user's __reduce__ may raise anything.
+        raise ObjectiveError(
+            f"the objective cannot be shipped to a worker: {type(error).__name__}: {error}; open "
+            f"files, locks and connections in the objective itself"
+        ) from error

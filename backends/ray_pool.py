@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tuner.backends.protocol import Event, Finished, Lost, Resized, Work
-from tuner.backends.ray_cluster import Cluster, connect, will_be_local
-from tuner.backends.ray_member import ANSWER, PATIENCE, Member, loaded, member_maker
+from tuner.backends.ray_cluster import Cluster, connect, ray_is_there, will_be_local
+from tuner.backends.ray_guard import SILENCE, Guard
+from tuner.backends.ray_member import ANSWER, PATIENCE, Member, loaded, member_maker, pickled
 from tuner.backends.ray_queue import PACKET, JobQueue
 from tuner.backends.ray_reasons import reason
+from tuner.backends.ray_runtime import as_runtime_env, check_with_ray, uploaded
+from tuner.backends.ray_watch import ClusterWatch
 from tuner.backends.ray_worker import Found, PacketDone
 from tuner.backends.resources import as_needs, fitting_workers, local_nodes
 from tuner.backends.timeouts import timed_out
@@ -49,15 +53,49 @@ class RayBackend:
     ----------
     address
         Where the cluster is: ``"auto"``, ``"host:port"``, ``"ray://host:port"``, ``"local"``.
+    working_dir
+        A folder that each worker gets a copy of, finds modules in, and runs in; or a .zip file, or
+        a URI that Ray can download.
+    py_modules
+        Modules that workers can import besides: folders, .py files, wheels, URIs, or modules.
+    env_vars
+        Variables of the workers' environment.
+    runtime_env
+        What else Ray prepares for a worker, by Ray's names, such as ``{"pip": ["lightgbm"]}``.
+
+    Raises
+    ------
+    ArgumentError
+        If one of these cannot be: for instance a folder that is not there.
+
+    Examples
+    --------
+    >>> backend = RayBackend(address="auto", env_vars={"OMP_NUM_THREADS": "2"})
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        working_dir: str | Path | None = None,
+        py_modules: Sequence[str | Path | ModuleType] | None = None,
+        env_vars: Mapping[str, str] | None = None,
+        runtime_env: Mapping[str, Any] | None = None,
+    ) -> None:
         self._address = address
+        self._runtime_env = as_runtime_env(
+            working_dir=working_dir,
+            py_modules=py_modules,
+            env_vars=env_vars,
+            runtime_env=runtime_env,
+        )
         self._cluster: Cluster | None = None
         self._folder: Path | None = None
         self._make_member: Callable[[], Member] | None = None
         self._members: list[Member] = []
-        self._size = 0
+        self._watch: ClusterWatch | None = None
+        self._guard: Guard | None = None
+        self._guard_due = 0.0
         self._queue = JobQueue()
         self._early: list[Event] = []
         self._stopping: set[str] = set()
@@ -77,15 +115,20 @@ class RayBackend:
     ) -> None:
         """Start the workers and give them the work; see `Backend.start`."""
         needs = as_needs(resources)
-        shipped = _pickled(work)
-        if will_be_local(self._address) and not _ray_is_there():
+        shipped = pickled(work)
+        if will_be_local(self._address) and not ray_is_there():
             # Refuse what a local Ray can never have before waiting for it to start.
             fitting_workers(workers, needs, local_nodes())
-        self._cluster = connect(self._address)
+        if self._runtime_env:
+            check_with_ray(self._runtime_env)
+        self._cluster = connect(self._address, self._runtime_env)
         try:
-            self._size = fitting_workers(workers, needs, self._cluster.nodes())
+            self._watch = ClusterWatch(self._cluster, workers, needs, time.monotonic())
+            self._guard = Guard(self._cluster.own_node())
             self._folder = Path(tempfile.mkdtemp(prefix="tuner-"))
-            self._make_member = member_maker(needs, shipped, self._folder)
+            # A Ray that was there before has it of us worker by worker.
+            own = {} if self._cluster.own else uploaded(self._runtime_env, self._folder)
+            self._make_member = member_maker(needs, shipped, self._folder, own)
             self._await_first()
         except BaseException:
             self.close()
@@ -93,9 +136,12 @@ class RayBackend:
 
     def close(self) -> None:
         """End all workers, and Ray if it was started here."""
+        if self._watch is not None and self._watch.head_lost:
+            self._dismiss()
         for member in self._members:
             member.kill()
-        self._members, self._early, self._size = [], [], 0
+        self._members, self._early = [], []
+        self._watch = self._guard = None
         self._queue.clear()
         self._stopping.clear()
         self._make_member = None
@@ -106,6 +152,14 @@ class RayBackend:
             self._cluster.leave()
             self._cluster = None
 
+    def _dismiss(self) -> None:
+        """Have the workers end by themselves: without a head, no one else ends them for a while."""
+        import ray
+
+        leaving = [member.leave() for member in self._members if member.ready]
+        if leaving:
+            ray.wait(leaving, num_returns=len(leaving), timeout=ANSWER)
+
     def _await_first(self) -> None:
         """Wait until one worker is ready; the others may follow while it works."""
         self._last_ready = time.monotonic()
@@ -115,13 +169,21 @@ class RayBackend:
             self._check_readiness()
 
     def _fill_up(self) -> None:
-        """Start workers in the place of those that died."""
+        """Start workers that are missing; give up those that no node has had room for."""
         assert self._make_member is not None
+        assert self._watch is not None
         now = time.monotonic()
-        while len(self._members) < self._size and now >= self._not_before:
+        self._watch.look(now)
+        while len(self._members) < self._watch.size and now >= self._not_before:
             member = self._make_member()
             member.round = self._round
             self._members.append(member)
+        for member in [m for m in self._members if not m.ready][: self._surplus()]:
+            self._drop(member)
+
+    def _surplus(self) -> int:
+        assert self._watch is not None
+        return max(0, len(self._members) - self._watch.size)
 
     def _check_readiness(self) -> None:
         """Give up when there has been no worker for too long."""
@@ -159,6 +221,7 @@ class RayBackend:
             self._early += self._collect(self._wait(0.0))
             self._check_readiness()
             self._end_overdue()
+            self._end_silent()
             left = PATIENCE if deadline is None else max(0.0, deadline - time.monotonic())
             if not self._early and left > 0:
                 self._early += self._collect(self._wait(min(left, self._until_due())))
@@ -180,7 +243,8 @@ class RayBackend:
                 self._hear_what_was_taken_back(member)
                 member = self._holder(run)
             if member is not None:
-                self._kill(member, run, lambda job: Lost(job.run, "its worker was ended"))
+                asked = member.ask_for_arrest(run)
+                self._kill(member, run, asked, functools.partial(_lost, why="its worker was ended"))
             if self._queue.remove(run):
                 self._early.append(Lost(run, "taken back before it began"))
         elif member is not None or run in self._queue:
@@ -316,23 +380,23 @@ class RayBackend:
         """Return the last events of a packet, or what its worker's death comes to."""
         import ray
 
-        # What an earlier poll took out of the outbox comes first.
-        events = member.polled()
+        # What an earlier poll took out of the outbox comes first; it may be frozen since.
+        events = member.polled(timeout=SILENCE)
         try:
             done: PacketDone = ray.get(member.running)
         except ray.exceptions.RayError as error:
             # Of a worker that cannot be reached just now, nothing is known for certain.
-            gone = ray.exceptions.ActorDiedError, ray.exceptions.RayTaskError
-            certain = isinstance(error, gone)
-            why = reason(error)
-            return events + self._on_death(member, lambda job: Lost(job.run, why), certain=certain)
+            certain = isinstance(error, _ends())
+            lost = functools.partial(_lost, why=reason(error))
+            return events + self._on_death(member, lost, certain=certain)
         self._queue.learn(done.pace)
         events += member.noted(done.events)
         left = member.release()
         # Taken back by a withdrawal whose answer has not been read; others ended unheard.
         self._queue.put_back([job for job in left if job.run in done.unbegun])
         unheard = [job for job in left if job.run not in done.unbegun]
-        return events + [Lost(job.run, "its outcome did not arrive") for job in unheard]
+        events += [Lost(job.run, "its outcome did not arrive") for job in unheard]
+        return events + self._drop(member) if done.spoiled else events
 
     def _hear_what_was_taken_back(self, member: Member) -> None:
         """Take in the answer to a withdrawal: its worker has no more of what that names."""
@@ -375,33 +439,54 @@ class RayBackend:
 
     def _end_overdue(self) -> None:
         """End the workers of jobs that have run for longer than they may."""
+        import ray
+
         now = time.monotonic()
-        for member in list(self._members):
+        overdue: list[tuple[Member, Job, Any]] = []
+        for member in self._members:
             job = next(iter(member.packet.values()), None)
-            if job is None or job.timeout is None or now - member.since < job.timeout:
-                continue
-            self._kill(member, job.run, _overdue, after=job.timeout)
+            if job is not None and job.timeout is not None and now - member.since >= job.timeout:
+                overdue.append((member, job, member.ask_for_arrest(job.run, after=job.timeout)))
+        if overdue:  # they are waited for together: each that hangs takes all of the time
+            asked = [ref for _, _, ref in overdue]
+            ray.wait(asked, num_returns=len(asked), timeout=ANSWER)
+        for member, job, ref in overdue:
+            self._kill(member, job.run, ref, _overdue, timeout=0.0)
+
+    def _end_silent(self) -> None:
+        """End the workers that are frozen, or whose node does not answer."""
+        assert self._guard is not None
+        now = time.monotonic()
+        if now < self._guard_due:
+            return
+        self._guard_due = now + PATIENCE
+        for member, why in self._guard.look(self._members, now):
+            member.kill(hung=True)
+            lost = functools.partial(_lost, why=why)
+            self._early += self._on_death(member, lost, certain=member.is_dead())
 
     def _kill(
         self,
         member: Member,
         run: str,
+        asked: Any,
         end: Callable[[Job], Finished | Lost],
-        after: float = 0.0,
+        timeout: float = ANSWER,
     ) -> None:
-        """End the worker of a job, if it has run for more than `after` seconds.
+        """End the worker of a job, if it is `asked` for an arrest and says that it runs the job.
 
         A worker that answers has sent all that the other jobs of its packet have come to. One that
         does not is held up by the job that it runs, which may be another one.
         """
-        arrest = member.arrest(run, after)
+        arrest = member.arrest(asked, timeout)
         if arrest.found is Found.WAITING:
             del member.packet[run]
             self._early.append(Lost(run, "taken back before it began"))
         if arrest.found is not Found.RUNNING:
             return
-        self._early += member.polled(timeout=ANSWER) + member.noted(arrest.events)
-        member.kill()
+        self._early += member.polled(timeout=ANSWER if arrest.answered else 0.0)
+        self._early += member.noted(arrest.events)
+        member.kill(hung=not arrest.answered)
         certain = arrest.answered or member.is_dead()
         self._early += self._on_death(member, end, certain=certain)
 
@@ -418,27 +503,12 @@ def _overdue(job: Job) -> Finished:
     return Finished(job.run, timed_out(job))
 
 
-def _ray_is_there() -> bool:
-    """Whether this process is connected to a Ray; does not import it for that."""
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
+def _lost(job: Job, why: str) -> Lost:
+    return Lost(job.run, why)
 
 
-def _pickled(work: Work) -> bytes:
-    """Return the work as it is shipped.
+def _ends() -> tuple[type[Exception], ...]:
+    """Return the errors of Ray that say that a worker runs nothing any more."""
+    from ray import exceptions
 
-    Raises
-    ------
-    ObjectiveError
-        If it cannot be.
-    """
-    import cloudpickle
-
-    try:
-        return bytes(cloudpickle.dumps(work))
-    except Exception as error:
-        # A user's __reduce__ may raise anything.
-        raise ObjectiveError(
-            f"the objective cannot be shipped to a worker: {type(error).__name__}: {error}; open "
-            f"files, locks and connections in the objective itself"
-        ) from error
+    return exceptions.ActorDiedError, exceptions.OutOfMemoryError, exceptions.RayTaskError

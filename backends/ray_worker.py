@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 
+from tuner.backends.hygiene import Hygiene
+from tuner.backends.parentage import die_with
+from tuner.backends.processes import Process, this_process
 from tuner.backends.protocol import Event, Finished, Sent, Work
 from tuner.backends.ray_journal import JournalPen
-from tuner.records import Job, Message
+from tuner.backends.ray_parcels import Parcel, unpack
+from tuner.records import CheckpointEnd, CheckpointPart, Job, Message
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What came of loading the work: the `problem`, if any; whether the journal is `shared`."""
+    """What came of loading the work: the `problem`, if any; whether the journal is `shared`.
 
+    `process` is the worker's on its `node`, by Ray's id.
+    """
+
+    process: Process
+    node: str
     problem: str = ""
     shared: bool = False
 
@@ -28,12 +40,14 @@ class PacketDone:
     """A packet is done.
 
     There are the `events` that no `poll` has taken, the jobs that were taken back `unbegun`, and
-    the seconds that each of the others took, `pace`.
+    the seconds that each of the others took, `pace`. A worker that is `spoiled`, for that reason,
+    must be replaced.
     """
 
     events: list[Event]
     unbegun: list[str]
     pace: float
+    spoiled: str = ""
 
 
 class Found(StrEnum):
@@ -62,7 +76,9 @@ class Worker:
     """
 
     def __init__(self, name: str) -> None:
+        die_with(int(os.environ.get("RAY_RAYLET_PID", 0)))
         self._name = name
+        self._hygiene: Hygiene | None = None
         self._work: Work | None = None
         self._pen: JournalPen | None = None
         self._changed = threading.Condition()
@@ -70,6 +86,8 @@ class Worker:
         self._current: str | None = None
         self._began = 0.0
         self._outbox: list[Event] = []
+        self._taken = 0
+        self._delivered = 0
         self._unsaved: list[Event] = []
         self._stopping: set[str] = set()
         self._packet = 0
@@ -83,20 +101,25 @@ class Worker:
         import cloudpickle
         import ray
 
+        process, node = this_process(), ray.get_runtime_context().get_node_id()
         try:
             self._work = cloudpickle.loads(work)
         except BaseException as error:
             # Whatever importing the user's modules raises, the driver must hear of it.
-            return Prepared(f"{type(error).__name__}: {error}")
-        if ray.get_runtime_context().get_node_id() == driver_node:
+            return Prepared(process, node, f"{type(error).__name__}: {error}")
+        self._hygiene = Hygiene()
+        if node == driver_node:
             with suppress(OSError):
                 self._pen = JournalPen(journal)
-        return Prepared(shared=self._pen is not None)
+        return Prepared(process, node, shared=self._pen is not None)
 
-    def run(self, number: int, jobs: Sequence[Job]) -> PacketDone:
-        """Run the jobs of packet `number` to their end, in order."""
+    def run(
+        self, number: int, jobs: Sequence[Job], parcels: Mapping[str, Parcel] | None = None
+    ) -> PacketDone:
+        """Run the jobs of packet `number` to their end, in order; `parcels` are by their runs."""
+        parcels = parcels or {}
         assert self._work is not None
-        start, ran = time.perf_counter(), 0
+        start, ran, spoiled = time.perf_counter(), 0, ""
         with self._changed:
             self._todo.extend(
                 (place, job) for place, job in enumerate(jobs, 1) if job.run not in self._refused
@@ -105,15 +128,18 @@ class Worker:
             self._refused.clear()
             self._unsaved, self._unbegun = [], []
         while (job := self._begin_next()) is not None:
-            outcome = self._work(job, _Desk(self._name, job.run, self))
+            with _at_hand(job, parcels.get(job.run)) as job_here:
+                outcome = self._work(job_here, _Desk(self._name, job.run, self))
             self.put(Finished(job.run, outcome))
             ran += 1
+            if self._hygiene is not None and (spoiled := self._hygiene.clean()):
+                self.withdraw()
         with self._changed:
             self._busy = False
             self._stopping.clear()
             self._changed.notify_all()
             pace = (time.perf_counter() - start) / max(ran, 1)
-            return PacketDone(self._take(), self._unbegun, pace)
+            return PacketDone(self._take(), self._unbegun, pace, spoiled)
 
     def _begin_next(self) -> Job | None:
         with self._changed:
@@ -130,6 +156,8 @@ class Worker:
     def poll(self, patience: float) -> list[Event]:
         """Wait up to `patience` seconds for events, or for the end of the packet."""
         with self._changed:
+            self._delivered = self._taken  # there is one poll at a time, so it got the last answer
+            self._changed.notify_all()
             self._changed.wait_for(
                 lambda: self._outbox or self._arrested or not self._busy, patience
             )
@@ -143,10 +171,9 @@ class Worker:
     def withdraw(self) -> list[str]:
         """Take back the jobs that have not begun, and return which they were."""
         with self._changed:
-            taken = [job.run for _, job in self._todo]
+            self._unbegun += [job.run for _, job in self._todo]
             self._todo.clear()
-            self._unbegun += taken
-            return taken
+            return list(self._unbegun)
 
     def arrest(self, run: str, packet: int, after: float = 0.0) -> Arrest:
         """Look for a job of the packet of this number that is to be killed.
@@ -168,6 +195,10 @@ class Worker:
             self._changed.notify_all()
             return Arrest(Found.RUNNING, self._take())
 
+    def leave(self) -> None:
+        """End this process."""
+        os._exit(0)
+
     def put(self, event: Event) -> None:
         """Put an event into the outbox."""
         with self._changed:
@@ -180,12 +211,25 @@ class Worker:
                 self._unsaved.append(event)
             self._changed.notify_all()
 
+    def put_through(self, event: Event) -> None:
+        """Put an event into the outbox and wait until the driver has it.
+
+        So that no more than one large message is held here, and what was saved is safe. Jobs that
+        wait behind one that saves what it does are given back, as it must be a long one.
+        """
+        with self._changed:
+            self.withdraw()
+            self.put(event)
+            ticket = self._taken + len(self._outbox)
+            self._changed.wait_for(lambda: self._delivered >= ticket or self._arrested)
+
     def is_stopping(self, run: str) -> bool:
         """Whether a job has been asked to end."""
         return run in self._stopping
 
     def _take(self) -> list[Event]:
         events, self._outbox = self._outbox, []
+        self._taken += len(events)
         return events
 
 
@@ -200,7 +244,22 @@ class _Desk:
         self._owner = owner
 
     def send(self, message: Message) -> None:
-        self._owner.put(Sent(self._run, message))
+        event = Sent(self._run, message)
+        if isinstance(message, CheckpointPart | CheckpointEnd):
+            self._owner.put_through(event)
+        else:
+            self._owner.put(event)
 
     def stop_requested(self) -> bool:
         return self._owner.is_stopping(self._run)
+
+
+@contextmanager
+def _at_hand(job: Job, parcel: Parcel | None) -> Iterator[Job]:
+    """Give a job whose checkpoint is on this machine."""
+    if parcel is None or job.checkpoint is None:
+        yield job
+        return
+    with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
+        unpack(parcel, Path(folder))
+        yield replace(job, checkpoint=replace(job.checkpoint, folder=folder))

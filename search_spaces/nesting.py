@@ -33,33 +33,65 @@ def _flatten(
             flat[path] = params[name]
 
 
-def build_params(
-    domains: Mapping[str, Domain], flat: Mapping[str, Any], prefix: str = ""
-) -> dict[str, Any]:
-    """Return the point of ``{path: value}``; entries of inactive parameters are ignored.
+class PointBuilder:
+    """Makes points of ``{path: value}``, as often as there are trials to be read.
 
-    Numbers of the declared type are taken as they are, their bounds not looked at.
-
-    Raises
-    ------
-    InvalidParams
-        If an active parameter is missing, or its value is of another type.
+    Parameters
+    ----------
+    domains
+        The parameters by name.
+    prefix
+        What their paths begin with.
     """
-    params: dict[str, Any] = {}
-    for name, domain in domains.items():
-        path = prefix + name
-        if path not in flat:
-            raise InvalidParams(f"params: {path!r} is missing")
-        value = flat[path]
-        if isinstance(domain, Choice) and domain.branches is not None:
-            value = _cast(domain, value, path)
-            inner = build_params(domain.branches[value], flat, f"{path}.{value}.")
-            params[name] = (value, inner)
-        else:
-            as_declared = isinstance(domain, Numeric) and type(value) is domain.type
-            # JSON has lists for tuples, and what writes it may leave the ".0" of 1.0 out.
-            params[name] = value if as_declared else _cast(domain, value, path)
-    return params
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, domains: Mapping[str, Domain], prefix: str = "") -> None:
+        self._parts = [_Part(name, prefix + name, domain) for name, domain in domains.items()]
+
+    def __call__(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the point; entries of inactive parameters are ignored.
+
+        Numbers of the declared type are taken as they are, their bounds not looked at.
+
+        Raises
+        ------
+        InvalidParams
+            If an active parameter is missing, or its value is of another type.
+        """
+        params: dict[str, Any] = {}
+        for part in self._parts:
+            try:
+                value = flat[part.path]
+            except KeyError:
+                raise InvalidParams(f"params: {part.path!r} is missing") from None
+            kind = type(value)
+            if kind is not part.number and (kind is not str or value not in part.texts):
+                # JSON has lists for tuples, and what writes it may leave the ".0" of 1.0 out.
+                value = _cast(part.domain, value, part.path)
+            params[part.name] = value if part.branches is None else (value, part.inner(value)(flat))
+        return params
+
+
+class _Part:
+    """One parameter: what of its values can be taken as it is, and what its branches hold."""
+
+    __slots__ = ("_builders", "branches", "domain", "name", "number", "path", "texts")
+
+    def __init__(self, name: str, path: str, domain: Domain) -> None:
+        self.name, self.path, self.domain = name, path, domain
+        self.number = domain.type if isinstance(domain, Numeric) else None
+        self.branches = domain.branches if isinstance(domain, Choice) else None
+        options = domain.options if isinstance(domain, Listed) else ()
+        self.texts = frozenset(option for option in options if type(option) is str)
+        self._builders: dict[Any, PointBuilder] = {}
+
+    def inner(self, option: str) -> PointBuilder:
+        """Return what makes the points of a branch."""
+        if option not in self._builders:
+            assert self.branches is not None
+            self._builders[option] = PointBuilder(self.branches[option], f"{self.path}.{option}.")
+        return self._builders[option]
 
 
 def validate_params(domains: Mapping[str, Domain], params: Any, prefix: str = "") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tuner.search_spaces.categorical import Listed
 from tuner.search_spaces.columns import Column, columns_of
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.expressions import Expression
-from tuner.search_spaces.nesting import build_params, flatten_params, validate_params
+from tuner.search_spaces.nesting import PointBuilder, flatten_params, validate_params
 from tuner.search_spaces.numeric import Float
 from tuner.search_spaces.prior import SpacePrior
 
@@ -68,6 +68,7 @@ class Space:
             params = params.params
         self._params = checks.checked_params(params)
         self._columns = columns_of(self._params)
+        self._build = PointBuilder(self._params)
         self._constraints = checks.checked_constraints(constraints, self._columns)
         checks.refuse_unsatisfiable(self)
 
@@ -112,7 +113,7 @@ class Space:
         InvalidParams
             If an active parameter is missing, or its value cannot be one of its domain.
         """
-        return build_params(self._params, flat)
+        return self._build(flat)
 
     def validate(self, params: Any) -> Params:
         """Return the point as plain values of the declared types.

@@ -18,14 +18,18 @@ from tuner import errors
 
 if TYPE_CHECKING:
     from tuner.api import (
+        compare,
         create_study,
+        find,
+        lineage,
         list_models,
         list_studies,
         load_model,
         load_study,
         optimize,
+        replay,
     )
-    from tuner.backends import RayBackend, SerialBackend
+    from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
     from tuner.engine.live import LiveTrial
     from tuner.records import State, Trial
     from tuner.search_spaces import Bool, Choice, Const, Float, Int, Normal, Ordinal, P, Space
@@ -43,23 +47,29 @@ __all__ = [
     "P",
     "RayBackend",
     "SerialBackend",
+    "SimulatedBackend",
     "Space",
     "State",
     "Study",
     "Trial",
+    "compare",
     "create_study",
     "errors",
+    "find",
+    "lineage",
     "list_models",
     "list_studies",
     "load_model",
     "load_study",
     "optimize",
+    "replay",
 ]
 
 _LAZY = {
     "LiveTrial": "tuner.engine.live",
     "RayBackend": "tuner.backends",
     "SerialBackend": "tuner.backends",
+    "SimulatedBackend": "tuner.backends",
     "State": "tuner.records",
     "Study": "tuner.study",
     "Trial": "tuner.records",
@@ -68,7 +78,18 @@ _LAZY = {
         "tuner.search_spaces",
     ),
     **dict.fromkeys(
-        ("create_study", "list_models", "list_studies", "load_model", "load_study", "optimize"),
+        (
+            "compare",
+            "create_study",
+            "find",
+            "lineage",
+            "list_models",
+            "list_studies",
+            "load_model",
+            "load_study",
+            "optimize",
+            "replay",
+        ),
         "tuner.api",
     ),
 }

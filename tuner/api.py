@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import difflib
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.arguments import as_constraints, as_count, as_goals, as_seconds, as_space
+from tuner.arguments import (
+    as_constraints,
+    as_count,
+    as_goals,
+    as_seconds,
+    as_space,
+    lease_seconds,
+)
 from tuner.backends import resolve as resolve_backend
+from tuner.engine.monitor import as_interval
 from tuner.engine.objective import wants_trial
 from tuner.errors import ArgumentError, StudyNotFound
 from tuner.opening import StudyPlan, fingerprint_of, made_up_name, open_study
@@ -22,8 +31,12 @@ from tuner.study import Study, best_of
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
+    from tuner.evidence.comparison import Comparison
+    from tuner.evidence.lineage import Lineage
+    from tuner.evidence.replaying import Replay
     from tuner.optimizers.protocol import Optimizer
     from tuner.progress import Progress
+    from tuner.query import Found
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
     from tuner.search_spaces import Space
@@ -59,6 +72,7 @@ def optimize(
     deterministic: bool = False,
     callbacks: Sequence[Callable[[Study, Trial], None]] = (),
     tags: Mapping[str, str] | None = None,
+    system_metrics: bool | float | None = None,
     progress: bool | Progress = True,
 ) -> Study:
     """Search `space` for the params that optimize `objective`, record all, register the winner.
@@ -91,7 +105,7 @@ def optimize(
     scheduler
         ``"median"``, ``"asha"``, a `Scheduler`, or None to let every trial run to its end.
     backend
-        None or ``"ray"``, ``"serial"``, or a `Backend`.
+        None or ``"ray"``, ``"serial"``, or a `Backend`, such as a `SimulatedBackend`.
     workers
         How many trials at once; None takes what the machine or cluster has.
     resources
@@ -127,6 +141,10 @@ def optimize(
         Called with ``study, trial`` after each trial that has its outcome; see `Study.stop`.
     tags
         Short texts to keep with the study.
+    system_metrics
+        Whether to sample each run's CPU, memory and GPUs, as metrics over steps called
+        ``system/...``: True for every five seconds, or the seconds between two samples. None takes
+        what the environment variable ``TUNER_SYSTEM_METRICS`` says.
     progress
         Whether to show one progress display.
 
@@ -140,6 +158,10 @@ def optimize(
         For a wrong call, before anything is started.
     StudyMismatch
         If a study of that name has another space, direction or seed.
+    StudyBusy
+        If another process runs that study now; says which, where.
+    StudyTakenOver
+        If nothing was heard of this process for so long that another one took the study.
     BackendError, StoreError, RegistryError
         If the workers, the store or the registry do not do their part.
     AllTrialsFailed
@@ -168,11 +190,13 @@ def optimize(
     trial_timeout = as_seconds("trial_timeout", trial_timeout)
     workers = as_count("workers", workers)
     retries = as_count("max_retries", max_retries, low=0) or 0
+    interval = as_interval(system_metrics)
     if deterministic and chosen_scheduler is not None:
         raise ArgumentError(
             "deterministic=True: what a scheduler stops depends on which report comes first; leave "
             "scheduler out"
         )
+    lease = lease_seconds()
     points = [space.validate(p) for p in initial]
     registered_name = _registered_name(register, goals)
     if n_trials is None:
@@ -184,21 +208,21 @@ def optimize(
     this = open_study(
         made_up_name(objective) if study is None else study, plan, store, chosen, chosen_scheduler
     )
-    history = this.trials
-    done = sum(t.state.finished for t in history)
+    done = sum(trial.state.finished for trial in this)
     if n_trials is None or done < n_trials:
-        from tuner.engine.driver import Driver, Session
+        from tuner.engine.driver import POLL, Driver, Session
         from tuner.engine.limits import Limits
         from tuner.engine.worker import ObjectiveWork
         from tuner.progress import make_progress
         from tuner.tracking.provenance import current_code, current_environment
 
+        virtual = getattr(chosen_backend, "clock", None)
         session = Session(
             info=this.info,
             store=this.store,
             optimizer=chosen,
             backend=chosen_backend,
-            work=ObjectiveWork(objective, takes_trial, goals, limits_on_metrics),
+            work=ObjectiveWork(objective, takes_trial, goals, limits_on_metrics, interval),
             limits=Limits(
                 n_trials, timeout, trial_timeout, max_retries=retries, in_order=deterministic
             ),
@@ -210,8 +234,12 @@ def optimize(
             code=current_code(objective),
             environment=current_environment(),
             listeners=[partial(call, this) for call in callbacks],
+            lease=lease,
+            # Where time passes only while the study waits, nothing else can happen meanwhile.
+            clock=time.time if virtual is None else virtual,
+            poll=POLL if virtual is None else math.inf,
         )
-        this.run(Driver(session, history))
+        this.run(Driver(session))
     if registered_name is not None and any(trial.eligible for trial in this):
         this.register(registered_name or None, refit=refit)
     return this
@@ -300,6 +328,142 @@ def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
     from tuner.tracking import open_store
 
     return list(open_store(store).studies())
+
+
+def find(query: str = "", *, what: str = "trials", store: str | Path | None = None) -> Found:
+    """Return what a query finds in a store, to be gone through or made a DataFrame.
+
+    Parameters
+    ----------
+    query
+        Such as ``"metrics.accuracy > 0.95 and params.model == 'svm' order by value limit 20"``;
+        an empty one finds everything.
+    what
+        ``"trials"`` gives pairs of a study's name and a `Trial`, ``"runs"`` pairs with a `Run`,
+        ``"studies"`` each `StudyInfo` and ``"models"`` each `ModelVersion`.
+    store
+        As for `optimize`.
+
+    Raises
+    ------
+    QueryError
+        If the query is none, or names a field that there is not; says where.
+
+    Examples
+    --------
+    >>> import tempfile, tuner
+    >>> folder = tempfile.mkdtemp()
+    >>> study = tuner.create_study({"x": tuner.Int(1, 9)}, name="s", store=folder, seed=0)
+    >>> for _ in range(9):
+    ...     trial = study.ask()
+    ...     told = study.tell(trial, trial.params["x"])
+    >>> query = "params.x in (2, 3) or value > 8 order by value desc"
+    >>> [(name, trial.params["x"]) for name, trial in tuner.find(query, store=folder)]
+    [('s', 9), ('s', 3), ('s', 2)]
+    """
+    from tuner.query import search
+    from tuner.tracking import open_store
+
+    return search(open_store(store), query, what=what)
+
+
+def compare(*refs: str, store: str | Path | None = None) -> Comparison:
+    """Return studies, trials or runs side by side.
+
+    Parameters
+    ----------
+    refs
+        Two of ``"study"`` (its best trial), ``"study/17"`` (a trial) or ``"study/17/2"`` (a run of
+        it), or more.
+    store
+        As for `optimize`.
+
+    Returns
+    -------
+    Comparison
+        Tables of params, metrics, packages and other facts, and the diff of the code;
+        ``.differing()`` leaves out what they have in common.
+
+    Raises
+    ------
+    ArgumentError, StudyNotFound
+        If there are fewer than two, or one is not there.
+    """
+    from tuner.evidence.comparison import compare as compare_in
+    from tuner.tracking import open_store
+
+    return compare_in(refs, open_store(store))
+
+
+def replay(
+    ref: str,
+    *,
+    store: str | Path | None = None,
+    objective: Callable[..., Any] | str | None = None,
+    repository: str | Path | None = None,
+    data: Any = None,
+    metrics: Sequence[str] = (),
+    tolerance: float = 0.0,
+) -> Replay:
+    """Run a trial again from its record, and say whether the same came of it.
+
+    It is recorded as a further run of the trial, whose outcome does not change.
+
+    Parameters
+    ----------
+    ref
+        ``"study/17"``; ``"study/17/2"`` compares with its second run.
+    store
+        As for `optimize`.
+    objective
+        The function, to run in this process; or ``"script.py:function"``. None finds it by the
+        record: its commit in a temporary worktree if the repository is at hand, else its file as it
+        is now, else its recorded source. That runs in a fresh process.
+    repository
+        A folder of the git repository; None takes the working directory.
+    data
+        The data as they are now, to compare their fingerprint with the recorded one.
+    metrics
+        The metrics that must agree; all if none are named.
+    tolerance
+        How far two values may be apart, relative to the larger one.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such trial, it has no outcome, or its objective cannot be found.
+    """
+    from tuner.evidence.replaying import replay as replay_in
+    from tuner.tracking import open_store
+
+    return replay_in(
+        ref,
+        open_store(store),
+        objective=objective,
+        repository=None if repository is None else Path(repository),
+        data=fingerprint_of(data),
+        metrics=metrics,
+        tolerance=tolerance,
+    )
+
+
+def lineage(ref: str, *, store: str | Path | None = None) -> Lineage:
+    """Return where a model version came from: run, trial, study, code, environment and data.
+
+    Parameters
+    ----------
+    ref, store
+        As for `load_model`.
+
+    Raises
+    ------
+    ModelNotFound
+        If there is no such version.
+    """
+    from tuner.evidence.lineage import lineage as lineage_in
+    from tuner.tracking import open_store
+
+    return lineage_in(ref, open_store(store))
 
 
 def load_model(

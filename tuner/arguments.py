@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -154,3 +155,21 @@ def as_study_name(value: Any) -> str:
             f"study={value!r}: a name has at most 200 characters, and no '/', '@' or line break"
         )
     return value
+
+
+def lease_seconds() -> float:
+    """Return how long a driver that nothing is heard of holds its study: ``TUNER_LEASE``, or 30 s.
+
+    Raises
+    ------
+    ArgumentError
+        If the environment variable is no number of seconds from 1.
+    """
+    text = os.environ.get("TUNER_LEASE") or "30"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 1.0 <= seconds < math.inf:
+        raise ArgumentError(f"TUNER_LEASE={text!r}: write a number of seconds, 1 or more")
+    return seconds

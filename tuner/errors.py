@@ -7,13 +7,16 @@
     │   └── InvalidParams       params outside their space: path, value, what was allowed
     ├── ArgumentError           a wrong argument of a public call (ValueError)
     │   ├── UnknownOptimizer    no optimizer of that name; says which come close
-    │   └── ObjectiveError      an objective that cannot be called or shipped
+    │   ├── ObjectiveError      an objective that cannot be called or shipped
+    │   └── QueryError          a query that cannot be read or asked: the place in its text
     ├── BackendError            trials cannot be run
     │   └── ResourcesError      the cluster can never satisfy what was asked
     ├── StudyError              a study that cannot go on as asked
     │   ├── StudyNotFound       no study of that name in this store (LookupError)
     │   ├── StudyExists         a study of that name is there already
     │   ├── StudyMismatch       the same name, but another space, direction or seed
+    │   ├── StudyBusy           another driver holds it; says which process, where
+    │   ├── StudyTakenOver      another driver has taken it from this one
     │   ├── NoCompletedTrial    asked for the best of nothing (LookupError)
     │   │   └── NoFeasibleTrial every completed trial breaks an outcome constraint
     │   ├── SeveralGoals        asked for the one best where there is a Pareto front
@@ -22,6 +25,7 @@
     ├── StoreError              the record of runs cannot be read or written
     │   ├── StoreCorrupt        the file is not a store of ours, or is damaged
     │   ├── StoreReadOnly       the store cannot be written
+    │   ├── StoreUnavailable    it cannot be written just now: away, locked, or its disk is full
     │   └── StoreVersion        the store's schema is newer or older than this code
     ├── RegistryError           a model that cannot be registered or found
     │   ├── ModelNotFound       no such name, version or alias (LookupError)
@@ -60,6 +64,31 @@ class ObjectiveError(ArgumentError):
     """An objective that cannot be called, or cannot be shipped to a worker."""
 
 
+class QueryError(ArgumentError):
+    """A query that is none, or asks for what is not there.
+
+    Attributes
+    ----------
+    query : str
+        The text.
+    position : int
+        The character, from 0, at which it goes wrong.
+    problem : str
+        What is wrong there, and what was expected.
+    """
+
+    def __init__(self, query: str, position: int, problem: str) -> None:
+        self.query, self.position, self.problem = query, position, problem
+        super().__init__(query, position, problem)
+
+    def __str__(self) -> str:
+        begin = max(0, self.position - 60)
+        shown = "".join(
+            c if c.isprintable() else " " for c in self.query[begin : self.position + 40]
+        )
+        return f"query: {self.problem}\n  {shown}\n  {' ' * (self.position - begin)}^"
+
+
 class BackendError(TunerError, RuntimeError):
     """Trials cannot be run on this backend."""
 
@@ -82,6 +111,14 @@ class StudyExists(StudyError):
 
 class StudyMismatch(StudyError):
     """A study of that name has another space, direction or seed."""
+
+
+class StudyBusy(StudyError):
+    """Another driver holds the study; the message names its process and host."""
+
+
+class StudyTakenOver(StudyError):
+    """Another driver has taken the study from this one, whose writes are refused since."""
 
 
 class NoCompletedTrial(StudyError, LookupError):
@@ -114,6 +151,10 @@ class StoreCorrupt(StoreError):
 
 class StoreReadOnly(StoreError):
     """The store cannot be written."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be written just now, and may be soon: away, locked, or its disk is full."""
 
 
 class StoreVersion(StoreError):

@@ -58,6 +58,7 @@ def open_study(
         If the name cannot be one, or the optimizer cannot handle the space.
     """
     from tuner.tracking import open_store
+    from tuner.tracking.provenance import current_user
     from tuner.tracking.uuid7 import uuid7
 
     name = as_study_name(name)
@@ -79,6 +80,7 @@ def open_study(
             tags=plan.tags,
             constraints=plan.constraints,
             earlier=earlier_trials(plan.warm_start, plan.space, plan.goals, opened),
+            user=current_user(),
         )
     elif must_be_new:
         raise StudyExists(

@@ -137,6 +137,10 @@ class Failure(Record):
         return f"{self.kind}: {self.message}"
 
 
+SYSTEM = "system/"
+"""What the names of metrics begin with that say what a run took of its machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report(Record):
     """Metrics of a running trial at one step (epoch, iteration, fold, ...), counted from 0."""
@@ -203,6 +207,10 @@ class Trial(Record):
         return None if self.started is None or self.ended is None else self.ended - self.started
 
 
+REPLAY = "replay"
+"""The worker of a run that repeats an earlier one, to see whether the same comes of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run(Record):
     """One execution of a trial, tracked.
@@ -229,16 +237,30 @@ class Run(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint(Record):
+    """What an earlier attempt of a trial saved: a `folder` that the reader of this can reach.
+
+    `sha256` covers every file's relative path and content; `size` is their sum in bytes.
+    """
+
+    folder: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Job(Record):
     """What a backend is asked to run: one attempt of a trial under the token `run`.
 
-    `timeout` is how many seconds the attempt may take, None for no limit.
+    `timeout` is how many seconds the attempt may take, None for no limit. `checkpoint` is what to
+    go on from: a folder on the driver's machine, which the backend brings to the worker's.
     """
 
     run: str
     trial: Trial
     attempt: int = 1
     timeout: float | None = None
+    checkpoint: Checkpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +294,28 @@ class Upload(Record):
     format: str = ""
 
 
-Message: TypeAlias = Begun | Report | Output | Upload
+@dataclass(frozen=True, slots=True)
+class CheckpointPart(Record):
+    """A piece of a checkpoint on its way to the driver: what comes next of the file at `path`.
+
+    `number` counts the checkpoints of the run.
+    """
+
+    number: int
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointEnd(Record):
+    """A run has sent all parts of its checkpoint of that `number`; see `Checkpoint`."""
+
+    number: int
+    sha256: str
+    size: int
+
+
+Message: TypeAlias = Begun | Report | Output | Upload | CheckpointPart | CheckpointEnd
 """What a worker sends while it runs a job."""
 
 
@@ -320,7 +363,7 @@ class StudyInfo(Record):
     `space` is the space as JSON values. `optimizer` says which one ran and why. `data` is the
     fingerprint of the data, where the user gave some. `uid` is a UUIDv7 in hex. `constraints` are
     those on metrics; others may be reported by the objective. `earlier` are trials of other studies
-    that the search began with, numbered up to -1.
+    that the search began with, numbered up to -1. `user` is who created it, empty if unknown.
     """
 
     uid: str
@@ -335,6 +378,7 @@ class StudyInfo(Record):
     tags: dict[str, str] = field(default_factory=dict)
     constraints: tuple[OutcomeConstraint, ...] = ()
     earlier: tuple[Trial, ...] = ()
+    user: str = ""
 
     @property
     def goal(self) -> Goal:
@@ -386,6 +430,8 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def _encode(value: Any) -> Any:
     """Turn one value into JSON values; params and floats keep their exact meaning."""
+    if type(value) in _EXACT:
+        return value
     if isinstance(value, Record):
         return value.to_json()
     if isinstance(value, float) and not math.isfinite(value):
@@ -405,6 +451,7 @@ def _encode(value: Any) -> Any:
 
 
 _TAGS = frozenset({"float", "base64", "tuple", "dict"})
+_EXACT = frozenset({int, str, bool, type(None)})
 
 
 def _decode_plain(value: Any) -> Any:
@@ -418,11 +465,19 @@ def _decode_plain(value: Any) -> Any:
             if tag == "tuple":
                 return tuple(_decode_plain(v) for v in body)
             if tag == "dict":
-                return {k: _decode_plain(v) for k, v in body.items()}
-        return {k: _decode_plain(v) for k, v in value.items()}
+                return _decode_values(body)
+        return _decode_values(value)
     if isinstance(value, list):
         return [_decode_plain(v) for v in value]
     return value
+
+
+def _decode_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v if type(v) in _PLAIN else _decode_plain(v) for k, v in values.items()}
+
+
+_PLAIN = frozenset({float, int, str, bool, type(None)})
+"""What JSON and Python have in common."""
 
 
 def _decode(hint: Any, value: Any) -> Any:
@@ -451,6 +506,8 @@ def encode_params(params: Params) -> dict[str, Any]:
 
 def decode_params(data: Mapping[str, Any]) -> Params:
     """Return the params that `encode_params` was given."""
-    decoded = _decode_plain(dict(data))
-    assert isinstance(decoded, dict)
-    return decoded
+    if len(data) == 1:
+        decoded = _decode_plain(dict(data))
+        assert isinstance(decoded, dict)
+        return decoded
+    return _decode_values(data)

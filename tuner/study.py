@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from tuner.engine.manual import ManualLoop
     from tuner.optimizers.protocol import Optimizer
     from tuner.plotting import Plots
+    from tuner.query import Found
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
@@ -126,6 +128,15 @@ class Study:
         """Return the artifacts of all runs, or of one."""
         return list(self.store.artifacts(self._info.uid, run))
 
+    def find(self, query: str = "", *, what: str = "trials") -> Found:
+        """Return the trials, or runs, of this study that a query finds; see `tuner.find`.
+
+        Going through it gives each `Trial` or `Run`; ``.dataframe()`` gives a table.
+        """
+        from tuner.query import search
+
+        return search(self.store, query, what=what, study=self._info.uid)
+
     @property
     def best_trial(self) -> Trial:
         """The completed, feasible trial with the best value, the earliest of equals.
@@ -137,7 +148,15 @@ class Study:
         SeveralGoals
             If the study has several goals; see `best_trials`.
         """
-        return best_of(self._info, self.store.trials(self._info.uid, [State.COMPLETED]))
+        infeasible: list[Trial] = []
+        if len(self.goals) == 1:
+            # By the order of an index: of a million trials one is read.
+            with closing(self.store.best_trials(self._info.uid, self.direction)) as trials:
+                for trial in trials:
+                    if trial.feasible:
+                        return trial
+                    infeasible.append(trial)
+        return best_of(self._info, infeasible)
 
     @property
     def best_params(self) -> Params:
@@ -204,6 +223,36 @@ class Study:
         signs = [goal.direction.sign for goal in self.goals]
         return np.array([trial.values for trial in trials], dtype=float) * signs
 
+    # --- what people add ----------------------------------------------------------------------
+
+    def set_tag(self, name: str, value: str | None) -> None:
+        """Set a tag of the study, a short text; None takes it away."""
+        self.set_tags({name: value})
+
+    def set_tags(self, tags: Mapping[str, str | None]) -> None:
+        """Set several tags at once; those that are None are taken away, others stay."""
+        from tuner.tracking.annotations import set_tags
+
+        known = set_tags(self.store, self._info.uid, tags)
+        self._info = dataclasses.replace(self._info, tags=known)
+
+    def set_note(self, trial: Trial | int, name: str, value: Any) -> None:
+        """Set a note on a trial that has ended, a small JSON value; None takes it away."""
+        self.set_notes(trial, {name: value})
+
+    def set_notes(self, trial: Trial | int, notes: Mapping[str, Any]) -> dict[str, Any]:
+        """Set several notes on a trial that has ended, and return all that it has.
+
+        Raises
+        ------
+        ArgumentError
+            If the study has no such trial, or it has no outcome yet.
+        """
+        from tuner.tracking.annotations import set_notes
+
+        number = trial if isinstance(trial, int) else trial.number
+        return set_notes(self.store, self._info.uid, number, notes)
+
     # --- a loop of one's own ------------------------------------------------------------------
 
     @overload
@@ -214,7 +263,12 @@ class Study:
         """Return a trial to evaluate, or a list of `n`.
 
         The trial is recorded as running; tell its outcome with `tell`, today or in another
-        process next week.
+        process next week. Any number of processes may ask and tell of one study.
+
+        Raises
+        ------
+        StudyBusy
+            If another process runs the study by `tuner.optimize`.
         """
         from tuner.arguments import as_count
 
@@ -243,7 +297,9 @@ class Study:
         Raises
         ------
         TrialFinished
-            If the trial has an outcome already.
+            If the trial has an outcome already, or another process took it over.
+        StudyBusy
+            If another process runs the study by `tuner.optimize`.
         ArgumentError
             If there is no such trial, or neither a value nor a state is given.
         """
@@ -255,7 +311,7 @@ class Study:
                 f'write tell(trial, value), or tell(trial, state="failed")'
             )
         number = trial if isinstance(trial, int) else trial.number
-        return self._loop().tell(number, value, state)
+        return self._loop().tell(number, value, state, getattr(trial, "run", None))
 
     def enqueue(self, params: Params) -> None:
         """Have `ask` hand out this point before any other.
@@ -319,11 +375,9 @@ class Study:
                         f"study {self.name!r} was made with an optimizer that has no name here; "
                         f"write tuner.load_study({self.name!r}, optimizer=...)"
                     ) from error
-            optimizer.reset(self.space, self.goals, self._info.seed)
-            if self._scheduler is not None:
-                self._scheduler.reset(self.goals)
             self._manual = ManualLoop(
                 self._info,
+                self.space,
                 self.store,
                 optimizer,
                 time.time,

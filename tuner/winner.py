@@ -6,7 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from tuner.errors import RegistryError
-from tuner.records import Artifact, ModelVersion, Params, Run, State, StudyInfo, Trial, Upload
+from tuner.records import (
+    REPLAY,
+    Artifact,
+    ModelVersion,
+    Params,
+    Run,
+    State,
+    StudyInfo,
+    Trial,
+    Upload,
+)
 from tuner.registry import Registry
 from tuner.registry.formats import save_model
 from tuner.registry.protocol import ModelFormat
@@ -58,7 +68,7 @@ def register_winner(
 
 def _winning_run(registry: Registry, info: StudyInfo, best: Trial) -> Run:
     runs = registry.store.runs(info.uid, best.number)
-    *_, run = (r for r in runs if r.state is State.COMPLETED)
+    *_, run = (r for r in runs if r.state is State.COMPLETED and r.worker != REPLAY)
     return run
 
 

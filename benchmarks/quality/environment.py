@@ -13,6 +13,7 @@ FOLDER = Path(".build/quality/environments")
 REQUIREMENTS = {
     "peers": ("optuna==5.0.0", "torch==2.13.0", "hyperopt==0.3.0", "smac==2.4.1", "setuptools<81"),
     "nevergrad": ("nevergrad==1.0.12",),
+    "mlflow": ("mlflow-skinny==3.17.2", "sqlalchemy==2.1.9", "alembic", "psycopg2-binary"),
     "ax": ("ax-platform==1.3.1", "torch==2.13.0"),
 }
 """What is installed in each environment."""

@@ -11,7 +11,7 @@ import pytest
 from conformance.backend_watch import a_job
 from tuner.backends.protocol import Channel, Finished, Sent
 from tuner.backends.ray_worker import Found, PacketDone, Worker
-from tuner.records import Job, Outcome, Report, State
+from tuner.records import CheckpointPart, Job, Outcome, Report, State
 
 
 class Running:
@@ -84,9 +84,33 @@ def test_what_has_not_begun_can_be_withdrawn(running: Running) -> None:
     running.until_begun(1)
     waiting = [job.run for job in jobs[1:]]
     assert running.worker.withdraw() == waiting
-    assert running.worker.withdraw() == []
+    assert running.worker.withdraw() == waiting  # as often as it is asked
     assert running.finish(1).unbegun == waiting
     assert running.begun == [jobs[0].run]
+
+
+def test_what_was_saved_is_with_the_driver_before_the_job_goes_on(running: Running) -> None:
+    jobs = [a_job() for _ in range(3)]
+    parts = [CheckpointPart(1, "state", bytes([n])) for n in range(3)]
+
+    def work(job: Job, channel: Channel) -> Outcome:
+        for part in parts:
+            channel.send(part)
+            running.begun.append("saved")
+        return Outcome(State.COMPLETED)
+
+    running.worker._work = work
+    running.start(*jobs)
+    heard: list[object] = []
+    for n in range(3):
+        assert len(running.begun) == max(0, n - 1)
+        heard += running.worker.poll(5.0)  # has it, which is known when it asks for the next
+    assert heard == [Sent(jobs[0].run, part) for part in parts]
+    time.sleep(0.05)
+    assert len(running.begun) == 2
+    assert [type(event) for event in running.worker.poll(5.0)] == [Finished]
+    # What waited behind it is given back: one that saves what it does is a long one.
+    assert running.finish(0).unbegun == [job.run for job in jobs[1:]]
 
 
 def test_a_job_is_refused_before_its_packet_arrives(running: Running) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -242,6 +243,40 @@ def test_the_parameters_of_a_plot_are_chosen(folder: Path) -> None:
     assert "cannot make the folder" in call("plot", "s", "--to", "file/x", code=1).stderr
 
 
+def test_trials_are_found_by_a_query(folder: Path) -> None:
+    run()
+    study = tuner.load_study("s")
+    below = sorted((t for t in study if t.params["x"] < 0), key=lambda t: t.value)
+    query = "params.x < 0 order by value"
+    header, *lines = call("find", query).stdout.splitlines()
+    assert header == "study\tnumber\tstate\tvalue\tparams.x"
+    assert [line.split("\t")[1] for line in lines] == [str(t.number) for t in below]
+    assert call("find", query, "--count", "--study", "s").stdout == f"{len(below)}\n"
+    rows = json.loads(call("find", f"{query} limit 1", "--to", "json").stdout)
+    assert [row["params.x"] for row in rows] == [below[0].params["x"]]
+    call("find", query, "--output", "below.csv")
+    assert len(list(csv.DictReader((folder / "below.csv").open()))) == len(below)
+    assert "no trials found" in call("find", "value > 1e9").stderr
+
+
+def test_runs_studies_and_models_are_found_by_a_query(folder: Path) -> None:
+    run("--tag", "team=a")
+    assert len(call("find", "state = 'completed'", "--what", "runs").stdout.splitlines()) == 9
+    header, line = call(
+        "find", "tags.team = 'a' and trials = 8", "--what", "studies"
+    ).stdout.splitlines()
+    assert header.split("\t")[0] == "study"
+    assert line.split("\t")[0] == "s"
+    lines = call("find", "alias = 'champion'", "--what", "models").stdout.splitlines()
+    assert [line.split("\t")[:2] for line in lines] == [["model", "version"], ["s", "1"]]
+
+
+def test_the_error_of_a_query_shows_where(folder: Path) -> None:
+    message, query, caret = call("find", "value < 3 order value", code=1).stderr.splitlines()
+    assert message == "tuner: error: query: expected by after order, found value"
+    assert query[caret.index("^") :] == "value"
+
+
 def test_models_are_listed(folder: Path) -> None:
     assert "no models yet" in call("models").stderr
     run()
@@ -371,7 +406,9 @@ def test_every_command_and_option_is_in_the_docs() -> None:
 def _examples() -> list[list[str]]:
     page = (ROOT / "docs" / "cli.md").read_text()
     helps = "".join(command.help or "" for command in _commands(cli, "tuner").values())
-    return [line.split()[1:] for line in re.findall(r"^ +(tuner .*)$", page + helps, re.MULTILINE)]
+    return [
+        shlex.split(line)[1:] for line in re.findall(r"^ +(tuner .*)$", page + helps, re.MULTILINE)
+    ]
 
 
 @pytest.mark.parametrize("args", _examples(), ids=" ".join)

@@ -126,6 +126,7 @@ studies = st.builds(
         st.builds(OutcomeConstraint, texts, st.sampled_from(["<=", ">="]), st.floats(-1e9, 1e9)),
         max_size=2,
     ).map(tuple),
+    user=texts,
 )
 
 

@@ -22,6 +22,7 @@ from conformance.record_strategies import exact, exact_all
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.records import (
     Code,
+    Direction,
     Environment,
     Failure,
     Goal,
@@ -447,3 +448,15 @@ def _write_until_killed(url: str, uid: str, word: Connection, begin: int) -> Non
         runs = [Run(uuid7(), n) for n in numbers]
         store.write(uid, Batch([finished(n) for n in numbers], runs))
         word.send(k + 1)
+
+    @pytest.mark.parametrize("direction", list(Direction))
+    def test_the_best_trials_come_best_first(self, store: Store, direction: Direction) -> None:
+        info = study(store)
+        values = [3.0, -1.0, math.inf, 2.0, -1.0, 0.0]
+        trials = [finished(n, value) for n, value in enumerate(values)]
+        failed = Trial(6, {"x": 1.0}, State.FAILED, attempts=1)
+        without = Trial(7, {"x": 1.0}, State.COMPLETED, (math.nan,), attempts=1)
+        store.write(info.uid, Batch([*trials, failed, without]))
+        expected = sorted(trials, key=lambda t: (direction.sign * t.values[0], t.number))
+        assert list(store.best_trials(info.uid, direction)) == expected
+        assert list(store.best_trials(uuid7(), direction)) == []

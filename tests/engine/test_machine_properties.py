@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
@@ -333,3 +333,36 @@ def test_waiting_points_are_run_before_the_optimizer_is_asked():
     w.tick()
     (number,) = w.jobs.values()
     assert w.trials[number].params == {"x": 42.0}
+
+
+@given(begun=st.floats(9e8, 2e9), limit=st.floats(1e-3, 1e5))
+@example(begun=946684800.25, limit=0.4)
+def test_what_is_due_at_the_next_deadline_is_done_then(begun: float, limit: float):
+    w = world(Limits(trial_timeout=limit), 1)
+    (run,) = w.jobs
+    w.now = begun
+    w.handle(Sent(run, Begun("w", "host", 1, begun)))
+    due = w.machine.next_deadline()
+    assert due is not None
+    w.now = due
+    w.tick()
+    later = w.machine.next_deadline()
+    assert later is None or later > due
+
+
+def test_what_waits_and_what_is_overdue_is_known_by_number_and_time():
+    history = [Trial(n, {"x": 0.0}, State.WAITING) for n in (2, 0, 1)]
+    w = world(Limits(6, trial_timeout=10.0), 3, history)
+    assert [t.number for t in w.machine.pending] == [0, 1, 2]
+    runs = {number: run for run, number in w.jobs.items()}
+    for now, number in ((1.0, 2), (2.0, 0), (3.0, 1)):
+        w.now = now
+        w.handle(Sent(runs[number], Begun("w", "host", 1, now)))
+    assert w.machine.next_deadline() == 11.0
+    w.handle(Finished(runs[2], Outcome(State.COMPLETED, {"value": 1.0})))
+    assert w.machine.next_deadline() == 12.0
+    w.handle(Lost(runs[0], "worker died"))
+    assert w.machine.next_deadline() == 13.0
+    w.tick()
+    assert [t.number for t in w.machine.pending] == [0, 1, 3]
+    assert w.machine.pending[0].attempts == 2

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from tuner.engine.writer import Writer
-from tuner.errors import StudyNotFound
+from tuner.errors import StoreUnavailable, StudyBusy, StudyNotFound, StudyTakenOver
 from tuner.records import Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Float, Space
-from tuner.tracking import open_store
+from tuner.tracking import connections, open_store
+from tuner.tracking.lease import Holder, Lease, this_process
 from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.uuid7 import uuid7
 
@@ -24,9 +29,13 @@ def study_in(folder: Path) -> tuple[Store, StudyInfo]:
     return store, info
 
 
+def writer_of(store: Store, info: StudyInfo, seconds: float = 30.0) -> Writer:
+    return Writer(store, store.take_study(info, this_process(), seconds))
+
+
 def test_everything_that_was_put_is_committed(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
-    writer = Writer(store, info.uid)
+    writer = writer_of(store, info)
     tokens = [uuid7() for _ in range(500)]
     for number, token in enumerate(tokens):
         trial = Trial(number, {"x": 0.5}, State.RUNNING, attempts=1)
@@ -45,7 +54,7 @@ def test_everything_that_was_put_is_committed(tmp_path: Path) -> None:
 
 def test_a_store_that_fails_is_heard_at_the_next_call(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
-    writer = Writer(store, "0" * 32)  # no such study
+    writer = Writer(store, Lease("0" * 32, 1, this_process(), 30.0))  # no such study
     writer.put(trial=Trial(0, {"x": 0.5}))
     with pytest.raises(StudyNotFound):
         writer.flush()
@@ -64,8 +73,95 @@ def test_a_queue_that_is_full_makes_the_driver_wait_and_loses_nothing(
     store, info = study_in(tmp_path)
     token = uuid7()
     store.write(info.uid, Batch([Trial(0, {"x": 0.5})], [Run(token, 0)]))
-    writer = Writer(store, info.uid)
+    writer = writer_of(store, info)
     for step in range(2_000):
         writer.put(report=(token, Report(step, {"value": 1.0})))
     writer.close()
     assert len(list(store.reports(info.uid, None))) == 2_000
+
+
+def test_a_lease_is_renewed_while_there_is_nothing_to_write(tmp_path: Path) -> None:
+    store, info = study_in(tmp_path)
+    writer = writer_of(store, info, seconds=1.0)
+    elsewhere = Holder("elsewhere", 1)
+    deadline = time.monotonic() + 2.0
+    while time.monotonic() < deadline:
+        with pytest.raises(StudyBusy):
+            store.take_study(info, elsewhere, 30.0)
+        time.sleep(0.1)
+    writer.close()
+    time.sleep(1.2)
+    assert store.take_study(info, elsewhere, 30.0).epoch == 2
+
+
+def test_who_has_lost_the_study_hears_of_it_without_writing(tmp_path: Path) -> None:
+    store, info = study_in(tmp_path)
+    lease = store.take_study(info, this_process(), 0.0)
+    store.take_study(info, Holder("elsewhere", 1), 30.0)
+    writer = Writer(store, Lease(lease.study, lease.epoch, lease.holder, 0.4))
+    writer._thread.join(20)
+    with pytest.raises(StudyTakenOver, match="process 1 on elsewhere"):
+        writer.check()
+
+
+def test_what_comes_while_the_store_is_locked_is_kept_and_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.1)
+    store, info = study_in(tmp_path)
+    writer = writer_of(store, info)
+    other = sqlite3.connect(tmp_path / "tuner.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for number in range(10):
+        writer.put(trial=Trial(number, {"x": 0.5}, State.RUNNING, attempts=1))
+        time.sleep(0.1)
+    assert list(store.trials(info.uid)) == []
+    writer.check()
+    other.execute("ROLLBACK")
+    other.close()
+    writer.close()
+    assert len(list(store.trials(info.uid))) == 10
+
+
+def test_a_store_that_stays_away_ends_the_study_with_what_is_safe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.1)
+    store, info = study_in(tmp_path)
+    writer = Writer(store, store.take_study(info, this_process(), 30.0), patience=0.5)
+    writer.put(trial=Trial(0, {"x": 0.5}))
+    writer.flush()
+    other = sqlite3.connect(tmp_path / "tuner.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writer.put(trial=Trial(1, {"x": 0.5}))
+    with pytest.raises(StoreUnavailable, match="was locked for"):
+        writer.close()
+    other.execute("ROLLBACK")
+    other.close()
+    assert [t.number for t in store.trials(info.uid)] == [0]
+
+
+def test_a_disk_that_is_full_for_a_while_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = [10_000]
+
+    def limit(connection: Any, _: Any) -> None:
+        # SQLite's own limit on the pages of a file makes the error of a full disk.
+        connection.execute(f"PRAGMA max_page_count={room[0]}")
+
+    store, info = study_in(tmp_path)
+    engine = store._database._engine  # type: ignore[attr-defined]
+    event.listen(engine, "checkout", lambda connection, *_: limit(connection, None))
+    writer = writer_of(store, info)
+    writer.put(trial=Trial(0, {"x": 0.5}, notes={"text": "a" * 10_000}))
+    writer.flush()
+    room[0] = 1  # SQLite makes it as many as there are
+    for number in range(1, 30):
+        writer.put(trial=Trial(number, {"x": 0.5}, notes={"text": "a" * 10_000}))
+    time.sleep(0.5)
+    assert len(list(store.trials(info.uid))) < 30
+    writer.check()
+    room[0] = 10_000
+    writer.close()
+    assert [t.number for t in store.trials(info.uid)] == list(range(30))

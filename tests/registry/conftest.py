@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-from conformance.postgres import AVAILABLE, running_server
+from benchmarks.postgres import running_server
 from tuner.tracking import SqlStore, open_store
 
 
@@ -20,11 +20,11 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def new_database() -> Iterator[Callable[[], str]]:
     """A function that makes a PostgreSQL database and returns its URL."""
-    with running_server() as make:
-        yield make
+    with running_server() as server:
+        yield server.new_database
 
 
-@pytest.fixture(params=["sqlite", "postgresql"] if AVAILABLE else ["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[SqlStore]:

@@ -162,14 +162,18 @@ def test_any_interleaving_counts_every_trial_once(
 
 
 def test_a_loaded_study_goes_on_with_the_options_that_are_recorded(tmp_path: Path) -> None:
-    study = tuner.create_study(
-        SPACE, name="tpe", store=tmp_path, seed=5, optimizer=TPEOptimizer(n_startup=3)
+    whole, parts = (
+        tuner.create_study(
+            SPACE, name="tpe", store=tmp_path / name, seed=5, optimizer=TPEOptimizer(n_startup=3)
+        )
+        for name in ("whole", "parts")
     )
-    for _ in range(6):
-        trial = study.ask()
-        study.tell(trial, value(trial))
-    again = tuner.load_study("tpe", store=tmp_path)
-    assert again.ask().params == study.ask().params
+    for study in (whole, parts):
+        for _ in range(6):
+            trial = study.ask()
+            study.tell(trial, value(trial))
+    again = tuner.load_study("tpe", store=tmp_path / "parts")
+    assert again.ask().params == whole.ask().params
 
 
 def test_a_study_of_an_optimizer_without_a_name_is_told_how_to_go_on(tmp_path: Path) -> None:

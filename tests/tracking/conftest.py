@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from conformance.postgres import running_server
+from benchmarks.postgres import running_server
 
 
 @pytest.fixture(scope="session")
 def new_database() -> Iterator[Callable[[], str]]:
     """A function that makes a PostgreSQL database and returns its URL."""
-    with running_server() as make:
-        yield make
+    with running_server() as server:
+        yield server.new_database

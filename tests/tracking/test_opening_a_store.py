@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from conformance.postgres import AVAILABLE
 from tuner.errors import (
     ArgumentError,
     MissingExtra,
@@ -338,41 +337,43 @@ def test_a_server_keeps_no_artifacts(
     assert locate(f"{scheme}://host/db").artifact_root == tmp_path / "kept"
 
 
-if AVAILABLE:
+def test_processes_make_one_database_at_once(new_database: Callable[[], str]) -> None:
+    make_at_once(new_database())
 
-    def test_processes_make_one_database_at_once(new_database: Callable[[], str]) -> None:
-        make_at_once(new_database())
 
-    def test_a_server_that_is_not_there(tmp_path: Path) -> None:
-        url = f"postgresql://me:secret@/db?host={tmp_path}"
-        with pytest.raises(StoreError, match="cannot be reached") as raised:
-            open_store(url)
-        assert "secret" not in str(raised.value)
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    url = f"postgresql://me:secret@/db?host={tmp_path}"
+    with pytest.raises(StoreError, match="cannot be reached") as raised:
+        open_store(url)
+    assert "secret" not in str(raised.value)
 
-    def test_a_database_that_is_not_there(new_database: Callable[[], str]) -> None:
-        with pytest.raises(StoreError, match=r"cannot be reached.*not exist"):
-            open_store(new_database().replace("/tuner_", "/nobodys_"))
 
-    def test_tables_of_another_program_are_left_alone(new_database: Callable[[], str]) -> None:
-        import psycopg
+def test_a_database_that_is_not_there(new_database: Callable[[], str]) -> None:
+    with pytest.raises(StoreError, match=r"cannot be reached.*not exist"):
+        open_store(new_database().replace("/tuner_", "/nobodys_"))
 
-        url = new_database()
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE others (id int)")
-            assert list(open_store(url).studies()) == []
-            connection.execute("CREATE TABLE trials (id int)")
-        with pytest.raises(StoreCorrupt, match="another program, with the tables trials"):
-            open_store(url)
 
-    def test_a_user_who_may_only_read(new_database: Callable[[], str]) -> None:
-        import psycopg
+def test_tables_of_another_program_are_left_alone(new_database: Callable[[], str]) -> None:
+    import psycopg
 
-        url = new_database()
-        open_store(url).put_code(Code())
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("CREATE ROLE reader LOGIN")
-            connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
-        store = open_store(url.replace("//postgres:", "//reader:"))
-        assert list(store.studies()) == []
-        with pytest.raises(StoreReadOnly, match="cannot be written: permission denied"):
-            store.put_code(Code("other"))
+    url = new_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE others (id int)")
+        assert list(open_store(url).studies()) == []
+        connection.execute("CREATE TABLE trials (id int)")
+    with pytest.raises(StoreCorrupt, match="another program, with the tables trials"):
+        open_store(url)
+
+
+def test_a_user_who_may_only_read(new_database: Callable[[], str]) -> None:
+    import psycopg
+
+    url = new_database()
+    open_store(url).put_code(Code())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE reader LOGIN")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+    store = open_store(url.replace("//postgres@", "//reader@"))
+    assert list(store.studies()) == []
+    with pytest.raises(StoreReadOnly, match="cannot be written: permission denied"):
+        store.put_code(Code("other"))

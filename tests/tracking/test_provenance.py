@@ -179,7 +179,7 @@ def test_a_git_that_hangs_is_left(
     slow.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", str(slow.parent), prepend=":")
-    monkeypatch.setattr(provenance, "GIT_TIMEOUT", 0.2)
+    monkeypatch.setattr("tuner.tracking.git.GIT_TIMEOUT", 0.2)
     begun = time.monotonic()
     assert current_code(function).commit == ""
     assert time.monotonic() - begun < 5

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from conformance.postgres import AVAILABLE
+from conformance.curves import CurveConformance
+from conformance.leases import LeaseConformance
 from conformance.stores import StoreConformance
 from tuner.tracking import Store, open_store
 
 
-class TestSqliteStore(StoreConformance):
+class TestSqliteStore(StoreConformance, LeaseConformance, CurveConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
         store = open_store(tmp_path / "store")
@@ -18,17 +19,15 @@ class TestSqliteStore(StoreConformance):
         store.close()
 
 
-if AVAILABLE:
-
-    class TestPostgresStore(StoreConformance):
-        @pytest.fixture
-        def store(
-            self,
-            new_database: Callable[[], str],
-            tmp_path: Path,
-            monkeypatch: pytest.MonkeyPatch,
-        ) -> Iterator[Store]:
-            monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
-            store = open_store(new_database())
-            yield store
-            store.close()
+class TestPostgresStore(StoreConformance, LeaseConformance, CurveConformance):
+    @pytest.fixture
+    def store(
+        self,
+        new_database: Callable[[], str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Iterator[Store]:
+        monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
+        store = open_store(new_database())
+        yield store
+        store.close()

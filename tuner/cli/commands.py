@@ -10,6 +10,12 @@ from typing import Any
 import click
 
 import tuner
+from tuner.cli.annotating import note, tag
+from tuner.cli.cluster import cluster, job, submit
+from tuner.cli.database import db
+from tuner.cli.evidence import compare, lineage, replay
+from tuner.cli.finding import find
+from tuner.cli.options import store_option
 from tuner.cli.scripts import load_objective, load_space
 from tuner.cli.text import (
     as_json,
@@ -23,7 +29,7 @@ from tuner.cli.text import (
     when,
     write_table,
 )
-from tuner.errors import ArgumentError, ExportError, TunerError
+from tuner.errors import ArgumentError, ExportError, QueryError, TunerError
 from tuner.plotting.plots import KINDS
 from tuner.records import State
 from tuner.tables import FORMATS, format_table
@@ -36,6 +42,9 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except QueryError as error:
+            click.echo(f"tuner: error: {error}", err=True)
+            ctx.exit(1)
         except TunerError as error:
             click.echo(f"tuner: error: {' '.join(str(error).split())}", err=True)
             ctx.exit(1)
@@ -50,11 +59,8 @@ def cli() -> None:
     """Hyperparameter tuning with tracking: search, look, plot, export."""
 
 
-store_option = click.option(
-    "--store",
-    metavar="FOLDER|URL",
-    help="Where the record is; ./.tuner or $TUNER_STORE if not given.",
-)
+for command in (find, compare, replay, lineage, tag, note, submit, job, cluster, db):
+    cli.add_command(command)
 
 
 @cli.command()
@@ -114,6 +120,12 @@ store_option = click.option(
     help="Register the winner under this name.  [default: the study's]",
 )
 @click.option("--no-register", is_flag=True, help="Register nothing.")
+@click.option(
+    "--system-metrics",
+    is_flag=True,
+    default=None,
+    help="Sample each run's CPU, memory and GPUs.",
+)
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @store_option
 def run(
@@ -321,21 +333,6 @@ def export(study: str, to: str, output: Path | None, store: str | None) -> None:
     if to == "parquet" and sys.stdout.isatty():
         raise click.UsageError("parquet is no text: give --output FILE")
     sys.stdout.buffer.write(format_table(rows, to))
-
-
-@cli.group()
-def db() -> None:
-    """Look after the database of a store."""
-
-
-@db.command()
-@store_option
-def upgrade(store: str | None) -> None:
-    """Bring a store of an older tuner to this one's schema. Make a copy before."""
-    from tuner.tracking.migrate import upgrade as migrate
-
-    steps = migrate(store)
-    click.echo(f"upgraded: {', '.join(steps)}" if steps else "the store is up to date")
 
 
 def _echo_best(study: tuner.Study) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TextIO
+from collections.abc import Container, Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TextIO
 
 LIMIT = 64 * 1024
 """Characters kept of one run's output: its first and its last half of this."""
@@ -15,9 +17,10 @@ LIMIT = 64 * 1024
 class Transcript:
     """The text of a run: its beginning and its end, and how much was cut between them."""
 
-    __slots__ = ("_head", "_limit", "_room", "_tail", "_tail_size", "cut")
+    __slots__ = ("_head", "_limit", "_lock", "_room", "_tail", "_tail_size", "cut")
 
     def __init__(self, limit: int = LIMIT) -> None:
+        self._lock = threading.Lock()
         self._limit = limit // 2
         self._room = limit - self._limit
         self._head: list[str] = []
@@ -27,6 +30,10 @@ class Transcript:
 
     def add(self, text: str) -> None:
         """Append `text`, dropping what has moved past the cap in the middle."""
+        with self._lock:
+            self._add(text)
+
+    def _add(self, text: str) -> None:
         if self._room > 0:
             kept, text = text[: self._room], text[self._room :]
             self._head.append(kept)
@@ -52,16 +59,38 @@ class Transcript:
         return "".join(self._head) + middle + "".join(self._tail)
 
 
-class _Tee:
-    """A text stream that writes to another one and to a transcript."""
+_retired: deque[_Tee] = deque(maxlen=64)
+"""Kept alive for a while, as a thread that an earlier trial left may be in the middle of a `print`.
 
-    def __init__(self, stream: TextIO, transcript: Transcript) -> None:
+That holds no reference of its own to `sys.stdout` in CPython (gh-130163): the process would crash.
+"""
+
+
+class _Tee:
+    """A text stream that writes to another one and to a transcript.
+
+    Threads of before, such as those that an earlier trial left, are none of this transcript's
+    business. Closing it closes nothing: the stream is not the objective's to close.
+    """
+
+    def __init__(self, stream: TextIO, transcript: Transcript, others: Container[int]) -> None:
         self._stream = stream
         self._transcript = transcript
+        self._others = others
 
     def write(self, text: str) -> int:
-        self._transcript.add(text)
-        return self._stream.write(text)
+        if threading.get_ident() not in self._others:
+            self._transcript.add(text)
+        with suppress(OSError, ValueError):  # nobody listens any more: the terminal is closed
+            self._stream.write(text)
+        return len(text)
+
+    def close(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def detach(self) -> NoReturn:
+        raise io.UnsupportedOperation("detach: the stream belongs to the process, not to a trial")
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
@@ -75,8 +104,19 @@ def captured() -> Iterator[Transcript]:
     """
     transcript = Transcript()
     out, err = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Tee(out, transcript), _Tee(err, transcript)
+    others = {thread.ident for thread in threading.enumerate() if thread.ident is not None}
+    others -= {threading.get_ident()}
+    tees = _Tee(out, transcript, others), _Tee(err, transcript, others)
+    _retired.extend(tees)
+    sys.stdout, sys.stderr = tees
     try:
         yield transcript
     finally:
-        sys.stdout, sys.stderr = out, err
+        sys.stdout, sys.stderr = _mended(out, 1), _mended(err, 2)
+
+
+def _mended(stream: TextIO, descriptor: int) -> TextIO:
+    """Return the stream, or another one in its place if what is below it was closed."""
+    if not getattr(stream, "closed", False):
+        return stream
+    return open(descriptor, "w", buffering=1, closefd=False, errors="backslashreplace")

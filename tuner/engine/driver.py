@@ -1,15 +1,17 @@
 """Feeds the state machine and acts on what it decides.
 
 The driver owns no decisions: it carries events from the backend to the `Machine` and its commands
-to the backend, the optimizer and the store's `Writer`.
+to the backend, the optimizer and the store's `Writer`. It holds the study by a lease of the store
+while it does, so what it has read of the study stays true until it ends.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,14 +32,17 @@ from tuner.engine.messages import (
     Log,
     Opened,
     Record,
+    Refuse,
+    Shelve,
     Stop,
     Suggested,
     Tell,
     Tick,
 )
 from tuner.engine.replay import replay
-from tuner.engine.writer import Writer
-from tuner.errors import TunerError
+from tuner.engine.saved import SavedTrials
+from tuner.engine.writer import MakeWriter, Writer, Writing
+from tuner.errors import StoreUnavailable, TunerError
 from tuner.optimizers import describe
 from tuner.optimizers.protocol import Optimizer
 from tuner.progress import Progress, Snapshot
@@ -53,6 +58,7 @@ from tuner.records import (
     Trial,
 )
 from tuner.schedulers.protocol import Scheduler
+from tuner.tracking.lease import Holder, Lease, this_process
 from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.uuid7 import uuid7
 
@@ -62,13 +68,19 @@ POLL = 0.25
 LOOKAHEAD = 16
 """Jobs handed out per worker when suggestions do not depend on outcomes."""
 
+LEASE = 30.0
+"""Seconds after which a driver that nothing is heard of may be replaced by another."""
+
+_log = logging.getLogger(__name__)
+
 
 @dataclass(slots=True)
 class Session:
     """One call's part in a study: what is needed to run its loop.
 
     `listeners` are called with each trial that has its outcome. `clock` gives seconds since the
-    epoch.
+    epoch. `poll` is how many of them it waits at most before it looks at deadlines and the display
+    again. `lease` is how long the study stays this driver's after it was last heard of, in seconds.
     """
 
     info: StudyInfo
@@ -86,36 +98,38 @@ class Session:
     environment: Environment = field(default_factory=lambda: Environment("", ""))
     listeners: Sequence[Callable[[Trial], None]] = ()
     clock: Callable[[], float] = field(default=time.time)
+    poll: float = POLL
+    holder: Holder = field(default_factory=this_process)
+    lease: float = LEASE
+    new_run: Callable[[], str] = uuid7
+    writer: MakeWriter = Writer
 
 
 class Driver:
-    """Runs the loop of one session to its end."""
+    """Runs the loop of one session to its end: `begin`, then `step` until it is over, then `close`.
 
-    def __init__(self, session: Session, history: Iterable[Trial]) -> None:
+    `run` does all three.
+    """
+
+    def __init__(self, session: Session) -> None:
         self._session = s = session
         limits = s.limits
-        history = list(history)
         self._optimizer = s.optimizer
         if getattr(s.optimizer, "independent", False):
             # Its suggestions are the same whatever it has seen, so nothing need wait.
             limits = replace(limits, lookahead=LOOKAHEAD, in_order=False)
         elif limits.in_order:
             self._optimizer = LaggedOptimizer(s.optimizer, lag=1)
-        replay(s.info, history, self._optimizer, s.scheduler, s.store)
-        self._machine = Machine(
-            limits,
-            s.info.goals,
-            s.info.seed,
-            uuid7,
-            history,
-            s.scheduler,
-        )
-        self._fresh = not history
-        self._best = _best(s.info, history)
+        self._limits = limits
+        self._machine = self._new_machine([])
+        self._fresh = True
+        self._best: Trial | None = None
         self._opened = s.clock()
         self._end: End | None = None
         self._drain_reason: str | None = None
-        self._writer: Writer | None = None
+        self._lease: Lease | None = None
+        self._writer: Writing | None = None
+        self._saved = SavedTrials(s.store.artifact_root, s.info.uid)
 
     @property
     def machine(self) -> Machine:
@@ -135,6 +149,10 @@ class Driver:
 
         Raises
         ------
+        StudyBusy
+            If another driver holds the study; nothing was started.
+        StudyTakenOver
+            If another driver took it from this one; what was committed before is safe.
         BackendError
             If the workers cannot be started or replaced.
         StoreError
@@ -142,17 +160,12 @@ class Driver:
         KeyboardInterrupt
             After everything that had finished was recorded.
         """
-        s = self._session
-        counts = self._machine.counts
-        s.progress.start(s.info.name, counts.done, s.limits.n_trials, s.limits.timeout, s.info.goal)
         closing = "failed"
         try:
-            s.progress.note("starting workers")
-            s.backend.start(s.work, workers=s.workers, resources=s.resources, deliver=self._deliver)
-            # Only now is there something to record: a call that fails earlier leaves no trace.
-            self._begin_record()
-            self._writer = Writer(s.store, s.info.uid)
-            closing = str(self._loop())
+            self.begin()
+            while (end := self.step()) is None:
+                pass
+            closing = str(end)
         except KeyboardInterrupt:
             closing = "interrupted"
             self._give_up(closing)
@@ -163,19 +176,82 @@ class Driver:
                 self._give_up(str(error))
             raise
         finally:
-            s.backend.close()
-            try:
-                if self._writer is not None:
-                    self._writer.close()
-            finally:
-                s.progress.update(self._snapshot())
-                s.progress.close(closing)
-        return End(closing)
+            self.close(closing)
+        return end
 
-    def _begin_record(self) -> None:
-        """Record the study and what its runs come from; end runs that a dead driver left."""
+    # --- beginning and end --------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Take the study, learn what it knows, and start the workers."""
         s = self._session
-        s.store.create_study(s.info)
+        known = s.store.find_study(s.info.name) is not None
+        if known:
+            self._take()
+        history = list(s.store.trials(s.info.uid)) if known else []
+        replay(s.info, history, self._optimizer, s.scheduler, s.store)
+        self._machine = self._new_machine(history)
+        self._fresh = not history
+        self._best = _best(s.info, history)
+        done = self._machine.counts.done
+        s.progress.start(s.info.name, done, s.limits.n_trials, s.limits.timeout, s.info.goal)
+        s.progress.note("starting workers")
+        s.backend.start(s.work, workers=s.workers, resources=s.resources, deliver=self._deliver)
+        if not known:
+            # Only now is there something to record: a call that fails earlier leaves no trace.
+            self._take()
+        self._record_origin()
+        self._opened = s.clock()
+        self._handle(Opened(s.backend.capacity))
+        if isinstance(self._optimizer, LaggedOptimizer):
+            self._optimizer.lag = s.backend.capacity
+        if self._fresh and s.initial:
+            self._act(self._machine.enqueue(s.initial))
+
+    def step(self) -> End | None:
+        """Do what is due, wait for what happens next; return why the study is over once it is."""
+        s = self._session
+        if self._writer is not None:
+            self._writer.check()
+        if self._drain_reason is not None:
+            self._handle(Drained(self._drain_reason))
+            self._drain_reason = None
+        self._handle(Tick())
+        s.progress.update(self._snapshot())
+        if self._end is None:
+            for event in s.backend.events(self._patience()):
+                self._handle(event)
+        return self._end
+
+    def close(self, closing: str) -> None:
+        """End the workers, commit what is left and give the study back."""
+        s = self._session
+        with ExitStack() as last:
+            last.callback(s.progress.close, closing)
+            last.callback(lambda: s.progress.update(self._snapshot()))
+            if self._lease is not None:
+                last.callback(self._give_back, self._lease)
+            if self._writer is not None:
+                last.callback(self._writer.close)
+            s.backend.close()
+
+    def _new_machine(self, history: Sequence[Trial]) -> Machine:
+        s = self._session
+        return Machine(self._limits, s.info.goals, s.info.seed, s.new_run, history, s.scheduler)
+
+    def _take(self) -> None:
+        """Take the study by a lease, which the writer keeps alive from here on."""
+        s = self._session
+        self._lease = s.store.take_study(s.info, s.holder, s.lease)
+        self._writer = s.writer(s.store, self._lease)
+
+    def _give_back(self, lease: Lease) -> None:
+        # All is written by now; where this cannot be, the lease lapses by itself.
+        with suppress(StoreUnavailable):
+            self._session.store.release_study(lease)
+
+    def _record_origin(self) -> None:
+        """Record what this session's runs come from; end what a dead driver left."""
+        s = self._session
         self._machine.run_template = replace(
             self._machine.run_template,
             code=s.store.put_code(s.code),
@@ -188,26 +264,13 @@ class Driver:
             for run in s.store.runs(s.info.uid, trial.number)
             if not run.state.finished
         ]
-        s.store.write(s.info.uid, Batch(runs=left))
-
-    def _loop(self) -> End:
-        s = self._session
-        self._opened = s.clock()
-        self._handle(Opened(s.backend.capacity))
-        if isinstance(self._optimizer, LaggedOptimizer):
-            self._optimizer.lag = s.backend.capacity
-        if self._fresh and s.initial:
-            self._act(self._machine.enqueue(s.initial))
-        while self._end is None:
-            if self._drain_reason is not None:
-                self._handle(Drained(self._drain_reason))
-                self._drain_reason = None
-            self._handle(Tick())
-            s.progress.update(self._snapshot())
-            if self._end is None:
-                for event in s.backend.events(self._patience()):
-                    self._handle(event)
-        return self._end
+        waiting = [
+            replace(trial, state=State.WAITING)
+            for trial in self._machine.pending
+            if trial.state is State.RUNNING
+        ]
+        s.store.write(s.info.uid, Batch(waiting, left), self._lease)
+        self._saved.tidy(trial.number for trial in self._machine.pending)
 
     def _deliver(self, event: BackendEvent) -> None:
         """Take in an event at once, while `events` still runs a job on this thread."""
@@ -215,9 +278,10 @@ class Driver:
         self._session.progress.update(self._snapshot())
 
     def _patience(self) -> float:
-        """How long to wait for events: until the next deadline, and never very long."""
+        """How long to wait for events: until the next deadline, and no longer than `poll`."""
+        s = self._session
         due = self._machine.next_deadline()
-        return POLL if due is None else min(POLL, max(0.0, due - self._session.clock()))
+        return s.poll if due is None else min(s.poll, max(0.0, due - s.clock()))
 
     def _give_up(self, reason: str) -> None:
         """Leave what runs open for a later call; record it if the store still takes it."""
@@ -237,7 +301,7 @@ class Driver:
         match command:
             case Launch(job, run):
                 self._put(trial=job.trial, run=run)
-                s.backend.submit(job)
+                s.backend.submit(self._saved.provide(job))
             case Record(trial, run):
                 self._put(trial=trial, run=run)
             case Tell(trial, outcome):
@@ -245,11 +309,15 @@ class Driver:
             case Log(run_uid, report):
                 if self._writer is not None:
                     self._writer.put(report=(run_uid, report))
+            case Refuse(run_uid, outcome):
+                _log.info("run %s is over; its late %s outcome is refused", run_uid, outcome.state)
             case Ask(n):
                 self._handle(Suggested(self._optimizer.ask(n, self._machine.pending)))
             case Keep(run_uid, upload):
                 if self._writer is not None:
                     self._writer.put(artifact=s.store.put_artifact(run_uid, upload))
+            case Shelve(number, run_uid, piece):
+                self._saved.take(number, run_uid, piece)
             case Stop(run_uid, kill):
                 s.backend.stop(run_uid, kill=kill)
             case End():
@@ -260,6 +328,9 @@ class Driver:
             self._writer.put(trial=trial, run=run)
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        if self._writer is not None and self._saved.has(trial.number):
+            self._writer.flush()  # only what is committed needs no checkpoint any more
+            self._saved.remove(trial.number)
         self._optimizer.tell(trial, outcome)
         if trial.eligible and _beats(self._session.info, trial, self._best):
             self._best = trial

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.backends.protocol import Channel
+from tuner.engine.checkpoints import copy_checkpoint, send_checkpoint
 from tuner.engine.results import BadResult, as_metric
+from tuner.engine.scratch import Scratch
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Job, Params, Report, Upload
 from tuner.tracking.artifacts import check_paths
@@ -51,6 +55,11 @@ class LiveTrial:
         self._goals = tuple(goals)
         self._channel = channel
         self._last_step = -1
+        self._scratch = Scratch()
+        self._checkpoint = job.checkpoint
+        self._looked = False
+        self._restored: Path | None = None
+        self._saved = 0
         self.logged: dict[str, float] = {}
         """Final values of metrics logged without a step."""
         self.reported: dict[str, float] = {}
@@ -181,6 +190,59 @@ class LiveTrial:
 
         kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
         self._channel.send(Upload(name, files, kind="model", format=kind))
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[Path]:
+        """Give an empty folder to save in; when the block ends well, that is the checkpoint.
+
+        Should the trial be tried again, because its worker or the study's driver died, its next
+        attempt finds the files by `restore`, on whatever machine that is. Only the last checkpoint
+        is kept, until the trial has its outcome. Nothing is kept of a block that raises, or that
+        the worker did not survive: then the checkpoint before it still stands.
+
+        Examples
+        --------
+        >>> import json
+        >>> def objective(params, trial):
+        ...     state = {"epoch": 0, "loss": 1.0}
+        ...     if saved := trial.restore():
+        ...         state = json.loads((saved / "state.json").read_text())
+        ...     while state["epoch"] < 10:
+        ...         state = {"epoch": state["epoch"] + 1, "loss": state["loss"] * params["rate"]}
+        ...         with trial.checkpoint() as folder:
+        ...             (folder / "state.json").write_text(json.dumps(state))
+        ...         trial.report(state["loss"], step=state["epoch"])
+        ...     return state["loss"]
+
+        Raises
+        ------
+        ArgumentError
+            If nothing was saved in the folder.
+        """
+        folder = self._scratch.fresh()
+        folder.mkdir()
+        try:
+            yield folder
+            self._saved += 1
+            send_checkpoint(folder, self._saved, self._channel)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def restore(self) -> Path | None:
+        """Return a folder with what the last attempt saved by `checkpoint`, None if there is none.
+
+        It is a copy, this attempt's own, and is deleted at its end.
+        """
+        if not self._looked:
+            self._looked = True
+            folder = self._scratch.fresh()
+            found = self._checkpoint is not None and copy_checkpoint(self._checkpoint, folder)
+            self._restored = folder if found else None
+        return self._restored
+
+    def close(self) -> None:
+        """Delete what the trial has on the disk of its worker."""
+        self._scratch.remove()
 
     def __repr__(self) -> str:
         return f"LiveTrial(number={self.number}, params={self.params!r}, attempt={self.attempt})"

@@ -9,7 +9,7 @@ from a function it is given. Whatever happens, its answer is a list of commands 
          └── lost, retried ───┘
 
 Only the token of an attempt that is under way is accepted; a late or repeated message of any
-other is ignored, so an outcome counts at most once.
+other is refused, so an outcome counts at most once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
 from tuner.engine.attempts import Attempt, Counts
+from tuner.engine.deadlines import Deadlines
 from tuner.engine.failures import FailureWatch
 from tuner.engine.limits import Limits
 from tuner.engine.messages import (
@@ -34,6 +35,8 @@ from tuner.engine.messages import (
     Log,
     Opened,
     Record,
+    Refuse,
+    Shelve,
     Stop,
     Suggested,
     Tell,
@@ -42,10 +45,14 @@ from tuner.engine.messages import (
 )
 from tuner.engine.seeds import trial_seed
 from tuner.records import (
+    SYSTEM,
     Begun,
+    CheckpointEnd,
+    CheckpointPart,
     Failure,
     Goal,
     Job,
+    Message,
     Outcome,
     Output,
     Params,
@@ -101,6 +108,8 @@ class Machine:
         self.active: dict[str, Attempt] = {}
         self.failure: Failure | None = None
         self._waiting: deque[Trial] = deque()
+        self._open: dict[int, Trial] = {}  # by number, as numbers are given in their order
+        self._deadlines = Deadlines()
         self._watch = FailureWatch(limits)
         self._lost: dict[int, int] = {}
         self._failed: dict[int, int] = {}
@@ -111,22 +120,21 @@ class Machine:
         self._opened_at: float | None = None
         self._ending: End | None = None
         self._over = False
-        for trial in history:
+        for trial in sorted(history, key=lambda t: t.number):
             self._next_number = max(self._next_number, trial.number + 1)
             if trial.state.finished:
                 self.counts.add(trial.state)
                 self._watch.see(Outcome(trial.state, error=trial.error))
             else:
                 self._waiting.append(trial)
+                self._open[trial.number] = trial
 
     # --- views for the driver -----------------------------------------------------------------
 
     @property
     def pending(self) -> list[Trial]:
         """The trials that have no outcome yet, by number."""
-        under_way = {a.trial.number: a.trial for a in self.active.values()}
-        under_way |= {t.number: t for t in self._waiting}
-        return [under_way[n] for n in sorted(under_way)]
+        return list(self._open.values())
 
     @property
     def running(self) -> int:
@@ -138,12 +146,8 @@ class Machine:
         due: list[float] = []
         if self.limits.timeout is not None and self._opened_at is not None and not self._ending:
             due.append(self._opened_at + self.limits.timeout)
-        if self.limits.trial_timeout is not None:
-            due += [
-                start + self.limits.trial_timeout
-                for a in self.active.values()
-                if not a.killed and (start := a.begun) is not None
-            ]
+        if (overdue := self._deadlines.next()) is not None:
+            due.append(overdue)
         return min(due, default=None)
 
     # --- the one way in -----------------------------------------------------------------------
@@ -185,6 +189,7 @@ class Machine:
         self._waiting = deque(t for t in self._waiting if t.number != trial.number)
         job = Job(run.uid, trial, run.attempt)
         self.active[run.uid] = Attempt(job, trial, run, launched=now)
+        self._open[trial.number] = trial
 
     def enqueue(self, points: Iterable[Params]) -> list[Command]:
         """Create a waiting trial for each of `points`, to be run before anything is asked for."""
@@ -206,8 +211,9 @@ class Machine:
     def _overdue(self, now: float) -> bool:
         """Whether the study's own timeout is over."""
         timeout = self.limits.timeout
+        # The same sum as in `next_deadline`, so that it has come when that has.
         return (
-            timeout is not None and self._opened_at is not None and now - self._opened_at >= timeout
+            timeout is not None and self._opened_at is not None and now >= self._opened_at + timeout
         )
 
     def _room(self) -> bool:
@@ -243,7 +249,7 @@ class Machine:
 
     def _within_lag(self, lag: int) -> int:
         """Return how many new trials may begin before the oldest open one has its outcome."""
-        oldest = min((t.number for t in self.pending), default=self._next_number)
+        oldest = next(iter(self._open), self._next_number)
         return oldest + lag - self._next_number
 
     def _on_suggested(self, points: Sequence[Params], now: float) -> list[Command]:
@@ -255,7 +261,9 @@ class Machine:
     def _new_trial(self, params: Params) -> Trial:
         number = self._next_number
         self._next_number += 1
-        return Trial(number, params, seed=trial_seed(self.seed, number))
+        trial = Trial(number, params, seed=trial_seed(self.seed, number))
+        self._open[number] = trial
+        return trial
 
     def _launch(self, trial: Trial, now: float) -> Launch:
         trial = dataclasses.replace(
@@ -273,35 +281,42 @@ class Machine:
         )
         job = Job(run.uid, trial, trial.attempts, timeout=self.limits.trial_timeout)
         self.active[run.uid] = Attempt(job, trial, run, launched=now)
+        self._open[trial.number] = trial
         return Launch(job, run)
 
     # --- what workers say ---------------------------------------------------------------------
 
-    def _on_message(
-        self, uid: str, message: Begun | Report | Output | Upload, now: float
-    ) -> list[Command]:
+    def _on_message(self, uid: str, message: Message, now: float) -> list[Command]:
         attempt = self.active.get(uid)
         if attempt is None:
             return []
         match message:
             case Begun(worker, host, pid, time):
                 attempt.begun = now
+                # Only from now on: until then it stood in a queue, or waited for its worker.
+                if self.limits.trial_timeout is not None and attempt.killed is None:
+                    self._deadlines.set(uid, now + self.limits.trial_timeout)
                 attempt.run = dataclasses.replace(
                     attempt.run, worker=worker, host=host, pid=pid, started=time
                 )
                 if attempt.run.attempt == 1:
                     attempt.trial = dataclasses.replace(attempt.trial, started=time)
+                    self._open[attempt.trial.number] = attempt.trial
                 return [Record(run=attempt.run)]
             case Output(text, time):
                 attempt.run = dataclasses.replace(attempt.run, output=text, ended=time)
                 return []
             case Upload():
                 return [Keep(uid, message)]
+            case CheckpointPart() | CheckpointEnd():
+                return [Shelve(attempt.trial.number, uid, message)]
             case Report():
                 return self._on_report(attempt, message)
 
     def _on_report(self, attempt: Attempt, report: Report) -> list[Command]:
-        attempt.last.update(report.metrics)
+        attempt.last.update(
+            {name: x for name, x in report.metrics.items() if not name.startswith(SYSTEM)}
+        )
         commands: list[Command] = [Log(attempt.run.uid, report)]
         about_goal = self.goals[0].metric in report.metrics
         if self.scheduler is None or attempt.stop_asked or not about_goal:
@@ -314,7 +329,7 @@ class Machine:
     def _on_finished(self, uid: str, outcome: Outcome, now: float) -> list[Command]:
         attempt = self.active.get(uid)
         if attempt is None:
-            return []
+            return [Refuse(uid, outcome)]
         if attempt.killed is not None:
             # It ended by itself just before the kill reached it, yet it was overdue.
             return self._fail(attempt, attempt.killed, now)
@@ -366,6 +381,7 @@ class Machine:
         run = self._end_run(attempt, Outcome(State.FAILED, dict(attempt.last), failure), now)
         trial = dataclasses.replace(attempt.trial, state=State.WAITING)
         self._waiting.append(trial)
+        self._open[trial.number] = trial
         return [Record(trial, run)]
 
     def _settle(self, attempt: Attempt, outcome: Outcome, now: float) -> list[Command]:
@@ -381,12 +397,14 @@ class Machine:
             ended=run.ended,
         )
         self.counts.add(trial.state)
+        del self._open[trial.number]
         if self.scheduler is not None:
             self.scheduler.on_finish(trial, outcome)
         return [Record(trial, run), Tell(trial, outcome), *self._end_if_hopeless(outcome, now)]
 
     def _end_run(self, attempt: Attempt, outcome: Outcome, now: float) -> Run:
         del self.active[attempt.run.uid]
+        self._deadlines.drop(attempt.run.uid)
         return dataclasses.replace(
             attempt.run,
             state=outcome.state,
@@ -403,16 +421,13 @@ class Machine:
     # --- deadlines and the end ----------------------------------------------------------------
 
     def _kill_overdue(self, now: float) -> list[Command]:
-        limit = self.limits.trial_timeout
-        if limit is None:
-            return []
         commands: list[Command] = []
-        for uid, attempt in self.active.items():
-            # One that has not begun stands in a queue, or waits for its worker to start.
-            start = attempt.begun
-            if attempt.killed is None and start is not None and now - start >= limit:
-                attempt.killed = Failure("Timeout", f"ran longer than trial_timeout={limit:g} s")
-                commands.append(Stop(uid, kill=True))
+        for uid in self._deadlines.passed(now):
+            limit = self.limits.trial_timeout
+            self.active[uid].killed = Failure(
+                "Timeout", f"ran longer than trial_timeout={limit:g} s"
+            )
+            commands.append(Stop(uid, kill=True))
         return commands
 
     def _drain(self, end: End) -> list[Command]:

@@ -8,7 +8,17 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from tuner.backends.protocol import Event as BackendEvent
-from tuner.records import Job, Outcome, Params, Report, Run, Trial, Upload
+from tuner.records import (
+    CheckpointEnd,
+    CheckpointPart,
+    Job,
+    Outcome,
+    Params,
+    Report,
+    Run,
+    Trial,
+    Upload,
+)
 
 # --- what comes in --------------------------------------------------------------------------------
 
@@ -99,6 +109,15 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
+class Shelve:
+    """Keep a piece of what a run saves to go on from, or all of it when that was the last."""
+
+    trial: int
+    run: str
+    piece: CheckpointPart | CheckpointEnd
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """The trial has its outcome: tell the optimizer and whoever else listens, once."""
 
@@ -114,6 +133,14 @@ class Stop:
     kill: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The outcome of a run that is over, or was never begun, has come; it counts for nothing."""
+
+    run: str
+    outcome: Outcome
+
+
 class End(StrEnum):
     """The study's loop is over; the value says why."""
 
@@ -124,4 +151,4 @@ class End(StrEnum):
     ALL_FAILED = "all failed"
 
 
-Command: TypeAlias = Ask | Launch | Record | Log | Keep | Tell | Stop | End
+Command: TypeAlias = Ask | Launch | Record | Log | Keep | Shelve | Tell | Stop | Refuse | End

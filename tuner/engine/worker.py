@@ -8,13 +8,16 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Any
 
 from tuner.backends.protocol import Channel
 from tuner.engine.capture import captured
 from tuner.engine.live import LiveTrial
+from tuner.engine.monitor import monitored
 from tuner.engine.results import BadResult, as_outcome
+from tuner.engine.surroundings import given_back
 from tuner.records import Begun, Failure, Goal, Job, Outcome, OutcomeConstraint, Output, State
 
 
@@ -32,19 +35,26 @@ class ObjectiveWork:
         The metrics it must return.
     constraints
         What its metrics must keep for the trial to be feasible.
+    system_metrics
+        Seconds between samples of what the run takes of its machine, None for none.
     """
 
     objective: Callable[..., Any]
     wants_trial: bool
     goals: Sequence[Goal]
     constraints: Sequence[OutcomeConstraint] = ()
+    system_metrics: float | None = None
 
     def __call__(self, job: Job, channel: Channel) -> Outcome:
         """Run one job; every exception of the objective becomes a failed outcome."""
-        channel.send(Begun(channel.worker, socket.gethostname(), os.getpid(), time.time()))
-        trial = LiveTrial(job, self.goals, channel)
-        with captured() as transcript:
-            outcome = self._evaluate(trial)
+        channel.send(Begun(channel.worker, _hostname(), os.getpid(), time.time()))
+        with monitored(channel, self.system_metrics) as along:
+            trial = LiveTrial(job, self.goals, along)
+            try:
+                with captured() as transcript, given_back(trial.seed):
+                    outcome = self._evaluate(trial)
+            finally:
+                trial.close()
         channel.send(Output(str(transcript), time.time()))
         return outcome
 
@@ -69,6 +79,12 @@ class ObjectiveWork:
         if outcome.state is State.COMPLETED:
             metrics |= outcome.metrics
         return Outcome(State.STOPPED, metrics, constraints=outcome.constraints)
+
+
+@cache
+def _hostname() -> str:
+    """Return the name of this machine; asking for it once a trial can cost more than the trial."""
+    return socket.gethostname()
 
 
 def describe_failure(error: BaseException) -> Failure:

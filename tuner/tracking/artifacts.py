@@ -106,7 +106,7 @@ class ArtifactFolder:
                     if target.exists():
                         continue
                     raise
-                _sync_folder(folder)
+                sync_folder(folder)
                 return target
         finally:
             shutil.rmtree(staged, ignore_errors=True)
@@ -199,10 +199,11 @@ def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
             file.flush()
             os.fsync(file.fileno())
     for each in made:
-        _sync_folder(each)
+        sync_folder(each)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """See that the names in a folder are on the disk."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

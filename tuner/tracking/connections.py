@@ -38,6 +38,7 @@ def make_engine(location: Location) -> Engine:
         return create_engine(
             location.url.difference_update_query(["options"]),
             json_serializer=_dumps,
+            json_deserializer=_loads,
             hide_parameters=True,
             pool_pre_ping=True,
             max_overflow=-1,
@@ -54,6 +55,7 @@ def empty_engine() -> Engine:
     engine = create_engine(
         "sqlite://",
         json_serializer=_dumps,
+        json_deserializer=_loads,
         poolclass=StaticPool,
         connect_args={"check_same_thread": False},
     )
@@ -66,6 +68,7 @@ def _sqlite(location: Location, file: Path) -> Engine:
         engine = create_engine(
             "sqlite://",
             json_serializer=_dumps,
+            json_deserializer=_loads,
             hide_parameters=True,
             # Anew for each read, because how depends on whether there is a writer just now.
             poolclass=NullPool,
@@ -75,6 +78,7 @@ def _sqlite(location: Location, file: Path) -> Engine:
         engine = create_engine(
             location.url,
             json_serializer=_dumps,
+            json_deserializer=_loads,
             hide_parameters=True,
             # Each open stream holds a connection; there is no reason to limit them.
             max_overflow=-1,
@@ -115,3 +119,12 @@ def _dumps(value: Any) -> str:
         raise StoreError(
             f"{value!r:.200} cannot be recorded ({error}); give plain Python values"
         ) from error
+
+
+def _loads(text: str | bytes) -> Any:
+    # `json.loads` less its looks for white space, encodings and options. Psycopg gives bytes.
+    value, _ = _decode(text if isinstance(text, str) else text.decode("utf-8"))
+    return value
+
+
+_decode = json.JSONDecoder().raw_decode

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from tuner.errors import StoreCorrupt, StoreReadOnly, StoreVersion
+from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreVersion
 from tuner.tracking import schema
 from tuner.tracking.connections import LOCK_TIMEOUT, WRITING
 from tuner.tracking.location import DEFAULT_FOLDER, Location
+from tuner.tracking.mounts import network_file_system
 
 _HEADER = b"SQLite format 3\0"
 """How the file of a SQLite database begins."""
@@ -77,8 +78,11 @@ def create(engine: Engine, location: Location) -> None:
     ------
     StoreReadOnly
         If its folder cannot be made.
+    StoreError
+        If a SQLite file would lie on a network file system.
     """
     if location.file is not None:
+        _refuse_network(location.file)
         _make_folder(location.file.parent, location)
         _use_wal(engine)
     with (
@@ -133,6 +137,16 @@ def _refuse_others(connection: Connection, location: Location) -> None:
         raise StoreCorrupt(
             f"store {location} is a database of another program, with the tables "
             f"{', '.join(sorted(taken)[:5])}; write another store="
+        )
+
+
+def _refuse_network(file: Path) -> None:
+    """Raise if a SQLite file would lie where locks cannot be relied on."""
+    kind = network_file_system(file)
+    if kind is not None:
+        raise StoreError(
+            f"store file {file} would lie on a network file system ({kind}), where SQLite's locks "
+            f"cannot be relied on; write a folder on a local disk, or a PostgreSQL URL"
         )
 
 

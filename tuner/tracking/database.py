@@ -60,10 +60,15 @@ class Database:
             self._empty.dispose()
             self._empty = None
 
-    def _engine_to_read(self) -> Engine:
+    @property
+    def exists(self) -> bool:
+        """Whether the database has been made."""
         if not self._exists:
             self._exists = is_there(self._engine, self.location)
-        if self._exists:
+        return self._exists
+
+    def _engine_to_read(self) -> Engine:
+        if self.exists:
             return self._engine
         if self._empty is None:
             self._empty = empty_engine()

@@ -10,17 +10,21 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly
+from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 from tuner.tracking import connections
 from tuner.tracking.location import Location
 
 _CORRUPT = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
 _READ_ONLY = {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"}
 _LOCKED = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"}
+_NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR"}
 
-# PostgreSQL, appendix A: read_only_sql_transaction, insufficient_privilege; lock_not_available.
+# PostgreSQL, appendix A: read_only_sql_transaction, insufficient_privilege; lock_not_available,
+# serialization_failure, deadlock_detected; classes of connections and operator intervention, with
+# insufficient resources and system errors, which a full disk is one of.
 _PG_READ_ONLY = {"25006", "42501"}
-_PG_LOCKED = {"55P03"}
+_PG_LOCKED = {"55P03", "40001", "40P01"}
+_PG_AWAY = ("08", "28", "3D", "57P", "53", "58")
 
 _WRITER_LOCK = 120
 """The byte of the shared-memory file that the writer locks (SQLite, "WAL-mode File Format")."""
@@ -57,12 +61,12 @@ def _of_driver(location: Location, error: BaseException) -> StoreError:
             f"give the user the right to write, or write another store="
         )
     if state in _PG_LOCKED:
-        return StoreError(
+        return StoreUnavailable(
             f"store {location} was locked for {connections.LOCK_TIMEOUT:.0f} s; "
             f"see which session holds it in pg_stat_activity"
         )
-    if state is None or state.startswith(("08", "28", "3D", "57P")):
-        return StoreError(
+    if state is None or state.startswith(_PG_AWAY):
+        return StoreUnavailable(
             f"store {location} cannot be reached: {_line(error)}; "
             f"check the URL, and that the server runs and has the database"
         )
@@ -83,13 +87,16 @@ def _of_sqlite(location: Location, error: sqlite3.Error) -> StoreError:
             f"write a folder that can, such as store='./.tuner'"
         )
     if code in _LOCKED:
-        return StoreError(
+        return StoreUnavailable(
             f"store {location} was locked for {connections.LOCK_TIMEOUT:.0f} s by "
             f"{_lock_holder(location.file)}; end whatever holds it (a stopped tuner process, a "
             f"database browser, a copy) and run the call again"
         )
-    if code == "SQLITE_FULL":
-        return StoreError(f"store {location}: the disk is full; make room and run the call again")
+    if code in _NO_ROOM:
+        return StoreUnavailable(
+            f"store {location}: the disk is full or fails ({error}); make room and run the call "
+            f"again"
+        )
     return StoreError(f"store {location}: {error}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from tuner.records import (
     Artifact,
     Code,
+    Direction,
     Environment,
     Report,
     Run,
@@ -18,6 +19,7 @@ from tuner.records import (
     Trial,
     Upload,
 )
+from tuner.tracking.lease import Holder, Lease
 
 
 @dataclass(slots=True)
@@ -68,11 +70,62 @@ class Store(Protocol):
     def studies(self) -> Iterator[StudyInfo]:
         """Yield every study, oldest first."""
 
-    def write(self, study: str, batch: Batch) -> None:
-        """Commit `batch` for the study with that uid, in one transaction."""
+    def take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
+        """Record a study if it is not there, and make `holder` the one who writes it.
+
+        Raises
+        ------
+        StudyBusy
+            If another driver holds it.
+        StudyExists
+            If another study has got its name meanwhile.
+        """
+
+    def release_study(self, lease: Lease) -> None:
+        """Give a study back, unless another driver has it by now."""
+
+    def study_epoch(self, study: str) -> int:
+        """Return how often the study was taken; see `write_at`."""
+
+    def write(self, study: str, batch: Batch, lease: Lease | None = None) -> None:
+        """Commit `batch` for the study with that uid, in one transaction.
+
+        With a lease, only while it is still held, and it lasts from now on again; an empty batch
+        does that alone.
+
+        Raises
+        ------
+        StudyTakenOver
+            If another driver holds the study: nothing is written.
+        """
+
+    def write_at(self, study: str, batch: Batch, epoch: int, holder: Holder) -> int:
+        """Commit `batch` if nobody has taken the study since `epoch`, and return the next epoch.
+
+        For who writes now and then and holds no lease between.
+
+        Raises
+        ------
+        StudyTakenOver
+            If another has written since: look again at what is there.
+        StudyBusy
+            If a driver holds the study.
+        """
+
+    def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
+        """Pack the reports of runs that have ended, all if None; return how many metrics' values.
+
+        Readers see no difference.
+        """
 
     def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:
         """Yield the trials of a study by number, only those in `states` if given."""
+
+    def best_trials(self, study: str, direction: Direction) -> Generator[Trial, None, None]:
+        """Yield the completed trials of a study that have a value, by their first one, best first.
+
+        Of equals the earliest first.
+        """
 
     def runs(self, study: str, trial: int | None = None) -> Iterator[Run]:
         """Yield the runs of a study, or of one trial of it, by trial and attempt."""

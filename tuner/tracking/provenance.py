@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
+import getpass
 import hashlib
 import importlib.metadata
 import inspect
-import os
 import platform
-import subprocess
 import tokenize
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +15,9 @@ from typing import Any
 
 from tuner.records import Code, Environment
 from tuner.tracking.fingerprints import fingerprint
+from tuner.tracking.git import MAX_DIFF, git
 
-__all__ = ["current_code", "current_environment", "fingerprint"]
-
-MAX_DIFF = 1_000_000
-"""Characters of a diff that are kept."""
-
-GIT_TIMEOUT = 5.0
-"""Seconds that git may take; a repository that is slower goes unrecorded."""
+__all__ = ["current_code", "current_environment", "current_user", "fingerprint"]
 
 
 def current_code(objective: Callable[..., Any] | None = None) -> Code:
@@ -66,6 +60,14 @@ def current_environment() -> Environment:
         platform=platform.platform(),
         packages=dict(sorted(packages.items(), key=lambda item: item[0].lower())),
     )
+
+
+def current_user() -> str:
+    """Return the name of the user that runs this process, "" if the system has none."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a number that has no name
+        return ""
 
 
 # --- the objective --------------------------------------------------------------------------------
@@ -116,36 +118,17 @@ def _folder(target: Any) -> Path:
 
 def _git_state(folder: Path) -> tuple[str, str]:
     """Return the commit, and the diff to it with the names of untracked files."""
-    commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD").strip()
+    commit = git(folder, "rev-parse", "--verify", "--quiet", "HEAD").strip()
     if not commit:
         return "", ""
-    diff = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--submodule=short")
-    untracked = _git(folder, "ls-files", "--others", "--exclude-standard", "--full-name", ":/")
+    diff = git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--submodule=short")
+    untracked = git(folder, "ls-files", "--others", "--exclude-standard", "--full-name", ":/")
     if untracked:
         names = "".join(f"# untracked: {name}\n" for name in untracked.splitlines())
         diff = f"{names}{diff}"
     if len(diff) > MAX_DIFF:
         diff = f"{diff[:MAX_DIFF]}\n# cut: {len(diff) - MAX_DIFF} more characters\n"
     return commit, diff
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    """Return what git prints, "" if it fails, is missing or takes too long."""
-    # The index is not refreshed, which would lock it: git is only asked, and in passing.
-    settings = ("-c", "core.quotePath=false", "-c", "diff.autoRefreshIndex=false")
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        done = subprocess.run(
-            ["git", "-C", os.fspath(folder), *settings, *arguments],
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=GIT_TIMEOUT,
-            env=environment,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
 
 def _utf8(text: str) -> bytes:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, Table, select
 
 from tuner.records import State
 from tuner.tracking.schema import (
     artifacts,
     codes,
+    curves,
     environments,
-    metrics,
     reports,
     runs,
     studies,
@@ -26,6 +26,20 @@ def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
     if states is not None:
         query = query.where(trials.c.state.in_([s.value for s in states]))
     return query
+
+
+def best_of(study_id: int, sign: float) -> Select[Any]:
+    """Return the completed trials of a study, the best first value first, then the earliest."""
+    value = trials.c.value if sign > 0 else trials.c.value.desc()
+    return (
+        select(trials)
+        .where(
+            trials.c.study_id == study_id,
+            trials.c.state == State.COMPLETED.value,
+            trials.c.value.is_not(None),
+        )
+        .order_by(value, trials.c.number)
+    )
 
 
 def runs_of(study: str, trial: int | None) -> Select[Any]:
@@ -48,16 +62,43 @@ def runs_of(study: str, trial: int | None) -> Select[Any]:
 
 
 def reports_of(study: str, trial: int | None) -> Select[Any]:
-    """Return one row a metric, by trial, attempt and step."""
+    """Return the rows of reports, one a metric, by trial, attempt and step."""
+    query = _of_runs(study, trial, reports)
+    return query.order_by(*_RUN, reports.c.step, reports.c.metric_id)
+
+
+def curves_of(study: str, trial: int | None) -> Select[Any]:
+    """Return the curves of runs, one a metric, by trial and attempt."""
+    return _of_runs(study, trial, curves).order_by(*_RUN, curves.c.metric_id)
+
+
+def loose_runs(study: str, uids: Sequence[str] | None) -> Select[Any]:
+    """Return the ids of finished runs that have reports which are not packed."""
     query = (
-        select(runs.c.uid, reports.c.step, metrics.c.name, reports.c.value)
+        select(runs.c.id)
+        .join(studies, studies.c.id == runs.c.study_id)
+        .where(
+            studies.c.uid == study,
+            runs.c.state.in_([s.value for s in State if s.finished]),
+            select(reports.c.run_id).where(reports.c.run_id == runs.c.id).exists(),
+        )
+        .order_by(runs.c.id)
+    )
+    return query if uids is None else query.where(runs.c.uid.in_(uids))
+
+
+_RUN = (runs.c.trial, runs.c.attempt, runs.c.id)
+
+
+def _of_runs(study: str, trial: int | None, table: Table) -> Select[Any]:
+    query = (
+        select(*_RUN, runs.c.uid, table)
         .select_from(
-            runs.join(studies, studies.c.id == runs.c.study_id)
-            .join(reports, reports.c.run_id == runs.c.id)
-            .join(metrics, metrics.c.id == reports.c.metric_id)
+            runs.join(studies, studies.c.id == runs.c.study_id).join(
+                table, table.c.run_id == runs.c.id
+            )
         )
         .where(studies.c.uid == study)
-        .order_by(runs.c.trial, runs.c.attempt, runs.c.id, reports.c.step, reports.c.metric_id)
     )
     return query if trial is None else query.where(runs.c.trial == trial)
 

@@ -67,6 +67,7 @@ def study_row(info: StudyInfo) -> dict[str, Any]:
         "tags": _json(info.tags),
         "constraints": [c.to_json() for c in info.constraints] or None,
         "earlier": _earlier_json(info) or None,
+        "user": info.user or None,
     }
 
 
@@ -85,6 +86,7 @@ def study_of(row: Row[Any]) -> StudyInfo:
         tags=_dict(row.tags),
         constraints=tuple(OutcomeConstraint.from_json(c) for c in row.constraints or ()),
         earlier=_earlier_trials(row),
+        user=row.user or "",
     )
 
 
@@ -129,25 +131,41 @@ def trial_row(study_id: int, codec: ParamsCodec, trial: Trial) -> dict[str, Any]
 
 
 def trial_reader(codec: ParamsCodec) -> Callable[[Row[Any]], Trial]:
-    """Return a function that makes trials of rows."""
+    """Return a function that makes trials of whole rows of the table."""
 
     def read(row: Row[Any]) -> Trial:
+        # By place, which is twice as fast as by name: studies have many trials.
+        (
+            _, number, state, params, _, values, metrics, error, seed, attempts, started, ended,
+            notes, constraints,
+        ) = tuple(row)  # fmt: skip
         return Trial(
-            number=row.number,
-            params=codec.decode(row.params),
-            state=State(row.state),
-            values=tuple(decode_params({"": row.values or []})[""]),
-            metrics=_dict(row.metrics),
-            error=_failure(row.error),
-            seed=row.seed,
-            attempts=row.attempts,
-            started=row.started,
-            ended=row.ended,
-            notes=_dict(row.notes),
-            constraints=_dict(row.constraints),
+            number=number,
+            params=codec.decode(params),
+            state=_STATES[state],
+            values=_values(values),
+            metrics=_dict(metrics),
+            error=_failure(error),
+            seed=seed,
+            attempts=attempts,
+            started=started,
+            ended=ended,
+            notes=_dict(notes),
+            constraints=_dict(constraints),
         )
 
     return read
+
+
+def _values(stored: list[Any] | None) -> tuple[float, ...]:
+    if not stored:
+        return ()
+    if all(type(value) is float for value in stored):
+        return tuple(stored)
+    return tuple(decode_params({"": stored})[""])
+
+
+_STATES = {state.value: state for state in State}
 
 
 def run_row(study_id: int, run: Run, key_ids: Mapping[str, int]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -28,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every revision of this schema, oldest first; the last one is what this code reads and writes."""
 
 VERSION_TABLE = "tuner_schema"
@@ -115,6 +116,19 @@ studies = Table(
     Column("tags", _Json),
     Column("constraints", _Json, comment="metric, operator and bound of each outcome constraint"),
     Column("earlier", _Json, comment="trials of other studies that the search began with"),
+    Column("user", ExactText, comment="who created it"),
+)
+
+# Who runs a study: see `tuner.tracking.leases`.
+leases = Table(
+    "leases",
+    metadata,
+    Column("study_id", _Key, ForeignKey(studies.c.id), primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False, comment="one more with each driver; never less"),
+    Column("until", Double, nullable=False, comment="database time; 0 where it was given back"),
+    Column("host", ExactText, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("process", ExactText, nullable=False, comment="which process of that number it is"),
 )
 
 codes = Table(
@@ -156,7 +170,8 @@ trials = Table(
     Column("ended", Double),
     Column("notes", _Json),
     Column("constraints", _Json, comment="by outcome constraint: 0 or less where it is kept"),
-    Index(None, "study_id", "state"),
+    Index("ix_trials_best", "study_id", "state", "value", "number"),
+    Index("ix_trials_study_id_value", "study_id", "value"),
 )
 
 runs = Table(
@@ -198,6 +213,16 @@ reports = Table(
     Column("metric_id", _Key, ForeignKey(metrics.c.id), primary_key=True, autoincrement=False),
     Column("value", Double, comment="NULL stands for NaN"),
     sqlite_with_rowid=False,
+)
+
+# What `reports` had of a run that has ended: see `tuner.tracking.curves`.
+curves = Table(
+    "curves",
+    metadata,
+    Column("run_id", _Key, ForeignKey(runs.c.id), primary_key=True, autoincrement=False),
+    Column("metric_id", _Key, ForeignKey(metrics.c.id), primary_key=True, autoincrement=False),
+    Column("steps", LargeBinary, comment="NULL stands for 0, 1, 2, ..."),
+    Column("values", LargeBinary, nullable=False, comment="IEEE doubles, low byte first"),
 )
 
 # A row never changes: what a run keeps again under the same name, with other content, has another

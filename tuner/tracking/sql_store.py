@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
-from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from sqlalchemy import Column, Connection, Row, Select, Table, select, update
+from sqlalchemy import Connection, Row, Select, Table, select, update
 
-from tuner.errors import StoreError, StudyNotFound
+from tuner.errors import StoreError, StudyExists, StudyNotFound
 from tuner.records import (
     Artifact,
     Code,
+    Direction,
     Environment,
     Record,
     Report,
@@ -27,23 +27,19 @@ from tuner.records import (
     Upload,
     decode_params,
 )
-from tuner.tracking import queries, rows, schema, upserts
+from tuner.tracking import curves, leases, queries, rows, schema, upserts
 from tuner.tracking.artifacts import ArtifactFolder
 from tuner.tracking.database import Database
+from tuner.tracking.lease import Holder, Lease
 from tuner.tracking.location import Location, locate
 from tuner.tracking.protocol import Batch, Store
+from tuner.tracking.writes import BatchWrite, ids_of
 
 STREAMED = 1000
-"""Rows fetched at a time by a read that streams."""
-
-_LOOKED_UP = 500
-"""Values in one IN (...); SQLite takes 32,766, older ones 999."""
+FIRST = 20
+"""Rows fetched at a time by a read that streams, and by one of which the first rows matter."""
 
 _S = TypeVar("_S", bound=Store)
-_R = TypeVar("_R", Trial, Run)
-
-_number: Callable[[Trial], int] = attrgetter("number")
-_uid: Callable[[Run], str] = attrgetter("uid")
 
 
 @overload
@@ -85,13 +81,18 @@ def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
 
 
 class SqlStore:
-    """The `Store` protocol on a SQL database; see `open_store`."""
+    """The `Store` protocol on a SQL database; see `open_store`.
 
-    def __init__(self, location: Location) -> None:
+    `clock` tells when leases lapse; None is the clock of the database.
+    """
+
+    def __init__(self, location: Location, clock: leases.Clock | None = None) -> None:
         self._database = Database(location)
+        self._clock = clock
         self._files = ArtifactFolder(location.artifact_root)
         self._study_ids: dict[str, int] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
+        self._key_ids: dict[str, dict[str, int]] = {}
         self.url = location.url.render_as_string(hide_password=False)
         self.artifact_root = location.artifact_root
 
@@ -101,6 +102,11 @@ class SqlStore:
 
     def __repr__(self) -> str:
         return f"<SqlStore {self}>"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the store has been made: nothing is before the first write."""
+        return self._database.exists
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Give a connection that sees one snapshot of the store.
@@ -126,14 +132,17 @@ class SqlStore:
     def create_study(self, info: StudyInfo) -> StudyInfo:
         """Record a study, or return the one that has its name already."""
         with self.writing() as connection:
-            insert = upserts.insert(connection, schema.studies)
-            connection.execute(insert.on_conflict_do_nothing(), rows.study_row(info))
-            found = connection.execute(_studies().where(schema.studies.c.name == info.name)).first()
+            return rows.study_of(self._put_study(connection, info))
+
+    def _put_study(self, connection: Connection, info: StudyInfo) -> Row[Any]:
+        insert = upserts.insert(connection, schema.studies)
+        connection.execute(insert.on_conflict_do_nothing(), rows.study_row(info))
+        found = connection.execute(_studies().where(schema.studies.c.name == info.name)).first()
         if found is None:
             raise StoreError(
                 f"store {self}: study {info.name!r} has the uid {info.uid} of another study"
             )
-        return rows.study_of(found)
+        return found
 
     def update_study(self, info: StudyInfo) -> None:
         """Replace what may change about a study: its optimizer, data fingerprint and tags."""
@@ -155,26 +164,105 @@ class SqlStore:
         for row in self._stream(_studies().order_by(schema.studies.c.id)):
             yield rows.study_of(row)
 
+    # --- who writes a study -------------------------------------------------------------------
+
+    def take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
+        """Record a study if it is not there, and make `holder` the one who writes it.
+
+        Raises
+        ------
+        StudyBusy
+            If another driver holds it.
+        StudyExists
+            If another study has got its name meanwhile.
+        """
+        with self.writing() as connection:
+            found = self._put_study(connection, info)
+            lease = leases.take(
+                connection, (found.id, found.uid, info.name), holder, seconds, self._clock
+            )
+            if found.uid != info.uid:
+                raise StudyExists(
+                    f"study {info.name!r} was made by another process just now; call again to go "
+                    f"on with it, or give another name"
+                )
+        return lease
+
+    def release_study(self, lease: Lease) -> None:
+        """Give a study back, unless another driver has it by now."""
+        leases.give_up(lease)
+        with self.writing() as connection:
+            leases.release(connection, self._study_id(connection, lease.study), lease)
+
+    def study_epoch(self, study: str) -> int:
+        """Return how often the study was taken; see `write_at`."""
+        return self._lease_state(study)[0]
+
+    def study_holder(self, study: str) -> Holder | None:
+        """Return the process that holds the study now, None if there is none."""
+        return self._lease_state(study)[1]
+
+    def _lease_state(self, study: str) -> tuple[int, Holder | None]:
+        with self.reading() as connection:
+            return leases.current(connection, self._study_id(connection, study), self._clock)
+
     # --- trials and runs ----------------------------------------------------------------------
 
-    def write(self, study: str, batch: Batch) -> None:
+    def write(self, study: str, batch: Batch, lease: Lease | None = None) -> None:
         """Commit `batch` for the study with that uid, in one transaction.
+
+        With a lease, only while it is still held, and it lasts from now on again; an empty batch
+        does that alone.
 
         Raises
         ------
         StudyNotFound
             If no study has that uid.
+        StudyTakenOver
+            If another driver holds the study: nothing is written.
         """
-        if not batch:
+        if not batch and lease is None:
             return
         with self.writing() as connection:
             study_id = self._study_id(connection, study)
-            codec = self._codec(connection, study)
-            self._write_trials(connection, study_id, codec, batch.trials)
-            self._write_runs(connection, study_id, batch.runs)
-            run_ids = self._run_ids(connection, batch)
-            self._write_reports(connection, run_ids, batch.reports)
-            self._write_artifacts(connection, run_ids, batch.artifacts)
+            if lease is not None:
+                leases.renew(connection, study_id, lease, self._clock)
+            self._write(connection, study, batch)
+
+    def write_at(self, study: str, batch: Batch, epoch: int, holder: Holder) -> int:
+        """Commit `batch` if nobody has taken the study since `epoch`, and return the next epoch.
+
+        Raises
+        ------
+        StudyTakenOver
+            If another has written since: look again at what is there.
+        StudyBusy
+            If a driver holds the study.
+        """
+        with self.writing() as connection:
+            which = (self._study_id(connection, study), study, self._name(connection, study))
+            following = leases.advance(connection, which, epoch, holder, self._clock)
+            self._write(connection, study, batch)
+        return following
+
+    def _write(self, connection: Connection, study: str, batch: Batch) -> None:
+        if batch:
+            study_id = self._study_id(connection, study)
+            codec = self._codecs[study]
+            BatchWrite(connection, str(self), study_id, codec, self._key_ids).write(batch)
+
+    def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
+        """Pack the reports of runs that have ended, all if None; return how many metrics' values.
+
+        Readers see no difference. See `tuner.tracking.curves`.
+        """
+        packed = 0
+        with self.reading() as connection:
+            ids = list(connection.execute(queries.loose_runs(study, runs)).scalars())
+        for start in range(0, len(ids), curves.AT_ONCE):
+            with self.writing() as connection:
+                packed += curves.compact(connection, ids[start : start + curves.AT_ONCE])
+        return packed
 
     def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:
         """Yield the trials of a study by number, only those in `states` if given."""
@@ -188,6 +276,20 @@ class SqlStore:
             ):
                 yield read(row)
 
+    def best_trials(self, study: str, direction: Direction) -> Generator[Trial, None, None]:
+        """Yield the completed trials of a study that have a value, by their first one, best first.
+
+        Of equals the earliest first.
+        """
+        with self.reading() as connection:
+            try:
+                read = rows.trial_reader(self._codec(connection, study))
+            except StudyNotFound:
+                return
+            query = queries.best_of(self._study_ids[study], direction.sign)
+            for row in connection.execution_options(yield_per=FIRST).execute(query):
+                yield read(row)
+
     def runs(self, study: str, trial: int | None = None) -> Iterator[Run]:
         """Yield the runs of a study, or of one trial of it, by trial and attempt."""
         for row in self._stream(queries.runs_of(study, trial)):
@@ -195,60 +297,8 @@ class SqlStore:
 
     def reports(self, study: str, trial: int | None = None) -> Iterator[tuple[str, Report]]:
         """Yield ``(run uid, report)`` by run and step."""
-        return _gathered(self._stream(queries.reports_of(study, trial)))
-
-    def _write_trials(
-        self,
-        connection: Connection,
-        study_id: int,
-        codec: rows.ParamsCodec,
-        trials: Iterable[Trial],
-    ) -> None:
-        values = [rows.trial_row(study_id, codec, t) for t in _settled(trials, _number)]
-        if values:
-            connection.execute(upserts.unless_finished(connection, schema.trials), values)
-
-    def _write_runs(self, connection: Connection, study_id: int, runs: Iterable[Run]) -> None:
-        runs = _settled(runs, _uid)
-        if not runs:
-            return
-        codes = {r.code for r in runs if r.code}
-        environments = {r.environment for r in runs if r.environment}
-        key_ids = self._recorded(connection, schema.codes, codes)
-        key_ids |= self._recorded(connection, schema.environments, environments)
-        values = [rows.run_row(study_id, run, key_ids) for run in runs]
-        connection.execute(upserts.unless_finished(connection, schema.runs), values)
-
-    def _write_reports(
-        self,
-        connection: Connection,
-        run_ids: dict[str, int],
-        reports: Sequence[tuple[str, Report]],
-    ) -> None:
-        names = sorted({name for _, report in reports for name in report.metrics})
-        if not names:
-            return
-        metric_ids = self._metric_ids(connection, names)
-        values = {
-            (run_ids[uid], report.step, metric_ids[name]): rows.number_or_null(value)
-            for uid, report in reports
-            for name, value in report.metrics.items()
-        }
-        connection.execute(
-            upserts.replacing(connection, schema.reports),
-            [
-                {"run_id": run_id, "step": step, "metric_id": metric_id, "value": value}
-                for (run_id, step, metric_id), value in sorted(values.items(), key=itemgetter(0))
-            ],
-        )
-
-    def _write_artifacts(
-        self, connection: Connection, run_ids: dict[str, int], artifacts: Iterable[Artifact]
-    ) -> None:
-        values = [rows.artifact_row(run_ids[a.run], a) for a in artifacts]
-        if values:
-            insert = upserts.insert(connection, schema.artifacts)
-            connection.execute(insert.on_conflict_do_nothing(), values)
+        with self.reading() as connection:
+            yield from curves.reports_of(connection, study, trial, STREAMED)
 
     # --- artifacts ----------------------------------------------------------------------------
 
@@ -298,7 +348,7 @@ class SqlStore:
 
     def _put_keyed(self, table: Table, values: dict[str, Any]) -> None:
         with self.reading() as connection:
-            if self._ids_of(connection, table, table.c.key, [values["key"]]):
+            if ids_of(connection, table, table.c.key, [values["key"]]):
                 return
         with self.writing() as connection:
             insert = upserts.insert(connection, table)
@@ -321,6 +371,10 @@ class SqlStore:
         self._codec(connection, uid)
         return self._study_ids[uid]
 
+    def _name(self, connection: Connection, uid: str) -> str:
+        found = select(schema.studies.c.name).where(schema.studies.c.uid == uid)
+        return str(connection.execute(found).scalar_one())
+
     def _codec(self, connection: Connection, uid: str) -> rows.ParamsCodec:
         """Return what translates the params of a study; a study's space never changes."""
         if uid not in self._codecs:
@@ -334,81 +388,9 @@ class SqlStore:
             self._codecs[uid] = rows.ParamsCodec(decode_params(row.space))
         return self._codecs[uid]
 
-    def _recorded(
-        self, connection: Connection, table: Table, keys: Iterable[str]
-    ) -> dict[str, int]:
-        """Return the ids of codes or environments that must have been put before."""
-        ids = self._ids_of(connection, table, table.c.key, keys)
-        for key in keys:
-            if key not in ids:
-                raise StoreError(
-                    f"store {self}: a run names {key!r} of {table.name}, which is not recorded; "
-                    f"put it before the run"
-                )
-        return ids
-
-    def _metric_ids(self, connection: Connection, names: Sequence[str]) -> dict[str, int]:
-        ids = self._ids_of(connection, schema.metrics, schema.metrics.c.name, names)
-        new = [name for name in names if name not in ids]
-        if new:
-            insert = upserts.insert(connection, schema.metrics)
-            connection.execute(insert.on_conflict_do_nothing(), [{"name": n} for n in new])
-            ids = self._ids_of(connection, schema.metrics, schema.metrics.c.name, names)
-        return ids
-
-    def _run_ids(self, connection: Connection, batch: Batch) -> dict[str, int]:
-        """Return the rows of the runs that a batch's reports and artifacts belong to."""
-        uids = {uid for uid, _ in batch.reports} | {a.run for a in batch.artifacts}
-        ids = self._ids_of(connection, schema.runs, schema.runs.c.uid, uids)
-        for uid in uids:
-            if uid not in ids:
-                raise StoreError(
-                    f"store {self}: run {uid!r} reports or keeps something, but is not recorded; "
-                    f"write the run first"
-                )
-        return ids
-
-    def _ids_of(
-        self, connection: Connection, table: Table, column: Column[Any], values: Iterable[str]
-    ) -> dict[str, int]:
-        """Return the ids of the rows that have these values."""
-        wanted = sorted(set(values))
-        found: dict[str, int] = {}
-        for start in range(0, len(wanted), _LOOKED_UP):
-            part = wanted[start : start + _LOOKED_UP]
-            query = select(column, table.c.id).where(column.in_(part))
-            found |= {row[0]: row[1] for row in connection.execute(query)}
-        return found
-
 
 def _studies() -> Select[Any]:
     return select(schema.studies)
-
-
-def _settled(records: Iterable[_R], key: Callable[[_R], Any]) -> list[_R]:
-    """Return what is to be written of each trial or run: the last, but nothing after the end.
-
-    In the order of their keys, because writers that take rows in the same order cannot deadlock.
-    """
-    settled: dict[Any, _R] = {}
-    for record in records:
-        known = settled.get(key(record))
-        if known is None or not known.state.finished:
-            settled[key(record)] = record
-    return [settled[k] for k in sorted(settled)]
-
-
-def _gathered(stream: Iterator[Row[Any]]) -> Iterator[tuple[str, Report]]:
-    """Put the metrics of each run and step together again."""
-    uid, step, metrics = "", 0, dict[str, float]()
-    for row in stream:
-        if metrics and (row.uid, row.step) != (uid, step):
-            yield uid, Report(step, metrics)
-            metrics = {}
-        uid, step = row.uid, row.step
-        metrics[row.name] = float("nan") if row.value is None else row.value
-    if metrics:
-        yield uid, Report(step, metrics)
 
 
 def _key(record: Record) -> str:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TypeAlias
 
-from sqlalchemy import Connection, String, Table, and_, literal_column
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    String,
+    Table,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tuner.records import State
@@ -23,13 +34,54 @@ def insert(connection: Connection, table: Table) -> Insert:
 
 
 def unless_finished(connection: Connection, table: Table) -> Insert:
-    """Return an upsert that leaves a row alone once its state is final."""
+    """Return an upsert that leaves a row alone once its state is final.
+
+    Nor does an earlier attempt of a trial ever overwrite what a later one has begun.
+    """
     return _unless_finished(connection.dialect.name, table)
 
 
 def replacing(connection: Connection, table: Table) -> Insert:
     """Return an upsert that replaces what a row says."""
     return _replacing(connection.dialect.name, table)
+
+
+def replace_rows(
+    connection: Connection, table: Table, rows: Sequence[tuple[int | float | None, ...]]
+) -> None:
+    """Write many rows of numbers, in the order of the table's columns, replacing what is there.
+
+    Where there are hundreds of thousands of them, a dict for each row takes more time than the
+    database does.
+    """
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(_replacing_by_place(table), list(rows))
+        return
+    statement = _replacing_arrays(table)
+    columns = zip(*rows, strict=True)
+    names = [column.name for column in table.columns]
+    connection.execute(statement, dict(zip(names, map(list, columns), strict=True)))
+
+
+@cache
+def _replacing_by_place(table: Table) -> str:
+    """Return the SQL of `_replacing` for SQLite, with a question mark for each column."""
+    statement = _replacing("sqlite", table)
+    return str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark")))
+
+
+@cache
+def _replacing_arrays(table: Table) -> Insert:
+    """Return a statement for PostgreSQL that takes an array for each column."""
+    arrays = [bindparam(c.name, type_=ARRAY(c.type)) for c in table.columns]
+    names = [c.name for c in table.columns]
+    rows = func.unnest(*arrays).table_valued(*names).render_derived()
+    statement = postgresql.insert(table).from_select(names, select(*rows.columns))
+    return statement.on_conflict_do_update(
+        index_elements=_identity(table), set_=_others(table, statement)
+    )
 
 
 def _insert(dialect: str, table: Table) -> Insert:
@@ -39,10 +91,13 @@ def _insert(dialect: str, table: Table) -> Insert:
 @cache
 def _unless_finished(dialect: str, table: Table) -> Insert:
     statement = _insert(dialect, table)
+    allowed = [table.c.state != state for state in _FINISHED]
+    if table is schema.trials:
+        allowed.append(statement.excluded.attempts >= table.c.attempts)
     return statement.on_conflict_do_update(
         index_elements=_identity(table),
         set_=_others(table, statement),
-        where=and_(*(table.c.state != state for state in _FINISHED)),
+        where=and_(*allowed),
     )
 
 

@@ -1,0 +1,234 @@
+"""Nodes that are added, lost and frozen while trials run, and the loss of the head."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conformance.backend_watch import is_alive
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def run_script(folder: Path, code: str) -> list[str]:
+    """Run a script with a cluster of its own and return the lines that it wrote down."""
+    (folder / "script.py").write_text(HEAD + code)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (folder / "said").read_text().splitlines()
+
+
+HEAD = """
+import logging, os, signal, sys, time
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+from pathlib import Path
+import ray
+from ray.cluster_utils import Cluster
+import tuner
+from tuner.backends import RayBackend, ray_guard, ray_watch
+from tuner.backends.protocol import Finished, Lost
+from tuner.records import Job, Outcome, State, Trial
+
+ray_watch.INTERVAL, ray_watch.HEAD_LOST = 1.0, 4.0
+ray_guard.SILENCE, ray_guard.UNREACHABLE, ray_guard.FROZEN = 2.0, 4.0, 1.0
+STORE = {"object_store_memory": 80 * 2**20}
+
+def cluster():
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "include_dashboard": False, **STORE},
+    )
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+    return cluster
+
+def raylet(node):
+    return node.all_processes["raylet"][0].process.pid
+
+def say(*words):
+    with open("said", "a") as file:
+        print(*words, file=file)
+"""
+
+NODES = """
+def work(job, channel):
+    if job.trial.params["sleep"]:
+        Path(f"began-{os.getpid()}").write_text(job.run)
+        time.sleep(job.trial.params["sleep"])
+        Path(f"ended-{job.run}").touch()
+    return Outcome(State.COMPLETED)
+
+def submit(run, sleep=0.0):
+    backend.submit(Job(run, Trial(0, {"sleep": sleep})))
+
+def events_until(done):
+    seen, deadline = [], time.monotonic() + 60
+    while not done(seen):
+        assert time.monotonic() < deadline, seen
+        seen += backend.events(0.2)
+    return seen
+
+def began(run):
+    return {int(p.name[6:]) for p in Path().glob("began-*") if p.read_text() == run}
+
+def has_begun(run):
+    events_until(lambda seen: began(run))
+    (pid,) = began(run)
+    return pid
+
+def end_of(run):
+    ends = events_until(lambda seen: any(getattr(e, "run", "") == run for e in seen))
+    return next(e for e in ends if getattr(e, "run", "") == run)
+
+cluster = cluster()
+first = cluster.add_node(num_cpus=1, **STORE)
+backend = RayBackend()
+backend.start(work)
+say("workers", backend.capacity)
+second = cluster.add_node(num_cpus=1, **STORE)
+events_until(lambda seen: backend.capacity == 2)
+say("workers", backend.capacity)
+
+# Only the raylet of one node dies: its worker must neither run on nor be waited for.
+submit("a", 8.0)
+submit("b", 8.0)
+orphan = has_begun("a")
+parent = int(Path(f"/proc/{orphan}/stat").read_text().rsplit(")")[-1].split()[1])
+os.kill(parent, signal.SIGKILL)
+began_at = time.monotonic()
+say(type(end_of("a")).__name__, time.monotonic() - began_at < 20.0)
+while Path(f"/proc/{orphan}").exists():
+    time.sleep(0.1)
+say("orphan ended", time.monotonic() - began_at < 25.0)
+end_of("b") if not Path("ended-b").exists() else None
+time.sleep(2.0)
+say("ran on" if Path("ended-a").exists() else "did not run on")
+
+# A node freezes as a whole: raylet and worker.
+left = second if raylet(first) == parent else first
+submit("c", 60.0)
+worker = has_begun("c")
+for pid in (raylet(left), worker):
+    os.kill(pid, signal.SIGSTOP)
+began_at = time.monotonic()
+end = end_of("c")
+say(type(end).__name__, time.monotonic() - began_at < 40.0, end.reason)
+for pid in (raylet(left), worker):
+    os.kill(pid, signal.SIGCONT)
+events_until(lambda seen: backend.capacity == 1)
+submit("d")
+say(type(end_of("d")).__name__)
+deadline = time.monotonic() + 20
+while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+    time.sleep(0.1)
+say("worker ended", not Path(f"/proc/{worker}").exists())
+backend.close()
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+def test_nodes_come_go_and_freeze_while_trials_run(tmp_path: Path) -> None:
+    before, after, lost, orphan, ran_on, frozen, then, worker = run_script(tmp_path, NODES)
+    assert (before, after) == ("workers 1", "workers 2")
+    assert lost == "Lost True"
+    assert orphan == "orphan ended True"
+    assert ran_on == "did not run on"
+    assert frozen.startswith("Lost True neither it nor its node has answered")
+    assert then == "Finished"
+    assert worker == "worker ended True"
+
+
+HEAD_LOST = """
+cluster = cluster()
+cluster.add_node(num_cpus=2, **STORE)
+
+def objective(params):
+    Path(f"worker-{os.getpid()}").touch()
+    time.sleep(0.05)
+    return params["x"]
+
+def kill_the_head(trial):
+    if trial.number == 20:
+        for processes in cluster.head_node.all_processes.values():
+            for each in processes:
+                os.kill(each.process.pid, signal.SIGKILL)
+
+def search(n_trials, **options):
+    return tuner.optimize(
+        objective, {"x": tuner.Float(0, 1)}, n_trials=n_trials, seed=0, study="s", store="store",
+        optimizer="random", progress=False, register=False, **options,
+    )
+
+began = time.monotonic()
+try:
+    search(100_000, callbacks=[lambda study, trial: kill_the_head(trial)])
+except tuner.errors.BackendError as error:
+    say(type(error).__name__, error)
+say(time.monotonic() - began < 60.0)
+ray.shutdown()
+for node in list(cluster.worker_nodes):
+    cluster.remove_node(node, allow_graceful=False)
+before = tuner.load_study("s", store="store").trials
+done = {t.number: t for t in before if t.state.finished}
+study = search(len(before) + 10)
+say(len(done) >= 20, len(study.trials) - len(before), all(study.trials[n] == done[n] for n in done))
+say(sum(not t.state.finished for t in study.trials))
+"""
+
+
+def test_a_study_survives_the_head_and_goes_on_in_a_new_cluster(tmp_path: Path) -> None:
+    error, in_time, kept, left = run_script(tmp_path, HEAD_LOST)
+    assert error.startswith("BackendError the head of the Ray cluster at")
+    assert "make the same call again" in error
+    assert in_time == "True"
+    assert kept == "True 10 True"
+    assert left == "0"
+    workers = [int(path.name.split("-")[1]) for path in tmp_path.glob("worker-*")]
+    deadline = time.monotonic() + 20
+    while any(is_alive(pid) for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+CHECKPOINT = """
+cluster = cluster()
+for _ in range(2):
+    cluster.add_node(num_cpus=1, **STORE)
+
+def objective(params, trial):
+    node = ray.get_runtime_context().get_node_id()
+    if (saved := trial.restore()) is not None:
+        assert (saved / "node").read_text() != node
+        return float((saved / "deep" / "weights").stat().st_size)
+    with trial.checkpoint() as folder:
+        (folder / "node").write_text(node)
+        (folder / "deep").mkdir()
+        (folder / "deep" / "weights").write_bytes(os.urandom(2**20) * 20)
+    os.kill(os.getppid(), signal.SIGKILL)  # the raylet: this node is no more
+    time.sleep(60)
+
+study = tuner.optimize(
+    objective, {"x": tuner.Float(0, 1)}, n_trials=1, store="store", progress=False, workers=1,
+)
+say(study.best_value == 20 * 2**20, study.trials[0].attempts)
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+def test_a_trial_goes_on_from_its_checkpoint_on_another_node(tmp_path: Path) -> None:
+    assert run_script(tmp_path, CHECKPOINT) == ["True 2"]

@@ -1,0 +1,304 @@
+"""Workers that are not there: what happens is what would, in virtual time."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuner
+from conformance.backend_watch import Watch, a_job, completed, scripted
+from conformance.backends import BackendConformance
+from tuner.backends import Faults, SimulatedBackend, lognormal
+from tuner.backends.protocol import Channel, Finished, Lost, Resized
+from tuner.backends.virtual_clock import VirtualClock
+from tuner.errors import AllTrialsFailed, ArgumentError, BackendError, ResourcesError
+from tuner.records import Job, Outcome, Report, State
+
+
+class TestSimulatedBackend(BackendConformance):
+    workers = 4
+
+    def make(self) -> SimulatedBackend:
+        return SimulatedBackend(duration=0.01, workers=4)
+
+    def test_a_job_that_takes_too_long_fails(self) -> None:
+        # Its time is virtual: what sleeps or computes in reality takes none of it.
+        backend = SimulatedBackend(duration=lambda trial, step, rng: 30.0 * step, workers=2)
+        watch = Watch(backend)
+        backend.start(scripted())
+        slow, other = a_job(("report", 5), timeout=40.0), a_job(("report", 2), timeout=40.0)
+        end, fine = watch.run(slow, other)
+        assert isinstance(end, Finished)
+        assert end.outcome.error is not None
+        assert end.outcome.error.kind == "Timeout"
+        assert "40 s" in end.outcome.error.message
+        assert watch.reports(slow) == [0, 1]
+        assert completed([fine])
+
+
+def started(**options: Any) -> Watch:
+    backend = SimulatedBackend(**options)
+    backend.start(scripted())
+    return Watch(backend)
+
+
+def search(folder: Path, backend: SimulatedBackend, objective: Any = None, **options: Any):
+    return tuner.optimize(
+        objective or (lambda params: params["x"]),
+        {"x": tuner.Float(0, 1)},
+        backend=backend,
+        store=folder,
+        **{"seed": 0, "register": False, "progress": False, "optimizer": "random", **options},
+    )
+
+
+def train(params: dict[str, Any], trial: tuner.LiveTrial) -> float:
+    loss = 1.0
+    for epoch in range(9):
+        loss = params["x"] + 1 / (epoch + 1)
+        trial.report(loss, epoch)
+        if trial.should_stop():
+            break
+    return loss
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def test_time_passes_once_a_step_and_once_for_a_job_without_any() -> None:
+    watch = started(duration=10.0)
+    watch.run(a_job(("report", 3)))
+    assert watch.backend.elapsed == pytest.approx(30.05, abs=0.06)
+    watch.run(a_job())
+    assert watch.backend.elapsed == pytest.approx(40.1, abs=0.11)
+
+
+def test_timestamps_are_virtual(tmp_path: Path) -> None:
+    backend = SimulatedBackend(duration=3600.0, workers=2)
+    began = backend.clock()
+    study = search(tmp_path, backend, n_trials=4)
+    assert [t.started - began for t in study.trials] == [0.0, 0.0, 3600.0, 3600.0]
+    assert [t.duration for t in study.trials] == [3600.0] * 4
+    assert [run.ended - began for run in study.runs()] == [3600.0, 3600.0, 7200.0, 7200.0]
+    assert {run.host for run in study.runs()} == {"simulated"}
+
+
+def test_the_timeout_of_a_study_is_virtual(tmp_path: Path) -> None:
+    backend = SimulatedBackend(duration=60.0, workers=3)
+    study = search(tmp_path, backend, timeout=3600.0)
+    # What was handed out ahead and had not begun is left for a later call.
+    states = Counter(t.state for t in study.trials)
+    assert 3 * 60 <= states[State.COMPLETED] <= 3 * 61
+    assert states.keys() <= {State.COMPLETED, State.WAITING}
+
+
+def test_a_scheduler_sees_reports_in_the_order_of_virtual_time(tmp_path: Path) -> None:
+    hours = {}
+    for scheduler in (None, "asha"):
+        backend = SimulatedBackend(duration=lognormal(3600.0), workers=8, seed=2)
+        study = search(tmp_path / str(scheduler), backend, train, n_trials=60, scheduler=scheduler)
+        hours[scheduler] = backend.elapsed / 3600
+    assert hours["asha"] < 0.5 * hours[None]
+    assert sum(t.state is State.STOPPED for t in study.trials) > 30
+    reports = Counter(uid for uid, _ in study.reports())
+    stopped = next(t for t in study.trials if t.state is State.STOPPED)
+    assert reports[study.runs(stopped.number)[0].uid] < 9
+
+
+def test_the_same_seeds_make_the_same_search(tmp_path: Path) -> None:
+    def log(folder: str) -> list[Any]:
+        backend = SimulatedBackend(
+            lognormal(60.0), workers=5, seed=3, faults=Faults(crash=0.05, delay=5.0, restart=9.0)
+        )
+        study = search(tmp_path / folder, backend, train, n_trials=30, optimizer="tpe")
+        runs = [(r.trial, r.attempt, r.state, r.started, r.ended, r.worker) for r in study.runs()]
+        return [*runs, *((t.params, t.values) for t in study.trials)]
+
+    assert log("once") == log("again")
+
+
+def test_durations_are_the_same_whatever_else_happens(tmp_path: Path) -> None:
+    logs = []
+    for workers in (1, 7):
+        backend = SimulatedBackend(lognormal(60.0), workers=workers, seed=4)
+        study = search(tmp_path / str(workers), backend, n_trials=14)
+        logs.append([t.duration for t in study.trials])
+    assert logs[0] == pytest.approx(logs[1], abs=1e-5)
+
+
+def test_a_clock_can_be_shared(tmp_path: Path) -> None:
+    clock = VirtualClock(1000.0)
+    search(tmp_path, SimulatedBackend(5.0, clock=clock), n_trials=2)
+    assert clock() == 1010.0
+
+
+# --- what the objective does is real --------------------------------------------------------------
+
+
+def test_what_each_trial_prints_is_kept_apart(tmp_path: Path) -> None:
+    def objective(params: dict[str, Any], trial: tuner.LiveTrial) -> float:
+        for step in range(3):
+            print(f"{trial.number} at {step}")
+            trial.report(1.0, step)
+        return 1.0
+
+    study = search(tmp_path, SimulatedBackend(lognormal(5.0), workers=4), objective, n_trials=8)
+    for run in study.runs():
+        assert run.output == "".join(f"{run.trial} at {step}\n" for step in range(3))
+    assert sys.stdout.write.__qualname__ != "_Tee.write"
+
+
+def test_failures_are_recorded_as_anywhere(tmp_path: Path) -> None:
+    def objective(params: dict[str, Any]) -> float:
+        if params["x"] < 0.5:
+            raise ValueError("too small")
+        return params["x"]
+
+    study = search(tmp_path, SimulatedBackend(workers=3), objective, n_trials=20)
+    for trial in study.trials:
+        assert (trial.state is State.FAILED) == (trial.params["x"] < 0.5)
+
+
+def test_ctrl_c_in_an_objective_passes_through() -> None:
+    watch = started()
+    with pytest.raises(KeyboardInterrupt):
+        watch.run(a_job(("raise", None)))
+    assert completed(watch.run(a_job()))
+
+
+def test_a_killed_objective_says_nothing_more() -> None:
+    cleaned = []
+
+    def work(job: Job, channel: Channel) -> Outcome:
+        try:
+            channel.send(Report(0, {"value": 1.0}))
+        finally:
+            cleaned.append(job.run)
+            channel.send(Report(1, {"value": 2.0}))
+        return Outcome(State.COMPLETED)
+
+    backend = SimulatedBackend(duration=10.0)
+    backend.start(work)
+    job = a_job()
+    backend.submit(job)
+    assert backend.events(1.0) == []
+    backend.stop(job.run, kill=True)
+    assert backend.events(1.0) == [Lost(job.run, "ended while it ran")]
+    assert backend.events(100.0) == []
+    assert cleaned == [job.run]
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def test_crashes_are_lost_and_happen_as_often_as_asked() -> None:
+    watch = started(workers=10, faults=Faults(crash=0.2))
+    ends = watch.run(*(a_job() for _ in range(500)))
+    lost = [end for end in ends if isinstance(end, Lost)]
+    assert 60 <= len(lost) <= 140
+    assert {end.reason for end in lost} == {"its worker died"}
+    assert completed([end for end in ends if end not in lost])
+
+
+def test_another_worker_stands_in_after_a_while(tmp_path: Path) -> None:
+    backend = SimulatedBackend(1.0, faults=Faults(lost=1.0, restart=100.0))
+    with pytest.raises(AllTrialsFailed, match="its outcome did not arrive"):
+        search(tmp_path, backend, n_trials=1, study="s")
+    assert tuner.load_study("s", store=tmp_path).trials[0].attempts == 4
+    assert backend.elapsed == pytest.approx(3 * 101 + 1)
+
+
+def test_a_frozen_trial_is_ended_by_its_time_limit(tmp_path: Path) -> None:
+    backend = SimulatedBackend(10.0, workers=2, faults=Faults(freeze=0.3))
+    study = search(tmp_path, backend, n_trials=30, trial_timeout=60.0)
+    frozen = [t for t in study.trials if t.state is State.FAILED]
+    assert frozen
+    for trial in frozen:
+        assert trial.error is not None
+        assert trial.error.kind == "Timeout"
+        assert trial.duration == 60.0
+
+
+def test_without_a_limit_that_is_an_error_and_no_silence(tmp_path: Path) -> None:
+    backend = SimulatedBackend(10.0, faults=Faults(freeze=1.0))
+    with pytest.raises(BackendError, match=r"trial 0 is frozen.*give trial_timeout"):
+        search(tmp_path, backend, n_trials=3)
+
+
+def test_delays_keep_the_order_of_one_trial_and_mix_those_of_others() -> None:
+    watch = started(duration=1.0, workers=8, faults=Faults(delay=20.0))
+    jobs = [a_job(("report", 5)) for _ in range(8)]
+    order: list[str] = []
+    watch.on_event = lambda event: order.append(getattr(event, "run", ""))
+    watch.run(*jobs)
+    assert all(watch.reports(job) == list(range(5)) for job in jobs)
+    assert order != sorted(order)
+    assert watch.backend.elapsed > 20.0
+
+
+def test_an_end_that_is_heard_twice_counts_once(tmp_path: Path) -> None:
+    backend = SimulatedBackend(10.0, workers=3, faults=Faults(duplicate=1.0))
+    told: list[int] = []
+    study = search(
+        tmp_path, backend, n_trials=30, callbacks=[lambda study, trial: told.append(trial.number)]
+    )
+    assert sorted(told) == list(range(30))
+    assert all(t.attempts == 1 for t in study.trials)
+
+
+def test_workers_come_and_go(tmp_path: Path) -> None:
+    watch = started(duration=10.0, workers=4, sizes=[(15.0, 1), (55.0, 3)])
+    jobs = [a_job() for _ in range(14)]
+    resized: list[int] = []
+
+    def note(event: Any) -> None:
+        if isinstance(event, Resized):
+            resized.append(event.capacity)
+
+    watch.on_event = note
+    ends = watch.run(*jobs)
+    assert resized == [1, 3]
+    assert [end.reason for end in ends if isinstance(end, Lost)] == ["its machine left"] * 3
+    # 4 until 10 s, 1 more and 3 lost, then 4 alone until 60 s or so, and the rest by threes.
+    assert 60.0 <= watch.backend.elapsed <= 81.0
+    assert watch.backend.capacity == 3
+
+
+def test_a_cluster_that_leaves_for_ever_is_an_error(tmp_path: Path) -> None:
+    backend = SimulatedBackend(10.0, workers=2, sizes=[(15.0, 0)])
+    with pytest.raises(BackendError, match=r"nothing will ever happen.*sizes"):
+        search(tmp_path, backend, n_trials=30)
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: SimulatedBackend(-1.0), r"-1\.0; write a number of seconds"),
+        (lambda: SimulatedBackend(workers=0), "workers=0"),
+        (lambda: SimulatedBackend(sizes=[(1.0, -1)]), "sizes="),
+        (lambda: Faults(crash=1.5), r"Faults\(crash=1\.5\).*from 0 to 1"),
+        (lambda: Faults(delay=float("nan")), r"Faults\(delay=nan\).*seconds"),
+        (lambda: lognormal(0.0), "median above 0"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_a_remedy(make: Any, says: str) -> None:
+    with pytest.raises(ArgumentError, match=says):
+        make()
+
+
+def test_a_duration_that_is_none_ends_the_search_with_its_reason(tmp_path: Path) -> None:
+    backend = SimulatedBackend(lambda trial, step, rng: -5)
+    with pytest.raises(ArgumentError, match="a duration is -5"):
+        search(tmp_path, backend, n_trials=3)
+
+
+def test_more_workers_than_there_are() -> None:
+    with pytest.raises(ResourcesError, match=r"workers=9.*SimulatedBackend\(workers=9\)"):
+        SimulatedBackend(workers=8).start(scripted(), workers=9)

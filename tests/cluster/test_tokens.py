@@ -1,0 +1,169 @@
+"""Nobody gets in without the token: through the driver, the job API, or as a node."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from cluster_shell import Shell
+from heads import RunningHead, ray_flags, running, tuner_command
+from tuner.backends import ray_tokens
+from tuner.errors import BackendError
+
+SEARCH = """
+import sys
+import ray
+import tuner
+from tuner.backends import RayBackend
+try:
+    study = tuner.optimize(
+        lambda params: params["x"], {"x": tuner.Float(0, 1)}, n_trials=4, workers=2, seed=0,
+        backend=RayBackend(address=sys.argv[1]), progress=False, store=sys.argv[2],
+    )
+except tuner.errors.BackendError as error:
+    sys.exit(f"refused: {error}")
+print(len(study.trials))
+"""
+
+
+@pytest.mark.ray
+class TestOnARealCluster:
+    def search(self, shell: Shell, tmp_path: Path, **options) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", SEARCH, shell.head.address, str(tmp_path / "store")]
+        return shell(command, **options)
+
+    def test_with_the_token_a_search_runs(
+        self, shell: Shell, tmp_path: Path, no_token: Path
+    ) -> None:
+        """The token that is not at home; `test_runtime_env.py` has it from there."""
+        path = str(shell.head.token)
+        done = self.search(shell, tmp_path, home=no_token, RAY_AUTH_TOKEN_PATH=path)
+        assert (done.stdout, done.stderr) == ("4\n", "")
+
+    def test_without_it_a_search_is_refused_at_once(
+        self, shell: Shell, tmp_path: Path, no_token: Path
+    ) -> None:
+        began = time.monotonic()
+        done = self.search(shell, tmp_path, home=no_token, code=1)
+        assert time.monotonic() - began < 20
+        assert "asks for a token; copy it from the head" in done.stderr
+        assert not (tmp_path / "store").exists()
+
+    def test_that_of_another_cluster_is_named(
+        self, shell: Shell, tmp_path: Path, wrong_token: Path
+    ) -> None:
+        done = self.search(shell, tmp_path, home=wrong_token, code=1)
+        assert f"does not accept the token from {wrong_token}/.ray/auth_token" in done.stderr
+
+    def test_a_mode_that_forbids_it_is_named(self, shell: Shell, tmp_path: Path) -> None:
+        done = self.search(shell, tmp_path, code=1, RAY_AUTH_MODE="disabled")
+        assert "RAY_AUTH_MODE=disabled: unset it" in done.stderr
+
+    def test_the_dashboard_refuses_strangers(self, head: RunningHead) -> None:
+        for address in ("/api/version", "/api/jobs/", "/nodes?view=summary"):
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(head.dashboard + address, timeout=10)
+
+    def test_so_do_the_commands(self, shell: Shell, no_token: Path) -> None:
+        (shell.folder / "sweep.py").write_text("print('should not run')\n")
+        at = ["--address", shell.head.dashboard]
+        for args in (
+            ["submit", "sweep.py", *at],
+            ["job", "list", *at],
+            ["cluster", "check", shell.head.dashboard],
+        ):
+            done = shell.tuner_here(*args, home=no_token, code=1)
+            assert "asks for a token" in done.stderr
+            assert done.stdout == ""
+        done = shell.tuner_here("job", "list", *at, RAY_AUTH_TOKEN="0" * 64, code=1)
+        assert "does not accept the token from RAY_AUTH_TOKEN" in done.stderr
+
+    def test_a_node_joins_with_the_token_only(
+        self, shell: Shell, head: RunningHead, tmp_path: Path, wrong_token: Path
+    ) -> None:
+        command = ["cluster", "join", head.address, "--block", "--", "--num-cpus", "1"]
+        command = [*command, *ray_flags()]
+        done = shell.tuner(*command, home=wrong_token, code=1)
+        assert "does not accept the token" in done.stderr
+        log = tmp_path / "joined.txt"
+        with running(tuner_command(*command), head.environment(), log):
+            deadline = time.monotonic() + 60
+            while True:
+                done = shell.tuner("cluster", "check", head.address, "--objective", "json:loads")
+                if done.stdout.startswith("2 nodes, 3 CPUs"):
+                    break
+                assert time.monotonic() < deadline, log.read_text() + done.stdout
+            rows = [line.split("\t") for line in done.stdout.splitlines()[3:]]
+            assert [row[-1] for row in rows] == ["ok", "ok"]
+            assert [" (head)" in row[0] for row in rows] == [True, False]
+
+    def test_the_file_of_the_token_is_its_owners_only(self, head: RunningHead) -> None:
+        assert stat.S_IMODE(head.token.stat().st_mode) == 0o600
+        assert len(head.token.read_text()) == 64
+        said = (head.folder / "head.txt").read_text()
+        assert f"{head.token} (new)" in said
+        assert head.token.read_text() not in said
+
+
+class TestFiles:
+    @pytest.fixture(autouse=True)
+    def _home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        for name in (ray_tokens.MODE, ray_tokens.TOKEN, ray_tokens.TOKEN_PATH):
+            monkeypatch.delenv(name, raising=False)
+
+    def test_a_token_is_made_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "new" / "token"
+        assert ray_tokens.make_token_file(path)
+        text = path.read_text()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert not ray_tokens.make_token_file(path)
+        assert path.read_text() == text
+
+    def test_what_others_can_read_is_closed_to_them(self, tmp_path: Path) -> None:
+        path = tmp_path / "token"
+        path.write_text("secret")
+        path.chmod(0o644)
+        assert not ray_tokens.make_token_file(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_where_a_token_is_looked_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert ray_tokens.find_token() is None
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("of home\n")
+        assert ray_tokens.find_token().text == "of home"
+        (tmp_path / "named").write_text("named")
+        monkeypatch.setenv(ray_tokens.TOKEN_PATH, str(tmp_path / "named"))
+        assert ray_tokens.find_token().text == "named"
+        monkeypatch.setenv(ray_tokens.TOKEN, "given")
+        found = ray_tokens.find_token()
+        assert (found.text, found.place) == ("given", "RAY_AUTH_TOKEN")
+        assert "given" not in repr(found)
+
+    @pytest.mark.parametrize(("content", "says"), [(None, "no such file"), ("", "is empty")])
+    def test_a_named_file_must_be_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, says: str
+    ) -> None:
+        if content is not None:
+            (tmp_path / "named").write_text(content)
+        monkeypatch.setenv(ray_tokens.TOKEN_PATH, str(tmp_path / "named"))
+        with pytest.raises(BackendError, match=says):
+            ray_tokens.find_token()
+
+    @pytest.mark.ray
+    def test_a_port_of_something_else_is_no_cluster(
+        self, head: RunningHead, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ray_tokens, "ANSWER", 2.0)
+        assert (
+            ray_tokens.ask(head.dashboard.removeprefix("http://")) is ray_tokens.Answer.NO_CLUSTER
+        )

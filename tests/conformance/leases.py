@@ -1,0 +1,157 @@
+"""One writer at a time: what every `Store` keeps to about leases."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import replace
+
+import pytest
+
+from conformance.stores import contents, finished, study
+from tuner.errors import StudyBusy, StudyExists, StudyNotFound, StudyTakenOver
+from tuner.records import Report, Run, State, Trial
+from tuner.tracking import Batch, Store, open_store
+from tuner.tracking.lease import Holder, this_process
+from tuner.tracking.uuid7 import uuid7
+
+ELSEWHERE = Holder("elsewhere", 4711, "boot/pid:[1]/99")
+ANOTHER = Holder("another", 4712, "boot/pid:[1]/98")
+LONG = 3600.0
+
+
+class LeaseConformance:
+    """Subclass it with a `store` fixture that gives an empty store."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        raise NotImplementedError
+
+    def test_a_study_that_is_held_says_by_whom(self, store: Store) -> None:
+        info = study(store)
+        lease = store.take_study(info, ELSEWHERE, LONG)
+        assert (lease.study, lease.epoch, lease.holder) == (info.uid, 1, ELSEWHERE)
+        with pytest.raises(StudyBusy, match=r"'study' is run by process 4711 on elsewhere.* s "):
+            store.take_study(info, ANOTHER, LONG)
+        store.write(info.uid, Batch([finished(0)]), lease)
+        assert [t.number for t in store.trials(info.uid)] == [0]
+
+    def test_a_study_that_is_new_is_recorded_when_it_is_taken(self, store: Store) -> None:
+        info = study(store)
+        new = replace(info, name="new", uid=uuid7())
+        store.take_study(new, ELSEWHERE, LONG)
+        assert store.find_study("new") == new
+
+    def test_another_study_of_the_name_is_not_taken(self, store: Store) -> None:
+        info = study(store)
+        with pytest.raises(StudyExists, match="made by another process"):
+            store.take_study(replace(info, uid=uuid7()), ELSEWHERE, LONG)
+        assert store.study_epoch(info.uid) == 0
+
+    def test_what_was_given_back_can_be_taken(self, store: Store) -> None:
+        info = study(store)
+        store.release_study(store.take_study(info, ELSEWHERE, LONG))
+        assert store.take_study(info, ANOTHER, LONG).epoch == 2
+
+    def test_who_comes_back_late_writes_nothing(self, store: Store) -> None:
+        info = study(store)
+        early = store.take_study(info, ELSEWHERE, 0.0)
+        run = Run(uuid7(), 0)
+        store.write(
+            info.uid, Batch([Trial(0, {"x": 1.0}, State.RUNNING, attempts=1)], [run]), early
+        )
+        late = store.take_study(info, ANOTHER, LONG)
+        before = contents(store, info.uid)
+        outcome = Batch([finished(0)], [run], [(run.uid, Report(0, {"value": 1.0}))])
+        for batch in (outcome, Batch()):
+            with pytest.raises(StudyTakenOver, match="process 4712 on another"):
+                store.write(info.uid, batch, early)
+        store.release_study(early)
+        assert contents(store, info.uid) == before
+        store.write(info.uid, outcome, late)
+        assert [t.state for t in store.trials(info.uid)] == [State.COMPLETED]
+
+    def test_a_lease_that_lapsed_is_still_its_holders_until_it_is_taken(self, store: Store) -> None:
+        info = study(store)
+        lease = store.take_study(info, ELSEWHERE, 0.0)
+        store.write(info.uid, Batch([finished(0)]), lease)
+        assert len(list(store.trials(info.uid))) == 1
+
+    def test_every_write_makes_the_lease_last(self, store: Store) -> None:
+        info = study(store)
+        lapsed = store.take_study(info, ELSEWHERE, 0.0)
+        store.write(info.uid, Batch(), replace(lapsed, seconds=LONG))
+        with pytest.raises(StudyBusy):
+            store.take_study(info, ANOTHER, LONG)
+
+    def test_a_holder_whose_process_has_ended_holds_nothing(self, store: Store) -> None:
+        info = study(store)
+        child = multiprocessing.get_context("spawn").Process(
+            target=_take_and_die, args=(store.url, info.name)
+        )
+        child.start()
+        child.join(60)
+        assert store.study_epoch(info.uid) == 1
+        assert store.take_study(info, this_process(), LONG).epoch == 2
+
+    def test_this_process_holds_until_it_gives_back(self, store: Store) -> None:
+        info = study(store)
+        store.take_study(info, this_process(), LONG)
+        with pytest.raises(StudyBusy):
+            store.take_study(info, this_process(), LONG)
+
+    def test_an_earlier_attempt_does_not_overwrite_a_later_one(self, store: Store) -> None:
+        info = study(store)
+        second = Trial(0, {"x": 1.0}, State.RUNNING, attempts=2)
+        store.write(info.uid, Batch([second]))
+        store.write(info.uid, Batch([finished(0)]))
+        assert list(store.trials(info.uid)) == [second]
+
+    def test_who_writes_now_and_then_does_so_on_what_it_has_seen(self, store: Store) -> None:
+        info = study(store)
+        epoch = store.write_at(info.uid, Batch([finished(0)]), 0, ELSEWHERE)
+        assert epoch == store.study_epoch(info.uid) == 1
+        with pytest.raises(StudyTakenOver):
+            store.write_at(info.uid, Batch([finished(1)]), 0, ANOTHER)
+        assert len(list(store.trials(info.uid))) == 1
+        assert store.write_at(info.uid, Batch([finished(1)]), 1, ANOTHER) == 2
+        lease = store.take_study(info, ELSEWHERE, LONG)
+        with pytest.raises(StudyBusy):
+            store.write_at(info.uid, Batch([finished(2)]), 3, ANOTHER)
+        store.write(info.uid, Batch([finished(2)]), lease)
+        assert len(list(store.trials(info.uid))) == 3
+
+    def test_an_unknown_study_has_no_lease(self, store: Store) -> None:
+        study(store)
+        with pytest.raises(StudyNotFound):
+            store.study_epoch(uuid7())
+        with pytest.raises(StudyNotFound):
+            store.write_at(uuid7(), Batch([finished(0)]), 0, ELSEWHERE)
+
+    def test_of_many_that_come_at_once_one_gets_it(self, store: Store) -> None:
+        info = study(store)
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(4) as pool:
+            taken = pool.map(_try_to_take, [(store.url, info.name, n) for n in range(12)], 3)
+        assert sum(taken) == 1
+        assert store.study_epoch(info.uid) == 1
+
+
+def _take_and_die(url: str, name: str) -> None:
+    store = open_store(url)
+    info = store.find_study(name)
+    assert info is not None
+    store.take_study(info, this_process(), LONG)
+
+
+def _try_to_take(which: tuple[str, str, int]) -> bool:
+    url, name, number = which
+    store = open_store(url)
+    info = store.find_study(name)
+    assert info is not None
+    try:
+        store.take_study(info, Holder("elsewhere", number, ""), LONG)
+    except StudyBusy:
+        return False
+    finally:
+        store.close()
+    return True

@@ -1,0 +1,144 @@
+"""The writer without a thread commits between rounds, and again while the store is away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuner.backends.virtual_clock import VirtualClock
+from tuner.engine.inline_writer import InlineWriter
+from tuner.engine.writer import PATIENCE
+from tuner.errors import StoreUnavailable, StudyTakenOver
+from tuner.records import Report, Run, State, StudyInfo, Trial
+from tuner.search_spaces import Float, Space
+from tuner.tracking.lease import Holder
+from tuner.tracking.location import locate
+from tuner.tracking.protocol import Batch
+from tuner.tracking.sql_store import SqlStore
+from tuner.tracking.uuid7 import uuid7
+
+LEASE = 20.0
+
+
+class Place:
+    """A store in virtual time, a study held in it, and a writer that reaches it or does not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = VirtualClock()
+        self.store = SqlStore(locate(folder), clock=self.clock)
+        space = Space({"x": Float(0, 1)})
+        self.info = StudyInfo(uuid7(), "s", space.to_dict(), space.fingerprint, (), 0, 0.0)
+        self.lease = self.store.take_study(self.info, Holder("here", 1), LEASE)
+        self.away = self.deaf = 0
+        self.writes = 0
+        self.writer = InlineWriter(self, self.lease, clock=self.clock, sleep=self.sleep)  # type: ignore[arg-type]
+
+    def write(self, study: str, batch: Batch, lease: Any) -> None:
+        if self.away:
+            self.away -= 1
+            raise StoreUnavailable("away")
+        self.store.write(study, batch, lease)
+        self.writes += 1
+        if self.deaf:
+            self.deaf -= 1
+            raise StoreUnavailable("no answer")
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.advance_to(self.clock() + seconds)
+
+    def put(self, number: int) -> None:
+        token = uuid7()
+        self.writer.put(Trial(number, {"x": 0.5}, State.RUNNING, attempts=1), Run(token, number))
+        self.writer.put(report=(token, Report(0, {"value": 1.0})))
+
+    @property
+    def numbers(self) -> list[int]:
+        return [trial.number for trial in self.store.trials(self.info.uid)]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_what_was_put_is_committed_together_at_the_next_check(place: Place) -> None:
+    place.put(0)
+    place.put(1)
+    assert place.numbers == []
+    place.writer.check()
+    assert place.numbers == [0, 1]
+    assert place.writes == 1
+    assert len(list(place.store.reports(place.info.uid))) == 2
+
+
+def test_it_renews_the_lease_in_time_and_only_then(place: Place) -> None:
+    for _ in range(4):
+        place.sleep(LEASE / 5)
+        place.writer.check()
+    assert place.writes == 2
+    place.sleep(LEASE / 2)
+    assert place.store.study_holder(place.info.uid) == Holder("here", 1)
+
+
+def test_while_the_store_is_away_the_driver_goes_on(place: Place) -> None:
+    place.away = 3
+    for number in range(3):
+        place.put(number)
+        place.writer.check()
+    assert place.numbers == []
+    place.writer.check()
+    place.writer.check()
+    assert place.numbers == [0, 1, 2]
+
+
+def test_an_answer_that_was_lost_changes_nothing(place: Place) -> None:
+    place.deaf = 2
+    place.put(0)
+    for _ in range(3):
+        place.writer.check()
+    place.put(1)
+    place.writer.close()
+    assert place.numbers == [0, 1]
+    assert len(list(place.store.runs(place.info.uid))) == 2
+    assert len(list(place.store.reports(place.info.uid))) == 2
+
+
+def test_close_waits_for_the_store(place: Place) -> None:
+    place.away = 5
+    place.put(0)
+    place.writer.close()
+    assert place.numbers == [0]
+
+
+def test_a_store_that_stays_away_ends_the_study(place: Place) -> None:
+    place.away = 1_000
+    place.put(0)
+    place.writer.check()
+    place.sleep(PATIENCE + 1)
+    for action in (place.writer.check, place.writer.check, place.writer.close):
+        with pytest.raises(StoreUnavailable):
+            action()
+
+
+def test_a_study_that_was_taken_over_is_written_no_more(place: Place) -> None:
+    place.sleep(LEASE + 1)
+    place.store.take_study(place.info, Holder("there", 2), LEASE)
+    place.put(0)
+    for action in (place.writer.check, place.writer.check, place.writer.close):
+        with pytest.raises(StudyTakenOver):
+            action()
+    assert place.numbers == []
+
+
+def test_a_queue_that_is_full_is_committed_at_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.engine.inline_writer.MAX_QUEUED", 3)
+    place.away = 2
+    for number in range(3):
+        place.put(number)
+    assert place.numbers == [0, 1]
+    place.writer.close()
+    assert place.numbers == [0, 1, 2]

@@ -1,0 +1,114 @@
+"""Plays sweeps by their seeds, in as many processes as there are cores.
+
+PYTHONPATH=tests python -m simulation.sweeps 123     # one seed, with all that was committed
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from simulation.checker import violations
+from simulation.history import History, Observer
+from simulation.world import Plan, World
+from tuner.records import Environment
+from tuner.tracking.location import locate
+from tuner.tracking.sql_store import SqlStore
+
+BLOCK = 50
+"""Sweeps that share a database; it must not grow so large that looking into it takes long."""
+
+
+class Theatre:
+    """A database for many sweeps, each a study of its own, and three ways to open it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._world: World | None = None
+        self.stores = [SqlStore(locate(folder), clock=self._time) for _ in range(3)]
+        self.stores[0].put_environment(Environment("3", "simulated"))
+        self._observer = Observer(folder / "tuner.db")
+
+    def _time(self) -> float:
+        assert self._world is not None
+        return self._world.clock()
+
+    def play(self, seed: int, plan: Plan | None = None) -> tuple[World, History]:
+        """Run the sweep of a seed."""
+        self._world = World(seed, plan or Plan.of(seed), self.stores, self._observer)
+        return self._world, self._world.run()
+
+    def close(self) -> None:
+        self._observer.close()
+        for store in self.stores:
+            store.close()
+
+
+@contextmanager
+def theatre() -> Iterator[Theatre]:
+    """Give a theatre in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        opened = Theatre(Path(folder))
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+def judge(seeds: Sequence[int]) -> tuple[dict[int, list[str]], Counter[str]]:
+    """Return what is wrong with the sweeps of these seeds, and what happened in them all."""
+    wrong: dict[int, list[str]] = {}
+    happened: Counter[str] = Counter()
+    with theatre() as here:
+        for seed in seeds:
+            world, history = here.play(seed)
+            happened += world.happened
+            if found := violations(history):
+                wrong[seed] = found
+    return wrong, happened
+
+
+def judge_all(seeds: range) -> tuple[dict[int, list[str]], Counter[str]]:
+    """Do what `judge` does, on all cores."""
+    blocks = [seeds[i : i + BLOCK] for i in range(0, len(seeds), BLOCK)]
+    wrong: dict[int, list[str]] = {}
+    happened: Counter[str] = Counter()
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawning) as pool:
+        for bad, counts in pool.map(judge, blocks):
+            wrong |= bad
+            happened += counts
+    return wrong, happened
+
+
+def story(wrong: dict[int, list[str]]) -> str:
+    """Return what a failing test says."""
+    return "\n".join(
+        f"seed {seed}: {found[0]}\n  all of it: PYTHONPATH=tests python -m simulation.sweeps {seed}"
+        for seed, found in wrong.items()
+    )
+
+
+def main() -> None:
+    seed = int(sys.argv[1])
+    with theatre() as here:
+        print(Plan.of(seed))
+        _, history = here.play(seed)
+    for i, snapshot in enumerate(history.snapshots):
+        print(f"\n{i}: driver {snapshot.writer} wrote, epoch {snapshot.epoch}")
+        for row in (*snapshot.trials.values(), *snapshot.runs.values()):
+            print("   ", row)
+        print(*(f"    then: {job}" for job in history.submitted if job.after == i + 1), sep="\n")
+    print("\nepochs of drivers:", history.epochs)
+    print("drivers ended:", history.ends)
+    print("\n".join(violations(history)) or "nothing is wrong")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The checker goes red as soon as one of the parts that keep the promise is taken out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, update
+
+from simulation.checker import violations
+from simulation.sweeps import theatre
+from tuner.tracking import leases, schema, upserts
+from tuner.tracking.lease import Lease
+
+SEEDS = range(300)
+
+CONSEQUENCES = {
+    "one_outcome_a_trial",
+    "an_outcome_never_changes",
+    "nothing_committed_runs_again",
+    "what_was_told_is_recorded",
+    "attempts_count_up_by_one",
+    "nothing_is_left_running",
+}
+"""Rules about the trials themselves, not about who may write them."""
+
+
+def first_consequence() -> str:
+    """Return the first thing that goes wrong with a trial; empty if nothing ever does."""
+    with theatre() as here:
+        for seed in SEEDS:
+            _, history = here.play(seed)
+            for found in violations(history):
+                if found.partition(":")[0] in CONSEQUENCES:
+                    return f"seed {seed}: {found}"
+    return ""
+
+
+def renew_whatever_the_epoch(
+    connection: Connection, study_id: int, lease: Lease, clock: Any
+) -> None:
+    table = schema.leases
+    until = clock() + lease.seconds
+    connection.execute(update(table).where(table.c.study_id == study_id).values(until=until))
+
+
+def test_without_fencing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "renew", renew_whatever_the_epoch)
+    assert first_consequence()
+
+
+def test_without_the_finality_of_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upserts, "unless_finished", upserts.replacing)
+    assert first_consequence()
+
+
+def test_without_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = leases.take
+
+    def take_at_once(connection: Connection, study: Any, *others: Any) -> Lease:
+        held = schema.leases.c.study_id == study[0]
+        connection.execute(update(schema.leases).where(held).values(until=0.0))
+        return take(connection, study, *others)
+
+    monkeypatch.setattr(leases, "take", take_at_once)
+    monkeypatch.setattr(leases, "renew", renew_whatever_the_epoch)
+    assert first_consequence()
+
+
+def test_with_all_of_them_it_is_green() -> None:
+    assert not first_consequence()

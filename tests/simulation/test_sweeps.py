@@ -1,0 +1,57 @@
+"""Whole sweeps with faults, by their seeds: nothing is lost, nothing counts twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from simulation.checker import violations
+from simulation.sweeps import judge_all, story, theatre
+from simulation.world import Plan
+
+
+@pytest.mark.slow
+def test_a_thousand_sweeps_with_faults() -> None:
+    wrong, happened = judge_all(range(1_000))
+    assert not wrong, story(wrong)
+    # They would prove little if little went wrong.
+    for what in ("killed", "StudyBusy", "StoreUnavailable"):
+        assert happened[what] > 500, happened
+    for what in ("StudyTakenOver", "timeout", "KeyboardInterrupt"):
+        assert happened[what] > 20, happened
+
+
+@pytest.mark.soak
+def test_ten_thousand_sweeps_with_faults() -> None:
+    wrong, _ = judge_all(range(10_000))
+    assert not wrong, story(wrong)
+
+
+def test_a_driver_killed_at_each_of_its_steps() -> None:
+    plan = Plan(n_trials=3, workers=2, steps=1, asha=True)
+    wrong: dict[int, list[str]] = {}
+    with theatre() as here:
+        for step in range(1, 1_000):
+            world, history = here.play(0, plan.killed_at(step))
+            if not world.happened["killed"]:
+                break
+            if found := violations(history):
+                wrong[step] = found
+    assert step > 80, "each statement and each wait is a step"
+    assert world.happened == Counter(finished=2)
+    assert not wrong, wrong
+
+
+def test_the_same_seed_is_the_same_sweep() -> None:
+    def log(seed: int) -> list[object]:
+        with theatre() as here:
+            _, history = here.play(seed)
+        rows = [
+            (s.writer, s.epoch, list(s.trials.values()), sorted(r.attempt for r in s.runs.values()))
+            for s in history.snapshots
+        ]
+        return [rows, history.ends, history.epochs]
+
+    for seed in range(5):
+        assert log(seed) == log(seed)

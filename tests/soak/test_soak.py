@@ -1,0 +1,80 @@
+"""A handful of the faults of ``make soak``, and proof that its judge can say no."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import tuner
+from benchmarks.soak.__main__ import soak
+from benchmarks.soak.faults import descendants_of
+from benchmarks.soak.record import Record
+from benchmarks.soak.sweep import value_of
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_few_faults_leave_the_record_right_and_no_process() -> None:
+    before = descendants_of(os.getpid())
+    hits, calls, done, violations = soak(kills=5, trials=40, seed=3)
+    assert violations == []
+    assert sum(hits.values()) == 5
+    assert calls >= 1
+    assert done % 40 == 0
+    assert descendants_of(os.getpid()) <= before
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Return the store of a sweep that is as it should be."""
+    tuner.optimize(
+        value_of,
+        {"x": tuner.Float(0, 1), "pause": tuner.Float(0.01, 0.1)},
+        n_trials=5,
+        backend="serial",
+        optimizer="random",
+        study="sweep",
+        store=tmp_path / "store",
+        register=False,
+        progress=False,
+    )
+    return tmp_path / "store"
+
+
+def judged(store: Path, tampering: str = "", n_trials: int = 5) -> Counter[str]:
+    """Return the violations that are found when the store is changed after a first look."""
+    record = Record(store, "sweep", n_trials)
+    record.look()
+    with sqlite3.connect(store / "tuner.db") as database:
+        database.executescript(tampering)
+    record.conclude()
+    return Counter(violation.removeprefix("sweep: ") for violation in record.violations)
+
+
+def test_a_sound_record_is_not_found_fault_with(store: Path) -> None:
+    assert not judged(store)
+
+
+@pytest.mark.parametrize(
+    ("tampering", "says"),
+    [
+        ("UPDATE trials SET \"values\" = '[7.5]' WHERE number = 2", "trial 2 has 7.5, not"),
+        ("UPDATE trials SET ended = ended + 1 WHERE number = 2", "trial 2 was lost or changed"),
+        ("UPDATE trials SET state = 'running' WHERE number = 3", "trial 3 was lost or changed"),
+        ("UPDATE trials SET state = 'running' WHERE number = 3", "trial 3 is left running"),
+        ("UPDATE runs SET state = 'running' WHERE attempt = 1", "is left running"),
+        ("UPDATE runs SET trial = 0, attempt = 2 WHERE trial = 1", "trial 0 was counted 2 times"),
+        ("UPDATE runs SET trial = 0 WHERE trial = 1", "trial 0 has 2 runs of attempt 1"),
+    ],
+)
+def test_what_must_not_be_is_found(store: Path, tampering: str, says: str) -> None:
+    assert any(says in violation for violation in judged(store, tampering))
+
+
+@pytest.mark.parametrize("n_trials", [4, 6])
+def test_a_budget_that_is_not_exact_is_found(store: Path, n_trials: int) -> None:
+    assert any("the trials are" in violation for violation in judged(store, n_trials=n_trials))

@@ -1,0 +1,66 @@
+"""Searches on simulated workers, which can be repeated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuner
+from tuner.backends import Faults, SimulatedBackend, lognormal
+
+
+def log(folder: Path, backend: SimulatedBackend, n_trials: int = 30, **options: Any) -> bytes:
+    study = tuner.optimize(
+        lambda params: (params["x"] - 0.3) ** 2,
+        {"x": tuner.Float(0, 1), "kind": tuner.Choice("a", "b")},
+        n_trials=n_trials,
+        optimizer="tpe",
+        backend=backend,
+        seed=7,
+        study="s",
+        store=folder,
+        register=False,
+        progress=False,
+        **options,
+    )
+    return json.dumps([(t.number, t.params, t.values, t.state) for t in study.trials]).encode()
+
+
+HARD = Faults(crash=0.05, lost=0.02, delay=60.0, duplicate=0.2, restart=300.0)
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_a_deterministic_search_is_the_same_whatever_happens(tmp_path: Path, workers: int) -> None:
+    backends = {
+        "even": SimulatedBackend(60.0, workers=workers),
+        "uneven": SimulatedBackend(lognormal(60.0, 1.5), workers=workers, seed=1),
+        "faults": SimulatedBackend(lognormal(60.0), workers=workers, seed=2, faults=HARD),
+        "more faults": SimulatedBackend(lognormal(60.0), workers=workers, seed=3, faults=HARD),
+        "come and go": SimulatedBackend(
+            lognormal(60.0), workers=workers, seed=4, sizes=[(100.0, 1), (400.0, workers + 3)]
+        ),
+    }
+    logs = {
+        name: log(tmp_path / name, backend, deterministic=True)
+        for name, backend in backends.items()
+    }
+    assert len(set(logs.values())) == 1
+
+
+def test_any_other_parallel_search_is_not(tmp_path: Path) -> None:
+    logs = {
+        log(tmp_path / str(seed), SimulatedBackend(lognormal(60.0), workers=5, seed=seed))
+        for seed in range(3)
+    }
+    assert len(logs) == 3
+
+
+def test_an_interrupted_one_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    for n_trials in (11, 30):
+        backend = SimulatedBackend(lognormal(60.0), workers=5, seed=n_trials, faults=HARD)
+        halves = log(tmp_path / "halves", backend, n_trials, deterministic=True)
+    whole = log(tmp_path / "whole", SimulatedBackend(60.0, workers=5), deterministic=True)
+    assert halves == whole

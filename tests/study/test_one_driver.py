@@ -1,0 +1,224 @@
+"""One driver at a time runs a study, whoever else tries, stops or wakes up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import tuner
+from tuner import Float, State, errors
+from tuner.backends.protocol import Finished
+from tuner.backends.serial import SerialBackend
+from tuner.cli.text import summary
+
+SEARCH = """
+import pathlib, sys, time, tuner
+
+folder, n_trials, wait = pathlib.Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+
+def objective(params, trial):
+    with open(folder / "log", "a") as log:
+        log.write(f"{trial.number} {trial.attempt}\\n")
+    time.sleep(wait)
+    return params["x"]
+
+study = tuner.optimize(
+    objective, {"x": tuner.Float(0, 1)}, n_trials=n_trials, backend="serial", seed=1,
+    optimizer="random", study="shared", store=folder / "store", progress=False,
+)
+print(len(study.trials))
+"""
+
+ASKING = """
+import sys, tuner
+study = tuner.load_study("shared", store=sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    trial = study.ask()
+    trial.report(trial.params["x"], 0)
+    study.tell(trial, trial.params["x"])
+"""
+
+
+def start(code: str, *args: object, **environ: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environ,
+    )
+
+
+def lines(folder: Path) -> int:
+    log = folder / "log"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def wait_for_lines(process: subprocess.Popen[str], folder: Path, n: int) -> None:
+    deadline = time.monotonic() + 60
+    while lines(folder) < n and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+
+
+def search(folder: Path, n_trials: int) -> tuner.Study:
+    return tuner.optimize(
+        lambda params: params["x"],
+        {"x": Float(0, 1)},
+        n_trials=n_trials,
+        backend="serial",
+        optimizer="random",
+        study="shared",
+        store=folder / "store",
+        progress=False,
+    )
+
+
+def check_whole(study: tuner.Study, n_trials: int) -> None:
+    assert [t.number for t in study] == list(range(n_trials))
+    assert {t.state for t in study} == {State.COMPLETED}
+    for trial in study:
+        runs = study.runs(trial.number)
+        assert [r.attempt for r in runs] == list(range(1, trial.attempts + 1))
+        assert [r.state for r in runs].count(State.COMPLETED) == 1
+        assert State.RUNNING not in [r.state for r in runs]
+
+
+def test_a_second_driver_is_told_who_the_first_is_and_starts_nothing(tmp_path: Path) -> None:
+    first = start(SEARCH, tmp_path, 80, 0.1)
+    try:
+        wait_for_lines(first, tmp_path, 3)
+        with pytest.raises(errors.StudyBusy, match=f"'shared' is run by process {first.pid} on "):
+            search(tmp_path, 80)
+        study = tuner.load_study("shared", store=tmp_path / "store")
+        with pytest.raises(errors.StudyBusy, match=str(first.pid)):
+            study.ask()
+        assert summary(study)["run by"].startswith(f"process {first.pid} on ")
+    finally:
+        first.kill()
+        first.communicate()
+    executed = lines(tmp_path)
+    done = sum(t.state.finished for t in study)
+    assert executed - 2 <= done <= executed, "all but what was under way or not yet committed"
+    # It is dead, and on this machine: nobody need wait until its lease lapses.
+    smaller = search(tmp_path, done + 2)
+    states = [t.state for t in smaller]
+    assert states.count(State.COMPLETED) == done + 2
+    assert State.RUNNING not in states, "what the dead driver left waits for a larger budget"
+    check_whole(search(tmp_path, 80), 80)
+    assert "run by" not in summary(study)
+
+
+def test_a_driver_that_was_frozen_is_replaced_and_what_it_writes_later_is_refused(
+    tmp_path: Path,
+) -> None:
+    frozen = start(SEARCH, tmp_path, 200, 0.02, TUNER_LEASE="1")
+    try:
+        wait_for_lines(frozen, tmp_path, 10)
+        frozen.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        second = start(SEARCH, tmp_path, 60, 0.0, TUNER_LEASE="1")
+        out, err = second.communicate(timeout=60)
+        assert second.returncode == 0, err
+        assert out.strip() == "60"
+        study = tuner.load_study("shared", store=tmp_path / "store")
+        trials, runs = study.trials, study.runs()
+        frozen.send_signal(signal.SIGCONT)
+        _, err = frozen.communicate(timeout=60)
+    finally:
+        frozen.kill()
+        frozen.communicate()
+    assert frozen.returncode == 1
+    assert "StudyTakenOver" in err
+    assert f"process {second.pid} on " in err
+    assert (study.trials, study.runs()) == (trials, runs), "nothing that it wrote counts"
+    check_whole(study, 60)
+
+
+def test_many_processes_ask_and_tell_of_one_study(tmp_path: Path) -> None:
+    study = tuner.create_study({"x": Float(0, 1)}, name="shared", store=tmp_path, optimizer="tpe")
+    processes = [start(ASKING, tmp_path, 8) for _ in range(3)]
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    check_whole(study, 24)
+    assert len({t.params["x"] for t in study}) == 24, "no point was handed out twice"
+    assert len(study.reports()) == 24
+
+
+def test_what_was_asked_for_is_run_by_a_driver_and_cannot_be_told_any_more(
+    tmp_path: Path,
+) -> None:
+    study = tuner.create_study({"x": Float(0, 1)}, name="shared", store=tmp_path / "store")
+    asked = study.ask()
+    asked.report(1.0, 0)
+    assert not asked.should_stop()
+    search(tmp_path, 3)
+    with pytest.raises(errors.TrialFinished):
+        study.tell(asked, 0.5)
+    assert asked.should_stop(), "nobody waits for it"
+    check_whole(study, 3)
+    assert study.trials[0].attempts == 2
+
+
+def test_a_trial_that_is_under_way_elsewhere_again_is_told_by_who_runs_it(tmp_path: Path) -> None:
+    study = tuner.create_study({"x": Float(0, 1)}, name="shared", store=tmp_path / "store")
+    asked = study.ask()
+    with pytest.raises(KeyboardInterrupt):
+        tuner.optimize(
+            _interrupt,
+            {"x": Float(0, 1)},
+            n_trials=3,
+            backend="serial",
+            study="shared",
+            store=tmp_path / "store",
+            progress=False,
+        )
+    again = tuner.load_study("shared", store=tmp_path / "store")
+    anew = again.ask()
+    assert (anew.number, anew.attempt) == (0, 3)
+    with pytest.raises(errors.TrialFinished, match="run again by another process"):
+        study.tell(asked, 0.5)
+    assert again.tell(anew, 0.7).value == 0.7
+
+
+def _interrupt(params):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "inf", "-3"])
+def test_a_lease_is_a_number_of_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("TUNER_LEASE", text)
+    with pytest.raises(errors.ArgumentError, match="TUNER_LEASE"):
+        search(tmp_path, 1)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_backend_that_repeats_itself_is_counted_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Repeating(SerialBackend):
+        def events(self, timeout):
+            events = super().events(timeout)
+            return [*events, *(e for e in events if isinstance(e, Finished))]
+
+    with caplog.at_level(logging.INFO, logger="tuner"):
+        study = tuner.optimize(
+            lambda params: params["x"],
+            {"x": Float(0, 1)},
+            n_trials=5,
+            backend=Repeating(),
+            store=tmp_path,
+            progress=False,
+        )
+    check_whole(study, 5)
+    assert caplog.text.count("its late completed outcome is refused") == 5

@@ -1,0 +1,93 @@
+"""Tags and notes, from Python and from the command line, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import tuner
+from tuner.cli.commands import cli
+from tuner.errors import ArgumentError
+from tuner.tracking.provenance import current_user
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    new_database: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
+    return str(tmp_path) if request.param == "sqlite" else new_database()
+
+
+def make(store: str) -> tuner.Study:
+    study = tuner.create_study({"x": tuner.Float(0, 1)}, name="s", store=store, tags={"team": "a"})
+    study.tell(study.ask(), 1.0)
+    return study
+
+
+def test_tags_and_notes_are_added_changed_and_taken_away(store: str) -> None:
+    study = make(store)
+    study.set_tag("stage", "review")
+    study.set_tags({"stage": "done", "team": None})
+    study.set_note(0, "verdict", {"ship": False, "why": ("slow", 3)})
+    assert study.set_notes(study.trials[0], {"by": "ana"}) == {
+        "verdict": {"ship": False, "why": ("slow", 3)}, "by": "ana",
+    }  # fmt: skip
+    again = tuner.load_study("s", store=store)
+    assert again.info.tags == {"stage": "done"}
+    assert again.info.user == current_user()
+    assert again.trials[0].notes["verdict"] == {"ship": False, "why": ("slow", 3)}
+    assert again.trials[0].value == 1.0
+    study.set_note(0, "verdict", None)
+    assert again.trials[0].notes == {"by": "ana"}
+    assert again.find("notes.by = 'ana' and tags.stage = 'done'").count() == 1
+    user = current_user().replace("'", "''")
+    assert tuner.find(f"user = '{user}'", what="studies", store=store).count() == 1
+
+
+def test_tags_that_several_set_at_once_all_stay(store: str) -> None:
+    make(store)
+
+    def set_one(n: int) -> None:
+        tuner.load_study("s", store=store).set_tag(f"t{n}", str(n))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(set_one, range(16)))
+    tags = tuner.load_study("s", store=store).info.tags
+    assert tags == {"team": "a", **{f"t{n}": str(n) for n in range(16)}}
+
+
+def test_what_cannot_be_noted(store: str) -> None:
+    study = make(store)
+    open_one = study.ask()
+    with pytest.raises(ArgumentError, match="once it has an outcome"):
+        study.set_note(open_one.number, "a", 1)
+    with pytest.raises(ArgumentError, match="no trial 7"):
+        study.set_note(7, "a", 1)
+    with pytest.raises(ArgumentError, match="write a name"):
+        study.set_note(0, "", 1)
+    with pytest.raises(ArgumentError, match="a name and a text"):
+        study.set_tag("a", 3)  # type: ignore[arg-type]
+
+
+def test_the_commands(store: str) -> None:
+    make(store)
+
+    def call(*args: str, code: int = 0) -> str:
+        result = CliRunner().invoke(cli, [*args, "--store", store])
+        assert result.exit_code == code, result.output
+        return result.stdout or result.stderr
+
+    assert call("tag", "s", "stage=a=b", "--remove", "team") == "tag\tvalue\nstage\ta=b\n"
+    assert call("tag", "s") == "tag\tvalue\nstage\ta=b\n"
+    assert call("note", "s/0", "verdict=too slow") == "note\ttext\nverdict\ttoo slow\n"
+    assert call("note", "s/0", "--remove", "verdict") == "no notes\n"
+    assert "write KEY=VALUE" in call("tag", "s", "stage", code=1)
+    assert "write STUDY/TRIAL" in call("note", "s", "a=b", code=1)

@@ -1,0 +1,155 @@
+"""A store is checked, copied and packed while it is in use, on both databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import text
+
+import tuner
+from conformance.stores import contents, finished
+from tuner.cli.commands import cli
+from tuner.errors import ArgumentError, StoreError
+from tuner.records import Report, Run, State, Trial
+from tuner.tracking import Batch, open_store, upkeep
+from tuner.tracking.uuid7 import uuid7
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
+    if request.param == "sqlite":
+        return str(tmp_path / "store")
+    new_database: Callable[[], str] = request.getfixturevalue("new_database")
+    return new_database()
+
+
+def searched(url: str) -> tuner.Study:
+    def objective(params, trial):
+        for step in range(5):
+            trial.report(params["x"] + step, step)
+        trial.log_artifact(__file__, "file")
+        return params["x"]
+
+    return tuner.optimize(
+        objective, {"x": tuner.Float(0, 1)}, n_trials=6, seed=1, optimizer="random",
+        backend="serial", study="s", store=url, progress=False,
+    )  # fmt: skip
+
+
+def test_a_store_that_is_whole(url: str) -> None:
+    searched(url)
+    assert list(upkeep.check(url)) == []
+
+
+def test_what_is_broken_is_named(url: str) -> None:
+    study = searched(url)
+    (artifact, *_) = study.artifacts()
+    (study.store.artifact_root / artifact.path / Path(__file__).name).write_text("changed")
+    with study.store.writing() as connection:
+        connection.execute(text("UPDATE runs SET state = 'running' WHERE trial = 2"))
+        columns = "study_id, trial, attempt, state, worker, host, output"
+        connection.execute(
+            text(
+                f"INSERT INTO runs (uid, {columns}) SELECT 'again', {columns} FROM runs "
+                f"WHERE trial = 1"
+            )
+        )
+    problems = list(upkeep.check(url))
+    assert sorted(problems)[:4] == [
+        "1 attempts were made twice",
+        "1 finished trials have an attempt that is under way",
+        "1 finished trials have runs, but none with their outcome",
+        "1 trials have more than one accepted outcome",
+    ]
+    assert len(problems) == 5
+    assert len(list(upkeep.check(url, artifacts=False))) == 4
+    done = CliRunner().invoke(cli, ["db", "check", "--store", url])
+    assert done.exit_code == 1
+    assert "attempts were made twice" in done.output
+
+
+def test_a_damaged_file_is_found_out(tmp_path: Path) -> None:
+    searched(str(tmp_path))
+    database = sqlite3.connect(tmp_path / "tuner.db")
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (page,) = database.execute(
+        "SELECT rootpage FROM sqlite_master WHERE name = 'ix_trials_best'"
+    ).fetchone()
+    (size,) = database.execute("PRAGMA page_size").fetchone()
+    database.close()
+    with (tmp_path / "tuner.db").open("r+b") as file:
+        file.seek((page - 1) * size + 8)
+        file.write(b"\xff" * 64)
+    done = CliRunner().invoke(cli, ["db", "check", "--store", str(tmp_path)])
+    assert done.exit_code == 1
+
+
+def test_a_copy_is_a_store_as_of_one_moment(url: str, tmp_path: Path) -> None:
+    study = searched(url)
+    before = contents(study.store, study.info.uid)
+    upkeep.backup(tmp_path / "copy", url)
+    study.store.write(study.info.uid, Batch([finished(6)]))
+    copy = open_store(tmp_path / "copy")
+    assert contents(copy, study.info.uid) == before
+    assert list(upkeep.check(tmp_path / "copy", artifacts=False)) == []
+    with pytest.raises(ArgumentError, match="there is a store at"):
+        upkeep.backup(tmp_path / "copy", url)
+    again = tuner.load_study("s", store=tmp_path / "copy")
+    assert again.ask().number == 6, "and it can be gone on with"
+
+
+def test_packing_makes_room_and_changes_nothing(url: str) -> None:
+    study = searched(url)
+    uid = study.info.uid
+    runs = [Run(uuid7(), n) for n in range(6, 10)]
+    trials = [Trial(n, {"x": 0.5}, State.RUNNING, attempts=1) for n in range(6, 10)]
+    reports = [(r.uid, Report(k, {"loss": k / 7.0})) for r in runs for k in range(3_000)]
+    study.store.write(uid, Batch(trials, runs, reports))
+    ended = [Run(r.uid, r.trial, state=State.COMPLETED) for r in runs[:3]]
+    study.store.write(uid, Batch([finished(n) for n in range(6, 9)], ended))
+    before = contents(study.store, uid)
+    done = upkeep.compact(url)
+    assert done.values == 9_000
+    if not url.startswith("postgresql"):
+        assert done.after < done.before
+    assert contents(study.store, uid) == before
+    told = CliRunner().invoke(cli, ["db", "compact", "--store", url])
+    assert told.output.startswith("packed 0 values")
+
+
+def test_nothing_is_done_where_there_is_no_store(tmp_path: Path) -> None:
+    for call in (
+        lambda: list(upkeep.check(tmp_path / "none")),
+        lambda: upkeep.compact(tmp_path / "none"),
+        lambda: upkeep.backup(tmp_path / "to", tmp_path / "none"),
+    ):
+        with pytest.raises(StoreError, match="there is no store at"):
+            call()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_thirty_two_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\n"
+        "from tuner.records import Goal, StudyInfo\n"
+        "from tuner.tracking import open_store\n"
+        "from tuner.tracking.uuid7 import uuid7\n"
+        "store = open_store(sys.argv[1])\n"
+        "store.create_study(StudyInfo(uuid7(), sys.argv[2], {}, '0', (Goal(),), 1, 1.5))\n"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, tmp_path, str(n)], stderr=subprocess.PIPE)
+        for n in range(32)
+    ]
+    for process in processes:
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err.decode()
+    assert {s.name for s in open_store(tmp_path).studies()} == {str(n) for n in range(32)}

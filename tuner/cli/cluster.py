@@ -1,0 +1,378 @@
+"""The commands about a cluster: start it, look at it, send it a sweep, listen to it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import yaml
+
+from tuner.cli.scripts import load_objective
+from tuner.cli.text import when, write_table
+from tuner.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from tuner.cluster import ClusterReport, JobClient
+
+address_option = click.option(
+    "--address",
+    metavar="URL",
+    help="The dashboard: http://HEAD:8265.  [default: $RAY_API_SERVER_ADDRESS, or this machine's]",
+)
+token_option = click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file of the token.  [default: $RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token]",
+)
+block_option = click.option(
+    "--block", is_flag=True, help="Stay, and end the node with this process."
+)
+working_dir_option = click.option(
+    "--working-dir", metavar="FOLDER|URI", help="A folder that every node gets a copy of."
+)
+py_module_option = click.option(
+    "--py-module",
+    "py_modules",
+    metavar="PATH",
+    multiple=True,
+    help="A package or module besides; any number of times.",
+)
+ray_option_words = click.argument("ray_options", nargs=-1, metavar="[-- RAY_OPTION...]")
+
+
+@click.group()
+def cluster() -> None:
+    """Start a Ray cluster that asks for a token, join it, look at it."""
+
+
+@cluster.command()
+@click.option("--head", is_flag=True, help="For those used to `ray start --head`: it always is.")
+@click.option("--port", type=int, default=6379, help="Where nodes join.", show_default=True)
+@click.option("--dashboard-host", default="127.0.0.1", show_default=True)
+@click.option("--dashboard-port", type=int, default=8265, show_default=True)
+@token_option
+@block_option
+@ray_option_words
+def start(
+    head: bool,  # noqa: ARG001 (accepted for what people type)
+    port: int,
+    dashboard_host: str,
+    dashboard_port: int,
+    token_file: Path | None,
+    block: bool,
+    ray_options: tuple[str, ...],
+) -> None:
+    """Start the head of a cluster on this machine.
+
+    It asks everyone for a token, which is made if there is none. Whoever has the token may run code
+    on the cluster. What follows `--` goes to `ray start`.
+
+    \b
+    Example:
+      tuner cluster start -- --num-cpus 8
+    """  # noqa: D301 (click keeps the lines after a backspace as they are)
+    from tuner.cluster import launch
+
+    node, command, environment = launch.start_head(
+        port=port,
+        dashboard_host=dashboard_host,
+        dashboard_port=dashboard_port,
+        token=token_file,
+        ray_options=ray_options,
+    )
+    if not block:
+        launch.run_in_background(command, environment)
+    click.echo(f"cluster:   {node.address}")
+    click.echo(f"dashboard: {node.dashboard}")
+    click.echo(f"token:     {node.token} ({'new' if node.new_token else 'was there'})")
+    click.echo(f"on other machines, with a copy of the token: tuner cluster join {node.address}")
+    if block:
+        sys.stdout.flush()
+        launch.become(command, environment)
+    click.echo("to end it: ray stop")
+
+
+@cluster.command()
+@click.argument("address", metavar="HEAD:PORT")
+@token_option
+@block_option
+@ray_option_words
+def join(address: str, token_file: Path | None, block: bool, ray_options: tuple[str, ...]) -> None:
+    """Make this machine a node of a cluster. It needs a copy of the head's token.
+
+    What follows `--` goes to `ray start`.
+    """
+    from tuner.cluster import launch
+
+    command, environment = launch.join(address, token=token_file, ray_options=ray_options)
+    if block:
+        launch.become(command, environment)
+    launch.run_in_background(command, environment)
+    click.echo(f"joined {address}; to leave: ray stop")
+
+
+@cluster.command()
+@click.argument("address", metavar="HEAD:PORT|auto|http://HEAD:8265")
+@click.option(
+    "--objective",
+    metavar="MODULE:FUNCTION|SCRIPT.py:FUNCTION",
+    help="What every node must be able to import.",
+)
+@click.option(
+    "--package",
+    "packages",
+    metavar="NAME",
+    multiple=True,
+    help="What every node must have in the version that is here; any number of times.",
+)
+@working_dir_option
+@py_module_option
+@click.option(
+    "--timeout", type=float, default=60.0, help="Seconds for a node's answer.", show_default=True
+)
+@click.pass_context
+def check(
+    ctx: click.Context,
+    /,
+    address: str,
+    objective: str | None,
+    packages: tuple[str, ...],
+    working_dir: str | None,
+    py_modules: tuple[str, ...],
+    timeout: float,
+) -> None:
+    """Say what is on a cluster, and whether a search would run there.
+
+    One line a node. The exit code is 1 if something is wrong, and what helps is on standard error.
+    From a machine outside the cluster give the address of the dashboard: the check then runs as a
+    job on the head.
+    """
+    if "://" in address and not address.startswith("ray://"):
+        words = ["cluster", "check", "auto", "--timeout", f"{timeout:g}"]
+        words += ["--objective", objective] if objective else []
+        for package in packages:
+            words += ["--package", package]
+        ctx.exit(_check_as_job(address, words, working_dir, py_modules))
+    from tuner.cluster import check as look
+
+    spec: Any = objective
+    if objective is not None and objective.rpartition(":")[0].endswith(".py"):
+        spec = load_objective(objective)
+    elif objective is not None and ":" not in objective:
+        raise ArgumentError(f"--objective {objective}: write MODULE:FUNCTION")
+    report = look(
+        address,
+        objective=spec,
+        packages=packages,
+        working_dir=working_dir,
+        py_modules=py_modules or None,
+        timeout=timeout,
+    )
+    _echo_report(report, objective)
+    ctx.exit(0 if report.fine else 1)
+
+
+def _check_as_job(
+    address: str, words: Sequence[str], working_dir: str | None, py_modules: Sequence[str]
+) -> int:
+    from tuner.backends.ray_runtime import as_runtime_env
+    from tuner.cluster import JobClient
+
+    env = as_runtime_env(working_dir=working_dir, py_modules=py_modules or None, caller="check")
+    client = JobClient(address)
+    job = client.submit(shlex.join(["python", "-m", "tuner.cli", *words]), env)
+    return client.follow(job, lambda text: click.echo(text, nl=False)).exit_code
+
+
+def _echo_report(report: ClusterReport, objective: str | None) -> None:
+    nodes = report.nodes
+    gigabytes = sum(node.memory for node in nodes) / 2**30
+    click.echo(
+        f"{len(nodes)} node{'s' * (len(nodes) != 1)}, {sum(n.cpus for n in nodes):g} CPUs, "
+        f"{sum(n.gpus for n in nodes):g} GPUs, {gigabytes:.1f} GiB"
+        + (f"; {report.gone} more have gone" if report.gone else "")
+    )
+    click.echo(f"here: Ray {report.ray}, Python {report.python}, tuner {report.tuner}")
+    write_table(
+        [
+            {
+                "node": f"{node.name} (head)" if node.head else node.name,
+                "CPUs": f"{node.cpus:g}",
+                "GPUs": f"{node.gpus:g}",
+                "GiB": f"{node.memory / 2**30:.1f}",
+                "Ray": node.ray,
+                "Python": node.python,
+                "tuner": node.tuner,
+                **({"objective": _objective_text(node.problems)} if objective else {}),
+                "state": "wrong" if node.problems else "ok",
+            }
+            for node in nodes
+        ]
+    )
+    for node in nodes:
+        for problem in node.problems:
+            click.echo(f"{node.name}: {problem}", err=True)
+
+
+def _objective_text(problems: Sequence[str]) -> str:
+    return "fails" if any("the objective" in problem for problem in problems) else "imports"
+
+
+@click.command()
+@click.argument("script", metavar="SCRIPT.py")
+@click.argument("arguments", nargs=-1, metavar="[-- ARGUMENT...]")
+@address_option
+@click.option(
+    "--working-dir",
+    metavar="FOLDER|URI",
+    default=".",
+    help="What the cluster gets a copy of; holds the script.  [default: this folder]",
+)
+@py_module_option
+@click.option(
+    "--env",
+    "variables",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="A variable of the script's and its workers' environment; any number of times.",
+)
+@click.option(
+    "--runtime-env",
+    "runtime_env_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="A .yaml file of what else Ray is to prepare: pip, conda, excludes, ...",
+)
+@click.option(
+    "--store",
+    metavar="FOLDER|URL",
+    help="Where the record goes, as seen from the head.  [default: the database in $TUNER_STORE, "
+    "or ~/.tuner on the head]",
+)
+@click.option("--python", default="python", help="The head's interpreter.", show_default=True)
+@click.option("--name", help="What to call the job.  [default: made up]")
+@click.option("--no-wait", is_flag=True, help="Print the job's name and do not listen.")
+@click.pass_context
+def submit(
+    ctx: click.Context,
+    /,
+    script: str,
+    arguments: tuple[str, ...],
+    address: str | None,
+    variables: tuple[str, ...],
+    runtime_env_file: Path | None,
+    name: str | None,
+    no_wait: bool,
+    **options: Any,
+) -> None:
+    """Run a script on a cluster, with the folder it lies in, and show what it prints.
+
+    The exit code is that of the script. Ctrl-C stops listening; the job goes on.
+
+    \b
+    Examples:
+      tuner submit sweep.py --address http://head:8265 -- --n-trials 200
+      tuner submit sweep.py --store postgresql://tuner@db/tuner --no-wait
+    """  # noqa: D301 (click keeps the lines after a backspace as they are)
+    from tuner.cluster import JobClient, Sweep
+
+    sweep = Sweep.of_script(
+        script,
+        arguments,
+        env_vars=dict(map(_as_variable, variables)),
+        runtime_env=_read_mapping(runtime_env_file),
+        **options,
+    )
+    client = JobClient(address)
+    job = client.submit(sweep.entrypoint, sweep.runtime_env, name=name)
+    if no_wait:
+        click.echo(job)
+        return
+    click.echo(
+        f"job {job} at {client.address}, record in {sweep.place} as seen from there", err=True
+    )
+    ctx.exit(_listen(client, job))
+
+
+@click.group()
+def job() -> None:
+    """Look after what `tuner submit` sent to a cluster."""
+
+
+@job.command("list")
+@address_option
+def list_jobs(address: str | None) -> None:
+    """List the jobs of a cluster, oldest first."""
+    from tuner.cluster import JobClient
+
+    rows = [
+        row
+        | {
+            "started": None if row["started"] is None else when(row["started"]),
+            "ended": None if row["ended"] is None else when(row["ended"]),
+        }
+        for row in JobClient(address).list()
+    ]
+    write_table(rows, nothing="no jobs yet")
+
+
+@job.command()
+@click.argument("name", metavar="JOB")
+@address_option
+@click.pass_context
+def follow(ctx: click.Context, /, name: str, address: str | None) -> None:
+    """Show what a job prints until it ends, from the beginning; the exit code is the job's."""
+    from tuner.cluster import JobClient
+
+    ctx.exit(_listen(JobClient(address), name))
+
+
+@job.command()
+@click.argument("name", metavar="JOB")
+@address_option
+def stop(name: str, address: str | None) -> None:
+    """End a job. What its trials had finished is kept."""
+    from tuner.cluster import JobClient
+
+    stopped = JobClient(address).stop(name)
+    click.echo(f"{name} is being ended" if stopped else f"{name} had ended")
+
+
+def _listen(client: JobClient, name: str) -> int:
+    """Show what a job prints, and return its exit code."""
+    try:
+        end = client.follow(name, lambda text: click.echo(text, nl=False))
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nnot listening any more; job {name} goes on\n"
+            f"  to listen: tuner job follow {name} --address {client.address}\n"
+            f"  to end it: tuner job stop {name} --address {client.address}",
+            err=True,
+        )
+        return 130
+    if end.exit_code:
+        why, *_ = end.message.split(", last available logs")  # which were shown already
+        click.echo(f"job {name} {end.status}: {' '.join(why.split())}", err=True)
+    return end.exit_code
+
+
+def _as_variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ArgumentError(f"--env {text}: write NAME=VALUE")
+    return name, value
+
+
+def _read_mapping(path: Path | None) -> Mapping[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ArgumentError(f"--runtime-env {path} cannot be read: {error}") from None
+    if not isinstance(content, Mapping):
+        raise ArgumentError(f"--runtime-env {path}: write a mapping, such as `pip: [lightgbm]`")
+    return content

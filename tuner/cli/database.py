@@ -1,0 +1,60 @@
+"""``tuner db``: looks after the database of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tuner.cli.options import store_option
+
+
+@click.group()
+def db() -> None:
+    """Look after the database of a store."""
+
+
+@db.command()
+@store_option
+def upgrade(store: str | None) -> None:
+    """Bring a store of an older tuner to this one's schema. Make a copy before."""
+    from tuner.tracking.migrate import upgrade as migrate
+
+    steps = migrate(store)
+    click.echo(f"upgraded: {', '.join(steps)}" if steps else "the store is up to date")
+
+
+@db.command()
+@click.option("--no-artifacts", is_flag=True, help="Leave the artifacts' checksums out.")
+@store_option
+def check(no_artifacts: bool, store: str | None) -> None:
+    """Say whether a store is whole; exits with 1 if it is not."""
+    from tuner.tracking.upkeep import check as problems_of
+
+    found = 0
+    for problem in problems_of(store, artifacts=not no_artifacts):
+        found += 1
+        click.echo(problem)
+    if found:
+        raise SystemExit(1)
+    click.echo("the store is whole")
+
+
+@db.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@store_option
+def backup(folder: Path, store: str | None) -> None:
+    """Copy the database into a new store at FOLDER, while others go on writing."""
+    from tuner.tracking.upkeep import backup as copy
+
+    click.echo(f"copied to {copy(folder, store)}; artifacts stay where they are")
+
+
+@db.command()
+@store_option
+def compact(store: str | None) -> None:
+    """Pack the metrics of runs that have ended, and give the room back."""
+    from tuner.tracking.upkeep import compact as pack
+
+    done = pack(store)
+    click.echo(f"packed {done.values} values; {done.before:,} bytes before, {done.after:,} now")

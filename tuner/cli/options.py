@@ -1,0 +1,11 @@
+"""Options that many commands have."""
+
+from __future__ import annotations
+
+import click
+
+store_option = click.option(
+    "--store",
+    metavar="FOLDER|URL",
+    help="Where the record is; ./.tuner or $TUNER_STORE if not given.",
+)

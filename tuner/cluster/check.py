@@ -1,0 +1,241 @@
+"""What is on a cluster: its nodes, what they have, and whether a search would run there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tuner.backends.ray_cluster import connect
+from tuner.backends.ray_runtime import as_runtime_env, check_with_ray, uploaded
+from tuner.errors import ObjectiveError
+
+ANSWER = 60.0
+"""Seconds within which each node must answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What one node has, and what is wrong with it.
+
+    `python`, `ray` and `tuner` are versions, None where that is not known or not there; `memory`
+    is in bytes; each problem names its remedy.
+    """
+
+    name: str
+    head: bool
+    cpus: float
+    gpus: float
+    memory: float
+    python: str | None = None
+    ray: str | None = None
+    tuner: str | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterReport:
+    """What is on a cluster, beside what this process has.
+
+    `gone` counts nodes that were there and are not.
+    """
+
+    nodes: tuple[NodeReport, ...]
+    gone: int
+    python: str
+    ray: str
+    tuner: str
+
+    @property
+    def fine(self) -> bool:
+        """Whether nothing is wrong on any node."""
+        return bool(self.nodes) and not any(node.problems for node in self.nodes)
+
+
+def check(
+    address: str | None,
+    *,
+    objective: str | Callable[..., Any] | None = None,
+    packages: Sequence[str] = (),
+    working_dir: str | Path | None = None,
+    py_modules: Sequence[str] | None = None,
+    timeout: float = ANSWER,
+) -> ClusterReport:
+    """Ask every node of a cluster.
+
+    Parameters
+    ----------
+    address
+        Where the cluster is: as of `RayBackend`.
+    objective
+        What every node must be able to import, ``"module:function"``; or a function, which is
+        shipped as a search would ship it.
+    packages
+        What every node must have in the version that is installed here.
+    working_dir, py_modules
+        What a search would ship; as of `RayBackend`.
+    timeout
+        Seconds within which each node must answer.
+
+    Raises
+    ------
+    BackendError
+        If there is no cluster, or it does not let us in.
+    """
+    import ray
+
+    env = as_runtime_env(working_dir=working_dir, py_modules=py_modules, caller="check")
+    check_with_ray(env)
+    shipped = _pickled(objective) if callable(objective) else objective
+    cluster = connect(address, env)
+    try:
+        with TemporaryDirectory() as scratch:
+            own = {} if cluster.own else uploaded(env, Path(scratch))
+        everyone = ray.nodes()
+        alive = [node for node in everyone if node["Alive"]]
+        asked = {node["NodeID"]: _ask(node["NodeID"], shipped, packages, own) for node in alive}
+        answers = _answers(asked, timeout)
+    finally:
+        cluster.leave()
+    here = {name: _version(name) for name in ("ray", "tuner", *packages)}
+    nodes = [_report(node, answers[node["NodeID"]], here) for node in alive]
+    return ClusterReport(
+        tuple(sorted(nodes, key=lambda node: (not node.head, node.name))),
+        len(everyone) - len(alive),
+        platform.python_version(),
+        here["ray"] or "",
+        here["tuner"] or "",
+    )
+
+
+def _ask(node: str, objective: str | bytes | None, packages: Sequence[str], env: Any) -> Any:
+    """Start a look around on one node, and return Ray's reference to what it will have seen."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    def look(objective: str | bytes | None, packages: Sequence[str]) -> dict[str, Any]:
+        # Shipped as code, since tuner may not be there: it imports what it needs itself.
+        import importlib
+        import importlib.metadata
+        import pickle
+        import platform
+
+        def version(name: str) -> str | None:
+            try:
+                return importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                return None
+
+        seen: dict[str, Any] = {"python": platform.python_version(), "failed": {}}
+        seen["versions"] = {name: version(name) for name in ("ray", "tuner", *packages)}
+        try:
+            import tuner.backends.ray_worker  # noqa: F401 (that it can be is what is asked)
+        except BaseException as error:
+            seen["failed"]["tuner"] = f"{type(error).__name__}: {error}"
+        try:
+            if isinstance(objective, bytes):
+                pickle.loads(objective)
+            elif objective is not None:
+                module, _, name = objective.partition(":")
+                found: Any = importlib.import_module(module)
+                for part in name.split("."):
+                    found = getattr(found, part)
+        except BaseException as error:
+            seen["failed"]["objective"] = f"{type(error).__name__}: {error}"
+        return seen
+
+    here = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+    task = ray.remote(look).options(
+        num_cpus=0, max_retries=0, scheduling_strategy=here, runtime_env=env or None
+    )
+    return task.remote(objective, packages)
+
+
+def _answers(asked: Mapping[str, Any], timeout: float) -> dict[str, dict[str, Any] | str]:
+    """Return what each node saw, or why it did not."""
+    import ray
+
+    answers: dict[str, dict[str, Any] | str] = {}
+    deadline = time.monotonic() + timeout
+    for node, reference in asked.items():
+        try:
+            answers[node] = ray.get(reference, timeout=max(0.0, deadline - time.monotonic()))
+        except ray.exceptions.GetTimeoutError:
+            answers[node] = f"it does not answer within {timeout:g} s; look at its machine"
+        except ray.exceptions.RayError as error:
+            answers[node] = " ".join(str(error).split())
+    return answers
+
+
+def _report(
+    node: Mapping[str, Any], answer: Mapping[str, Any] | str, here: Mapping[str, str | None]
+) -> NodeReport:
+    has = node["Resources"]
+    about: dict[str, Any] = {
+        "name": f"{node['NodeManagerAddress']}/{node['NodeID'][:8]}",
+        "head": "node:__internal_head__" in has,
+        "cpus": has.get("CPU", 0.0),
+        "gpus": has.get("GPU", 0.0),
+        "memory": has.get("memory", 0.0),
+    }
+    if isinstance(answer, str):
+        return NodeReport(**about, problems=(answer,))
+    there = answer["versions"]
+    return NodeReport(
+        **about,
+        python=answer["python"],
+        ray=there["ray"],
+        tuner=there["tuner"],
+        problems=tuple(_problems(answer, here)),
+    )
+
+
+def _problems(answer: Mapping[str, Any], here: Mapping[str, str | None]) -> list[str]:
+    there, failed, problems = answer["versions"], answer["failed"], []
+    python = platform.python_version()
+    if answer["python"].split(".")[:2] != python.split(".")[:2]:
+        problems.append(f"Python is {answer['python']} there and {python} here; use the same")
+    if "tuner" in failed:
+        problems.append(
+            f"tuner cannot be imported: {failed['tuner']}; install tuner {here['tuner']} there"
+        )
+    for name, version in here.items():
+        if there[name] == version is not None:
+            continue
+        if name == "tuner" and there[name] is None:
+            continue  # said already, or shipped as a module, which has no version
+        if there[name] is None:
+            wanted = name if version is None else f"{name}=={version}"
+            problems.append(f"{name} is not installed; pip install {wanted} there")
+        elif version is None:
+            problems.append(f"{name} is {there[name]} there and not installed here; install it")
+        else:
+            problems.append(f"{name} is {there[name]} there and {version} here; use the same")
+    if "objective" in failed:
+        problems.append(
+            f"the objective cannot be imported: {failed['objective']}; ship its folder with "
+            f"working_dir or --working-dir, or install what it imports there"
+        )
+    return problems
+
+
+def _pickled(objective: Callable[..., Any]) -> bytes:
+    import cloudpickle
+
+    try:
+        return bytes(cloudpickle.dumps(objective))
+    except Exception as error:
+        # A user's __reduce__ may raise anything.
+        raise ObjectiveError(f"the objective cannot be shipped: {error}") from error
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,138 @@
+"""A script as it is sent to a cluster: its command, its files, and where its record goes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tuner.backends.ray_runtime import as_runtime_env
+from tuner.errors import ArgumentError
+
+STORE = "~/.tuner"
+"""Where the record is if nothing is said: in the home folder of the node that runs the script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A script that runs on a cluster, to be submitted with `JobClient.submit`.
+
+    Attributes
+    ----------
+    entrypoint
+        The command, for a shell.
+    runtime_env
+        The files and the environment that it runs with, for Ray.
+    store
+        Where its record goes unless it says otherwise itself.
+    """
+
+    entrypoint: str
+    runtime_env: dict[str, Any]
+    store: str
+
+    @classmethod
+    def of_script(
+        cls,
+        script: str,
+        arguments: Sequence[str] = (),
+        *,
+        working_dir: str = ".",
+        py_modules: Sequence[str] = (),
+        env_vars: Mapping[str, str] | None = None,
+        runtime_env: Mapping[str, Any] | None = None,
+        store: str | None = None,
+        python: str = "python",
+    ) -> Sweep:
+        """Make one of a script.
+
+        Parameters
+        ----------
+        script
+            The script, in `working_dir`.
+        arguments
+            What it is called with.
+        working_dir
+            The folder that is shipped, or a URI.
+        py_modules, env_vars, runtime_env
+            As of `RayBackend`.
+        store
+            Where the record goes, as seen from the head; None for a database in this shell's
+            ``TUNER_STORE``, else for ``~/.tuner`` there.
+        python
+            The interpreter on the head.
+
+        Raises
+        ------
+        ArgumentError
+            If the script is not in the folder, or the record would be lost.
+        """
+        env = as_runtime_env(
+            working_dir=working_dir,
+            py_modules=py_modules or None,
+            env_vars=env_vars,
+            runtime_env=runtime_env,
+            caller="submit",
+        )
+        command = [python, _within(script, env["working_dir"]), *arguments]
+        given = env.get("env_vars", {})
+        place = _as_store(store or given.get("TUNER_STORE") or _own_database() or STORE)
+        env["env_vars"] = {
+            "PYTHONUNBUFFERED": "1",
+            "TUNER_ARTIFACTS": f"{STORE}/artifacts",
+            **given,
+            "TUNER_STORE": place,
+        }
+        return cls(shlex.join(command), env, place)
+
+    @property
+    def place(self) -> str:
+        """What to call the store in a message: without a password."""
+        from sqlalchemy import make_url
+
+        is_url = "://" in self.store
+        return make_url(self.store).render_as_string() if is_url else self.store
+
+
+def _within(script: str, working_dir: str) -> str:
+    """Return the script's path as it is in the copy of the folder."""
+    if not Path(working_dir).is_dir():
+        return script  # of an archive or a URI, only the cluster sees what is in it
+    path = Path(script).expanduser().absolute()
+    if not path.is_file() and not Path(script).is_absolute():
+        path = Path(working_dir, script)
+    if not path.is_file():
+        raise ArgumentError(f"submit: there is no script {script}")
+    folder = Path(working_dir).resolve()
+    if not path.resolve().is_relative_to(folder):
+        raise ArgumentError(
+            f"submit: {script} is not in {working_dir}, which is what the cluster gets; name a "
+            f"folder that holds it with --working-dir"
+        )
+    return str(PurePosixPath(path.resolve().relative_to(folder)))
+
+
+def _own_database() -> str | None:
+    """Return the store of this shell if a cluster can reach it: a server, not a file."""
+    store = os.environ.get("TUNER_STORE", "")
+    return store if "://" in store and not store.startswith("sqlite") else None
+
+
+def _as_store(store: str) -> str:
+    """Refuse a place that is gone with the job."""
+    path = store
+    if "://" in store:
+        scheme, _, rest = store.partition(":///")
+        if not scheme.startswith("sqlite"):
+            return store
+        path = rest
+    if path.startswith(("/", "~")):
+        return store
+    raise ArgumentError(
+        f"submit: --store {store}: on the cluster that is in the job's copy of the working folder, "
+        f"which Ray deletes; write a place on the head such as {STORE} or /data/tuner, or a "
+        f"database: postgresql://user@host/tuner"
+    )

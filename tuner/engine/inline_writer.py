@@ -1,0 +1,97 @@
+"""Commits what the driver records between its rounds, on the driver's own thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tuner.engine.writer import MAX_QUEUED, PATIENCE, PAUSE, RENEWALS, Queue
+from tuner.errors import StoreUnavailable
+from tuner.records import Artifact, Report, Run, Trial
+from tuner.tracking.lease import Lease
+from tuner.tracking.protocol import Batch, Store
+
+
+class InlineWriter:
+    """A `Writing` without a thread: what is queued in a round is committed at the next `check`.
+
+    For where one thread must do everything in an order that can be repeated, such as simulations:
+    then `clock` and `sleep` are virtual, too. While the store is away the driver goes on, and the
+    batch under way is tried again in each round; if it had been committed and only the answer was
+    lost, writing it once more changes nothing.
+
+    Raises
+    ------
+    StoreError
+        `check` and `close` raise what the store raised; nothing is written after that.
+    StudyTakenOver
+        Likewise, if another driver has the study.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._store = store
+        self._lease = lease
+        self._clock = clock
+        self._sleep = sleep
+        self._patience = patience
+        self._queue = Queue()
+        self._unwritten: Batch | None = None
+        self._heard = clock()
+        self._error: BaseException | None = None
+
+    def put(
+        self,
+        trial: Trial | None = None,
+        run: Run | None = None,
+        report: tuple[str, Report] | None = None,
+        artifact: Artifact | None = None,
+    ) -> None:
+        """Queue writes; those given in one call are committed together."""
+        while len(self._queue) >= MAX_QUEUED:
+            if not self._commit():
+                self._sleep(PAUSE)
+        self._queue.put(trial, run, report, artifact)
+
+    def check(self) -> None:
+        """Commit what is queued, or renew the lease when that is due."""
+        due = self._clock() >= self._heard + self._lease.seconds / RENEWALS
+        if self._queue or self._unwritten is not None or due:
+            self._commit()
+
+    def flush(self) -> None:
+        """Commit what is queued, however often it takes while the store is away."""
+        while self._queue or self._unwritten is not None:
+            if not self._commit():
+                self._sleep(PAUSE)
+
+    def close(self) -> None:
+        """Commit what is queued; there is no thread to end."""
+        self.flush()
+
+    def _commit(self) -> bool:
+        """Write one batch; return whether the store took it."""
+        if self._error is not None:
+            raise self._error
+        if self._unwritten is None:
+            self._unwritten = self._queue.take()
+        try:
+            self._store.write(self._lease.study, self._unwritten, self._lease)
+        except StoreUnavailable as error:
+            if self._clock() > self._heard + self._patience:
+                self._error = error
+                raise
+            return False
+        except BaseException as error:
+            self._error = error
+            raise
+        self._unwritten = None
+        self._heard = self._clock()
+        return True

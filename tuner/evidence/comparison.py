@@ -1,0 +1,191 @@
+"""Studies, trials and runs side by side: what differs in params, metrics, code and packages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import ArgumentError
+from tuner.evidence.differences import code_diff
+from tuner.evidence.references import Subject, resolve
+from tuner.records import Code
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tuner.tracking.sql_store import SqlStore
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two studies, trials or runs, or more, a column each.
+
+    Attributes
+    ----------
+    names : tuple of str
+        What is compared, in the order of all values.
+    study, params, metrics, run, packages : dict
+        Name to one value for each, None where it has none. `study` holds what is fixed about the
+        studies, their data's fingerprint included; `run` code, environment, seed and place.
+    code : dict
+        For each but the first, the unified diff of its code to the first one's.
+    """
+
+    names: tuple[str, ...]
+    study: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    params: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    metrics: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    run: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    packages: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sections(self) -> dict[str, dict[str, tuple[Any, ...]]]:
+        """The tables by their names."""
+        return {
+            "study": self.study,
+            "params": self.params,
+            "metrics": self.metrics,
+            "run": self.run,
+            "packages": self.packages,
+        }
+
+    def differing(self) -> Comparison:
+        """Return it without what all have in common."""
+        return Comparison(
+            self.names,
+            **{name: _differing(table) for name, table in self.sections.items()},
+            code={name: text for name, text in self.code.items() if text},
+        )
+
+    def dataframe(self) -> pd.DataFrame:
+        """Return a DataFrame with a column for each, rows by section and name."""
+        import pandas as pd
+
+        rows = {
+            (section, name): values
+            for section, table in self.sections.items()
+            for name, values in table.items()
+        }
+        index = pd.MultiIndex.from_tuples(list(rows), names=["section", "name"])
+        return pd.DataFrame(list(rows.values()), index=index, columns=list(self.names))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        tables = {
+            section: {name: list(values) for name, values in table.items()}
+            for section, table in self.sections.items()
+        }
+        return {"names": list(self.names), **tables, "code": dict(self.code)}
+
+
+def compare(refs: tuple[str, ...], store: SqlStore, repository: Path | None = None) -> Comparison:
+    """Return studies, trials or runs side by side.
+
+    Parameters
+    ----------
+    refs
+        Two of ``"study"``, ``"study/17"`` or ``"study/17/2"``, or more; a study stands for its best
+        trial besides what is fixed about it.
+    store
+        Where they are recorded.
+    repository
+        The git repository in which to look up commits; None takes that of the working directory.
+
+    Raises
+    ------
+    ArgumentError
+        If there are fewer than two, or one is no reference.
+    StudyNotFound
+        If there is no such study.
+    """
+    if len(refs) < 2:
+        raise ArgumentError("compare: give two studies, trials or runs, such as 'a/3' and 'b'")
+    names = _unique(refs)
+    sides = [resolve(ref, store) for ref in refs]
+    first = sides[0].code or Code()
+    folder = repository or Path.cwd()
+    return Comparison(
+        names,
+        study=_table([_study_facts(side, store) for side in sides]),
+        params=_table([side.params for side in sides]),
+        metrics=_table([_metrics(side) for side in sides]),
+        run=_table([_run_facts(side) for side in sides]),
+        packages=_table([side.environment.packages if side.environment else {} for side in sides]),
+        code={
+            name: code_diff(first, side.code or Code(), (names[0], name), folder)
+            for name, side in zip(names[1:], sides[1:], strict=True)
+        },
+    )
+
+
+def _unique(refs: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the references, numbered where the same is given twice."""
+    seen: Counter[str] = Counter()
+    names = []
+    for ref in refs:
+        seen[ref] += 1
+        names.append(ref if seen[ref] == 1 else f"{ref} ({seen[ref]})")
+    return tuple(names)
+
+
+def _study_facts(side: Subject, store: SqlStore) -> dict[str, Any]:
+    info = side.info
+    facts: dict[str, Any] = {
+        "goal": ", ".join(f"{goal.direction} {goal.metric}" for goal in info.goals),
+        "optimizer": info.optimizer.get("name"),
+        "study seed": info.seed,
+        "space": info.fingerprint[:12],
+        "data": info.data or None,
+        **{f"tag {name}": value for name, value in info.tags.items()},
+    }
+    if side.whole_study:
+        states = Counter(trial.state.value for trial in store.trials(info.uid))
+        facts |= {"trials": states.total()} | dict(sorted(states.items()))
+        facts["best trial"] = None if side.trial is None else side.trial.number
+    return facts
+
+
+def _metrics(side: Subject) -> dict[str, Any]:
+    if side.trial is None:
+        return {}
+    # A run that did not decide the trial has metrics of its own.
+    return side.run.metrics if side.run and side.run.metrics else side.trial.metrics
+
+
+def _run_facts(side: Subject) -> dict[str, Any]:
+    trial, run = side.trial, side.run
+    facts: dict[str, Any] = {}
+    if trial is not None:
+        facts |= {"state": (run or trial).state.value, "seed": trial.seed}
+        facts["duration"] = trial.duration
+        facts["error"] = None if trial.error is None else str(trial.error)
+    if run is not None:
+        facts |= {"host": run.host or None, "worker": run.worker or None}
+        if run.started is not None and run.ended is not None:
+            facts["duration"] = run.ended - run.started
+    if side.code is not None:
+        facts |= {
+            "commit": side.code.commit or None,
+            "objective": side.code.objective or None,
+            "source": side.code.source_sha256[:12] or None,
+        }
+    if side.environment is not None:
+        facts |= {"python": side.environment.python, "platform": side.environment.platform}
+    return facts
+
+
+def _table(columns: list[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    names = dict.fromkeys(name for column in columns for name in column)
+    return {name: tuple(column.get(name) for column in columns) for name in names}
+
+
+def _differing(table: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    return {
+        name: values
+        for name, values in table.items()
+        if any(value != values[0] or type(value) is not type(values[0]) for value in values)
+    }

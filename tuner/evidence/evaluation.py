@@ -1,0 +1,243 @@
+"""Runs one trial's objective once, in this process or in a fresh one, and says what came of it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuner.engine.objective import wants_trial
+from tuner.engine.worker import ObjectiveWork
+from tuner.errors import ArgumentError
+from tuner.evidence.workspace import Workspace
+from tuner.records import (
+    REPLAY,
+    Code,
+    Environment,
+    Goal,
+    Job,
+    Message,
+    Outcome,
+    OutcomeConstraint,
+    Output,
+    Report,
+)
+from tuner.tracking.provenance import current_code, current_environment
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """What came of running a trial: its outcome, what it reported, and what it ran with."""
+
+    outcome: Outcome
+    code: Code
+    environment: Environment
+    reports: list[Report] = field(default_factory=list)
+    output: str = ""
+    started: float = 0.0
+    ended: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "outcome": self.outcome.to_json(),
+            "code": self.code.to_json(),
+            "environment": self.environment.to_json(),
+            "reports": [report.to_json() for report in self.reports],
+            "output": self.output,
+            "started": self.started,
+            "ended": self.ended,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Evaluation:
+        """Return what `to_json` was called on."""
+        return cls(
+            outcome=Outcome.from_json(data["outcome"]),
+            code=Code.from_json(data["code"]),
+            environment=Environment.from_json(data["environment"]),
+            reports=[Report.from_json(report) for report in data["reports"]],
+            output=data["output"],
+            started=data["started"],
+            ended=data["ended"],
+        )
+
+
+class _Desk:
+    """The channel of the one job: keeps its messages, and stops it where it was stopped before."""
+
+    worker = REPLAY
+
+    def __init__(self, stop_after: int | None) -> None:
+        self.messages: list[Message] = []
+        self._stop_after = stop_after
+
+    @property
+    def reports(self) -> list[Report]:
+        return [message for message in self.messages if isinstance(message, Report)]
+
+    def send(self, message: Message) -> None:
+        self.messages.append(message)
+
+    def stop_requested(self) -> bool:
+        after = self._stop_after
+        return after is not None and any(report.step >= after for report in self.reports)
+
+
+def evaluate(
+    objective: Callable[..., Any],
+    job: Job,
+    goals: Sequence[Goal],
+    constraints: Sequence[OutcomeConstraint],
+    stop_after: int | None = None,
+) -> Evaluation:
+    """Run the objective once in this process; ask it to stop after a step, if one is given."""
+    desk = _Desk(stop_after)
+    started = time.time()
+    outcome = ObjectiveWork(objective, wants_trial(objective), goals, constraints)(job, desk)
+    return Evaluation(
+        outcome,
+        current_code(objective),
+        current_environment(),
+        desk.reports,
+        "".join(message.text for message in desk.messages if isinstance(message, Output)),
+        started,
+        time.time(),
+    )
+
+
+def evaluate_apart(
+    place: Workspace,
+    job: Job,
+    goals: Sequence[Goal],
+    constraints: Sequence[OutcomeConstraint],
+    stop_after: int | None = None,
+) -> Evaluation:
+    """Run the objective of a workspace in a fresh Python, where nothing else is imported yet.
+
+    Raises
+    ------
+    ArgumentError
+        If the objective's file cannot be loaded, or its process dies.
+    """
+    task = {
+        "folder": str(place.folder),
+        "file": str(place.file),
+        "name": place.name,
+        "job": job.to_json(),
+        "goals": [goal.to_json() for goal in goals],
+        "constraints": [constraint.to_json() for constraint in constraints],
+        "stop_after": stop_after,
+    }
+    with tempfile.TemporaryDirectory(prefix="tuner-replay-") as scratch:
+        answer = Path(scratch, "answer.json")
+        process = subprocess.run(
+            [sys.executable, "-m", "tuner.evidence.evaluation"],
+            input=json.dumps(task | {"answer": str(answer)}).encode(),
+            # What the objective prints is kept with the run; the answer to the user is ours.
+            stdout=sys.stderr.fileno() if _is_real(sys.stderr) else subprocess.DEVNULL,
+            cwd=place.folder,
+            check=False,
+        )
+        said = answer.read_text(encoding="utf-8") if answer.exists() else ""
+    if not said:
+        raise ArgumentError(
+            f"replay: the process of trial {job.trial.number} ended with exit code "
+            f"{process.returncode} before its objective did"
+        )
+    result = json.loads(said)
+    if "problem" in result:
+        raise ArgumentError(
+            f"replay: {result['problem']}; where it needs more than its file, give it: "
+            f"tuner.replay(..., objective=f)"
+        )
+    return Evaluation.from_json(result)
+
+
+def _is_real(stream: Any) -> bool:
+    try:
+        stream.fileno()
+    except (OSError, AttributeError, ValueError):
+        return False
+    return True
+
+
+# --- the other process ----------------------------------------------------------------------------
+
+
+def load(folder: Path, file: Path, name: str) -> Callable[..., Any]:
+    """Return a function of a file: of a module of its package, if the file is in one.
+
+    Raises
+    ------
+    ArgumentError
+        If the file fails, or has no such function.
+    """
+    root = file.parent
+    parts = [] if file.stem == "__init__" else [file.stem]
+    while (root / "__init__.py").is_file() and root != folder.parent:
+        parts.insert(0, root.name)
+        root = root.parent
+    for path in (folder, root):
+        sys.path.insert(0, str(path))
+    try:
+        found: Any = importlib.import_module(".".join(parts)) if len(parts) > 1 else _script(file)
+        for part in name.split("."):
+            found = _member(found, part)
+        objective: Callable[..., Any] = found() if isinstance(found, type) else found
+    except (Exception, SystemExit) as error:
+        # Whatever a user's file raises, it cannot be used.
+        raise ArgumentError(
+            f"{file}:{name} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+    return objective
+
+
+def _member(owner: Any, name: str) -> Any:
+    """Return what an owner has of that name; of a class, a method of a new object."""
+    if isinstance(owner, type) and inspect.isfunction(inspect.getattr_static(owner, name, None)):
+        return getattr(owner(), name)
+    return getattr(owner, name)
+
+
+def _script(file: Path) -> Any:
+    """Return a script as a module under its own name, unless that hides one of Python's."""
+    name = file.stem if file.stem not in sys.stdlib_module_names else f"script_{file.stem}"
+    specification = importlib.util.spec_from_file_location(name, file)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    sys.argv[0] = str(file)
+    specification.loader.exec_module(module)
+    return module
+
+
+def main() -> None:
+    """Run the task on standard input, and write what came of it to its file."""
+    task = json.load(sys.stdin)
+    result: dict[str, Any]
+    try:
+        objective = load(Path(task["folder"]), Path(task["file"]), task["name"])
+        goals = [Goal.from_json(goal) for goal in task["goals"]]
+        constraints = [OutcomeConstraint.from_json(each) for each in task["constraints"]]
+        job = Job.from_json(task["job"])
+        result = evaluate(objective, job, goals, constraints, task["stop_after"]).to_json()
+    except ArgumentError as error:
+        result = {"problem": str(error)}
+    answer = Path(task["answer"])
+    answer.with_suffix(".new").write_text(json.dumps(result), encoding="utf-8")
+    answer.with_suffix(".new").rename(answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What ``study``, ``study/17`` and ``study/17/2`` refer to, with all that is recorded of it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import ArgumentError, StudyNotFound
+from tuner.records import REPLAY, Code, Environment, Run, StudyInfo, Trial
+from tuner.search_spaces import Space
+
+if TYPE_CHECKING:
+    from tuner.tracking.sql_store import SqlStore
+
+_WRITE = "write 'study', 'study/17' for a trial, or 'study/17/2' for the second run of it"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A study, a trial or a run, and what belongs to it.
+
+    `trial` is the study's best one where the study was named alone, and `run` the last that was no
+    replay where none was named; each is None if there is none.
+    """
+
+    name: str
+    info: StudyInfo
+    whole_study: bool
+    trial: Trial | None = None
+    run: Run | None = None
+    code: Code | None = None
+    environment: Environment | None = None
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The params by their dotted paths."""
+        if self.trial is None:
+            return {}
+        if not self.info.space:
+            return self.trial.params
+        return Space.from_dict(self.info.space).flatten(self.trial.params)
+
+
+def resolve(ref: str, store: SqlStore) -> Subject:
+    """Return what `ref` refers to.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no reference, or the study has no such trial or run.
+    StudyNotFound
+        If the store has no such study.
+    """
+    name, number, attempt = _parts(ref)
+    info = find_study(name, store)
+    if number is None:
+        trial = _best(info, store)
+    else:
+        trial = next((t for t in store.trials(info.uid) if t.number == number), None)
+        if trial is None:
+            raise ArgumentError(f"{ref!r}: study {name!r} has no trial {number}; they count from 0")
+    run = None if trial is None else _run(ref, info, trial, attempt, store)
+    return Subject(
+        name=ref,
+        info=info,
+        whole_study=number is None,
+        trial=trial,
+        run=run,
+        code=store.get_code(run.code) if run is not None and run.code else None,
+        environment=(
+            store.get_environment(run.environment) if run is not None and run.environment else None
+        ),
+    )
+
+
+def find_study(name: str, store: SqlStore) -> StudyInfo:
+    """Return the study of that name.
+
+    Raises
+    ------
+    StudyNotFound
+        If there is none; says which names come close.
+    """
+    info = store.find_study(name)
+    if info is None:
+        known = [study.name for study in store.studies()]
+        close = difflib.get_close_matches(name, known) or known[-3:]
+        remedy = f"it has {', '.join(map(repr, close))}" if close else "it has no studies"
+        raise StudyNotFound(f"there is no study {name!r} in {store}; {remedy}")
+    return info
+
+
+def _parts(ref: str) -> tuple[str, int | None, int | None]:
+    if not isinstance(ref, str) or not ref:
+        raise ArgumentError(f"{ref!r}: {_WRITE}")
+    name, *numbers = ref.split("/")
+    if len(numbers) > 2 or not all(n.isdecimal() and len(n) < 19 for n in numbers):
+        raise ArgumentError(f"{ref!r}: {_WRITE}")
+    number, attempt = [*map(int, numbers), None, None][:2]
+    return name, number, attempt
+
+
+def _best(info: StudyInfo, store: SqlStore) -> Trial | None:
+    """Return the best trial by the first goal, None if no trial is eligible."""
+    sign = info.goal.direction.sign
+    eligible = (trial for trial in store.trials(info.uid) if trial.eligible)
+    return min(eligible, key=lambda t: (sign * t.values[0], t.number), default=None)
+
+
+def _run(
+    ref: str, info: StudyInfo, trial: Trial, attempt: int | None, store: SqlStore
+) -> Run | None:
+    runs = list(store.runs(info.uid, trial.number))
+    if attempt is None:
+        originals = [run for run in runs if run.worker != REPLAY]
+        return originals[-1] if originals else None
+    for run in runs:
+        if run.attempt == attempt:
+            return run
+    raise ArgumentError(f"{ref!r}: trial {trial.number} has {len(runs)} runs, counted from 1")

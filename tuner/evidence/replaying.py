@@ -1,0 +1,240 @@
+"""Runs a trial again from its record, and says whether the same came of it and what has changed."""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import ArgumentError
+from tuner.evidence.differences import UNKNOWN, package_changes
+from tuner.evidence.evaluation import Evaluation, evaluate, evaluate_apart
+from tuner.evidence.references import Subject, resolve
+from tuner.evidence.workspace import Workspace, workspace
+from tuner.records import REPLAY, Code, Environment, Job, Run, State, StudyInfo
+from tuner.tracking.protocol import Batch
+from tuner.tracking.uuid7 import uuid7
+
+if TYPE_CHECKING:
+    from tuner.tracking.sql_store import SqlStore
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A recorded fact that is another one now."""
+
+    fact: str
+    recorded: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.fact}: {self.recorded} then, {self.now} now"
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What came of running a trial again.
+
+    Attributes
+    ----------
+    run : Run
+        The further run of the trial, as it was recorded.
+    metrics : dict
+        For each metric what was recorded and what came out now, None where it is missing.
+    same : bool
+        Whether all of them agree, and the run ended in the same state.
+    changes : tuple of Changed
+        The recorded facts that are others now, whether they matter or not.
+    notes : tuple of str
+        What of the record could not be put back.
+    """
+
+    study: str
+    trial: int
+    run: Run
+    metrics: dict[str, tuple[float | None, float | None]]
+    same: bool
+    changes: tuple[Changed, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def replay(
+    ref: str,
+    store: SqlStore,
+    *,
+    objective: Callable[..., Any] | str | None = None,
+    repository: Path | None = None,
+    data: str = "",
+    metrics: Sequence[str] = (),
+    tolerance: float = 0.0,
+) -> Replay:
+    """Run a trial again and record that as a further run; the trial's outcome stays as it is.
+
+    Parameters
+    ----------
+    ref
+        ``"study/17"``, or ``"study/17/2"`` to compare with its second run.
+    store
+        Where it is recorded.
+    objective
+        The function, to be run in this process; ``"script.py:function"``, or None to find it by the
+        record, runs in a fresh one.
+    repository
+        A folder of the git repository; None takes the working directory.
+    data
+        The fingerprint of the data as it is now, to compare with the recorded one.
+    metrics
+        The metrics that must agree; all if none are named.
+    tolerance
+        How far two values may be apart, relative to the larger one.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such trial, it has no outcome, or its objective cannot be found.
+    """
+    if not 0.0 <= tolerance < 1.0:
+        raise ArgumentError(f"tolerance={tolerance!r}: write a number from 0 to below 1")
+    subject = resolve(ref, store)
+    trial, before = subject.trial, subject.run
+    if subject.whole_study or trial is None:
+        raise ArgumentError(f"replay {ref!r}: name a trial, such as '{subject.info.name}/0'")
+    if not trial.state.finished or before is None:
+        raise ArgumentError(f"replay {ref!r}: the trial is {trial.state} and has no outcome yet")
+    runs = list(store.runs(subject.info.uid, trial.number))
+    job = Job(uuid7(), trial, max(run.attempt for run in runs) + 1)
+    stop_after = None
+    if before.state is State.STOPPED:
+        reports = store.reports(subject.info.uid, trial.number)
+        steps = [report.step for uid, report in reports if uid == before.uid]
+        stop_after = max(steps, default=None)
+    evaluation, notes = _evaluated(subject, job, objective, repository or Path.cwd(), stop_after)
+    run = _record(store, subject.info, job, evaluation)
+    recorded = before.metrics or trial.metrics
+    pairs = _pairs(recorded, run.metrics, metrics)
+    agree = all(_agree(a, b, tolerance) for a, b in pairs.values())
+    return Replay(
+        subject.info.name,
+        trial.number,
+        run,
+        pairs,
+        agree and run.state is before.state,
+        tuple(_changes(subject, before, evaluation, run, data)),
+        notes,
+    )
+
+
+def _evaluated(
+    subject: Subject,
+    job: Job,
+    objective: Callable[..., Any] | str | None,
+    repository: Path,
+    stop_after: int | None,
+) -> tuple[Evaluation, tuple[str, ...]]:
+    goals, constraints = subject.info.goals, subject.info.constraints
+    if callable(objective):
+        return evaluate(objective, job, goals, constraints, stop_after), ()
+    if objective is not None:
+        place = _named(objective)
+        return evaluate_apart(place, job, goals, constraints, stop_after), ()
+    with workspace(subject.code or Code(), repository) as place:
+        evaluation = evaluate_apart(place, job, goals, constraints, stop_after)
+        return evaluation, place.notes
+
+
+def _named(spec: str) -> Workspace:
+    """Return the place of ``script.py:function``."""
+    file, colon, name = str(spec).rpartition(":")
+    if not colon or not name or not Path(file).is_file():
+        raise ArgumentError(
+            f"objective {spec!r}: write SCRIPT.py:FUNCTION, of a file that is there"
+        )
+    path = Path(file).resolve()
+    return Workspace(path.parent, path, name)
+
+
+def _record(store: SqlStore, info: StudyInfo, job: Job, evaluation: Evaluation) -> Run:
+    outcome = evaluation.outcome
+    run = Run(
+        uid=job.run,
+        trial=job.trial.number,
+        attempt=job.attempt,
+        state=outcome.state,
+        metrics=outcome.metrics,
+        error=outcome.error,
+        worker=REPLAY,
+        host=socket.gethostname(),
+        started=evaluation.started,
+        ended=evaluation.ended,
+        output=evaluation.output,
+        environment=store.put_environment(evaluation.environment),
+        code=store.put_code(evaluation.code),
+    )
+    reports = [(run.uid, report) for report in evaluation.reports]
+    store.write(info.uid, Batch(runs=[run], reports=reports))
+    return run
+
+
+def _pairs(
+    recorded: Mapping[str, float], now: Mapping[str, float], wanted: Sequence[str]
+) -> dict[str, tuple[float | None, float | None]]:
+    names = wanted or sorted({*recorded, *now})
+    missing = [name for name in names if name not in recorded and name not in now]
+    if missing:
+        raise ArgumentError(
+            f"replay: neither run has a metric {missing[0]!r}; they have "
+            f"{', '.join(sorted({*recorded, *now})) or 'none'}"
+        )
+    return {name: (recorded.get(name), now.get(name)) for name in names}
+
+
+def _agree(a: float | None, b: float | None, tolerance: float) -> bool:
+    if a is None or b is None:
+        return False
+    if math.isnan(a) or math.isnan(b):
+        return math.isnan(a) and math.isnan(b)
+    return a == b or math.isclose(a, b, rel_tol=tolerance)
+
+
+def _changes(
+    subject: Subject, before: Run, evaluation: Evaluation, run: Run, data: str
+) -> list[Changed]:
+    code, then = evaluation.code, subject.code or Code()
+    facts = [
+        ("commit", then.commit[:12], code.commit[:12]),
+        ("uncommitted changes", _summary(then.diff), _summary(code.diff)),
+        ("source of the objective", then.source_sha256[:12], code.source_sha256[:12]),
+        ("host", before.host, run.host),
+    ]
+    if subject.info.data and data:
+        facts.append(("data", subject.info.data, data))
+    now, environment = evaluation.environment, subject.environment
+    if environment is not None:
+        facts += [
+            ("python", environment.python, now.python),
+            ("platform", environment.platform, now.platform),
+            *_packages(environment, now),
+        ]
+    return [Changed(f, a or UNKNOWN, b or UNKNOWN) for f, a, b in facts if a != b]
+
+
+def _packages(before: Environment, now: Environment) -> list[tuple[str, str, str]]:
+    return [
+        (f"package {name}", a or "not installed", b or "not installed")
+        for name, (a, b) in package_changes(before.packages, now.packages).items()
+    ]
+
+
+def _summary(diff: str) -> str:
+    """Return a diff in short: which files it changes."""
+    files = [line[6:] for line in diff.splitlines() if line.startswith("+++ b/")]
+    changes = [line for line in diff.splitlines() if not line.startswith("# untracked")]
+    if not changes:
+        return "none"
+    import hashlib
+
+    mark = hashlib.sha256("\n".join(changes).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{', '.join(files[:3]) or 'some'} ({mark})"

@@ -1,0 +1,27 @@
+"""The query language: what ``tuner find`` and `tuner.find` understand.
+
+`tokens` and `parser` make a `syntax` tree of text, `compiler` makes SQLAlchemy expressions of the
+tree with the `fields` of what is asked for, `found` runs them on a store. The grammar is in
+``docs/find.md``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tuner.query.parser import parse
+from tuner.query.syntax import Query
+
+if TYPE_CHECKING:
+    from tuner.query.found import Found, search
+
+__all__ = ["Found", "Query", "parse", "search"]
+
+
+def __getattr__(name: str) -> Any:
+    # Reading a query needs no SQLAlchemy, which costs 0.2 s to import.
+    if name in ("Found", "search"):
+        from tuner.query import found
+
+        return getattr(found, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,273 @@
+"""What can be asked of studies, trials, runs and models: each field, and where the store has it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    FromClause,
+    Select,
+    Table,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    select,
+)
+
+from tuner.errors import ArgumentError
+from tuner.query.json_values import Dialect
+from tuner.query.values import (
+    Expression,
+    Kind,
+    Value,
+    number,
+    several,
+    text,
+    text_or_empty,
+    truth,
+)
+from tuner.records import State
+from tuner.tracking.schema import (
+    aliases,
+    artifacts,
+    codes,
+    environments,
+    model_versions,
+    models,
+    runs,
+    studies,
+    trials,
+)
+
+What: TypeAlias = Literal["trials", "runs", "studies", "models"]
+
+SUBJECTS: tuple[What, ...] = ("trials", "runs", "studies", "models")
+"""What can be searched for."""
+
+_STATES = tuple(str(state) for state in State)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is searched for: its rows, its fields, and the order of rows that are equal otherwise.
+
+    `documents` are JSON columns of one key a value, `trees` JSON columns with objects in objects.
+    """
+
+    rows: Select[Any]
+    identity: tuple[Expression, ...]
+    fields: Mapping[str, Callable[[], Value]]
+    documents: Mapping[str, Expression]
+    trees: Mapping[str, Expression] = field(default_factory=dict)
+
+    def close_to(self, name: str) -> str:
+        """Return what to write in place of a field that there is not."""
+        groups = [*self.documents, *self.trees]
+        known = [*self.fields, *(f"{group}.…" for group in groups)]
+        if close := difflib.get_close_matches(name, [*self.fields, *groups], n=2):
+            return f"did you mean {' or '.join(g + '.…' * (g in groups) for g in close)}?"
+        within = [f"{g}.{name}" for g in ("params", "metrics") if g in groups]
+        hint = f"write {' or '.join(within)}, or one of " if within else "there are "
+        return f"{hint}{', '.join(sorted(known))}"
+
+
+def subject(what: str, dialect: Dialect) -> Subject:
+    """Return what `what` means.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not one of `SUBJECTS`.
+    """
+    makers = {"trials": _trials, "runs": _runs, "studies": _studies, "models": _models}
+    if what not in makers:
+        close = difflib.get_close_matches(str(what), SUBJECTS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ArgumentError(f"what={what!r}: write one of {', '.join(SUBJECTS)}{hint}")
+    return makers[what](dialect)
+
+
+def _trials(dialect: Dialect) -> Subject:
+    def last(column: Expression) -> Expression:
+        """Return a column of the trial's last run."""
+        return (
+            select(column)
+            .where(runs.c.study_id == trials.c.study_id, runs.c.trial == trials.c.number)
+            .order_by(runs.c.attempt.desc(), runs.c.id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+
+    return Subject(
+        select(trials, studies.c.name.label("study")).join_from(trials, studies),
+        (trials.c.study_id, trials.c.number),
+        {
+            "study": lambda: text(studies.c.name),
+            "user": lambda: text(studies.c.user),
+            **_trial_fields(dialect),
+            "number": lambda: number(trials.c.number),
+            "attempts": lambda: number(trials.c.attempts),
+            "worker": lambda: text_or_empty(last(runs.c.worker)),
+            "host": lambda: text_or_empty(last(runs.c.host)),
+        },
+        {**_trial_documents(), "metrics": trials.c.metrics, "error": trials.c.error},
+        {"notes": trials.c.notes, "optimizer": studies.c.optimizer},
+    )
+
+
+def _runs(dialect: Dialect) -> Subject:
+    source = (
+        runs.join(studies, studies.c.id == runs.c.study_id)
+        .join(trials, and_(trials.c.study_id == runs.c.study_id, trials.c.number == runs.c.trial))
+        .outerjoin(environments)
+        .outerjoin(codes)
+    )
+    return Subject(
+        select(
+            runs,
+            studies.c.name.label("study"),
+            environments.c.key.label("environment_key"),
+            codes.c.key.label("code_key"),
+        ).select_from(source),
+        (runs.c.study_id, runs.c.trial, runs.c.attempt, runs.c.id),
+        {
+            "study": lambda: text(studies.c.name),
+            "user": lambda: text(studies.c.user),
+            **_trial_fields(dialect),
+            **_timing(runs),
+            "trial": lambda: number(runs.c.trial),
+            "attempt": lambda: number(runs.c.attempt),
+            "uid": lambda: text(runs.c.uid),
+            "state": lambda: text(runs.c.state, _STATES),
+            "worker": lambda: text_or_empty(runs.c.worker),
+            "host": lambda: text_or_empty(runs.c.host),
+            "pid": lambda: number(runs.c.pid),
+            "output": lambda: text_or_empty(runs.c.output),
+            "commit": lambda: text_or_empty(codes.c.commit),
+            "objective": lambda: text_or_empty(codes.c.objective),
+            "python": lambda: text_or_empty(environments.c.python),
+            "platform": lambda: text_or_empty(environments.c.platform),
+        },
+        {
+            **_trial_documents(),
+            "metrics": runs.c.metrics,
+            "error": runs.c.error,
+            "packages": environments.c.packages,
+        },
+        {"notes": trials.c.notes, "optimizer": studies.c.optimizer},
+    )
+
+
+def _studies(dialect: Dialect) -> Subject:
+    def count(*conditions: ColumnElement[bool]) -> Expression:
+        return (
+            select(func.count())
+            .select_from(trials)
+            .where(trials.c.study_id == studies.c.id, *conditions)
+            .scalar_subquery()
+        )
+
+    def best() -> Value:
+        completed = (
+            trials.c.study_id == studies.c.id,
+            trials.c.state == State.COMPLETED.value,
+            ~dialect.any_positive(trials.c.constraints),
+        )
+        least = select(func.min(trials.c.value)).where(*completed).scalar_subquery()
+        most = select(func.max(trials.c.value)).where(*completed).scalar_subquery()
+        return number(
+            case((dialect.first(studies.c.goals, "direction") == "maximize", most), else_=least)
+        )
+
+    return Subject(
+        select(studies),
+        (studies.c.id,),
+        {
+            "study": lambda: text(studies.c.name),
+            "user": lambda: text(studies.c.user),
+            "name": lambda: text(studies.c.name),
+            "uid": lambda: text(studies.c.uid),
+            "seed": lambda: number(cast(cast(studies.c.seed, Text), Double)),
+            "created": lambda: number(studies.c.created, Kind.TIME),
+            "data": lambda: text_or_empty(studies.c.data),
+            "metric": lambda: text(dialect.first(studies.c.goals, "metric")),
+            "direction": lambda: text(
+                dialect.first(studies.c.goals, "direction"), ("minimize", "maximize")
+            ),
+            "trials": lambda: number(count()),
+            "completed": lambda: number(count(trials.c.state == State.COMPLETED.value)),
+            "failed": lambda: number(count(trials.c.state == State.FAILED.value)),
+            "best": best,
+        },
+        {"tags": studies.c.tags},
+        {"optimizer": studies.c.optimizer},
+    )
+
+
+def _models(dialect: Dialect) -> Subject:
+    version = model_versions
+    source: FromClause = (
+        version.join(models, models.c.id == version.c.model_id)
+        .join(studies, studies.c.uid == version.c.study)
+        .join(trials, and_(trials.c.study_id == studies.c.id, trials.c.number == version.c.trial))
+        .outerjoin(artifacts, artifacts.c.id == version.c.artifact_id)
+    )
+    return Subject(
+        select(models.c.name, version.c.version).select_from(source),
+        (models.c.id, version.c.version),
+        {
+            "study": lambda: text(studies.c.name),
+            "user": lambda: text(studies.c.user),
+            **_trial_fields(dialect),
+            "model": lambda: text(models.c.name),
+            "name": lambda: text(models.c.name),
+            "version": lambda: number(version.c.version),
+            "alias": lambda: several(
+                aliases.c.alias, aliases, aliases.c.version_id == version.c.id
+            ),
+            "trial": lambda: number(version.c.trial),
+            "run": lambda: text(version.c.run),
+            "value": lambda: number(version.c.value),
+            "metric": lambda: text(version.c.metric),
+            "direction": lambda: text(version.c.direction, ("minimize", "maximize")),
+            "created": lambda: number(version.c.created, Kind.TIME),
+            "format": lambda: text(artifacts.c.format),
+            "data": lambda: text_or_empty(version.c.data),
+        },
+        {**_trial_documents(), "metrics": trials.c.metrics},
+        {"notes": trials.c.notes, "optimizer": studies.c.optimizer},
+    )
+
+
+def _trial_fields(dialect: Dialect) -> dict[str, Callable[[], Value]]:
+    """Return the fields of a trial that what belongs to it can be asked for as well."""
+    return {
+        "state": lambda: text(trials.c.state, _STATES),
+        "value": lambda: number(trials.c.value),
+        "seed": lambda: number(cast(cast(trials.c.seed, Text), Double)),
+        "feasible": lambda: truth(~dialect.any_positive(trials.c.constraints)),
+        **_timing(trials),
+    }
+
+
+def _trial_documents() -> dict[str, Expression]:
+    return {
+        "params": trials.c.params,
+        "constraints": trials.c.constraints,
+        "tags": studies.c.tags,
+    }
+
+
+def _timing(table: Table) -> dict[str, Callable[[], Value]]:
+    return {
+        "started": lambda: number(table.c.started, Kind.TIME),
+        "ended": lambda: number(table.c.ended, Kind.TIME),
+        "duration": lambda: number(table.c.ended - table.c.started, Kind.SPAN),
+    }

@@ -1,0 +1,119 @@
+"""What was found as a table: its columns have the names that queries have for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tuner.records import ModelVersion, Params, StudyInfo
+from tuner.search_spaces import Space
+
+if TYPE_CHECKING:
+    from tuner.query.found import FoundRun, FoundTrial, Match
+    from tuner.tracking.sql_store import SqlStore
+
+_GROUPS = ("params.", "metrics.", "constraints.", "tags.")
+"""What has as many columns as there are names, and comes after the columns that all have."""
+
+
+def flat_rows(store: SqlStore, matches: Iterable[Match]) -> list[dict[str, Any]]:
+    """Return one row a match; all have the same columns, None where there is no value."""
+    spaces = _Spaces(store)
+    table = [_row(match, spaces) for match in matches]
+    names = list(dict.fromkeys(name for row in table for name in row))
+    fixed = [name for name in names if not name.startswith(_GROUPS)]
+    grouped = [name for group in _GROUPS for name in names if name.startswith(group)]
+    return [{name: row.get(name) for name in [*fixed, *grouped]} for row in table]
+
+
+class _Spaces:
+    """The spaces of studies by their names, each read once."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store = store
+        self._known: dict[str, Space | None] = {}
+
+    def flatten(self, study: str, params: Params) -> dict[str, Any]:
+        if study not in self._known:
+            info = self._store.find_study(study)
+            self._known[study] = Space.from_dict(info.space) if info and info.space else None
+        space = self._known[study]
+        return params if space is None else space.flatten(params)
+
+
+def _row(match: Match, spaces: _Spaces) -> dict[str, Any]:
+    if isinstance(match, StudyInfo):
+        return _study(match)
+    if isinstance(match, ModelVersion):
+        return _model(match, spaces)
+    # Named tuples, which only differ in what they hold.
+    return _trial(match, spaces) if "trial" in match._fields else _run(match)  # type: ignore[arg-type]
+
+
+def _trial(match: FoundTrial, spaces: _Spaces) -> dict[str, Any]:
+    study, trial = match
+    return {
+        "study": study,
+        "number": trial.number,
+        "state": trial.state.value,
+        "value": trial.value,
+        "duration": trial.duration,
+        "started": trial.started,
+        "error": None if trial.error is None else str(trial.error),
+        **_group("params", spaces.flatten(study, trial.params)),
+        **_group("metrics", trial.metrics),
+        **_group("constraints", trial.constraints),
+    }
+
+
+def _run(match: FoundRun) -> dict[str, Any]:
+    study, run = match
+    ended = None if run.started is None or run.ended is None else run.ended - run.started
+    return {
+        "study": study,
+        "trial": run.trial,
+        "attempt": run.attempt,
+        "uid": run.uid,
+        "state": run.state.value,
+        "duration": ended,
+        "started": run.started,
+        "worker": run.worker,
+        "host": run.host,
+        "error": None if run.error is None else str(run.error),
+        **_group("metrics", run.metrics),
+    }
+
+
+def _study(info: StudyInfo) -> dict[str, Any]:
+    return {
+        "study": info.name,
+        "created": info.created,
+        "direction": ", ".join(goal.direction for goal in info.goals),
+        "metric": ", ".join(goal.metric for goal in info.goals),
+        "optimizer": info.optimizer.get("name"),
+        "seed": info.seed,
+        "data": info.data or None,
+        **_group("tags", info.tags),
+    }
+
+
+def _model(version: ModelVersion, spaces: _Spaces) -> dict[str, Any]:
+    return {
+        "model": version.name,
+        "version": version.version,
+        "aliases": " ".join(version.aliases),
+        "value": version.value,
+        "metric": version.goal.metric,
+        "direction": version.goal.direction.value,
+        "study": version.study,
+        "trial": version.trial,
+        "run": version.run,
+        "format": None if version.artifact is None else version.artifact.format,
+        "created": version.created,
+        "data": version.data or None,
+        **_group("params", spaces.flatten(version.study, version.params)),
+    }
+
+
+def _group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{group}.{name}": value for name, value in values.items()}

@@ -1,0 +1,206 @@
+"""Runs queries on a store, and gives what was found as records, rows or a DataFrame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from tuner.query.compiler import Compiler
+from tuner.query.fields import subject
+from tuner.query.json_values import dialect_of
+from tuner.query.pages import has_pages, page
+from tuner.query.parser import parse
+from tuner.query.syntax import Query
+from tuner.records import ModelVersion, Run, StudyInfo, Trial, decode_params
+from tuner.registry import Registry
+from tuner.tracking import rows, schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tuner.tracking.sql_store import SqlStore
+
+STREAMED = 500
+"""Rows fetched at a time."""
+
+
+class FoundTrial(NamedTuple):
+    """A trial, and the name of its study."""
+
+    study: str
+    trial: Trial
+
+
+class FoundRun(NamedTuple):
+    """A run, and the name of its study."""
+
+    study: str
+    run: Run
+
+
+Match: TypeAlias = FoundTrial | FoundRun | StudyInfo | ModelVersion
+"""What is found: depends on what was searched for."""
+
+
+def search(
+    store: SqlStore, query: str | Query = "", *, what: str = "trials", study: str | None = None
+) -> Found:
+    """Return what a query finds in a store.
+
+    Parameters
+    ----------
+    store
+        Where to search.
+    query
+        See ``docs/find.md``; an empty one finds everything.
+    what
+        ``"trials"``, ``"runs"``, ``"studies"`` or ``"models"``.
+    study
+        The uid of a study to search in alone.
+
+    Raises
+    ------
+    QueryError
+        If the query is none, or names a field that there is not.
+    ArgumentError
+        If there is no such `what`.
+    """
+    text = query if isinstance(query, str) else str(query)
+    found = Found(store, parse(text), what, text, study)
+    found.statement("sqlite")  # what is wrong with it is said now, not when it is read
+    return found
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a query finds; read from the store each time that it is gone through, row by row.
+
+    Examples
+    --------
+    >>> import tempfile, tuner
+    >>> study = tuner.optimize(
+    ...     lambda params: params["x"] ** 2, {"x": tuner.Float(-1, 1)}, n_trials=8, seed=0,
+    ...     backend="serial", store=tempfile.mkdtemp(), progress=False,
+    ... )
+    >>> found = study.find("value < 0.5 order by value limit 3")
+    >>> [trial.value < 0.5 for trial in found]
+    [True, True, True]
+    >>> found.dataframe().columns.tolist()[:5]
+    ['study', 'number', 'state', 'value', 'duration']
+    """
+
+    store: SqlStore
+    query: Query
+    what: str
+    text: str
+    study: str | None = None
+
+    def statement(self, dialect: str) -> Select[Any]:
+        """Return the SQL of the query for ``"sqlite"`` or ``"postgresql"``."""
+        statement = self._compiler(dialect).select(self.query)
+        if self.study is None:
+            return statement
+        # The number of the row, because then an index on it gives the order, too.
+        row = select(schema.studies.c.id).where(schema.studies.c.uid == self.study)
+        column = {"trials": schema.trials.c.study_id, "runs": schema.runs.c.study_id}.get(
+            self.what, schema.studies.c.id
+        )
+        return statement.where(column == row.scalar_subquery())
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield what is found; trials and runs of one study without its name."""
+        for match in self.matches():
+            if self.study is not None and isinstance(match, FoundTrial | FoundRun):
+                yield match[1]
+            else:
+                yield match
+
+    def matches(self) -> Iterator[Match]:
+        """Yield what is found; trials and runs with the name of their study."""
+        with self.store.reading() as connection:
+            read = _READERS[self.what](self.store, connection)
+            for row in self._rows(connection):
+                yield read(row)
+
+    def _rows(self, connection: Connection) -> Iterable[Row[Any]]:
+        dialect = connection.dialect.name
+        if self.what == "trials" and has_pages(self.query):
+            rows = page(connection, self._compiler(dialect), self.query, self.study)
+            if rows is not None:
+                return rows
+        streaming = connection.execution_options(yield_per=STREAMED)
+        return streaming.execute(self.statement(dialect))
+
+    def _compiler(self, dialect: str) -> Compiler:
+        written = dialect_of(dialect)
+        return Compiler(self.text, subject(self.what, written), written, time.time())
+
+    def first(self) -> Any:
+        """Return the first one found, None if there is none."""
+        one = replace(self, query=replace(self.query, limit=min(1, _limit(self.query))))
+        return next(iter(one), None)
+
+    def count(self) -> int:
+        """Return how many are found."""
+        with self.store.reading() as connection:
+            inner = self.statement(connection.dialect.name).order_by(None).subquery()
+            return int(connection.execute(select(func.count()).select_from(inner)).scalar_one())
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one flat dict a match; all have the same columns, None where there is no value."""
+        from tuner.query.flat import flat_rows
+
+        return flat_rows(self.store, self.matches())
+
+    def dataframe(self) -> pd.DataFrame:
+        """Return `to_rows` as a DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_rows())
+
+
+def _limit(query: Query) -> int:
+    return 1 if query.limit is None else query.limit
+
+
+_Read: TypeAlias = Callable[[Row[Any]], Match]
+
+
+def _trial_reader(_: SqlStore, connection: Connection) -> _Read:
+    columns = len(schema.trials.c)
+    readers: dict[int, Callable[[Any], Trial]] = {}
+
+    def read(row: Row[Any]) -> FoundTrial:
+        if row.study_id not in readers:
+            space = select(schema.studies.c.space).where(schema.studies.c.id == row.study_id)
+            stored: Mapping[str, Any] = connection.execute(space).scalar_one()
+            readers[row.study_id] = rows.trial_reader(rows.ParamsCodec(decode_params(stored)))
+        # The columns of a trial come first, and its reader takes no other.
+        return FoundTrial(row.study, readers[row.study_id](row[:columns]))
+
+    return read
+
+
+def _run_reader(_: SqlStore, __: Connection) -> _Read:
+    return lambda row: FoundRun(row.study, rows.run_of(row))
+
+
+def _study_reader(_: SqlStore, __: Connection) -> _Read:
+    return rows.study_of
+
+
+def _model_reader(store: SqlStore, _: Connection) -> _Read:
+    registry = Registry(store)
+    return lambda row: registry.get(f"{row.name}@{row.version}")
+
+
+_READERS: dict[str, Callable[[SqlStore, Connection], _Read]] = {
+    "trials": _trial_reader,
+    "runs": _run_reader,
+    "studies": _study_reader,
+    "models": _model_reader,
+}

@@ -1,0 +1,251 @@
+"""Values within JSON columns, with their types, in SQLite and in PostgreSQL.
+
+Names and values are bound parameters. Both databases see the same: numbers as doubles, NaN and
+null as nothing, infinities as numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from sqlalchemy import (
+    Double,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSON as POSTGRES_JSON
+
+from tuner.query.syntax import pattern_parts
+from tuner.query.values import Expression, Kind, Value
+
+INFINITY = float("inf")
+
+TAGS = frozenset({"float", "base64", "tuple", "dict"})
+"""Names that `records` gives a meaning: an object that has one as a key is kept below ``dict``."""
+
+
+class Dialect(Protocol):
+    """What SQLite and PostgreSQL write in different ways."""
+
+    def value(self, document: Expression, keys: tuple[str, ...]) -> Value:
+        """Return what stands at `keys`, one below the other, in a JSON column."""
+
+    def any_positive(self, document: Expression) -> Expression:
+        """Return whether a number in a JSON object is above 0; never NULL."""
+
+    def first(self, documents: Expression, key: str) -> Expression:
+        """Return the text below a key of the first object of a JSON list."""
+
+    def matches(self, text: Expression, pattern: str) -> Expression:
+        """Return whether a text is like a pattern, upper and lower case being different."""
+
+    def sorted(self, text: Expression) -> Expression:
+        """Return a text that sorts by code points."""
+
+
+def dialect_of(name: str) -> Dialect:
+    """Return the dialect of a database by the name that SQLAlchemy has for it."""
+    return Postgres() if name == "postgresql" else Sqlite()
+
+
+class Sqlite:
+    """JSON kept as text, read by the functions of SQLite's JSON1."""
+
+    def value(self, document: Expression, keys: tuple[str, ...]) -> Value:
+        """Return what stands at `keys` in a JSON column."""
+        places = [_sqlite_place(document, path) for path in _places(keys)]
+        kind, atom, mark = (
+            parts[0] if len(parts) == 1 else func.coalesce(*parts)
+            for parts in zip(*places, strict=True)
+        )
+        infinite = case((mark == "inf", INFINITY), (mark == "-inf", -INFINITY))
+        present = case(
+            (kind == "null", 0),
+            (kind == "object", func.coalesce(mark != "nan", 1)),
+            (kind.is_not(None), 1),
+            else_=0,
+        )
+        return Value(
+            Kind.ANY,
+            present == 1,
+            number=case(
+                (kind.in_(["integer", "real"]), cast(atom, Double)),
+                (kind == "object", infinite),
+            ),
+            text=case((kind == "text", cast(atom, Text))),
+            truth=case((kind == "true", 1), (kind == "false", 0)),
+        )
+
+    def any_positive(self, document: Expression) -> Expression:
+        """Return whether a number in a JSON object is above 0."""
+        inner = func.coalesce(func.json_extract(document, "$.dict"), document)
+        each = func.json_each(inner).table_valued("type", "atom", "value")
+        infinite = and_(
+            each.c.type == "object", func.json_extract(each.c.value, "$.float") == "inf"
+        )
+        positive = and_(each.c.type.in_(["integer", "real"]), each.c.atom > 0)
+        return select(1).select_from(each).where(or_(positive, infinite)).exists()
+
+    def first(self, documents: Expression, key: str) -> Expression:
+        """Return the text below a key of the first object of a JSON list."""
+        return func.json_extract(documents, f"$[0].{key}", type_=Text())
+
+    def matches(self, text: Expression, pattern: str) -> Expression:
+        """Return whether a text is like a pattern: as a GLOB, since LIKE ignores case here."""
+        signs = {"any": "*", "one": "?"}
+        glob = "".join(
+            signs.get(kind) or (f"[{c}]" if c in "*?[" else c) for kind, c in pattern_parts(pattern)
+        )
+        return text.op("GLOB", is_comparison=True)(literal(glob, text.type))
+
+    def sorted(self, text: Expression) -> Expression:
+        """Return the text: it is sorted by its bytes."""
+        return text
+
+
+class Postgres:
+    """Columns of the type json."""
+
+    def value(self, document: Expression, keys: tuple[str, ...]) -> Value:
+        """Return what stands at `keys` in a JSON column."""
+        places = [_below(_legible(document), path) for path in _places(keys)]
+        found = places[0] if len(places) == 1 else func.coalesce(*places)
+        kind, mark = func.json_typeof(found), found.op("->>")(literal("float", Text))
+        atom = _unwrapped(found)
+        return Value(
+            Kind.ANY,
+            case(
+                (kind == "null", False),
+                (kind == "object", func.coalesce(mark != "nan", True)),
+                else_=kind.is_not(None),
+            ),
+            number=_postgres_number(kind, atom, mark),
+            text=case((kind == "string", atom)),
+            truth=case((kind == "boolean", case((atom == "true", 1), else_=0))),
+        )
+
+    def any_positive(self, document: Expression) -> Expression:
+        """Return whether a number in a JSON object is above 0."""
+        document = _legible(document)
+        inner = func.coalesce(_below(document, ("dict",)), document)
+        each = func.json_each(inner).table_valued("key", "value")
+        value = cast(each.c.value, POSTGRES_JSON)
+        mark = value.op("->>")(literal("float", Text))
+        number = _postgres_number(func.json_typeof(value), _unwrapped(value), mark)
+        return select(1).select_from(each).where(number > 0).exists()
+
+    def first(self, documents: Expression, key: str) -> Expression:
+        """Return the text below a key of the first object of a JSON list."""
+        first = _legible(documents).op("->", return_type=POSTGRES_JSON())(literal_column("0"))
+        return _unwrapped(_below(first, (key,)))
+
+    def matches(self, text: Expression, pattern: str) -> Expression:
+        """Return whether a text is like a pattern."""
+        signs = {"any": "%", "one": "_"}
+        like = "".join(
+            signs.get(kind) or (f"\\{c}" if c in "%_\\" else c)
+            for kind, c in pattern_parts(pattern)
+        )
+        return text.like(literal(like, text.type), escape="\\")
+
+    def sorted(self, text: Expression) -> Expression:
+        """Return the text, to be sorted by its bytes and not as some language does."""
+        return cast(text, Text).collate("C")
+
+
+def _places(keys: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return where a value may stand: `records` wraps an object that has one of its own tags."""
+    wrapped = ("dict", *keys)
+    return [wrapped] if keys[0] in TAGS else [keys, wrapped]
+
+
+# --- SQLite ---------------------------------------------------------------------------------------
+
+# Older versions compare a key in a path with the key as JSON writes it, escapes and all.
+_IN_A_PATH = re.compile(r"[ !#-\[\]-~]*")
+
+
+def _sqlite_place(
+    document: Expression, keys: tuple[str, ...]
+) -> tuple[Expression, Expression, Expression]:
+    """Return the JSON type of what stands there, its value, and what it has below ``float``."""
+    *above, last = keys
+    for key in above:
+        document = _sqlite_object(document, key)
+    if _IN_A_PATH.fullmatch(last):
+        path = f'$."{last}"'
+        return (
+            func.json_type(document, path),
+            func.json_extract(document, path),
+            func.json_extract(document, f"{path}.float"),
+        )
+    each = func.json_each(document).table_valued("key", "type", "atom", "value")
+
+    def found(column: Expression) -> Expression:
+        return select(column).where(each.c.key == last).limit(1).scalar_subquery()
+
+    marked = case((each.c.type == "object", func.json_extract(each.c.value, "$.float")))
+    return found(each.c.type), found(each.c.atom), found(marked)
+
+
+def _sqlite_object(document: Expression, key: str) -> Expression:
+    """Return the object below a key of a document, NULL if there is none."""
+    if _IN_A_PATH.fullmatch(key):
+        path = f'$."{key}"'
+        return case((func.json_type(document, path) == "object", func.json_extract(document, path)))
+    each = func.json_each(document).table_valued("key", "type", "value")
+    return (
+        select(each.c.value)
+        .where(each.c.key == key, each.c.type == "object")
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------
+
+# After an even number of backslashes: NUL, or half of a pair of surrogates without the other one.
+_ILLEGIBLE = (
+    r"(?<!\\)((?:\\\\)*)(?:\\u0000|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])"
+    r"|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2})"
+)
+_LONGEST_NUMBER = 308
+"""Digits of the largest double."""
+
+
+def _legible(document: Expression) -> Expression:
+    """Return a JSON column without the escapes that PostgreSQL refuses to read.
+
+    They stand for NUL and for lone halves of surrogate pairs, which its texts cannot hold.
+    """
+    source = cast(document, Text)
+    suspect = or_(func.strpos(source, r"\u0000") > 0, func.strpos(source, r"\ud") > 0)
+    mended = func.regexp_replace(source, _ILLEGIBLE, r"\1\\ufffd", "g")
+    return case((suspect, cast(mended, POSTGRES_JSON)), else_=document)
+
+
+def _below(document: Expression, keys: tuple[str, ...]) -> Expression:
+    for key in keys:
+        document = document.op("->", return_type=POSTGRES_JSON())(literal(key, Text))
+    return document
+
+
+def _unwrapped(value: Expression) -> Expression:
+    """Return what a JSON value says, a text without its quotes."""
+    return value.op("#>>", return_type=Text())(literal_column("'{}'::text[]"))
+
+
+def _postgres_number(kind: Expression, atom: Expression, mark: Expression) -> Expression:
+    """Return a JSON value as a double; an integer that no double holds is infinite."""
+    beyond = case((func.strpos(atom, "-") > 0, -INFINITY), else_=INFINITY)
+    double = case((func.length(atom) <= _LONGEST_NUMBER, cast(atom, Double)), else_=beyond)
+    infinite = case((mark == "inf", INFINITY), (mark == "-inf", -INFINITY))
+    return case((kind == "number", double), (kind == "object", infinite))

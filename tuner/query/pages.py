@@ -1,0 +1,105 @@
+"""The first page of trials sorted by value, read by an index: of a million trials, only a few.
+
+An index on study and value gives the trials of one study in their order. So each study is asked for
+its own first page, those with a value before those without, and the pages are merged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from tuner.query.compiler import Compiler
+from tuner.query.syntax import Query
+from tuner.query.values import Expression
+from tuner.tracking.schema import studies, trials
+
+LONGEST = 1000
+"""Rows of a page, those that are skipped included."""
+
+MOST_STUDIES = 50
+"""Studies to ask one by one; where there are more, each is small."""
+
+
+def has_pages(query: Query) -> bool:
+    """Return whether a query of trials asks for a short page, sorted by value first."""
+    return (
+        query.limit is not None
+        and query.limit + query.offset <= LONGEST
+        and bool(query.order)
+        and query.order[0].field.path == ("value",)
+    )
+
+
+def page(
+    connection: Connection, compiler: Compiler, query: Query, study: str | None
+) -> Sequence[Row[Any]] | None:
+    """Return the rows of a page, None if there are too many studies to ask each.
+
+    Parameters
+    ----------
+    connection
+        A connection that reads one snapshot.
+    compiler
+        A compiler for trials.
+    query
+        A query of which `has_pages` is true.
+    study
+        The uid of a study to search in alone.
+    """
+    ids = select(studies.c.id).limit(MOST_STUDIES + 1)
+    if study is not None:
+        ids = ids.where(studies.c.uid == study)
+    numbers = list(connection.execute(ids).scalars())
+    if len(numbers) > MOST_STUDIES:
+        return None
+    assert query.limit is not None
+    wanted = query.limit + query.offset
+    keys = [key for each in query.order for key in compiler.keys(each)]
+    found: list[Row[Any]] = []
+    for number in numbers:
+        read = 0
+        for present in (True, False):
+            if read < wanted:
+                part = _part(compiler, query, keys, number, present).limit(wanted - read)
+                rows = connection.execute(part).all()
+                found += rows
+                read += len(rows)
+    if len(numbers) > 1:
+        _sort(found, [descending for _, descending in keys])
+    return found[query.offset : wanted]
+
+
+def _part(
+    compiler: Compiler,
+    query: Query,
+    keys: list[tuple[Expression, bool]],
+    study: int,
+    present: bool,
+) -> Any:
+    """Return the trials of a study that have a value, or those that have none, in order."""
+    value = trials.c.value
+    statement = compiler.subject.rows.where(
+        trials.c.study_id == study, value.is_not(None) if present else value.is_(None)
+    ).add_columns(*(key.label(f"key_{i}") for i, (key, _) in enumerate(keys)))
+    if query.condition is not None:
+        statement = statement.where(compiler.condition(query.condition))
+    (_, descending), *others = keys
+    # Without a word on where NULLs go, since there are none: the index has them in its own place.
+    first = [value.desc() if descending else value.asc()] if present else []
+    rest = [(key.desc() if down else key.asc()).nulls_last() for key, down in others]
+    return statement.order_by(*first, *rest, *compiler.subject.identity)
+
+
+def _sort(rows: list[Row[Any]], descending: list[bool]) -> None:
+    """Sort rows by the keys that are their last columns; what has none comes last."""
+    rows.sort(key=lambda row: (row.study_id, row.number))
+    for i, down in reversed(list(enumerate(descending))):
+        place = i - len(descending)
+        # Sorting is stable, also in reverse, so rows that are equal keep their order.
+        some = [row for row in rows if row[place] is not None]
+        some.sort(key=itemgetter(place), reverse=down)
+        rows[:] = [*some, *(row for row in rows if row[place] is None)]

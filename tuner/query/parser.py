@@ -1,0 +1,261 @@
+"""Reads a query by recursive descent: a method is a rule of the grammar in ``docs/find.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tuner.errors import QueryError
+from tuner.query.syntax import (
+    And,
+    Comparison,
+    Condition,
+    Constant,
+    Field,
+    Key,
+    Like,
+    Literal,
+    Membership,
+    Missing,
+    Not,
+    Operand,
+    Operator,
+    Or,
+    Query,
+    Span,
+)
+from tuner.query.tokens import Kind, Token, tokenize
+
+DEEPEST = 50
+"""Levels of parentheses and `not`."""
+
+MOST_TESTS = 400
+"""Comparisons and other tests of a query; SQLite takes expressions 1,000 levels deep."""
+
+MOST_OPTIONS = 5000
+"""Values that the lists of `in` have together; SQLite takes 32,766 in a statement."""
+
+_LARGEST = 2**63 - 1
+_OPERATORS = frozenset(map(str, Operator))
+
+
+def parse(text: str) -> Query:
+    """Return the query that `text` says.
+
+    Parameters
+    ----------
+    text
+        Such as ``"metrics.accuracy > 0.95 and params.model == 'svm' order by value limit 20"``;
+        an empty one finds everything.
+
+    Raises
+    ------
+    QueryError
+        If it is no query: says where, and what was expected there.
+
+    Examples
+    --------
+    >>> parse("value < 0.1 and not params.model = 'svm' limit 5").limit
+    5
+    """
+    return _Parser(text).query()
+
+
+class _Parser:
+    """Goes through the tokens of one query, one token ahead."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = tokenize(text)
+        self._at = 0
+        self._depth = 0
+        self._tests = 0
+        self._options = 0
+
+    # query = [ condition ] [ "order" "by" keys ] [ "limit" count ] [ "offset" count ]
+    def query(self) -> Query:
+        opens = self._is_word("order", "limit", "offset") or self._now.kind is Kind.END
+        condition = None if opens else self._condition()
+        order = self._keys() if self._take_word("order") else ()
+        limit = self._count("limit") if self._take_word("limit") else None
+        offset = self._count("offset") if self._take_word("offset") else 0
+        if self._now.kind is not Kind.END:
+            rest = ["limit"] * (limit is None) + ["offset"] * (not offset)
+            if not order and limit is None:
+                rest = ["and", "or", "order by", *rest] if condition else ["order by", *rest]
+            raise self._wrong(f"expected {_either([*rest, 'the end'])}, found {self._now}")
+        return Query(condition, order, limit, offset)
+
+    # condition = conjunction { "or" conjunction }
+    def _condition(self) -> Condition:
+        conditions = self._chain(self._conjunction, "or")
+        return conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
+
+    # conjunction = negation { "and" negation }
+    def _conjunction(self) -> Condition:
+        conditions = self._chain(self._negation, "and")
+        return conditions[0] if len(conditions) == 1 else And(tuple(conditions))
+
+    def _chain(self, rule: Callable[[], Condition], word: str) -> list[Condition]:
+        conditions = [rule()]
+        while self._take_word(word):
+            conditions.append(rule())
+        return conditions
+
+    # negation = "not" negation | "(" condition ")" | test
+    def _negation(self) -> Condition:
+        start = self._now
+        if self._take_word("not"):
+            with_inner: Callable[[], Condition] = lambda: Not(self._negation())  # noqa: E731
+        elif self._take_sign("("):
+            with_inner = self._in_parentheses
+        else:
+            return self._test()
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise self._wrong(f"more than {DEEPEST} levels of parentheses and not", start)
+        condition = with_inner()
+        self._depth -= 1
+        return condition
+
+    def _in_parentheses(self) -> Condition:
+        condition = self._condition()
+        if not self._take_sign(")"):
+            raise self._wrong(f"expected and, or or ), found {self._now}")
+        return condition
+
+    # test = operand operator operand | field [ "not" ] "in" "(" constants ")"
+    #      | field [ "not" ] "like" text | field "is" [ "not" ] "null" | field
+    def _test(self) -> Condition:
+        self._tests += 1
+        if self._tests > MOST_TESTS:
+            raise self._wrong(f"more than {MOST_TESTS} tests")
+        left = self._operand("a field or a value")
+        if self._now.kind is Kind.SIGN and self._now.text != "(":
+            sign = str(self._now.value)
+            if sign in _OPERATORS:
+                self._next()
+                return Comparison(left, Operator(sign), self._operand(f"a value after {sign}"))
+        if isinstance(left, Field):
+            return self._test_of(left)
+        raise self._wrong(f"expected a comparison such as = or <, found {self._now}")
+
+    def _test_of(self, field: Field) -> Condition:
+        if self._take_word("is"):
+            negated = self._take_word("not")
+            if not self._take_word("null"):
+                raise self._wrong(
+                    f"expected {'null' if negated else 'null or not null'}, found {self._now}"
+                )
+            return Missing(field, negated)
+        negated = self._take_word("not")
+        if self._take_word("in"):
+            return Membership(field, self._constants(), negated)
+        if self._take_word("like"):
+            pattern = self._next()
+            if pattern.kind is not Kind.TEXT:
+                raise self._wrong(f"expected a pattern in quotes, found {pattern}", pattern)
+            return Like(field, str(pattern.value), negated)
+        if negated:
+            raise self._wrong(f"expected in or like after not, found {self._now}")
+        if self._now.kind is Kind.END or self._is_word("and", "or", "order", "limit", "offset"):
+            return Comparison(field, Operator.EQUAL, Literal(True, field.position))
+        if self._now.kind is Kind.SIGN and self._now.text == ")":
+            return Comparison(field, Operator.EQUAL, Literal(True, field.position))
+        raise self._wrong(
+            f"expected a comparison, in, like or is null after {field}, found {self._now}"
+        )
+
+    def _constants(self) -> tuple[Constant, ...]:
+        if not self._take_sign("("):
+            raise self._wrong(f"expected ( after in, found {self._now}")
+        constants: list[Constant] = []
+        while not constants or self._take_sign(","):
+            token = self._now
+            constant = self._operand("a value")
+            if isinstance(constant, Field):
+                raise self._wrong(f"{token} is no value; write a text in quotes", token)
+            constants.append(constant)
+            self._options += 1
+            if self._options > MOST_OPTIONS:
+                raise self._wrong(f"more than {MOST_OPTIONS} values in lists", token)
+        if not self._take_sign(")"):
+            raise self._wrong(f"expected , or ), found {self._now}")
+        return tuple(constants)
+
+    # keys = field [ "asc" | "desc" ] { "," field [ "asc" | "desc" ] }
+    def _keys(self) -> tuple[Key, ...]:
+        if not self._take_word("by"):
+            raise self._wrong(f"expected by after order, found {self._now}")
+        keys: list[Key] = []
+        while not keys or self._take_sign(","):
+            field = self._operand("a field to order by")
+            if not isinstance(field, Field):
+                raise self._wrong("expected a field to order by", self._tokens[self._at - 1])
+            descending = self._take_word("desc")
+            if not descending:
+                self._take_word("asc")
+            keys.append(Key(field, descending))
+        if len(keys) > DEEPEST:
+            raise self._wrong(f"more than {DEEPEST} fields to order by")
+        return tuple(keys)
+
+    def _count(self, word: str) -> int:
+        token = self._next()
+        value = token.value
+        if token.kind is not Kind.NUMBER or not isinstance(value, int) or value < 0:
+            raise self._wrong(f"expected a whole number after {word}, found {token}", token)
+        if value > _LARGEST:
+            raise self._wrong(f"{word} is at most {_LARGEST}", token)
+        return value
+
+    # operand = field | constant
+    def _operand(self, expected: str) -> Operand:
+        token = self._next()
+        match token.kind, token.value:
+            case Kind.NAME, tuple() as path:
+                return Field(path, token.position)
+            case (Kind.NUMBER, int() | float() as number):
+                return Literal(number, token.position)
+            case Kind.SPAN, float() as seconds:
+                return Span(seconds, token.position)
+            case Kind.TEXT, str() as text:
+                return Literal(text, token.position)
+            case Kind.KEYWORD, ("true" | "false") as word:
+                return Literal(word == "true", token.position)
+            case Kind.KEYWORD, "null":
+                raise self._wrong("nothing compares with null; write is null or is not null", token)
+        raise self._wrong(f"expected {expected}, found {token}", token)
+
+    # --- tokens -------------------------------------------------------------------------------
+
+    @property
+    def _now(self) -> Token:
+        return self._tokens[self._at]
+
+    def _next(self) -> Token:
+        token = self._now
+        if token.kind is not Kind.END:
+            self._at += 1
+        return token
+
+    def _is_word(self, *words: str) -> bool:
+        return self._now.kind is Kind.KEYWORD and self._now.value in words
+
+    def _take_word(self, word: str) -> bool:
+        if self._is_word(word):
+            self._at += 1
+            return True
+        return False
+
+    def _take_sign(self, sign: str) -> bool:
+        if self._now.kind is Kind.SIGN and self._now.text == sign:
+            self._at += 1
+            return True
+        return False
+
+    def _wrong(self, message: str, token: Token | None = None) -> QueryError:
+        return QueryError(self._text, (token or self._now).position, message)
+
+
+def _either(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]

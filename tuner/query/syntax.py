@@ -1,0 +1,242 @@
+"""The tree of a query. ``parse(str(query)) == query`` for every query that can be written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from tuner.query.tokens import KEYWORDS, quote
+
+
+class Operator(StrEnum):
+    """How two values are compared."""
+
+    EQUAL = "="
+    UNEQUAL = "!="
+    LESS = "<"
+    AT_MOST = "<="
+    MORE = ">"
+    AT_LEAST = ">="
+
+    @property
+    def opposite(self) -> Operator:
+        """What holds where this one does not, if there is something to compare."""
+        return _OPPOSITES[self]
+
+    @property
+    def mirrored(self) -> Operator:
+        """The operator that means the same with its sides exchanged."""
+        return _MIRRORED.get(self, self)
+
+
+_OPPOSITES = {
+    Operator.EQUAL: Operator.UNEQUAL,
+    Operator.UNEQUAL: Operator.EQUAL,
+    Operator.LESS: Operator.AT_LEAST,
+    Operator.AT_LEAST: Operator.LESS,
+    Operator.MORE: Operator.AT_MOST,
+    Operator.AT_MOST: Operator.MORE,
+}
+_MIRRORED = {
+    Operator.LESS: Operator.MORE,
+    Operator.MORE: Operator.LESS,
+    Operator.AT_MOST: Operator.AT_LEAST,
+    Operator.AT_LEAST: Operator.AT_MOST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What is asked about, such as ``params.model.svm.C``, and where in the text it stands."""
+
+    path: tuple[str, ...]
+    position: int = field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        return ".".join((self.path[0], *map(_name_part, self.path[1:])))
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A number, a text, true or false."""
+
+    value: int | float | str | bool
+    position: int = field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        if isinstance(self.value, bool):
+            return str(self.value).lower()
+        return quote(self.value) if isinstance(self.value, str) else repr(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A length of time in seconds, or how far from now, such as ``-7d``."""
+
+    seconds: float
+    position: int = field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.seconds!r}s"
+
+
+Constant: TypeAlias = Literal | Span
+Operand: TypeAlias = Field | Literal | Span
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """``left operator right``."""
+
+    left: Operand
+    operator: Operator
+    right: Operand
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.operator} {self.right}"
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """``field in (option, ...)``, or ``not in``."""
+
+    field: Field
+    options: tuple[Constant, ...]
+    negated: bool = False
+
+    def __str__(self) -> str:
+        options = ", ".join(map(str, self.options))
+        return f"{self.field} {'not ' if self.negated else ''}in ({options})"
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """``field like 'pattern'``, or ``not like``; ``%`` is any text, ``_`` any character."""
+
+    field: Field
+    pattern: str
+    negated: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.field} {'not ' if self.negated else ''}like {quote(self.pattern)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """``field is null``, or ``is not null``."""
+
+    field: Field
+    negated: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.field} is {'not ' if self.negated else ''}null"
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """``not condition``."""
+
+    condition: Condition
+
+    def __str__(self) -> str:
+        return f"not ({self.condition})"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Two conditions or more that must all hold."""
+
+    conditions: tuple[Condition, ...]
+
+    def __str__(self) -> str:
+        return " and ".join(
+            f"({c})" if isinstance(c, And | Or) else str(c) for c in self.conditions
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Two conditions or more of which one must hold."""
+
+    conditions: tuple[Condition, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(f"({c})" if isinstance(c, Or) else str(c) for c in self.conditions)
+
+
+Condition: TypeAlias = Comparison | Membership | Like | Missing | Not | And | Or
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What to sort by; what has no such value comes last in either direction."""
+
+    field: Field
+    descending: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.field}{' desc' if self.descending else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A whole query; without a condition it finds everything."""
+
+    condition: Condition | None = None
+    order: tuple[Key, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Every field that is asked about, once, in the order of the text."""
+        found = [] if self.condition is None else _fields(self.condition)
+        return tuple(dict.fromkeys([*found, *(key.field for key in self.order)]))
+
+    def __str__(self) -> str:
+        parts = [] if self.condition is None else [str(self.condition)]
+        if self.order:
+            parts.append(f"order by {', '.join(map(str, self.order))}")
+        if self.limit is not None:
+            parts.append(f"limit {self.limit}")
+        if self.offset:
+            parts.append(f"offset {self.offset}")
+        return " ".join(parts)
+
+
+def pattern_parts(pattern: str) -> list[tuple[str, str]]:
+    r"""Return a pattern's parts as ``(kind, character)``: ``"any"``, ``"one"`` or ``"exact"``.
+
+    A backslash takes the meaning from the character after it.
+
+    Examples
+    --------
+    >>> pattern_parts(r"a\_%")
+    [('exact', 'a'), ('exact', '_'), ('any', '%')]
+    """
+    kinds = {"%": "any", "_": "one"}
+    parts = []
+    for escaped, plain in re.findall(r"\\([%_\\])|(.)", pattern, re.DOTALL):
+        parts.append(("exact", escaped) if escaped else (kinds.get(plain, "exact"), plain))
+    return parts
+
+
+def _fields(condition: Condition) -> list[Field]:
+    match condition:
+        case Comparison(left, _, right):
+            return [side for side in (left, right) if isinstance(side, Field)]
+        case Membership(field) | Like(field) | Missing(field):
+            return [field]
+        case Not(inner):
+            return _fields(inner)
+        case And(conditions) | Or(conditions):
+            return [field for each in conditions for field in _fields(each)]
+
+
+_PLAIN_PART = re.compile(r"\w+(?:[-/]\w+)*")
+
+
+def _name_part(part: str) -> str:
+    return part if _PLAIN_PART.fullmatch(part) and part not in KEYWORDS else quote(part)

@@ -1,0 +1,154 @@
+"""A query's text as tokens: names, numbers, texts, words and signs, each with its place."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from tuner.errors import QueryError
+
+LONGEST = 20_000
+"""Characters of a query."""
+
+_LOGIC = ("and", "or", "not", "in", "like", "is", "null", "true", "false")
+_CLAUSES = ("order", "by", "asc", "desc", "limit", "offset")
+
+KEYWORDS = frozenset((*_LOGIC, *_CLAUSES))
+
+UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+"""Seconds of each unit of time."""
+
+
+class Kind(Enum):
+    """What a token is."""
+
+    NAME = auto()
+    KEYWORD = auto()
+    NUMBER = auto()
+    SPAN = auto()
+    TEXT = auto()
+    SIGN = auto()
+    END = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token: `value` is the parts of a name, a number, seconds, a text, a word or a sign."""
+
+    kind: Kind
+    text: str
+    position: int
+    value: tuple[str, ...] | float | int | str = ""
+
+    def __str__(self) -> str:
+        return "the end of the query" if self.kind is Kind.END else self.text
+
+
+_PART = r"\w+(?:[-/]\w+)*"
+_QUOTED = r"""'(?:[^']|'')*'|"(?:[^"]|"")*\""""
+_TOKEN = re.compile(
+    rf"""
+      (?P<space>\s+)
+    | (?P<name>[^\W\d]\w*(?:[-/]\w+)*(?:\.(?:{_PART}|{_QUOTED}))*)
+    | (?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(?P<unit>[^\W\d_]*)
+    | (?P<text>{_QUOTED})
+    | (?P<sign>==|!=|<>|<=|>=|[=<>(),])
+    """,
+    re.VERBOSE,
+)
+_NAME_PART = re.compile(rf"(?P<quoted>{_QUOTED})|(?P<bare>{_PART})")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def tokenize(text: str) -> list[Token]:
+    """Return the tokens of a query; the last one is its end.
+
+    Raises
+    ------
+    QueryError
+        If there is something that no token begins with, or a number or text that cannot be.
+    """
+    if len(text) > LONGEST:
+        raise QueryError(
+            text, LONGEST, f"has {len(text)} characters; a query has at most {LONGEST}"
+        )
+    if bad := _UNSTORABLE.search(text):
+        raise QueryError(text, bad.start(), f"{bad[0]!r} is no character of a text")
+    tokens, position = list[Token](), 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise QueryError(text, position, _why_not(text, position))
+        if not match["space"]:
+            tokens.append(_token(text, match))
+        position = match.end()
+    return [*tokens, Token(Kind.END, "", len(text))]
+
+
+def unquote(text: str) -> str:
+    """Return what a quoted text says; a quote in it is written twice."""
+    quote = text[0]
+    return text[1:-1].replace(quote * 2, quote)
+
+
+def quote(text: str) -> str:
+    """Return what `unquote` was given."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _token(query: str, match: re.Match[str]) -> Token:
+    text, position = match[0], match.start()
+    if name := match["name"]:
+        if name.lower() in KEYWORDS:
+            return Token(Kind.KEYWORD, text, position, name.lower())
+        return Token(Kind.NAME, text, position, _name_parts(name))
+    if match["number"]:
+        return _number(query, match)
+    if match["text"]:
+        return Token(Kind.TEXT, text, position, unquote(text))
+    return Token(Kind.SIGN, text, position, {"==": "=", "<>": "!="}.get(text, text))
+
+
+def _name_parts(name: str) -> tuple[str, ...]:
+    return tuple(
+        unquote(match["quoted"]) if match["quoted"] else match["bare"]
+        for match in _NAME_PART.finditer(name)
+    )
+
+
+def _number(query: str, match: re.Match[str]) -> Token:
+    text, unit, position = match["number"], match["unit"], match.start()
+    whole = text.lstrip("+-").isdecimal()
+    # Python refuses to read thousands of digits, which no double holds anyway.
+    value = int(text) if whole and len(text) < 300 else float(text)
+    if not math.isfinite(value):
+        raise QueryError(query, position, f"{text:.30} is too large a number")
+    if not unit:
+        return Token(Kind.NUMBER, match[0], position, value)
+    if unit not in UNITS:
+        raise QueryError(
+            query,
+            match.start("unit"),
+            f"{unit!r} is no unit of time; write {', '.join(UNITS)}, or a text in quotes",
+        )
+    seconds = value * UNITS[unit]
+    if not math.isfinite(seconds):
+        raise QueryError(query, position, f"{match[0]:.30} is too long a time")
+    return Token(Kind.SPAN, match[0], position, seconds)
+
+
+def _why_not(text: str, position: int) -> str:
+    character = text[position]
+    if character in "'\"":
+        return "this quote is not closed; a quote within a text is written twice"
+    hint = {
+        "!": "; write != or not",
+        "&": "; write and",
+        "|": "; write or",
+        "%": "; write a pattern in quotes",
+        ".": "; a name begins with a letter",
+        "`": "; quote with ' or \"",
+    }.get(character, "")
+    return f"{character!r} means nothing here{hint}"

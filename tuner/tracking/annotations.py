@@ -1,0 +1,83 @@
+"""What people add to the record afterwards: tags of studies, notes on trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, RowMapping, Table, select, update
+
+from tuner.errors import ArgumentError, StudyNotFound
+from tuner.records import State, decode_params, encode_params
+from tuner.tracking import schema
+
+if TYPE_CHECKING:
+    from tuner.tracking.sql_store import SqlStore
+
+_STUDIES, _TRIALS = schema.studies, schema.trials
+
+
+def set_tags(store: SqlStore, study: str, changes: Mapping[str, str | None]) -> dict[str, str]:
+    """Set tags of the study with that uid, or remove those that are None, and return them all.
+
+    What another process sets at the same time stays.
+
+    Raises
+    ------
+    ArgumentError
+        If a name or a value is no text.
+    StudyNotFound
+        If no study has that uid.
+    """
+    for name, value in changes.items():
+        if not isinstance(name, str) or not name or not isinstance(value, str | None):
+            raise ArgumentError(f"tag {name!r}: {value!r}: write a name and a text, or None")
+    with store.writing() as connection:
+        row = _locked(connection, _STUDIES, [_STUDIES.c.uid == study])
+        if row is None:
+            raise StudyNotFound(f"store {store} has no study with uid {study!r}")
+        tags = _changed(row["tags"], changes)
+        stored = encode_params(tags) or None
+        connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(tags=stored))
+    return tags
+
+
+def set_notes(
+    store: SqlStore, study: str, number: int, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Set notes on a trial that has ended, or remove those that are None, and return them all.
+
+    Nothing else of it changes.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such trial, or it has no outcome yet, since its driver would undo the note.
+    """
+    for name in changes:
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(f"note {name!r}: write a name, a text that is not empty")
+    belongs = select(_STUDIES.c.id).where(_STUDIES.c.uid == study).scalar_subquery()
+    which = [_TRIALS.c.study_id == belongs, _TRIALS.c.number == number]
+    with store.writing() as connection:
+        row = _locked(connection, _TRIALS, which)
+        if row is None:
+            raise ArgumentError(f"note: there is no trial {number!r} in this study")
+        if not State(row["state"]).finished:
+            raise ArgumentError(
+                f"note: trial {number} is {row['state']}; it can have notes once it has an outcome"
+            )
+        notes = _changed(row["notes"], changes)
+        stored = encode_params(notes) or None
+        connection.execute(update(_TRIALS).where(*which).values(notes=stored))
+    return notes
+
+
+def _locked(connection: Connection, table: Table, which: list[Any]) -> RowMapping | None:
+    """Return a row that nobody else changes before this transaction ends."""
+    return connection.execute(select(table).where(*which).with_for_update()).mappings().first()
+
+
+def _changed(stored: Mapping[str, Any] | None, changes: Mapping[str, Any]) -> dict[str, Any]:
+    together = {**decode_params(stored or {}), **changes}
+    return {name: value for name, value in together.items() if value is not None}

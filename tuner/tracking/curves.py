@@ -1,0 +1,141 @@
+"""The reports of a run in compact form: one row a metric instead of one row a step.
+
+What a running trial reports is rows of the table `reports`, which anyone can look at meanwhile.
+Once the run has ended nothing of it changes any more, and its reports become *curves*: all values
+of one metric side by side, about nine bytes each where a row takes about thirty. Reports that come
+late are rows again, and readers see both as one.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import merge
+from itertools import accumulate, groupby, pairwise
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, union
+
+from tuner.records import Report
+from tuner.tracking import queries, schema, upserts
+
+AT_ONCE = 200
+"""Runs that are packed in one transaction."""
+
+
+def pack(steps: Sequence[int], values: Sequence[float | None]) -> tuple[bytes | None, bytes]:
+    """Return the steps, rising, and their values as bytes.
+
+    Steps are None where they are 0, 1, 2, ...; else the first and the differences, 64 bits each,
+    deflated. Values are IEEE doubles. Both have the low byte first.
+
+    Examples
+    --------
+    >>> pack([0, 1], [0.5, None])[0] is None
+    True
+    >>> unpack(*pack([3, 10, 11], [0.5, 0.25, 1.0]))
+    [(3, 0.5), (10, 0.25), (11, 1.0)]
+    """
+    plain = struct.pack(f"<{len(values)}d", *(_NAN if v is None else v for v in values))
+    if list(steps) == list(range(len(steps))):
+        return None, plain
+    gaps = [steps[0], *(b - a for a, b in pairwise(steps))]
+    return zlib.compress(struct.pack(f"<{len(gaps)}q", *gaps)), plain
+
+
+def unpack(steps: bytes | None, values: bytes) -> list[tuple[int, float]]:
+    """Return the steps and values that `pack` was given."""
+    n = len(values) // 8
+    numbers: Iterable[int] = range(n)
+    if steps is not None:
+        numbers = accumulate(struct.unpack(f"<{n}q", zlib.decompress(steps)))
+    return list(zip(numbers, struct.unpack(f"<{n}d", values), strict=True))
+
+
+_NAN = float("nan")
+
+
+def without_any(connection: Connection, runs: Iterable[int]) -> set[int]:
+    """Return those of `runs` of which nothing is recorded yet."""
+    wanted = sorted(runs)
+    found: set[int] = set()
+    for start in range(0, len(wanted), AT_ONCE):
+        part = wanted[start : start + AT_ONCE]
+        tables = (schema.reports, schema.curves)
+        query = union(*(select(t.c.run_id).where(t.c.run_id.in_(part)) for t in tables))
+        found |= set(connection.execute(query).scalars())
+    return set(wanted) - found
+
+
+def insert(
+    connection: Connection, series: Mapping[tuple[int, int], Mapping[int, float | None]]
+) -> None:
+    """Write values by step, of each (run, metric), as curves in the place of those that are there.
+
+    None stands for NaN.
+    """
+    rows = []
+    for (run, metric), curve in series.items():
+        steps = sorted(curve)
+        packed, values = pack(steps, [curve[step] for step in steps])
+        rows.append({"run_id": run, "metric_id": metric, "steps": packed, "values": values})
+    if rows:
+        connection.execute(upserts.replacing(connection, schema.curves), rows)
+
+
+def compact(connection: Connection, runs: Sequence[int]) -> int:
+    """Turn the rows of finished runs into curves, and return how many rows there were."""
+    reports = schema.reports
+    # Deleted first: what is deleted is what is packed, whoever writes at the same time.
+    gone = connection.execute(
+        delete(reports)
+        .where(reports.c.run_id.in_(runs))
+        .returning(reports.c.run_id, reports.c.metric_id, reports.c.step, reports.c.value)
+    ).all()
+    series: dict[tuple[int, int], dict[int, float | None]] = {
+        (row.run_id, row.metric_id): {} for row in gone
+    }
+    curves = schema.curves
+    there = select(curves).where(curves.c.run_id.in_({run for run, _ in series}))
+    for row in connection.execute(there):
+        key = row.run_id, row.metric_id
+        if key in series:
+            series[key].update(unpack(row.steps, row.values))
+    for row in gone:
+        series[row.run_id, row.metric_id][row.step] = row.value
+    insert(connection, series)
+    return len(gone)
+
+
+def reports_of(
+    connection: Connection, study: str, trial: int | None, streamed: int
+) -> Iterator[tuple[str, Report]]:
+    """Yield ``(run uid, report)`` by trial, attempt and step, of rows and curves alike."""
+    stream = connection.execution_options(yield_per=streamed)
+    names = dict(connection.execute(select(schema.metrics.c.id, schema.metrics.c.name)).all())
+    rows = stream.execute(queries.reports_of(study, trial))
+    packed = stream.execute(queries.curves_of(study, trial))
+    # Of equal places the curve comes first: what was reported again, later, is a row.
+    both = merge(_points_of_curves(packed), _points_of_rows(rows), key=itemgetter(0))
+    for (*_, uid), group in groupby(both, key=itemgetter(0)):
+        by_step: dict[int, dict[int, float]] = {}
+        for _, metric, points in group:
+            for step, value in points:
+                by_step.setdefault(step, {})[metric] = value
+        for step in sorted(by_step):
+            metrics = by_step[step]
+            yield uid, Report(step, {names[m]: metrics[m] for m in sorted(metrics)})
+
+
+def _points_of_rows(rows: Iterable[Any]) -> Iterator[tuple[Any, int, list[tuple[int, float]]]]:
+    for row in rows:
+        value = _NAN if row.value is None else row.value
+        yield (row.trial, row.attempt, row.id, row.uid), row.metric_id, [(row.step, value)]
+
+
+def _points_of_curves(rows: Iterable[Any]) -> Iterator[tuple[Any, int, list[tuple[int, float]]]]:
+    for row in rows:
+        place = (row.trial, row.attempt, row.id, row.uid)
+        yield place, row.metric_id, unpack(row.steps, row.values)

@@ -1,0 +1,170 @@
+"""The rows of a batch: each kind with one statement, in an order that cannot deadlock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, Connection, Table, select
+
+from tuner.errors import StoreError
+from tuner.records import Artifact, Report, Run, Trial
+from tuner.tracking import curves, rows, schema, upserts
+from tuner.tracking.protocol import Batch
+
+_LOOKED_UP = 500
+"""Values in one IN (...); SQLite takes 32,766, older ones 999."""
+
+_R = TypeVar("_R", Trial, Run)
+
+_number: Callable[[Trial], int] = attrgetter("number")
+_uid: Callable[[Run], str] = attrgetter("uid")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchWrite:
+    """Writes batches of one study on a connection whose transaction is open.
+
+    Parameters
+    ----------
+    connection
+        It writes.
+    store
+        What to call the store in a message.
+    study_id
+        The row of the study.
+    codec
+        Translates its params.
+    known
+        Ids of codes and environments by table and key, which never change: each is looked up once.
+    """
+
+    connection: Connection
+    store: str
+    study_id: int
+    codec: rows.ParamsCodec
+    known: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def write(self, batch: Batch) -> None:
+        """Write all of it."""
+        self._write_trials(batch.trials)
+        self._write_runs(batch.runs)
+        run_ids = self._run_ids(batch)
+        self._write_reports(run_ids, batch)
+        self._write_artifacts(run_ids, batch.artifacts)
+
+    def _write_trials(self, trials: Iterable[Trial]) -> None:
+        values = [rows.trial_row(self.study_id, self.codec, t) for t in _settled(trials, _number)]
+        if values:
+            self.connection.execute(upserts.unless_finished(self.connection, schema.trials), values)
+
+    def _write_runs(self, runs: Iterable[Run]) -> None:
+        runs = _settled(runs, _uid)
+        if not runs:
+            return
+        key_ids = {
+            **self._recorded(schema.codes, {r.code for r in runs} - {""}),
+            **self._recorded(schema.environments, {r.environment for r in runs} - {""}),
+        }
+        values = [rows.run_row(self.study_id, run, key_ids) for run in runs]
+        self.connection.execute(upserts.unless_finished(self.connection, schema.runs), values)
+
+    def _write_reports(self, run_ids: dict[str, int], batch: Batch) -> None:
+        metric_ids = self._metric_ids(batch.reports)
+        if not metric_ids:
+            return
+        series: dict[tuple[int, int], dict[int, float]] = {}
+        for uid, report in batch.reports:
+            run_id, step = run_ids[uid], report.step
+            for name, value in report.metrics.items():
+                key = run_id, metric_ids[name]
+                if key in series:
+                    series[key][step] = value
+                else:
+                    series[key] = {step: value}
+        # A run that ends in this batch, and had reported nothing before, is written whole at once.
+        ended = {run_ids[r.uid] for r in batch.runs if r.state.finished and r.uid in run_ids}
+        whole = curves.without_any(self.connection, ended)
+        curves.insert(
+            self.connection, {key: curve for key, curve in series.items() if key[0] in whole}
+        )
+        points = [
+            (run_id, step, metric, None if value != value else value)
+            for (run_id, metric), curve in series.items()
+            if run_id not in whole
+            for step, value in curve.items()
+        ]
+        points.sort()  # the order of the table's key: quicker, and in one order for all writers
+        upserts.replace_rows(self.connection, schema.reports, points)
+
+    def _write_artifacts(self, run_ids: dict[str, int], artifacts: Iterable[Artifact]) -> None:
+        values = [rows.artifact_row(run_ids[a.run], a) for a in artifacts]
+        if values:
+            insert = upserts.insert(self.connection, schema.artifacts)
+            self.connection.execute(insert.on_conflict_do_nothing(), values)
+
+    # --- looking up ---------------------------------------------------------------------------
+
+    def _recorded(self, table: Table, keys: Iterable[str]) -> dict[str, int]:
+        """Return the ids of codes or environments that must have been put before."""
+        known = self.known.setdefault(table.name, {})
+        if unknown := [key for key in keys if key not in known]:
+            known |= ids_of(self.connection, table, table.c.key, unknown)
+        for key in keys:
+            if key not in known:
+                raise StoreError(
+                    f"store {self.store}: a run names {key!r} of {table.name}, which is not "
+                    f"recorded; put it before the run"
+                )
+        return known
+
+    def _metric_ids(self, reports: Sequence[tuple[str, Report]]) -> dict[str, int]:
+        names = sorted({name for _, report in reports for name in report.metrics})
+        table = schema.metrics
+        ids = ids_of(self.connection, table, table.c.name, names)
+        new = [name for name in names if name not in ids]
+        if new:
+            insert = upserts.insert(self.connection, table)
+            self.connection.execute(insert.on_conflict_do_nothing(), [{"name": n} for n in new])
+            ids = ids_of(self.connection, table, table.c.name, names)
+        return ids
+
+    def _run_ids(self, batch: Batch) -> dict[str, int]:
+        """Return the rows of the runs that a batch's reports and artifacts belong to."""
+        uids = {uid for uid, _ in batch.reports} | {a.run for a in batch.artifacts}
+        ids = ids_of(self.connection, schema.runs, schema.runs.c.uid, uids)
+        for uid in uids:
+            if uid not in ids:
+                raise StoreError(
+                    f"store {self.store}: run {uid!r} reports or keeps something, but is not "
+                    f"recorded; write the run first"
+                )
+        return ids
+
+
+def ids_of(
+    connection: Connection, table: Table, column: Column[Any], values: Iterable[str]
+) -> dict[str, int]:
+    """Return the ids of the rows that have these values in a column."""
+    wanted = sorted(set(values))
+    found: dict[str, int] = {}
+    for start in range(0, len(wanted), _LOOKED_UP):
+        part = wanted[start : start + _LOOKED_UP]
+        query = select(column, table.c.id).where(column.in_(part))
+        found |= {row[0]: row[1] for row in connection.execute(query)}
+    return found
+
+
+def _settled(records: Iterable[_R], key: Callable[[_R], Any]) -> list[_R]:
+    """Return what is to be written of each trial or run: the last, but nothing after the end.
+
+    In the order of their keys, because writers that take rows in the same order cannot deadlock.
+    """
+    settled: dict[Any, _R] = {}
+    for record in records:
+        known = settled.get(key(record))
+        if known is None or not known.state.finished:
+            settled[key(record)] = record
+    return [settled[k] for k in sorted(settled)]
