@@ -7,7 +7,6 @@ import pytest
 
 from tuner.optimizers.embedding import Embedding
 from tuner.optimizers.surrogate import (
-    AVERAGE_UP_TO,
     LEARN_FROM,
     learn,
     learning_size,
@@ -43,20 +42,6 @@ def test_with_doubt_a_warp_needs_more_evidence():
     data = history(40, valley)
     assert learn(EMBEDDING, *data, WARPS, 5.0).warp != IDENTITY
     assert learn(EMBEDDING, *data, WARPS, 1e3).warp == IDENTITY
-
-
-@pytest.mark.parametrize("n", [5, AVERAGE_UP_TO])
-def test_while_trials_are_few_other_hyperparameters_can_be_drawn(n):
-    learned = learn(EMBEDDING, *history(n, waves), drawing=True)
-    others = learned.drawn(2, np.random.default_rng(0))
-    assert len({learned.hyperparameters.signal, *(o.hyperparameters.signal for o in others)}) == 3
-    assert {other.warp for other in others} == {learned.warp}
-
-
-@pytest.mark.parametrize(("n", "drawing"), [(4, True), (AVERAGE_UP_TO + 1, True), (20, False)])
-def test_otherwise_there_are_none(n, drawing):
-    learned = learn(EMBEDDING, *history(n, waves), drawing=drawing)
-    assert learned.drawn(2, np.random.default_rng(0)) == []
 
 
 def test_shift_and_scale_of_the_losses_change_nothing_learned():

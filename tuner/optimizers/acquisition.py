@@ -8,7 +8,6 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from tuner.optimizers.ascent import ascend
 from tuner.optimizers.embedding import Bools, Floats
@@ -49,27 +48,6 @@ class Product:
             *(factor.with_gradient(X, active) for factor in self.factors), strict=True
         )
         return np.sum(values, axis=0), np.sum(gradients, axis=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Mean:
-    """The mean of acquisition functions, of each of which the logarithm is given and returned."""
-
-    parts: Sequence[Acquisition]
-
-    def __call__(self, X: Floats, active: Bools) -> Floats:
-        """Return the values at `X` (m, d), shape (m,)."""
-        values = np.array([part(X, active) for part in self.parts])
-        return np.asarray(logsumexp(values, axis=0) - np.log(len(values)))
-
-    def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
-        """Return the values, shape (m,), and their gradients, shape (m, d), at `X` (m, d)."""
-        each = [part.with_gradient(X, active) for part in self.parts]
-        values = np.array([value for value, _ in each])
-        total = logsumexp(values, axis=0)
-        gradients = np.array([gradient for _, gradient in each])
-        gradient = np.einsum("km,kmd->md", np.exp(values - total), gradients)
-        return total - np.log(len(values)), np.asarray(gradient)
 
 
 @dataclass(frozen=True, slots=True)

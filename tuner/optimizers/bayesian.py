@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from tuner.errors import ArgumentError
-from tuner.optimizers.acquisition import Acquisition, Candidates, Mean, Product, maximise
+from tuner.optimizers.acquisition import Acquisition, Candidates, Product, maximise
 from tuner.optimizers.base import History, SpaceOptimizer
 from tuner.optimizers.conditions import condition, learn_condition, margins
 from tuner.optimizers.embedding import Bools, Floats
@@ -46,9 +46,6 @@ PRIOR_TRIALS = 10.0
 NEXT_TO = 0.01
 """No parallel trial is this near to another in every column, as shares of their ranges."""
 
-DRAWS = 2
-"""How many models, beside the most probable one, the improvement is averaged over at first."""
-
 LIKELY = math.log(0.5)
 """A pending trial counts towards the best so far if it is this likely to keep each condition."""
 
@@ -58,8 +55,7 @@ class BayesianOptimizer(SpaceOptimizer):
 
     After a Sobol start, each point is where a Gaussian process expects the largest improvement
     (by its logarithm: Ament et al. 2023, arXiv:2310.20708) on its own estimate of the best trial
-    so far, which a lucky draw of a noisy objective cannot fool. While trials are few, that is a
-    mean over several models that explain them about equally well. Pending trials count as if they
+    so far, which a lucky draw of a noisy objective cannot fool. Pending trials count as if they
     had the value that the model expects of them ("kriging believer", Ginsbourger et al. 2010), so
     that parallel suggestions spread. Where trials failed, the probability of success is modelled
     too and points that would fail are avoided, and so is that of keeping each outcome constraint.
@@ -130,7 +126,7 @@ class BayesianOptimizer(SpaceOptimizer):
 
     def _candidates(self, history: History, rng: np.random.Generator) -> Candidates:
         values = np.array([penalised(column, history.stopped) for column in history.values.T]).T
-        acquisition, leaders = self._acquisition(history, values, rng)
+        acquisition, leaders = self._acquisition(history, values)
         leaders_X, leaders_active = leaders
         share = min(1.0, FULL_SEARCH / min(max(history.known, 1), MOST_TRIALS))
         starts = [
@@ -140,15 +136,14 @@ class BayesianOptimizer(SpaceOptimizer):
         return maximise(acquisition, self._cube.columns, self._cube.snap, np.concatenate(starts))
 
     def _acquisition(
-        self, history: History, values: Floats, rng: np.random.Generator
+        self, history: History, values: Floats
     ) -> tuple[Acquisition, tuple[Floats, Bools]]:
         """Return what to maximise, and the trials near which it may be largest."""
         embedding = self._cube.embedding
         margin = margins(history)
         lessons = self._learn(history, values, margin)
         kept = representatives(history, MOST_TRIALS)
-        told = history.X[kept], history.active[kept]
-        X, active = told
+        X, active = history.X[kept], history.active[kept]
         conditions = [
             found
             for learned, column in zip(lessons.conditions, margin[kept].T, strict=True)
@@ -174,12 +169,7 @@ class BayesianOptimizer(SpaceOptimizer):
         expected = np.array([model.predict(X, active)[0] for model in models]).T
         improvement: Acquisition
         if len(models) == 1:
-            (learned,) = lessons.goals
-            models += [
-                believe(loss_model(other, embedding, *told, values[kept, 0]), history)
-                for other in learned.drawn(DRAWS, rng)
-            ]
-            improvement = improvement_of_best(models, X, active)
+            improvement = LogExpectedImprovement(models[0], incumbent=float(expected.min()))
             leaders = np.argsort(expected[:, 0], kind="stable")[:LEADERS]
         else:
             improvement, leaders = improvement_of_front(models, expected)
@@ -198,10 +188,9 @@ class BayesianOptimizer(SpaceOptimizer):
         key = tuple(part.tobytes() for part in (X, active, values, margin))
         if self._lessons is None or self._lessons[0] != key:
             embedding = self._cube.embedding
-            one = len(self.goals) == 1
-            choice = (WARPS, 0.0) if one else (MILD_WARPS, MILD_DOUBT)
+            choice = (WARPS, 0.0) if len(self.goals) == 1 else (MILD_WARPS, MILD_DOUBT)
             lessons = Lessons(
-                tuple(learn(embedding, X, active, column, *choice, one) for column in values.T),
+                tuple(learn(embedding, X, active, column, *choice) for column in values.T),
                 tuple(learn_condition(embedding, X, active, column) for column in margin.T),
             )
             self._lessons = key, lessons
@@ -254,18 +243,6 @@ def believe(model: GaussianProcess, history: History) -> GaussianProcess:
     # Believing a mean leaves every mean as it was, so all of them can be believed at once.
     mean, _ = model.predict(history.pending_X, history.pending_active)
     return model.condition(history.pending_X, history.pending_active, mean)
-
-
-def improvement_of_best(models: Sequence[GaussianProcess], X: Floats, active: Bools) -> Acquisition:
-    """Return the expected improvement, a mean over `models`, on the best of the points `X` (n, d).
-
-    What is best, and how good it is, each model says for itself.
-    """
-    parts = [
-        LogExpectedImprovement(model, incumbent=float(model.predict(X, active)[0].min()))
-        for model in models
-    ]
-    return parts[0] if len(parts) == 1 else Mean(parts)
 
 
 def apart(candidates: Candidates, X: Floats, active: Bools) -> Candidates:

@@ -219,11 +219,12 @@ def fit(
     distances = embedding.squared_distances(Z, Z)
     effects = embedding.effects(X, active, Z)
     shared = effects @ effects.T
-    bounds = search_bounds(d)
+    bounds = [LOG_BOUNDS["lengthscale"]] * d
+    bounds += [LOG_BOUNDS[name] for name in ("signal", "noise", "effects")]
     best: tuple[float, Floats] | None = None
     for start in starts:
         found = minimize(
-            negative_log_posterior,
+            _negative_log_posterior,
             np.clip(start.to_log(), *np.transpose(bounds)),
             args=(distances, shared, y),
             jac=True,
@@ -236,29 +237,6 @@ def fit(
     if best is None:
         return starts[0], -math.inf
     return Hyperparameters.from_log(best[1]), -best[0]
-
-
-def search_bounds(d: int) -> list[tuple[float, float]]:
-    """Return the least and largest logarithms for `d` columns, in the order of `to_log`."""
-    ends = [LOG_BOUNDS[name] for name in ("signal", "noise", "effects")]
-    return [LOG_BOUNDS["lengthscale"]] * d + ends
-
-
-def negative_log_posterior(
-    theta: Floats, distances: Floats, shared: Floats, y: Floats
-) -> tuple[float, Floats]:
-    """Return what `fit` minimises, up to a constant, and its gradient at log hyperparameters.
-
-    Infinite where the covariance cannot be inverted.
-    """
-    try:
-        value, gradient = log_marginal_likelihood(
-            distances, shared, y, Hyperparameters.from_log(theta)
-        )
-    except LinAlgError:
-        return math.inf, np.zeros_like(theta)
-    prior, prior_gradient = log_prior(theta)
-    return -(value + prior), -(gradient + prior_gradient)
 
 
 def log_marginal_likelihood(
@@ -338,3 +316,16 @@ def _inverse(L: Floats) -> Floats:
     lower, _ = dpotri(L, lower=True)
     lower = np.tril(lower)
     return np.asarray(lower + np.tril(lower, -1).T)
+
+
+def _negative_log_posterior(
+    theta: Floats, distances: Floats, shared: Floats, y: Floats
+) -> tuple[float, Floats]:
+    try:
+        value, gradient = log_marginal_likelihood(
+            distances, shared, y, Hyperparameters.from_log(theta)
+        )
+    except LinAlgError:
+        return math.inf, np.zeros_like(theta)
+    prior, prior_gradient = log_prior(theta)
+    return -(value + prior), -(gradient + prior_gradient)

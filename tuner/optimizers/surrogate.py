@@ -14,7 +14,6 @@ import numpy as np
 
 from tuner.optimizers.embedding import Bools, Embedding, Floats
 from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters, fit
-from tuner.optimizers.hyperposterior import draw, spread
 from tuner.optimizers.warping import IDENTITY, WARPS, Warp, prepare, standardise
 
 LEARN_FROM = 120
@@ -22,27 +21,12 @@ COMPARE_ON = 50
 """How many trials the hyperparameters are learned from, and the warps compared on, at most."""
 
 
-FEWEST_TO_AVERAGE, AVERAGE_UP_TO = 5, 80
-"""Fewer trials say nothing of hyperparameters, more settle them and cost more to average over."""
-
-
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """The warp of the losses and the most probable hyperparameters of their model.
-
-    `root` is what further ones are drawn with, if that was asked for and trials are few.
-    """
+    """The warp of the losses and the hyperparameters of their model."""
 
     warp: Warp
     hyperparameters: Hyperparameters
-    root: Floats | None = None
-
-    def drawn(self, n: int, rng: np.random.Generator) -> list[Learned]:
-        """Return `n` others that are about as probable; none if there are no draws."""
-        if self.root is None:
-            return []
-        best = self.hyperparameters
-        return [Learned(self.warp, draw(best, self.root, rng)) for _ in range(n)]
 
 
 def learning_size(n: int) -> int:
@@ -67,7 +51,6 @@ def learn(
     losses: Floats,
     warps: Sequence[Warp] = WARPS,
     doubt: float = 0.0,
-    drawing: bool = False,
 ) -> Learned:
     """Return the warp that predicts best and the most probable hyperparameters.
 
@@ -81,8 +64,6 @@ def learn(
         Which to choose from.
     doubt
         By how much of the log density another warp than the first must predict better.
-    drawing
-        Whether others than the most probable hyperparameters are to be drawn, while trials are few.
     """
     good = np.isfinite(losses)
     scaled = prepare(losses[good])
@@ -93,10 +74,7 @@ def learn(
     hyperparameters, _ = fit(
         embedding, X[good][many], active[good][many], y, None if start is None else (start,)
     )
-    root = None
-    if drawing and FEWEST_TO_AVERAGE <= len(many) <= AVERAGE_UP_TO:
-        root = spread(embedding, X[good][many], active[good][many], y, hyperparameters)
-    return Learned(warp, hyperparameters, root)
+    return Learned(warp, hyperparameters)
 
 
 def choose_warp(
@@ -136,8 +114,6 @@ def loss_model(
     learned: Learned, embedding: Embedding, X: Floats, active: Bools, losses: Floats
 ) -> GaussianProcess:
     """Return the posterior of the warped, standardised loss given those of `losses` (n,).
-
-    The hyperparameters are the most probable ones.
 
     A failed trial counts as what the others make expected of it, but not as better than the best:
     it promises no improvement, and says nothing bad of its surroundings.
