@@ -28,7 +28,7 @@ from tuner.optimizers.warping import MILD_DOUBT, MILD_WARPS, WARPS
 from tuner.records import Goal, Params
 from tuner.search_spaces import Space
 
-MOST_TRIALS = 500
+MOST_TRIALS = 400
 """A longer history is modelled by this many of its trials; see `representatives`."""
 
 FAR_STARTS, NEAR_STARTS = 300, 200
