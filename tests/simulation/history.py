@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.records import Trial
+from tuner.tracking.curves import unpack
 
 
 @dataclass(frozen=True)
@@ -122,17 +123,18 @@ class Observer:
 
     def reports(self, study: str) -> dict[str, list[int]]:
         """Return the steps that each run has reported; a run that is not recorded is named "?"."""
-        steps: dict[str, list[int]] = defaultdict(list)
-        found = self._db.execute(
-            "SELECT coalesce(runs.uid, '?'), step FROM reports"
-            " LEFT JOIN runs ON runs.id = reports.run_id"
-            " WHERE runs.id IS NULL OR study_id = (SELECT id FROM studies WHERE name = ?)"
-            " ORDER BY run_id, step",
-            (study,),
-        )
-        for uid, step in found:
-            steps[uid].append(step)
-        return dict(steps)
+        steps: dict[str, set[int]] = defaultdict(set)
+        for table, columns in (("reports", "step"), ("curves", 'steps, "values"')):
+            found = self._db.execute(
+                f"SELECT coalesce(runs.uid, '?'), {columns} FROM {table}"
+                f" LEFT JOIN runs ON runs.id = {table}.run_id"
+                " WHERE runs.id IS NULL OR study_id = (SELECT id FROM studies WHERE name = ?)",
+                (study,),
+            )
+            for uid, *what in found:
+                # What is written once more after it was packed is a row as well.
+                steps[uid] |= set(what) if table == "reports" else {n for n, _ in unpack(*what)}
+        return {uid: sorted(numbers) for uid, numbers in steps.items()}
 
 
 def loads(text: str | None) -> Any:

@@ -159,7 +159,8 @@ class FaultyStore:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:
-        return partial(self._call, name, getattr(self._store, name))
+        value = getattr(self._store, name)
+        return partial(self._call, name, value) if callable(value) else value
 
     def _call(self, name: str, method: Callable[..., Any], *args: Any) -> Any:
         me, world = self._process, self._process.world
