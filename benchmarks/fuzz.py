@@ -33,7 +33,7 @@ from tuner.search_spaces.parsing import parse_constraint
 from tuner.tracking import open_store
 
 SLOW = 10.0
-"""Seconds that an input may take."""
+"""Seconds of CPU time that an input may take."""
 
 QUERIES = [
     "metrics.accuracy > 0.95 and params.model == 'svm' or tags.team = 'x' order by value limit 20",
@@ -148,7 +148,7 @@ def main() -> int:
         while time.monotonic() < deadline:
             for what, run in targets.items():
                 pick = random.Random(f"{given.seed} {what} {number}")
-                began = time.monotonic()
+                began = time.process_time()
                 try:
                     run(pick)
                     understood[what] += 1
@@ -157,7 +157,7 @@ def main() -> int:
                 except Exception as error:
                     print(f"{what} {number} (seed {given.seed}): {type(error).__name__}: {error}")
                     raise
-                if time.monotonic() - began > SLOW:
+                if time.process_time() - began > SLOW:
                     print(f"{what} {number} (seed {given.seed}) took too long")
                     return 1
             number += 1
