@@ -173,11 +173,11 @@ def test_whatever_fails_the_store_is_whole_and_the_search_goes_on(
         again = search(folder)
         trials = {t.number: t for t in again}
         assert safe.items() <= trials.items(), f"failure {n}"
-        # A file that the objective itself cannot write fails its trial, which is an outcome, too.
+        # What an objective itself cannot keep fails its trial, which is an outcome, too.
         states = [t.state for t in again]
         assert all(state.finished for state in states), f"failure {n}"
         assert len(states) == N_TRIALS, f"failure {n}"
-        assert fails is failing_files or states == [State.COMPLETED] * N_TRIALS, f"failure {n}"
+        assert State.COMPLETED in states, f"failure {n}"
         assert all(len(again.reports(k)) >= 2 for k in trials), f"failure {n}"
         assert list(upkeep.check(folder)) == [], f"failure {n}"
         shutil.rmtree(folder)

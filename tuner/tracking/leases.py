@@ -22,8 +22,9 @@ Clock = Callable[[], float]
 
 _table = schema.leases
 
-_given_up: set[Holder] = set()
-"""Drivers of this process that have ended; the store may have been away when it was to be told."""
+_given_up: set[tuple[str, Holder]] = set()
+"""Studies and drivers of this process that have done with them, whether the store was told or not:
+it may have been away just then."""
 
 
 def take(
@@ -47,7 +48,7 @@ def take(
     )
     found = _read(connection, study_id, clock)
     epoch = 1 if found is None else found.epoch + 1
-    if found is not None and found.left > 0 and not _is_over(found):
+    if found is not None and found.left > 0 and not _is_over(uid, found):
         raise StudyBusy(
             f"study {name!r} is run by {holder_of(found)}; let it end, or end it, or call again in "
             f"{found.left:.0f} s if nothing has been heard of it by then"
@@ -85,9 +86,9 @@ def renew(connection: Connection, study_id: int, lease: Lease, clock: Clock | No
         raise _taken_over(connection, study_id, lease.epoch, clock)
 
 
-def give_up(holder: Holder) -> None:
-    """Do without whatever this driver holds, told or not: others of this process may take it."""
-    _given_up.add(holder)
+def give_up(study: str, holder: Holder) -> None:
+    """Do without the study, told or not: other drivers of this process may take it."""
+    _given_up.add((study, holder))
 
 
 def release(connection: Connection, study_id: int, lease: Lease) -> None:
@@ -122,20 +123,20 @@ def advance(
 
 
 def current(
-    connection: Connection, study_id: int, clock: Clock | None
+    connection: Connection, study_id: int, uid: str, clock: Clock | None
 ) -> tuple[int, Holder | None]:
     """Return the epoch, 0 if nobody ever held the study, and who holds it now."""
     found = _read(connection, study_id, clock)
     if found is None:
         return 0, None
-    held = found.left > 0 and not _is_over(found)
+    held = found.left > 0 and not _is_over(uid, found)
     return found.epoch, holder_of(found) if held else None
 
 
-def _is_over(row: Row[Any]) -> bool:
+def _is_over(uid: str, row: Row[Any]) -> bool:
     """Whether the holder is known to have done with its lease, though the store was not told."""
     holder = holder_of(row)
-    return holder.is_gone or holder in _given_up
+    return holder.is_gone or (uid, holder) in _given_up
 
 
 def holder_of(row: Row[Any]) -> Holder:

@@ -186,7 +186,7 @@ class SqlStore:
             return self._take_study(info, holder, seconds)
         except StoreError:
             # It may have been committed, and only the answer was lost.
-            leases.give_up(holder)
+            leases.give_up(info.uid, holder)
             raise
 
     def _take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
@@ -204,7 +204,7 @@ class SqlStore:
 
     def release_study(self, lease: Lease) -> None:
         """Give a study back, unless another driver has it by now."""
-        leases.give_up(lease.holder)
+        leases.give_up(lease.study, lease.holder)
         with self.writing() as connection:
             leases.release(connection, self._study_id(connection, lease.study), lease)
 
@@ -218,7 +218,8 @@ class SqlStore:
 
     def _lease_state(self, study: str) -> tuple[int, Holder | None]:
         with self.reading() as connection:
-            return leases.current(connection, self._study_id(connection, study), self._clock)
+            study_id = self._study_id(connection, study)
+            return leases.current(connection, study_id, study, self._clock)
 
     # --- trials and runs ----------------------------------------------------------------------
 
