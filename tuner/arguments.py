@@ -165,7 +165,9 @@ def lease_seconds() -> float:
     ArgumentError
         If the environment variable is no number of seconds from 1.
     """
-    text = os.environ.get("TUNER_LEASE") or "30"
+    from tuner.tracking.lease import LEASE
+
+    text = os.environ.get("TUNER_LEASE") or str(LEASE)
     try:
         seconds = float(text)
     except ValueError:

@@ -58,7 +58,7 @@ from tuner.records import (
     Trial,
 )
 from tuner.schedulers.protocol import Scheduler
-from tuner.tracking.lease import Holder, Lease, new_holder
+from tuner.tracking.lease import LEASE, Holder, Lease, new_holder
 from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.uuid7 import uuid7
 
@@ -67,9 +67,6 @@ POLL = 0.25
 
 LOOKAHEAD = 16
 """Jobs handed out per worker when suggestions do not depend on outcomes."""
-
-LEASE = 30.0
-"""Seconds after which a driver that nothing is heard of may be replaced by another."""
 
 _log = logging.getLogger(__name__)
 

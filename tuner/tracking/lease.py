@@ -11,6 +11,9 @@ from pathlib import Path
 
 from tuner.records import Record
 
+LEASE = 30.0
+"""Seconds after which a driver that nothing is heard of may be replaced by another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Holder(Record):
