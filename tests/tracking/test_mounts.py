@@ -17,8 +17,8 @@ MOUNTS = r"""
 42 22 0:37 / /mnt/two\040words rw - cifs //server/share rw
 43 22 0:38 / /data rw master:1 - fuse.sshfs ada@host: rw
 44 22 0:39 / /scratch rw - lustre 10.0.0.1@tcp:/scratch rw
-45 22 0:40 / /work rw - nfs server:/work rw
-46 45 0:41 / /work rw - tmpfs tmpfs rw
+45 22 0:40 / /srv rw - nfs server:/srv rw
+46 45 0:41 / /srv rw - tmpfs tmpfs rw
 """
 
 
@@ -32,7 +32,7 @@ MOUNTS = r"""
         ("/mnt/two words/tuner.db", "cifs"),
         ("/data/tuner.db", "fuse.sshfs"),
         ("/scratch/tuner.db", "lustre"),
-        ("/work/tuner.db", None),
+        ("/srv/tuner.db", None),
     ],
 )
 def test_the_file_system_of_a_path(path: str, kind: str | None) -> None:

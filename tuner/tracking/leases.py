@@ -133,15 +133,15 @@ def current(
     return found.epoch, holder_of(found) if held else None
 
 
+def holder_of(row: Row[Any]) -> Holder:
+    """Return the process that a row names."""
+    return Holder(row.host, row.pid, row.process)
+
+
 def _is_over(uid: str, row: Row[Any]) -> bool:
     """Whether the holder is known to have done with its lease, though the store was not told."""
     holder = holder_of(row)
     return holder.is_gone or (uid, holder) in _given_up
-
-
-def holder_of(row: Row[Any]) -> Holder:
-    """Return the process that a row names."""
-    return Holder(row.host, row.pid, row.process)
 
 
 def _read(connection: Connection, study_id: int, clock: Clock | None) -> Row[Any] | None:

@@ -19,6 +19,9 @@ from tuner.tracking.schema import (
     trials,
 )
 
+FINISHED = tuple(state.value for state in State if state.finished)
+"""The states, as they are stored, of trials and runs that have ended."""
+
 
 def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
     """Return the trials of a study by number."""
@@ -79,7 +82,7 @@ def loose_runs(study: str, uids: Sequence[str] | None) -> Select[Any]:
         .join(studies, studies.c.id == runs.c.study_id)
         .where(
             studies.c.uid == study,
-            runs.c.state.in_([s.value for s in State if s.finished]),
+            runs.c.state.in_(FINISHED),
             select(reports.c.run_id).where(reports.c.run_id == runs.c.id).exists(),
         )
         .order_by(runs.c.id)

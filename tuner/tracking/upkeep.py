@@ -15,12 +15,11 @@ from tuner.records import State
 from tuner.tracking import schema
 from tuner.tracking.connections import make_engine
 from tuner.tracking.location import DATABASE, Location, locate
+from tuner.tracking.queries import FINISHED
 from tuner.tracking.sql_store import SqlStore, open_store
 
 COPIED = 5_000
 """Rows copied at a time."""
-
-_FINISHED = [state.value for state in State if state.finished]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ def _database_check(connection: Connection) -> Iterator[str]:
 
 def _promises() -> dict[str, Select[int]]:
     trials, runs = schema.trials, schema.runs
-    ended = runs.c.state.in_(_FINISHED)
+    ended = runs.c.state.in_(FINISHED)
     of_trial = (runs.c.study_id == trials.c.study_id) & (runs.c.trial == trials.c.number)
     kept = select(runs.c.id).where(of_trial, runs.c.state == trials.c.state).exists()
     any_run = select(runs.c.id).where(of_trial).exists()
@@ -160,12 +159,12 @@ def _promises() -> dict[str, Select[int]]:
     count = select(func.count())
     return {
         "finished trials have runs, but none with their outcome": count.select_from(trials).where(
-            trials.c.state.in_(_FINISHED), any_run, ~kept
+            trials.c.state.in_(FINISHED), any_run, ~kept
         ),
         "trials have more than one accepted outcome": count.select_from(completed),
         "attempts were made twice": count.select_from(twice),
         "finished trials have an attempt that is under way": count.select_from(trials).where(
-            trials.c.state.in_(_FINISHED), select(runs.c.id).where(of_trial, ~ended).exists()
+            trials.c.state.in_(FINISHED), select(runs.c.id).where(of_trial, ~ended).exists()
         ),
     }
 

@@ -19,13 +19,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tuner.records import State
 from tuner.tracking import schema
+from tuner.tracking.queries import FINISHED
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
 
 # Literals, because the rows of an executemany are its only parameters.
-_FINISHED = [literal_column(f"'{s.value}'", String) for s in State if s.finished]
+_FINISHED = [literal_column(f"'{state}'", String) for state in FINISHED]
 
 
 def insert(connection: Connection, table: Table) -> Insert:
