@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,16 @@ def test_a_study_of_an_optimizer_without_a_name_is_told_how_to_go_on(tmp_path: P
     with pytest.raises(errors.UnknownOptimizer, match=r"load_study\('own', optimizer="):
         tuner.load_study("own", store=tmp_path).ask()
     assert tuner.load_study("own", store=tmp_path, optimizer="random").ask().number == 0
+
+
+def test_threads_ask_and_tell_and_each_is_given_its_own_trial(tmp_path: Path) -> None:
+    study = tuner.create_study(SPACE, store=tmp_path, optimizer="random", seed=1)
+
+    def work(_: int) -> bool:
+        trial = study.ask()
+        return study.tell(trial, value(trial)).number == trial.number
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(24)))
+    assert [t.number for t in study] == list(range(24))
+    assert {t.state for t in study} == {State.COMPLETED}

@@ -118,10 +118,10 @@ class ManualLoop:
         StudyBusy
             If a driver holds the study.
         """
-        uid = self._committed(lambda: self._tell(number, returned, state, run))
+        uid, told = self._committed(lambda: self._tell(number, returned, state, run))
         self._trials.pop(uid, None)
         self._desks.pop(uid, None)
-        return self._told
+        return told
 
     def hear(self, message: Sent) -> None:
         """Take a message of a trial that is under way."""
@@ -198,7 +198,9 @@ class ManualLoop:
         self._handle(Wanted(n))
         return [self._live(uid) for uid in self._machine.active if uid not in before]
 
-    def _tell(self, number: int, returned: Any, state: State | None, run: str | None) -> str:
+    def _tell(
+        self, number: int, returned: Any, state: State | None, run: str | None
+    ) -> tuple[str, Trial]:
         uid = self._run_of(number)
         if run is not None and run != uid:
             raise TrialFinished(
@@ -217,7 +219,7 @@ class ManualLoop:
             if state is State.STOPPED and outcome.state is State.COMPLETED:
                 outcome = replace(outcome, state=state)
         self._handle(Finished(uid, outcome))
-        return uid
+        return uid, self._told
 
     def _run_of(self, number: int) -> str:
         for uid, attempt in self._machine.active.items():
