@@ -105,9 +105,9 @@ def test_the_same_command_goes_on(folder: Path) -> None:
 
 
 def test_an_objective_of_a_module(folder: Path) -> None:
-    (folder / "package").mkdir()
-    (folder / "package" / "fitting.py").write_text(SCRIPT)
-    call("run", "package.fitting:objective", "--backend", "serial", "--n-trials", "3", "--quiet")
+    (folder / "fittings").mkdir()
+    (folder / "fittings" / "fitting.py").write_text(SCRIPT)
+    call("run", "fittings.fitting:objective", "--backend", "serial", "--n-trials", "3", "--quiet")
     (info,) = tuner.list_studies()
     assert info.name.startswith("objective-")
 

@@ -38,8 +38,8 @@ def git(*args: str) -> None:
 
 
 def call(*args: str, code: int = 0) -> Result:
-    for name in ("train", "beside"):
-        sys.modules.pop(name, None)
+    for name in [m for m in sys.modules if m.partition(".")[0] in ("train", "beside", "package")]:
+        del sys.modules[name]
     result = CliRunner().invoke(cli, args)
     assert result.exit_code == code, result.output + repr(result.exception)
     return result
@@ -164,8 +164,6 @@ def test_an_objective_of_a_package(repository: Path) -> None:
     git("add", ".")
     git("commit", "-qm", "a package")
     search("package.fit:objective")
-    for name in [m for m in sys.modules if m == "package" or m.startswith("package.")]:
-        del sys.modules[name]
     assert tuner.replay("s/0").same
 
 

@@ -201,3 +201,16 @@ def test_the_environment_is_this_one() -> None:
     assert environment.packages["numpy"] == importlib.metadata.version("numpy")
     assert list(environment.packages) == sorted(environment.packages, key=str.lower)
     assert current_environment() is environment
+
+
+def test_what_a_package_brings_along_is_no_package_of_its_own() -> None:
+    # Ray puts a folder with psutil and colorama on the path when it is imported.
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", f"{first}; from tuner.tracking.provenance import *; "
+             "print(current_environment().packages)"],
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for first in ("import sys", "import ray")
+    ]  # fmt: skip
+    assert said[0] == said[1]

@@ -198,6 +198,19 @@ def test_what_is_kept_again_while_it_is_collected_is_there(tmp_path: Path) -> No
                 assert history.store.read_artifact(writer.result()) == {"model.json": b"1"}
 
 
+def test_who_keeps_the_same_content_at_once_finds_it_there(tmp_path: Path) -> None:
+    history = History(tmp_path)
+
+    def keep() -> bool:
+        kept = history.store.put_artifact(uuid7(), model(1))
+        return history.store.read_artifact(kept) == {"model.json": b"1"}
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(50):
+            assert all(each.result() for each in [pool.submit(keep) for _ in range(4)])
+            shutil.rmtree(tmp_path / "artifacts")
+
+
 def test_it_is_the_same_on_postgresql(
     tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

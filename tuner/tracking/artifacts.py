@@ -102,16 +102,17 @@ class ArtifactFolder:
         staged.mkdir(parents=True)
         try:
             _write_files(staged, files)
-            while not _is_kept(target, files):
+            while True:
                 try:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     # Renaming replaces no folder that has files in it.
                     staged.rename(target)
                     break
                 except OSError as error:
+                    if _is_kept(target, files):
+                        break  # another one was faster
                     if target.exists():
-                        # Damaged, or it would be what is to be written: out of the way with it.
-                        target.rename(target.parent / f".new-{uuid7()}")
+                        target.rename(target.parent / f".new-{uuid7()}")  # damaged
                     elif not isinstance(error, FileNotFoundError) or not staged.exists():
                         raise  # else an empty folder above it was collected just now
             sync_folder(target.parent)

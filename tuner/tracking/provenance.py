@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import inspect
 import platform
+import sys
 import tokenize
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ from tuner.tracking.fingerprints import fingerprint
 from tuner.tracking.git import MAX_DIFF, git
 
 __all__ = ["current_code", "current_environment", "current_user", "fingerprint"]
+
+_SITE = {"site-packages", "dist-packages"}
+"""Folders that packages are installed in."""
 
 
 def current_code(objective: Callable[..., Any] | None = None) -> Code:
@@ -48,11 +52,16 @@ def current_code(objective: Callable[..., Any] | None = None) -> Code:
 
 @functools.cache
 def current_environment() -> Environment:
-    """Return Python, the platform and the versions of all installed packages."""
+    """Return Python, the platform and the versions of all installed packages.
+
+    What a package carries in a folder of its own and puts on the path when it is imported, as Ray
+    does, is a part of that package.
+    """
+    installed = [p for p in sys.path if not _SITE.intersection(Path(p).parts[:-2])]
     packages = {
         dist.name: dist.version
         # The first one on the path is the one that is imported.
-        for dist in reversed(list(importlib.metadata.distributions()))
+        for dist in reversed(list(importlib.metadata.distributions(path=installed)))
         if dist.name and dist.version
     }
     return Environment(
@@ -108,7 +117,7 @@ def _folder(target: Any) -> Path:
     except TypeError:
         file = Path()
     # A notebook's cell has a file name that leads nowhere; an installed package is not the user's.
-    if file.is_file() and "site-packages" not in file.parts:
+    if file.is_file() and not _SITE.intersection(file.parts):
         return file.resolve().parent
     return Path.cwd()
 
