@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -105,7 +106,7 @@ def test_a_domain_or_constraint_that_cannot_be(make: Any, says: str) -> None:
         ({"objective": lambda: 0.0}, errors.ObjectiveError, "cannot be called with params"),
         ({"objective": "f"}, errors.ObjectiveError, "not a function"),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: re.sub(r" at 0x\w+", "", str(value))[:40],
 )
 def test_a_wrong_argument(tmp_path: Path, changes: Any, error: Any, says: str) -> None:
     with pytest.raises(error, match=says):
