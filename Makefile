@@ -20,7 +20,7 @@ demo: $(READY)  ## tune a real pipeline on Ray, register the winner, load it aga
 	$(BIN)/python examples/demo.py
 
 test: $(READY)  ## run every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## format, rules, types, layers
 	$(BIN)/ruff format --check .

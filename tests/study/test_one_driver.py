@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -116,13 +117,27 @@ def test_a_second_driver_is_told_who_the_first_is_and_starts_nothing(tmp_path: P
     assert "run by" not in summary(study)
 
 
+def freeze(process: subprocess.Popen[str], folder: Path) -> None:
+    """Stop a driver while it does not write: SQLite's lock is held by whom it was stopped in."""
+    database = sqlite3.connect(folder / "store" / "tuner.db", timeout=0, isolation_level=None)
+    for _ in range(100):
+        process.send_signal(signal.SIGSTOP)
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            break
+        except sqlite3.OperationalError:
+            process.send_signal(signal.SIGCONT)
+            time.sleep(0.003)
+    database.close()
+
+
 def test_a_driver_that_was_frozen_is_replaced_and_what_it_writes_later_is_refused(
     tmp_path: Path,
 ) -> None:
     frozen = start(SEARCH, tmp_path, 200, 0.02, TUNER_LEASE="1")
     try:
         wait_for_lines(frozen, tmp_path, 10)
-        frozen.send_signal(signal.SIGSTOP)
+        freeze(frozen, tmp_path)
         time.sleep(2.5)
         second = start(SEARCH, tmp_path, 60, 0.0, TUNER_LEASE="1")
         out, err = second.communicate(timeout=60)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from sqlalchemy import Connection, Engine
 
@@ -12,6 +12,7 @@ from tuner.tracking.connections import WRITING, empty_engine, make_engine
 from tuner.tracking.creation import create, is_there
 from tuner.tracking.failures import as_store_errors
 from tuner.tracking.location import Location
+from tuner.tracking.turns import turn
 
 
 class Database:
@@ -47,6 +48,7 @@ class Database:
                 create(self._engine, self.location)
                 self._exists = True
             with (
+                self._turn(),
                 self._engine.connect().execution_options(**{WRITING: True}) as connection,
                 connection.begin(),
             ):
@@ -66,6 +68,10 @@ class Database:
         if not self._exists:
             self._exists = is_there(self._engine, self.location)
         return self._exists
+
+    def _turn(self) -> AbstractContextManager[None]:
+        file = self.location.file
+        return nullcontext() if file is None else turn(file)
 
     def _engine_to_read(self) -> Engine:
         if self.exists:
