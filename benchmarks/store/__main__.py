@@ -1,12 +1,15 @@
-"""How fast and how small the record is: our store beside Optuna's and MLflow's, in one run.
+"""How fast and small the record is: our store beside Optuna's and MLflow's, in one run.
 
-    python -m benchmarks.store [--quick] [--million] [--writers-for SECONDS] [--without mlflow]
+    python -m benchmarks.store [--quick] [--parts trials,writers] [--without mlflow]
+    python -m benchmarks.store --parts writers --writers-for 600
+    python -m benchmarks.store --parts million
 
-Trials recorded a second (ten parameters, one value; and with ten reports), on SQLite and on a real
-PostgreSQL; step metrics a second beside what the databases take bare; bytes a metric value; a study
-read whole; 16 processes writing at once. `--million` makes a store of a million trials and a
-hundred million values, and asks it. Contestants take turns, and ratios are of medians in one run.
-MLflow lives in an environment that is made below ``.build``. The last line is JSON.
+Parts: `trials` recorded a second (ten parameters, one value; and with ten reports), on SQLite and
+on a real PostgreSQL; step `metrics` a second beside what the databases take bare; `size`, the bytes
+of a metric value; `load`, a study read whole; `writers`, 16 processes writing at once; and, only if
+asked for, `million`, which makes a store of a million trials and a hundred million values and asks
+it. Contestants take turns, and ratios are of medians in one run. MLflow lives in an environment of
+its own, below ``.build``. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,6 +29,8 @@ from benchmarks.postgres import running_server
 from benchmarks.quality.environment import interpreter
 from benchmarks.store import bare, million, optuna_peer, ours, writers
 
+DATABASES = ("sqlite", "postgres")
+PEERS = ("optuna", "mlflow")
 MLFLOW = Path(__file__).with_name("mlflow_peer.py")
 
 
@@ -52,136 +58,162 @@ class Measures:
         return self.figures[f"{title}/tuner"] / self.figures[f"{title}/{peer}"]
 
 
+class Run:
+    """What was asked for, and where it happens."""
+
+    def __init__(
+        self, given: argparse.Namespace, folder: Path, new_database: Callable[[], str]
+    ) -> None:
+        self.given = given
+        self.few: bool = given.quick
+        self.peers = [p for p in PEERS if p not in given.without.split(",")]
+        self._folder = folder
+        self._new_database = new_database
+        self._numbers = count()
+
+    def fresh(self) -> Path:
+        """Return a path where nothing is yet."""
+        return self._folder / f"store-{next(self._numbers)}"
+
+    def url(self, database: str, driver: str = "") -> str:
+        """Return a fresh database for a driver of PostgreSQL ("": ours)."""
+        if database == "sqlite":
+            return f"sqlite:///{self.fresh()}.db" if driver else str(self.fresh())
+        made = self._new_database()
+        return made.replace("postgresql://", f"postgresql+{driver}://") if driver else made
+
+
 def main() -> None:
     """Run as a command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="within a minute")
-    parser.add_argument("--million", action="store_true", help="the large store; minutes")
-    parser.add_argument("--size", default="1000000,100000000", help="its trials and values")
+    parser.add_argument("--parts", default="trials,metrics,size,load,writers")
+    parser.add_argument("--size", default="1000000,100000000", help="trials, values of million")
     parser.add_argument("--writers-for", type=float, default=0.0, help="seconds (3, quick; 20)")
     parser.add_argument("--without", default="", help="peers to leave out, with commas between")
     given = parser.parse_args()
-    left_out = set(given.without.split(","))
+    unknown = set(given.parts.split(",")) - PARTS.keys()
+    if unknown:
+        parser.error(f"no such parts: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    figures: dict[str, Any] = {"benchmark": "store"}
     with tempfile.TemporaryDirectory() as name, running_server() as server:
         os.environ["TUNER_ARTIFACTS"] = str(Path(name) / "artifacts")
-        if given.million:
-            trials, values = map(int, given.size.split(","))
-            print_million(million.measure(Path(name) / "large", million.Size(trials, values)))
-        else:
-            measure(Path(name), server.new_database, given, left_out)
+        if "mlflow" not in given.without:
+            interpreter("mlflow")  # made now, not while it is measured
+        run = Run(given, Path(name), server.new_database)
+        for part in given.parts.split(","):
+            figures |= PARTS[part](run)
+    print(json.dumps(figures))
 
 
-def measure(
-    folder: Path, new_database: Callable[[], str], given: argparse.Namespace, left_out: set[str]
-) -> None:
-    """Run everything but the large store."""
-    few = given.quick
-    m = Measures(rounds=1 if few else 3)
-    for reports in (0, 10):
-        for database in ("sqlite", "postgres"):
-            urls = _urls(folder, new_database, database)
-            n, theirs = (2_000, 20) if few else (20_000, 100)
-            contestants: dict[str, Callable[[], float]] = {
-                "tuner": lambda urls=urls, n=n, r=reports: ours.trials_a_second(urls(""), n, r),
-                "optuna": lambda urls=urls, n=theirs, r=reports: optuna_peer.trials_a_second(
-                    urls("psycopg"), n, r
+def measure_trials(run: Run) -> dict[str, Any]:
+    """Record finished trials, beside the peers."""
+    m = Measures(rounds=1 if run.few else 3)
+    n, theirs = (2_000, 20) if run.few else (20_000, 100)
+    figures = {}
+    for reports, suffix in ((0, ""), (10, "_with_reports")):
+        for database in DATABASES:
+            title = f"{database}: trials a second, {reports or 'no'} reports"
+            known: dict[str, Callable[[], float]] = {
+                "optuna": lambda d=database, r=reports: optuna_peer.trials_a_second(
+                    run.url(d, "psycopg"), theirs, r
                 ),
+                "mlflow": lambda d=database, r=reports: _mlflow(run.url(d, "psycopg2"), theirs, r),
             }
-            if "mlflow" not in left_out:
-                contestants["mlflow"] = lambda urls=urls, n=theirs, r=reports: _mlflow(
-                    urls("psycopg2"), n, r
-                )
-            m.rates(_title(database, reports), contestants)
-    values = 100_000 if few else 1_000_000
-    for database in ("sqlite", "postgres"):
-        urls = _urls(folder, new_database, database)
+            m.rates(
+                title,
+                {
+                    "tuner": lambda d=database, r=reports: ours.trials_a_second(run.url(d), n, r),
+                    **{peer: known[peer] for peer in run.peers},
+                },
+            )
+            for peer in run.peers:
+                figures[f"{database}_vs_{peer}{suffix}"] = round(m.ratio(title, peer), 1)
+    return figures
+
+
+def measure_metrics(run: Run) -> dict[str, Any]:
+    """Record step metrics, beside bare rows."""
+    m = Measures(rounds=1 if run.few else 3)
+    values = 100_000 if run.few else 1_000_000
+    figures = {}
+    for database in DATABASES:
         rows = (
-            (lambda: bare.sqlite_rows_a_second(_fresh(folder), values))
+            (lambda: bare.sqlite_rows_a_second(run.fresh(), values))
             if database == "sqlite"
-            else (lambda: bare.postgres_rows_a_second(new_database(), values))
+            else (lambda: bare.postgres_rows_a_second(run.url("postgres"), values))
         )
-        m.rates(
-            f"{database}: step metrics a second, of runs that ended",
-            {
-                "tuner": lambda urls=urls: ours.metrics_a_second(urls(""), values, live=False),
-                "bare rows": rows,
-            },
-        )
-        m.rates(
-            f"{database}: step metrics a second, of runs that go on",
-            {
-                "tuner": lambda urls=urls: ours.metrics_a_second(urls(""), values, live=True),
-                "bare rows": rows,
-            },
-        )
-    packed, as_rows = ours.bytes_a_value(_fresh(folder), 200 if few else 2_000, 100)
+        for which, suffix in (("ended", ""), ("go on", "_running")):
+            title = f"{database}: step metrics a second, of runs that {which}"
+            m.rates(
+                title,
+                {
+                    "tuner": lambda d=database, live=which == "go on": ours.metrics_a_second(
+                        run.url(d), values, live=live
+                    ),
+                    "bare rows": rows,
+                },
+            )
+            key = f"{database}_metrics_vs_bare{suffix}"
+            figures[key] = round(m.ratio(title, "bare rows"), 2)
+    return figures
+
+
+def measure_size(run: Run) -> dict[str, Any]:
+    """Count the bytes of a metric value."""
+    packed, as_rows = ours.bytes_a_value(run.fresh(), 200 if run.few else 2_000, 100)
     print(f"\nSQLite bytes a metric value: {packed:.1f} packed, {as_rows:.1f} of running trials")
-    n = 2_000 if few else 50_000
-    loads = [
-        ours.load_seconds(_fresh(folder), n),
-        optuna_peer.load_seconds(f"sqlite:///{_fresh(folder)}.db", n),
-    ]
-    print(f"a study of {n:,} trials read whole: {loads[0]:.2f} s; Optuna {loads[1]:.2f} s")
-    seconds = given.writers_for or (3.0 if few else 20.0)
-    found = {}
-    for database in ("sqlite", "postgres"):
-        found[database] = writers.run(_urls(folder, new_database, database)(""), 16, seconds)
-        print(f"16 writers for {seconds:g} s, {database}: {found[database]}")
-    figures: dict[str, Any] = {
-        "benchmark": "store",
+    return {
         "metric_bytes_sqlite": round(packed, 2),
         "metric_bytes_sqlite_running": round(as_rows, 2),
-        "load_vs_optuna": round(loads[1] / loads[0], 1),
+    }
+
+
+def measure_load(run: Run) -> dict[str, Any]:
+    """Read a study whole, as Optuna reads its own."""
+    n = 1_000 if run.few else 50_000
+    loads = [
+        ours.load_seconds(run.fresh(), n),
+        optuna_peer.load_seconds(f"sqlite:///{run.fresh()}.db", n),
+    ]
+    print(f"a study of {n:,} trials read whole: {loads[0]:.2f} s; Optuna {loads[1]:.2f} s")
+    return {"load_vs_optuna": round(loads[1] / loads[0], 1)}
+
+
+def measure_writers(run: Run) -> dict[str, Any]:
+    """Let 16 processes write at once."""
+    seconds = run.given.writers_for or (3.0 if run.few else 20.0)
+    found = {}
+    for database in DATABASES:
+        found[database] = writers.run(run.url(database), 16, seconds)
+        print(f"16 writers for {seconds:g} s, {database}: {found[database]}")
+    return {
         "writers_p99_ms": {name: round(w.p99, 1) for name, w in found.items()},
         "writers_errors_lost_repeated": {
             name: [w.errors, w.lost, w.repeated] for name, w in found.items()
         },
     }
-    for database in ("sqlite", "postgres"):
-        for peer in ("optuna", "mlflow"):
-            if peer not in left_out:
-                plain = m.ratio(_title(database, 0), peer)
-                with_reports = m.ratio(_title(database, 10), peer)
-                figures[f"{database}_vs_{peer}"] = round(plain, 1)
-                figures[f"{database}_vs_{peer}_with_reports"] = round(with_reports, 1)
-        for which in ("ended", "go on"):
-            title = f"{database}: step metrics a second, of runs that {which}"
-            key = f"{database}_metrics_vs_bare" + ("_running" if which == "go on" else "")
-            figures[key] = round(m.ratio(title, "bare rows"), 2)
-    print(json.dumps(figures))
 
 
-def print_million(figures: dict[str, float]) -> None:
-    """Print what asking the large store took."""
+def measure_million(run: Run) -> dict[str, Any]:
+    """Make a large store and ask it."""
+    trials, values = map(int, run.given.size.split(","))
+    figures = million.measure(run.fresh(), million.Size(trials, values))
     for name, value in figures.items():
         print(f"{name:32s}{value:12.1f}")
-    print(json.dumps({"benchmark": "store", "million": figures}))
+    return {"million": {name: round(value, 2) for name, value in figures.items()}}
 
 
-def _title(database: str, reports: int) -> str:
-    return f"{database}: trials a second, {reports or 'no'} reports"
-
-
-def _urls(folder: Path, new_database: Callable[[], str], database: str) -> Callable[[str], str]:
-    """Return a function that gives a fresh database for a driver of PostgreSQL ("": ours)."""
-
-    def url(driver: str) -> str:
-        if database == "sqlite":
-            path = _fresh(folder)
-            return f"sqlite:///{path}.db" if driver else str(path)
-        made = new_database()
-        return made.replace("postgresql://", f"postgresql+{driver}://") if driver else made
-
-    return url
-
-
-_numbers = iter(range(10**9))
-
-
-def _fresh(folder: Path) -> Path:
-    return folder / f"store-{next(_numbers)}"
+PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {
+    "trials": measure_trials,
+    "metrics": measure_metrics,
+    "size": measure_size,
+    "load": measure_load,
+    "writers": measure_writers,
+    "million": measure_million,
+}
 
 
 def _mlflow(url: str, n: int, reports: int) -> float:
