@@ -2,76 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kept_models import History, all_paths, check_all_is_there, files, model
 
 import tuner
-from tuner.errors import ArgumentError, ChecksumMismatch
-from tuner.records import Run, State, Trial, Upload
+from tuner.errors import ArgumentError
+from tuner.records import State, Upload
 from tuner.registry import Registry
 from tuner.retention import keep_best
 from tuner.search_spaces import Float
 from tuner.tracking import Batch, open_store
 from tuner.tracking.retention import collect, forget_models
 from tuner.tracking.uuid7 import uuid7
-
-DAY = 86400.0
-
-
-def model(content: int) -> Upload:
-    return Upload("model", {"model.json": b"%d" % content}, kind="model", format="json")
-
-
-class History:
-    """A store with one study, and what is expected of it."""
-
-    def __init__(self, folder: Path | str) -> None:
-        self.study = tuner.create_study({"x": Float(0, 1)}, name="s", store=folder, seed=0)
-        self.store = open_store(folder)
-        self.n = 0
-
-    def trial(self, value: float | None, contents: list[int]) -> Run:
-        """Record a trial that keeps models; it runs still if `value` is None."""
-        done = State.RUNNING if value is None else State.COMPLETED
-        values = () if value is None else (value,)
-        trial = Trial(self.n, {"x": 0.5}, done, values, attempts=1)
-        run = Run(uuid7(), self.n, state=done)
-        artifacts = [self.store.put_artifact(run.uid, model(c)) for c in contents]
-        self.store.write(self.study.info.uid, Batch([trial], [run], [], artifacts))
-        self.n += 1
-        return run
-
-    def register(self, number: int) -> None:
-        trials = {t.number: t for t in self.study.trials}
-        run = self.study.runs(number)[0]
-        kept = [a for a in self.study.artifacts(run.uid) if a.kind == "model"]
-        Registry(self.store).register(
-            "m",
-            study=self.study.info,
-            trial=trials[number],
-            run=run,
-            artifact=kept[0] if kept else None,
-            goal=self.study.info.goal,
-            value=trials[number].values[0],
-        )
-
-    def age(self) -> None:
-        """Make every file a day old."""
-        then = time.time() - DAY
-        for path in self.store.artifact_root.rglob("*"):
-            os.utime(path, (then, then))
-
 
 actions = st.lists(
     st.one_of(
@@ -124,29 +75,6 @@ def test_nothing_that_is_needed_is_ever_deleted(steps) -> None:
         assert kept <= recorded, "what nothing names is gone after a day"
     finally:
         shutil.rmtree(folder)
-
-
-def all_paths(history: History) -> list[str]:
-    from sqlalchemy import select
-
-    from tuner.tracking import schema
-
-    with history.store.reading() as connection:
-        return list(connection.execute(select(schema.artifacts.c.path)).scalars())
-
-
-def files(history: History) -> list[Path]:
-    return [p for p in history.store.artifact_root.rglob("*") if p.is_file()]
-
-
-def check_all_is_there(history: History) -> None:
-    for artifact in history.study.artifacts():
-        history.store.read_artifact(artifact)
-    registry = Registry(history.store)
-    for name in registry.models():
-        for version in registry.versions(name):
-            if version.artifact is not None:
-                assert history.store.read_artifact(version.artifact)
 
 
 def check_best(history: History, k: int) -> None:
@@ -280,57 +208,6 @@ def test_optimize_keeps_the_models_of_the_best(tmp_path: Path) -> None:
     models = [a for a in study.artifacts() if a.kind == "model"]
     values = {run.uid: study.trials[run.trial].value for run in study.runs()}
     assert sorted(values[a.run] for a in models) == kept
-
-
-class TestOnAnotherFileSystem:
-    @pytest.fixture
-    def url(self, monkeypatch: pytest.MonkeyPatch) -> str:
-        url = f"memory://{uuid.uuid4().hex}/artifacts"
-        monkeypatch.setenv("TUNER_ARTIFACTS", url)
-        return url
-
-    def test_artifacts_go_there_and_come_back(self, url: str, tmp_path: Path) -> None:
-        history = History(tmp_path)
-        run = history.trial(1.0, [1, 2, 1])
-        [artifact] = history.study.artifacts(run.uid)
-        assert history.store.read_artifact(artifact) == {"model.json": b"1"}
-        assert not history.store.artifact_root.exists()
-        fs, root = fsspec.core.url_to_fs(url)
-        names = fs.find(root)
-        assert sorted(fs.cat_file(n) for n in names) == [b"1", b"1", b"2"]
-        assert all("/sha256/" in name for name in names)
-
-    def test_a_change_is_found_out(self, url: str, tmp_path: Path) -> None:
-        history = History(tmp_path)
-        run = history.trial(1.0, [1])
-        [artifact] = history.study.artifacts(run.uid)
-        fs, root = fsspec.core.url_to_fs(url)
-        fs.pipe_file(f"{root}/{artifact.path}/model.json", b"2")
-        with pytest.raises(ChecksumMismatch):
-            history.store.read_artifact(artifact)
-
-    def test_it_is_collected_there(self, url: str, tmp_path: Path) -> None:
-        history = History(tmp_path)
-        history.trial(0.0, [1])
-        history.trial(1.0, [2])
-        keep_best(history.study, 1)
-        assert collect(history.store).artifacts == 0
-        assert collect(history.store, older_than=-5.0).artifacts == 1
-        check_all_is_there(history)
-
-    def test_what_an_earlier_configuration_kept_is_read(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        run = History(tmp_path).trial(1.0, [1])
-        monkeypatch.setenv("TUNER_ARTIFACTS", "memory://later")
-        store = open_store(tmp_path)
-        [artifact] = store.artifacts(store.find_study("s").uid, run.uid)
-        assert store.read_artifact(artifact) == {"model.json": b"1"}
-
-    def test_an_unknown_protocol(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("TUNER_ARTIFACTS", "nowhere://x")
-        with pytest.raises(ArgumentError, match="nowhere"):
-            open_store(tmp_path)
 
 
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "/", "\x00", "~", "b c"]), max_size=5))

