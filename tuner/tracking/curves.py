@@ -61,8 +61,7 @@ def without_any(connection: Connection, runs: Iterable[int]) -> set[int]:
     """Return those of `runs` of which nothing is recorded yet."""
     wanted = sorted(runs)
     found: set[int] = set()
-    for start in range(0, len(wanted), AT_ONCE):
-        part = wanted[start : start + AT_ONCE]
+    for part in queries.in_parts(wanted, AT_ONCE):
         tables = (schema.reports, schema.curves)
         query = union(*(select(t.c.run_id).where(t.c.run_id.in_(part)) for t in tables))
         found |= set(connection.execute(query).scalars())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, Table, select
 
@@ -19,8 +19,25 @@ from tuner.tracking.schema import (
     trials,
 )
 
+AT_ONCE = 500
+"""Values in one IN (...); SQLite takes 32,766, older ones 999."""
+
+_T = TypeVar("_T")
+
 FINISHED = tuple(state.value for state in State if state.finished)
 """The states, as they are stored, of trials and runs that have ended."""
+
+
+def in_parts(values: Sequence[_T], n: int = AT_ONCE) -> Iterator[Sequence[_T]]:
+    """Yield `values` in their order, at most `n` at a time.
+
+    Examples
+    --------
+    >>> list(in_parts("abcde", 2))
+    ['ab', 'cd', 'e']
+    """
+    for start in range(0, len(values), n):
+        yield values[start : start + n]
 
 
 def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:

@@ -23,6 +23,7 @@ from tuner.errors import StoreReadOnly
 from tuner.records import State
 from tuner.tracking import schema
 from tuner.tracking.artifacts import CONTENT, ArtifactFolder
+from tuner.tracking.queries import in_parts
 from tuner.tracking.remote_artifacts import STAGED, RemoteArtifacts
 from tuner.tracking.uuid7 import uuid7
 
@@ -33,7 +34,6 @@ GRACE = 3600.0
 """Seconds for which a file without a record is left alone."""
 
 _RUN = re.compile("[0-9a-f]{32}")
-_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ def forget_models(store: SqlStore, study: str, kept: Collection[int]) -> int:
             )
         ).all()
         gone = [row.id for row in found if row.trial not in kept]
-        for start in range(0, len(gone), _AT_ONCE):
-            connection.execute(delete(a).where(a.c.id.in_(gone[start : start + _AT_ONCE])))
+        for part in in_parts(gone):
+            connection.execute(delete(a).where(a.c.id.in_(part)))
     return len(gone)
 
 
@@ -128,8 +128,7 @@ def _recorded(store: SqlStore, paths: list[str]) -> set[str]:
     known: set[str] = set()
     column = schema.artifacts.c.path
     with store.reading() as connection:
-        for start in range(0, len(paths), _AT_ONCE):
-            part = paths[start : start + _AT_ONCE]
+        for part in in_parts(paths):
             known |= set(connection.execute(select(column).where(column.in_(part))).scalars())
     return known
 

@@ -274,9 +274,9 @@ class SqlStore:
         packed = 0
         with self.reading() as connection:
             ids = list(connection.execute(queries.loose_runs(study, runs)).scalars())
-        for start in range(0, len(ids), curves.AT_ONCE):
+        for part in queries.in_parts(ids, curves.AT_ONCE):
             with self.writing() as connection:
-                packed += curves.compact(connection, ids[start : start + curves.AT_ONCE])
+                packed += curves.compact(connection, part)
         return packed
 
     def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:

@@ -11,11 +11,8 @@ from sqlalchemy import Column, Connection, Table, select
 
 from tuner.errors import StoreError
 from tuner.records import Artifact, Report, Run, Trial
-from tuner.tracking import curves, rows, schema, upserts
+from tuner.tracking import curves, queries, rows, schema, upserts
 from tuner.tracking.protocol import Batch
-
-_LOOKED_UP = 500
-"""Values in one IN (...); SQLite takes 32,766, older ones 999."""
 
 _R = TypeVar("_R", Trial, Run)
 
@@ -143,8 +140,7 @@ def ids_of(
     """Return the ids of the rows that have these values in a column."""
     wanted = sorted(set(values))
     found: dict[str, int] = {}
-    for start in range(0, len(wanted), _LOOKED_UP):
-        part = wanted[start : start + _LOOKED_UP]
+    for part in queries.in_parts(wanted):
         query = select(column, table.c.id).where(column.in_(part))
         found |= {row[0]: row[1] for row in connection.execute(query)}
     return found
