@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from typing import Any
 
 from tuner.errors import SpaceError
@@ -48,13 +49,26 @@ def parse_constraint(text: str) -> Expression:
     parse_constraint("1 < a and a < model.b and not c in ['x']")
     """
     try:
-        tree = ast.parse(text.strip(), mode="eval")
-        return _Reader(text).read(tree.body)
+        return _Reader(text).read(_parse(text.strip()))
     # Python's parser has no memory for what is nested too deeply.
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if isinstance(error, SpaceError):
             raise
         raise SpaceError(f"constraint {text!r} cannot be read: {error}") from None
+
+
+def _parse(text: str) -> ast.expr:
+    """Return Python's tree of an expression; what it would only warn of is an error as well."""
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always")
+        tree = ast.parse(text, _FILE, mode="eval")
+    for doubt in doubts:  # other threads may have warned of something else meanwhile
+        if doubt.filename == _FILE:
+            raise SyntaxError(str(doubt.message))
+    return tree.body
+
+
+_FILE = "<constraint>"
 
 
 class _Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import StrEnum
 from typing import Any
 
@@ -267,3 +268,12 @@ def test_a_name_that_python_would_read_otherwise_is_quoted() -> None:
 def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
     with pytest.raises(SpaceError, match="cannot be read"):
         parse_constraint(text)
+
+
+@pytest.mark.parametrize("text", ["a < 1and b", r"a == '\='"])
+def test_what_python_would_only_warn_of_is_refused_and_nothing_is_printed(text: str) -> None:
+    with warnings.catch_warnings(record=True) as printed:
+        warnings.simplefilter("always")
+        with pytest.raises(SpaceError, match="cannot be read: invalid"):
+            parse_constraint(text)
+    assert not printed
