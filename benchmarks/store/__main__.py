@@ -198,12 +198,16 @@ def measure_writers(run: Run) -> dict[str, Any]:
 
 
 def measure_million(run: Run) -> dict[str, Any]:
-    """Make a large store and ask it."""
+    """Make a large store on each database and ask it."""
     trials, values = map(int, run.given.size.split(","))
-    figures = million.measure(run.fresh(), million.Size(trials, values))
-    for name, value in figures.items():
-        print(f"{name:32s}{value:12.1f}")
-    return {"million": {name: round(value, 2) for name, value in figures.items()}}
+    found = {}
+    for database in DATABASES:
+        figures = million.measure(run.url(database), million.Size(trials, values))
+        print(f"\n{database}: {trials:,} trials, {values:,} values")
+        for name, value in figures.items():
+            print(f"  {name:32s}{value:12.1f}")
+        found[database] = {name: round(value, 2) for name, value in figures.items()}
+    return {"million": found}
 
 
 PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {

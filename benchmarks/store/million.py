@@ -66,13 +66,13 @@ def _curves(store: SqlStore, length: int) -> None:
             last = ids[-1]
 
 
-def measure(url: Path, size: Size) -> dict[str, float]:
+def measure(url: str | Path, size: Size) -> dict[str, float]:
     """Make the store and return milliseconds of what is asked, and the driver's memory in MB."""
     store = open_store(url)
     began = time.perf_counter()
     name = generate(store, size)
     figures = {"generated_s": time.perf_counter() - began}
-    figures["file_gb"] = sum(p.stat().st_size for p in Path(url).glob("tuner.db*")) / 1e9
+    figures["gigabytes"] = _bytes(store) / 1e9
     study = tuner.load_study(name, store=url)
     figures["best_trial_ms"] = _milliseconds(lambda: study.best_trial)
     for what, query in QUERIES.items():
@@ -86,6 +86,16 @@ def measure(url: Path, size: Size) -> dict[str, float]:
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     ) / 1024
     return figures
+
+
+def _bytes(store: SqlStore) -> int:
+    """Return how large the database is."""
+    with store.reading() as connection:
+        if connection.dialect.name == "postgresql":
+            size = "SELECT pg_database_size(current_database())"
+        else:
+            size = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        return int(connection.exec_driver_sql(size).scalar_one())
 
 
 def _milliseconds(call) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, Select, select, true
 
 from tuner.query.compiler import Compiler
 from tuner.query.syntax import Query
@@ -59,31 +59,48 @@ def page(
     assert query.limit is not None
     wanted = query.limit + query.offset
     keys = [key for each in query.order for key in compiler.keys(each)]
+    read = _of_all if connection.dialect.name == "postgresql" else _one_by_one
     found: list[Row[Any]] = []
-    for number in numbers:
-        read = 0
-        for present in (True, False):
-            if read < wanted:
-                part = _part(compiler, query, keys, number, present).limit(wanted - read)
-                rows = connection.execute(part).all()
-                found += rows
-                read += len(rows)
+    for present in (True, False):
+        if len(found) < wanted:
+            found += read(connection, _part(compiler, query, keys, present), numbers, wanted)
     if len(numbers) > 1:
         _sort(found, [descending for _, descending in keys])
     return found[query.offset : wanted]
 
 
+def _one_by_one(
+    connection: Connection, part: Select[Any], numbers: Sequence[int], n: int
+) -> list[Row[Any]]:
+    """Return the first `n` rows of each study."""
+    found: list[Row[Any]] = []
+    for number in numbers:
+        found += connection.execute(part.where(trials.c.study_id == number).limit(n)).all()
+    return found
+
+
+def _of_all(
+    connection: Connection, part: Select[Any], numbers: Sequence[int], n: int
+) -> Sequence[Row[Any]]:
+    """Return the same from PostgreSQL, which takes longer to answer but can do so for all at once.
+
+    It knows nothing of what is in JSON, believes that few rows match, and would sort all of those
+    instead of reading them in the order of an index, so it is told not to.
+    """
+    connection.exec_driver_sql("SET LOCAL enable_sort = off")
+    study = studies.alias()
+    rows = part.where(trials.c.study_id == study.c.id).limit(n).lateral()
+    query = select(rows).select_from(study.join(rows, true())).where(study.c.id.in_(numbers))
+    return connection.execute(query).all()
+
+
 def _part(
-    compiler: Compiler,
-    query: Query,
-    keys: list[tuple[Expression, bool]],
-    study: int,
-    present: bool,
-) -> Any:
-    """Return the trials of a study that have a value, or those that have none, in order."""
+    compiler: Compiler, query: Query, keys: list[tuple[Expression, bool]], present: bool
+) -> Select[Any]:
+    """Return the trials that have a value, or those that have none, in the order of one study."""
     value = trials.c.value
     statement = compiler.subject.rows.where(
-        trials.c.study_id == study, value.is_not(None) if present else value.is_(None)
+        value.is_not(None) if present else value.is_(None)
     ).add_columns(*(key.label(f"key_{i}") for i, (key, _) in enumerate(keys)))
     if query.condition is not None:
         statement = statement.where(compiler.condition(query.condition))
