@@ -17,16 +17,14 @@ from typing import TYPE_CHECKING, Any
 from tuner import errors
 
 if TYPE_CHECKING:
-    from tuner.api import (
+    from tuner.api import create_study, load_study, optimize
+    from tuner.asking import (
         compare,
-        create_study,
         find,
         lineage,
         list_models,
         list_studies,
         load_model,
-        load_study,
-        optimize,
         replay,
     )
     from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
@@ -77,20 +75,10 @@ _LAZY = {
         ("Bool", "Choice", "Const", "Float", "Int", "Normal", "Ordinal", "P", "Space"),
         "tuner.search_spaces",
     ),
+    **dict.fromkeys(("create_study", "load_study", "optimize"), "tuner.api"),
     **dict.fromkeys(
-        (
-            "compare",
-            "create_study",
-            "find",
-            "lineage",
-            "list_models",
-            "list_studies",
-            "load_model",
-            "load_study",
-            "optimize",
-            "replay",
-        ),
-        "tuner.api",
+        ("compare", "find", "lineage", "list_models", "list_studies", "load_model", "replay"),
+        "tuner.asking",
     ),
 }
 
