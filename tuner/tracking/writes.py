@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -35,7 +35,8 @@ class BatchWrite:
     codec
         Translates its params.
     known
-        Ids of codes and environments by table and key, which never change: each is looked up once.
+        Ids of codes, environments and metrics by table and key, which never change: each is looked
+        up once.
     """
 
     connection: Connection
@@ -69,9 +70,9 @@ class BatchWrite:
         self.connection.execute(upserts.unless_finished(self.connection, schema.runs), values)
 
     def _write_reports(self, run_ids: dict[str, int], batch: Batch) -> None:
-        metric_ids = self._metric_ids(batch.reports)
-        if not metric_ids:
+        if not batch.reports:
             return
+        metric_ids = self._metric_ids(batch.reports)
         # A run that ends in this batch, and had reported nothing before, is written whole at once.
         ended = {run_ids[r.uid] for r in batch.runs if r.state.finished and r.uid in run_ids}
         whole = curves.without_any(self.connection, ended) if ended else set()
@@ -99,9 +100,7 @@ class BatchWrite:
 
     def _recorded(self, table: Table, keys: Iterable[str]) -> dict[str, int]:
         """Return the ids of codes or environments that must have been put before."""
-        known = self.known.setdefault(table.name, {})
-        if unknown := [key for key in keys if key not in known]:
-            known |= ids_of(self.connection, table, table.c.key, unknown)
+        known = self._looked_up(table, table.c.key, keys)
         for key in keys:
             if key not in known:
                 raise StoreError(
@@ -110,16 +109,24 @@ class BatchWrite:
                 )
         return known
 
-    def _metric_ids(self, reports: Sequence[tuple[str, Report]]) -> dict[str, int]:
-        names = sorted({name for _, report in reports for name in report.metrics})
+    def _metric_ids(self, reports: Sequence[tuple[str, Report]]) -> Mapping[str, int]:
+        names = {name for _, report in reports for name in report.metrics}
         table = schema.metrics
-        ids = ids_of(self.connection, table, table.c.name, names)
-        new = [name for name in names if name not in ids]
-        if new:
-            insert = upserts.insert(self.connection, table)
-            self.connection.execute(insert.on_conflict_do_nothing(), [{"name": n} for n in new])
-            ids = ids_of(self.connection, table, table.c.name, names)
-        return ids
+        known = self._looked_up(table, table.c.name, names)
+        new = sorted(names - known.keys())
+        if not new:
+            return known
+        insert = upserts.insert(self.connection, table)
+        self.connection.execute(insert.on_conflict_do_nothing(), [{"name": n} for n in new])
+        # Not remembered yet: this transaction may still be rolled back.
+        return {**known, **ids_of(self.connection, table, table.c.name, new)}
+
+    def _looked_up(self, table: Table, column: Column[Any], keys: Iterable[str]) -> dict[str, int]:
+        """Return the ids of rows that never change, as far as they are there and have been."""
+        known = self.known.setdefault(table.name, {})
+        if unknown := [key for key in keys if key not in known]:
+            known |= ids_of(self.connection, table, column, unknown)
+        return known
 
     def _run_ids(self, batch: Batch) -> dict[str, int]:
         """Return the rows of the runs that a batch's reports and artifacts belong to."""
