@@ -28,7 +28,7 @@ from tuner.records import Failure, Job, Outcome, State
 QUIET = 0.03
 """Seconds that a packet runs before its messages are asked for while it runs."""
 
-HELD_UP = 0.04
+HELD_UP = 0.02
 """Seconds that a trial may run until others are given what waits behind it, if they are idle."""
 
 START_TIMEOUT = 120.0
@@ -327,8 +327,8 @@ class RayBackend:
                 member.poll()
             elif member.polling is None:
                 soonest = min(soonest, due)
-            if waiting and len(member.packet) > 1:
-                soonest = min(soonest, HELD_UP)
+            if waiting and len(member.packet) > 1 and member.withdrawing is None:
+                soonest = min(soonest, max(0.001, member.since + HELD_UP - now))
             limit = next((job.timeout for job in member.packet.values()), None)
             if limit is not None:
                 soonest = min(soonest, max(0.001, member.since + limit - now))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from tuner.records import Job
 
-PACKET = 0.25
+PACKET = 1.0
 """Seconds of work that go to a worker at once: between two packets it idles for milliseconds."""
 
 LARGEST = 64

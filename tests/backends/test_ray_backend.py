@@ -223,6 +223,21 @@ def test_a_job_is_killed_on_its_way_back_from_a_worker() -> None:
         backend.close()
 
 
+def test_what_waits_behind_trials_that_take_a_while_is_shared_with_an_idle_worker() -> None:
+    backend = RayBackend()
+    backend.start(scripted(), workers=2)
+    try:
+        watch = Watch(backend)
+        watch.until(lambda: backend.capacity == 2)
+        watch.run(*(a_job() for _ in range(200)))  # jobs are short, it seems
+        longer = [a_job(("sleep", 0.05)) for _ in range(12)]
+        assert completed(watch.run(*(a_job() for _ in range(12)), *longer))
+        on = [watch.begun(job).worker for job in longer]
+        assert min(on.count(worker) for worker in {"ray-0", "ray-1"}) >= 2
+    finally:
+        backend.close()
+
+
 def test_what_was_heard_of_a_packet_is_not_heard_again_when_its_worker_dies() -> None:
     backend = RayBackend()
     backend.start(scripted(), workers=1)
