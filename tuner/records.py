@@ -430,7 +430,8 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def _encode(value: Any) -> Any:
     """Turn one value into JSON values; params and floats keep their exact meaning."""
-    if type(value) in _EXACT:
+    kind = type(value)
+    if kind in _EXACT or (kind is float and math.isfinite(value)):
         return value
     if isinstance(value, Record):
         return value.to_json()
@@ -473,6 +474,8 @@ def _decode_plain(value: Any) -> Any:
 
 
 def _decode_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    if _PLAIN.issuperset(map(type, values.values())):
+        return dict(values)
     return {k: v if type(v) in _PLAIN else _decode_plain(v) for k, v in values.items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from functools import partial
@@ -13,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, StaticPool
 
 from tuner.errors import MissingExtra, StoreError
+from tuner.tracking.json_text import dumps, loads
 from tuner.tracking.location import Location
 from tuner.tracking.schema import metadata
 
@@ -37,8 +37,8 @@ def make_engine(location: Location) -> Engine:
     try:
         return create_engine(
             location.url.difference_update_query(["options"]),
-            json_serializer=_dumps,
-            json_deserializer=_loads,
+            json_serializer=dumps,
+            json_deserializer=loads,
             hide_parameters=True,
             pool_pre_ping=True,
             max_overflow=-1,
@@ -54,8 +54,8 @@ def empty_engine() -> Engine:
     """Return an engine whose store has nothing in it: what a store reads as before it is made."""
     engine = create_engine(
         "sqlite://",
-        json_serializer=_dumps,
-        json_deserializer=_loads,
+        json_serializer=dumps,
+        json_deserializer=loads,
         poolclass=StaticPool,
         connect_args={"check_same_thread": False},
     )
@@ -67,8 +67,8 @@ def _sqlite(location: Location, file: Path) -> Engine:
     if file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
         engine = create_engine(
             "sqlite://",
-            json_serializer=_dumps,
-            json_deserializer=_loads,
+            json_serializer=dumps,
+            json_deserializer=loads,
             hide_parameters=True,
             # Anew for each read, because how depends on whether there is a writer just now.
             poolclass=NullPool,
@@ -77,8 +77,8 @@ def _sqlite(location: Location, file: Path) -> Engine:
     else:
         engine = create_engine(
             location.url,
-            json_serializer=_dumps,
-            json_deserializer=_loads,
+            json_serializer=dumps,
+            json_deserializer=loads,
             hide_parameters=True,
             # Each open stream holds a connection; there is no reason to limit them.
             max_overflow=-1,
@@ -110,21 +110,3 @@ def _begin(connection: Connection) -> None:
     # A write that begins as a read may find its snapshot stale, and then no waiting helps.
     writing = connection.get_execution_options().get(WRITING, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
-
-
-def _dumps(value: Any) -> str:
-    try:
-        return json.dumps(value, separators=(",", ":"))
-    except TypeError as error:
-        raise StoreError(
-            f"{value!r:.200} cannot be recorded ({error}); give plain Python values"
-        ) from error
-
-
-def _loads(text: str | bytes) -> Any:
-    # `json.loads` less its looks for white space, encodings and options. Psycopg gives bytes.
-    value, _ = _decode(text if isinstance(text, str) else text.decode("utf-8"))
-    return value
-
-
-_decode = json.JSONDecoder().raw_decode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, Table, select
+from sqlalchemy import JSON, Select, Table, Text, cast, select
 
 from tuner.records import State
 from tuner.tracking.schema import (
@@ -41,8 +41,14 @@ def in_parts(values: Sequence[_T], n: int = AT_ONCE) -> Iterator[Sequence[_T]]:
 
 
 def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
-    """Return the trials of a study by number."""
-    query = select(trials).join(studies).where(studies.c.uid == study).order_by(trials.c.number)
+    """Return the trials of a study by number, what is JSON as text, for `rows.decoded`."""
+    columns = [cast(c, Text) if isinstance(c.type, JSON) else c for c in trials.columns]
+    query = (
+        select(*columns)
+        .select_from(trials.join(studies))
+        .where(studies.c.uid == study)
+        .order_by(trials.c.number)
+    )
     if states is not None:
         query = query.where(trials.c.state.in_([s.value for s in states]))
     return query

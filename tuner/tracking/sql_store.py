@@ -40,6 +40,10 @@ STREAMED = 1000
 FIRST = 20
 """Rows fetched at a time by a read that streams, and by one of which the first rows matter."""
 
+DECODED = 100
+"""Rows whose JSON is decoded at once: with many more, what lives meanwhile is collected as garbage
+so often that it takes longer."""
+
 _S = TypeVar("_S", bound=Store)
 
 
@@ -286,10 +290,11 @@ class SqlStore:
                 read = rows.trial_reader(self._codec(connection, study))
             except StudyNotFound:
                 return
-            for row in connection.execution_options(yield_per=STREAMED).execute(
+            found = connection.execution_options(yield_per=STREAMED).execute(
                 queries.trials_of(study, states)
-            ):
-                yield read(row)
+            )
+            for part in found.partitions(DECODED):
+                yield from map(read, rows.decoded(part))
 
     def best_trials(self, study: str, direction: Direction) -> Generator[Trial, None, None]:
         """Yield the completed trials of a study that have a value, by their first one, best first.

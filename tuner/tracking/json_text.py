@@ -1,0 +1,66 @@
+"""JSON as the store's columns hold it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tuner.errors import StoreError
+
+
+def dumps(value: Any) -> str:
+    """Return a value as JSON, all of it ASCII.
+
+    Raises
+    ------
+    StoreError
+        If it holds something that JSON has not.
+
+    Examples
+    --------
+    >>> dumps({"lr": 0.1, "model": "svm"})
+    '{"lr":0.1,"model":"svm"}'
+    """
+    try:
+        return _encode(value)
+    except TypeError as error:
+        raise StoreError(
+            f"{value!r:.200} cannot be recorded ({error}); give plain Python values"
+        ) from error
+
+
+def loads(text: str | bytes) -> Any:
+    """Return the value that `dumps` was given, less what JSON does not tell apart.
+
+    Integers are exact at any size, and floats to the last bit.
+
+    Examples
+    --------
+    >>> loads('{"lr":0.1,"seed":340282366920938463463374607431768211455}')
+    {'lr': 0.1, 'seed': 340282366920938463463374607431768211455}
+    """
+    try:
+        return _decode(text)
+    except ValueError:
+        return json.loads(text)  # NaN, infinities and lone surrogates, which Python writes and reads
+
+
+def loads_all(texts: Sequence[str | None]) -> Sequence[Any]:
+    """Return the values of many texts, None for None, in about half the time of one after another.
+
+    Examples
+    --------
+    >>> loads_all(['{"lr":0.1}', None])
+    [{'lr': 0.1}, None]
+    """
+    if not any(texts):
+        return texts
+    values: list[Any] = loads(f"[{','.join([text or 'null' for text in texts])}]")
+    return values
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = msgspec.json.Decoder().decode
