@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool, StaticPool
 
-from tuner.errors import MissingExtra, StoreError
+from tuner.errors import MissingExtra
 from tuner.tracking.json_text import dumps, loads
 from tuner.tracking.location import Location
 from tuner.tracking.schema import metadata

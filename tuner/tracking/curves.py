@@ -68,7 +68,7 @@ def without_any(connection: Connection, runs: Iterable[int]) -> set[int]:
     return set(wanted) - found
 
 
-def insert(
+def write(
     connection: Connection, series: Mapping[tuple[int, int], Mapping[int, float | None]]
 ) -> None:
     """Write values by step, of each (run, metric), as curves in the place of those that are there.
@@ -80,8 +80,8 @@ def insert(
         steps = sorted(curve)
         packed, values = pack(steps, [curve[step] for step in steps])
         rows.append({"run_id": run, "metric_id": metric, "steps": packed, "values": values})
-    if rows:
-        connection.execute(upserts.replacing(connection, schema.curves), rows)
+    insert = upserts.replacing(connection, schema.curves)
+    upserts.write_rows(connection, schema.curves, insert, rows)
 
 
 def compact(connection: Connection, runs: Sequence[int]) -> int:
@@ -104,7 +104,7 @@ def compact(connection: Connection, runs: Sequence[int]) -> int:
             series[key].update(unpack(row.steps, row.values))
     for row in gone:
         series[row.run_id, row.metric_id][row.step] = row.value
-    insert(connection, series)
+    write(connection, series)
     return len(gone)
 
 

@@ -45,7 +45,8 @@ def loads(text: str | bytes) -> Any:
     try:
         return _decode(text)
     except ValueError:
-        return json.loads(text)  # NaN, infinities and lone surrogates, which Python writes and reads
+        # NaN, infinities and lone surrogates, which Python writes, and takes.
+        return json.loads(text)
 
 
 def loads_all(texts: Sequence[str | None]) -> Sequence[Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sqlalchemy import (
     ARRAY,
+    JSON,
     Connection,
+    Dialect,
     String,
     Table,
     and_,
@@ -18,8 +20,12 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
 
 from tuner.tracking import schema
+from tuner.tracking.json_text import dumps
 from tuner.tracking.queries import FINISHED
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
@@ -46,6 +52,25 @@ def replacing(connection: Connection, table: Table) -> Insert:
     return _replacing(connection.dialect.name, table)
 
 
+def write_rows(
+    connection: Connection, table: Table, statement: Insert, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Run an INSERT into a table for many rows, which all have the same columns.
+
+    What SQLAlchemy does for each row would take longer than what the database does for it. Here
+    rows are tuples, and the values of a column are converted one after the other.
+    """
+    if not rows:
+        return
+    sql, names = _by_place(connection.dialect.name, statement, tuple(rows[0]))
+    columns: list[Iterable[Any]] = []
+    for name in names:
+        values = [row[name] for row in rows]
+        convert = _conversion(table.c[name].type, connection.dialect)
+        columns.append(values if convert is None else map(convert, values))
+    connection.exec_driver_sql(sql, list(zip(*columns, strict=True)))
+
+
 def replace_values(
     connection: Connection, table: Table, rows: Sequence[tuple[int, int, int, float]]
 ) -> None:
@@ -56,23 +81,40 @@ def replace_values(
     """
     if not rows:
         return
+    names = tuple(column.name for column in table.columns)
     if connection.dialect.name == "sqlite":
         # It takes NaN for NULL, and one row after the other.
-        connection.exec_driver_sql(_replacing_by_place(table), list(rows))
+        sql, _ = _by_place("sqlite", _replacing("sqlite", table), names)
+        connection.exec_driver_sql(sql, list(rows))
         return
     latest = {row[:-1]: None if row[-1] != row[-1] else row[-1] for row in rows}
     # All writers take rows in the same order, so they cannot deadlock.
     columns = zip(*((*key, latest[key]) for key in sorted(latest)), strict=True)
-    names = [column.name for column in table.columns]
     arrays = dict(zip(names, map(list, columns), strict=True))
     connection.execute(_replacing_arrays(table), arrays)
 
 
 @cache
-def _replacing_by_place(table: Table) -> str:
-    """Return the SQL of `_replacing` for SQLite, with a question mark for each column."""
-    statement = _replacing("sqlite", table)
-    return str(statement.compile(dialect=sqlite.dialect(paramstyle="qmark")))
+def _by_place(
+    dialect: str, statement: Insert, names: tuple[str, ...]
+) -> tuple[str, tuple[str, ...]]:
+    """Return the SQL of an INSERT of these columns as a driver takes it, and their order in it."""
+    speaks: Callable[..., Dialect] = sqlite.dialect if dialect == "sqlite" else psycopg.dialect
+    style = "qmark" if dialect == "sqlite" else "format"
+    compiled = statement.compile(dialect=speaks(paramstyle=style), column_keys=list(names))
+    assert isinstance(compiled, SQLCompiler)
+    return str(compiled), tuple(compiled.positiontup or ())
+
+
+def _conversion(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """Return what makes values of a column what the driver takes, None where they are that."""
+    if isinstance(kind, JSON):
+        return _json_or_null
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _json_or_null(value: Any) -> str | None:
+    return None if value is None else dumps(value)
 
 
 @cache

@@ -55,8 +55,8 @@ class BatchWrite:
 
     def _write_trials(self, trials: Iterable[Trial]) -> None:
         values = [rows.trial_row(self.study_id, self.codec, t) for t in _settled(trials, _number)]
-        if values:
-            self.connection.execute(upserts.unless_finished(self.connection, schema.trials), values)
+        insert = upserts.unless_finished(self.connection, schema.trials)
+        upserts.write_rows(self.connection, schema.trials, insert, values)
 
     def _write_runs(self, runs: Iterable[Run]) -> None:
         runs = _settled(runs, _uid)
@@ -67,7 +67,8 @@ class BatchWrite:
             **self._recorded(schema.environments, {r.environment for r in runs} - {""}),
         }
         values = [rows.run_row(self.study_id, run, key_ids) for run in runs]
-        self.connection.execute(upserts.unless_finished(self.connection, schema.runs), values)
+        insert = upserts.unless_finished(self.connection, schema.runs)
+        upserts.write_rows(self.connection, schema.runs, insert, values)
 
     def _write_reports(self, run_ids: dict[str, int], batch: Batch) -> None:
         if not batch.reports:
@@ -87,7 +88,7 @@ class BatchWrite:
             else:  # the path of running trials: a function call less for each report counts
                 for name, value in report.metrics.items():
                     add((run_id, step, metric_ids[name], value))
-        curves.insert(self.connection, series)
+        curves.write(self.connection, series)
         upserts.replace_values(self.connection, schema.reports, points)
 
     def _write_artifacts(self, run_ids: dict[str, int], artifacts: Iterable[Artifact]) -> None:
