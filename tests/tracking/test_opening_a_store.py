@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from tuner.errors import (
     ArgumentError,
@@ -22,6 +23,8 @@ from tuner.errors import (
 )
 from tuner.records import Code, Goal, StudyInfo
 from tuner.tracking import open_store, schema
+from tuner.tracking.connections import make_engine
+from tuner.tracking.creation import is_there
 from tuner.tracking.location import locate
 from tuner.tracking.uuid7 import uuid7
 
@@ -377,3 +380,19 @@ def test_a_user_who_may_only_read(new_database: Callable[[], str]) -> None:
     assert list(store.studies()) == []
     with pytest.raises(StoreReadOnly, match="cannot be written: permission denied"):
         store.put_code(Code("other"))
+
+
+def test_a_store_that_is_made_between_two_looks_is_ours(new_database: Callable[[], str]) -> None:
+    url = new_database()
+    location = locate(url)
+    engine = make_engine(location)
+    makers = [open_store(url)]
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def make(*_: object) -> None:
+        if makers:
+            makers.pop().put_code(Code())
+
+    assert is_there(engine, location)
+    assert not makers
+    engine.dispose()

@@ -47,8 +47,15 @@ def is_there(engine: Engine, location: Location, *, any_older: bool = False) -> 
 def check(connection: Connection, location: Location, *, any_older: bool = False) -> bool:
     """Whether the database has our tables; the errors are those of `is_there`."""
     revision = read_revision(connection)
+    if revision is None and (taken := _tables_in_the_way(connection, location)):
+        # They may be ours, made between these two looks.
+        revision = read_revision(connection)
+        if revision is None:
+            raise StoreCorrupt(
+                f"store {location} is a database of another program, with the tables "
+                f"{', '.join(taken[:5])}; write another store="
+            )
     if revision is None:
-        _refuse_others(connection, location)
         return False
     if revision == schema.REVISIONS[-1] or (any_older and revision in schema.REVISIONS):
         return True
@@ -129,15 +136,10 @@ def _header(file: Path) -> bytes:
         ) from error
 
 
-def _refuse_others(connection: Connection, location: Location) -> None:
-    """Raise if the tables of another program are where ours would go."""
+def _tables_in_the_way(connection: Connection, location: Location) -> list[str]:
+    """Return the tables that are where ours would go."""
     tables = set(inspect(connection).get_table_names())
-    taken = tables if location.file is not None else tables & set(schema.metadata.tables)
-    if taken:
-        raise StoreCorrupt(
-            f"store {location} is a database of another program, with the tables "
-            f"{', '.join(sorted(taken)[:5])}; write another store="
-        )
+    return sorted(tables if location.file is not None else tables & set(schema.metadata.tables))
 
 
 def _refuse_network(file: Path) -> None:

@@ -52,6 +52,8 @@ class Database:
                 self._engine.connect().execution_options(**{WRITING: True}) as connection,
                 connection.begin(),
             ):
+                if connection.dialect.name == "postgresql":
+                    _plan_anew_as_it_grows(connection)
                 yield connection
 
     def close(self) -> None:
@@ -87,3 +89,16 @@ class Database:
             # Kept, because a connection that is collected is closed, and that reaches the parent.
             self._abandoned.append(self._engine.pool)
             self._engine.dispose(close=False)
+
+
+def _plan_anew_as_it_grows(connection: Connection) -> None:
+    """Have PostgreSQL forget its plans at a connection's first write, second, fourth, and so on.
+
+    It keeps those of statements and of checks of foreign keys for as long as the connection lasts.
+    Made while tables are empty, they look through all of a table or of a study, until it is next
+    analyzed: in that minute a driver may write a hundred thousand trials, the last ones at a
+    hundredth of the rate of the first.
+    """
+    writes = connection.info["writes"] = connection.info.get("writes", 0) + 1
+    if writes & (writes - 1) == 0:
+        connection.exec_driver_sql("DISCARD PLANS")
