@@ -235,6 +235,11 @@ class Run(Record):
     environment: str = ""
     code: str = ""
 
+    @property
+    def is_replay(self) -> bool:
+        """Whether it repeated a trial that had its outcome, to which it adds nothing."""
+        return self.worker == REPLAY
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint(Record):

@@ -7,7 +7,6 @@ from typing import Any
 
 from tuner.errors import RegistryError
 from tuner.records import (
-    REPLAY,
     Artifact,
     ModelVersion,
     Params,
@@ -68,7 +67,7 @@ def register_winner(
 
 def _winning_run(registry: Registry, info: StudyInfo, best: Trial) -> Run:
     runs = registry.store.runs(info.uid, best.number)
-    *_, run = (r for r in runs if r.state is State.COMPLETED and r.worker != REPLAY)
+    *_, run = (r for r in runs if r.state is State.COMPLETED and not r.is_replay)
     return run
 
 

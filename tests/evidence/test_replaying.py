@@ -12,8 +12,10 @@ from click.testing import CliRunner, Result
 
 import tuner
 from tuner.cli.commands import cli
+from tuner.engine.replay import last_reports
 from tuner.errors import ArgumentError, StudyNotFound
 from tuner.records import REPLAY, State
+from tuner.tracking import upkeep
 
 SCRIPT = """
 import random
@@ -244,6 +246,34 @@ def test_a_replay_is_never_registered_as_the_winner(repository: Path) -> None:
     tuner.replay(f"s/{best}")
     assert study.register().run == study.runs(best)[0].uid
     assert study.register().version == 1
+
+
+def test_a_replay_adds_nothing_to_its_trial(tmp_path: Path) -> None:
+    calls = []
+
+    def objective(params, trial):
+        calls.append(1)
+        for step in range(2):
+            trial.report(len(calls), step)
+        return params["x"]
+
+    study = tuner.optimize(
+        objective, {"x": tuner.Float(0, 1)}, n_trials=2, backend="serial", store=tmp_path,
+        study="s", progress=False,
+    )  # fmt: skip
+    replay = tuner.replay("s/0", store=tmp_path, objective=objective)
+    assert replay.run.is_replay
+    runs, reports = study.runs(), study.reports()
+    assert (len(runs), len(reports)) == (3, 6)
+    known = {
+        n: [r.metrics["value"] for r in found] for n, found in last_reports(runs, reports).items()
+    }
+    assert known == {0: [1.0, 1.0], 1: [2.0, 2.0]}
+    curves = study.plot.learning_curves()
+    drawn = {y for lines in curves.collections for line in lines.get_segments() for y in line[:, 1]}
+    assert drawn | {y for line in curves.lines for y in line.get_ydata()} == {1.0, 2.0}
+    assert len(list(study.find("worker = 'replay'"))) == 0
+    assert list(upkeep.check(tmp_path)) == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from tuner.optimizers.protocol import Optimizer
-from tuner.records import Outcome, Report, StudyInfo, Trial
+from tuner.records import Outcome, Report, Run, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.tracking.protocol import Store
 
@@ -33,7 +33,9 @@ def replay(
     """
     for earlier in study.earlier:
         optimizer.tell(earlier, outcome_of(earlier))
-    reports = _last_reports(study.uid, store) if scheduler is not None else {}
+    reports: dict[int, list[Report]] = {}
+    if scheduler is not None:
+        reports = last_reports(store.runs(study.uid), store.reports(study.uid))
     for trial in history:
         if not trial.state.finished:
             continue
@@ -50,12 +52,22 @@ def outcome_of(trial: Trial) -> Outcome:
     return Outcome(trial.state, trial.metrics, trial.error, trial.constraints)
 
 
-def _last_reports(study: str, store: Store) -> dict[int, list[Report]]:
-    """Return the reports of each trial's last run."""
-    last = {run.trial: run.uid for run in store.runs(study)}
+def last_reports(
+    runs: Iterable[Run], reports: Iterable[tuple[str, Report]]
+) -> dict[int, list[Report]]:
+    """Return the reports of each trial's last run, replays left aside.
+
+    Parameters
+    ----------
+    runs
+        By trial and attempt.
+    reports
+        Each with the uid of its run.
+    """
+    last = {run.trial: run.uid for run in runs if not run.is_replay}
     trial_of = {uid: trial for trial, uid in last.items()}
-    reports: dict[int, list[Report]] = defaultdict(list)
-    for uid, report in store.reports(study):
+    found: dict[int, list[Report]] = defaultdict(list)
+    for uid, report in reports:
         if uid in trial_of:
-            reports[trial_of[uid]].append(report)
-    return reports
+            found[trial_of[uid]].append(report)
+    return found

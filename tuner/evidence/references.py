@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError, StudyNotFound
-from tuner.records import REPLAY, Code, Environment, Run, StudyInfo, Trial
+from tuner.records import Code, Environment, Run, StudyInfo, Trial
 from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _run(
 ) -> Run | None:
     runs = list(store.runs(info.uid, trial.number))
     if attempt is None:
-        originals = [run for run in runs if run.worker != REPLAY]
+        originals = [run for run in runs if not run.is_replay]
         return originals[-1] if originals else None
     for run in runs:
         if run.attempt == attempt:

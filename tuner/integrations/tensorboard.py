@@ -9,11 +9,11 @@ without domains, and the curves elsewhere.
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.engine.replay import last_reports
 from tuner.errors import ExportError, MissingExtra
 from tuner.records import Report, State, Trial
 from tuner.search_spaces import Bool, Domain, Float, Int
@@ -48,7 +48,7 @@ def export_tensorboard(study: Study, folder: str | Path) -> Path:
     """
     root = Path(folder)
     trials = [t for t in study.trials if t.attempts]
-    curves = _curves(study)
+    curves = last_reports(study.runs(), study.reports())
     metrics = sorted(
         {name for t in trials for name in t.metrics}
         | {name for reports in curves.values() for r in reports for name in r.metrics}
@@ -69,17 +69,6 @@ def export_tensorboard(study: Study, folder: str | Path) -> Path:
             f"give a folder that you may write to"
         ) from error
     return root
-
-
-def _curves(study: Study) -> dict[int, list[Report]]:
-    """Return what the last run of each trial reported."""
-    last = {run.trial: run.uid for run in study.runs()}
-    trial_of = {uid: trial for trial, uid in last.items()}
-    curves: dict[int, list[Report]] = defaultdict(list)
-    for uid, report in study.reports():
-        if uid in trial_of:
-            curves[trial_of[uid]].append(report)
-    return curves
 
 
 def _session(

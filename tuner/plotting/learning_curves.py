@@ -100,7 +100,7 @@ def _curves(
     metric: str, runs: Sequence[Run], reports: Sequence[tuple[str, Report]]
 ) -> dict[int, NDArray[np.float64]]:
     """Return trial number to its steps and values, of the last run that reported the metric."""
-    order = {run.uid: (run.trial, run.attempt) for run in runs}
+    order = {run.uid: (run.trial, run.attempt) for run in runs if not run.is_replay}
     points: dict[str, list[tuple[float, float]]] = {}
     for uid, report in reports:
         if metric in report.metrics and uid in order:

@@ -33,7 +33,7 @@ from tuner.query.values import (
     text_or_empty,
     truth,
 )
-from tuner.records import State
+from tuner.records import REPLAY, State
 from tuner.tracking.schema import (
     aliases,
     artifacts,
@@ -99,7 +99,11 @@ def _trials(dialect: Dialect) -> Subject:
         """Return a column of the trial's last run."""
         return (
             select(column)
-            .where(runs.c.study_id == trials.c.study_id, runs.c.trial == trials.c.number)
+            .where(
+                runs.c.study_id == trials.c.study_id,
+                runs.c.trial == trials.c.number,
+                runs.c.worker != REPLAY,
+            )
             .order_by(runs.c.attempt.desc(), runs.c.id.desc())
             .limit(1)
             .scalar_subquery()

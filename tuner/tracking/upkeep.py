@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Select, func, select, text
 
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
-from tuner.records import State
+from tuner.records import REPLAY, State
 from tuner.tracking import schema
 from tuner.tracking.connections import make_engine
 from tuner.tracking.location import DATABASE, Location, locate
@@ -140,12 +140,13 @@ def _database_check(connection: Connection) -> Iterator[str]:
 def _promises() -> dict[str, Select[int]]:
     trials, runs = schema.trials, schema.runs
     ended = runs.c.state.in_(FINISHED)
-    of_trial = (runs.c.study_id == trials.c.study_id) & (runs.c.trial == trials.c.number)
+    original = runs.c.worker != REPLAY
+    of_trial = (runs.c.study_id == trials.c.study_id) & (runs.c.trial == trials.c.number) & original
     kept = select(runs.c.id).where(of_trial, runs.c.state == trials.c.state).exists()
     any_run = select(runs.c.id).where(of_trial).exists()
     completed = (
         select(runs.c.study_id, runs.c.trial)
-        .where(runs.c.state.in_([State.COMPLETED.value, State.STOPPED.value]))
+        .where(runs.c.state.in_([State.COMPLETED.value, State.STOPPED.value]), original)
         .group_by(runs.c.study_id, runs.c.trial)
         .having(func.count() > 1)
         .subquery()
