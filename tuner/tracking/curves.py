@@ -16,7 +16,7 @@ from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, union
+from sqlalchemy import Connection, delete, select
 
 from tuner.records import Report
 from tuner.tracking import queries, schema, upserts
@@ -61,10 +61,10 @@ def without_any(connection: Connection, runs: Iterable[int]) -> set[int]:
     """Return those of `runs` of which nothing is recorded yet."""
     wanted = sorted(runs)
     found: set[int] = set()
-    for part in queries.in_parts(wanted, AT_ONCE):
-        tables = (schema.reports, schema.curves)
-        query = union(*(select(t.c.run_id).where(t.c.run_id.in_(part)) for t in tables))
-        found |= set(connection.execute(query).scalars())
+    for table in (schema.reports, schema.curves):
+        for is_one in queries.among(connection, table.c.run_id, wanted):
+            query = select(table.c.run_id).where(is_one).distinct()
+            found |= set(connection.execute(query).scalars())
     return set(wanted) - found
 
 

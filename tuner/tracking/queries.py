@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import JSON, Select, Table, Text, cast, select
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    Text,
+    any_,
+    cast,
+    literal,
+    select,
+)
 
 from tuner.records import State
 from tuner.tracking.schema import (
@@ -38,6 +51,22 @@ def in_parts(values: Sequence[_T], n: int = AT_ONCE) -> Iterator[Sequence[_T]]:
     """
     for start in range(0, len(values), n):
         yield values[start : start + n]
+
+
+def among(
+    connection: Connection, column: Column[Any], values: Sequence[Any]
+) -> Iterator[ColumnElement[bool]]:
+    """Yield conditions that a column has one of `values`, a part of them in each.
+
+    PostgreSQL takes them all as one array, so that the statement is the same for any number: it is
+    neither made nor planned anew.
+    """
+    if connection.dialect.name == "postgresql":
+        if values:
+            yield column == any_(literal(list(values), ARRAY(column.type)))
+        return
+    for part in in_parts(values):
+        yield column.in_(part)
 
 
 def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
     ARRAY,
     JSON,
+    BindParameter,
     Connection,
     Dialect,
     String,
@@ -29,6 +31,9 @@ from tuner.tracking.json_text import dumps
 from tuner.tracking.queries import FINISHED
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
+
+TOGETHER = 16
+"""Rows in one statement for PostgreSQL, which takes about as long for as many as for one."""
 
 # Literals, because the rows of an executemany are its only parameters.
 _FINISHED = [literal_column(f"'{state}'", String) for state in FINISHED]
@@ -62,13 +67,22 @@ def write_rows(
     """
     if not rows:
         return
-    sql, names = _by_place(connection.dialect.name, statement, tuple(rows[0]))
+    dialect = connection.dialect
+    names = tuple(rows[0])
     columns: list[Iterable[Any]] = []
     for name in names:
         values = [row[name] for row in rows]
-        convert = _conversion(table.c[name].type, connection.dialect)
+        convert = _conversion(table.c[name].type, dialect)
         columns.append(values if convert is None else map(convert, values))
-    connection.exec_driver_sql(sql, list(zip(*columns, strict=True)))
+    tuples = list(zip(*columns, strict=True))
+    at_once = TOGETHER if dialect.name == "postgresql" else 1
+    whole = len(tuples) - len(tuples) % at_once
+    if whole:
+        parts = (tuples[start : start + at_once] for start in range(0, whole, at_once))
+        sql = _by_place(dialect.name, statement, names, at_once)
+        connection.exec_driver_sql(sql, [tuple(chain.from_iterable(part)) for part in parts])
+    if whole < len(tuples):
+        connection.exec_driver_sql(_by_place(dialect.name, statement, names), tuples[whole:])
 
 
 def replace_values(
@@ -84,7 +98,7 @@ def replace_values(
     names = tuple(column.name for column in table.columns)
     if connection.dialect.name == "sqlite":
         # It takes NaN for NULL, and one row after the other.
-        sql, _ = _by_place("sqlite", _replacing("sqlite", table), names)
+        sql = _by_place("sqlite", _replacing("sqlite", table), names)
         connection.exec_driver_sql(sql, list(rows))
         return
     latest = {row[:-1]: None if row[-1] != row[-1] else row[-1] for row in rows}
@@ -95,15 +109,17 @@ def replace_values(
 
 
 @cache
-def _by_place(
-    dialect: str, statement: Insert, names: tuple[str, ...]
-) -> tuple[str, tuple[str, ...]]:
-    """Return the SQL of an INSERT of these columns as a driver takes it, and their order in it."""
+def _by_place(dialect: str, statement: Insert, names: tuple[str, ...], rows: int = 1) -> str:
+    """Return the SQL of an INSERT as a driver takes it: rows of these columns in this order."""
+    places: list[dict[str, BindParameter[Any]]] = [
+        {name: bindparam(f"{name} {row}") for name in names} for row in range(rows)
+    ]
     speaks: Callable[..., Dialect] = sqlite.dialect if dialect == "sqlite" else psycopg.dialect
     style = "qmark" if dialect == "sqlite" else "format"
-    compiled = statement.compile(dialect=speaks(paramstyle=style), column_keys=list(names))
+    compiled = statement.values(places).compile(dialect=speaks(paramstyle=style))
     assert isinstance(compiled, SQLCompiler)
-    return str(compiled), tuple(compiled.positiontup or ())
+    assert compiled.positiontup == [place.key for row in places for place in row.values()]
+    return str(compiled)
 
 
 def _conversion(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:

@@ -148,8 +148,8 @@ def ids_of(
     """Return the ids of the rows that have these values in a column."""
     wanted = sorted(set(values))
     found: dict[str, int] = {}
-    for part in queries.in_parts(wanted):
-        query = select(column, table.c.id).where(column.in_(part))
+    for is_one in queries.among(connection, column, wanted):
+        query = select(column, table.c.id).where(is_one)
         found |= {row[0]: row[1] for row in connection.execute(query)}
     return found
 
