@@ -504,6 +504,24 @@ class QueryConformance:
             expected = [infos[i].name for i in find(query, rows, datetime.now().timestamp())]
             assert [info.name for info in search(store, str(query), what="studies")] == expected
 
+    def test_names_that_records_use_themselves_are_names_at_any_depth(
+        self, store: SqlStore
+    ) -> None:
+        info = StudyInfo(uuid7(), uuid7(), {}, "0", (Goal(),), 1, 1.5)
+        store.create_study(info)
+        notes = [{}, {"q": float("inf")}, {"q": {"float": 1.0}}, {"q": {"x": {"dict": 2.0}}}]
+        store.write(
+            info.uid, Batch(trials=[Trial(n, {}, notes=note) for n, note in enumerate(notes)])
+        )
+
+        def numbers(query: str) -> list[int]:
+            return [trial.number for trial in search(store, query, study=info.uid)]
+
+        assert numbers("notes.q.float >= 1.0") == [2]
+        assert numbers("notes.q.x.dict = 2.0") == [3]
+        assert numbers("order by value, notes.q.float limit 1") == [2]
+        assert numbers("notes.q > 1e300") == [1]
+
     @settings(asked, max_examples=8)
     @given(data=st.data())
     def test_pages_by_value_are_merged_over_studies(

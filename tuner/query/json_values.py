@@ -7,6 +7,7 @@ null as nothing, infinities as numbers.
 from __future__ import annotations
 
 import re
+from itertools import chain, product
 from typing import Protocol
 
 from sqlalchemy import (
@@ -162,9 +163,9 @@ class Postgres:
 
 
 def _places(keys: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return where a value may stand: `records` wraps an object that has one of its own tags."""
-    wrapped = ("dict", *keys)
-    return [wrapped] if keys[0] in TAGS else [keys, wrapped]
+    """Return where a value may stand: `records` wraps each object that has one of its own tags."""
+    steps = [[("dict", key)] if key in TAGS else [(key,), ("dict", key)] for key in keys]
+    return [tuple(chain.from_iterable(way)) for way in product(*steps)]
 
 
 # --- SQLite ---------------------------------------------------------------------------------------
