@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -198,13 +200,21 @@ def test_a_job_is_killed_on_its_way_to_a_worker() -> None:
         backend.close()
 
 
-def test_a_job_is_killed_on_its_way_back_from_a_worker() -> None:
+@contextmanager
+def two_workers_used_to_short_jobs() -> Iterator[tuple[RayBackend, Watch]]:
     backend = RayBackend()
     backend.start(scripted(), workers=2)
     try:
         watch = Watch(backend)
         watch.until(lambda: backend.capacity == 2)
-        watch.run(*(a_job() for _ in range(200)))  # jobs are short, it seems
+        watch.run(*(a_job() for _ in range(200)))
+        yield backend, watch
+    finally:
+        backend.close()
+
+
+def test_a_job_is_killed_on_its_way_back_from_a_worker() -> None:
+    with two_workers_used_to_short_jobs() as (backend, watch):
         jobs = [a_job(("sleep", 1.0)), *(a_job() for _ in range(8))]
         for job in jobs:
             backend.submit(job)
@@ -219,23 +229,14 @@ def test_a_job_is_killed_on_its_way_back_from_a_worker() -> None:
         ends = {end.run: end for end in watch.wait(*jobs)}
         assert isinstance(ends.pop(victim), Lost)
         assert completed(list(ends.values()))
-    finally:
-        backend.close()
 
 
 def test_what_waits_behind_trials_that_take_a_while_is_shared_with_an_idle_worker() -> None:
-    backend = RayBackend()
-    backend.start(scripted(), workers=2)
-    try:
-        watch = Watch(backend)
-        watch.until(lambda: backend.capacity == 2)
-        watch.run(*(a_job() for _ in range(200)))  # jobs are short, it seems
+    with two_workers_used_to_short_jobs() as (_, watch):
         longer = [a_job(("sleep", 0.05)) for _ in range(12)]
         assert completed(watch.run(*(a_job() for _ in range(12)), *longer))
         on = [watch.begun(job).worker for job in longer]
         assert min(on.count(worker) for worker in {"ray-0", "ray-1"}) >= 2
-    finally:
-        backend.close()
 
 
 def test_what_was_heard_of_a_packet_is_not_heard_again_when_its_worker_dies() -> None:
