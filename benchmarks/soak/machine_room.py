@@ -82,22 +82,23 @@ def machine_room() -> Iterator[MachineRoom]:
     finally:
         if room is not None:
             room.close()
-        end_all(descendants_of(os.getpid()) - before)
+        end_all_but(before)
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
-def end_all(pids: set[int]) -> None:
-    """End processes, and wait until they have ended."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+def end_all_but(spared: set[int]) -> None:
+    """End the processes that this one has started, and what they start meanwhile, and wait."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        if not pids & descendants_of(os.getpid()):
+        left = descendants_of(os.getpid()) - spared
+        if not left:
             return
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
 
 

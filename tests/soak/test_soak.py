@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sqlite3
+import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 import tuner
 from benchmarks.soak.__main__ import soak
 from benchmarks.soak.faults import descendants_of
+from benchmarks.soak.machine_room import PR_SET_CHILD_SUBREAPER, end_all_but
 from benchmarks.soak.record import Record
 from benchmarks.soak.sweep import value_of
 
@@ -26,6 +30,20 @@ def test_a_few_faults_leave_the_record_right_and_no_process() -> None:
     assert calls >= 1
     assert done % 40 == 0
     assert descendants_of(os.getpid()) <= before
+
+
+def test_what_is_started_while_others_are_ended_is_ended_too() -> None:
+    before = descendants_of(os.getpid())
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        starts_more = "for i in $(seq 500); do sleep 60 & sleep 0.003; done"
+        for _ in range(3):
+            subprocess.Popen(["sh", "-c", starts_more])
+        time.sleep(0.3)
+        end_all_but(before)
+        assert descendants_of(os.getpid()) <= before
+    finally:
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
 @pytest.fixture
