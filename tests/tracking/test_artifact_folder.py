@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
 from tuner.records import Artifact, Upload
-from tuner.tracking.artifacts import ArtifactFolder, checksum, safe_name
+from tuner.tracking.artifacts import ArtifactFolder, checksum, put_in_place, safe_name
 
 RUN = "0" * 32
 
@@ -157,3 +159,64 @@ def test_names_are_safe_and_tell_apart(a: str, b: str) -> None:
     assert not {*safe} & {"/", "\\", "\x00", "~", ":"}
     assert not safe.startswith(".")
     assert (safe == safe_name(b)) == (a == b)
+
+
+@pytest.mark.parametrize("moment", ["is_dir", "rename"])  # while the parent is made, and after it
+def test_a_folder_is_placed_though_another_removes_the_empty_one_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    source, target = tmp_path / "new", tmp_path / "a" / "b" / "c"
+    source.mkdir()
+    target.parent.mkdir(parents=True)
+    real, removed = getattr(Path, moment), []
+
+    def after_removal(path: Path, *args: Path) -> Any:
+        if not removed and path in (source, target.parent):
+            removed.append(target.parent)
+            target.parent.rmdir()
+        return real(path, *args)
+
+    monkeypatch.setattr(Path, moment, after_removal)
+    put_in_place(source, target)
+    monkeypatch.undo()
+    assert removed
+    assert target.is_dir()
+
+
+@pytest.mark.parametrize("there", ["file", "folder", "link"])
+def test_a_folder_is_never_placed_over_something(tmp_path: Path, there: str) -> None:
+    source, target = tmp_path / "new", tmp_path / "a" / "b"
+    source.mkdir()
+    target.parent.mkdir()
+    if there == "file":
+        target.write_text("kept")
+    elif there == "link":
+        target.symlink_to(tmp_path / "nowhere")
+    else:
+        target.mkdir()
+        (target / "kept").touch()
+    with pytest.raises(FileExistsError):
+        put_in_place(source, target)
+    assert source.is_dir()
+    assert os.path.lexists(target)
+
+
+@pytest.mark.parametrize("there", ["file", "link"])
+def test_something_else_where_its_folder_must_be_is_an_error(
+    folder: ArtifactFolder, there: str
+) -> None:
+    upload = Upload("m", {"f": b"1"})
+    parent = (folder.root / folder.put(RUN, upload).path).parent
+    shutil.rmtree(parent)
+    if there == "file":
+        parent.write_text("in the way")
+    else:
+        parent.symlink_to(parent.parent / "nowhere")
+    with pytest.raises(StoreReadOnly, match="Not a directory"):
+        folder.put("1" * 32, upload)
+    assert os.path.lexists(parent)
+
+
+def test_a_folder_that_is_gone_cannot_be_placed(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        put_in_place(tmp_path / "new", tmp_path / "a" / "b")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import quote
@@ -104,20 +107,53 @@ class ArtifactFolder:
             _write_files(staged, files)
             while True:
                 try:
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    # Renaming replaces no folder that has files in it.
-                    staged.rename(target)
+                    put_in_place(staged, target)
                     break
-                except OSError as error:
+                except FileExistsError:
                     if _is_kept(target, files):
                         break  # another one was faster
-                    if target.exists():
+                    with suppress(FileNotFoundError):  # or collected just now
                         target.rename(target.parent / f".new-{uuid7()}")  # damaged
-                    elif not isinstance(error, FileNotFoundError) or not staged.exists():
-                        raise  # else an empty folder above it was collected just now
             sync_folder(target.parent)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
+
+
+def put_in_place(source: Path, target: Path) -> None:
+    """Rename a folder, also while another process removes folders above `target` that are empty.
+
+    Raises
+    ------
+    FileExistsError
+        If something is at `target`.
+    OSError
+        If `target` cannot be written, or `source` is gone.
+    """
+    while True:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.rename(target)  # which replaces no folder that has files in it
+            return
+        except OSError as error:
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error
+            if _is_no_folder(target.parent):
+                where = errno.ENOTDIR, os.strerror(errno.ENOTDIR), target.parent
+                raise NotADirectoryError(*where) from error
+            if error.errno not in _PASSING or not source.exists():
+                raise
+
+
+_PASSING = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY)
+"""What a folder that comes or goes at that moment gives."""
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Whether something is at a path that no folder can be made of."""
+    try:
+        return not stat.S_ISDIR(path.lstat().st_mode)  # one look: it may be gone at the next
+    except FileNotFoundError:
+        return False
 
 
 def _is_kept(target: Path, files: Mapping[str, bytes]) -> bool:

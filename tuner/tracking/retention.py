@@ -22,7 +22,7 @@ from sqlalchemy import delete, select
 from tuner.errors import StoreReadOnly
 from tuner.records import State
 from tuner.tracking import schema
-from tuner.tracking.artifacts import CONTENT, ArtifactFolder
+from tuner.tracking.artifacts import CONTENT, ArtifactFolder, put_in_place
 from tuner.tracking.queries import in_parts
 from tuner.tracking.remote_artifacts import STAGED, RemoteArtifacts
 from tuner.tracking.uuid7 import uuid7
@@ -156,9 +156,8 @@ class _Folder:
             return False
         gone = aside.stat().st_mtime < cutoff
         if not gone:
-            with suppress(OSError):  # another one has been written in its place
-                target.parent.mkdir(parents=True, exist_ok=True)
-                aside.rename(target)
+            with suppress(FileExistsError):  # another one has been written in its place
+                put_in_place(aside, target)
         shutil.rmtree(aside, ignore_errors=True)
         with suppress(OSError):  # not empty, or gone
             for parent in (target.parent, target.parent.parent):
