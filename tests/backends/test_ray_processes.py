@@ -282,7 +282,7 @@ def used():
     size = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     return 1 - size["MemAvailable"] / size["MemTotal"]
 
-limits = {"memory_usage_threshold": min(0.97, used() + 0.06), "memory_monitor_refresh_ms": 100}
+limits = {"memory_usage_threshold": min(0.97, used() + 0.15), "memory_monitor_refresh_ms": 100}
 ray.init(
     address="local", num_cpus=1, include_dashboard=False, log_to_driver=False,
     logging_level="ERROR", _system_config=limits,
