@@ -10,7 +10,7 @@ from scipy.stats import kstest, qmc
 from tuner.optimizers import RandomOptimizer
 from tuner.optimizers.sobol import LENGTH, SobolDesign, scrambled_sobol, sobol_digits
 from tuner.records import Goal, Outcome, State, Trial
-from tuner.search_spaces import Bool, Choice, Float, Int, P, Space
+from tuner.search_spaces import Bool, Choice, Float, Int, Normal, Ordinal, P, Space
 
 SPACE = Space({"x": Float(0, 1), "m": Choice("a", b={"n": Int(1, 9)})})
 
@@ -63,6 +63,33 @@ class TestSobol:
         assert 20 < len(kept) < 44
         assert all(p in space for p in kept)
         assert SobolDesign(space, 0).point(LENGTH) is None
+
+    def test_centred_the_first_point_is_in_the_middle_of_numbers_and_no_other_is_moved(self):
+        space = Space(
+            {
+                "x": Float(2, 4),
+                "n": Int(0, 20),
+                "rate": Float(1e-4, 1.0, log=True),
+                "layers": Int(1, 3),
+                "few": Ordinal(*range(8)),
+                "m": Choice("a", b={"y": Float(-1, 1)}),
+            }
+        )
+        options = set()
+        for seed in range(9):
+            design, centred = SobolDesign(space, seed), SobolDesign(space, seed, centred=True)
+            drawn, first = space.flatten(design.point(0)), space.flatten(centred.point(0))
+            middle = {"x": 3.0, "n": 10, "rate": pytest.approx(1e-2), "m.b.y": 0.0}
+            assert first == {path: middle.get(path, drawn[path]) for path in drawn}
+            later = range(1, LENGTH)
+            assert [centred.point(k) for k in later] == [design.point(k) for k in later]
+            options.add(first["m"])
+        assert options == {"a", "b"}
+
+    def test_centred_with_a_prior_the_first_point_is_near_its_median(self):
+        space = Space({"x": Float(0, 1, prior=Normal(0.2, 0.05)), "y": Float(0, 1)})
+        first = SobolDesign(space, 0, centred=True).point(0)
+        assert first == pytest.approx({"x": 0.2, "y": 0.5}, abs=0.01)
 
 
 class TestRandomOptimizer:

@@ -9,6 +9,8 @@ import tuner.optimizers
 from tuner.errors import ArgumentError, UnknownOptimizer
 from tuner.optimizers import OPTIMIZERS, TPEOptimizer, describe, resolve
 from tuner.optimizers.protocol import Optimizer
+from tuner.records import Goal
+from tuner.search_spaces import Float, Space
 
 
 class Own:
@@ -33,6 +35,16 @@ def test_each_name_gives_an_optimizer_of_that_name(name):
     assert isinstance(optimizer, Optimizer)
     assert describe(optimizer)["name"] == name
     assert resolve(name) is not optimizer
+
+
+@pytest.mark.parametrize("name", ["tpe", "bayesian", "auto"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_that_learns_begins_at_the_centre(name, seed):
+    optimizer = resolve(name)
+    optimizer.reset(Space({"x": Float(1, 3), "rate": Float(1e-4, 1, log=True)}), [Goal()], seed)
+    first, second = optimizer.ask(2)
+    assert first == pytest.approx({"x": 2.0, "rate": 1e-2})
+    assert second["x"] != first["x"]
 
 
 def test_an_optimizer_is_taken_as_it_is():

@@ -175,10 +175,17 @@ class TestSuggestions:
 
     def test_it_stays_off_where_trials_fail(self):
         space = Space({"x": Float(0, 1), "y": Float(0, 1)})
-        told = self.search(
-            space, lambda p: p["x"] + p["y"], 60, failing=lambda p: p["x"] < 0.5 and p["y"] < 0.5
-        )
-        assert sum(o.state is State.FAILED for _, o in told[-30:]) < 12
+        failed = 0
+        for seed in range(3):  # each best point is beside those that fail
+            told = self.search(
+                space,
+                lambda p: p["x"] + p["y"],
+                60,
+                seed,
+                failing=lambda p: p["x"] < 0.5 and p["y"] < 0.5,
+            )
+            failed += sum(o.state is State.FAILED for _, o in told[-30:])
+        assert failed / 3 < 12
 
     def test_pending_trials_are_kept_away_from(self):
         space = Space({"x": Float(0, 1)})

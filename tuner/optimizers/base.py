@@ -82,7 +82,7 @@ class SpaceOptimizer(ABC):
                 f"{', '.join(g.metric for g in goals)}; take another, or return a weighted sum"
             )
         self.space, self.goals, self.seed = space, tuple(goals), seed
-        self.design = SobolDesign(space, seed)
+        self.design = SobolDesign(space, seed, centred=not self.independent)
         self._ledger = Ledger(space, len(goals))
         self._tried: set[Hashable] = set()
         self._taken: set[Hashable] = set()

@@ -7,6 +7,7 @@ from copy import deepcopy
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.optimizers.unit_cube import UnitCube
 from tuner.records import Params
 from tuner.search_spaces import Space
 
@@ -40,11 +41,18 @@ class SobolDesign:
     Point k depends on the space, the seed and k alone. Points are laid over all columns of the
     unit cube, those of inactive parameters included. (Written out here because importing SciPy's
     takes longer than a thousand quick trials.)
+
+    Parameters
+    ----------
+    centred
+        Whether the first point is moved to the middle of those columns that are ordered and have
+        many values. Of few points in many columns each is near some bound; the centre is not.
     """
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: Space, seed: int, *, centred: bool = False) -> None:
         self._space = space
         self._seed = seed
+        self._centred = centred
         self._points: list[Params | None] | None = None
 
     def point(self, k: int) -> Params | None:
@@ -55,6 +63,8 @@ class SobolDesign:
             d = len(self._space.columns)
             rng = np.random.default_rng([self._seed, d])
             rows = scrambled_sobol(d, rng)
+            if self._centred:
+                rows[0, UnitCube(self._space).columns.smooth] = 0.5
             if self._space.prior:  # every second point is of the prior, the others cover the rest
                 rows[::2] = self._space.prior.places(rows[::2])
             points = self._space.decode(rows)
