@@ -1,7 +1,7 @@
 """How good optimizers are: ours beside the peers, on the same problems and seeds.
 
     python -m benchmarks.quality [--quick] [--contestants auto,optuna-gp] [--problems hpolib]
-        [--seeds 5] [--trials 200] [--workers 1,4,8,16] [--noisy] [--jobs 1]
+        [--seeds 5] [--trials 200] [--workers 1,4,8,16] [--noisy] [--aside] [--jobs 1]
 
 Prints, for each family of problems, the mean normalised regret after 25, 50, 100 and 200 trials:
 (best so far - known best) / (median of random points - known best). Below are mean ranks over all
@@ -13,13 +13,14 @@ environments of their own, below ``.build/quality``.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import numpy as np
 
-from benchmarks.quality import functions, models, tables
+from benchmarks.quality import aside, functions, models, tables
 from benchmarks.quality.contestants import OURS
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.report import Table
@@ -42,12 +43,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=0, help="trials a search (200)")
     parser.add_argument("--workers", default="1", help="trials at once, several with commas")
     parser.add_argument("--noisy", action="store_true", help="tables as they were drawn")
+    parser.add_argument("--aside", action="store_true", help="problems that only judge")
     parser.add_argument("--jobs", type=int, default=1, help="searches at once; timings suffer")
     parser.add_argument("--cached", action="store_true", help="run nothing, show what is known")
     parser.add_argument("--each", action="store_true", help="a row for each problem as well")
     given = parser.parse_args()
 
-    problems = [p for p in all_problems(given.noisy) if _wanted(p, given)]
+    offered = aside.problems() if given.aside else all_problems(given.noisy)
+    problems = [p for p in offered if _wanted(p, given)]
     names = given.contestants.split(",") if given.contestants else [*OURS]
     if not given.contestants and not given.quick:
         names += USUAL_PEERS
@@ -67,7 +70,7 @@ def main() -> None:
 
 
 def all_problems(noisy: bool) -> list[Problem]:
-    """Return every problem there is."""
+    """Return the problems that choices are made on."""
     if noisy:
         return tables.problems(noisy=True)
     return tables.problems() + functions.problems() + models.problems()
@@ -111,7 +114,8 @@ def fill(
 
 
 def _search(name: str, problem: str, seed: int, n_trials: int, workers: int) -> None:
-    known = {p.name: p for noisy in (False, True) for p in all_problems(noisy)}
+    offered = [all_problems(noisy=False), all_problems(noisy=True), aside.problems()]
+    known = {p.name: p for p in itertools.chain(*offered)}
     Results(name).get(known[problem], seed, n_trials, workers)
 
 

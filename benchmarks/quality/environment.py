@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(".build/quality/environments")
@@ -22,27 +24,38 @@ REQUIREMENTS = {
 def interpreter(name: str) -> Path:
     """Return the Python of an environment, which is made where it is not there as it should be.
 
+    Of processes that ask at once, one makes it and the others wait.
+
     Raises
     ------
     RuntimeError
         If pip cannot install what it needs; its last lines are in the message.
     """
-    folder = FOLDER.absolute() / name
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _made(FOLDER.absolute() / name, REQUIREMENTS[name])
+
+
+def _made(folder: Path, requirements: Sequence[str]) -> Path:
+    """Return the Python of the environment in `folder`, made now unless it has `requirements`."""
     ready = folder / "ready"
     python = folder / "bin" / "python"
-    wanted = "\n".join(REQUIREMENTS[name])
+    wanted = "\n".join(requirements)
     if ready.exists() and ready.read_text() == wanted:
         return python
     shutil.rmtree(folder, ignore_errors=True)
-    print(f"installing {', '.join(REQUIREMENTS[name])}", file=sys.stderr)
+    print(f"installing {', '.join(requirements)}", file=sys.stderr)
     venv.create(folder, with_pip=True)
     done = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", *REQUIREMENTS[name]],
+        [python, "-m", "pip", "install", "--quiet", *requirements],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"the environment {name!r} cannot be made:\n{done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"the environment {folder.name!r} cannot be made:\n{done.stderr[-2000:]}"
+        )
     ready.write_text(wanted)
     return python

@@ -26,6 +26,8 @@ from tuner.search_spaces import Choice, Float, Int, Ordinal, Space
 
 RECORDED = Path(__file__).parent / "recorded"
 DATA_SETS = ("digits", "breast_cancer", "diabetes")
+REGRESSION = ("diabetes",)
+ROOT_MEAN_SQUARE = "neg_root_mean_squared_error"
 
 GRID = Space(
     {
@@ -114,14 +116,14 @@ def pipeline_loss(data: str, params: Params) -> float:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
-    X, y, regression = _data(data)
+    regression = data in REGRESSION
     scaler = {
         "none": "passthrough",
         "standard": StandardScaler(),
         "quantile": QuantileTransformer(n_quantiles=100),
     }[params["scaler"]]
     model = make_pipeline(scaler, _model(regression, *params["model"]))
-    return _cross_validated(model, X, y, regression)
+    return cross_validated(model, data, ROOT_MEAN_SQUARE if regression else "accuracy")
 
 
 def _model(regression: bool, kind: str, options: dict[str, Any]) -> Any:
@@ -152,25 +154,26 @@ def _model(regression: bool, kind: str, options: dict[str, Any]) -> Any:
     )
 
 
-def _cross_validated(model: Any, X: np.ndarray, y: np.ndarray, regression: bool) -> float:
+def cross_validated(model: Any, data: str, scoring: str = "accuracy") -> float:
+    """Return minus the mean score of three folds; of accuracy, what it lacks of 1."""
     from sklearn.model_selection import cross_val_score
 
-    scoring = "neg_root_mean_squared_error" if regression else "accuracy"
+    X, y = data_of(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that some do not converge is part of their loss
         score = float(np.mean(cross_val_score(model, X, y, cv=3, scoring=scoring)))
-    return -score if regression else 1.0 - score
+    return 1.0 - score if scoring == "accuracy" else -score
 
 
 @cache
-def _data(name: str) -> tuple[np.ndarray, np.ndarray, bool]:
+def data_of(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return at most 600 rows of a data set that scikit-learn ships, shuffled: X, y."""
     from sklearn import datasets
 
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(X))[:600]
     X, y = X[order], y[order]
-    regression = name == "diabetes"
-    return X, (y - y.mean()) / y.std() if regression else y, regression
+    return X, (y - y.mean()) / y.std() if name in REGRESSION else y
 
 
 # --- trained ----------------------------------------------------------------------------------
@@ -233,17 +236,14 @@ def _svm_loss(params: Params) -> float:
     from sklearn.svm import SVC
 
     kind, options = params["kernel"]
-    X, y, _ = _data("digits")
-    return _cross_validated(
-        SVC(C=params["C"], kernel=kind, max_iter=20_000, **options), X, y, False
-    )
+    return cross_validated(SVC(C=params["C"], kernel=kind, max_iter=20_000, **options), "digits")
 
 
 def _boosting_loss(params: Params) -> float:
     from sklearn.ensemble import GradientBoostingRegressor
 
-    X, y, _ = _data("diabetes")
-    return _cross_validated(GradientBoostingRegressor(random_state=0, **params), X, y, True)
+    model = GradientBoostingRegressor(random_state=0, **params)
+    return cross_validated(model, "diabetes", ROOT_MEAN_SQUARE)
 
 
 if __name__ == "__main__":

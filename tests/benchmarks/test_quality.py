@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
 from scipy.stats import wilcoxon
 
-from benchmarks.quality import contestants, functions, models, results, statistics
+from benchmarks.quality import aside, contestants, functions, models, results, statistics
 from benchmarks.quality.peers import HERE, PEERS, PeerSpec
 from benchmarks.quality.peers.process import Peer
 from benchmarks.quality.problem import Problem
@@ -20,7 +23,8 @@ from tuner.optimizers import RandomOptimizer
 from tuner.records import Goal, Outcome, State, Trial
 from tuner.search_spaces import Float, Space
 
-PROBLEMS = functions.problems() + models.recorded()
+QUICK_TO_JUDGE = aside.smooth_and_stepped() + aside.many_columns() + aside.mixed_and_conditional()
+PROBLEMS = functions.problems() + models.recorded() + QUICK_TO_JUDGE
 each_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
 BOWL = Problem("bowl", "bowls", Space({"x": Float(0, 1)}), lambda p: (p["x"] - 0.3) ** 2, 0.0)
 
@@ -29,6 +33,29 @@ BOWL = Problem("bowl", "bowls", Space({"x": Float(0, 1)}), lambda p: (p["x"] - 0
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     return tmp_path
+
+
+def test_of_processes_that_want_an_environment_at_once_one_makes_it(tmp_path):
+    asks = (
+        "from benchmarks.quality import environment; environment.REQUIREMENTS = {'e': ('pip',)};"
+        "print(environment.interpreter('e'))"
+    )
+    around = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", asks],
+            cwd=tmp_path,
+            env=around,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]
+    (python, other), said = zip(*(one.communicate(timeout=120) for one in both), strict=True)
+    assert python == other
+    assert subprocess.run([python.strip(), "-m", "pip", "--version"], check=False).returncode == 0
+    assert sorted(said) == ["", "installing pip\n"]
 
 
 class TestStatistics:
@@ -64,6 +91,25 @@ class TestProblems:
         assert losses.min() >= problem.known_best - 1e-9
         assert problem.normalised(np.array([problem.known_best]))[0] == 0.0
         assert np.median(problem.normalised(losses)) == pytest.approx(1.0, abs=0.35)
+
+    def test_a_model_is_trained_once_for_each_point(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(models.Kept, "folder", tmp_path)
+        trained = []
+        for problem in aside.small_data():
+            (point,) = problem.space.sample(np.random.default_rng(1), 1)
+            kept = models.Kept(problem.name, lambda p: trained.append(p) or 0.5)
+            assert kept(point) == kept(point) == 0.5
+            assert trained[-1] == point
+        assert len(trained) == 3
+        models._kept.cache_clear()
+        again = models.Kept(problem.name, lambda _: pytest.fail("it was trained again"))
+        assert again(point) == 0.5
+
+    def test_models_that_are_kept_aside_have_a_loss_everywhere(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(models.Kept, "folder", tmp_path)
+        for problem in aside.small_data():
+            for point in problem.space.sample(np.random.default_rng(2), 5):
+                assert problem.known_best < problem.loss(point) < 50.0
 
     def test_the_names_are_different(self):
         assert len({p.name for p in PROBLEMS}) == len(PROBLEMS)
