@@ -51,8 +51,13 @@ class Front:
     best: float
 
 
+MOVED = np.array([0.11, -0.17, 0.06, -0.13, 0.19])
+"""How far from the middle the front is in each column, in shares of its range, where the problem's
+authors have put it exactly there: a search that begins at the centre would begin on the front."""
+
+
 def zdt(number: int, d: int = 6) -> Front:
-    """Return ZDT 1, 2, 3, 4 or 6 in `d` parameters."""
+    """Return ZDT 1, 2, 3, 4 (moved) or 6 in `d` parameters, at most 6."""
     deep = number == 4
     bounds = {f"x{i}": Float(-5, 5) if deep and i else Float(0, 1) for i in range(d)}
 
@@ -61,6 +66,7 @@ def zdt(number: int, d: int = 6) -> Front:
         x = np.array(rest)
         f = float(first)
         if deep:
+            x -= 10 * MOVED[: d - 1]
             g = 1 + 10 * (d - 1) + float(np.sum(x**2 - 10 * np.cos(4 * np.pi * x)))
         elif number == 6:
             f = 1 - np.exp(-4 * first) * np.sin(6 * np.pi * first) ** 6
@@ -86,8 +92,10 @@ def _zdt_second(number: int, f: Any, g: Any) -> Any:
 
 
 def dtlz(number: int, goals: int = 2, d: int = 6) -> Front:
-    """Return DTLZ 1, 2 or 7 with `goals` in `d` parameters."""
+    """Return DTLZ 1, 2 (both moved) or 7 with `goals` in `d` parameters, at most 6."""
     space = Space({f"x{i}": Float(0, 1) for i in range(d)})
+    middle = 0.5 + MOVED[: d - goals + 1]
+    optimum = np.zeros_like(middle) if number == 7 else middle
 
     def of(x: np.ndarray) -> np.ndarray:
         head, tail = x[: goals - 1], x[goals - 1 :]
@@ -95,11 +103,12 @@ def dtlz(number: int, goals: int = 2, d: int = 6) -> Front:
             g = 1 + 9 * np.mean(tail)
             h = goals - np.sum(head / (1 + g) * (1 + np.sin(3 * np.pi * head)))
             return np.append(head, (1 + g) * h)
+        off = tail - middle
         if number == 1:
-            g = 100 * (len(tail) + np.sum((tail - 0.5) ** 2 - np.cos(20 * np.pi * (tail - 0.5))))
+            g = 100 * (len(tail) + np.sum(off**2 - np.cos(20 * np.pi * off)))
             sides, rest, scale = head, 1 - head, 0.5 * (1 + g)
         else:
-            g = np.sum((tail - 0.5) ** 2)
+            g = np.sum(off**2)
             sides, rest = np.cos(head * np.pi / 2), np.sin(head * np.pi / 2)
             scale = 1 + g
         parts = [np.prod(sides[: goals - 1 - k]) for k in range(goals)]
@@ -107,10 +116,9 @@ def dtlz(number: int, goals: int = 2, d: int = 6) -> Front:
             [part * (rest[goals - 1 - k] if k else 1) for k, part in enumerate(parts)]
         )
 
-    floor = 0.0 if number == 7 else 0.5
     axes = np.meshgrid(*[np.linspace(0, 1, 2001 if goals == 2 else 41)] * (goals - 1))
     heads = np.stack([axis.ravel() for axis in axes], axis=1)
-    front = np.array([of(np.append(head, np.full(d - goals + 1, floor))) for head in heads])
+    front = np.array([of(np.append(head, optimum)) for head in heads])
     corner = {1: (60.0,), 2: (1.5,), 7: (1.1,)}[number] * goals
     if number == 7:
         corner = (*corner[:-1], 4.0 * goals)
@@ -143,7 +151,7 @@ def record() -> None:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
-    X, y, _ = models._data("digits")
+    X, y = models.data_of("digits")
     latencies: dict[str, float] = {}
     warnings.simplefilter("ignore")  # that some do not converge does not matter here
     for params in models.GRID.grid(100):
