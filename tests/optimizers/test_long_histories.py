@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
+import pace
 from tuner.optimizers import AutoOptimizer, BayesianOptimizer, RandomOptimizer, TPEOptimizer
 from tuner.records import Goal, Outcome, State, Trial
 from tuner.search_spaces import Float, Space
@@ -26,10 +25,6 @@ def test_a_suggestion_takes_less_than_a_second(make, d, n, goals):
         state = State.FAILED if number % 50 == 7 else State.COMPLETED
         search.tell(Trial(number, params), Outcome(state, metrics, constraints=limits))
     search.ask(1)
-    times = []
-    for _ in range(2):
-        began = time.process_time()
-        (point,) = search.ask(1)
-        times.append(time.process_time() - began)
-        assert point in space
-    assert min(times) < 1.0  # about 0.06 for the slowest on an idle machine
+    points = []
+    assert pace.seconds(lambda: points.extend(search.ask(1)), 2) < 1.0  # the slowest: about 0.06
+    assert all(point in space for point in points)
