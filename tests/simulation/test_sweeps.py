@@ -12,14 +12,14 @@ from simulation.sweeps import judge_all, story, theatre
 
 
 @pytest.mark.slow
-def test_a_thousand_sweeps_with_faults() -> None:
-    wrong, happened = judge_all(range(1_000))
+def test_hundreds_of_sweeps_with_faults() -> None:
+    wrong, happened = judge_all(range(300))
     assert not wrong, story(wrong)
     # They would prove little if little went wrong.
     for what in ("killed", "StudyBusy", "StoreUnavailable"):
-        assert happened[what] > 500, happened
+        assert happened[what] > 150, happened
     for what in ("StudyTakenOver", "timeout", "KeyboardInterrupt"):
-        assert happened[what] > 20, happened
+        assert happened[what] > 6, happened
 
 
 @pytest.mark.soak

@@ -22,9 +22,9 @@ from benchmarks.soak.sweep import value_of
 @pytest.mark.slow
 def test_a_few_faults_leave_the_record_right_and_no_process() -> None:
     before = descendants_of(os.getpid())
-    hits, calls, done, violations = soak(kills=5, trials=40, seed=3)
+    hits, calls, done, violations = soak(kills=3, trials=40, seed=3)
     assert violations == []
-    assert sum(hits.values()) == 5
+    assert sum(hits.values()) == 3
     assert calls >= 1
     assert done % 40 == 0
     assert descendants_of(os.getpid()) <= before
