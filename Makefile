@@ -25,10 +25,8 @@ test: $(READY)  ## run every test
 lint: $(READY)  ## format, rules, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@rm -rf .build/installed build && mkdir -p .build
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .build/installed .
-	cd .build/installed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p tuner
-	cd .build/installed && ../../$(BIN)/lint-imports --config ../../pyproject.toml
+	$(BIN)/mypy -p tuner
+	$(BIN)/lint-imports
 
 format: $(READY)  ## put the code into shape
 	$(BIN)/ruff format .
