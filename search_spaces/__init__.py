@@ -9,7 +9,7 @@ from tuner.search_spaces.domains import Bool, Domain
 from tuner.search_spaces.expressions import Expression, P
 from tuner.search_spaces.numeric import Float, Int
 from tuner.search_spaces.parsing import parse_constraint
-from tuner.search_spaces.prior import Normal
+from tuner.search_spaces.priors import Normal
 from tuner.search_spaces.space import Params, Space
 
 __all__ = [

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.domains import Array, Domain
-from tuner.search_spaces.prior import weights_of
-from tuner.search_spaces.values import is_scalar, plain, shown
+from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.priors import weights_of
+from tuner.search_spaces.values import Array, is_scalar, plain, shown
 
 
 class Listed(Domain):
@@ -139,7 +139,9 @@ class Choice(Listed):
             }
         _refuse_duplicates("Choice", self.options)
         self.default = None if default is None else _checked_default(self, default)
-        self.prior = None if prior is None else weights_of(self, self.options, prior)
+        self.prior = None
+        if prior is not None:
+            self.prior = weights_of(self, self.options, self.contains, prior)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as JSON values."""
@@ -191,7 +193,9 @@ class Ordinal(Listed):
         self.options = tuple(_as_option("Ordinal", value) for value in values)
         _refuse_duplicates("Ordinal", self.options)
         self.default = None if default is None else _checked_default(self, default)
-        self.prior = None if prior is None else weights_of(self, self.options, prior)
+        self.prior = None
+        if prior is not None:
+            self.prior = weights_of(self, self.options, self.contains, prior)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as JSON values."""

@@ -1,15 +1,12 @@
-"""What a space must be: checked when it is made, so that no search begins on a wrong one."""
+"""Checks of names, domains and constraints when a space is created."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from tuner.errors import SpaceError
-from tuner.search_spaces import grid, sampling
 from tuner.search_spaces.categorical import Choice, Listed
 from tuner.search_spaces.columns import Column
 from tuner.search_spaces.domains import Bool, Domain
@@ -25,9 +22,6 @@ from tuner.search_spaces.expressions import (
 )
 from tuner.search_spaces.parsing import parse_constraint
 
-if TYPE_CHECKING:
-    from tuner.search_spaces.space import Space
-
 RESERVED = frozenset(
     {
         "number", "state", "value", "values", "metrics", "params", "trial", "seed",
@@ -35,9 +29,6 @@ RESERVED = frozenset(
     }
 )  # fmt: skip
 """Names of the record of a trial, which a table has beside the parameters."""
-
-TRIED = 10_000
-"""Random points among which one must satisfy the constraints."""
 
 
 def checked_params(params: Any, prefix: str = "") -> dict[str, Domain]:
@@ -94,37 +85,21 @@ def checked_constraints(
     return tuple(checked)
 
 
-def refuse_unsatisfiable(space: Space) -> None:
-    """Raise `SpaceError` if no point satisfies the constraints.
-
-    A small finite space is tried whole. Of another, `TRIED` random points are: a constraint that
-    none of them satisfies would make sampling endless, even if a few points did.
-    """
-    if not space.constraints:
-        return
-    rules = " and ".join(repr(str(c)) for c in space.constraints)
-    whole = grid.product_size(space.params)
-    if whole <= grid.ENUMERABLE:
-        if next(space.grid(), None) is None:
-            raise SpaceError(f"search space: none of its {int(whole)} points satisfies {rules}")
-        return
-    rng = np.random.default_rng(0)
-    for _ in range(TRIED // sampling.BATCH):
-        points = space.decode(rng.random((sampling.BATCH, len(space.columns))))
-        if any(map(space.feasible, points)):
-            return
+def unsatisfiable(tried: str, constraints: Sequence[Expression]) -> SpaceError:
+    """Return the error for constraints that none of the points `tried` satisfies."""
+    rules = " and ".join(repr(str(c)) for c in constraints)
     equal = any(
         isinstance(node, Binary) and node.operation == "==" and node.paths
-        for c in space.constraints
+        for c in constraints
         for node in c.walk()
     )
     hint = (
-        "; an equation over continuous parameters is never met: leave out one of them and compute "
-        "it in the objective"
+        "an equation over continuous parameters is never met: leave out one of them and compute it "
+        "in the objective"
         if equal
-        else "; mend the constraints, or narrow the domains to where they hold"
+        else "relax the constraints, or narrow the domains to where they hold"
     )
-    raise SpaceError(f"search space: none of {TRIED} random points satisfies {rules}{hint}")
+    return SpaceError(f"search space: none of {tried} satisfies {rules}; {hint}")
 
 
 def _check_name(name: Any, prefix: str) -> None:

@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
-
-Array = NDArray[np.float64]
+from tuner.search_spaces.priors import Cells, Density, weights_of
+from tuner.search_spaces.values import Array
 
 
 class Domain(ABC):
@@ -74,6 +74,14 @@ class Domain(ABC):
         (value,) = self.from_unit([0.5])
         return value
 
+    @property
+    def density(self) -> Density | None:
+        """The prior as a density on the domain's column of the unit cube, None without a prior."""
+        if self.prior is None:
+            return None
+        total = sum(self.prior)
+        return Cells(tuple(weight / total for weight in self.prior))
+
     def contains(self, value: Any) -> bool:
         """Whether `value` is in the domain."""
         try:
@@ -88,7 +96,7 @@ class Domain(ABC):
 
     @cached_property
     def _text(self) -> str:
-        """What two domains share if they are the same: 1, 1.0 and True are not, nor is order."""
+        """Canonical text for equality; distinguishes 1, 1.0, True, and order."""
         return json.dumps(self.to_dict())
 
     def __eq__(self, other: object) -> bool:
@@ -125,12 +133,12 @@ class Bool(Domain):
         default: bool | None = None,
         prior: Mapping[bool, float] | Sequence[float] | None = None,
     ) -> None:
-        from tuner.search_spaces.prior import weights_of
-
         if default is not None and not isinstance(default, bool | np.bool_):
             raise SpaceError(f"Bool(default={default!r}): write True or False")
         self.default = None if default is None else bool(default)
-        self.prior = None if prior is None else weights_of(self, (False, True), prior)
+        self.prior = None
+        if prior is not None:
+            self.prior = weights_of(self, (False, True), self.contains, prior)
 
     size = 2
 

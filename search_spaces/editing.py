@@ -1,54 +1,50 @@
-"""Spaces made of spaces: parameters fixed, domains made smaller or larger."""
+"""Spaces derived from spaces: parameters fixed, domains narrowed or widened."""
 
 from __future__ import annotations
 
 import difflib
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, TypeAlias
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.categorical import Choice, Const, Ordinal
 from tuner.search_spaces.columns import columns_of
 from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.expressions import LOGIC, Binary, Expression, Unary
 from tuner.search_spaces.numeric import Numeric
-from tuner.search_spaces.reduction import without
 
-if TYPE_CHECKING:
-    from tuner.search_spaces.space import Space
-
-Edit = Callable[[str, Domain, Any], Domain]
+Edit: TypeAlias = Callable[[str, Domain, Any], Domain]
+"""Returns the domain that a change makes of the domain at a path."""
 
 
-def freeze(space: Space, values: Mapping[str, Any]) -> Space:
-    """Return the space with parameters fixed; see `Space.freeze`."""
-    return _edited(space, values, _frozen)
+def edited(
+    params: Mapping[str, Domain],
+    constraints: Iterable[Expression],
+    changes: Mapping[str, Any],
+    edit: Edit,
+) -> tuple[dict[str, Domain], list[Expression]]:
+    """Return the domains and constraints after an edit at each path of `changes`.
 
+    A constraint loses the parameters that no longer exist; see `without`.
 
-def narrow(space: Space, changes: Mapping[str, Any]) -> Space:
-    """Return the space with domains made smaller; see `Space.narrow`."""
-    return _edited(space, changes, _narrowed)
-
-
-def widen(space: Space, changes: Mapping[str, Any]) -> Space:
-    """Return the space with domains made larger; see `Space.widen`."""
-    return _edited(space, changes, _widened)
-
-
-def _edited(space: Space, changes: Mapping[str, Any], edit: Edit) -> Space:
-    from tuner.search_spaces.space import Space
-
-    paths = [column.path for column in space.columns]
+    Raises
+    ------
+    SpaceError
+        If a path is unknown, or a change does not fit its domain.
+    """
+    paths = [column.path for column in columns_of(params)]
     for path in changes:
         if path not in paths:
             close = difflib.get_close_matches(path, paths, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(paths)}"
             raise SpaceError(f"search space: there is no parameter {path!r}; {hint}")
-    params = _rebuilt(space.params, "", changes, edit)
-    gone = set(paths) - {column.path for column in columns_of(params)}
-    left = [without(constraint, gone) for constraint in space.constraints]
-    return Space(params, [constraint for constraint in left if constraint is not None])
+    new = _rebuilt(params, "", changes, edit)
+    gone = set(paths) - {column.path for column in columns_of(new)}
+    left = [without(constraint, gone) for constraint in constraints]
+    return new, [constraint for constraint in left if constraint is not None]
 
 
 def _rebuilt(
@@ -67,7 +63,8 @@ def _rebuilt(
     return new
 
 
-def _frozen(path: str, domain: Domain, value: Any) -> Domain:
+def frozen(path: str, domain: Domain, value: Any) -> Domain:
+    """Return the domain fixed to a value; see `Space.freeze`."""
     try:
         plain = domain.cast(value)
     except ValueError:
@@ -79,7 +76,8 @@ def _frozen(path: str, domain: Domain, value: Any) -> Domain:
     return Const(plain)
 
 
-def _narrowed(path: str, domain: Domain, change: Any) -> Domain:
+def narrowed(path: str, domain: Domain, change: Any) -> Domain:
+    """Return the smaller domain; see `Space.narrow`."""
     new = _changed(path, domain, change)
     if not _covers(domain, new):
         raise SpaceError(
@@ -88,7 +86,8 @@ def _narrowed(path: str, domain: Domain, change: Any) -> Domain:
     return new
 
 
-def _widened(path: str, domain: Domain, change: Any) -> Domain:
+def widened(path: str, domain: Domain, change: Any) -> Domain:
+    """Return the larger domain; see `Space.widen`."""
     new = _changed(path, domain, change)
     if not _covers(new, domain):
         raise SpaceError(
@@ -195,3 +194,44 @@ def _covers_range(outer: Numeric, inner: Numeric) -> bool:
     # Two evenly spaced grids: if the first two values and the last are met, all are.
     first = itertools.islice(inner.values(), 2) if math.isfinite(inner.size) else ()
     return math.isfinite(inner.size) and all(map(outer.contains, (*first, inner.high)))
+
+
+# --- constraints without some of their parameters -------------------------------------------------
+
+
+def without(constraint: Expression, gone: AbstractSet[str]) -> Expression | None:
+    """Return the constraint as it stands once the parameters `gone` are unknown for good.
+
+    Returns
+    -------
+    Expression or None
+        A constraint without these parameters that the same points break; None if no point can
+        break it any more.
+
+    Examples
+    --------
+    >>> from tuner.search_spaces import P
+    >>> print(without((P("model.svm.C") > 1) & (P("lr") < 0.1), {"model.svm.C"}))
+    lr < 0.1
+    >>> print(without((P("model.svm.C") > 1) | (P("lr") < 0.1), {"model.svm.C"}))
+    None
+    """
+    return _reduced(constraint, gone, outcome=False)
+
+
+def _reduced(node: Expression, gone: AbstractSet[str], *, outcome: bool) -> Expression | None:
+    """Return what is `outcome` exactly where `node` is, None if `node` never is."""
+    if gone.isdisjoint(node.paths):
+        return node
+    if isinstance(node, Unary) and node.operation == "not":
+        inner = _reduced(node.inner, gone, outcome=not outcome)
+        return None if inner is None else ~inner
+    if not isinstance(node, Binary) or node.operation not in LOGIC:
+        return None
+    sides = [_reduced(side, gone, outcome=outcome) for side in node.children()]
+    possible = [side for side in sides if side is not None]
+    # An "and" is false by one side and true by both; an "or" the other way round.
+    by_one_side = outcome is (node.operation == "or")
+    if len(possible) == len(sides):
+        return Binary(node.operation, *possible)
+    return possible[0] if possible and by_one_side else None

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tuner.errors import ArgumentError
 from tuner.search_spaces.categorical import Choice
+from tuner.search_spaces.columns import Column
 from tuner.search_spaces.domains import Domain
-
-if TYPE_CHECKING:
-    from tuner.search_spaces.space import Space
 
 INACTIVE = 0.5
 """What an inactive parameter's entry is set to."""
 
 
 def encode(
-    space: Space, points: Sequence[dict[str, Any]]
+    columns: Sequence[Column], flats: Sequence[Mapping[str, Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return ``(X, active)``, both of shape (n, d); see `Space.encode`."""
-    shape = (len(points), len(space.columns))
+    """Return ``(X, active)`` of n flat points, both of shape (n, d); see `Space.encode`."""
+    shape = (len(flats), len(columns))
     X, active = np.full(shape, INACTIVE), np.zeros(shape, dtype=bool)
-    flats = [space.flatten(point) for point in points]
-    for j, column in enumerate(space.columns):
+    for j, column in enumerate(columns):
         path = column.path
         if not column.parents:
             active[:, j] = True
@@ -39,15 +36,17 @@ def encode(
     return X, active
 
 
-def snap(space: Space, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return ``encode(space, decode(space, X))``, up to rounding, without making the points."""
+def snap(
+    columns: Sequence[Column], X: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the rows that ``encode(decode(X))`` gives, up to rounding, without the points."""
     snapped, active = np.full(X.shape, INACTIVE), np.zeros(X.shape, dtype=bool)
-    places = {column.path: j for j, column in enumerate(space.columns)}
-    for j, column in enumerate(space.columns):
+    places = {column.path: j for j, column in enumerate(columns)}
+    for j, column in enumerate(columns):
         if column.parents:
             path, option = column.parents[-1]  # active itself only where those above it are
             parent = places[path]
-            choice = space.columns[parent].domain
+            choice = columns[parent].domain
             here = active[:, parent] & (snapped[:, parent] == choice.to_unit([option])[0])
         else:
             here = np.ones(len(X), dtype=bool)
@@ -56,7 +55,9 @@ def snap(space: Space, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
     return snapped, active
 
 
-def decode(space: Space, X: ArrayLike) -> list[dict[str, Any]]:
+def decode(
+    domains: Mapping[str, Domain], columns: Sequence[Column], X: ArrayLike
+) -> list[dict[str, Any]]:
     """Return the points at the rows of `X`, shape (n, d); see `Space.decode`.
 
     Raises
@@ -65,28 +66,25 @@ def decode(space: Space, X: ArrayLike) -> list[dict[str, Any]]:
         If `X` has another shape, or NaN in it.
     """
     cube = np.asarray(X, dtype=float)
-    if cube.ndim != 2 or cube.shape[1] != len(space.columns):
-        raise ArgumentError(f"X has shape {cube.shape}; give (n, {len(space.columns)})")
+    if cube.ndim != 2 or cube.shape[1] != len(columns):
+        raise ArgumentError(f"X has shape {cube.shape}; give (n, {len(columns)})")
     if np.isnan(cube).any():
         raise ArgumentError(f"X has NaN in row {int(np.isnan(cube).any(axis=1).argmax())}")
-    columns = {
-        column.path: column.domain.from_unit(cube[:, j]) for j, column in enumerate(space.columns)
-    }
-    if all(not _has_branches(domain) for domain in space.params.values()):
-        names = list(columns)
-        return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    return [_point(space.params, columns, i, "") for i in range(len(cube))]
+    values = {column.path: column.domain.from_unit(cube[:, j]) for j, column in enumerate(columns)}
+    if not any(map(_has_branches, domains.values())):
+        return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return [_point(domains, values, i, "") for i in range(len(cube))]
 
 
 def _point(
-    domains: Mapping[str, Domain], columns: Mapping[str, list[Any]], i: int, prefix: str
+    domains: Mapping[str, Domain], values: Mapping[str, list[Any]], i: int, prefix: str
 ) -> dict[str, Any]:
     params: dict[str, Any] = {}
     for name, domain in domains.items():
         path = prefix + name
-        value = columns[path][i]
+        value = values[path][i]
         if isinstance(domain, Choice) and domain.branches is not None:
-            inner = _point(domain.branches[value], columns, i, f"{path}.{value}.")
+            inner = _point(domain.branches[value], values, i, f"{path}.{value}.")
             params[name] = (value, inner)
         else:
             params[name] = value

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.domains import Array, Domain
-from tuner.search_spaces.prior import Normal, normal_of
-from tuner.search_spaces.values import number
+from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.priors import NARROWEST, Bell, Normal, normal_of
+from tuner.search_spaces.values import Array, number
 
 LARGEST_GRID = 2**40
 """Values of a grid, or on a logarithmic one steps from zero, that a place in [0, 1] tells apart."""
@@ -48,7 +48,9 @@ class Numeric(Domain):
             self.high = self._at(self._count - 1)  # without the rounding of a reckoned bound
         self._edges = self._log_edges() if self.log else (float(self.low), float(self.high))
         self.default = None
-        self.prior = None if prior is None else normal_of(self, prior)
+        self.prior = None
+        if prior is not None:
+            self.prior = normal_of(self, self.low, self.high, log=self.log, prior=prior)
         if default is not None:
             try:
                 self.default = self.cast(default)
@@ -236,6 +238,18 @@ class Numeric(Domain):
     def values(self) -> Iterator[Any]:
         """Yield all values of a grid in order, one at a time: there may be millions."""
         return map(self._at, range(int(self.size)))
+
+    @property
+    def density(self) -> Bell | None:
+        """The prior as a normal density on the domain's column, None without a prior."""
+        if self.prior is None:
+            return None
+        centre, spread = self.prior.centre, self.prior.spread
+        if self.log:
+            centre, spread = math.log(centre), math.log(spread)
+        low, high = self.edges
+        half = high / 2 - low / 2  # halved: the difference of finite bounds may be infinite
+        return Bell((centre / 2 - low / 2) / half, max(spread / 2 / half, NARROWEST))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as JSON values; what is not given is left out."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.categorical import Choice, Const, Ordinal, from_json_option
 from tuner.search_spaces.domains import Bool, Domain
+from tuner.search_spaces.expressions import Expression
 from tuner.search_spaces.numeric import Float, Int
 from tuner.search_spaces.values import shown
-
-if TYPE_CHECKING:
-    from tuner.search_spaces.space import Space
 
 VERSION = 1
 """Version of the document."""
@@ -38,14 +36,14 @@ _NEEDED = {
 }
 
 
-def to_dict(space: Space) -> dict[str, Any]:
+def to_dict(params: Mapping[str, Domain], constraints: Sequence[Expression]) -> dict[str, Any]:
     """Return the document of a space."""
     document: dict[str, Any] = {
         "version": VERSION,
-        "params": {name: domain.to_dict() for name, domain in space.params.items()},
+        "params": {name: domain.to_dict() for name, domain in params.items()},
     }
-    if space.constraints:
-        document["constraints"] = [str(c) for c in space.constraints]
+    if constraints:
+        document["constraints"] = [str(c) for c in constraints]
     return document
 
 
@@ -77,9 +75,9 @@ def from_dict(data: Any) -> tuple[dict[str, Domain], list[str]]:
     return _domains(data["params"], ""), constraints
 
 
-def to_json(space: Space) -> str:
-    """Return the document as JSON text."""
-    return json.dumps(to_dict(space), indent=2, ensure_ascii=False)
+def to_json(document: Mapping[str, Any]) -> str:
+    """Return a document as JSON text."""
+    return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def from_json(text: str) -> tuple[dict[str, Domain], list[str]]:
@@ -92,11 +90,11 @@ def from_json(text: str) -> tuple[dict[str, Domain], list[str]]:
         raise SpaceError(f"search space: this is no JSON: {error}") from None
 
 
-def to_yaml(space: Space) -> str:
-    """Return the document as YAML text."""
+def to_yaml(document: Mapping[str, Any]) -> str:
+    """Return a document as YAML text."""
     from tuner.search_spaces import yaml_text
 
-    return yaml_text.dump(to_dict(space))
+    return yaml_text.dump(document)
 
 
 def from_yaml(text: str) -> tuple[dict[str, Domain], list[str]]:
@@ -114,10 +112,9 @@ def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def fingerprint(space: Space) -> str:
-    """Return the SHA-256 of the document without defaults and priors: what may be tried."""
-    document = _without_defaults(to_dict(space))
-    text = json.dumps(document, separators=(",", ":"), ensure_ascii=True)
+def fingerprint(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 in hex of a document without its defaults and priors."""
+    text = json.dumps(_without_defaults(document), separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

@@ -10,15 +10,27 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tuner.errors import InvalidParams
-from tuner.search_spaces import checks, editing, encoding, grid, sampling, serialization
+from tuner.errors import InvalidParams, SpaceError
+from tuner.search_spaces import checks, editing, encoding, grid, serialization
 from tuner.search_spaces.categorical import Listed
 from tuner.search_spaces.columns import Column, columns_of
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.expressions import Expression
 from tuner.search_spaces.nesting import PointBuilder, flatten_params, validate_params
 from tuner.search_spaces.numeric import Float
-from tuner.search_spaces.prior import SpacePrior
+from tuner.search_spaces.priors import SpacePrior
+
+BATCH = 1_000
+"""Points drawn at once while constraints reject some."""
+
+MAX_EMPTY_BATCHES = 1_000
+"""Batches in a row without a feasible point after which sampling gives up."""
+
+N_TRIED = 10_000
+"""Random points of which one must satisfy the constraints of a new space."""
+
+MAX_ENUMERABLE = 100_000
+"""Finite spaces of up to this many points are enumerated to count feasible points."""
 
 Params: TypeAlias = dict[str, Any]
 """A point: plain nested dict of plain values; a branch is a pair ``(option, {...})``."""
@@ -70,7 +82,7 @@ class Space:
         self._columns = columns_of(self._params)
         self._build = PointBuilder(self._params)
         self._constraints = checks.checked_constraints(constraints, self._columns)
-        checks.refuse_unsatisfiable(self)
+        self._refuse_unsatisfiable()
 
     @property
     def params(self) -> Mapping[str, Domain]:
@@ -90,7 +102,7 @@ class Space:
     @cached_property
     def prior(self) -> SpacePrior:
         """Where the domains' priors expect good points."""
-        return SpacePrior(self)
+        return SpacePrior(column.domain.density for column in self._columns)
 
     def where(self, *constraints: Expression | str) -> Space:
         """Return this space with further constraints."""
@@ -193,10 +205,38 @@ class Space:
     def sample(self, rng: np.random.Generator, n: int | None = None) -> Params | list[Params]:
         """Return a random point that satisfies the constraints, or a list of `n`.
 
-        Points follow the domains' priors, and are uniform without them.
+        Points are independent and follow the domains' priors, uniform without them.
+
+        Raises
+        ------
+        SpaceError
+            If a million points in a row break the constraints.
         """
-        points = sampling.sample(self, rng, 1 if n is None else n)
+        points = self._sample(rng, 1 if n is None else n)
         return points[0] if n is None else points
+
+    def _sample(self, rng: np.random.Generator, n: int) -> list[Params]:
+        if not self._constraints:
+            return self._draw(rng, n)
+        found: list[Params] = []
+        empty = 0
+        size = min(BATCH, max(8, 2 * n))
+        while len(found) < n:
+            points = list(filter(self.feasible, self._draw(rng, size)))
+            found += points
+            empty = 0 if points else empty + 1
+            size = BATCH
+            if empty >= MAX_EMPTY_BATCHES:
+                rules = " and ".join(repr(str(c)) for c in self._constraints)
+                raise SpaceError(
+                    f"search space: none of {MAX_EMPTY_BATCHES * BATCH} random points satisfies "
+                    f"{rules}; narrow the domains to where it holds"
+                )
+        return found[:n]
+
+    def _draw(self, rng: np.random.Generator, n: int) -> list[Params]:
+        """Return `n` points of the priors, without regard to the constraints."""
+        return self.decode(self.prior.places(rng.random((n, len(self._columns)))))
 
     def encode(self, points: Sequence[Params]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return points as rows of the unit cube.
@@ -207,7 +247,7 @@ class Space:
             One column per entry of `columns`, in [0, 1]; 0.5 where the parameter is inactive.
         active : bool array of shape (n, d)
         """
-        return encoding.encode(self, points)
+        return encoding.encode(self._columns, [self.flatten(point) for point in points])
 
     def snap(self, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return ``encode(decode(X))``, up to rounding, in a fraction of the time.
@@ -217,7 +257,7 @@ class Space:
         X
             Rows of the unit cube, shape (n, d).
         """
-        return encoding.snap(self, X)
+        return encoding.snap(self._columns, X)
 
     def decode(self, X: ArrayLike) -> list[Params]:
         """Return the points at the rows of an array of shape (n, d) in [0, 1].
@@ -230,7 +270,7 @@ class Space:
         ArgumentError
             If `X` has another shape, or NaN in it.
         """
-        return encoding.decode(self, X)
+        return encoding.decode(self._params, self._columns, X)
 
     @cached_property
     def size(self) -> float:
@@ -239,7 +279,10 @@ class Space:
         Exact without constraints, and with them for up to 100,000 points; beyond that the
         constraints are not counted.
         """
-        return grid.size(self)
+        whole = grid.size(self._params)
+        if not self._constraints or whole > MAX_ENUMERABLE:
+            return whole
+        return sum(1 for _ in self.grid(1))
 
     def grid(self, levels: int = 5) -> Iterator[Params]:
         """Yield every point that satisfies the constraints, the last parameter changing fastest.
@@ -251,30 +294,33 @@ class Space:
         ArgumentError
             If `levels` is no positive whole number.
         """
-        return grid.points(self, levels)
+        return filter(self.feasible, grid.points(self._params, levels))
 
     # --- other spaces -------------------------------------------------------------------------
 
     def freeze(self, values: Mapping[str, Any]) -> Space:
         """Return this space with parameters fixed, by path: ``{"model": "svm", "lr": 0.1}``."""
-        return editing.freeze(self, values)
+        return self._edited(values, editing.frozen)
 
     def narrow(self, changes: Mapping[str, Any]) -> Space:
         """Return this space with domains made smaller, by path.
 
         A change is a domain, a pair ``(low, high)``, or a list of the options that stay.
         """
-        return editing.narrow(self, changes)
+        return self._edited(changes, editing.narrowed)
 
     def widen(self, changes: Mapping[str, Any]) -> Space:
         """Return this space with domains made larger, by path; see `narrow`."""
-        return editing.widen(self, changes)
+        return self._edited(changes, editing.widened)
+
+    def _edited(self, changes: Mapping[str, Any], edit: editing.Edit) -> Space:
+        return Space(*editing.edited(self._params, self._constraints, changes, edit))
 
     # --- text ---------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
         """Return the space as JSON values."""
-        return serialization.to_dict(self)
+        return serialization.to_dict(self._params, self._constraints)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Space:
@@ -283,7 +329,7 @@ class Space:
 
     def to_json(self) -> str:
         """Return the space as JSON text."""
-        return serialization.to_json(self)
+        return serialization.to_json(self.to_dict())
 
     @classmethod
     def from_json(cls, text: str) -> Space:
@@ -292,7 +338,7 @@ class Space:
 
     def to_yaml(self) -> str:
         """Return the space as YAML text."""
-        return serialization.to_yaml(self)
+        return serialization.to_yaml(self.to_dict())
 
     @classmethod
     def from_yaml(cls, text: str) -> Space:
@@ -305,7 +351,27 @@ class Space:
 
         Defaults are left out: they say where to begin, not what may be tried.
         """
-        return serialization.fingerprint(self)
+        return serialization.fingerprint(self.to_dict())
+
+    def _refuse_unsatisfiable(self) -> None:
+        """Raise `SpaceError` if no point satisfies the constraints.
+
+        All points of a small finite space are tested, and `N_TRIED` random points of another: if
+        none of them is feasible, sampling would take too long even if a few points were.
+        """
+        if not self._constraints:
+            return
+        whole = grid.size(self._params)
+        if whole <= MAX_ENUMERABLE:
+            if next(self.grid(), None) is None:
+                raise checks.unsatisfiable(f"its {int(whole)} points", self._constraints)
+            return
+        rng = np.random.default_rng(0)
+        for _ in range(N_TRIED // BATCH):
+            points = self.decode(rng.random((BATCH, len(self._columns))))
+            if any(map(self.feasible, points)):
+                return
+        raise checks.unsatisfiable(f"{N_TRIED} random points", self._constraints)
 
     @cached_property
     def _as_keys(self) -> dict[str, Callable[[Any], Hashable]]:

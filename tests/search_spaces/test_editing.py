@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tuner.errors import SpaceError
 from tuner.search_spaces import Bool, Choice, Const, Expression, Float, Int, Ordinal, P, Space
-from tuner.search_spaces.reduction import without
+from tuner.search_spaces.editing import without
 
 SPACE = Space(
     {

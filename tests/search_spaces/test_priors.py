@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tuner.errors import SpaceError
 from tuner.search_spaces import Bool, Choice, Float, Int, Normal, Ordinal, P, Space
-from tuner.search_spaces.prior import UNIFORM, Bell, Cells
+from tuner.search_spaces.priors import UNIFORM, Bell, Cells
 
 SPACE = Space(
     {

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.search_spaces import Bool, Choice, Column, Const
-from tuner.search_spaces.prior import SpacePrior
+from tuner.search_spaces.priors import SpacePrior
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tuner.optimizers.embedding import Bools, Floats
-from tuner.search_spaces.prior import SpacePrior
+from tuner.search_spaces.priors import SpacePrior
 
 
 @dataclass(frozen=True, slots=True)

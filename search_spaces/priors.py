@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.domains import Array, Domain
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from tuner.search_spaces.categorical import Listed
-    from tuner.search_spaces.numeric import Numeric
-    from tuner.search_spaces.space import Space
+from tuner.search_spaces.values import Array
 
 UNIFORM = 0.05
 """The share of each prior that is uniform."""
@@ -108,7 +102,7 @@ class Bell(Density):
 
 @dataclass(frozen=True)
 class Cells(Density):
-    """A weight for each of n cells of equal width."""
+    """A share of the probability for each of n cells of equal width; the shares sum to 1."""
 
     shares: tuple[float, ...]
 
@@ -126,46 +120,68 @@ class Cells(Density):
         return np.zeros_like(places)
 
 
-def normal_of(domain: Numeric, prior: Any) -> Normal:
-    """Return the prior of a numeric domain as it was declared, or as a document has it.
+def normal_of(domain: object, low: float, high: float, *, log: bool, prior: Any) -> Normal:
+    """Return the prior of a numeric domain, given as a `Normal` or as a document has it.
+
+    Parameters
+    ----------
+    domain
+        The domain, for messages.
+    low, high, log
+        Its range and scale.
+    prior
+        The prior as declared.
 
     Raises
     ------
     SpaceError
-        If it is none, its centre is not in the range, or its spread leaves no width.
+        If `prior` has another form, its center is outside the range, or its spread leaves no width.
     """
     if isinstance(prior, Mapping) and prior.keys() == {"centre", "spread"}:
         prior = Normal(**prior)
-    example = "Normal(1e-3, 10)" if domain.log else "Normal(0.5, 0.1)"
+    example = "Normal(1e-3, 10)" if log else "Normal(0.5, 0.1)"
     if not isinstance(prior, Normal):
         raise SpaceError(f"{domain!r}: prior={prior!r}; write a centre and a spread: {example}")
     try:
         centre, spread = float(prior.centre), float(prior.spread)
     except (TypeError, ValueError):
         centre = spread = math.nan
-    if not domain.low <= centre <= domain.high:
+    if not low <= centre <= high:
         raise SpaceError(f"{domain!r}: the prior's centre {prior.centre!r} is not in the range")
-    least = 1.0 if domain.log else 0.0
+    least = 1.0 if log else 0.0
     if not (math.isfinite(spread) and spread > least):
         raise SpaceError(
             f"{domain!r}: the prior's spread {prior.spread!r} must be a "
-            f"{'factor above 1' if domain.log else 'number above 0'}, such as {example}"
+            f"{'factor above 1' if log else 'number above 0'}, such as {example}"
         )
     return Normal(centre, spread)
 
 
-def weights_of(domain: Listed | Domain, options: Sequence[Any], prior: Any) -> tuple[float, ...]:
-    """Return a weight for each option, as declared by option or in their order.
+def weights_of(
+    domain: object, options: Sequence[Any], contains: Callable[[Any], bool], prior: Any
+) -> tuple[float, ...]:
+    """Return a weight for each option, declared by option or in their order.
+
+    Parameters
+    ----------
+    domain
+        The domain, for messages.
+    options
+        Its options.
+    contains
+        Whether a value is one of the options; distinguishes 1 from True.
+    prior
+        The prior as declared.
 
     Raises
     ------
     SpaceError
-        If an option is unknown or has no weight, or a weight is no positive number.
+        If an option is unknown or has no weight, or a weight is not a positive number.
     """
     listed = ", ".join(map(repr, options))
     if isinstance(prior, Mapping):
         for option in prior:
-            if not domain.contains(option):
+            if not contains(option):
                 raise SpaceError(f"{domain!r}: the prior's option {option!r} is none of {listed}")
         prior = [prior.get(option) for option in options]
     if isinstance(prior, str) or not isinstance(prior, Sequence) or len(prior) != len(options):
@@ -180,36 +196,23 @@ def weights_of(domain: Listed | Domain, options: Sequence[Any], prior: Any) -> t
     return tuple(float(weight) for weight in prior)
 
 
-def density_of(domain: Any) -> Density | None:
-    """Return the prior of a domain as a density on its column, None without one."""
-    prior = getattr(domain, "prior", None)
-    if prior is None:
-        return None
-    if not isinstance(prior, Normal):
-        total = sum(prior)
-        return Cells(tuple(weight / total for weight in prior))
-    low, high = domain.edges
-    if domain.log:
-        centre, width = math.log(prior.centre), math.log(prior.spread)
-    else:
-        centre, width = prior.centre, prior.spread
-    whole = high / 2 - low / 2  # halved, because the difference of finite bounds may be infinite
-    return Bell((centre / 2 - low / 2) / whole, max(width / 2 / whole, NARROWEST))
-
-
 class SpacePrior:
     """The priors of a space, as one density on the unit cube; uniform where none is declared.
+
+    Parameters
+    ----------
+    densities
+        The density on each column of the unit cube, None where it is uniform.
 
     Examples
     --------
     >>> from tuner.search_spaces import Choice, Space
-    >>> prior = SpacePrior(Space({"kernel": Choice("rbf", "poly", prior={"rbf": 3, "poly": 1})}))
+    >>> prior = Space({"kernel": Choice("rbf", "poly", prior={"rbf": 3, "poly": 1})}).prior
     >>> prior.log(np.array([[0.25], [0.75]]), np.ones((2, 1), dtype=bool)).round(3).tolist()
     [0.388, -0.644]
     """
 
-    def __init__(self, space: Space) -> None:
-        densities = [density_of(column.domain) for column in space.columns]
+    def __init__(self, densities: Iterable[Density | None]) -> None:
         self._densities = {j: d for j, d in enumerate(densities) if d is not None}
 
     def __bool__(self) -> bool:
