@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tuner import ranking
 from tuner.arguments import as_count
 from tuner.study import Study
 from tuner.tracking.retention import forget_models
@@ -21,8 +22,7 @@ def keep_best(study: Study, k: int) -> int:
     """
     k = as_count("k", k) or 1
     trials = study.trials
-    sign = study.direction.sign
-    ranked = sorted((t for t in trials if t.eligible), key=lambda t: (sign * t.values[0], t.number))
+    ranked = ranking.best_first(study.info.goal, [t for t in trials if t.eligible])
     kept = {t.number for t in trials if not t.state.finished}
     kept |= {t.number for t in ranked[:k]}
     if len(study.goals) > 1:

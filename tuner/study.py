@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from tuner import ranking
 from tuner.engine.messages import End
 from tuner.errors import (
     AllTrialsFailed,
@@ -174,13 +175,7 @@ class Study:
 
         By number; those with equal values are all there. With one goal, the best trials.
         """
-        from tuner.optimizers.pareto import nondominated
-
-        trials = [t for t in self.store.trials(self._info.uid, [State.COMPLETED]) if t.eligible]
-        if not trials:
-            return []
-        front = nondominated(self._losses(trials))
-        return [trial for trial, on_it in zip(trials, front, strict=True) if on_it]
+        return ranking.front(self.goals, self.store.trials(self._info.uid, [State.COMPLETED]))
 
     def hypervolume(self, reference: Sequence[float] | None = None) -> float:
         """Return the volume of what the Pareto front dominates, within `reference`.
@@ -211,17 +206,10 @@ class Study:
         if not front:
             return 0.0
         if reference is None:
-            corner = self._losses(trials).max(axis=0)
+            corner = ranking.losses(self.goals, trials).max(axis=0)
         else:
             corner = [sign * value for sign, value in zip(signs, reference, strict=True)]
-        return hypervolume(self._losses(front), corner)
-
-    def _losses(self, trials: Sequence[Trial]) -> Any:
-        """Return the values of trials, lower is better, shape (n, g)."""
-        import numpy as np
-
-        signs = [goal.direction.sign for goal in self.goals]
-        return np.array([trial.values for trial in trials], dtype=float) * signs
+        return hypervolume(ranking.losses(self.goals, front), corner)
 
     # --- what people add ----------------------------------------------------------------------
 
@@ -512,14 +500,9 @@ def best_of(info: StudyInfo, trials: Iterator[Trial] | Sequence[Trial]) -> Trial
             f"all; write study.best_trials"
         )
     completed = [t for t in trials if t.state is State.COMPLETED and t.values]
-    sign = info.goal.direction.sign
-    best = min(
-        (t for t in completed if t.feasible),
-        key=lambda t: (sign * t.values[0], t.number),
-        default=None,
-    )
+    best = ranking.best(info.goal, completed)
     if best is None and completed:
-        least = min(completed, key=lambda t: (_violation(t), t.number))
+        least = min(completed, key=lambda t: (ranking.violation(t), t.number))
         broken = [
             f"{name} by {value:.6g}" for name, value in least.constraints.items() if value > 0
         ]
@@ -532,10 +515,6 @@ def best_of(info: StudyInfo, trials: Iterator[Trial] | Sequence[Trial]) -> Trial
             f"study {info.name!r} has no completed trial, so there is no best one yet"
         )
     return best
-
-
-def _violation(trial: Trial) -> float:
-    return sum(max(value, 0.0) for value in trial.constraints.values())
 
 
 def _as_outcome_state(state: State | str) -> State:

@@ -138,3 +138,19 @@ def exact(record: Record) -> str:
 def exact_all(records: Any) -> list[str]:
     """Return `exact` of each, in order."""
     return [exact(record) for record in records]
+
+
+@st.composite
+def ranked_histories(draw: st.DrawFn) -> list[Trial]:
+    """Draw the trials of a study with one goal: ties, constraints, early stops and failures."""
+    trials = []
+    for number in range(draw(st.integers(0, 12))):
+        state = draw(st.sampled_from([State.COMPLETED, State.STOPPED, State.FAILED]))
+        values = () if state is State.FAILED else (draw(st.sampled_from([-1.0, 0.0, 0.5, 2.0])),)
+        # Positive violations differ, as an optimizer breaks their ties otherwise than a user.
+        violation = draw(st.sampled_from([-1.0, 0.0, 0.25 + number, 12.5 - number]))
+        constraints = {"limit": violation if state is State.COMPLETED else 0.0}
+        error = Failure("ValueError", "no") if state is State.FAILED else None
+        told = {"error": error, "attempts": 1, "constraints": constraints}
+        trials.append(Trial(number, {"x": 0.5}, state, values, **told))
+    return trials

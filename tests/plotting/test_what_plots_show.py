@@ -65,6 +65,22 @@ def test_the_history_has_every_state_and_the_best_so_far() -> None:
     assert "1, trial 2" in texts(ax)
 
 
+def test_an_infeasible_trial_is_never_the_best_so_far() -> None:
+    trials = [
+        Trial(i, {"x": 0.5, "y": 0.5, "m": "a"}, State.COMPLETED, (v,), constraints={"limit": c})
+        for i, (v, c) in enumerate([(0.1, 1.0), (3.0, 0.0), (2.0, -1.0), (1.0, 0.5)])
+    ]
+    plots = Plots(PLANE, [Goal("loss")], lambda: trials)
+    ax = plots.history()
+    assert line(ax, "best so far").get_xdata().tolist() == [1, 2, 3]
+    assert line(ax, "best so far").get_ydata().tolist() == [3.0, 2.0, 2.0]
+    assert line(ax, "best").get_xdata()[0] == 2
+    assert "infeasible" in labels(ax)
+    assert line(plots.slice("x"), "best").get_ydata()[0] == 2.0
+    nowhere = Plots(PLANE, [Goal("loss")], lambda: [t for t in trials if not t.feasible])
+    assert "best" not in labels(nowhere.history())
+
+
 def test_maximizing_turns_the_best_around() -> None:
     trials = [
         Trial(i, {"x": 0.5, "y": 0.5, "m": "a"}, State.COMPLETED, (v,))

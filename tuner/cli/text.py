@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tuner import ranking
 from tuner.errors import ArgumentError
 from tuner.records import Params, State, StudyInfo, Trial
 
@@ -90,10 +91,9 @@ def best_text(study: Study) -> str | None:
 
 
 def best_first(study: Study) -> list[Trial]:
-    """Return the completed trials: feasible ones by their first value, then the others."""
-    sign = study.direction.sign
+    """Return the completed trials from best to worst."""
     completed = [t for t in study if t.state is State.COMPLETED and t.values]
-    return sorted(completed, key=lambda t: (not t.feasible, sign * t.values[0], t.number))
+    return ranking.best_first(study.info.goal, completed)
 
 
 def trial_rows(study: Study, trials: Sequence[Trial]) -> list[dict[str, Any]]:

@@ -8,13 +8,13 @@ while it does, so what it has read of the study stays true until it ends.
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tuner import ranking
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
 from tuner.engine.lagged import LaggedOptimizer
@@ -188,7 +188,7 @@ class Driver:
         replay(s.info, history, self._optimizer, s.scheduler, s.store)
         self._machine = self._new_machine(history)
         self._fresh = not history
-        self._best = _best(s.info, history)
+        self._best = ranking.best(s.info.goal, history)
         done = self._machine.counts.done
         s.progress.start(s.info.name, done, s.limits.n_trials, s.limits.timeout, s.info.goal)
         s.progress.note("starting workers")
@@ -329,7 +329,7 @@ class Driver:
             self._writer.flush()  # only what is committed needs no checkpoint any more
             self._saved.remove(trial.number)
         self._optimizer.tell(trial, outcome)
-        if trial.eligible and _beats(self._session.info, trial, self._best):
+        if ranking.beats(self._session.info.goal, trial, self._best):
             self._best = trial
         for listener in self._session.listeners:
             listener(trial)
@@ -346,20 +346,3 @@ class Driver:
             best_trial=None if best is None else best.number,
             elapsed=self._session.clock() - self._opened,
         )
-
-
-def _beats(info: StudyInfo, trial: Trial, best: Trial | None) -> bool:
-    if trial.value is None or not math.isfinite(trial.value):
-        return False
-    if best is None or best.value is None:
-        return True
-    return info.goal.direction.better(trial.value, best.value)
-
-
-def _best(info: StudyInfo, trials: Iterable[Trial]) -> Trial | None:
-    """Return the eligible trial with the best first value, the earliest of equals."""
-    best: Trial | None = None
-    for trial in trials:
-        if trial.eligible and _beats(info, trial, best):
-            best = trial
-    return best

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner import ranking
 from tuner.errors import ArgumentError
 from tuner.plotting.importance_scores import most_important
 from tuner.plotting.parameter_axis import ParameterAxis, Points
@@ -24,7 +25,7 @@ from tuner.plotting.style import (
     say_instead,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, best_of
+from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Direction, Goal, State, Trial
 from tuner.search_spaces import Space
 
@@ -79,7 +80,7 @@ def contours(
     px, py = _apart(points.positions(x), points.positions(y), (across, up))
     if shown.any():
         drawn = [t for t, s in zip(trials, shown, strict=True) if s]
-        is_best = best_of(drawn, goal.direction) == best_of(trials, goal.direction)
+        is_best = ranking.best(goal, drawn) == ranking.best(goal, trials)
         label = "best" if is_best else "best of these"
         values = np.array([t.values[0] for t in drawn])
         _draw(ax, goal, (across, up), px[shown], py[shown], values, label)

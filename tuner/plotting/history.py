@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner import ranking
 from tuner.plotting.style import (
     BEST,
     GREY,
@@ -23,7 +24,7 @@ from tuner.plotting.style import (
     say,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, best_of, completed, goal_label
+from tuner.plotting.value_axis import ValueAxis, completed, goal_label
 from tuner.records import Direction, Goal, State, Trial
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ def history(
 ) -> Axes:
     """Draw each trial's value over its number, and the best so far as a stepped line.
 
-    Completed trials are dots, stopped ones circles at their last value, failed ones crosses at
-    the foot. Values far off on the worse side are triangles at the edge.
+    Completed trials are dots, infeasible ones hollow squares, stopped ones circles at their last
+    value, failed ones crosses at the foot. Values far off on the worse side are triangles at the
+    edge. Only feasible trials count for the best so far.
     """
     ax = axes_or_new(ax)
     tidy(ax, "Optimization history")
@@ -48,20 +50,24 @@ def history(
     done = completed(trials)
     stopped = [t for t in trials if t.state is State.STOPPED and t.values]
     failed = [t.number for t in trials if t.state is State.FAILED]
+    feasible = [t for t in done if t.feasible]
+    infeasible = [t for t in done if not t.feasible]
 
     if done or stopped:
         axis = ValueAxis.of(goal, [t.values[0] for t in (*done, *stopped)])
         size = float(np.clip(2_000 / len(trials), 6, 26))
-        _scatter(ax, axis, done, "completed", s=size, color=LIGHT, linewidths=0)
-        ring = {"facecolors": "none", "edgecolors": GREY, "linewidths": min(1.0, size / 20)}
-        _scatter(ax, axis, stopped, "stopped", s=size, **ring)
+        _scatter(ax, axis, feasible, "completed", s=size, color=LIGHT, linewidths=0)
+        hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": GREY}
+        hollow["linewidths"] = min(1.0, size / 20)
+        _scatter(ax, axis, infeasible, "infeasible", marker="s", s=size, **hollow)
+        _scatter(ax, axis, stopped, "stopped", s=size, **hollow)
         axis.apply(ax)
     else:
         ax.set_yticks([])
         ax.set_ylabel(goal_label(goal))
         say(ax, "no completed trial yet")
-    if done:
-        _best_so_far(ax, goal.direction, done, last=max(t.number for t in trials))
+    if feasible:
+        _best_so_far(ax, goal, feasible, last=max(t.number for t in trials))
     mark_failed(ax, failed)
     _number_axis(ax, trials)
     legend_above(ax)
@@ -80,38 +86,38 @@ def best_so_far(direction: Direction, values: NDArray[np.float64]) -> NDArray[np
 
 
 def _scatter(
-    ax: Axes, axis: ValueAxis, trials: Sequence[Trial], label: str, **look: object
+    ax: Axes, axis: ValueAxis, trials: Sequence[Trial], label: str, marker: str = "o", **look: Any
 ) -> None:
     if not trials:
         return
     numbers = np.array([t.number for t in trials])
     values = np.array([t.values[0] for t in trials])
     off = axis.off_scale(values)
-    ax.scatter(numbers[~off], values[~off], label=label, zorder=2, **look)  # type: ignore[arg-type]
+    ax.scatter(numbers[~off], values[~off], label=label, marker=marker, zorder=2, **look)
     if off.any():
         up = axis.direction is Direction.MINIMIZE
         ax.scatter(
             numbers[off], np.full(off.sum(), 0.985 if up else 0.015), marker="^" if up else "v",
             transform=ax.get_xaxis_transform(), zorder=2,
-            label=f"{label}, off scale", **look,  # type: ignore[arg-type]
+            label=f"{label}, off scale", **look,
         )  # fmt: skip
 
 
-def _best_so_far(ax: Axes, direction: Direction, done: Sequence[Trial], last: int) -> None:
-    numbers = [t.number for t in done]
-    best_values = best_so_far(direction, np.array([t.values[0] for t in done]))
+def _best_so_far(ax: Axes, goal: Goal, feasible: Sequence[Trial], last: int) -> None:
+    numbers = [t.number for t in feasible]
+    best_values = best_so_far(goal.direction, np.array([t.values[0] for t in feasible]))
     ax.step(
         [*numbers, last], [*best_values, best_values[-1]], where="post", color=MAIN, linewidth=1.6,
         label="best so far", zorder=3,
     )  # fmt: skip
-    best = best_of(done, direction)
+    best = ranking.best(goal, feasible)
     assert best is not None
     ax.plot(
         best.number, best.values[0], "*", color=BEST, markersize=12, label="best", zorder=4,
         markeredgecolor="white", markeredgewidth=0.6, linestyle="none",
     )  # fmt: skip
     right = best.number > last / 2
-    above = direction is Direction.MINIMIZE
+    above = goal.direction is Direction.MINIMIZE
     ax.annotate(
         f"{number_text(best.values[0])}, trial {best.number}",
         (best.number, best.values[0]),

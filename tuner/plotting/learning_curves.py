@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner import ranking
 from tuner.errors import ArgumentError
 from tuner.plotting.style import (
     BEST,
@@ -22,7 +23,7 @@ from tuner.plotting.style import (
     shorten,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, best_of
+from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Goal, Report, Run, State, Trial
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def learning_curves(
     )
     if name != goal.metric:
         axis = ValueAxis(shorten(name, 40), axis.direction, axis.log, axis.low, axis.high)
-    best = best_of([t for t in trials if t.number in curves], goal.direction)
+    best = ranking.best(goal, [t for t in trials if t.number in curves])
     shown = _thinned(list(curves), keep=best)
     states = {t.number: t.state for t in trials}
     for state, look in _LOOKS.items():

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tuner import ranking
 from tuner.errors import ArgumentError
-from tuner.optimizers.pareto import nondominated
 from tuner.plotting.style import (
     BEST,
     GREY,
@@ -68,10 +68,8 @@ def pareto_front(
         say(ax, "no completed trial yet")
     values = np.array([t.values for t in done], dtype=float).reshape(len(done), len(goals))
     feasible = np.array([t.feasible for t in done], dtype=bool)
-    front = np.zeros(len(done), dtype=bool)
-    signs = [goal.direction.sign for goal in goals]
-    if feasible.any():
-        front[feasible] = nondominated(values[feasible] * signs)
+    on_front = {trial.number for trial in ranking.front(goals, done)}
+    front = np.array([t.number in on_front for t in done], dtype=bool)
     size = float(np.clip(2_000 / max(len(done), 1), 8, 30))
     rest = feasible & ~front
     for which, label, look in (
@@ -85,7 +83,7 @@ def pareto_front(
                 points[:, across], points[:, up], s=size, label=label, zorder=3, **look
             )  # fmt: skip
     if len(goals) == 2 and front.any():
-        order = np.argsort(values[front, across] * signs[across], kind="stable")
+        order = np.argsort(values[front, across] * goals[across].direction.sign, kind="stable")
         steps = values[front][order]
         ax.step(
             steps[:, across], steps[:, up], where="post", color=MAIN, linewidth=1.2, zorder=2

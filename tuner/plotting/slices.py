@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner import ranking
 from tuner.plotting.importance_scores import most_important
 from tuner.plotting.parameter_axis import ParameterAxis, Points
 from tuner.plotting.style import (
@@ -24,7 +25,7 @@ from tuner.plotting.style import (
     shorten,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, best_of, goal_label
+from tuner.plotting.value_axis import ValueAxis, goal_label
 from tuner.records import Direction, Goal, State, Trial
 from tuner.search_spaces import Space
 
@@ -143,7 +144,7 @@ def _medians(ax: Axes, axis: ParameterAxis, points: Points, shown: NDArray[np.bo
 
 
 def _mark_best(ax: Axes, goal: Goal, points: Points, x: NDArray[np.float64]) -> None:
-    best = best_of(points.trials, goal.direction)
+    best = ranking.best(goal, points.trials)
     if best is None:
         return
     at = x[points.trials.index(best)]

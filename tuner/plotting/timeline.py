@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner import ranking
 from tuner.plotting.style import (
     BEST,
     GREY,
@@ -22,7 +23,6 @@ from tuner.plotting.style import (
     spread_labels,
     tidy,
 )
-from tuner.plotting.value_axis import best_of
 from tuner.records import Goal, Run, State, Trial
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def timeline(
     last = max([*starts, *(r.ended for r in begun if r.ended is not None)])
     ends = np.array([last if r.ended is None else max(r.ended, r.started or 0.0) for r in begun])
     clock = _Clock.of(starts, ends)
-    best = best_of(trials, goal.direction)
+    best = ranking.best(goal, trials)
     at = np.array([lanes.index(_lane(run)) for run in begun], float)
     left, right = clock.position(starts), clock.position(ends)
     kinds = np.array([_kind(run, best) for run in begun])

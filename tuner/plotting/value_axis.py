@@ -141,13 +141,6 @@ def completed(trials: Iterable[Trial]) -> list[Trial]:
     return sorted(found, key=lambda t: t.number)
 
 
-def best_of(trials: Iterable[Trial], direction: Direction) -> Trial | None:
-    """Return the completed trial with the best value, the earliest of equals."""
-    return min(
-        completed(trials), key=lambda t: (direction.sign * t.values[0], t.number), default=None
-    )
-
-
 def _worst_shown(loss: NDArray[np.float64]) -> float | None:
     """Return the loss at which to end the axis, None to show all.
 

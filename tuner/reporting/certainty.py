@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner import ranking
 from tuner.records import Goal, Trial
 from tuner.search_spaces import Space
 
@@ -141,9 +142,10 @@ def _points(space: Space, goal: Goal, trials: Sequence[Trial]) -> list[_Point]:
             groups[space.key(trial.params)].append(trial)
     points = []
     for group in groups.values():
-        best = min(group, key=lambda t: (sign * t.values[0], t.number))
+        best = ranking.best_first(goal, group)[0]
         points.append(_Point(best, tuple(sign * t.values[0] for t in group)))
-    return sorted(points, key=lambda p: (min(p.losses), p.best.number))
+    by_trial = {point.best.number: point for point in points}
+    return [by_trial[t.number] for t in ranking.best_first(goal, [p.best for p in points])]
 
 
 def _by_model(

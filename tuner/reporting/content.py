@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tuner import ranking
 from tuner.plotting.importance_scores import chosen_method, importance_scores
 from tuner.records import Code, Environment, ModelVersion, State, Trial
 from tuner.reporting.certainty import Certainty, certainty_of, in_words
@@ -209,13 +209,7 @@ def table_of(study: Study, trials: Sequence[Trial]) -> tuple[list[str], list[lis
     """Return columns and rows of the table, the best trials first, and how many it leaves out."""
     from tuner.tables import rows
 
-    sign = study.direction.sign
-
-    def order(trial: Trial) -> tuple[Any, ...]:
-        value = sign * trial.values[0] if trial.values else math.inf
-        return not trial.eligible, math.isnan(value), value, trial.number
-
-    chosen = sorted(trials, key=order)[:MOST_ROWS]
+    chosen = ranking.best_first(study.info.goal, trials)[:MOST_ROWS]
     # Tracebacks have their own place; here one line says why.
     short = [
         t if t.error is None else replace(t, error=replace(t.error, traceback="")) for t in chosen
