@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Connection, Row, Select, func, select
 
 from tuner.query.compiler import Compiler
 from tuner.query.fields import subject
 from tuner.query.json_values import dialect_of
+from tuner.query.matches import FoundRun, FoundTrial, Match, flat_rows
 from tuner.query.pages import has_pages, page
 from tuner.query.parser import parse
 from tuner.query.syntax import Query
-from tuner.records import ModelVersion, Run, StudyInfo, Trial, decode_params
+from tuner.records import Trial, decode_params
 from tuner.registry import Registry
 from tuner.tracking import rows, schema
 
@@ -26,24 +27,6 @@ if TYPE_CHECKING:
 
 STREAMED = 500
 """Rows fetched at a time."""
-
-
-class FoundTrial(NamedTuple):
-    """A trial, and the name of its study."""
-
-    study: str
-    trial: Trial
-
-
-class FoundRun(NamedTuple):
-    """A run, and the name of its study."""
-
-    study: str
-    run: Run
-
-
-Match: TypeAlias = FoundTrial | FoundRun | StudyInfo | ModelVersion
-"""What is found: depends on what was searched for."""
 
 
 def search(
@@ -152,8 +135,6 @@ class Found:
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return one flat dict a match; all have the same columns, None where there is no value."""
-        from tuner.query.flat import flat_rows
-
         return flat_rows(self.store, self.matches())
 
     def dataframe(self) -> pd.DataFrame:

@@ -1,19 +1,36 @@
-"""What was found as a table: its columns have the names that queries have for them."""
+"""Matches of a query, and a table of them whose columns have the names that queries use."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from tuner.records import ModelVersion, Params, StudyInfo
+from tuner.records import ModelVersion, Params, Run, StudyInfo, Trial
 from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
-    from tuner.query.found import FoundRun, FoundTrial, Match
     from tuner.tracking.sql_store import SqlStore
 
 _GROUPS = ("params.", "metrics.", "constraints.", "tags.")
 """What has as many columns as there are names, and comes after the columns that all have."""
+
+
+class FoundTrial(NamedTuple):
+    """A trial, and the name of its study."""
+
+    study: str
+    trial: Trial
+
+
+class FoundRun(NamedTuple):
+    """A run, and the name of its study."""
+
+    study: str
+    run: Run
+
+
+Match: TypeAlias = FoundTrial | FoundRun | StudyInfo | ModelVersion
+"""What is found: depends on what was searched for."""
 
 
 def flat_rows(store: SqlStore, matches: Iterable[Match]) -> list[dict[str, Any]]:
@@ -46,8 +63,7 @@ def _row(match: Match, spaces: _Spaces) -> dict[str, Any]:
         return _study(match)
     if isinstance(match, ModelVersion):
         return _model(match, spaces)
-    # Named tuples, which only differ in what they hold.
-    return _trial(match, spaces) if "trial" in match._fields else _run(match)  # type: ignore[arg-type]
+    return _trial(match, spaces) if isinstance(match, FoundTrial) else _run(match)
 
 
 def _trial(match: FoundTrial, spaces: _Spaces) -> dict[str, Any]:
