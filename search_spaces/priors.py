@@ -209,7 +209,7 @@ class SpacePrior:
     >>> from tuner.search_spaces import Choice, Space
     >>> prior = Space({"kernel": Choice("rbf", "poly", prior={"rbf": 3, "poly": 1})}).prior
     >>> prior.log(np.array([[0.25], [0.75]]), np.ones((2, 1), dtype=bool)).round(3).tolist()
-    [0.388, -0.644]
+    [0.389, -0.644]
     """
 
     def __init__(self, densities: Iterable[Density | None]) -> None:

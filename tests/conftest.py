@@ -1,4 +1,4 @@
-"""One Ray for all tests that need one in this process, as it takes seconds to start."""
+"""One Ray for all tests that need one in this process, and properties without deadlines."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# A loaded machine may take a second for what takes a millisecond on a quiet one.
+settings.register_profile("tuner", deadline=None)
+settings.load_profile("tuner")
 
 
 @pytest.fixture(scope="session")
