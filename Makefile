@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test lint format bench soak fuzz clean
+.PHONY: help demo test lint format docs bench soak fuzz clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ format: $(READY)  ## put the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(READY)  ## build the documentation as a site, into site/
+	$(BIN)/zensical build --clean --strict
+
 bench: $(READY)  ## measure against the peers
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.suggestion_time --quick
@@ -47,4 +50,4 @@ fuzz: $(READY)  ## an hour of malformed queries, spaces and artifact paths
 	$(BIN)/python -m benchmarks.fuzz --minutes 60
 
 clean:  ## remove everything that was built
-	rm -rf $(VENV) .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .build .cache build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,30 @@ def test_the_first_search_of_the_readme_is_short() -> None:
     first, *_ = PYTHON_BLOCK.findall((ROOT / "README.md").read_text())
     lines = [line for line in first.splitlines() if line.strip()]
     assert len(lines) <= 15
+
+
+def test_the_reference_has_every_public_name() -> None:
+    pages = sorted((ROOT / "docs" / "reference").glob("*.md"))
+    listed = {
+        name for page in pages for name in re.findall(r"^::: (.+)$", page.read_text(), re.MULTILINE)
+    }
+    public = {f"tuner.{name}" for name in tuner.__all__}
+    # The record types are on a page of their own.
+    assert public - listed - {"tuner.State", "tuner.Trial"} == set()
+    assert "tuner.records" in listed
+
+
+@pytest.mark.slow
+def test_the_site_builds_and_needs_no_network(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)  # its folder, links resolved, is where it builds
+    for name in ("tuner", "search_spaces", "backends"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    pages = [path.read_text() for path in (tmp_path / "site").rglob("*.html")]
+    assert len(pages) > 20
+    loaded = re.compile(r"<(?:script|link|img)[^>]+(?:src|href)=\"?(https?:)?//")
+    assert not any(loaded.search(page) for page in pages)
+    assert any("trial_timeout" in page and "<table" in page for page in pages)
