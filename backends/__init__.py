@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tuner.catalogue import Catalogue
+from tuner.plugins import Plugins
 
 if TYPE_CHECKING:
     from tuner.backends.durations import lognormal
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Faults", "RayBackend", "SerialBackend", "SimulatedBackend", "lognormal", "resolve"]
 
-BACKENDS = Catalogue(
+BACKENDS = Plugins(
     "backend",
     "tuner.backends.protocol:Backend",
     {"ray": "tuner.backends.ray_pool:RayBackend", "serial": "tuner.backends.serial:SerialBackend"},

@@ -29,7 +29,7 @@ class Own:
         pass
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS.named)
+@pytest.mark.parametrize("name", OPTIMIZERS.built_in)
 def test_each_name_gives_an_optimizer_of_that_name(name):
     optimizer = resolve(name)
     assert isinstance(optimizer, Optimizer)

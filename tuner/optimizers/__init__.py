@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tuner.catalogue import Catalogue
 from tuner.errors import UnknownOptimizer
 from tuner.optimizers.description import options_of
+from tuner.plugins import Plugins
 
 if TYPE_CHECKING:
     from tuner.optimizers.auto import AutoOptimizer
@@ -31,7 +31,7 @@ __all__ = [
     "restore",
 ]
 
-OPTIMIZERS = Catalogue(
+OPTIMIZERS = Plugins(
     "optimizer",
     "tuner.optimizers.protocol:Optimizer",
     {
@@ -40,7 +40,7 @@ OPTIMIZERS = Catalogue(
         "tpe": "tuner.optimizers.tpe:TPEOptimizer",
         "bayesian": "tuner.optimizers.bayesian:BayesianOptimizer",
     },
-    others=(
+    exports=(
         "tuner.optimizers.optuna_adapter:OptunaOptimizer",
         "tuner.optimizers.base:SpaceOptimizer",
     ),

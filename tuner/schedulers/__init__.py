@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tuner.catalogue import Catalogue
+from tuner.plugins import Plugins
 
 if TYPE_CHECKING:
     from tuner.schedulers.asha import ASHA
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ASHA", "MedianStopping", "resolve"]
 
-SCHEDULERS = Catalogue(
+SCHEDULERS = Plugins(
     "scheduler",
     "tuner.schedulers.protocol:Scheduler",
     {
