@@ -1,8 +1,8 @@
 """Fixtures and marks of all tests.
 
 `make check` runs the tests that need no Ray, no PostgreSQL and no other process. A test gets the
-marks `ray` and `postgres` by the fixtures that it uses, and `process` by hand. With ``--in-process``
-a test without these marks fails if it starts a process, so the marks stay true.
+marks `ray` and `postgres` by the fixtures that it uses, and `process` by hand. With
+``--in-process`` a test without these marks fails if it starts a process, so the marks stay true.
 """
 
 from __future__ import annotations
