@@ -82,11 +82,14 @@ def test_a_block_that_raises_keeps_the_checkpoint_before_it(tmp_path: Path) -> N
     assert study.best_value == 1.0
 
 
-def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path) -> None:
+def test_nothing_is_left_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
     objective = trainer(tmp_path / "diary", lambda: None)
     search(tmp_path / "store", objective, backend="serial")
-    mine = f"tuner-scratch-{os.getpid()}-"
-    assert not [n for n in os.listdir(tempfile.gettempdir()) if n.startswith(mine)]
+    assert os.listdir(tmp_path / "temp") == []
 
 
 def test_an_empty_checkpoint_fails_the_trial_and_says_what_to_write(tmp_path: Path) -> None:

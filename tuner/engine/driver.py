@@ -17,6 +17,7 @@ from typing import Any
 from tuner import ranking
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
+from tuner.engine.forks import children_end
 from tuner.engine.lagged import LaggedOptimizer
 from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
@@ -332,7 +333,8 @@ class Driver:
         if ranking.beats(self._session.info.goal, trial, self._best):
             self._best = trial
         for listener in self._session.listeners:
-            listener(trial)
+            with children_end():
+                listener(trial)
 
     def _snapshot(self) -> Snapshot:
         counts = self._machine.counts

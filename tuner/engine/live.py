@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.backends.protocol import Channel
 from tuner.engine.checkpoints import copy_checkpoint, send_checkpoint
+from tuner.engine.forks import OwnProcess
 from tuner.engine.results import BadResult, as_metric
 from tuner.engine.scratch import Scratch
 from tuner.errors import ArgumentError
@@ -53,7 +54,7 @@ class LiveTrial:
         self.attempt = job.attempt
         self.run = job.run
         self._goals = tuple(goals)
-        self._channel = channel
+        self._channel = OwnProcess(channel)
         self._last_step = -1
         self._scratch = Scratch()
         self._checkpoint = job.checkpoint

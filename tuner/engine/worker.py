@@ -14,6 +14,7 @@ from typing import Any
 
 from tuner.backends.protocol import Channel
 from tuner.engine.capture import captured
+from tuner.engine.forks import children_end
 from tuner.engine.live import LiveTrial
 from tuner.engine.monitor import monitored
 from tuner.engine.results import BadResult, as_outcome
@@ -61,7 +62,8 @@ class ObjectiveWork:
     def _evaluate(self, trial: LiveTrial) -> Outcome:
         try:
             args = (trial.params, trial) if self.wants_trial else (trial.params,)
-            returned = self.objective(*args)
+            with children_end():
+                returned = self.objective(*args)
         except (Exception, SystemExit) as error:
             metrics = {**trial.reported, **trial.logged}
             return Outcome(State.FAILED, metrics, describe_failure(error))

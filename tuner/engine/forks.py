@@ -1,0 +1,85 @@
+"""Forked copies of a process that runs user code.
+
+An objective may fork. A child that returns from the objective, or raises out of it, would go on as
+a copy of the worker: it would run the remaining trials, write to the store, and wait for events
+that never come. Such a child ends here instead.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from tuner.backends.protocol import Channel
+from tuner.errors import BackendError
+from tuner.records import Message
+
+
+class OwnProcess:
+    """A channel that only the process of its trial can use.
+
+    A forked child has a copy of the channel, whose messages would be lost, or be written to the
+    store a second time.
+    """
+
+    __slots__ = ("_channel", "_pid", "worker")
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._pid = os.getpid()
+        self.worker = channel.worker
+
+    def send(self, message: Message) -> None:
+        """Send a message.
+
+        Raises
+        ------
+        BackendError
+            In a forked child.
+        """
+        if os.getpid() != self._pid:
+            raise BackendError(
+                f"trial: process {os.getpid()} was forked in the objective and has no connection "
+                f"to the search; return the value to process {self._pid}, and report it there"
+            )
+        self._channel.send(message)
+
+    def stop_requested(self) -> bool:
+        """Whether the trial is to end; a forked child ends with its parent."""
+        return os.getpid() != self._pid or self._channel.stop_requested()
+
+
+@contextmanager
+def children_end() -> Iterator[None]:
+    """End every forked child of this process that leaves the block.
+
+    The child writes its traceback, if it has an error, flushes its output and exits with the status
+    that it would have had: 0, 1 after an error, or that of `SystemExit`.
+    """
+    parent = os.getpid()
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() != parent:
+            _end(error)
+        raise
+    if os.getpid() != parent:
+        _end(None)
+
+
+def _end(error: BaseException | None) -> None:
+    status = 0
+    if isinstance(error, SystemExit):
+        code = error.code
+        status = code if isinstance(code, int) else int(code is not None)
+    elif error is not None:
+        status = 1
+        with suppress(Exception):
+            traceback.print_exception(error)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(status)
