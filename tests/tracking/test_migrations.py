@@ -95,7 +95,7 @@ def go_back_to_0001(store: str | Path) -> None:
         connection.execute(
             text("CREATE INDEX ix_trials_study_id_state ON trials (study_id, state)")
         )
-        for table in ("leases", "curves"):
+        for table in ("leases", "curves", "areas"):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("DROP INDEX ix_trials_study_id_value"))
         for column in (

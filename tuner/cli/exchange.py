@@ -127,9 +127,18 @@ def report(study: str, output: Path | None, store: str | None) -> None:
     help="Delete only files that were written longer ago; less is safe only if nobody writes.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted; forget no models.")
+@click.option(
+    "--alone",
+    is_flag=True,
+    help="No other store uses these artifacts: also delete what an earlier version kept.",
+)
 @store_option
 def gc(
-    keep_best: tuple[tuple[int, str], ...], older_than: float, dry_run: bool, store: str | None
+    keep_best: tuple[tuple[int, str], ...],
+    older_than: float,
+    dry_run: bool,
+    alone: bool,
+    store: str | None,
 ) -> None:
     """Delete the files of artifacts that nothing refers to any more."""
     from tuner.retention import keep_best as forget_others
@@ -139,6 +148,8 @@ def gc(
     for k, name in () if dry_run else keep_best:
         study = tuner.load_study(name, store=store)
         click.echo(f"forgot: {forget_others(study, k)} models of {name}")
-    done = collect(open_store(store), older_than=60 * older_than, dry_run=dry_run)
+    done = collect(open_store(store), older_than=60 * older_than, dry_run=dry_run, alone=alone)
     would = "would be deleted" if dry_run else "deleted"
     click.echo(f"{would}: {done.artifacts} artifacts, {done.size} bytes")
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)

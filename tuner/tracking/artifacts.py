@@ -23,6 +23,9 @@ from tuner.tracking.uuid7 import uuid7
 CONTENT = "sha256"
 """The folder of what is kept by its content."""
 
+STORES = "stores"
+"""The folder of the areas of all stores that share a root."""
+
 _LONGEST = 150
 """Bytes of an artifact's name that its folder keeps; file systems take 255."""
 
@@ -30,9 +33,9 @@ _LONGEST = 150
 class ArtifactFolder:
     """Keeps artifacts by content: ``sha256/<2 digits>/<sha256>/<name>/<the upload's paths>``.
 
-    What is there is never overwritten, and the same content under the same name is kept once,
-    however many runs keep it. Paths that an earlier version recorded, ``<run>/<name>``, are read
-    as before.
+    With `area` these paths begin with the folder that is the store's own. What is there is never
+    overwritten, and the same content under the same name is kept once, however many runs keep it.
+    Paths that earlier versions recorded, ``sha256/...`` and ``<run>/<name>``, are read as before.
 
     Parameters
     ----------
@@ -41,10 +44,15 @@ class ArtifactFolder:
     recorded
         Returns the paths that the store has for a run and a name, in the order they were kept; None
         if there is no store.
+    area
+        Returns the path of the store's own folder below the root; None if it is the root.
     """
 
-    def __init__(self, root: Path, recorded: Recorded | None = None) -> None:
+    def __init__(
+        self, root: Path, recorded: Recorded | None = None, area: Area | None = None
+    ) -> None:
         self.root = root
+        self._area = _whole_root if area is None else area
         self._paths = PathsOfRuns(recorded)
 
     def put(self, run: str, upload: Upload) -> Artifact:
@@ -63,9 +71,10 @@ class ArtifactFolder:
         """
         check_paths(upload)
         digest = checksum(upload.files)
-        path = self._paths.next(run, upload.name, digest)
+        area = self._area()
+        path = self._paths.next(run, upload.name, digest, area)
         try:
-            self._place(self.root.joinpath(*path.split("/")), upload.files)
+            self._place(self.root / area, self.root.joinpath(*path.split("/")), upload.files)
         except (OSError, UnicodeEncodeError) as error:
             if isinstance(error, UnicodeError) or error.errno == errno.ENAMETOOLONG:
                 raise ArgumentError(
@@ -105,11 +114,34 @@ class ArtifactFolder:
             )
         return files
 
-    def _place(self, target: Path, files: Mapping[str, bytes]) -> None:
+    @property
+    def place(self) -> Path:
+        """The root, as it is recorded."""
+        return self.root
+
+    def has_area(self, uid: str) -> bool:
+        """Whether a store has an area of that uid here."""
+        return (self.root / STORES / uid).is_dir()
+
+    def mark_shared(self, uid: str, by: str) -> None:
+        """Note that two databases may name files of an area; see `tuner.tracking.areas`."""
+        mark = self.root / f"{STORES}/{uid}.shared" / by
+        try:
+            mark.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise of_writing(
+                f"the mark of a shared area, {mark.name},", self.root, error
+            ) from error
+
+    def is_shared(self, uid: str) -> bool:
+        """Whether that was noted of an area."""
+        return (self.root / f"{STORES}/{uid}.shared").is_dir()
+
+    def _place(self, area: Path, target: Path, files: Mapping[str, bytes]) -> None:
         """Put the files into a folder, all of them at once, unless they are there."""
         if _is_kept(target, files):
             return
-        staged = self.root / CONTENT / f".new-{uuid7()}"
+        staged = area / CONTENT / f".new-{uuid7()}"
         staged.mkdir(parents=True)
         try:
             _write_files(staged, files)
@@ -174,7 +206,13 @@ def _is_kept(target: Path, files: Mapping[str, bytes]) -> bool:
         return False
 
 
+def _whole_root() -> str:
+    return ""
+
+
 Recorded: TypeAlias = Callable[[str, str], list[str]]
+
+Area: TypeAlias = Callable[[], str]
 
 REMEMBERED = 1000
 """Names of runs whose paths are remembered; of others the store is asked again."""
@@ -193,9 +231,10 @@ class PathsOfRuns:
         self._paths: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def next(self, run: str, name: str, digest: str) -> str:
-        """Return the path for a content."""
+    def next(self, run: str, name: str, digest: str, area: str = "") -> str:
+        """Return the path for a content, below the path of an area."""
         base = f"{CONTENT}/{digest[:2]}/{digest}/{safe_name(name)}"
+        base = f"{area}/{base}" if area else base
         with self._lock:
             kept = self._of(run, name)
             if kept and kept[-1].partition("~")[0] == base:

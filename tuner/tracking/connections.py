@@ -72,7 +72,7 @@ def _sqlite(location: Location, file: Path) -> Engine:
             hide_parameters=True,
             # Anew for each read, because how depends on whether there is a writer just now.
             poolclass=NullPool,
-            creator=partial(_connect_to_read, file),
+            creator=partial(connect_to_read, file),
         )
     else:
         engine = create_engine(
@@ -89,7 +89,7 @@ def _sqlite(location: Location, file: Path) -> Engine:
     return engine
 
 
-def _connect_to_read(file: Path) -> sqlite3.Connection:
+def connect_to_read(file: Path) -> sqlite3.Connection:
     """Connect to a database that we may not write, nor put SQLite's files beside it.
 
     While someone writes, those files are there. Otherwise the database is complete without.

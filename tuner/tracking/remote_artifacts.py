@@ -8,6 +8,8 @@ from typing import Any
 from tuner.errors import ArgumentError, ChecksumMismatch, MissingExtra, TunerError
 from tuner.records import Artifact, Upload
 from tuner.tracking.artifacts import (
+    STORES,
+    Area,
     ArtifactFolder,
     PathsOfRuns,
     Recorded,
@@ -36,6 +38,8 @@ class RemoteArtifacts:
         As for `ArtifactFolder`.
     local
         The folder that an earlier configuration kept artifacts in, which is read as well.
+    area
+        As for `ArtifactFolder`.
 
     Raises
     ------
@@ -45,7 +49,9 @@ class RemoteArtifacts:
         If its package is not installed.
     """
 
-    def __init__(self, url: str, recorded: Recorded | None, local: ArtifactFolder) -> None:
+    def __init__(
+        self, url: str, recorded: Recorded | None, local: ArtifactFolder, area: Area | None = None
+    ) -> None:
         import fsspec
 
         try:
@@ -56,6 +62,7 @@ class RemoteArtifacts:
             raise ArgumentError(f"TUNER_ARTIFACTS={url!r}: {error}") from error
         self.url = url
         self.root = str(root).rstrip("/")
+        self._area = area or (lambda: "")
         self._paths = PathsOfRuns(recorded)
         self._local = local
 
@@ -63,11 +70,12 @@ class RemoteArtifacts:
         """Write an upload's files and return what to record; as `ArtifactFolder.put`."""
         check_paths(upload)
         digest = checksum(upload.files)
-        path = self._paths.next(run, upload.name, digest)
+        area = self._area()
+        path = self._paths.next(run, upload.name, digest, area)
         try:
             # Written again even if it is there, which makes it young for `retention`.
             for name, content in upload.files.items():
-                self._write(f"{path}/{name}", content)
+                self._write(area, f"{path}/{name}", content)
         except Exception as error:  # each protocol has its own
             what = f"artifact {upload.name!r} of run {run}"
             raise of_writing(what, self.url, error) from error
@@ -111,9 +119,39 @@ class RemoteArtifacts:
             )
         return files
 
-    def _write(self, path: str, content: bytes) -> None:
+    @property
+    def place(self) -> str:
+        """The root, as it is recorded: without credentials."""
+        protocol = self.fs.protocol
+        return f"{protocol if isinstance(protocol, str) else protocol[0]}://{self.root}"
+
+    def has_area(self, uid: str) -> bool:
+        """Whether a store has an area of that uid here."""
+        return self._is_there(posixpath.join(self.root, STORES, uid))
+
+    def mark_shared(self, uid: str, by: str) -> None:
+        """Note that two databases may name files of an area; see `tuner.tracking.areas`."""
+        folder = posixpath.join(self.root, STORES, f"{uid}.shared")
+        try:
+            self._make_folder(folder)
+            self.fs.pipe_file(posixpath.join(folder, by), b"shared")
+        except Exception as error:  # each protocol has its own
+            raise of_writing(f"the mark of a shared area, {uid},", self.url, error) from error
+
+    def is_shared(self, uid: str) -> bool:
+        """Whether that was noted of an area."""
+        return self._is_there(posixpath.join(self.root, STORES, f"{uid}.shared"))
+
+    def _is_there(self, folder: str) -> bool:
+        try:
+            self.fs.invalidate_cache()
+            return bool(self.fs.exists(folder))
+        except Exception as error:  # each protocol has its own
+            raise of_reading("the area of a store", self.url, error) from error
+
+    def _write(self, area: str, path: str, content: bytes) -> None:
         target = posixpath.join(self.root, path)
-        staged = posixpath.join(self.root, STAGED, uuid7())
+        staged = posixpath.join(self.root, area, STAGED, uuid7())
         self._make_folder(posixpath.dirname(staged))
         self._make_folder(posixpath.dirname(target))
         self.fs.pipe_file(staged, content)

@@ -1,5 +1,12 @@
 """Which artifacts go: models that nobody wants to keep, and files that no record names.
 
+Several stores may share an artifact root, so that no record in this database does not mean that
+there is none. Only what lies in the store's own area is collected (see `tuner.tracking.areas`), and
+nothing that a SQLite store beside the root names. What versions before areas kept may be any
+store's. It is collected where only this store can have written it: a SQLite file that is alone with
+its folder of artifacts. Elsewhere it stays, unless the caller says that no other store uses the
+root.
+
 What a model version needs, what a run that has not ended has kept, and what is young stays. Files
 are written before their record, so a file without one may be one whose record comes in a moment:
 only what was written longer ago than `GRACE` is collected, unless the caller says otherwise.
@@ -8,6 +15,7 @@ only what was written longer ago than `GRACE` is collected, unless the caller sa
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import shutil
 import time
@@ -22,8 +30,11 @@ from sqlalchemy import delete, select
 from tuner.errors import StoreReadOnly, StoreUnavailable
 from tuner.records import State
 from tuner.tracking import schema
-from tuner.tracking.artifacts import CONTENT, ArtifactFolder, put_in_place
+from tuner.tracking.areas import path_of
+from tuner.tracking.artifacts import CONTENT, STORES, ArtifactFolder, put_in_place
 from tuner.tracking.file_failures import is_passing
+from tuner.tracking.location import DEFAULT_FOLDER
+from tuner.tracking.neighbors import named_by_neighbors
 from tuner.tracking.queries import in_parts
 from tuner.tracking.remote_artifacts import STAGED, RemoteArtifacts
 from tuner.tracking.uuid7 import uuid7
@@ -39,10 +50,17 @@ _RUN = re.compile("[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """How many artifacts without a record were deleted, or would be, and their size in bytes."""
+    """How many artifacts without a record were deleted, or would be, and their size in bytes.
+
+    `kept` and `kept_size` are those without a record in this store that stay, because another store
+    may name them; `notes` say why and what to do.
+    """
 
     artifacts: int = 0
     size: int = 0
+    kept: int = 0
+    kept_size: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class _Found(Protocol):
@@ -88,9 +106,16 @@ def forget_models(store: SqlStore, study: str, kept: Collection[int]) -> int:
 
 
 def collect(
-    store: SqlStore, *, older_than: float = GRACE, dry_run: bool = False, now: float | None = None
+    store: SqlStore,
+    *,
+    older_than: float = GRACE,
+    dry_run: bool = False,
+    now: float | None = None,
+    alone: bool = False,
 ) -> Collected:
     """Delete the files of artifacts that no record names, and return what that was.
+
+    Artifacts of other stores in the same root stay.
 
     Parameters
     ----------
@@ -102,23 +127,46 @@ def collect(
         Only count.
     now
         The time, in seconds since the epoch.
+    alone
+        The caller knows that no other store, and no copy of this one, uses the root: also collect
+        what may be another one's. SQLite stores beside the root are asked all the same.
 
     Raises
     ------
     StoreReadOnly
         If the files cannot be deleted.
+    StoreUnavailable
+        If they cannot be deleted just now.
     """
     cutoff = (time.time() if now is None else now) - older_than
     files = store.files
-    n = size = 0
+    areas = store.ownership.areas()
+    n = size = kept = kept_size = 0
+    notes: list[str] = []
     try:
-        found: list[_Found] = []
-        found.extend(_local(files) if isinstance(files, ArtifactFolder) else _remote(files))
+        found: list[tuple[bool, _Found]] = []
+        if areas.current is not None:
+            found.extend((True, each) for each in _below(files, path_of(areas.current)))
+        for base in (*map(path_of, areas.earlier), ""):
+            found.extend((False, each) for each in _below(files, base))
         # Asked after looking: what is recorded meanwhile is known.
-        old = [f for f in found if f.modified < cutoff]
-        recorded = _recorded(store, [f.path for f in old])
-        for each in old:
-            if each.path not in recorded and (dry_run or each.remove(cutoff)):
+        old = [(is_own, f) for is_own, f in found if f.modified < cutoff]
+        paths = [f.path for _, f in old]
+        recorded = _recorded(store, paths)
+        silent = False
+        if isinstance(files, ArtifactFolder):
+            beside = named_by_neighbors(files.root, store.file, paths)
+            recorded |= beside.paths
+            silent = bool(beside.silent)
+            if silent:
+                notes.append(_SILENT.format(", ".join(map(str, beside.silent)), files.root))
+            alone = alone or (beside.stores == 0 and not silent and _is_alone(store, files.root))
+        for is_own, each in old:
+            if each.path in recorded:
+                continue
+            if silent or not (is_own or alone):
+                kept, kept_size = kept + 1, kept_size + each.size
+            elif dry_run or each.remove(cutoff):
                 n, size = n + 1, size + each.size
     except OSError as error:
         if is_passing(error):
@@ -126,7 +174,42 @@ def collect(
                 f"artifacts of {store} cannot be collected just now: {error}; run the call again"
             ) from error
         raise StoreReadOnly(f"artifacts of {store} cannot be collected: {error}") from error
-    return Collected(n, size)
+    if kept and not silent:
+        notes.append(_KEPT.format(kept, kept_size))
+    return Collected(n, size, kept, kept_size, tuple(notes))
+
+
+_KEPT = (
+    "{} artifacts, {} bytes, that this store does not name were kept, as they were written before "
+    "it had an area of its own, or before it was copied or moved: another store may name them; if "
+    "none does, run: tuner gc --alone"
+)
+
+_SILENT = (
+    "nothing was deleted: {} cannot be read, and may be a store that names files in {}; repair the "
+    "file or move it away, and run the call again"
+)
+
+
+def _is_alone(store: SqlStore, root: Path) -> bool:
+    """Whether a store that has no SQLite store beside it can be the only one that used a folder.
+
+    Stores of PostgreSQL use `DEFAULT_FOLDER`, or what TUNER_ARTIFACTS says. Those that have an
+    area, or had one, are seen by it; those that never had one are not, so that the default folder
+    counts as shared.
+    """
+    if store.file is None or root.is_symlink() or root.parent.name == DEFAULT_FOLDER:
+        return False
+    given = os.environ.get("TUNER_ARTIFACTS")
+    if given and os.path.realpath(given) == os.path.realpath(root):
+        return False
+    areas = store.ownership.areas()
+    return {p.name for p in _subfolders(root / STORES)} <= {areas.current, *areas.earlier}
+
+
+def _below(files: ArtifactFolder | RemoteArtifacts, base: str) -> Iterator[_Found]:
+    """Yield the artifacts in an area, or with no base what was kept before there were areas."""
+    return _local(files, base) if isinstance(files, ArtifactFolder) else _remote(files, base)
 
 
 def _recorded(store: SqlStore, paths: list[str]) -> set[str]:
@@ -144,13 +227,15 @@ def _recorded(store: SqlStore, paths: list[str]) -> set[str]:
 @dataclass(frozen=True, slots=True)
 class _Folder:
     root: Path
+    base: str
     path: str
     modified: float
     size: int
 
     def remove(self, cutoff: float) -> bool:
         target = self.root / self.path
-        aside = self.root / CONTENT / f".new-{uuid7()}"
+        content = self.root / self.base / CONTENT
+        aside = content / f".new-{uuid7()}"
         aside.parent.mkdir(exist_ok=True)
         try:
             if target.stat().st_mtime >= cutoff:
@@ -166,30 +251,25 @@ class _Folder:
         shutil.rmtree(aside, ignore_errors=True)
         with suppress(OSError):  # not empty, or gone
             for parent in (target.parent, target.parent.parent):
-                if parent not in (self.root, self.root / CONTENT):
+                if parent not in (self.root, content):
                     parent.rmdir()
         return gone
 
 
-def _local(files: ArtifactFolder) -> Iterator[_Folder]:
-    """Yield all artifacts in a folder, and what was left half written."""
+def _local(files: ArtifactFolder, base: str) -> Iterator[_Folder]:
+    """Yield all artifacts below `base` in a folder, and what was left half written."""
     root = files.root
-    places = [
-        *root.glob(f"{CONTENT}/[0-9a-f][0-9a-f]/*/*"),
-        *root.glob(f"{CONTENT}/.new-*"),
-        *(
-            place
-            for run in _subfolders(root)
-            if _RUN.fullmatch(run.name)
-            for place in run.iterdir()
-        ),
-    ]
+    top = root / base
+    places = [*top.glob(f"{CONTENT}/[0-9a-f][0-9a-f]/*/*"), *top.glob(f"{CONTENT}/.new-*")]
+    if not base:
+        runs = [run for run in _subfolders(root) if _RUN.fullmatch(run.name)]
+        places += [place for run in runs for place in run.iterdir()]
     for place in places:
         try:
             modified = place.stat().st_mtime
         except FileNotFoundError:
             continue
-        yield _Folder(root, place.relative_to(root).as_posix(), modified, _size(place))
+        yield _Folder(root, base, place.relative_to(root).as_posix(), modified, _size(place))
 
 
 def _subfolders(root: Path) -> list[Path]:
@@ -225,16 +305,20 @@ class _Objects:
         return True
 
 
-def _remote(files: RemoteArtifacts) -> Iterator[_Objects]:
-    """Yield all artifacts below a URL; one whose age nobody knows counts as new."""
+def _remote(files: RemoteArtifacts, base: str) -> Iterator[_Objects]:
+    """Yield all artifacts below `base` at a URL; one whose age nobody knows counts as new."""
     files.fs.invalidate_cache()
     groups: dict[str, list[tuple[str, int]]] = {}
-    for name, details in files.fs.find(files.root, detail=True).items():
-        path = name[len(files.root) :].lstrip("/")
-        parts = path.split("/")
-        if parts[0] == CONTENT and len(parts) > 4:
-            groups.setdefault("/".join(parts[:4]), []).append((name, details["size"] or 0))
-        elif parts[0] == STAGED:
+    n = base.count("/") + 1 if base else 0
+    for kind in (CONTENT, STAGED):
+        top = posixpath.join(files.root, base, kind)
+        for name, details in files.fs.find(top, detail=True).items():
+            path = name[len(files.root) :].lstrip("/")
+            parts = path.split("/")
+            if parts[n] == CONTENT and len(parts) > n + 4:
+                path = "/".join(parts[: n + 4])
+            elif parts[n] != STAGED:
+                continue
             groups.setdefault(path, []).append((name, details["size"] or 0))
     for path, members in groups.items():
         modified = [files.modified(name) for name, _ in members]

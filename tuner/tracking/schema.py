@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every revision of this schema, oldest first; the last one is what this code reads and writes."""
 
 VERSION_TABLE = "tuner_schema"
@@ -239,6 +239,21 @@ artifacts = Table(
     Column("kind", ExactText, nullable=False),
     Column("format", ExactText, nullable=False),
     UniqueConstraint("run_id", "path"),
+)
+
+# Which artifacts of a shared root are this store's own: see `tuner.tracking.areas`.
+areas = Table(
+    "areas",
+    metadata,
+    _id(),
+    Column(
+        "root",
+        ExactText,
+        nullable=False,
+        comment="artifact folder, relative to a SQLite file, or URL",
+    ),
+    Column("uid", String(32), nullable=False, unique=True, comment="folder below <root>/stores"),
+    Column("place", ExactText, nullable=False, comment="where this database was when it got it"),
 )
 
 models = Table(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -28,6 +28,7 @@ from tuner.records import (
     decode_params,
 )
 from tuner.tracking import curves, leases, queries, rows, schema, upserts
+from tuner.tracking.areas import Ownership
 from tuner.tracking.artifacts import ArtifactFolder
 from tuner.tracking.database import Database
 from tuner.tracking.lease import Holder, Lease
@@ -94,12 +95,13 @@ class SqlStore:
     def __init__(self, location: Location, clock: leases.Clock | None = None) -> None:
         self._database = Database(location)
         self._clock = clock
-        folder = ArtifactFolder(location.artifact_root, self._artifact_paths)
+        folder = ArtifactFolder(location.artifact_root, self._artifact_paths, self._area)
         self._files: ArtifactFolder | RemoteArtifacts = (
             folder
             if location.artifact_url is None
-            else RemoteArtifacts(location.artifact_url, self._artifact_paths, folder)
+            else RemoteArtifacts(location.artifact_url, self._artifact_paths, folder, self._area)
         )
+        self._ownership = Ownership(self._database, self._files.place, self._files)
         self._study_ids: dict[str, int] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
         self._key_ids: dict[str, dict[str, int]] = {}
@@ -131,6 +133,8 @@ class SqlStore:
         SQLite takes the lock of the only writer at once, so what is read in it holds until the
         end. PostgreSQL runs it at READ COMMITTED: lock the rows that a decision rests on.
         """
+        with suppress(StoreError):  # of the artifacts, which this write may not need
+            self._ownership.settle()
         return self._database.writing()
 
     def close(self) -> None:
@@ -348,6 +352,19 @@ class SqlStore:
     def files(self) -> ArtifactFolder | RemoteArtifacts:
         """Where the artifacts' files are."""
         return self._files
+
+    @property
+    def file(self) -> Path | None:
+        """The database file of SQLite, None for a server."""
+        return self._database.location.file
+
+    @property
+    def ownership(self) -> Ownership:
+        """Which artifacts of a shared root are this store's own."""
+        return self._ownership
+
+    def _area(self) -> str:
+        return self._ownership.area()
 
     def _artifact_paths(self, run: str, name: str) -> list[str]:
         with self.reading() as connection:

@@ -1,0 +1,81 @@
+"""Other SQLite stores beside an artifact folder, and which of its files they name."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.tracking.connections import connect_to_read
+from tuner.tracking.queries import in_parts
+
+_HEADER = b"SQLite format 3\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Paths that other stores name, how many stores there are, and which cannot be asked."""
+
+    paths: frozenset[str]
+    stores: int
+    silent: tuple[Path, ...]
+
+
+def named_by_neighbors(root: Path, own: Path | None, paths: Sequence[str]) -> Named:
+    """Ask the SQLite stores in the folder that holds an artifact folder which paths they name.
+
+    These share the artifact folder, and a copy of a store may never have been opened.
+
+    Parameters
+    ----------
+    root
+        The artifact folder.
+    own
+        The SQLite file that is not asked; None for a store of PostgreSQL.
+    paths
+        Paths of artifacts, relative to the root.
+    """
+    named: set[str] = set()
+    stores, silent = 0, []
+    for file in _databases(root, own):
+        try:
+            with closing(connect_to_read(file)) as connection:
+                if not _is_store(connection):
+                    continue
+                stores += 1
+                for part in in_parts(paths):
+                    marks = ", ".join("?" * len(part))
+                    query = f"SELECT path FROM artifacts WHERE path IN ({marks})"
+                    named.update(path for (path,) in connection.execute(query, list(part)))
+        except sqlite3.Error:
+            silent.append(file)
+    return Named(frozenset(named), stores, tuple(silent))
+
+
+def _databases(root: Path, own: Path | None) -> Iterator[Path]:
+    """Yield the SQLite files beside the artifact folder, but for `own`."""
+    folders = {root.parent, Path(os.path.realpath(root)).parent}
+    for folder in folders:
+        for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if _is_sqlite(file) and not (own is not None and own.exists() and file.samefile(own)):
+                yield file
+
+
+def _is_sqlite(file: Path) -> bool:
+    try:
+        # A link counts as the file that it leads to; a pipe or device is not opened.
+        if not stat.S_ISREG(file.stat().st_mode):
+            return False
+        with file.open("rb") as opened:
+            return opened.read(len(_HEADER)) == _HEADER
+    except OSError:
+        return False
+
+
+def _is_store(connection: sqlite3.Connection) -> bool:
+    query = "SELECT count(*) FROM sqlite_master WHERE name IN ('artifacts', 'tuner_schema')"
+    return bool(connection.execute(query).fetchone() == (2,))
