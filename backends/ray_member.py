@@ -82,7 +82,9 @@ class Member:
         """Give it jobs to run; raises whatever pickling them raises, and then nothing is sent."""
         # What shares the driver's disk reads checkpoints there.
         saved = {} if self.shared else {j.run: j.checkpoint for j in packet if j.checkpoint}
-        parcels = {run: pack(checkpoint.folder) for run, checkpoint in saved.items()}
+        parcels = {
+            run: pack(checkpoint.folder, checkpoint.size) for run, checkpoint in saved.items()
+        }
         self.running = self.actor.run.remote(self._number + 1, packet, parcels)
         self._number += 1
         self._heard = 0

@@ -17,19 +17,22 @@ Parcel: TypeAlias = Sequence[tuple[str, Any]]
 """The pieces of the files of a folder, in order: a relative path, and Ray's reference to bytes."""
 
 
-def pack(folder: str) -> Parcel:
-    """Put the files below a folder into the object store; nothing, if they cannot be read.
+def pack(folder: str, size: int) -> Parcel:
+    """Put the files below a folder into the object store.
 
-    Who unpacks that finds out by the checksum.
+    Nothing, if they cannot be read or have not `size` bytes in sum. Whoever unpacks that finds out
+    by the checksum.
     """
     import ray
 
     root = Path(folder)
     try:
+        files = [path for path in sorted(root.rglob("*")) if path.is_file()]
+        if sum(path.stat().st_size for path in files) != size:
+            return []
         return [
             (path.relative_to(root).as_posix(), ray.put(piece))
-            for path in sorted(root.rglob("*"))
-            if path.is_file()
+            for path in files
             for piece in _pieces(path)
         ]
     except OSError:

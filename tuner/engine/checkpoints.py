@@ -10,6 +10,7 @@ from tuner.backends.protocol import Channel
 from tuner.errors import ArgumentError
 from tuner.records import Checkpoint, CheckpointEnd, CheckpointPart
 from tuner.tracking.checkpoints import checksum, files_below
+from tuner.tracking.regular_files import NotRegular, open_regular, regular_files
 
 PART = 4 * 2**20
 """Bytes of a file that travel at once, and all that is held in memory of a checkpoint."""
@@ -21,9 +22,12 @@ def send_checkpoint(folder: Path, number: int, channel: Channel) -> None:
     Raises
     ------
     ArgumentError
-        If there are none.
+        If there are none, or there is something else than regular files.
     """
-    files = files_below(folder)
+    try:
+        files = files_below(folder)
+    except NotRegular as error:
+        raise ArgumentError(f"trial.checkpoint: {error}; save regular files only") from error
     if not files:
         raise ArgumentError(
             "trial.checkpoint: the folder is still empty at the end of the block; save at least "
@@ -31,7 +35,7 @@ def send_checkpoint(folder: Path, number: int, channel: Channel) -> None:
         )
     size = 0
     for name, path in files.items():
-        with path.open("rb") as file:
+        with open_regular(path, follow=True) as file:
             data = file.read(PART)
             while True:
                 size += len(data)
@@ -47,8 +51,7 @@ def copy_checkpoint(checkpoint: Checkpoint, target: Path) -> bool:
     What is damaged is worth less than nothing: the trial begins anew, and its output says so.
     """
     try:
-        shutil.copytree(checkpoint.folder, target)
-        found = checksum(target, files_below(target))
+        found = _copied(Path(checkpoint.folder), target, checkpoint.size)
     except OSError as error:
         why = str(error)
     else:
@@ -61,3 +64,25 @@ def copy_checkpoint(checkpoint: Checkpoint, target: Path) -> bool:
         stacklevel=3,
     )
     return False
+
+
+def _copied(source: Path, target: Path, size: int) -> str:
+    """Copy regular files that have `size` bytes in sum, and return the checksum of the copy.
+
+    Raises
+    ------
+    OSError
+        If there is anything else in the folder, or the files have another size.
+    """
+    found = list(regular_files(source))
+    if (total := sum(length for _, _, length in found)) != size:
+        raise OSError(f"it has {total} bytes, saved were {size}")
+    target.mkdir(parents=True)
+    for name, path, length in found:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        with open_regular(path) as file, (target / name).open("xb") as copy:
+            # No more than was announced, though it may grow meanwhile.
+            while length > 0 and (data := file.read(min(PART, length))):
+                copy.write(data)
+                length -= len(data)
+    return checksum(target, files_below(target))

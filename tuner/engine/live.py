@@ -14,6 +14,7 @@ from tuner.engine.checkpoints import copy_checkpoint, send_checkpoint
 from tuner.engine.forks import OwnProcess
 from tuner.engine.results import BadResult, as_metric
 from tuner.engine.scratch import Scratch
+from tuner.engine.uploads import files_to_keep
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Job, Params, Report, Upload
 from tuner.tracking.artifacts import check_paths
@@ -141,23 +142,17 @@ class LiveTrial:
     def log_artifact(self, path: str | Path, name: str | None = None) -> None:
         """Keep a file or a folder with this run, under `name` (its own name if None).
 
+        Links are followed. What they lead to is kept.
+
         Raises
         ------
         ArgumentError
-            If there is nothing at `path`.
+            If there is nothing at `path`, or something else than regular files and folders, such as
+            a pipe, a device or a link that leads in a circle, or if it is larger than the memory of
+            this machine.
         """
         path = Path(path)
-        if path.is_dir():
-            files = {
-                p.relative_to(path).as_posix(): p.read_bytes()
-                for p in sorted(path.rglob("*"))
-                if p.is_file()
-            }
-        elif path.is_file():
-            files = {path.name: path.read_bytes()}
-        else:
-            raise ArgumentError(f"trial.log_artifact: there is no file or folder at {path}")
-        upload = Upload(name or path.name, files)
+        upload = Upload(name or path.name, files_to_keep(path))
         check_paths(upload)
         self._channel.send(upload)
 

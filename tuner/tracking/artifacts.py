@@ -9,7 +9,7 @@ import shutil
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 from tuner.errors import ArgumentError, ChecksumMismatch
 from tuner.records import Artifact, Upload
-from tuner.tracking.file_failures import of_writing
+from tuner.tracking.file_failures import of_reading, of_writing
+from tuner.tracking.regular_files import NotRegular, read_regular, regular_files
 from tuner.tracking.uuid7 import uuid7
 
 CONTENT = "sha256"
@@ -89,13 +90,19 @@ class ArtifactFolder:
     def read(self, artifact: Artifact) -> dict[str, bytes]:
         """Return an artifact's files by their relative paths.
 
+        Nothing is read unless all of them are regular files with the recorded size in sum.
+
         Raises
         ------
         ChecksumMismatch
             If they are not byte for byte what was recorded.
+        StoreUnavailable
+            If they cannot be read just now.
+        StoreError
+            If they cannot be read.
         """
         folder = self.root / artifact.path
-        if not folder.resolve().is_relative_to(self.root.resolve()):
+        if not _is_inside(folder, self.root):
             raise ChecksumMismatch(
                 f"artifact {artifact.name!r} is recorded at {artifact.path!r}, outside of "
                 f"{self.root}; the record has been tampered with"
@@ -105,7 +112,20 @@ class ArtifactFolder:
                 f"artifact {artifact.name!r} of run {artifact.run} is not in {folder}; "
                 f"put the files back, or check that TUNER_ARTIFACTS is what it was"
             )
-        files = _read_files(folder)
+        try:
+            files = _read_files(folder, artifact.size)
+        except NotRegular as error:
+            raise ChecksumMismatch(
+                f"artifact {artifact.name!r} of run {artifact.run}: {error}; this was not kept by "
+                f"tuner: delete it, or put the files back"
+            ) from error
+        except _OtherSize as error:
+            raise ChecksumMismatch(
+                f"artifact {artifact.name!r} in {folder} has {error.size} bytes, recorded were "
+                f"{artifact.size}; the files have changed since, do not load them"
+            ) from error
+        except OSError as error:
+            raise of_reading(f"artifact {artifact.name!r}", folder, error) from error
         if (found := checksum(files)) != artifact.sha256:
             raise ChecksumMismatch(
                 f"artifact {artifact.name!r} in {folder} has the checksum {found[:12]}…, "
@@ -201,8 +221,8 @@ def _is_kept(target: Path, files: Mapping[str, bytes]) -> bool:
     try:
         # First: from here on who collects sees that it is young, and puts it back.
         os.utime(target)
-        return _read_files(target) == dict(files)
-    except (FileNotFoundError, NotADirectoryError):
+        return _read_files(target, sum(map(len, files.values()))) == dict(files)
+    except (FileNotFoundError, NotADirectoryError, NotRegular, _OtherSize):
         return False
 
 
@@ -319,20 +339,38 @@ def safe_name(name: str) -> str:
     return quoted
 
 
-def _read_files(folder: Path) -> dict[str, bytes]:
-    """Return every file below `folder`; a link counts as what it says, not where it leads."""
-    return {
-        path.relative_to(folder).as_posix(): (
-            b"link to " + os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
-        )
-        for path in _walk(folder)
-    }
+class _OtherSize(Exception):
+    """Files that have not the size in sum that they must have; `size` is what they have."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
 
 
-def _walk(folder: Path) -> Iterable[Path]:
-    for root, folders, names in os.walk(folder):
-        links = [n for n in folders if Path(root, n).is_symlink()]
-        yield from (Path(root, n) for n in [*links, *names])
+def _read_files(folder: Path, size: int) -> dict[str, bytes]:
+    """Return every file below `folder`, which have `size` bytes in sum.
+
+    Raises
+    ------
+    NotRegular
+        If there is anything but regular files and folders.
+    _OtherSize
+        If they have another size.
+    OSError
+        If they cannot be read.
+    """
+    found = list(regular_files(folder))
+    if (total := sum(length for _, _, length in found)) != size:
+        raise _OtherSize(total)
+    # One byte more would be a change since we looked, which the checksum finds out.
+    return {name: read_regular(path, length + 1) for name, path, length in found}
+
+
+def _is_inside(folder: Path, root: Path) -> bool:
+    try:
+        return folder.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or a name with NUL
+        return False
 
 
 def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -15,6 +15,7 @@ from tuner.errors import StoreError
 from tuner.records import Checkpoint, CheckpointEnd, CheckpointPart
 from tuner.tracking.artifacts import safe_name, sync_folder
 from tuner.tracking.file_failures import of_writing
+from tuner.tracking.regular_files import open_regular, regular_files
 
 READ = 2**20
 """Bytes read at a time."""
@@ -158,17 +159,24 @@ def checksum(folder: Path, files: Iterable[str]) -> str:
     for path in sorted(files):
         target = folder.joinpath(*path.split("/"))
         name = path.encode("utf-8", "surrogatepass")
-        digest.update(len(name).to_bytes(8) + name + target.stat().st_size.to_bytes(8))
-        with target.open("rb") as file:
-            while data := file.read(READ):
+        with open_regular(target, follow=True) as file:
+            rest = os.fstat(file.fileno()).st_size
+            digest.update(len(name).to_bytes(8) + name + rest.to_bytes(8))
+            while rest > 0 and (data := file.read(min(READ, rest))):
                 digest.update(data)
+                rest -= len(data)
     return digest.hexdigest()
 
 
 def files_below(folder: Path) -> Mapping[str, Path]:
-    """Return the files below a folder by their relative paths, written with ``/``."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path for path in found}
+    """Return the files below a folder by their relative paths, written with ``/``.
+
+    Raises
+    ------
+    NotRegular
+        If there is a pipe, a socket, a device, or a link that leads nowhere or in a circle.
+    """
+    return {name: path for name, path, _ in regular_files(folder, follow=True)}
 
 
 def _kept(folder: Path) -> dict[int, Path]:

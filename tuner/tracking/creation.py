@@ -13,6 +13,7 @@ from tuner.tracking.connections import LOCK_TIMEOUT, WRITING
 from tuner.tracking.file_failures import is_passing
 from tuner.tracking.location import DEFAULT_FOLDER, Location
 from tuner.tracking.mounts import network_file_system
+from tuner.tracking.regular_files import NotRegular, read_regular
 
 _HEADER = b"SQLite format 3\0"
 """How the file of a SQLite database begins."""
@@ -126,10 +127,13 @@ def _stamp(connection: Connection) -> None:
 def _header(file: Path) -> bytes:
     """Return the first bytes of a file, none if it is empty or not there."""
     try:
-        with file.open("rb") as opened:
-            return opened.read(len(_HEADER))
+        return read_regular(file, len(_HEADER), follow=True)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return b""
+    except NotRegular as error:
+        if file.is_dir():
+            return b""
+        raise StoreCorrupt(f"store {error}; write another store=") from error
     except OSError as error:
         if is_passing(error):
             raise StoreUnavailable(

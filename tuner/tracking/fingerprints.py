@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tuner.errors import ArgumentError
+from tuner.tracking.regular_files import open_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,7 +189,7 @@ def _add_path(digest: Digest, path: Path, place: str) -> None:
 
 
 def _add_file(digest: Digest, path: Path) -> None:
-    with path.open("rb") as file:
+    with open_regular(path, follow=True) as file:
         _add_bytes(digest, "file", hashlib.file_digest(file, "sha256").digest())
 
 

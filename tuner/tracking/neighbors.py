@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from tuner.tracking.connections import connect_to_read
 from tuner.tracking.queries import in_parts
+from tuner.tracking.regular_files import read_regular
 
 _HEADER = b"SQLite format 3\0"
 
@@ -68,10 +68,7 @@ def _databases(root: Path, own: Path | None) -> Iterator[Path]:
 def _is_sqlite(file: Path) -> bool:
     try:
         # A link counts as the file that it leads to; a pipe or device is not opened.
-        if not stat.S_ISREG(file.stat().st_mode):
-            return False
-        with file.open("rb") as opened:
-            return opened.read(len(_HEADER)) == _HEADER
+        return read_regular(file, len(_HEADER), follow=True) == _HEADER
     except OSError:
         return False
 

@@ -105,8 +105,9 @@ class RemoteArtifacts:
             self.fs.invalidate_cache()
             if not self.fs.exists(folder) and (self._local.root / artifact.path).is_dir():
                 return self._local.read(artifact)
-            names = self.fs.find(folder)
-            files = {name[len(folder) :].lstrip("/"): self.fs.cat_file(name) for name in names}
+            found = self.fs.find(folder, detail=True)
+            self._check_before_reading(artifact, found)
+            files = {name[len(folder) :].lstrip("/"): self.fs.cat_file(name) for name in found}
         except TunerError:
             raise
         except Exception as error:  # each protocol has its own
@@ -148,6 +149,22 @@ class RemoteArtifacts:
             return bool(self.fs.exists(folder))
         except Exception as error:  # each protocol has its own
             raise of_reading("the area of a store", self.url, error) from error
+
+    def _check_before_reading(self, artifact: Artifact, found: dict[str, dict[str, Any]]) -> None:
+        """Raise unless these are regular files, as far as the protocol tells, of that size."""
+        what = f"artifact {artifact.name!r} of run {artifact.run} below {self.url}"
+        for name, details in found.items():
+            if details.get("type", "file") != "file":
+                raise ChecksumMismatch(
+                    f"{what}: {name} is no regular file, and was not kept by tuner: delete it, or "
+                    f"put the files back"
+                )
+        sizes: list[int] = [details.get("size", -1) for details in found.values()]
+        if -1 not in sizes and None not in sizes and sum(sizes) != artifact.size:
+            raise ChecksumMismatch(
+                f"{what} is not what was recorded: it has {sum(sizes)} bytes, recorded were "
+                f"{artifact.size}; the files have changed or are gone, do not load them"
+            )
 
     def _write(self, area: str, path: str, content: bytes) -> None:
         target = posixpath.join(self.root, path)

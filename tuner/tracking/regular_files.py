@@ -1,0 +1,138 @@
+"""Reads regular files only, and no more of them than was announced.
+
+A pipe, socket or device in a folder would keep its reader waiting for ever, and a device such as
+``/dev/zero`` never ends. So every file is looked at before it is opened, opened without waiting,
+and looked at again through its descriptor, because another process may have replaced it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+class NotRegular(OSError):
+    """A file that is no regular one: the message says where it is, and what."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(errno.EINVAL, f"{what}, no regular file", str(path))
+        self.path, self.what = path, what
+
+    def __str__(self) -> str:
+        return f"{self.path} is {self.what}, and no regular file"
+
+
+def open_regular(path: Path, *, follow: bool = False) -> BufferedReader:
+    """Open a regular file for reading bytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    follow
+        Whether a link to a regular file counts as one.
+
+    Raises
+    ------
+    NotRegular
+        If it is anything else.
+    OSError
+        If it cannot be opened.
+    """
+    _check(path, os.stat(path, follow_symlinks=follow).st_mode)
+    try:
+        descriptor = os.open(path, _FLAGS | _BINARY | (0 if follow else _NOFOLLOW))
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise NotRegular(path, "a link") from error
+        raise
+    try:
+        _check(path, os.fstat(descriptor).st_mode)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path, limit: int, *, follow: bool = False) -> bytes:
+    """Return the content of a regular file, its first `limit` bytes if it has more.
+
+    Raises
+    ------
+    NotRegular
+        If it is no regular file.
+    OSError
+        If it cannot be read.
+    """
+    with open_regular(path, follow=follow) as file:
+        content: bytes | None = file.read(limit)
+    if content is None:  # such as /proc/kmsg, which has nothing to say just now
+        raise BlockingIOError(errno.EAGAIN, "would wait for its content", str(path))
+    return content
+
+
+def regular_files(folder: Path, *, follow: bool = False) -> Iterator[tuple[str, Path, int]]:
+    """Yield each file below a folder: its relative path with ``/``, its path and its size.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    follow
+        Whether links to files and folders are followed.
+
+    Raises
+    ------
+    NotRegular
+        At a pipe, a socket, a device, a link that leads nowhere or back to a folder above it, or
+        with `follow` off, any link.
+    OSError
+        If a folder cannot be read.
+    """
+    yield from _below(folder, "", follow, ())
+
+
+def _below(
+    folder: Path, base: str, follow: bool, above: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[str, Path, int]]:
+    here = folder.stat()
+    if (here.st_dev, here.st_ino) in above:
+        raise NotRegular(folder, "a link to a folder above it")
+    above = (*above, (here.st_dev, here.st_ino))
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        relative = f"{base}{name}"
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode) and follow:
+            try:
+                found = path.stat()
+            except OSError as error:
+                raise NotRegular(path, f"a link that leads nowhere ({error.strerror})") from error
+        if stat.S_ISDIR(found.st_mode):
+            yield from _below(path, f"{relative}/", follow, above)
+        else:
+            _check(path, found.st_mode)
+            yield relative, path, found.st_size
+
+
+def _check(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise NotRegular(path, _KINDS.get(stat.S_IFMT(mode), "a special file"))
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a named pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
