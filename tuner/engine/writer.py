@@ -29,6 +29,10 @@ RENEWALS = 4
 """How often a lease is renewed in the time that it lasts, while there is nothing to write."""
 
 
+WATCH = 2.0
+"""Seconds between looks at whether the store's file is still in place, while nothing is written."""
+
+
 class Writing(Protocol):
     """What the driver records through; every method raises what the store has raised."""
 
@@ -187,14 +191,20 @@ class Writer:
 
     def _next(self) -> Batch | None:
         """Wait for something to write, or until the lease is to be renewed; None at the end."""
+        due = time.monotonic() + self._lease.seconds / RENEWALS
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._queue or self._closed, self._lease.seconds / RENEWALS
-            )
+            while not (self._queue or self._closed) and (left := due - time.monotonic()) > 0:
+                self._changed.wait(min(left, WATCH))
+                self._look()
             if self._closed and not self._queue:
                 return None
             self._busy = True
             return self._queue.take()
+
+    def _look(self) -> None:
+        """Check that the store is still in place, where it can tell."""
+        if (check := getattr(self._store, "check_in_place", None)) is not None:
+            check()
 
     def _with_patience(self, write: Callable[[], object]) -> None:
         since = time.monotonic()

@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import quote
 
-from tuner.errors import ArgumentError, ChecksumMismatch
+from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.records import Artifact, Upload
 from tuner.tracking.file_failures import of_reading, of_writing
 from tuner.tracking.regular_files import NotRegular, read_regular, regular_files
@@ -54,6 +55,7 @@ class ArtifactFolder:
     ) -> None:
         self.root = root
         self._area = _whole_root if area is None else area
+        self._held: HeldFolder | None = None
         self._paths = PathsOfRuns(recorded)
 
     def put(self, run: str, upload: Upload) -> Artifact:
@@ -85,7 +87,24 @@ class ArtifactFolder:
             what = f"artifact {upload.name!r} of run {run}"
             raise of_writing(what, self.root, error) from error
         self._paths.add(run, upload.name, path)
+        if self._held is None:
+            self._held = HeldFolder(self.root / area / CONTENT)
         return record_of(run, upload, path, digest)
+
+    def check_in_place(self) -> None:
+        """Check that what was kept since the store was opened has not been deleted as a whole.
+
+        Raises
+        ------
+        StoreError
+            If the folder that it was put in is gone, or is another one.
+        """
+        if self._held is not None and not self._held.is_in_place():
+            raise StoreError(
+                f"the artifact folder {self._held.path} was deleted or replaced while this process "
+                f"was using it: artifacts that the store names are gone; put the folder back from "
+                f"a copy, or run these trials in a new study"
+            )
 
     def read(self, artifact: Artifact) -> dict[str, bytes]:
         """Return an artifact's files by their relative paths.
@@ -177,6 +196,28 @@ class ArtifactFolder:
             sync_folder(target.parent)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
+
+
+class HeldFolder:
+    """A folder that is kept open, so that no other one can get its number."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        if os.name == "posix":
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            with suppress(FileNotFoundError):
+                self._descriptor = os.open(path, flags)
+                weakref.finalize(self, os.close, self._descriptor)
+
+    def is_in_place(self) -> bool:
+        """Whether it is what is at its path."""
+        if self._descriptor is None:
+            return self.path.is_dir()
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._descriptor))
+        except OSError:
+            return False
 
 
 def put_in_place(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from pathlib import Path
 
@@ -102,6 +103,13 @@ def create(engine: Engine, location: Location) -> None:
         if not check(connection, location):
             schema.metadata.create_all(connection, checkfirst=False)
             _stamp(connection)
+            mark(connection)
+
+
+def mark(connection: Connection) -> None:
+    """Give a SQLite file a number of its own, which tells it from other stores by its header."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
 
 
 def lock_schema(connection: Connection) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 
+from tuner.errors import StoreError
 from tuner.tracking.connections import WRITING, empty_engine, make_engine
 from tuner.tracking.creation import create, is_there
 from tuner.tracking.failures import as_store_errors
 from tuner.tracking.location import Location
+from tuner.tracking.presence import Presence
 from tuner.tracking.turns import turn
 
 
@@ -21,6 +24,7 @@ class Database:
     def __init__(self, location: Location) -> None:
         self.location = location
         self._engine = make_engine(location)
+        self._presence = _watched(self._engine, location)
         self._empty: Engine | None = None
         self._pid = os.getpid()
         self._abandoned: list[object] = []
@@ -31,7 +35,8 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """Give a connection that sees one snapshot; a store that is not there yet is empty."""
         self._after_fork()
-        with as_store_errors(self.location), self._engine_to_read().connect() as connection:
+        self._notice_removal()
+        with self._explained(), self._engine_to_read().connect() as connection:
             if connection.dialect.name == "postgresql":
                 # SQLite's transactions are snapshots always.
                 connection = connection.execution_options(
@@ -43,10 +48,11 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """Give a connection whose transaction is committed at the end, or rolled back."""
         self._after_fork()
-        with as_store_errors(self.location):
+        with self._explained():
             if not self._exists:
                 create(self._engine, self.location)
                 self._exists = True
+            self._look(only_file=True)
             with (
                 self._turn(),
                 self._engine.connect().execution_options(**{WRITING: True}) as connection,
@@ -55,11 +61,24 @@ class Database:
                 if connection.dialect.name == "postgresql":
                     _plan_anew_as_it_grows(connection)
                 yield connection
+            self._look(wrote=True)
+
+    def check_in_place(self) -> None:
+        """Check that the SQLite file that is open is what is at its path; of servers, nothing.
+
+        Raises
+        ------
+        StoreError
+            If it was deleted, replaced or truncated.
+        """
+        self._look()
 
     def close(self) -> None:
         """Release the connections; they are made again when needed."""
         self._after_fork()
         self._engine.dispose()
+        if self._presence is not None:
+            self._presence.forget()
         if self._empty is not None:
             self._empty.dispose()
             self._empty = None
@@ -70,6 +89,41 @@ class Database:
         if not self._exists:
             self._exists = is_there(self._engine, self.location)
         return self._exists
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise what the database raises as a `StoreError`: that its file is gone, if it is."""
+        try:
+            with as_store_errors(self.location):
+                yield
+        except StoreError as error:
+            try:
+                self._look()
+            except StoreError as gone:
+                raise gone from error
+            raise
+
+    def _look(self, *, wrote: bool = False, only_file: bool = False) -> None:
+        if self._presence is None:
+            return
+        try:
+            if only_file:
+                self._presence.check_file()
+            else:
+                self._presence.check(wrote=wrote)
+        except StoreError:
+            if self._presence.is_file_in_place:
+                self._engine.dispose()  # which writes what is in SQLite's log to the file
+            else:
+                _abandon(self._engine)
+            raise
+
+    def _notice_removal(self) -> None:
+        """See that a store that was removed reads as empty, and is not made by a read."""
+        file = self.location.file
+        if self._exists and file is not None and not file.exists():
+            self.check_in_place()
+            self._exists = False
 
     def _turn(self) -> AbstractContextManager[None]:
         file = self.location.file
@@ -89,6 +143,26 @@ class Database:
             # Kept, because a connection that is collected is closed, and that reaches the parent.
             self._abandoned.append(self._engine.pool)
             self._engine.dispose(close=False)
+            if self._presence is not None:
+                self._presence.forget()
+
+
+def _abandon(engine: Engine) -> None:
+    """Let go of connections to a file that is gone without closing them, not even at exit.
+
+    The last one that is closed would delete the log at its path, which may be another store's.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine.pool))
+    engine.dispose(close=False)
+
+
+def _watched(engine: Engine, location: Location) -> Presence | None:
+    """Return what notices that the file of SQLite is gone, None for a server."""
+    if location.file is None:
+        return None
+    presence = Presence(location.file)
+    event.listen(engine, "connect", lambda *_: presence.opened())
+    return presence
 
 
 def _plan_anew_as_it_grows(connection: Connection) -> None:

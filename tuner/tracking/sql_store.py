@@ -137,6 +137,17 @@ class SqlStore:
             self._ownership.settle()
         return self._database.writing()
 
+    def check_in_place(self) -> None:
+        """Check that the record and the artifacts are still where this store has them open.
+
+        Raises
+        ------
+        StoreError
+            If the database file or the artifact folder was deleted, replaced or truncated.
+        """
+        self._database.check_in_place()
+        self._check_artifacts()
+
     def close(self) -> None:
         """Release the connections; they are made again when needed."""
         self._database.close()
@@ -211,10 +222,17 @@ class SqlStore:
         return lease
 
     def release_study(self, lease: Lease) -> None:
-        """Give a study back, unless another driver has it by now."""
+        """Give a study back, unless another driver has it by now.
+
+        Raises
+        ------
+        StoreError
+            If what was recorded is no longer in place; see `check_in_place`.
+        """
         leases.give_up(lease.study, lease.holder)
         with self.writing() as connection:
             leases.release(connection, self._study_id(connection, lease.study), lease)
+        self._check_artifacts()
 
     def study_epoch(self, study: str) -> int:
         """Return how often the study was taken; see `write_at`."""
@@ -251,6 +269,7 @@ class SqlStore:
             if lease is not None:
                 leases.renew(connection, study_id, lease, self._clock)
             self._write(connection, study, batch)
+        self._check_artifacts()
 
     def write_at(self, study: str, batch: Batch, epoch: int, holder: Holder) -> int:
         """Commit `batch` if nobody has taken the study since `epoch`, and return the next epoch.
@@ -266,6 +285,7 @@ class SqlStore:
             which = (self._study_id(connection, study), study, self._name(connection, study))
             following = leases.advance(connection, which, epoch, holder, self._clock)
             self._write(connection, study, batch)
+        self._check_artifacts()
         return following
 
     def _write(self, connection: Connection, study: str, batch: Batch) -> None:
@@ -362,6 +382,10 @@ class SqlStore:
     def ownership(self) -> Ownership:
         """Which artifacts of a shared root are this store's own."""
         return self._ownership
+
+    def _check_artifacts(self) -> None:
+        if isinstance(self._files, ArtifactFolder):
+            self._files.check_in_place()
 
     def _area(self) -> str:
         return self._ownership.area()

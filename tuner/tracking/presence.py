@@ -1,0 +1,172 @@
+"""Notices that an open SQLite database is no longer the file at its path.
+
+A process goes on writing to a file that was deleted or replaced, and SQLite says nothing: the
+record is gone when the process ends. So the file that is open is compared with its path around each
+transaction that writes, and every few seconds while a session waits. That takes a few system calls.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+from pathlib import Path
+
+from tuner.errors import StoreError
+from tuner.tracking.regular_files import read_regular
+
+_HEADER = b"SQLite format 3\0"
+
+_GROWING = 1.0
+"""Seconds for which a file may be shorter than its header says, while a checkpoint is written."""
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
+class Presence:
+    """Compares the SQLite file that connections have open with what is at its path.
+
+    Parameters
+    ----------
+    file
+        The database.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._path = os.fspath(file)
+        self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, after all connections were closed."""
+        self._known: dict[str, Identity] = {}
+        self._beside: dict[str, str] = {}
+        self._writes = self._had_content = False
+        self._mark = 0
+        self.is_file_in_place = True
+        """Whether the file itself is what was opened, if something else is wrong."""
+        self._seen: tuple[int, int] | None = None
+
+    def opened(self) -> None:
+        """Take note of the file that was opened just now.
+
+        Raises
+        ------
+        StoreError
+            If this process has written to another one, which was at this path before.
+        """
+        with self._lock:
+            found = _identity(self._path)
+            if self._writes and found != self._known.get(""):
+                raise self._error("was deleted or replaced")
+            if found is not None:
+                self._known[""] = found
+                self._had_content = self._had_content or os.path.getsize(self._path) > 0
+                # SQLite has its other files beside the one that a link leads to.
+                real = os.path.realpath(self._path)
+                self._beside = {suffix: real + suffix for suffix in ("-wal", "-shm")}
+
+    def check_file(self) -> None:
+        """Compare the database that is open with the file at its path, and not what is beside it.
+
+        Raises
+        ------
+        StoreError
+            If it was deleted, replaced or truncated to nothing.
+        """
+        with self._lock:
+            if "" in self._known:
+                self._stat()
+
+    def check(self, *, wrote: bool = False) -> None:
+        """Compare the files that are open with those at their paths.
+
+        Parameters
+        ----------
+        wrote
+            Whether a transaction was just committed: then the files that it went through are there.
+
+        Raises
+        ------
+        StoreError
+            If the database or a file that SQLite has beside it was deleted, replaced or truncated.
+        """
+        with self._lock:
+            if "" not in self._known:
+                return
+            self._writes = self._writes or wrote
+            found = self._stat()
+            if self._writes:
+                self._check_beside()
+                if (found.st_size, found.st_mtime_ns) != self._seen:
+                    self._check_header()
+                    self._seen = (found.st_size, found.st_mtime_ns)
+
+    def _stat(self) -> os.stat_result:
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            raise self._error("was deleted or moved away") from error
+        if (found.st_dev, found.st_ino) != self._known[""]:
+            raise self._error("was replaced by another file")
+        if found.st_size == 0 and self._had_content:
+            raise self._error("was truncated to 0 bytes")
+        self._had_content = found.st_size > 0
+        return found
+
+    def _check_beside(self) -> None:
+        """Check the log and the shared memory, which stay as long as a connection is open."""
+        for suffix, path in self._beside.items():
+            found = _identity(path)
+            known = self._known.get(suffix)
+            if known is None and found is not None:
+                self._known[suffix] = found
+            elif found != known:
+                raise self._error(
+                    f"has lost its file {self._file.name}{suffix}, which was deleted or replaced,",
+                    is_file_in_place=True,
+                )
+
+    def _check_header(self) -> None:
+        """Check what the file says of itself; it was changed since we looked last."""
+        deadline = time.monotonic() + _GROWING
+        while True:
+            header = read_regular(self._file, 100, follow=True)
+            if len(header) < 100 or not header.startswith(_HEADER):
+                raise self._error("was overwritten with something else")
+            mark = struct.unpack_from(">I", header, 60)[0]
+            if mark and self._mark and mark != self._mark:
+                raise self._error("was overwritten with another store")
+            self._mark = mark or self._mark
+            if self._file.stat().st_size >= _length(header):
+                return
+            if time.monotonic() > deadline:
+                raise self._error("was truncated")
+            time.sleep(0.05)
+
+    def _error(self, what: str, *, is_file_in_place: bool = False) -> StoreError:
+        self.is_file_in_place = is_file_in_place
+        return StoreError(
+            f"store {self._file} {what} while this process was using it; what was recorded since "
+            f"then, or all of it, is not in the store: put the file back from a copy and run the "
+            f"call again"
+        )
+
+
+def _identity(path: str) -> Identity | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _length(header: bytes) -> int:
+    """Return the bytes that a database has by its header (SQLite, "Database File Format")."""
+    size = struct.unpack_from(">H", header, 16)[0]
+    changes, pages = struct.unpack_from(">II", header, 24)
+    is_valid = changes == struct.unpack_from(">I", header, 92)[0]
+    return pages * (65536 if size == 1 else size) if is_valid else 0
