@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 import tuner
 from tuner.engine import writer
@@ -22,6 +23,7 @@ from tuner.records import Goal, StudyInfo, Upload
 from tuner.tracking import open_store, upkeep
 from tuner.tracking.artifacts import ArtifactFolder
 from tuner.tracking.lease import new_holder
+from tuner.tracking.retention import collect
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="open files cannot be deleted there")
 
@@ -219,6 +221,28 @@ except StoreError:
     assert process.returncode == 0
     assert (folder / "tuner.db-wal").stat().st_ino == log
     study.tell(study.ask(), 1.0)
+
+
+def test_looking_at_a_file_takes_no_locks_away(folder: Path) -> None:
+    """Closing any descriptor of a file drops the locks that SQLite has on it in this process."""
+    stores = {}
+    for name in "ab":
+        shutil.copy(folder / "tuner.db", folder / f"{name}.db")
+        stores[name] = open_store(folder / f"{name}.db")
+        with stores[name].writing() as connection:
+            connection.execute(text("UPDATE studies SET data = 'x'"))
+    collect(stores["a"])  # which asks the other one
+    for name, store in stores.items():
+        assert open_store(folder / f"{name}.db").find_study("s") is not None
+        store.check_in_place()
+    for name in stores:
+        log = (folder / f"{name}.db-wal").stat().st_ino
+        script = (
+            "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); "
+            "print(c.execute('SELECT count(*) FROM studies').fetchone()); c.close()"
+        )
+        subprocess.run([sys.executable, "-c", script, folder / f"{name}.db"], check=True)
+        assert (folder / f"{name}.db-wal").stat().st_ino == log, "it was not the last one"
 
 
 def test_what_was_in_a_deleted_log_is_not_lost(folder: Path) -> None:

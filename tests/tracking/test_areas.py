@@ -224,12 +224,13 @@ def test_half_written_files_of_others_stay(tmp_path: Path) -> None:
 
 def test_a_file_beside_that_cannot_be_read_keeps_everything(tmp_path: Path) -> None:
     history = filled(tmp_path)
-    (tmp_path / "copy.db").write_bytes(b"SQLite format 3\0" + b"garbage" * 1000)
+    close(history)
+    content = (tmp_path / "tuner.db").read_bytes()
+    (tmp_path / "copy.db").write_bytes(content[:100] + b"garbage" * 600 + content[4300:])
     done = cleaned(history)
     assert (done.artifacts, done.kept) == (0, 2)
     assert "copy.db cannot be read" in done.notes[0]
-    (tmp_path / "copy.db").write_bytes(b"SQLite format 3\0")  # a database with nothing in it
-    (tmp_path / "copy.db").unlink()
+    (tmp_path / "copy.db").write_bytes(b"no database")
     assert cleaned(history).artifacts == 2
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import sqlite3
 import time
 from pathlib import Path
 
@@ -12,12 +14,10 @@ from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailab
 from tuner.tracking import schema
 from tuner.tracking.connections import LOCK_TIMEOUT, WRITING
 from tuner.tracking.file_failures import is_passing
+from tuner.tracking.headers import is_other_file, read_mark
 from tuner.tracking.location import DEFAULT_FOLDER, Location
 from tuner.tracking.mounts import network_file_system
-from tuner.tracking.regular_files import NotRegular, read_regular
-
-_HEADER = b"SQLite format 3\0"
-"""How the file of a SQLite database begins."""
+from tuner.tracking.regular_files import NotRegular
 
 _SCHEMA_LOCK = 0x74756E6572
 """Key of PostgreSQL's advisory lock while tables are made or changed."""
@@ -34,11 +34,10 @@ def is_there(engine: Engine, location: Location, *, any_older: bool = False) -> 
         If its schema is another version's.
     """
     if location.file is not None:
-        header = _header(location.file)
-        if not header:
+        is_database = _is_database(location.file)
+        if is_database is None:
             return False
-        if header != _HEADER:
-            # SQLite itself would take a short file for an empty database, and write over it.
+        if not is_database:
             raise StoreCorrupt(
                 f"store {location} is no SQLite database; write another store=, "
                 f"or restore the file from a copy"
@@ -132,16 +131,21 @@ def _stamp(connection: Connection) -> None:
     )
 
 
-def _header(file: Path) -> bytes:
-    """Return the first bytes of a file, none if it is empty or not there."""
+def _is_database(file: Path) -> bool | None:
+    """Whether a file is a SQLite database; None if it is empty or not there."""
     try:
-        return read_regular(file, len(_HEADER), follow=True)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return b""
+        return None if read_mark(file) is None else True
     except NotRegular as error:
-        if file.is_dir():
-            return b""
         raise StoreCorrupt(f"store {error}; write another store=") from error
+    except sqlite3.Error as error:
+        if is_other_file(error):
+            return False
+        if not os.access(file, os.R_OK):
+            raise StoreReadOnly(
+                f"store file {file} cannot be read: {error}; give yourself the right to read and "
+                f"write it, or write another store="
+            ) from error
+        return True  # damaged, or being written: whoever uses it sees
     except OSError as error:
         if is_passing(error):
             raise StoreUnavailable(

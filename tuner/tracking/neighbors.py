@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.tracking.connections import connect_to_read
+from tuner.tracking.headers import is_other_file
 from tuner.tracking.queries import in_parts
-from tuner.tracking.regular_files import read_regular
-
-_HEADER = b"SQLite format 3\0"
+from tuner.tracking.turns import QUEUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,9 @@ def named_by_neighbors(root: Path, own: Path | None, paths: Sequence[str]) -> Na
                     marks = ", ".join("?" * len(part))
                     query = f"SELECT path FROM artifacts WHERE path IN ({marks})"
                     named.update(path for (path,) in connection.execute(query, list(part)))
-        except sqlite3.Error:
-            silent.append(file)
+        except sqlite3.Error as error:
+            if not is_other_file(error):
+                silent.append(file)
     return Named(frozenset(named), stores, tuple(silent))
 
 
@@ -61,16 +61,15 @@ def _databases(root: Path, own: Path | None) -> Iterator[Path]:
     folders = {root.parent, Path(os.path.realpath(root)).parent}
     for folder in folders:
         for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if _is_sqlite(file) and not (own is not None and own.exists() and file.samefile(own)):
+            if file.name.endswith(("-wal", "-shm", "-journal", QUEUE)):
+                continue
+            # A link counts as the file that it leads to; a pipe or device is not opened.
+            if file.is_file() and os.access(file, os.R_OK) and not _is_same(file, own):
                 yield file
 
 
-def _is_sqlite(file: Path) -> bool:
-    try:
-        # A link counts as the file that it leads to; a pipe or device is not opened.
-        return read_regular(file, len(_HEADER), follow=True) == _HEADER
-    except OSError:
-        return False
+def _is_same(file: Path, other: Path | None) -> bool:
+    return other is not None and other.exists() and file.samefile(other)
 
 
 def _is_store(connection: sqlite3.Connection) -> bool:

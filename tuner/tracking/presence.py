@@ -8,15 +8,13 @@ transaction that writes, and every few seconds while a session waits. That takes
 from __future__ import annotations
 
 import os
-import struct
+import sqlite3
 import threading
 import time
 from pathlib import Path
 
 from tuner.errors import StoreError
-from tuner.tracking.regular_files import read_regular
-
-_HEADER = b"SQLite format 3\0"
+from tuner.tracking.headers import is_other_file, read_mark
 
 _GROWING = 1.0
 """Seconds for which a file may be shorter than its header says, while a checkpoint is written."""
@@ -134,18 +132,18 @@ class Presence:
         """Check what the file says of itself; it was changed since we looked last."""
         deadline = time.monotonic() + _GROWING
         while True:
-            header = read_regular(self._file, 100, follow=True)
-            if len(header) < 100 or not header.startswith(_HEADER):
-                raise self._error("was overwritten with something else")
-            mark = struct.unpack_from(">I", header, 60)[0]
-            if mark and self._mark and mark != self._mark:
-                raise self._error("was overwritten with another store")
-            self._mark = mark or self._mark
-            if self._file.stat().st_size >= _length(header):
-                return
-            if time.monotonic() > deadline:
-                raise self._error("was truncated")
+            try:
+                mark = read_mark(self._file)
+                break
+            except (sqlite3.Error, OSError) as error:
+                if isinstance(error, sqlite3.Error) and is_other_file(error):
+                    raise self._error("was overwritten with something else") from error
+                if time.monotonic() > deadline:
+                    raise self._error(f"was truncated or overwritten ({error})") from error
             time.sleep(0.05)
+        if mark and self._mark and mark != self._mark:
+            raise self._error("was overwritten with another store")
+        self._mark = mark or self._mark
 
     def _error(self, what: str, *, is_file_in_place: bool = False) -> StoreError:
         self.is_file_in_place = is_file_in_place
@@ -162,11 +160,3 @@ def _identity(path: str) -> Identity | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _length(header: bytes) -> int:
-    """Return the bytes that a database has by its header (SQLite, "Database File Format")."""
-    size = struct.unpack_from(">H", header, 16)[0]
-    changes, pages = struct.unpack_from(">II", header, 24)
-    is_valid = changes == struct.unpack_from(">I", header, 92)[0]
-    return pages * (65536 if size == 1 else size) if is_valid else 0

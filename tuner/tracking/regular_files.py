@@ -47,7 +47,7 @@ def open_regular(path: Path, *, follow: bool = False) -> BufferedReader:
     OSError
         If it cannot be opened.
     """
-    _check(path, os.stat(path, follow_symlinks=follow).st_mode)
+    check_regular(path, os.stat(path, follow_symlinks=follow).st_mode)
     try:
         descriptor = os.open(path, _FLAGS | _BINARY | (0 if follow else _NOFOLLOW))
     except OSError as error:
@@ -55,7 +55,7 @@ def open_regular(path: Path, *, follow: bool = False) -> BufferedReader:
             raise NotRegular(path, "a link") from error
         raise
     try:
-        _check(path, os.fstat(descriptor).st_mode)
+        check_regular(path, os.fstat(descriptor).st_mode)
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -119,11 +119,12 @@ def _below(
         if stat.S_ISDIR(found.st_mode):
             yield from _below(path, f"{relative}/", follow, above)
         else:
-            _check(path, found.st_mode)
+            check_regular(path, found.st_mode)
             yield relative, path, found.st_size
 
 
-def _check(path: Path, mode: int) -> None:
+def check_regular(path: Path, mode: int) -> None:
+    """Raise `NotRegular` unless the mode of a file is that of a regular one."""
     if not stat.S_ISREG(mode):
         raise NotRegular(path, _KINDS.get(stat.S_IFMT(mode), "a special file"))
 
