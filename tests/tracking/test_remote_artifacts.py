@@ -14,7 +14,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from kept_models import History, check_all_is_there
+from kept_models import History, check_all_is_there, model
 from sklearn.linear_model import Ridge
 
 import tuner
@@ -142,6 +142,33 @@ def test_it_is_collected_there(url: str, tmp_path: Path) -> None:
     assert collect(history.store).artifacts == 0
     assert collect(history.store, older_than=-5.0).artifacts == 1
     check_all_is_there(history)
+
+
+def test_a_copy_of_a_store_loses_nothing_there(url: str, tmp_path: Path) -> None:
+    original = History(tmp_path / "a")
+    for number in range(3):
+        original.trial(float(number), [number])
+    original.store.close()
+    original.study.store.close()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    copy = History.__new__(History)
+    copy.store, copy.study, copy.n = (
+        open_store(tmp_path / "b"),
+        tuner.load_study("s", store=tmp_path / "b"),
+        3,
+    )
+    copy.trial(5.0, [5])
+    keep_best(original.study, 1)
+    done = collect(original.store, older_than=-5.0)
+    assert (done.artifacts, done.kept) == (0, 2)
+    keep_best(copy.study, 1)
+    assert collect(copy.store, older_than=-5.0).artifacts == 1
+    for history in (original, copy):
+        check_all_is_there(history)
+    open_again = open_store(tmp_path / "a")
+    kept = open_again.put_artifact("0" * 32, model(9))
+    assert open_again.read_artifact(kept) == {"model.json": b"9"}
+    assert collect(open_again, older_than=-5.0).artifacts == 1
 
 
 def test_a_search_keeps_registers_and_loads_its_models_there(url: str, tmp_path: Path) -> None:
