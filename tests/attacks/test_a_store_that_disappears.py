@@ -289,6 +289,20 @@ def test_searches_that_nobody_disturbs_are_not_disturbed(folder: Path) -> None:
     assert len(search(folder, keeps, 2).trials) == 2
 
 
+def test_a_reader_sees_what_is_there_now(folder: Path) -> None:
+    reader = open_store(folder)
+    first = reader.find_study("s")
+    assert first is not None
+    for file in folder.glob("tuner.db*"):
+        file.unlink()
+    assert reader.find_study("s") is None
+    assert not (folder / "tuner.db").exists()
+    replace_by_another_store(folder)
+    second = reader.find_study("s")
+    assert second is not None
+    assert second.uid != first.uid
+
+
 def test_a_store_that_was_removed_between_two_reads_is_empty(folder: Path) -> None:
     store = open_store(folder)
     assert store.find_study("s") is not None

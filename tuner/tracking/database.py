@@ -103,8 +103,10 @@ class Database:
                 raise gone from error
             raise
 
-    def _look(self, *, wrote: bool = False, only_file: bool = False) -> None:
-        if self._presence is None:
+    def _look(
+        self, *, wrote: bool = False, only_file: bool = False, only_if_written: bool = False
+    ) -> None:
+        if self._presence is None or (only_if_written and not self._presence.writes):
             return
         try:
             if only_file:
@@ -119,11 +121,21 @@ class Database:
             raise
 
     def _notice_removal(self) -> None:
-        """See that a store that was removed reads as empty, and is not made by a read."""
+        """See that a reader reads what is at the path now: nothing, after the file was removed.
+
+        Raises
+        ------
+        StoreError
+            If this process has written to the file that was there before.
+        """
         file = self.location.file
-        if self._exists and file is not None and not file.exists():
-            self.check_in_place()
-            self._exists = False
+        if file is None or self._presence is None or not self._exists:
+            return
+        if self._presence.is_elsewhere:
+            self._look(only_file=True, only_if_written=True)
+            _abandon(self._engine)
+            self._presence.forget()
+        self._exists = file.exists()
 
     def _turn(self) -> AbstractContextManager[None]:
         file = self.location.file

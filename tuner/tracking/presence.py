@@ -42,11 +42,17 @@ class Presence:
         """Begin anew, after all connections were closed."""
         self._known: dict[str, Identity] = {}
         self._beside: dict[str, str] = {}
-        self._writes = self._had_content = False
+        self.writes = self._had_content = False
         self._mark = 0
         self.is_file_in_place = True
         """Whether the file itself is what was opened, if something else is wrong."""
         self._seen: tuple[int, int] | None = None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether what is at the path, if anything, is not what was opened."""
+        with self._lock:
+            return "" in self._known and _identity(self._path) != self._known[""]
 
     def opened(self) -> None:
         """Take note of the file that was opened just now.
@@ -58,7 +64,7 @@ class Presence:
         """
         with self._lock:
             found = _identity(self._path)
-            if self._writes and found != self._known.get(""):
+            if self.writes and found != self._known.get(""):
                 raise self._error("was deleted or replaced")
             if found is not None:
                 self._known[""] = found
@@ -95,9 +101,9 @@ class Presence:
         with self._lock:
             if "" not in self._known:
                 return
-            self._writes = self._writes or wrote
+            self.writes = self.writes or wrote
             found = self._stat()
-            if self._writes:
+            if self.writes:
                 self._check_beside()
                 if (found.st_size, found.st_mtime_ns) != self._seen:
                     self._check_header()
