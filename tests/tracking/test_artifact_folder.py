@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
+from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly, StoreUnavailable
 from tuner.records import Artifact, Upload
 from tuner.tracking.artifacts import ArtifactFolder, checksum, put_in_place, safe_name
 
@@ -63,7 +63,7 @@ def test_nothing_half_written_stays(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreReadOnly, match="No space left"):
+    with pytest.raises(StoreUnavailable, match="No space left"):
         folder.put(RUN, Upload("m", {"f": b"1"}))
     assert [p for p in folder.root.rglob("*") if p.name.startswith(".new") or p.is_file()] == []
 

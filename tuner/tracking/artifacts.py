@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import quote
 
-from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
+from tuner.errors import ArgumentError, ChecksumMismatch
 from tuner.records import Artifact, Upload
+from tuner.tracking.file_failures import of_writing
 from tuner.tracking.uuid7 import uuid7
 
 CONTENT = "sha256"
@@ -52,9 +53,13 @@ class ArtifactFolder:
         Raises
         ------
         ArgumentError
-            If a path is absolute, leaves its folder or is also a folder of another one.
+            If a path is absolute, leaves its folder or is also a folder of another one, or if the
+            file system takes no such name.
         StoreReadOnly
             If the folder cannot be written.
+        StoreUnavailable
+            If it cannot be written just now, such as on a full disk; the same call can succeed
+            later.
         """
         check_paths(upload)
         digest = checksum(upload.files)
@@ -62,10 +67,13 @@ class ArtifactFolder:
         try:
             self._place(self.root.joinpath(*path.split("/")), upload.files)
         except (OSError, UnicodeEncodeError) as error:
-            raise StoreReadOnly(
-                f"artifact {upload.name!r} of run {run} cannot be written below {self.root}: "
-                f"{error}; set TUNER_ARTIFACTS or store= to a folder that can be written"
-            ) from error
+            if isinstance(error, UnicodeError) or error.errno == errno.ENAMETOOLONG:
+                raise ArgumentError(
+                    f"artifact {upload.name!r} of run {run}: the file system takes no such name: "
+                    f"{error}; give its files shorter names of printable characters"
+                ) from error
+            what = f"artifact {upload.name!r} of run {run}"
+            raise of_writing(what, self.root, error) from error
         self._paths.add(run, upload.name, path)
         return record_of(run, upload, path, digest)
 

@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tuner.errors import StoreReadOnly
+from tuner.errors import StoreError
 from tuner.records import Checkpoint, CheckpointEnd, CheckpointPart
 from tuner.tracking.artifacts import safe_name, sync_folder
+from tuner.tracking.file_failures import of_writing
 
 READ = 2**20
 """Bytes read at a time."""
@@ -43,7 +44,15 @@ class CheckpointShelf:
         self._arriving: dict[str, _Arriving] = {}
 
     def add(self, trial: int, run: str, part: CheckpointPart) -> None:
-        """Append a part to a file of the checkpoint that a run is sending."""
+        """Append a part to a file of the checkpoint that a run is sending.
+
+        Raises
+        ------
+        StoreUnavailable
+            If it cannot be written just now: nothing of the part is kept, so it can be added again.
+        StoreReadOnly
+            If it cannot be written at all.
+        """
         try:
             arriving = self._arriving.get(run)
             if arriving is None or arriving.number != part.number:
@@ -51,19 +60,28 @@ class CheckpointShelf:
             target = arriving.folder.joinpath(*part.path.split("/"))
             target.parent.mkdir(parents=True, exist_ok=True)
             arriving.files.add(part.path)
-            with target.open("ab") as file:
-                file.write(part.data)
+            _append(target, part.data)
         except OSError as error:
             raise self._unwritable(trial, error) from error
 
     def keep(self, trial: int, run: str, end: CheckpointEnd) -> Checkpoint | None:
-        """Make what a run has sent the trial's checkpoint, None if it is not what was saved."""
-        arriving = self._arriving.pop(run, None)
+        """Make what a run has sent the trial's checkpoint, None if it is not what was saved.
+
+        Raises
+        ------
+        StoreUnavailable
+            If it cannot be written just now; the same call can succeed later.
+        StoreReadOnly
+            If it cannot be written at all.
+        """
+        arriving = self._arriving.get(run)
         if arriving is None or arriving.number != end.number:
+            self._arriving.pop(run, None)
             return None
         try:
             if checksum(arriving.folder, arriving.files) != end.sha256:
                 shutil.rmtree(arriving.folder, ignore_errors=True)
+                del self._arriving[run]
                 return None
             folder = self._folder(trial)
             before = _kept(folder)
@@ -71,6 +89,7 @@ class CheckpointShelf:
             target = folder / f"{count:06}-{end.sha256}-{end.size}"
             _sync(arriving.folder)
             arriving.folder.rename(target)
+            del self._arriving[run]
             sync_folder(folder)
         except OSError as error:
             raise self._unwritable(trial, error) from error
@@ -112,11 +131,22 @@ class CheckpointShelf:
     def _folder(self, trial: int) -> Path:
         return self._root / str(trial)
 
-    def _unwritable(self, trial: int, error: OSError) -> StoreReadOnly:
-        return StoreReadOnly(
-            f"the checkpoint of trial {trial} cannot be written below {self._root}: {error}; make "
-            f"room, or set TUNER_ARTIFACTS or store= to a folder that can be written"
-        )
+    def _unwritable(self, trial: int, error: OSError) -> StoreError:
+        return of_writing(f"the checkpoint of trial {trial}", self._root, error)
+
+
+def _append(target: Path, data: bytes) -> None:
+    """Append all of `data` to a file, or nothing."""
+    with target.open("ab", buffering=0) as file:
+        start = file.tell()
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            with suppress(OSError):
+                file.truncate(start)
+            raise
 
 
 def checksum(folder: Path, files: Iterable[str]) -> str:

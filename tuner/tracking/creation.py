@@ -7,9 +7,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreVersion
+from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable, StoreVersion
 from tuner.tracking import schema
 from tuner.tracking.connections import LOCK_TIMEOUT, WRITING
+from tuner.tracking.file_failures import is_passing
 from tuner.tracking.location import DEFAULT_FOLDER, Location
 from tuner.tracking.mounts import network_file_system
 
@@ -130,6 +131,11 @@ def _header(file: Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return b""
     except OSError as error:
+        if is_passing(error):
+            raise StoreUnavailable(
+                f"store file {file} cannot be read just now: {error}; see that the disk works and "
+                f"run the call again"
+            ) from error
         raise StoreReadOnly(
             f"store file {file} cannot be read: {error}; give yourself the right to read and "
             f"write it, or write another store="
@@ -160,6 +166,11 @@ def _make_folder(folder: Path, location: Location) -> None:
             # Nobody wants the record of trials in the repository beside it.
             (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     except OSError as error:
+        if is_passing(error):
+            raise StoreUnavailable(
+                f"store {location} cannot be made just now: {error}; make room, or see that the "
+                f"disk works, and run the call again"
+            ) from error
         raise StoreReadOnly(
             f"store {location} cannot be made: {error}; "
             f"write a folder that can be written, such as store='./.tuner'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from tuner.errors import ArgumentError, ChecksumMismatch, MissingExtra, StoreReadOnly
+from tuner.errors import ArgumentError, ChecksumMismatch, MissingExtra, TunerError
 from tuner.records import Artifact, Upload
 from tuner.tracking.artifacts import (
     ArtifactFolder,
@@ -15,6 +15,7 @@ from tuner.tracking.artifacts import (
     checksum,
     record_of,
 )
+from tuner.tracking.file_failures import of_reading, of_writing
 from tuner.tracking.uuid7 import uuid7
 
 STAGED = ".new"
@@ -68,10 +69,8 @@ class RemoteArtifacts:
             for name, content in upload.files.items():
                 self._write(f"{path}/{name}", content)
         except Exception as error:  # each protocol has its own
-            raise StoreReadOnly(
-                f"artifact {upload.name!r} of run {run} cannot be written below {self.url}: "
-                f"{error}; see that it can be reached and written, or unset TUNER_ARTIFACTS"
-            ) from error
+            what = f"artifact {upload.name!r} of run {run}"
+            raise of_writing(what, self.url, error) from error
         self._paths.add(run, upload.name, path)
         return record_of(run, upload, path, digest)
 
@@ -82,6 +81,10 @@ class RemoteArtifacts:
         ------
         ChecksumMismatch
             If they are not byte for byte what was recorded.
+        StoreUnavailable
+            If the server cannot be reached.
+        StoreError
+            If it refuses to give them.
         """
         parts = artifact.path.split("/")
         if any(part in ("", ".", "..") for part in parts):
@@ -90,11 +93,17 @@ class RemoteArtifacts:
                 f"{self.url}; the record has been tampered with"
             )
         folder = posixpath.join(self.root, artifact.path)
-        self.fs.invalidate_cache()
-        if not self.fs.exists(folder) and (self._local.root / artifact.path).is_dir():
-            return self._local.read(artifact)
-        names = self.fs.find(folder)
-        files = {name[len(folder) :].lstrip("/"): self.fs.cat_file(name) for name in names}
+        try:
+            self.fs.invalidate_cache()
+            if not self.fs.exists(folder) and (self._local.root / artifact.path).is_dir():
+                return self._local.read(artifact)
+            names = self.fs.find(folder)
+            files = {name[len(folder) :].lstrip("/"): self.fs.cat_file(name) for name in names}
+        except TunerError:
+            raise
+        except Exception as error:  # each protocol has its own
+            what = f"artifact {artifact.name!r} of run {artifact.run}"
+            raise of_reading(what, self.url, error) from error
         if checksum(files) != artifact.sha256:
             raise ChecksumMismatch(
                 f"artifact {artifact.name!r} of run {artifact.run} below {self.url} is not what "

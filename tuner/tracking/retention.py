@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import delete, select
 
-from tuner.errors import StoreReadOnly
+from tuner.errors import StoreReadOnly, StoreUnavailable
 from tuner.records import State
 from tuner.tracking import schema
 from tuner.tracking.artifacts import CONTENT, ArtifactFolder, put_in_place
+from tuner.tracking.file_failures import is_passing
 from tuner.tracking.queries import in_parts
 from tuner.tracking.remote_artifacts import STAGED, RemoteArtifacts
 from tuner.tracking.uuid7 import uuid7
@@ -120,6 +121,10 @@ def collect(
             if each.path not in recorded and (dry_run or each.remove(cutoff)):
                 n, size = n + 1, size + each.size
     except OSError as error:
+        if is_passing(error):
+            raise StoreUnavailable(
+                f"artifacts of {store} cannot be collected just now: {error}; run the call again"
+            ) from error
         raise StoreReadOnly(f"artifacts of {store} cannot be collected: {error}") from error
     return Collected(n, size)
 

@@ -1,0 +1,163 @@
+"""Which errors of files can end by themselves, and how they are reported."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import botocore.exceptions
+import gcsfs.retry
+import pytest
+
+from tuner.errors import ArgumentError, StoreError, StoreReadOnly, StoreUnavailable
+from tuner.records import CheckpointEnd, CheckpointPart, Upload
+from tuner.tracking.artifacts import ArtifactFolder, checksum
+from tuner.tracking.checkpoints import CheckpointShelf
+from tuner.tracking.file_failures import is_passing, of_reading, of_writing
+
+RUN = "0" * 32
+
+
+def client_error(status: int) -> Exception:
+    metadata = {"ResponseMetadata": {"HTTPStatusCode": status}, "Error": {"Code": "x"}}
+    return botocore.exceptions.ClientError(metadata, "PutObject")
+
+
+def numbered(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *map(numbered, (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE)),
+        ConnectionResetError(),
+        TimeoutError(),
+        socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+        aiohttp.ServerDisconnectedError(),
+        botocore.exceptions.EndpointConnectionError(endpoint_url="http://s3"),
+        botocore.exceptions.ReadTimeoutError(endpoint_url="http://s3"),
+        client_error(503),
+        client_error(429),
+        gcsfs.retry.HttpError({"code": 500, "message": "try again"}),
+        gcsfs.retry.HttpError({"code": "429", "message": "slower"}),
+    ],
+    ids=repr,
+)
+def test_what_can_end_by_itself_is_unavailable(error: Exception) -> None:
+    assert is_passing(error)
+    assert type(of_writing("artifact 'm'", "/kept", error)) is StoreUnavailable
+    assert type(of_reading("artifact 'm'", "/kept", error)) is StoreUnavailable
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *map(numbered, (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EINVAL)),
+        FileNotFoundError("no such bucket"),
+        botocore.exceptions.NoCredentialsError(),
+        client_error(403),
+        gcsfs.retry.HttpError({"code": 401, "message": "who are you"}),
+        ssl.SSLCertVerificationError(1, "self-signed certificate"),
+        NotImplementedError(),
+    ],
+    ids=repr,
+)
+def test_what_needs_a_change_is_final(error: Exception) -> None:
+    assert not is_passing(error)
+    assert type(of_writing("artifact 'm'", "/kept", error)) is StoreReadOnly
+    assert type(of_reading("artifact 'm'", "/kept", error)) is StoreError
+
+
+def put_artifact(root: Path) -> object:
+    return ArtifactFolder(root).put(RUN, Upload("m", {"f": b"1"}))
+
+
+def put_checkpoint(root: Path) -> object:
+    shelf = CheckpointShelf(root, "study")
+    shelf.add(0, "run", CheckpointPart(1, "f", b"1"))
+    return shelf.keep(0, "run", CheckpointEnd(1, "0" * 64, 1))
+
+
+@pytest.mark.parametrize("put", [put_artifact, put_checkpoint])
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOSPC, StoreUnavailable),
+        (errno.EDQUOT, StoreUnavailable),
+        (errno.EIO, StoreUnavailable),
+        (errno.EROFS, StoreReadOnly),
+        (errno.EACCES, StoreReadOnly),
+    ],
+)
+def test_both_kinds_of_files_report_it_alike(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    put: Callable[[Path], object],
+    number: int,
+    kind: type[StoreError],
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise numbered(number)
+
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(StoreError, match="cannot be written") as caught:
+        put(tmp_path / "artifacts")
+    assert type(caught.value) is kind
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
+def test_a_full_disk_is_unavailable_and_room_makes_it_work(tmp_path: Path) -> None:
+    """The device refuses each byte with ENOSPC, as a full disk does."""
+    folder = tmp_path / "checkpoints" / "study" / "0" / ".new-run"
+    shelf = CheckpointShelf(tmp_path, "study")
+    shelf.add(0, "run", CheckpointPart(1, "a", b"1"))
+    (folder / "b").symlink_to("/dev/full")
+    with pytest.raises(StoreUnavailable, match="No space left"):
+        shelf.add(0, "run", CheckpointPart(1, "b", b"1"))
+    (folder / "b").unlink()
+    shelf.add(0, "run", CheckpointPart(1, "b", b"1"))
+
+
+def test_a_checkpoint_that_found_no_room_is_kept_when_it_is_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = CheckpointShelf(tmp_path, "study")
+    content = b"1" * 10_000
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))  # EFBIG after 1000 bytes
+        with pytest.raises(StoreUnavailable, match="cannot be written"):
+            shelf.add(0, "run", CheckpointPart(1, "f", content))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, previous)
+    shelf.add(0, "run", CheckpointPart(1, "f", content))
+    end = CheckpointEnd(1, checksum({"f": content}), len(content))
+    real, failed = Path.rename, []
+
+    def full_once(path: Path, target: Path) -> Path:
+        if not failed:
+            failed.append(path)
+            raise numbered(errno.ENOSPC)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", full_once)
+    with pytest.raises(StoreUnavailable, match="No space left"):
+        shelf.keep(0, "run", end)
+    assert shelf.keep(0, "run", end) is not None
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "\ud800"])
+def test_a_name_that_no_file_can_have_is_the_callers_mistake(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ArgumentError, match=r"'m' of run 0+: the file system takes no such name"):
+        ArtifactFolder(tmp_path).put(RUN, Upload("m", {path: b"1"}))
