@@ -146,13 +146,16 @@ def as_study_name(value: Any) -> str:
     Raises
     ------
     ArgumentError
-        If it is no string, empty, longer than 200 characters, or has a slash or a line break.
+        If it is no string, empty, longer than 200 characters, or has a slash, a line break or half
+        of a surrogate pair.
     """
     if not isinstance(value, str) or not value.strip():
         raise ArgumentError(f"study={value!r}: write a name")
-    if len(value) > 200 or any(c in value for c in "/@\n\r\0"):
+    odd = not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)
+    if len(value) > 200 or odd or any(c in value for c in "/@\n\r\0"):
         raise ArgumentError(
-            f"study={value!r}: a name has at most 200 characters, and no '/', '@' or line break"
+            f"study={value[:200]!r}: a name has at most 200 characters, and no '/', '@', "
+            f"line break or half of a surrogate pair"
         )
     return value
 

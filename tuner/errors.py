@@ -188,3 +188,14 @@ class ForeignRecordError(TunerError, ValueError):
 
 class MissingExtra(TunerError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+class ControlException(BaseException):
+    """Raised in a job that must not go on, by the backend that runs it; never leaves that backend.
+
+    It is no outcome of the job, and no error: work lets it pass, and the backend handles it.
+    """
+
+
+NOT_OUTCOMES = (ControlException, KeyboardInterrupt)
+"""The exceptions that pass through a trial. Every other one that an objective raises fails it."""

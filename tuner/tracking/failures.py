@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ def as_store_errors(location: Location) -> Iterator[None]:
         raise _of_driver(location, error.orig or error) from error
     except sqlite3.Error as error:
         raise _of_sqlite(location, error) from error
-    except OverflowError as error:
+    except (OverflowError, struct.error) as error:
         raise StoreError(
             f"store {location}: a number is too large for its column ({error}); "
             f"steps and trial numbers take 64 bits"
