@@ -66,7 +66,7 @@ def _lines(error: BaseException, trace: TracebackType | None) -> list[str]:
         raise
     except BaseException:
         # Such as a `__cause__` that cannot be read. The frames alone are worth keeping, too.
-        return _ends(traceback.format_tb(trace))
+        return [*_ends(traceback.format_tb(trace)), f"{_type_name(error)}: {text_of(error, 'it')}\n"]
 
 
 def _ends(pieces: Iterable[str]) -> list[str]:
@@ -80,7 +80,7 @@ def _ends(pieces: Iterable[str]) -> list[str]:
             head.append(piece)
             in_head += len(piece)
             continue
-        short = capped(piece, half)
+        short = capped(piece, MESSAGE_LIMIT)
         tail.append(short)
         in_tail += len(short)
         while in_tail > half and len(tail) > 1:

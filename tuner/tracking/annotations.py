@@ -31,10 +31,7 @@ def set_tags(store: SqlStore, study: str, changes: Mapping[str, str | None]) -> 
     StudyNotFound
         If no study has that uid.
     """
-    for name, value in changes.items():
-        if not isinstance(name, str) or not name or not isinstance(value, str | None):
-            raise ArgumentError(f"tag {name!r}: {value!r}: write a name and a text, or None")
-        as_name(name, "tag")
+    check_tags(changes)
     with store.writing() as connection:
         row = _locked(connection, _STUDIES, [_STUDIES.c.uid == study])
         if row is None:
@@ -43,6 +40,15 @@ def set_tags(store: SqlStore, study: str, changes: Mapping[str, str | None]) -> 
         stored = _stored(tags, "tags") or None
         connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(tags=stored))
     return tags
+
+
+def check_tags(tags: Mapping[str, str | None]) -> None:
+    """Raise `ArgumentError` if a name or a value is no text, or the names or values are too long."""
+    for name, value in tags.items():
+        if not isinstance(name, str) or not name or not isinstance(value, str | None):
+            raise ArgumentError(f"tag {name!r}: {value!r}: write a name and a text, or None")
+        as_name(name, "tag")
+    _stored(tags, "tags")
 
 
 def set_notes(
