@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -147,8 +148,10 @@ class Worker:
         try:
             return self._work(job, _Desk(self._name, job.run, self))
         except KeyboardInterrupt as error:
-            # Nobody sits at this process: it is the objective that raised it. Raised further, it
-            # would look like the death of this worker, and be tried again.
+            if signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+                raise
+            # Ray keeps Ctrl-C from its workers, so it is the objective that raised this. Raised
+            # further, it would look like the death of this worker, and be tried again.
             return Outcome(State.FAILED, error=describe(error))
 
     def _begin_next(self) -> Job | None:
