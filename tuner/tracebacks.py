@@ -66,7 +66,10 @@ def _lines(error: BaseException, trace: TracebackType | None) -> list[str]:
         raise
     except BaseException:
         # Such as a `__cause__` that cannot be read. The frames alone are worth keeping, too.
-        return [*_ends(traceback.format_tb(trace)), f"{_type_name(error)}: {text_of(error, 'it')}\n"]
+        return [
+            *_ends(traceback.format_tb(trace)),
+            f"{_type_name(error)}: {text_of(error, 'it')}\n",
+        ]
 
 
 def _ends(pieces: Iterable[str]) -> list[str]:

@@ -15,10 +15,10 @@ from typing import Any
 
 import cloudpickle
 import pytest
-
-import tuner
 from attacks import outages
 from attacks.outages import check_artifacts, check_complete, keep, search, small_disk
+
+import tuner
 from benchmarks.postgres import Server, own_server
 from tuner import Float, State, errors
 from tuner.backends import SimulatedBackend
@@ -157,14 +157,14 @@ def test_a_server_that_stays_away_ends_the_search_with_its_error_and_no_failed_t
         server.stop()
 
     with pytest.raises(errors.StoreUnavailable):
-        search(url, objective_that(tmp_path, stop), 300)
+        search(url, objective_that(tmp_path, stop), 120)
     server.start()
     interrupted = tuner.load_study("kept", store=url)
     done = {t.number: t for t in interrupted if t.state.finished}
     assert {t.state for t in done.values()} == {State.COMPLETED}
     assert len(done) >= 3
-    study = search(url, objective_that(tmp_path, int), 300)
-    assert [t.state for t in study] == [State.COMPLETED] * 300
+    study = search(url, objective_that(tmp_path, int), 120)
+    assert [t.state for t in study] == [State.COMPLETED] * 120
     assert done.items() <= {t.number: t for t in study}.items(), "nothing that was safe is lost"
     check_artifacts(study)
 
@@ -230,21 +230,21 @@ def test_an_artifact_disk_that_stays_full_ends_the_search_and_no_trial(
         def objective(params: dict[str, Any], trial: Any) -> float:
             try:
                 keep(trial, tmp_path, 100_000)
-                time.sleep(0.1)
+                time.sleep(0.05)
             except Exception:
                 return -1.0  # of an objective that goes on without its artifact
             return params["x"]
 
         with pytest.raises(errors.StoreUnavailable, match="No space left"):
-            search(tmp_path / "store", objective, 60, backend=backend)
+            search(tmp_path / "store", objective, 30, backend=backend)
         full = tuner.load_study("kept", store=tmp_path / "store")
         done = [t for t in full if t.state.finished]
         assert {t.state for t in done} == {State.COMPLETED}
         assert 4 <= len(done) <= 10
         check_artifacts(full)
         subprocess.run(["mount", "-o", "remount,size=16m", str(disk)], check=True)
-        study = search(tmp_path / "store", objective, 60, backend=backend)
-        assert [t.state for t in study] == [State.COMPLETED] * 60
+        study = search(tmp_path / "store", objective, 30, backend=backend)
+        assert [t.state for t in study] == [State.COMPLETED] * 30
         assert min(t.value for t in study if t.value is not None) >= 0
         check_artifacts(study)
 

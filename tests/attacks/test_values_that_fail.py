@@ -192,7 +192,10 @@ CASES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "long returned name": (lambda t: {"value": 1.0, "m" * 2800: 1.0}, "ArgumentError"),
     "NUL": (lambda t: t.log_metric("a\0b", 1.0), "ArgumentError"),
     "surrogate": (lambda t: t.log_metric("a\ud800b", 1.0, step=0), "ArgumentError"),
-    "many names": (lambda t: {"value": 1.0} | {f"m{i}": 1.0 for i in range(10_001)}, "ArgumentError"),
+    "many names": (
+        lambda t: {"value": 1.0} | {f"m{i}": 1.0 for i in range(10_001)},
+        "ArgumentError",
+    ),
     "artifact name": (lambda t: t.log_artifact(__file__, "a" * 2800), "ArgumentError"),
     "artifact of no name": (lambda t: t.log_artifact(__file__, 3), "ArgumentError"),
 }
