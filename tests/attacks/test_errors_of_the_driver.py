@@ -1,8 +1,9 @@
-"""An error of the driver while an objective runs ends the search, and is no outcome of the trial."""
+"""An error of the driver while an objective runs ends the search, and is no trial's outcome."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +53,14 @@ def plain(report: Callable[[], None]) -> None:
 
 
 def catches_exceptions(report: Callable[[], None]) -> None:
-    try:
+    with suppress(Exception):
         report()
-    except Exception:
-        pass
 
 
 def catches_everything(report: Callable[[], None]) -> None:
     for _ in range(3):
-        try:
+        with suppress(BaseException):
             report()
-        except BaseException:
-            pass
 
 
 def replaces_it(report: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -195,9 +196,9 @@ def test_a_locked_database_costs_no_trial(
 
 def fill(ballast: Path) -> None:
     """Write a file that takes all the room there is."""
-    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
-        while True:
-            file.write(b"." * 4096)
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(b"." * 4096):
+            pass
 
 
 @pytest.mark.parametrize("backend", ["serial", "simulated"])
@@ -253,7 +254,7 @@ def test_one_artifact_that_is_too_large_for_the_disk_leaves_its_trial_open_alone
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "PATIENCE", 0.3)
-    with small_disk(tmp_path / "store" / "artifacts", 1024) as disk:
+    with small_disk(tmp_path / "store" / "artifacts", 1024):
 
         def objective(params: dict[str, Any], trial: Any) -> float:
             keep(trial, tmp_path, 2_000_000 if trial.number == 5 else 8)

@@ -7,6 +7,7 @@ import concurrent.futures
 import enum
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +145,8 @@ def restored_badly(trial: Any) -> Any:
 
 
 def undecodable_output(trial: Any) -> Any:
-    try:
+    with suppress(TypeError):
         sys.stdout.write(b"no text")  # type: ignore[arg-type]
-    except TypeError:
-        pass
     raise ValueError("wrote bytes")
 
 

@@ -43,7 +43,7 @@ def set_tags(store: SqlStore, study: str, changes: Mapping[str, str | None]) -> 
 
 
 def check_tags(tags: Mapping[str, str | None]) -> None:
-    """Raise `ArgumentError` if a name or a value is no text, or the names or values are too long."""
+    """Raise `ArgumentError` if a name or a value is no text, or what is given is too long."""
     for name, value in tags.items():
         if not isinstance(name, str) or not name or not isinstance(value, str | None):
             raise ArgumentError(f"tag {name!r}: {value!r}: write a name and a text, or None")
