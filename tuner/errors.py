@@ -25,6 +25,7 @@
     ├── StoreError              the record of runs cannot be read or written
     │   ├── StoreCorrupt        the file is not a store of ours, or is damaged
     │   ├── StoreReadOnly       the store cannot be written
+    │   ├── StoreRefused        values that the store cannot hold, such as a number of 65 bits
     │   ├── StoreUnavailable    it cannot be written just now: away, locked, or its disk is full
     │   └── StoreVersion        the store's schema is newer or older than this code
     ├── RegistryError           a model that cannot be registered or found
@@ -152,6 +153,10 @@ class StoreCorrupt(StoreError):
 
 class StoreReadOnly(StoreError):
     """The store cannot be written."""
+
+
+class StoreRefused(StoreError):
+    """Values that the store cannot hold: too large, too long, or of an unknown type."""
 
 
 class StoreUnavailable(StoreError):

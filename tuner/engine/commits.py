@@ -16,25 +16,17 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from tuner.errors import (
-    ArgumentError,
-    StoreCorrupt,
-    StoreError,
-    StoreReadOnly,
-    StoreUnavailable,
-    StoreVersion,
-)
+from tuner.errors import ArgumentError, StoreError, StoreRefused
 from tuner.records import Failure, Run, State, Trial, Upload
 from tuner.tracking.lease import Lease
 from tuner.tracking.protocol import Batch, Store
 
-_REFUSALS = (StoreError, ArithmeticError, ValueError, TypeError, struct.error, RecursionError)
-_NOT_REFUSALS = (StoreUnavailable, StoreReadOnly, StoreCorrupt, StoreVersion)
+_REFUSALS = (StoreRefused, ArithmeticError, ValueError, TypeError, struct.error, RecursionError)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether a store refused values, which another batch does not have."""
-    return isinstance(error, _REFUSALS) and not isinstance(error, _NOT_REFUSALS)
+    """Whether a store, or what encodes for it, refused values that another batch does not have."""
+    return isinstance(error, _REFUSALS)
 
 
 @dataclass(slots=True)
