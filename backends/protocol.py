@@ -27,7 +27,7 @@ class Channel(Protocol):
 
 
 Work: TypeAlias = Callable[[Job, Channel], Outcome]
-"""Runs one job in a worker. It raises nothing but what ends the process."""
+"""Runs one job in a worker. It raises nothing but `tuner.errors.NOT_OUTCOMES`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -19,7 +20,8 @@ from tuner.backends.processes import Process, this_process
 from tuner.backends.protocol import Event, Finished, Sent, Work
 from tuner.backends.ray_journal import JournalPen
 from tuner.backends.ray_parcels import Parcel, unpack
-from tuner.records import CheckpointEnd, CheckpointPart, Job, Message
+from tuner.records import CheckpointEnd, CheckpointPart, Job, Message, Outcome, State
+from tuner.tracebacks import describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Worker:
             self._unsaved, self._unbegun = [], []
         while (job := self._begin_next()) is not None:
             with _at_hand(job, parcels.get(job.run)) as job_here:
-                outcome = self._work(job_here, _Desk(self._name, job.run, self))
+                outcome = self._outcome(job_here)
             self.put(Finished(job.run, outcome))
             ran += 1
             if self._hygiene is not None and (spoiled := self._hygiene.clean()):
@@ -141,6 +143,17 @@ class Worker:
             pace = (time.perf_counter() - start) / max(ran, 1)
             return PacketDone(self._take(), self._unbegun, pace, spoiled)
 
+    def _outcome(self, job: Job) -> Outcome:
+        assert self._work is not None
+        try:
+            return self._work(job, _Desk(self._name, job.run, self))
+        except KeyboardInterrupt as error:
+            if signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+                raise
+            # Ray keeps Ctrl-C from its workers, so it is the objective that raised this. Raised
+            # further, it would look like the death of this worker, and be tried again.
+            return Outcome(State.FAILED, error=describe(error))
+
     def _begin_next(self) -> Job | None:
         with self._changed:
             self._current = None
@@ -148,7 +161,12 @@ class Worker:
                 return None
             place, job = self._todo.popleft()
             if self._pen is not None:
-                self._pen.write(self._packet, place, self._unsaved)
+                try:
+                    self._pen.write(self._packet, place, self._unsaved)
+                except OSError:
+                    # Such as a full disk, which is no failure of a job. Without a journal more jobs
+                    # are run again if this worker dies.
+                    self._pen = None
                 self._unsaved = []
             self._current, self._began = job.run, time.monotonic()
             return job
@@ -261,5 +279,7 @@ def _at_hand(job: Job, parcel: Parcel | None) -> Iterator[Job]:
         yield job
         return
     with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
-        unpack(parcel, Path(folder))
+        # Without room for it the job finds that it is damaged, and begins anew.
+        with suppress(OSError):
+            unpack(parcel, Path(folder))
         yield replace(job, checkpoint=replace(job.checkpoint, folder=folder))

@@ -13,8 +13,11 @@ from types import FrameType
 from tuner.backends.protocol import Event, Finished, Lost, Sent, Work
 from tuner.backends.resources import as_needs
 from tuner.backends.timeouts import timed_out
-from tuner.errors import BackendError, ResourcesError
+from tuner.errors import BackendError, ControlException, ResourcesError
 from tuner.records import Job, Message
+
+DELIVERY = 1.0
+"""Seconds of the delivery of a message that count for a job's time limit; it usually takes less."""
 
 
 class SerialBackend:
@@ -22,7 +25,12 @@ class SerialBackend:
 
     A time limit interrupts the objective on the main thread of a process, by the alarm signal of
     the operating system. On another thread, and where there is no such signal, it takes effect
-    when the objective next reports or asks whether to stop.
+    when the objective next reports or asks whether to stop. Time that the driver waits for a store
+    or a disk to take a message is not the objective's, and does not count.
+
+    An error of the driver while it takes a message, such as that of a store, is no outcome of the
+    trial: the objective is left, and `events` raises the error even if the objective suppressed
+    what it was left by.
 
     Examples
     --------
@@ -115,14 +123,17 @@ class SerialBackend:
         try:
             with _alarm(job.timeout, desk.ring):
                 last = Finished(job.run, self._work(job, desk))
-        except _TimeIsUp as time_is_up:
-            if time_is_up.desk is not desk:
+        except _Leave as leave:
+            if leave.desk is not desk:
                 raise  # of the trial in whose objective this search runs
-            last = Finished(job.run, timed_out(job))
-        except _Killed:
-            last = Lost(job.run, "ended while it ran")
+            last = leave.event
+        except BaseException:
+            if desk.error is None:
+                raise
         finally:
             self._running = None
+        if desk.error is not None:
+            raise desk.error
         return [*desk.kept, last]
 
 
@@ -137,16 +148,28 @@ class _Desk:
         self.killed = False
         self._busy = False
         self.kept: list[Event] = []
+        self.error: BaseException | None = None
+        """What the driver raised while it took a message."""
         self._deliver = self.kept.append if deliver is None else deliver
+        self._job = job
         self._deadline = None if job.timeout is None else time.monotonic() + job.timeout
 
     def send(self, message: Message) -> None:
         self._look_up()
         # The driver must not be interrupted in the middle of recording it.
         self._busy = True
+        began = time.monotonic()
         try:
             self._deliver(Sent(self.run, message))
+        except BaseException as error:
+            # Also a KeyboardInterrupt: none of these is the objective's to catch.
+            if self.error is None:
+                self.error = error
         finally:
+            excused = time.monotonic() - began - DELIVERY
+            if self._deadline is not None and excused > 0:
+                self._deadline += excused
+                self._set_alarm(self._deadline)
             self._busy = False
         self._look_up()
 
@@ -157,25 +180,35 @@ class _Desk:
     def ring(self, _number: int, _frame: FrameType | None) -> None:
         """Interrupt the objective, unless a message is being delivered: `send` looks up then."""
         if not self._busy:
-            raise _TimeIsUp(self)
+            raise self._time_is_up()
 
     def _look_up(self) -> None:
-        """Leave the objective if it has been ended or its time is up."""
+        """Leave the objective if the driver failed, it has been ended, or its time is up."""
+        if self.error is not None:
+            raise _Leave(self, Lost(self.run, "the driver failed while it ran"))
         if self.killed:
-            raise _Killed
+            raise _Leave(self, Lost(self.run, "ended while it ran"))
         if self._deadline is not None and time.monotonic() > self._deadline:
-            raise _TimeIsUp(self)
+            raise self._time_is_up()
+
+    def _set_alarm(self, deadline: float) -> None:
+        """Set this job's alarm anew, unless a search within its objective has set another."""
+        if _has_alarm() and signal.getsignal(signal.SIGALRM) == self.ring:
+            signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 1e-6))
+
+    def _time_is_up(self) -> _Leave:
+        return _Leave(self, Finished(self.run, timed_out(self._job)))
 
 
-class _TimeIsUp(BaseException):
-    """Raised in the objective when its time is up; no `except Exception` of its holds it up."""
+class _Leave(ControlException):
+    """Raised in an objective to leave it; `event` is how the job of `desk` has ended.
 
-    def __init__(self, desk: _Desk) -> None:
+    No `except Exception` of the objective's holds it up.
+    """
+
+    def __init__(self, desk: _Desk, event: Event) -> None:
         self.desk = desk
-
-
-class _Killed(BaseException):
-    """Raised in the objective when it has been ended from outside, likewise."""
+        self.event = event
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
-from greenlet import getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
 from numpy.random import Generator, default_rng
 
 from tuner.backends.durations import Duration
@@ -16,6 +16,7 @@ from tuner.backends.protocol import Event, Finished, Lost, Sent, Work
 from tuner.backends.simulated_faults import Faults
 from tuner.backends.timeouts import timed_out
 from tuner.backends.virtual_clock import Agenda, VirtualClock
+from tuner.errors import ControlException
 from tuner.records import Begun, Job, Message, Output, Report
 
 DUPLICATE_AFTER = 30.0
@@ -172,7 +173,10 @@ class Process:
 
     def _stay(self) -> None:
         """Wait here until `resume`, or for ever."""
-        self._greenlet.parent.switch()
+        try:
+            self._greenlet.parent.switch()
+        except GreenletExit:
+            raise _Killed from None  # it is collected
 
     def time_is_up(self) -> None:
         """End the job as one that took too long; a frozen one does not notice."""
@@ -221,5 +225,5 @@ def _time_is_up(stage: Stage, run: str) -> None:
         process.time_is_up()
 
 
-class _Killed(BaseException):
+class _Killed(ControlException):
     """Raised in an objective that is not to go on; no `except Exception` of its holds it up."""

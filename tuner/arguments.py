@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from tuner.bounds import as_name
 from tuner.errors import ArgumentError, SpaceError
 from tuner.records import Direction, Goal, OutcomeConstraint
 
@@ -44,7 +45,7 @@ def as_goals(
     Raises
     ------
     ArgumentError
-        If a direction is unknown, a metric has no name, or their numbers differ.
+        If a direction is unknown, a metric has no name or too long a one, or their numbers differ.
     """
     directions = [direction] if isinstance(direction, str) else list(direction)
     if metric is None:
@@ -59,6 +60,7 @@ def as_goals(
     for name in metrics:
         if not isinstance(name, str) or not name:
             raise ArgumentError(f"metric={name!r}: write the name of a metric")
+        as_name(name, "metric")
     if len(set(metrics)) < len(metrics):
         raise ArgumentError(f"metric={metrics!r}: each metric can be a goal once")
     return tuple(Goal(name, _as_direction(d)) for name, d in zip(metrics, directions, strict=True))
@@ -114,7 +116,7 @@ def as_constraints(constraints: Sequence[str | OutcomeConstraint]) -> tuple[Outc
                 f'constraints: {text!r}: write a metric, "<=" or ">=", and a number, '
                 f'such as "latency <= 0.1"'
             )
-        found.append(OutcomeConstraint(match[1], match[2], bound))
+        found.append(OutcomeConstraint(as_name(match[1], "metric"), match[2], bound))
     twice = {str(c) for c in found if found.count(c) > 1}
     if twice:
         raise ArgumentError(f"constraints: {twice.pop()!r} is there twice; write it once")
@@ -146,13 +148,16 @@ def as_study_name(value: Any) -> str:
     Raises
     ------
     ArgumentError
-        If it is no string, empty, longer than 200 characters, or has a slash or a line break.
+        If it is no string, empty, longer than 200 characters, or has a slash, a line break or half
+        of a surrogate pair.
     """
     if not isinstance(value, str) or not value.strip():
         raise ArgumentError(f"study={value!r}: write a name")
-    if len(value) > 200 or any(c in value for c in "/@\n\r\0"):
+    odd = not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)
+    if len(value) > 200 or odd or any(c in value for c in "/@\n\r\0"):
         raise ArgumentError(
-            f"study={value!r}: a name has at most 200 characters, and no '/', '@' or line break"
+            f"study={value[:200]!r}: a name has at most 200 characters, and no '/', '@', "
+            f"line break or half of a surrogate pair"
         )
     return value
 

@@ -25,6 +25,7 @@
     ├── StoreError              the record of runs cannot be read or written
     │   ├── StoreCorrupt        the file is not a store of ours, or is damaged
     │   ├── StoreReadOnly       the store cannot be written
+    │   ├── StoreRefused        values that the store cannot hold, such as a number of 65 bits
     │   ├── StoreUnavailable    it cannot be written just now: away, locked, or its disk is full
     │   └── StoreVersion        the store's schema is newer or older than this code
     ├── RegistryError           a model that cannot be registered or found
@@ -154,6 +155,10 @@ class StoreReadOnly(StoreError):
     """The store cannot be written."""
 
 
+class StoreRefused(StoreError):
+    """Values that the store cannot hold: too large, too long, or of an unknown type."""
+
+
 class StoreUnavailable(StoreError):
     """The store cannot be written just now, and may be soon: away, locked, or its disk is full."""
 
@@ -188,3 +193,14 @@ class ForeignRecordError(TunerError, ValueError):
 
 class MissingExtra(TunerError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+class ControlException(BaseException):
+    """Raised in a job that must not go on, by the backend that runs it; never leaves that backend.
+
+    It is no outcome of the job, and no error: work lets it pass, and the backend handles it.
+    """
+
+
+NOT_OUTCOMES = (ControlException, KeyboardInterrupt)
+"""The exceptions that pass through a trial. Every other one that an objective raises fails it."""

@@ -58,10 +58,12 @@ def open_study(
         If the name cannot be one, or the optimizer cannot handle the space.
     """
     from tuner.tracking import open_store
+    from tuner.tracking.annotations import check_tags
     from tuner.tracking.provenance import current_user
     from tuner.tracking.uuid7 import uuid7
 
     name = as_study_name(name)
+    check_tags(plan.tags)
     seed = as_count("seed", plan.seed, low=0)
     optimizer.reset(plan.space, plan.goals, fresh_seed() if seed is None else seed)
     opened = open_store(store)

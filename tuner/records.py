@@ -114,19 +114,58 @@ class OutcomeConstraint(Record):
         return f"{self.metric} {self.operator} {self.bound!r}"
 
 
+MESSAGE_LIMIT = 4_000
+"""Characters that a `Failure` keeps of an error's message."""
+
+TRACEBACK_LIMIT = 32_000
+"""Characters that a `Failure` keeps of a traceback, those of chained exceptions included."""
+
+LABEL_LIMIT = 500
+"""Characters that a `Failure` keeps of an exception's type name, and of a file and line."""
+
+_MARKER = 64
+"""Characters reserved for the statement that a text was cut."""
+
+
+def capped(text: str, limit: int) -> str:
+    r"""Return a text of at most `limit` characters: its head and its tail, and how much was cut.
+
+    A subclass of `str` becomes a plain one, so that the result can be read in every process.
+
+    Examples
+    --------
+    >>> capped("a" * 1000, 84)
+    'aaaaaaaaaa\n[... 980 characters cut ...]\naaaaaaaaaa'
+    """
+    text = text if type(text) is str else str.__str__(text)
+    if len(text) <= limit:
+        return text
+    room = limit - _MARKER
+    head, tail = room // 2, room - room // 2
+    return f"{text[:head]}\n[... {len(text) - room} characters cut ...]\n{text[-tail:]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure(Record):
     """Why a run failed.
 
     `kind` is the exception's type name, or one of tuner's own words: ``"WrongReturnType"``,
-    ``"MissingMetric"``, ``"NotFinite"``, ``"Unpicklable"``, ``"Timeout"``, ``"WorkerLost"``.
-    `place` is the file and line that raised it, empty if unknown.
+    ``"MissingMetric"``, ``"NotFinite"``, ``"Unpicklable"``, ``"Timeout"``, ``"WorkerLost"``,
+    ``"Refused"``. `place` is the file and line that raised it, empty if unknown.
+
+    All fields are capped, wherever the failure comes from; see `capped`.
     """
 
     kind: str
     message: str
     traceback: str = ""
     place: str = ""
+
+    def __post_init__(self) -> None:
+        for name, limit in _LIMITS.items():
+            text = getattr(self, name)
+            if type(text) is not str or len(text) > limit:
+                object.__setattr__(self, name, capped(text, limit))
 
     @property
     def reason(self) -> tuple[str, str]:
@@ -135,6 +174,14 @@ class Failure(Record):
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
+
+
+_LIMITS = {
+    "kind": LABEL_LIMIT,
+    "message": MESSAGE_LIMIT,
+    "traceback": TRACEBACK_LIMIT,
+    "place": LABEL_LIMIT,
+}
 
 
 SYSTEM = "system/"

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -331,12 +331,15 @@ class Study:
         AllTrialsFailed
             If the first trials all failed for the same reason.
         """
+        from tuner.engine.writer import with_patience
+
         self._driver = driver
         try:
             end = driver.run()
         finally:
             self._driver = None
-        self.replace_info(optimizer=driver.describe_optimizer())
+        # A search that is over must not be lost to a store that is away at its last word.
+        with_patience(partial(self.replace_info, optimizer=driver.describe_optimizer()))
         failure = driver.machine.failure
         if end is End.ALL_FAILED and failure is not None:
             error = AllTrialsFailed(

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from tuner import ranking
@@ -43,7 +44,7 @@ from tuner.engine.messages import (
 from tuner.engine.replay import replay
 from tuner.engine.saved import SavedTrials
 from tuner.engine.writer import MakeWriter, Writer, Writing
-from tuner.errors import StoreUnavailable, TunerError
+from tuner.errors import StoreError, StoreUnavailable, TunerError
 from tuner.optimizers import describe
 from tuner.optimizers.protocol import Optimizer
 from tuner.progress import Progress, Snapshot
@@ -170,8 +171,7 @@ class Driver:
             raise
         except BaseException as error:
             # What went wrong first is what the user must see, not what it drags along.
-            with suppress(TunerError):
-                self._give_up(str(error))
+            self._give_up(type(error).__name__)
             raise
         finally:
             self.close(closing)
@@ -216,8 +216,7 @@ class Driver:
         self._handle(Tick())
         s.progress.update(self._snapshot())
         if self._end is None:
-            for event in s.backend.events(self._patience()):
-                self._handle(event)
+            self._handle_all(s.backend.events(self._patience()))
         return self._end
 
     def close(self, closing: str) -> None:
@@ -283,12 +282,26 @@ class Driver:
 
     def _give_up(self, reason: str) -> None:
         """Leave what runs open for a later call; record it if the store still takes it."""
-        self._handle(Halted(reason))
+        for command in self._machine.handle(Halted(reason), self._session.clock()):
+            # The store may be what failed, and then the next call tidies up.
+            with suppress(TunerError):
+                self._execute(command)
 
     # --- acting on commands -------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
         self._act(self._machine.handle(event, self._session.clock()))
+
+    def _handle_all(self, events: Iterable[Event]) -> None:
+        """Handle each event, whether or not the store fails: the last commit may still take it."""
+        failed: StoreError | None = None
+        for event in events:
+            try:
+                self._handle(event)
+            except StoreError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def _act(self, commands: Sequence[Command]) -> None:
         for command in commands:
@@ -313,9 +326,10 @@ class Driver:
                 self._handle(Suggested(self._optimizer.ask(n, self._machine.pending)))
             case Keep(run_uid, upload):
                 if self._writer is not None:
-                    self._writer.put(artifact=s.store.put_artifact(run_uid, upload))
+                    self._writer.put(upload=(run_uid, upload))
             case Shelve(number, run_uid, piece):
-                self._saved.take(number, run_uid, piece)
+                if self._writer is not None:
+                    self._writer.insist(partial(self._saved.take, number, run_uid, piece))
             case Stop(run_uid, kill):
                 s.backend.stop(run_uid, kill=kill)
             case End():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
+from tuner.engine.commits import Commits
 from tuner.engine.writer import MAX_QUEUED, PATIENCE, PAUSE, RENEWALS, Queue
-from tuner.errors import StoreUnavailable
-from tuner.records import Artifact, Report, Run, Trial
+from tuner.errors import StoreError, StoreUnavailable
+from tuner.records import Report, Run, Trial, Upload
 from tuner.tracking.lease import Lease
-from tuner.tracking.protocol import Batch, Store
+from tuner.tracking.protocol import Store
 
 
 class InlineWriter:
@@ -37,13 +39,12 @@ class InlineWriter:
         sleep: Callable[[float], None] = time.sleep,
         patience: float = PATIENCE,
     ) -> None:
-        self._store = store
         self._lease = lease
+        self._commits = Commits(store, lease)
         self._clock = clock
         self._sleep = sleep
         self._patience = patience
         self._queue = Queue()
-        self._unwritten: Batch | None = None
         self._heard = clock()
         self._error: BaseException | None = None
 
@@ -52,38 +53,60 @@ class InlineWriter:
         trial: Trial | None = None,
         run: Run | None = None,
         report: tuple[str, Report] | None = None,
-        artifact: Artifact | None = None,
+        upload: tuple[str, Upload] | None = None,
     ) -> None:
-        """Queue writes; those given in one call are committed together."""
-        while len(self._queue) >= MAX_QUEUED:
+        """Queue writes; those given in one call are committed together.
+
+        An artifact of a run, `upload`, is stored before the run's end is committed.
+        """
+        while self._queue.is_full(MAX_QUEUED) and self._error is None:
             if not self._commit():
                 self._sleep(PAUSE)
-        self._queue.put(trial, run, report, artifact)
+        self._queue.put(trial, run, report, upload)
 
     def check(self) -> None:
         """Commit what is queued, or renew the lease when that is due."""
         due = self._clock() >= self._heard + self._lease.seconds / RENEWALS
-        if self._queue or self._unwritten is not None or due:
+        if self._queue or self._commits or self._error is not None or due:
             self._commit()
 
     def flush(self) -> None:
         """Commit what is queued, however often it takes while the store is away."""
-        while self._queue or self._unwritten is not None:
+        while self._queue or self._commits:
             if not self._commit():
                 self._sleep(PAUSE)
 
+    def insist(self, call: Callable[[], object]) -> None:
+        """Do something else with the store or its disk, with the same patience."""
+        since = self._clock()
+        while True:
+            try:
+                call()
+                return
+            except StoreUnavailable:
+                if self._clock() > since + self._patience:
+                    raise
+                self._sleep(PAUSE)
+                self.check()
+
     def close(self) -> None:
-        """Commit what is queued; there is no thread to end."""
-        self.flush()
+        """Commit what is queued; see what a store that failed takes by now."""
+        try:
+            self.flush()
+        finally:
+            if isinstance(self._error, StoreError):
+                self._queue.move_to(self._commits)
+                with suppress(StoreError):
+                    self._commits.finish()
 
     def _commit(self) -> bool:
         """Write one batch; return whether the store took it."""
         if self._error is not None:
             raise self._error
-        if self._unwritten is None:
-            self._unwritten = self._queue.take()
+        if not self._commits:
+            self._queue.move_to(self._commits)
         try:
-            self._store.write(self._lease.study, self._unwritten, self._lease)
+            self._commits.attempt()
         except StoreUnavailable as error:
             if self._clock() > self._heard + self._patience:
                 self._error = error
@@ -92,6 +115,5 @@ class InlineWriter:
         except BaseException as error:
             self._error = error
             raise
-        self._unwritten = None
         self._heard = self._clock()
         return True

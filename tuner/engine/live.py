@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.backends.protocol import Channel
+from tuner.bounds import as_name, as_step, check_count
 from tuner.engine.checkpoints import copy_checkpoint, send_checkpoint
 from tuner.engine.forks import OwnProcess
-from tuner.engine.results import BadResult, as_metric
+from tuner.engine.results import BadResult, as_metric, checked_metrics
 from tuner.engine.scratch import Scratch
 from tuner.engine.uploads import files_to_keep
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Job, Params, Report, Upload
-from tuner.tracking.artifacts import check_paths
+from tuner.tracking.artifacts import check_upload
 
 if TYPE_CHECKING:
     from tuner.registry.protocol import ModelFormat
@@ -57,6 +58,7 @@ class LiveTrial:
         self._goals = tuple(goals)
         self._channel = OwnProcess(channel)
         self._last_step = -1
+        self._names: set[str] = set()
         self._scratch = Scratch()
         self._checkpoint = job.checkpoint
         self._looked = False
@@ -86,24 +88,25 @@ class LiveTrial:
         BadResult
             If a value is not a finite number; the trial fails, naming the metric and the step.
         ArgumentError
-            If `step` is negative or does not rise.
+            If `step` is negative, does not rise or is not below 2**63, or a name is too long.
         """
-        step = _as_step(step)
+        step = as_step(step)
         if step <= self._last_step:
             raise ArgumentError(
                 f"trial.report: step {step} came after step {self._last_step}; steps must rise"
             )
         metric = self._goals[0].metric
-        values = dict(value) if isinstance(value, Mapping) else {metric: value}
-        if metric not in values:
+        values = value if isinstance(value, Mapping) else {metric: value}
+        report = Report(step, self._checked(values, step))
+        if metric not in report.metrics:
             raise ArgumentError(
-                f"trial.report: {metric!r} is missing from {sorted(values)}; report it, or use "
-                f"trial.log_metrics for other metrics"
+                f"trial.report: {metric!r} is missing from {sorted(report.metrics)[:20]}; report "
+                f"it, or use trial.log_metrics for other metrics"
             )
-        report = Report(step, _checked(values, step))
+        self._channel.send(report)
+        # Only now: in a loop of the user's own, the same step can be reported again if that failed.
         self._last_step = step
         self.reported.update(report.metrics)
-        self._channel.send(report)
 
     def should_stop(self) -> bool:
         """Return whether the scheduler wants this trial to end; return from the objective then."""
@@ -121,23 +124,36 @@ class LiveTrial:
         BadResult
             If `value` is not a finite number; the trial fails.
         ArgumentError
-            If `name` is no text or empty.
+            If `name` is no text, empty or too long.
         """
         if not isinstance(name, str) or not name:
             raise ArgumentError(f"trial.report_constraint: {name!r} is no name; write a text")
+        name = as_name(name, "constraint")
+        check_count({*self.constraints, name}, "constraint")
         self.constraints[name] = as_metric(value, name)
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:
-        """Record a metric: over steps, or with no `step` as a final value of the trial."""
+        """Record a metric: over steps, or with no `step` as a final value of the trial.
+
+        Raises
+        ------
+        BadResult
+            If `value` is not a finite number; the trial fails.
+        ArgumentError
+            If `step` is not an integer from 0 to 2**63 - 1, `name` has more than
+            `tuner.bounds.LONGEST_NAME` characters, or the trial has too many metrics.
+        """
         self.log_metrics({name: value}, step)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record several metrics at once; see `log_metric`."""
         if step is None:
-            self.logged.update({str(k): as_metric(v, str(k)) for k, v in metrics.items()})
+            checked = checked_metrics(metrics)
+            self._count(checked)
+            self.logged.update(checked)
             return
-        step = _as_step(step)
-        self._channel.send(Report(step, _checked(metrics, step)))
+        step = as_step(step)
+        self._channel.send(Report(step, self._checked(metrics, step)))
 
     def log_artifact(self, path: str | Path, name: str | None = None) -> None:
         """Keep a file or a folder with this run, under `name` (its own name if None).
@@ -148,13 +164,11 @@ class LiveTrial:
         ------
         ArgumentError
             If there is nothing at `path`, or something else than regular files and folders, such as
-            a pipe, a device or a link that leads in a circle, or if it is larger than the memory of
-            this machine.
+            a pipe, a device or a link that leads in a circle, if it is larger than the memory of
+            this machine, or if `name` is too long.
         """
         path = Path(path)
-        upload = Upload(name or path.name, files_to_keep(path))
-        check_paths(upload)
-        self._channel.send(upload)
+        self._channel.send(check_upload(Upload(name or path.name, files_to_keep(path))))
 
     def log_model(
         self,
@@ -185,7 +199,7 @@ class LiveTrial:
         from tuner.registry.formats import save_model
 
         kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
-        self._channel.send(Upload(name, files, kind="model", format=kind))
+        self._channel.send(check_upload(Upload(name, files, kind="model", format=kind)))
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path]:
@@ -240,22 +254,19 @@ class LiveTrial:
         """Delete what the trial has on the disk of its worker."""
         self._scratch.remove()
 
+    def _checked(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
+        try:
+            checked = checked_metrics(metrics)
+        except BadResult as error:
+            raise BadResult(error.failure.kind, f"at step {step}, {error}") from None
+        self._count(checked)
+        return checked
+
+    def _count(self, metrics: Mapping[str, float]) -> None:
+        """Refuse more names than a trial may have."""
+        if not metrics.keys() <= self._names:
+            check_count(self._names | metrics.keys(), "metric")
+            self._names |= metrics.keys()
+
     def __repr__(self) -> str:
         return f"LiveTrial(number={self.number}, params={self.params!r}, attempt={self.attempt})"
-
-
-def _as_step(step: Any) -> int:
-    try:
-        number = step.__index__()
-    except AttributeError:
-        raise ArgumentError(f"trial: step {step!r} is not an integer") from None
-    if number < 0:
-        raise ArgumentError(f"trial: step {number} is negative; steps count from 0")
-    return int(number)
-
-
-def _checked(metrics: Mapping[str, float], step: int) -> dict[str, float]:
-    try:
-        return {str(k): as_metric(v, str(k)) for k, v in metrics.items()}
-    except BadResult as error:
-        raise BadResult(error.failure.kind, f"at step {step}, {error}") from None

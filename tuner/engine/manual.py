@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from tuner.backends.protocol import Finished, Sent
+from tuner.engine import writer
 from tuner.engine.limits import Limits
 from tuner.engine.live import LiveTrial
 from tuner.engine.machine import Machine
@@ -26,11 +29,13 @@ from tuner.engine.messages import (
 )
 from tuner.engine.replay import replay
 from tuner.engine.results import as_outcome
-from tuner.errors import ArgumentError, StudyTakenOver, TrialFinished
+from tuner.engine.writer import with_patience
+from tuner.errors import ArgumentError, StoreUnavailable, StudyTakenOver, TrialFinished
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
+from tuner.tracebacks import text_of
 from tuner.tracking.lease import new_holder
 from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.uuid7 import uuid7
@@ -129,7 +134,7 @@ class ManualLoop:
             self._act(self._machine.handle(message, self.clock()))
             batch, self._batch = self._batch, Batch()
             # No one else writes what this run reports, so nobody need be asked.
-            self.store.write(self.info.uid, batch)
+            with_patience(partial(self.store.write, self.info.uid, batch))
 
     def is_open(self, run: str) -> bool:
         """Whether the outcome of a run would still count, as far as is known here."""
@@ -138,14 +143,27 @@ class ManualLoop:
     # --- one call, one transaction ------------------------------------------------------------
 
     def _committed(self, action: Callable[[], _T]) -> _T:
-        """Do `action` and commit what comes of it; again on what is there, if that was stale."""
+        """Do `action` and commit what comes of it; again on what is there, if that was stale.
+
+        The same while the store is away, with the same patience as in a search.
+        """
+        since = time.monotonic()
+        sent: tuple[Batch, _T] | None = None
         with self._lock:
             while True:
-                if self._stale:
-                    self._catch_up()
                 try:
+                    if self._stale:
+                        self._catch_up()
+                        if sent is not None and self._is_committed(sent[0]):
+                            return sent[1]  # only the answer had been lost
                     result = action()
+                    sent = self._batch, result
                     self._commit()
+                except StoreUnavailable:
+                    self._stale = True
+                    if time.monotonic() - since > writer.PATIENCE:
+                        raise
+                    time.sleep(writer.PAUSE)
                 except StudyTakenOver:
                     self._stale = True
                 except (ArgumentError, TrialFinished):
@@ -163,6 +181,13 @@ class ManualLoop:
         batch, self._batch = self._batch, Batch()
         if batch:
             self._epoch = self.store.write_at(self.info.uid, batch, self._epoch, new_holder())
+
+    def _is_committed(self, batch: Batch) -> bool:
+        """Whether the store has a batch of `ask`, `tell` or `enqueue`."""
+        for run in batch.runs:
+            return run in self.store.runs(self.info.uid, run.trial)
+        trials = [trial for trial in batch.trials if trial in self._machine.pending]
+        return bool(batch.trials) and trials == batch.trials
 
     def _catch_up(self) -> None:
         """Begin anew from the record of the study."""
@@ -209,7 +234,8 @@ class ManualLoop:
             )
         trial = self._live(uid)
         if state is State.FAILED:
-            outcome = Outcome(state, dict(trial.logged), Failure("Told", str(returned or "failed")))
+            reason = "failed" if returned is None else text_of(returned, "the reason")
+            outcome = Outcome(state, dict(trial.logged), Failure("Told", reason or "failed"))
         elif state is State.STOPPED and returned is None:
             outcome = Outcome(state, {**trial.reported, **trial.logged})
         else:
@@ -259,7 +285,8 @@ class ManualLoop:
                 case Log(uid, report):
                     self._batch.reports.append((uid, report))
                 case Keep(uid, upload):
-                    self._batch.artifacts.append(self.store.put_artifact(uid, upload))
+                    kept = with_patience(partial(self.store.put_artifact, uid, upload))
+                    self._batch.artifacts.append(kept)
                 case Tell(trial, outcome):
                     self.optimizer.tell(trial, outcome)
                     self._told = trial

@@ -130,7 +130,11 @@ class _Monitor:
             self._look()
 
     def _look(self) -> None:
-        report = Report(round(time.monotonic() - self._began), self._sample())
+        try:
+            sample = self._sample()
+        except Exception:  # a GPU or a counter that is gone is no failure of the trial
+            return
+        report = Report(round(time.monotonic() - self._began), sample)
         with self._lock:
             # Two samples within a second have one step: the later one stands.
             if self._seen and self._seen[-1].step == report.step:

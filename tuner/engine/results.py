@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
+from tuner.bounds import as_name, check_count
+from tuner.errors import NOT_OUTCOMES
 from tuner.records import Failure, Goal, Outcome, OutcomeConstraint, State
+from tuner.tracebacks import describe
 
 
 class BadResult(Exception):
@@ -16,6 +19,15 @@ class BadResult(Exception):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.failure = Failure(kind, message)
+
+
+def describe_failure(error: BaseException) -> Failure:
+    """Return what is recorded of an exception: type, message, traceback, place."""
+    # By its type: an exception may claim to be of any class.
+    if issubclass(type(error), BadResult):
+        failure: Failure = error.failure  # type: ignore[attr-defined]
+        return failure
+    return describe(error)
 
 
 def as_metric(value: Any, key: str) -> float:
@@ -40,6 +52,24 @@ def as_metric(value: Any, key: str) -> float:
     return number
 
 
+def checked_metrics(given: Mapping[Any, Any]) -> dict[str, float]:
+    """Return metrics by name, as plain texts and floats.
+
+    Raises
+    ------
+    BadResult
+        If a value is not a finite number.
+    ArgumentError
+        If a name is too long or cannot be kept, or there are too many.
+    """
+    metrics: dict[str, float] = {}
+    for key, value in given.items():
+        name = as_name(key, "metric")
+        metrics[name] = as_metric(value, name)
+    check_count(metrics, "metric")
+    return metrics
+
+
 def as_metrics(returned: Any, goals: Sequence[Goal]) -> dict[str, float]:
     """Return the metrics that an objective's return value stands for.
 
@@ -53,7 +83,7 @@ def as_metrics(returned: Any, goals: Sequence[Goal]) -> dict[str, float]:
     """
     names = [g.metric for g in goals]
     if isinstance(returned, Mapping):
-        metrics = {str(k): as_metric(v, str(k)) for k, v in returned.items()}
+        metrics = checked_metrics(returned)
         missing = [n for n in names if n not in metrics]
         if missing:
             has = ", ".join(map(repr, metrics)) or "nothing"
@@ -98,12 +128,17 @@ def as_outcome(
         The metrics that it logged, without a step.
     reported
         The constraints whose values it reported itself.
+
+    A value that raises when it is read, as a lazy scalar of a GPU can, makes a failed outcome.
     """
     try:
         metrics = {**(logged or {}), **as_metrics(returned, goals)}
         kept = {**(reported or {}), **constraint_values(constraints, metrics)}
-    except BadResult as error:
-        return Outcome(State.FAILED, dict(logged or {}), error.failure)
+        check_count(metrics, "metric")
+    except NOT_OUTCOMES:
+        raise
+    except BaseException as error:
+        return Outcome(State.FAILED, dict(logged or {}), describe_failure(error))
     return Outcome(State.COMPLETED, metrics, constraints=kept)
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import TracebackType
 from typing import Any
 
 from tuner.backends.protocol import Channel
@@ -17,9 +15,10 @@ from tuner.engine.capture import captured
 from tuner.engine.forks import children_end
 from tuner.engine.live import LiveTrial
 from tuner.engine.monitor import monitored
-from tuner.engine.results import BadResult, as_outcome
+from tuner.engine.results import as_outcome, describe_failure
 from tuner.engine.surroundings import given_back
-from tuner.records import Begun, Failure, Goal, Job, Outcome, OutcomeConstraint, Output, State
+from tuner.errors import NOT_OUTCOMES
+from tuner.records import Begun, Goal, Job, Outcome, OutcomeConstraint, Output, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +46,28 @@ class ObjectiveWork:
     system_metrics: float | None = None
 
     def __call__(self, job: Job, channel: Channel) -> Outcome:
-        """Run one job; every exception of the objective becomes a failed outcome."""
+        """Run one job; every exception of the objective becomes a failed outcome.
+
+        `KeyboardInterrupt` and the exceptions by which a backend ends a job pass through.
+        """
         channel.send(Begun(channel.worker, _hostname(), os.getpid(), time.time()))
         with monitored(channel, self.system_metrics) as along:
             trial = LiveTrial(job, self.goals, along)
+            outcome, text = None, ""
             try:
                 with captured() as transcript, given_back(trial.seed):
                     outcome = self._evaluate(trial)
+                text = str(transcript)
+            except NOT_OUTCOMES:
+                raise
+            except BaseException as error:
+                # Restoring the process failed, as the objective had broken it. An outcome stands.
+                failure = describe_failure(error)
+                outcome = outcome or Outcome(State.FAILED, error=failure)
+                text = failure.traceback
             finally:
                 trial.close()
-        channel.send(Output(str(transcript), time.time()))
+        channel.send(Output(text, time.time()))
         return outcome
 
     def _evaluate(self, trial: LiveTrial) -> Outcome:
@@ -64,7 +75,9 @@ class ObjectiveWork:
             args = (trial.params, trial) if self.wants_trial else (trial.params,)
             with children_end():
                 returned = self.objective(*args)
-        except (Exception, SystemExit) as error:
+        except NOT_OUTCOMES:
+            raise
+        except BaseException as error:
             metrics = {**trial.reported, **trial.logged}
             return Outcome(State.FAILED, metrics, describe_failure(error))
         if trial.stopped:
@@ -87,25 +100,3 @@ class ObjectiveWork:
 def _hostname() -> str:
     """Return the name of this machine; asking for it once a trial can cost more than the trial."""
     return socket.gethostname()
-
-
-def describe_failure(error: BaseException) -> Failure:
-    """Return what is worth keeping of an exception: type, message, traceback, place."""
-    if isinstance(error, BadResult):
-        return error.failure
-    try:
-        message = str(error)
-    except Exception as inner:
-        message = f"<str() of the error raised {type(inner).__name__}>"
-    trace = _past_this_file(error.__traceback__)
-    lines = traceback.format_exception(type(error), error, trace)
-    frames = traceback.extract_tb(trace)
-    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return Failure(type(error).__name__, message, "".join(lines), place)
-
-
-def _past_this_file(trace: TracebackType | None) -> TracebackType | None:
-    """Leave out our own frame at the top, which tells a user nothing."""
-    if trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-        return trace.tb_next or trace
-    return trace

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, Table, select, update
 
-from tuner.errors import ArgumentError, StudyNotFound
+from tuner.bounds import MAX_ANNOTATIONS, as_name
+from tuner.errors import ArgumentError, StoreError, StudyNotFound
 from tuner.records import State, decode_params, encode_params
 from tuner.tracking import schema
+from tuner.tracking.json_text import dumps
 
 if TYPE_CHECKING:
     from tuner.tracking.sql_store import SqlStore
@@ -25,21 +27,28 @@ def set_tags(store: SqlStore, study: str, changes: Mapping[str, str | None]) -> 
     Raises
     ------
     ArgumentError
-        If a name or a value is no text.
+        If a name or a value is no text, a name is too long, or all tags together are.
     StudyNotFound
         If no study has that uid.
     """
-    for name, value in changes.items():
-        if not isinstance(name, str) or not name or not isinstance(value, str | None):
-            raise ArgumentError(f"tag {name!r}: {value!r}: write a name and a text, or None")
+    check_tags(changes)
     with store.writing() as connection:
         row = _locked(connection, _STUDIES, [_STUDIES.c.uid == study])
         if row is None:
             raise StudyNotFound(f"store {store} has no study with uid {study!r}")
         tags = _changed(row["tags"], changes)
-        stored = encode_params(tags) or None
+        stored = _stored(tags, "tags") or None
         connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(tags=stored))
     return tags
+
+
+def check_tags(tags: Mapping[str, str | None]) -> None:
+    """Raise `ArgumentError` if a name or a value is no text, or what is given is too long."""
+    for name, value in tags.items():
+        if not isinstance(name, str) or not name or not isinstance(value, str | None):
+            raise ArgumentError(f"tag {name!r}: {value!r}: write a name and a text, or None")
+        as_name(name, "tag")
+    _stored(tags, "tags")
 
 
 def set_notes(
@@ -52,11 +61,13 @@ def set_notes(
     Raises
     ------
     ArgumentError
-        If there is no such trial, or it has no outcome yet, since its driver would undo the note.
+        If there is no such trial, or it has no outcome yet, since its driver would undo the note;
+        if a name is too long, all notes together are, or one of them is no JSON value.
     """
     for name in changes:
         if not isinstance(name, str) or not name:
             raise ArgumentError(f"note {name!r}: write a name, a text that is not empty")
+        as_name(name, "note")
     belongs = select(_STUDIES.c.id).where(_STUDIES.c.uid == study).scalar_subquery()
     which = [_TRIALS.c.study_id == belongs, _TRIALS.c.number == number]
     with store.writing() as connection:
@@ -68,9 +79,32 @@ def set_notes(
                 f"note: trial {number} is {row['state']}; it can have notes once it has an outcome"
             )
         notes = _changed(row["notes"], changes)
-        stored = encode_params(notes) or None
+        stored = _stored(notes, "notes") or None
         connection.execute(update(_TRIALS).where(*which).values(notes=stored))
     return notes
+
+
+def _stored(values: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """Return tags or notes as they are stored.
+
+    Raises
+    ------
+    ArgumentError
+        If one cannot be stored, or they are too large together.
+    """
+    try:
+        encoded = encode_params(dict(values))
+        size = len(dumps(encoded))
+    except (StoreError, ValueError, TypeError, RecursionError) as error:
+        raise ArgumentError(
+            f"{what}: {str(error)[:200]}; give small JSON values: texts, numbers, lists, dicts"
+        ) from error
+    if size > MAX_ANNOTATIONS:
+        raise ArgumentError(
+            f"{what}: together they have {size:,} characters, and at most {MAX_ANNOTATIONS:,} are "
+            f"allowed; keep a file with trial.log_artifact instead"
+        )
+    return encoded
 
 
 def _locked(connection: Connection, table: Table, which: list[Any]) -> RowMapping | None:

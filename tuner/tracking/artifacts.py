@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import quote
 
+from tuner.bounds import LONGEST_PART, check_length
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.records import Artifact, Upload
 from tuner.tracking.file_failures import of_reading, of_writing
@@ -333,6 +334,33 @@ def record_of(run: str, upload: Upload, path: str, digest: str) -> Artifact:
     )
 
 
+def check_upload(upload: Upload) -> Upload:
+    """Return an upload that the artifact folder takes, of plain texts and bytes.
+
+    Raises
+    ------
+    ArgumentError
+        If its name is no text or too long, or a file's path or content cannot be kept.
+    """
+    for text, what in ((upload.name, "name"), (upload.kind, "kind"), (upload.format, "format")):
+        if not isinstance(text, str):
+            raise ArgumentError(f"artifact {upload.name!r:.60}: its {what} is no text; write one")
+        check_length(text, "artifact")
+    files: dict[str, bytes] = {}
+    for path, content in upload.files.items():
+        if not isinstance(path, str) or not isinstance(content, bytes | bytearray | memoryview):
+            raise ArgumentError(
+                f"artifact {upload.name!r}: {path!r:.60} holds a {type(content).__name__}; a "
+                f"format gives bytes by relative paths"
+            )
+        files[str.__str__(path)] = content if type(content) is bytes else bytes(content)
+    plain = Upload(
+        str.__str__(upload.name), files, str.__str__(upload.kind), str.__str__(upload.format)
+    )
+    check_paths(plain)
+    return plain
+
+
 def check_paths(upload: Upload) -> None:
     """Raise `ArgumentError` unless each file of an upload is below the folder it will get."""
     for path in upload.files:
@@ -342,12 +370,21 @@ def check_paths(upload: Upload) -> None:
                 f"artifact {upload.name!r}: {path!r} is no relative path of a file; "
                 f"write it with / and without .., such as 'plots/roc.png'"
             )
+        if any(len(_encoded(part)) > LONGEST_PART for part in path.split("/")):
+            raise ArgumentError(
+                f"artifact {upload.name!r}: a part of the path {path[:40]!r}... has more than "
+                f"{LONGEST_PART} bytes, which no file system takes; write a shorter one"
+            )
         for parent in PurePosixPath(path).parents:
             if str(parent) in upload.files:
                 raise ArgumentError(
                     f"artifact {upload.name!r}: {str(parent)!r} is a file and the folder of "
                     f"{path!r}; rename one"
                 )
+
+
+def _encoded(part: str) -> bytes:
+    return part.encode("utf-8", "surrogatepass")
 
 
 def checksum(files: Mapping[str, bytes]) -> str:

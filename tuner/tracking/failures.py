@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
-from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
+from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreRefused, StoreUnavailable
 from tuner.tracking import connections
 from tuner.tracking.location import Location
 
 _CORRUPT = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT"}
 _READ_ONLY = {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM"}
 _LOCKED = {"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"}
+_REFUSED = {"SQLITE_TOOBIG", "SQLITE_MISMATCH", "SQLITE_RANGE"}
 _NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR"}
 
 # PostgreSQL, appendix A: read_only_sql_transaction, insufficient_privilege; lock_not_available,
@@ -25,6 +27,9 @@ _NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR"}
 _PG_READ_ONLY = {"25006", "42501"}
 _PG_LOCKED = {"55P03", "40001", "40P01"}
 _PG_AWAY = ("08", "28", "3D", "57P", "53", "58")
+
+# Classes of data exceptions, and of limits of a row or an index.
+_PG_REFUSED = ("22", "54")
 
 _WRITER_LOCK = 120
 """The byte of the shared-memory file that the writer locks (SQLite, "WAL-mode File Format")."""
@@ -35,12 +40,15 @@ def as_store_errors(location: Location) -> Iterator[None]:
     """Raise what the database raises as a `StoreError` that names the store and the remedy."""
     try:
         yield
+    except DataError as error:
+        # Of the driver itself, too, which sends nothing then.
+        raise _refused(location, error.orig or error) from error
     except DBAPIError as error:
         raise _of_driver(location, error.orig or error) from error
     except sqlite3.Error as error:
         raise _of_sqlite(location, error) from error
-    except OverflowError as error:
-        raise StoreError(
+    except (OverflowError, struct.error) as error:
+        raise StoreRefused(
             f"store {location}: a number is too large for its column ({error}); "
             f"steps and trial numbers take 64 bits"
         ) from error
@@ -65,6 +73,8 @@ def _of_driver(location: Location, error: BaseException) -> StoreError:
             f"store {location} was locked for {connections.LOCK_TIMEOUT:.0f} s; "
             f"see which session holds it in pg_stat_activity"
         )
+    if state is not None and state.startswith(_PG_REFUSED):
+        return _refused(location, error)
     if state is None or state.startswith(_PG_AWAY):
         return StoreUnavailable(
             f"store {location} cannot be reached: {_line(error)}; "
@@ -92,12 +102,20 @@ def _of_sqlite(location: Location, error: sqlite3.Error) -> StoreError:
             f"{_lock_holder(location.file)}; end whatever holds it (a stopped tuner process, a "
             f"database browser, a copy) and run the call again"
         )
+    if code in _REFUSED or str(error).startswith("Error binding parameter"):
+        return _refused(location, error)
     if code in _NO_ROOM:
         return StoreUnavailable(
             f"store {location}: the disk is full or fails ({error}); make room and run the call "
             f"again"
         )
     return StoreError(f"store {location}: {error}")
+
+
+def _refused(location: Location, error: BaseException) -> StoreRefused:
+    return StoreRefused(
+        f"store {location} cannot hold a value: {_line(error)}; record a smaller or plainer one"
+    )
 
 
 def _lock_holder(file: Path | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tuner.errors import StoreError
+from tuner.errors import StoreRefused
 
 
 def dumps(value: Any) -> str:
@@ -16,7 +16,7 @@ def dumps(value: Any) -> str:
 
     Raises
     ------
-    StoreError
+    StoreRefused
         If it holds something that JSON has not.
 
     Examples
@@ -27,7 +27,7 @@ def dumps(value: Any) -> str:
     try:
         return _encode(value)
     except TypeError as error:
-        raise StoreError(
+        raise StoreRefused(
             f"{value!r:.200} cannot be recorded ({error}); give plain Python values"
         ) from error
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Table, select
 
+from tuner.bounds import check_length
 from tuner.errors import StoreError
 from tuner.records import Artifact, Report, Run, Trial
 from tuner.tracking import curves, queries, rows, schema, upserts
@@ -117,6 +118,8 @@ class BatchWrite:
         new = sorted(names - known.keys())
         if not new:
             return known
+        for name in new:
+            check_length(name, "metric")
         insert = upserts.insert(self.connection, table)
         self.connection.execute(insert.on_conflict_do_nothing(), [{"name": n} for n in new])
         # Not remembered yet: this transaction may still be rolled back.
