@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from tuner.query.found import search
+from tuner.query.result import search
 from tuner.query.syntax import (
     And,
     Comparison,

@@ -31,7 +31,7 @@ STREAMED = 500
 
 def search(
     store: SqlStore, query: str | Query = "", *, what: str = "trials", study: str | None = None
-) -> Found:
+) -> QueryResult:
     """Return what a query finds in a store.
 
     Parameters
@@ -53,13 +53,13 @@ def search(
         If there is no such `what`.
     """
     text = query if isinstance(query, str) else str(query)
-    found = Found(store, parse(text), what, text, study)
+    found = QueryResult(store, parse(text), what, text, study)
     found.statement("sqlite")  # what is wrong with it is said now, not when it is read
     return found
 
 
 @dataclass(frozen=True)
-class Found:
+class QueryResult:
     """What a query finds; read from the store each time that it is gone through, row by row.
 
     Examples
