@@ -20,6 +20,7 @@ from tuner.query.syntax import (
     And,
     Comparison,
     Condition,
+    Duration,
     Field,
     Key,
     Like,
@@ -30,7 +31,6 @@ from tuner.query.syntax import (
     Operator,
     Or,
     Query,
-    Span,
 )
 from tuner.records import Failure, Goal, Run, State, StudyInfo, Trial
 from tuner.registry import Registry
@@ -113,7 +113,7 @@ def _not(result: bool | None) -> bool | None:
 
 
 def _constant(constant: Any, field: Field, now: float) -> Any:
-    if isinstance(constant, Span):
+    if isinstance(constant, Duration):
         return constant.seconds + (now if field.path[0] in TIMES else 0)
     if field.path[0] in TIMES and isinstance(constant.value, str):
         return datetime.fromisoformat(constant.value).timestamp()
@@ -243,7 +243,7 @@ _operators = st.sampled_from(Operator)
 _equalities = st.sampled_from([Operator.EQUAL, Operator.UNEQUAL])
 _number_literals = st.builds(Literal, numbers)
 _text_literals = st.builds(Literal, texts)
-_spans = st.builds(Span, st.sampled_from([-86400.0, 0.0, 3600.0, 1.0]))
+_durations = st.builds(Duration, st.sampled_from([-86400.0, 0.0, 3600.0, 1.0]))
 _dates = st.builds(Literal, st.sampled_from(["2023-11-14", "1970-10-28T01:02", "2001-01-01 10:00"]))
 _patterns = st.sampled_from(PATTERNS)
 
@@ -264,8 +264,8 @@ def _tests(what: str) -> st.SearchStrategy[Condition]:
     anything = _any_field(what)
     constants = _number_literals | _text_literals
     typed = {
-        "numbers": (_number_literals | _spans, _operators),
-        "times": (_number_literals | _spans | _dates, _operators),
+        "numbers": (_number_literals | _durations, _operators),
+        "times": (_number_literals | _durations | _dates, _operators),
         "texts": (_text_literals, _operators),
         "truths": (st.builds(Literal, st.booleans()), _equalities),
     }

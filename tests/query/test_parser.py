@@ -13,7 +13,7 @@ from tuner.query.compiler import Compiler
 from tuner.query.fields import SUBJECTS, subject
 from tuner.query.json_values import dialect_of
 from tuner.query.parser import DEEPEST, MOST_OPTIONS, MOST_TESTS
-from tuner.query.syntax import And, Comparison, Field, Like, Literal, Missing, Not, Or, Span
+from tuner.query.syntax import And, Comparison, Duration, Field, Like, Literal, Missing, Not, Or
 
 
 def test_precedence() -> None:
@@ -35,7 +35,7 @@ def test_names_and_values() -> None:
     assert parse("params.layer.0 is null").condition == Missing(Field(("params", "layer", "0")))
     assert parse("x = 'it''s'").condition == Comparison(Field(("x",)), "=", Literal("it's"))
     assert parse('x <> "a"').condition == Comparison(Field(("x",)), "!=", Literal("a"))
-    assert parse("x>-7d").condition == Comparison(Field(("x",)), ">", Span(-604800.0))
+    assert parse("x>-7d").condition == Comparison(Field(("x",)), ">", Duration(-604800.0))
     assert parse("x not like '%'").condition == Like(Field(("x",)), "%", negated=True)
     assert parse("feasible").condition == Comparison(Field(("feasible",)), "=", Literal(True))
     assert parse("1e3 < x").condition == Comparison(Literal(1000.0), "<", Field(("x",)))

@@ -22,6 +22,7 @@ from tuner.query.syntax import (
     Comparison,
     Condition,
     Constant,
+    Duration,
     Field,
     Key,
     Like,
@@ -32,7 +33,6 @@ from tuner.query.syntax import (
     Operator,
     Or,
     Query,
-    Span,
 )
 from tuner.query.values import Expression, Kind, Value, as_number
 
@@ -223,7 +223,7 @@ class Compiler:
         QueryError
             If it is of a kind that this field can never have.
         """
-        if isinstance(constant, Span):
+        if isinstance(constant, Duration):
             return self.now + constant.seconds if value.kind is Kind.TIME else constant.seconds
         known = constant.value
         if value.kind is Kind.TIME and isinstance(known, str):

@@ -273,5 +273,5 @@ def _timing(table: Table) -> dict[str, Callable[[], Value]]:
     return {
         "started": lambda: number(table.c.started, Kind.TIME),
         "ended": lambda: number(table.c.ended, Kind.TIME),
-        "duration": lambda: number(table.c.ended - table.c.started, Kind.SPAN),
+        "duration": lambda: number(table.c.ended - table.c.started, Kind.DURATION),
     }

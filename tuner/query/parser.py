@@ -10,6 +10,7 @@ from tuner.query.syntax import (
     Comparison,
     Condition,
     Constant,
+    Duration,
     Field,
     Key,
     Like,
@@ -21,7 +22,6 @@ from tuner.query.syntax import (
     Operator,
     Or,
     Query,
-    Span,
 )
 from tuner.query.tokens import Kind, Token, tokenize
 
@@ -216,8 +216,8 @@ class _Parser:
                 return Field(path, token.position)
             case (Kind.NUMBER, int() | float() as number):
                 return Literal(number, token.position)
-            case Kind.SPAN, float() as seconds:
-                return Span(seconds, token.position)
+            case Kind.DURATION, float() as seconds:
+                return Duration(seconds, token.position)
             case Kind.TEXT, str() as text:
                 return Literal(text, token.position)
             case Kind.KEYWORD, ("true" | "false") as word:

@@ -72,7 +72,7 @@ class Literal:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Duration:
     """A length of time in seconds, or how far from now, such as ``-7d``."""
 
     seconds: float
@@ -82,8 +82,8 @@ class Span:
         return f"{self.seconds!r}s"
 
 
-Constant: TypeAlias = Literal | Span
-Operand: TypeAlias = Field | Literal | Span
+Constant: TypeAlias = Literal | Duration
+Operand: TypeAlias = Field | Literal | Duration
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Kind(Enum):
     NAME = auto()
     KEYWORD = auto()
     NUMBER = auto()
-    SPAN = auto()
+    DURATION = auto()
     TEXT = auto()
     SIGN = auto()
     END = auto()
@@ -136,7 +136,7 @@ def _number(query: str, match: re.Match[str]) -> Token:
     seconds = value * UNITS[unit]
     if not math.isfinite(seconds):
         raise QueryError(query, position, f"{match[0]:.30} is too long a time")
-    return Token(Kind.SPAN, match[0], position, seconds)
+    return Token(Kind.DURATION, match[0], position, seconds)
 
 
 def _why_not(text: str, position: int) -> str:

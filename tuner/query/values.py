@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
     NUMBER = "a number"
     TIME = "a time"
-    SPAN = "a length of time in seconds"
+    DURATION = "a length of time in seconds"
     TEXT = "a text"
     TRUTH = "true or false"
     ANY = "any value"
