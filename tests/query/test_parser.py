@@ -123,7 +123,7 @@ def compile_for(what: str, text: str) -> None:
         ("trials", "value like '1%'", "like is for texts"),
         ("trials", "1 = 1", "no field to compare them with"),
         ("trials", "started > 'yesterday'", "write '2026-05-31'"),
-        ("trials", "value > study", "study is a text"),
+        ("trials", "value > study", "study is a string"),
         ("models", "order by alias", "order by another field"),
         ("models", "alias = name", "compare it with one of them"),
         ("studies", "params.x = 1", "there is no field 'params'"),

@@ -179,9 +179,9 @@ class Compiler:
 
     def _like(self, field: Field, pattern: str, negated: bool) -> Expression:
         value = self._value(field)
-        if value.text is None:
+        if value.string is None:
             raise self._wrong(field, f"like is for texts, and {field} is {value.kind}")
-        matches = self.dialect.matches(value.text, pattern)
+        matches = self.dialect.matches(value.string, pattern)
         if value.among is not None:
             some = value.among(matches)
             return and_(value.present, not_(some)) if negated else some

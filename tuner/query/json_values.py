@@ -81,8 +81,8 @@ class Sqlite:
                 (kind.in_(["integer", "real"]), cast(atom, Double)),
                 (kind == "object", infinite),
             ),
-            text=case((kind == "text", cast(atom, Text))),
-            truth=case((kind == "true", 1), (kind == "false", 0)),
+            string=case((kind == "text", cast(atom, Text))),
+            boolean=case((kind == "true", 1), (kind == "false", 0)),
         )
 
     def any_positive(self, document: Expression) -> Expression:
@@ -129,8 +129,8 @@ class Postgres:
                 else_=kind.is_not(None),
             ),
             number=_postgres_number(kind, atom, mark),
-            text=case((kind == "string", atom)),
-            truth=case((kind == "boolean", case((atom == "true", 1), else_=0))),
+            string=case((kind == "string", atom)),
+            boolean=case((kind == "boolean", case((atom == "true", 1), else_=0))),
         )
 
     def any_positive(self, document: Expression) -> Expression:

@@ -124,7 +124,7 @@ class _Parser:
         return condition
 
     # test = operand operator operand | field [ "not" ] "in" "(" constants ")"
-    #      | field [ "not" ] "like" text | field "is" [ "not" ] "null" | field
+    #      | field [ "not" ] "like" string | field "is" [ "not" ] "null" | field
     def _test(self) -> Condition:
         self._tests += 1
         if self._tests > MOST_TESTS:
@@ -152,7 +152,7 @@ class _Parser:
             return Membership(field, self._constants(), negated)
         if self._take_word("like"):
             pattern = self._next()
-            if pattern.kind is not Kind.TEXT:
+            if pattern.kind is not Kind.STRING:
                 raise self._wrong(f"expected a pattern in quotes, found {pattern}", pattern)
             return Like(field, str(pattern.value), negated)
         if negated:
@@ -218,8 +218,8 @@ class _Parser:
                 return Literal(number, token.position)
             case Kind.DURATION, float() as seconds:
                 return Duration(seconds, token.position)
-            case Kind.TEXT, str() as text:
-                return Literal(text, token.position)
+            case Kind.STRING, str() as string:
+                return Literal(string, token.position)
             case Kind.KEYWORD, ("true" | "false") as word:
                 return Literal(word == "true", token.position)
             case Kind.KEYWORD, "null":

@@ -28,7 +28,7 @@ class Kind(Enum):
     KEYWORD = auto()
     NUMBER = auto()
     DURATION = auto()
-    TEXT = auto()
+    STRING = auto()
     SIGN = auto()
     END = auto()
 
@@ -53,7 +53,7 @@ _TOKEN = re.compile(
       (?P<space>\s+)
     | (?P<name>[^\W\d]\w*(?:[-/]\w+)*(?:\.(?:{_PART}|{_QUOTED}))*)
     | (?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(?P<unit>[^\W\d_]*)
-    | (?P<text>{_QUOTED})
+    | (?P<string>{_QUOTED})
     | (?P<sign>==|!=|<>|<=|>=|[=<>(),])
     """,
     re.VERBOSE,
@@ -106,8 +106,8 @@ def _token(query: str, match: re.Match[str]) -> Token:
         return Token(Kind.NAME, text, position, _name_parts(name))
     if match["number"]:
         return _number(query, match)
-    if match["text"]:
-        return Token(Kind.TEXT, text, position, unquote(text))
+    if match["string"]:
+        return Token(Kind.STRING, text, position, unquote(text))
     return Token(Kind.SIGN, text, position, {"==": "=", "<>": "!="}.get(text, text))
 
 

@@ -32,8 +32,8 @@ class Kind(StrEnum):
     NUMBER = "a number"
     TIME = "a time"
     DURATION = "a length of time in seconds"
-    TEXT = "a text"
-    TRUTH = "true or false"
+    STRING = "a string"
+    BOOLEAN = "a boolean"
     ANY = "any value"
 
 
@@ -41,22 +41,22 @@ class Kind(StrEnum):
 class Value:
     """The SQL expressions of a field: each is NULL where the field is of another type.
 
-    `truth` is 1 or 0. `present` is never NULL. `options` are the only texts that it can be.
+    `boolean` is 1 or 0. `present` is never NULL. `options` are the only texts that it can be.
     `among` is set where there are several: a test holds if one of these rows passes it.
     """
 
     kind: Kind
     present: Expression
     number: Expression | None = None
-    text: Expression | None = None
-    truth: Expression | None = None
+    string: Expression | None = None
+    boolean: Expression | None = None
     options: tuple[str, ...] = ()
     among: Callable[[Expression], Expression] | None = None
 
     @property
     def typed(self) -> list[tuple[type, Expression]]:
         """The expressions that there are, each with the Python type of what it compares with."""
-        pairs = ((float, self.number), (str, self.text), (bool, self.truth))
+        pairs = ((float, self.number), (str, self.string), (bool, self.boolean))
         return [(kind, expression) for kind, expression in pairs if expression is not None]
 
 
@@ -65,19 +65,19 @@ def number(column: Expression, kind: Kind = Kind.NUMBER) -> Value:
     return Value(kind, column.is_not(None), number=column)
 
 
-def text(column: Expression, options: tuple[str, ...] = ()) -> Value:
+def string(column: Expression, options: tuple[str, ...] = ()) -> Value:
     """Return a column of texts."""
-    return Value(Kind.TEXT, column.is_not(None), text=column, options=options)
+    return Value(Kind.STRING, column.is_not(None), string=column, options=options)
 
 
-def text_or_empty(column: Expression) -> Value:
+def string_or_empty(column: Expression) -> Value:
     """Return a column of texts in which an empty one stands for none."""
-    return text(func.nullif(column, literal("", column.type), type_=column.type))
+    return string(func.nullif(column, literal("", column.type), type_=column.type))
 
 
-def truth(condition: Expression) -> Value:
+def boolean(condition: Expression) -> Value:
     """Return a condition that is never NULL as a field."""
-    return Value(Kind.TRUTH, true(), truth=case((condition, 1), else_=0))
+    return Value(Kind.BOOLEAN, true(), boolean=case((condition, 1), else_=0))
 
 
 def several(column: Expression, rows: FromClause, belongs: Expression) -> Value:
@@ -86,7 +86,7 @@ def several(column: Expression, rows: FromClause, belongs: Expression) -> Value:
     def among(condition: Expression) -> Expression:
         return exists(select(1).select_from(rows).where(belongs, condition))
 
-    return Value(Kind.TEXT, among(column.is_not(None)), text=column, among=among)
+    return Value(Kind.STRING, among(column.is_not(None)), string=column, among=among)
 
 
 def as_number(value: float, beside: Expression) -> Expression:
