@@ -1,8 +1,8 @@
-"""The query language: what ``tuner find`` and `tuner.find` understand.
+"""The query language of ``tuner find`` and `tuner.find`.
 
-`tokens` and `parser` make a `syntax` tree of text, `compiler` makes SQLAlchemy expressions of the
-tree with the `fields` of what is asked for, `result` runs them on a store. The grammar is in
-``docs/find.md``.
+`tokens` and `parser` turn text into a `syntax` tree. `compiler` turns the tree into SQLAlchemy
+expressions, using the `fields` of trials, runs, studies or models. `result` executes them on a
+store. ``docs/find.md`` contains the grammar.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Query", "QueryResult", "parse", "search"]
 
 
 def __getattr__(name: str) -> Any:
-    # Reading a query needs no SQLAlchemy, which costs 0.2 s to import.
+    # Parsing a query does not need SQLAlchemy, which takes 0.2 s to import.
     if name in ("QueryResult", "search"):
         from tuner.query import result
 

@@ -1,4 +1,4 @@
-"""What can be asked of studies, trials, runs and models: each field, and where the store has it."""
+"""The fields of trials, runs, studies and models, and the columns that store them."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ from tuner.tracking.schema import (
 What: TypeAlias = Literal["trials", "runs", "studies", "models"]
 
 SUBJECTS: tuple[What, ...] = ("trials", "runs", "studies", "models")
-"""What can be searched for."""
+"""The values of the argument `what`."""
 
 _STATES = tuple(str(state) for state in State)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is searched for: its rows, its fields, and the order of rows that are equal otherwise.
+    """A searchable kind of record: its rows, its fields, and the tie-breaking order (`identity`).
 
-    `documents` are JSON columns of one key a value, `trees` JSON columns with objects in objects.
+    `documents` are flat JSON columns with one key per value; `trees` are nested JSON columns.
     """
 
     rows: Select[Any]
@@ -68,29 +68,29 @@ class Subject:
     trees: Mapping[str, Expression] = field(default_factory=dict)
 
     def close_to(self, name: str) -> str:
-        """Return what to write in place of a field that there is not."""
+        """Return a hint for an unknown field."""
         groups = [*self.documents, *self.trees]
         known = [*self.fields, *(f"{group}.…" for group in groups)]
         if close := difflib.get_close_matches(name, [*self.fields, *groups], n=2):
             return f"did you mean {' or '.join(g + '.…' * (g in groups) for g in close)}?"
         within = [f"{g}.{name}" for g in ("params", "metrics") if g in groups]
-        hint = f"write {' or '.join(within)}, or one of " if within else "there are "
+        hint = f"write {' or '.join(within)}, or one of " if within else "write one of "
         return f"{hint}{', '.join(sorted(known))}"
 
 
 def subject(what: str, dialect: Dialect) -> Subject:
-    """Return what `what` means.
+    """Return the subject named `what`.
 
     Raises
     ------
     ArgumentError
-        If it is not one of `SUBJECTS`.
+        If `what` is not one of `SUBJECTS`.
     """
     makers = {"trials": _trials, "runs": _runs, "studies": _studies, "models": _models}
     if what not in makers:
         close = difflib.get_close_matches(str(what), SUBJECTS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ArgumentError(f"what={what!r}: write one of {', '.join(SUBJECTS)}{hint}")
+        raise ArgumentError(f"what={what!r} must be one of {', '.join(SUBJECTS)}{hint}")
     return makers[what](dialect)
 
 
@@ -251,7 +251,7 @@ def _models(dialect: Dialect) -> Subject:
 
 
 def _trial_fields(dialect: Dialect) -> dict[str, Callable[[], Value]]:
-    """Return the fields of a trial that what belongs to it can be asked for as well."""
+    """Return the fields of a trial that its runs and model versions share."""
     return {
         "state": lambda: string(trials.c.state, _STATES),
         "value": lambda: number(trials.c.value),
