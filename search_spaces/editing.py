@@ -134,7 +134,7 @@ def _with_bounds(domain: Numeric, low: Any, high: Any) -> Domain:
         log=domain.log,
         step=domain.step,
         default=default if default is not None and bare.contains(default) else None,
-        prior=prior if prior is not None and bare.low <= prior.centre <= bare.high else None,
+        prior=prior if prior is not None and bare.low <= prior.loc <= bare.high else None,
     )
 
 

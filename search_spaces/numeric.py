@@ -244,18 +244,18 @@ class Numeric(Domain):
         """The prior as a normal density on the domain's column, None without a prior."""
         if self.prior is None:
             return None
-        centre, spread = self.prior.centre, self.prior.spread
+        loc, scale = self.prior.loc, self.prior.scale
         if self.log:
-            centre, spread = math.log(centre), math.log(spread)
+            loc, scale = math.log(loc), math.log(scale)
         low, high = self.edges
         half = high / 2 - low / 2  # halved: the difference of finite bounds may be infinite
-        return Bell((centre / 2 - low / 2) / half, max(spread / 2 / half, NARROWEST))
+        return Bell((loc / 2 - low / 2) / half, max(scale / 2 / half, NARROWEST))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as JSON values; what is not given is left out."""
         options = {"log": self.log or None, "step": self.step, "default": self.default}
         if self.prior is not None:
-            options["prior"] = {"centre": self.prior.centre, "spread": self.prior.spread}
+            options["prior"] = {"loc": self.prior.loc, "scale": self.prior.scale}
         given = {name: value for name, value in options.items() if value is not None}
         return {"type": self.kind, "low": self.low, "high": self.high, **given}
 

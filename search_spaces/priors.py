@@ -29,20 +29,27 @@ NARROWEST = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """A number's prior: about two thirds of it lie within `spread` of `centre`.
+    """A normal prior of a number: about two thirds of its mass lie within `scale` of `loc`.
 
-    On a domain with ``log=True``, `spread` is a factor: ``Normal(1e-3, 10)`` means from 1e-4 to
+    On a domain with ``log=True``, `scale` is a factor: ``Normal(1e-3, 10)`` means from 1e-4 to
     1e-2.
+
+    Parameters
+    ----------
+    loc
+        The mean, within the range of the domain.
+    scale
+        The standard deviation, above 0; on a logarithmic domain a factor above 1.
 
     Examples
     --------
     >>> from tuner.search_spaces import Float, Normal
     >>> Float(1e-6, 1.0, log=True, prior=Normal(1e-3, 10))
-    Float(1e-06, 1.0, log=True, prior=Normal(centre=0.001, spread=10.0))
+    Float(1e-06, 1.0, log=True, prior=Normal(loc=0.001, scale=10.0))
     """
 
-    centre: float
-    spread: float
+    loc: float
+    scale: float
 
 
 class Density(ABC):
@@ -76,27 +83,27 @@ class Density(ABC):
 class Bell(Density):
     """A normal density, cut off at 0 and 1."""
 
-    centre: float
+    center: float
     width: float
 
     def _places(self, uniform: Array) -> Array:
         from scipy.special import ndtr, ndtri
 
-        low, high = ndtr((np.array([0.0, 1.0]) - self.centre) / self.width)
+        low, high = ndtr((np.array([0.0, 1.0]) - self.center) / self.width)
         z = ndtri(low + uniform * (high - low))
-        return np.asarray(np.clip(self.centre + self.width * z, 0.0, 1.0))
+        return np.asarray(np.clip(self.center + self.width * z, 0.0, 1.0))
 
     def _density(self, places: Array) -> Array:
-        z = (places - self.centre) / self.width
+        z = (places - self.center) / self.width
         return np.asarray(np.exp(-0.5 * z * z) / self._mass)
 
     def _log_slope(self, places: Array) -> Array:
-        return -(places - self.centre) / self.width**2
+        return -(places - self.center) / self.width**2
 
     @cached_property
     def _mass(self) -> float:
         root = math.sqrt(2.0) * self.width
-        area = math.erf((1.0 - self.centre) / root) - math.erf(-self.centre / root)
+        area = math.erf((1.0 - self.center) / root) - math.erf(-self.center / root)
         return self.width * math.sqrt(math.pi / 2.0) * area
 
 
@@ -135,26 +142,31 @@ def normal_of(domain: object, low: float, high: float, *, log: bool, prior: Any)
     Raises
     ------
     SpaceError
-        If `prior` has another form, its center is outside the range, or its spread leaves no width.
+        If `prior` has another form, `loc` is outside the range, or `scale` is too small.
     """
-    if isinstance(prior, Mapping) and prior.keys() == {"centre", "spread"}:
-        prior = Normal(**prior)
+    if isinstance(prior, Mapping):
+        if prior.keys() == {"loc", "scale"}:
+            prior = Normal(**prior)
+        elif prior.keys() == {"centre", "spread"}:  # documents written by tuner 0.1
+            prior = Normal(prior["centre"], prior["spread"])
     example = "Normal(1e-3, 10)" if log else "Normal(0.5, 0.1)"
     if not isinstance(prior, Normal):
-        raise SpaceError(f"{domain!r}: prior={prior!r}; write a centre and a spread: {example}")
-    try:
-        centre, spread = float(prior.centre), float(prior.spread)
-    except (TypeError, ValueError):
-        centre = spread = math.nan
-    if not low <= centre <= high:
-        raise SpaceError(f"{domain!r}: the prior's centre {prior.centre!r} is not in the range")
-    least = 1.0 if log else 0.0
-    if not (math.isfinite(spread) and spread > least):
         raise SpaceError(
-            f"{domain!r}: the prior's spread {prior.spread!r} must be a "
+            f"{domain!r}: prior={prior!r} must be a Normal with loc and scale, such as {example}"
+        )
+    try:
+        loc, scale = float(prior.loc), float(prior.scale)
+    except (TypeError, ValueError):
+        loc = scale = math.nan
+    if not low <= loc <= high:
+        raise SpaceError(f"{domain!r}: the prior's loc={prior.loc!r} must be within the range")
+    least = 1.0 if log else 0.0
+    if not (math.isfinite(scale) and scale > least):
+        raise SpaceError(
+            f"{domain!r}: the prior's scale={prior.scale!r} must be a "
             f"{'factor above 1' if log else 'number above 0'}, such as {example}"
         )
-    return Normal(centre, spread)
+    return Normal(loc, scale)
 
 
 def weights_of(
