@@ -1,8 +1,8 @@
-"""Priors: where a user expects the good values of a parameter.
+"""Priors: a user's expectation of the good values of a parameter.
 
-A prior of a number is a `Normal`, one of options is a weight for each. Both become densities on the
-parameter's column of the unit cube. A twentieth of every prior is uniform, so that a wrong one
-delays a search, and cannot end it.
+The prior of a number is a `Normal`; the prior of a list of options is a weight for each. Both
+become densities on the parameter's column of the unit cube. 5% of every prior is uniform, so a
+wrong prior slows a search down but cannot exclude the optimum.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from tuner.errors import SpaceError
 from tuner.search_spaces.values import Array
 
 UNIFORM = 0.05
-"""The share of each prior that is uniform."""
+"""The uniform share of each prior."""
 
 NARROWEST = 1e-6
-"""No normal prior is narrower than this share of the range."""
+"""Minimum width of a normal prior, as a share of the range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class Normal:
 
 
 class Density(ABC):
-    """A density on [0, 1], relative to the uniform one."""
+    """A density on [0, 1], relative to the uniform density."""
 
     def places(self, uniform: Array) -> Array:
-        """Return places that are distributed as the prior, given uniform ones."""
+        """Transform uniform positions to positions distributed as the prior."""
         known = self._places(np.clip((uniform - UNIFORM) / (1.0 - UNIFORM), 0.0, 1.0))
         return np.asarray(np.where(uniform < UNIFORM, uniform / UNIFORM, known))
 
@@ -65,7 +65,7 @@ class Density(ABC):
         return np.asarray(np.log(UNIFORM + (1.0 - UNIFORM) * self._density(places)))
 
     def slope(self, places: Array) -> Array:
-        """Return the derivative of `log` by the place; 0 where it is a step function."""
+        """Return the derivative of `log` with respect to the position; 0 for a step function."""
         share = (1.0 - UNIFORM) * self._density(places)
         return np.asarray(share / (UNIFORM + share) * self._log_slope(places))
 
@@ -81,7 +81,7 @@ class Density(ABC):
 
 @dataclass(frozen=True)
 class Bell(Density):
-    """A normal density, cut off at 0 and 1."""
+    """A normal density, truncated to [0, 1]."""
 
     center: float
     width: float
@@ -109,7 +109,7 @@ class Bell(Density):
 
 @dataclass(frozen=True)
 class Cells(Density):
-    """A share of the probability for each of n cells of equal width; the shares sum to 1."""
+    """A histogram density: the probability of each of n cells of equal width; they sum to 1."""
 
     shares: tuple[float, ...]
 
@@ -128,16 +128,16 @@ class Cells(Density):
 
 
 def normal_of(domain: object, low: float, high: float, *, log: bool, prior: Any) -> Normal:
-    """Return the prior of a numeric domain, given as a `Normal` or as a document has it.
+    """Validate the prior of a numeric domain, given as a `Normal` or as its document.
 
     Parameters
     ----------
     domain
-        The domain, for messages.
+        The domain, for error messages.
     low, high, log
-        Its range and scale.
+        The range and the scale of the domain.
     prior
-        The prior as declared.
+        The declared prior.
 
     Raises
     ------
@@ -172,18 +172,18 @@ def normal_of(domain: object, low: float, high: float, *, log: bool, prior: Any)
 def weights_of(
     domain: object, options: Sequence[Any], contains: Callable[[Any], bool], prior: Any
 ) -> tuple[float, ...]:
-    """Return a weight for each option, declared by option or in their order.
+    """Return the weight of each option, declared by option or in the order of the options.
 
     Parameters
     ----------
     domain
-        The domain, for messages.
+        The domain, for error messages.
     options
-        Its options.
+        The options of the domain.
     contains
-        Whether a value is one of the options; distinguishes 1 from True.
+        Returns whether a value is an option; distinguishes 1 from True.
     prior
-        The prior as declared.
+        The declared prior.
 
     Raises
     ------
@@ -194,7 +194,9 @@ def weights_of(
     if isinstance(prior, Mapping):
         for option in prior:
             if not contains(option):
-                raise SpaceError(f"{domain!r}: the prior's option {option!r} is none of {listed}")
+                raise SpaceError(
+                    f"{domain!r}: the prior's option {option!r} must be one of {listed}"
+                )
         prior = [prior.get(option) for option in options]
     if isinstance(prior, str) or not isinstance(prior, Sequence) or len(prior) != len(options):
         raise SpaceError(f"{domain!r}: prior={prior!r}; write a weight for each of {listed}")
@@ -209,12 +211,12 @@ def weights_of(
 
 
 class SpacePrior:
-    """The priors of a space, as one density on the unit cube; uniform where none is declared.
+    """The priors of a space as one density on the unit cube; uniform for columns without a prior.
 
     Parameters
     ----------
     densities
-        The density on each column of the unit cube, None where it is uniform.
+        The density on each column of the unit cube; None for a uniform column.
 
     Examples
     --------
@@ -231,14 +233,14 @@ class SpacePrior:
         return bool(self._densities)
 
     def places(self, uniform: Array) -> Array:
-        """Return rows that are distributed as the prior, given uniform rows, shape (m, d)."""
+        """Transform uniform rows, shape (m, d), to rows distributed as the prior."""
         rows = uniform.copy()
         for j, density in self._densities.items():
             rows[:, j] = density.places(uniform[:, j])
         return rows
 
     def log(self, X: Array, active: NDArray[np.bool_]) -> Array:
-        """Return the log density at `X` (m, d) relative to the uniform one, shape (m,)."""
+        """Return the log density at `X` (m, d) relative to the uniform density, shape (m,)."""
         logs = np.zeros(len(X))
         for j, density in self._densities.items():
             logs += np.where(active[:, j], density.log(X[:, j]), 0.0)

@@ -161,13 +161,13 @@ class TestEdits:
         (lambda: Float(0, 1, prior=Normal("a", 1)), "must be within the range"),
         (lambda: Int(0, 5, prior=Normal(1, float("inf"))), "must be a number above 0"),
         (lambda: Choice("a", "b", prior={"a": 1}), "weight of 'b' is None"),
-        (lambda: Choice("a", "b", prior={"a": 1, "b": 1, "c": 1}), "'c' is none of 'a', 'b'"),
+        (lambda: Choice("a", "b", prior={"a": 1, "b": 1, "c": 1}), "'c' must be one of 'a', 'b'"),
         (lambda: Choice("a", "b", prior=[1]), "write a weight for each of 'a', 'b'"),
         (lambda: Choice("a", "b", prior=[1, 0]), "weight of 'b' is 0"),
         (lambda: Choice("a", "b", prior="ab"), "write a weight for each"),
         (lambda: Ordinal(1, 2, prior=[1, -1]), "weight of 2 is -1"),
         (lambda: Bool(prior={True: 1}), "weight of False is None"),
-        (lambda: Choice("a", prior={"x": Float(0, 1)}), "no branch can have that name"),
+        (lambda: Choice("a", prior={"x": Float(0, 1)}), "cannot name a branch"),
     ],
 )
 def test_a_prior_that_cannot_be_is_refused(make, words):
