@@ -11,7 +11,7 @@ import numpy as np
 
 from tuner.errors import ArgumentError
 from tuner.optimizers.description import options_of
-from tuner.optimizers.history import History, Ledger, Told
+from tuner.optimizers.history import History, Observation, TrialTable
 from tuner.optimizers.sobol import SobolDesign
 from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Space
@@ -83,7 +83,7 @@ class SpaceOptimizer(ABC):
             )
         self.space, self.goals, self.seed = space, tuple(goals), seed
         self.design = SobolDesign(space, seed, centred=not self.independent)
-        self._ledger = Ledger(space, len(goals))
+        self._table = TrialTable(space, len(goals))
         self._tried: set[Hashable] = set()
         self._taken: set[Hashable] = set()
         self._listed: list[tuple[Hashable, Params]] | None = None
@@ -92,8 +92,8 @@ class SpaceOptimizer(ABC):
         """Take in an outcome; see `Optimizer.tell`."""
         self._tried.add(self.space.key(trial.params))
         stopped = outcome.state is State.STOPPED
-        told = Told(trial.params, self.losses(outcome), stopped, outcome.constraints)
-        self._ledger.add(trial.number, told)
+        told = Observation(trial.params, self.losses(outcome), stopped, outcome.constraints)
+        self._table.add(trial.number, told)
 
     def losses(self, outcome: Outcome) -> list[float]:
         """Return the goals' values, lower is better; all NaN for a trial that lacks one."""
@@ -108,7 +108,7 @@ class SpaceOptimizer(ABC):
         self._taken = set(map(self.space.key, others))
         points: list[Params] = []
         for _ in range(n):
-            history = self._ledger.history(others)
+            history = self._table.history(others)
             rng = np.random.default_rng([self.seed, history.known])
             points.append(self.replaced(self.suggest(history, rng), rng))
             others.append(points[-1])

@@ -68,8 +68,8 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the ledger is told of a trial: see `History` for what the fields mean."""
+class Observation:
+    """What the table is told of a trial: see `History` for what the fields mean."""
 
     params: Params
     values: Sequence[float]
@@ -77,7 +77,7 @@ class Told:
     constraints: Mapping[str, float] = field(default_factory=dict)
 
 
-class Ledger:
+class TrialTable:
     """Told trials in the order of their numbers, however they came.
 
     Each trial is encoded once, and only when the history is looked at. Trials that come in the
@@ -88,7 +88,7 @@ class Ledger:
     def __init__(self, space: Space, goals: int = 1) -> None:
         self._space = space
         self._told: set[int] = set()
-        self._new: dict[int, Told] = {}
+        self._new: dict[int, Observation] = {}
         self._names: list[str] = []
         X, active = space.encode([])
         # Rows of the numbers, X, active, values, stopped and constraints; `_n` are in use.
@@ -104,7 +104,7 @@ class Ledger:
     def __contains__(self, number: int) -> bool:
         return number in self._told
 
-    def add(self, number: int, told: Told) -> None:
+    def add(self, number: int, told: Observation) -> None:
         """Take in a trial; one that is there already gets the new outcome."""
         if number in self._told and number not in self._new:
             self._name(told.constraints)
@@ -166,7 +166,7 @@ class Ledger:
             kept = self._rows[5]
             self._rows[5] = np.hstack([kept, np.full((len(kept), len(new)), np.nan)])
 
-    def _outcomes(self, told: Sequence[Told]) -> list[Any]:
+    def _outcomes(self, told: Sequence[Observation]) -> list[Any]:
         """Return the rows of values, stopped and constraints."""
         return [
             np.array([one.values for one in told], dtype=float),

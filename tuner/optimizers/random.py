@@ -53,7 +53,7 @@ class RandomOptimizer(SpaceOptimizer):
             t.number: before[t.number] if t.number in before else key(t.params) for t in pending
         }
         self._taken = set(self._pending.values())
-        first = len(self._ledger) + len(pending)
+        first = len(self._table) + len(pending)
         return [self._fresh(k) for k in range(first, first + n)]
 
     def _fresh(self, k: int) -> Params:
