@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import pace
 from tuner.errors import ArgumentError
-from tuner.optimizers import SpaceOptimizer
+from tuner.optimizers import RandomOptimizer, SpaceOptimizer
 from tuner.optimizers.history import Observation, TrialTable
 from tuner.records import Direction, Goal, Outcome, State, Trial
 from tuner.search_spaces import Choice, Float, Int, P, Space
@@ -194,3 +194,17 @@ def test_the_start_is_the_design_then_random():
     )
     many = TrialTable(SPACE).history([optimizer.point] * 64)
     assert optimizer.start(many, np.random.default_rng(0)) in SPACE
+
+
+def test_the_attributes_that_version_0_1_documented_keep_their_meaning():
+    class Former(Watching):
+        independent = True
+        many_goals = True
+
+    class Waiting(RandomOptimizer):
+        independent = False
+
+    assert Former.history_free
+    assert not Waiting.history_free
+    Former().reset(SPACE, [Goal("loss"), Goal("time")], 0)
+    assert not Watching.history_free

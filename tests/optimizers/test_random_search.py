@@ -94,7 +94,7 @@ class TestSobol:
 
 class TestRandomOptimizer:
     def test_it_says_that_it_needs_no_outcomes(self):
-        assert RandomOptimizer.independent
+        assert RandomOptimizer.history_free
 
     def test_it_starts_with_the_design(self):
         optimizer = searching(SPACE, seed=3)

@@ -51,15 +51,22 @@ class SpaceOptimizer(ABC):
     """
 
     name: ClassVar[str]
-    independent: ClassVar[bool] = False
-    """Whether suggestions need no outcomes, so that they can be made ahead."""
-    many_goals: ClassVar[bool] = False
-    """Whether it looks for the Pareto front of several goals; else it takes only one."""
+    history_free: ClassVar[bool] = False
+    """Whether suggestions do not depend on outcomes, so they can be made ahead."""
+    multi_objective: ClassVar[bool] = False
+    """Whether the optimizer searches for the Pareto front of several goals; else it accepts one."""
 
     space: Space
     goals: tuple[Goal, ...]
     seed: int
     design: SobolDesign
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Map the names that tuner 0.1 documented for user-defined optimizers to the new names."""
+        super().__init_subclass__(**options)
+        for former, name in (("independent", "history_free"), ("many_goals", "multi_objective")):
+            if former in cls.__dict__:
+                setattr(cls, name, cls.__dict__[former])
 
     @abstractmethod
     def suggest(self, history: History, rng: np.random.Generator) -> Params:
@@ -76,13 +83,13 @@ class SpaceOptimizer(ABC):
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
         """Begin a study with an empty history; see `Optimizer.reset`."""
-        if len(goals) != 1 and not self.many_goals:
+        if len(goals) != 1 and not self.multi_objective:
             raise ArgumentError(
                 f"optimizer={self.name!r} optimizes one metric, the study has {len(goals)}: "
                 f"{', '.join(g.metric for g in goals)}; take another, or return a weighted sum"
             )
         self.space, self.goals, self.seed = space, tuple(goals), seed
-        self.design = SobolDesign(space, seed, centred=not self.independent)
+        self.design = SobolDesign(space, seed, centred=not self.history_free)
         self._table = TrialTable(space, len(goals))
         self._tried: set[Hashable] = set()
         self._taken: set[Hashable] = set()

@@ -84,7 +84,7 @@ class OptunaOptimizer(SpaceOptimizer):
     """
 
     name = "optuna"
-    many_goals: ClassVar[bool] = True
+    multi_objective: ClassVar[bool] = True
 
     def __init__(
         self,

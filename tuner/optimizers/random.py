@@ -32,8 +32,8 @@ class RandomOptimizer(SpaceOptimizer):
     """
 
     name = "random"
-    independent: ClassVar[bool] = True
-    many_goals: ClassVar[bool] = True
+    history_free: ClassVar[bool] = True
+    multi_objective: ClassVar[bool] = True
 
     def reset(self, space: Any, goals: Any, seed: int) -> None:
         """Begin a study with an empty history; see `Optimizer.reset`."""

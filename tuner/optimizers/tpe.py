@@ -59,7 +59,7 @@ class TPEOptimizer(SpaceOptimizer):
     """
 
     name = "tpe"
-    many_goals: ClassVar[bool] = True
+    multi_objective: ClassVar[bool] = True
 
     def __init__(
         self,
