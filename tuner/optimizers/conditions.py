@@ -27,7 +27,7 @@ _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class ProbabilityOfFeasibility:
     """The log of the probability that `model` exceeds `threshold` at a point."""
 
     model: GaussianProcess
@@ -87,7 +87,7 @@ def learn_condition(
 
 def condition(
     hyperparameters: Hyperparameters, embedding: Embedding, X: Floats, active: Bools, margin: Floats
-) -> Condition | None:
+) -> ProbabilityOfFeasibility | None:
     """Return the probability that a margin is positive, given those of `margin` (n,).
 
     None if nothing is known of it, or if it is positive and the same in all that is known.
@@ -97,4 +97,4 @@ def condition(
         return None
     y, deviation = standardise(margin[known])
     model = GaussianProcess(embedding, X[known], active[known], y, hyperparameters)
-    return Condition(model, threshold=-float(np.mean(margin[known])) / deviation)
+    return ProbabilityOfFeasibility(model, threshold=-float(np.mean(margin[known])) / deviation)
