@@ -146,7 +146,7 @@ class TestLosses:
         assert optimizer.history.failed.tolist() == [math.isnan(loss)]
 
     def test_a_study_of_two_metrics_is_refused(self):
-        with pytest.raises(ArgumentError, match="one metric, the study has 2: loss, time; take"):
+        with pytest.raises(ArgumentError, match="one metric, but the study has 2: loss, time; use"):
             Watching().reset(SPACE, [Goal("loss"), Goal("time")], 0)
 
 
