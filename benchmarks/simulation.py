@@ -119,7 +119,7 @@ def idle_part(n_trials: int, workers: int, sigma: float, deterministic: bool) ->
 class Waiting(tuner.optimizers.RandomOptimizer):
     """Random points from an optimizer that is treated as if it learned from outcomes."""
 
-    independent = False
+    history_free = False
 
 
 # --- the report -----------------------------------------------------------------------------------

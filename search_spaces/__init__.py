@@ -1,6 +1,6 @@
-"""Search spaces: domains, conditions, constraints, and what can be done with points of them.
+"""Search spaces: domains, conditional parameters, constraints and operations on points.
 
-A space is a dict of domains; see `Space`. This package knows nothing of trials or optimizers.
+A space is a dict of domains; see `Space`. This package is independent of trials and optimizers.
 """
 
 from tuner.search_spaces.categorical import Choice, Const, Ordinal

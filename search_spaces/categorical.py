@@ -1,4 +1,4 @@
-"""Domains of listed values: `Choice` has no order, `Ordinal` has one, `Const` has one value."""
+"""Domains with listed values: `Choice` (unordered), `Ordinal` (ordered), `Const` (one value)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tuner.search_spaces.values import Array, is_scalar, plain, shown
 
 
 class Listed(Domain):
-    """A list of values; see `Choice` and `Ordinal`."""
+    """Base class of domains with listed values; see `Choice` and `Ordinal`."""
 
     options: tuple[Any, ...]
 
@@ -26,7 +26,7 @@ class Listed(Domain):
 
     @property
     def size(self) -> float:
-        """How many options there are."""
+        """The number of options."""
         return len(self.options)
 
     def index(self, value: Any) -> int:
@@ -35,7 +35,7 @@ class Listed(Domain):
         Raises
         ------
         ValueError
-            If it is none of them.
+            If `value` is not an option.
         """
         try:
             return self._index[_identity(plain(value))]
@@ -43,7 +43,7 @@ class Listed(Domain):
             raise ValueError(value) from None
 
     def cast(self, value: Any) -> Any:
-        """Return the option that `value` is."""
+        """Return the option equal to `value`."""
         return self.options[self.index(value)]
 
     def to_unit(self, values: Sequence[Any]) -> Array:
@@ -52,39 +52,39 @@ class Listed(Domain):
         return (index + 0.5) / len(self.options)
 
     def from_unit(self, unit: ArrayLike) -> list[Any]:
-        """Return the options at places in [0, 1]."""
+        """Return the options at positions in [0, 1]."""
         n = len(self.options)
         index = np.clip((np.asarray(unit, dtype=float) * n).astype(int), 0, n - 1)
         return [self.options[i] for i in index.tolist()]
 
     def snap(self, unit: Array) -> Array:
-        """Return the middle of the options' cells that places in [0, 1] are in."""
+        """Return the center of the option's cell for each position in [0, 1]."""
         n = len(self.options)
         return (np.clip(np.floor(unit * n), 0, n - 1) + 0.5) / n
 
-    def grid(self, levels: int) -> list[Any]:  # noqa: ARG002 (a list has no levels)
+    def grid(self, levels: int) -> list[Any]:  # noqa: ARG002 (the values are already finite)
         """Return all options."""
         return list(self.options)
 
 
 class Choice(Listed):
-    """One of several options without an order; an option may have parameters of its own.
+    """A categorical parameter; each option can have conditional parameters.
 
     Parameters
     ----------
     *options
-        None, booleans, numbers, texts or tuples of them. With any branch, only names.
+        None, booleans, numbers, strings or tuples of these; only names if there are branches.
     default
         The option to try first.
     prior
-        How much more each option is expected to be good: ``{"rbf": 3, "poly": 1}``, or the weights
-        in the order of the options.
+        The expected weights of the options: ``{"rbf": 3, "poly": 1}``, or a sequence in the order
+        of the options.
     **branches
-        Option name to the parameters that exist only with it, to any depth.
+        Option name to its conditional parameters, nested to any depth.
 
     Examples
     --------
-    Without branches the objective gets the option itself, with them a pair:
+    Without branches, the objective receives the option itself; with branches, a pair:
 
     >>> from tuner.search_spaces import Float, Space
     >>> Choice("rbf", "poly").options
@@ -112,8 +112,8 @@ class Choice(Listed):
                 word == "default" or any(isinstance(v, Domain) for v in given.values())
             ):
                 raise SpaceError(
-                    f"Choice: {word!r} is {_WORDS[word]}, so no branch can have that name; "
-                    f"write another"
+                    f"Choice: {word!r} is {_WORDS[word]} and cannot name a branch; "
+                    f"write another name"
                 )
         bare = tuple(_as_option("Choice", option) for option in options)
         self.options = (*bare, *branches)
@@ -124,14 +124,14 @@ class Choice(Listed):
             for option in self.options:
                 if not isinstance(option, str) or not option or "." in option:
                     raise SpaceError(
-                        f"Choice: beside branches, {option!r} must be a name without '.', which is "
-                        f"for paths; write it as a text"
+                        f"Choice: with branches, the option {option!r} must be a non-empty string "
+                        f"without '.', which separates the parts of a path"
                     )
             for name, branch in branches.items():
                 if not isinstance(branch, Mapping):
                     raise SpaceError(
                         f"Choice: the branch {name!r} is {branch!r}; write a dict of its "
-                        f"parameters, {name}={{}} for none"
+                        f"parameters, {name}={{}} if it is empty"
                     )
             self.branches = {
                 **{option: {} for option in bare},
@@ -144,7 +144,7 @@ class Choice(Listed):
             self.prior = weights_of(self, self.options, self.contains, prior)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the domain as JSON values."""
+        """Return the domain as a JSON-compatible dict."""
         given = _given(self)
         if self.branches is None:
             return {"type": "choice", "options": list(map(_to_json, self.options)), **given}
@@ -163,16 +163,16 @@ class Choice(Listed):
 
 
 class Ordinal(Listed):
-    """One of several values in an order, such as ``Ordinal("small", "medium", "large")``.
+    """An ordered list of values, such as ``Ordinal("small", "medium", "large")``.
 
     Parameters
     ----------
     *values
-        In their order.
+        The values in ascending order.
     default
         The value to try first.
     prior
-        How much more each value is expected to be good, by value or in their order.
+        The expected weights of the values: a dict by value, or a sequence in their order.
 
     Examples
     --------
@@ -198,7 +198,7 @@ class Ordinal(Listed):
             self.prior = weights_of(self, self.options, self.contains, prior)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the domain as JSON values."""
+        """Return the domain as a JSON-compatible dict."""
         return {"type": "ordinal", "values": list(map(_to_json, self.options)), **_given(self)}
 
     def __repr__(self) -> str:
@@ -207,7 +207,7 @@ class Ordinal(Listed):
 
 
 class Const(Listed):
-    """One fixed value: a parameter that is passed on and not searched.
+    """A fixed value: the objective receives it, the search does not vary it.
 
     Examples
     --------
@@ -222,7 +222,7 @@ class Const(Listed):
         self.options = (self.value,)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the domain as JSON values."""
+        """Return the domain as a JSON-compatible dict."""
         return {"type": "const", "value": _to_json(self.value)}
 
     def __repr__(self) -> str:
@@ -233,7 +233,7 @@ _WORDS = {"default": "the option to try first", "prior": "the weights of the opt
 
 
 def _given(domain: Listed) -> dict[str, Any]:
-    """Return the default and the prior as JSON values, where they are given."""
+    """Return the default and the prior as a JSON-compatible dict, without undeclared ones."""
     given = {} if domain.default is None else {"default": _to_json(domain.default)}
     return given if domain.prior is None else given | {"prior": list(domain.prior)}
 
@@ -244,7 +244,7 @@ def _shown_options(domain: Listed) -> list[str]:
 
 
 def from_json_option(value: Any) -> Any:
-    """Return an option as it was declared: JSON's lists are tuples."""
+    """Convert an option from JSON: lists become tuples."""
     return tuple(map(from_json_option, value)) if isinstance(value, list) else value
 
 
@@ -253,19 +253,19 @@ def _to_json(option: Any) -> Any:
 
 
 def _identity(option: Any) -> Any:
-    """Return what two options share if they are the same: 1, 1.0 and True are three options."""
+    """Return a hashable key of an option; distinguishes 1, 1.0 and True."""
     if isinstance(option, tuple):
         return tuple(map(_identity, option))
     return (type(option).__name__, option)
 
 
 def _as_option(domain: str, value: Any) -> Any:
-    """Return `value` if it can be an option.
+    """Convert `value` to an option.
 
     Raises
     ------
     SpaceError
-        If it is no scalar or tuple of scalars: it could be neither stored nor compared.
+        If it is neither a scalar nor a tuple of scalars: it cannot be stored or compared.
     """
     if isinstance(value, tuple):
         return tuple(_as_option(domain, item) for item in value)
@@ -283,12 +283,14 @@ def _why_no_option(domain: str, value: Any) -> str:
             return f"{given}; write a tuple: Const(({items}))"
         return f"{given}; write {domain}({items}), or tuples if they are the options"
     if isinstance(value, Domain | Mapping):
-        return f"{given}; what belongs to an option is its branch: Choice(option={{'x': ...}})"
+        return (
+            f"{given}; write the parameters of an option as a branch: Choice(option={{'x': ...}})"
+        )
     if isinstance(value, float):
-        return f"the option {value} is not finite"
+        return f"the option {value} is not finite; write a finite number"
     return (
-        f"{given}; an option is None, a bool, a number, a text or a tuple of these: write a name, "
-        f"and look the object up in the objective"
+        f"{given}; an option must be None, a bool, a number, a string or a tuple of these: write a "
+        f"name and look the object up in the objective"
     )
 
 
@@ -296,7 +298,7 @@ def _refuse_duplicates(domain: str, options: tuple[Any, ...]) -> None:
     seen = set()
     for option in options:
         if _identity(option) in seen:
-            raise SpaceError(f"{domain}: the option {option!r} is there twice; name it once")
+            raise SpaceError(f"{domain}: the option {option!r} is repeated; remove one of them")
         seen.add(_identity(option))
 
 
@@ -305,5 +307,5 @@ def _checked_default(domain: Listed, default: Any) -> Any:
         return domain.cast(default)
     except ValueError:
         raise SpaceError(
-            f"{type(domain).__name__}: the default {default!r} is none of {domain.options!r}"
+            f"{type(domain).__name__}: default={default!r} must be one of {domain.options!r}"
         ) from None

@@ -1,4 +1,4 @@
-"""Checks of names, domains and constraints when a space is created."""
+"""Validate the names, domains and constraints of a new space."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ RESERVED = frozenset(
         "attempts", "started", "ended", "duration", "error", "notes",
     }
 )  # fmt: skip
-"""Names of the record of a trial, which a table has beside the parameters."""
+"""Field names of a trial's record, which share a table with the parameters."""
 
 
 def checked_params(params: Any, prefix: str = "") -> dict[str, Domain]:
-    """Return the domains by name.
+    """Validate the parameters of a space and return them as a dict.
 
     Raises
     ------
     SpaceError
-        If something is no domain, or a name is no name.
+        If a value is not a domain, or a name is not a valid name.
     """
     if not isinstance(params, Mapping):
         raise SpaceError(
@@ -45,7 +45,7 @@ def checked_params(params: Any, prefix: str = "") -> dict[str, Domain]:
             f'as {{"x": Float(0, 1)}}'
         )
     if not params and not prefix:
-        raise SpaceError('search space: it is empty; write at least one domain: {"x": Float(0, 1)}')
+        raise SpaceError('search space is empty; write at least one domain: {"x": Float(0, 1)}')
     for name, domain in params.items():
         _check_name(name, prefix)
         _check_domain(prefix + name, domain)
@@ -58,13 +58,13 @@ def checked_params(params: Any, prefix: str = "") -> dict[str, Domain]:
 def checked_constraints(
     constraints: Iterable[Expression | str], columns: Sequence[Column]
 ) -> tuple[Expression, ...]:
-    """Return the constraints as expressions whose parameters exist.
+    """Parse and validate constraints.
 
     Raises
     ------
     SpaceError
-        If one is no condition, names no parameter of the space, or orders texts or reckons
-        with them.
+        If a constraint is not a condition, names an unknown parameter, or applies ``<`` or
+        arithmetic to strings.
     """
     if isinstance(constraints, str | Expression):
         constraints = (constraints,)
@@ -75,7 +75,7 @@ def checked_constraints(
             isinstance(expression, Expression) and expression.is_condition
         ):
             raise SpaceError(
-                f"constraint: {str(constraint)!r} is no condition; compare something, such as "
+                f"constraint: {str(constraint)!r} must be a condition; write a comparison such as "
                 f"P('a') <= P('b')"
             )
         by_path = {column.path: column.domain for column in columns}
@@ -86,7 +86,7 @@ def checked_constraints(
 
 
 def unsatisfiable(tried: str, constraints: Sequence[Expression]) -> SpaceError:
-    """Return the error for constraints that none of the points `tried` satisfies."""
+    """Return the error for constraints that no point satisfies; `tried` describes the points."""
     rules = " and ".join(repr(str(c)) for c in constraints)
     equal = any(
         isinstance(node, Binary) and node.operation == "==" and node.paths
@@ -94,25 +94,25 @@ def unsatisfiable(tried: str, constraints: Sequence[Expression]) -> SpaceError:
         for node in c.walk()
     )
     hint = (
-        "an equation over continuous parameters is never met: leave out one of them and compute it "
-        "in the objective"
+        "random points never satisfy an equation of continuous parameters: remove one of them and "
+        "compute it in the objective"
         if equal
-        else "relax the constraints, or narrow the domains to where they hold"
+        else "relax the constraints, or narrow the domains to the feasible region"
     )
     return SpaceError(f"search space: none of {tried} satisfies {rules}; {hint}")
 
 
 def _check_name(name: Any, prefix: str) -> None:
     if not isinstance(name, str) or not name:
-        raise SpaceError(f"search space: {prefix}{name!r} is no name; write a text")
+        raise SpaceError(f"search space: the name {prefix}{name!r} must be a non-empty string")
     if "." in name:
         raise SpaceError(
-            f"search space: {prefix + name!r}: a name has no '.', which is for paths; write "
-            f"{name.replace('.', '_')!r}"
+            f"search space: the name {prefix + name!r} must not contain '.', which separates the "
+            f"parts of a path; write {name.replace('.', '_')!r}"
         )
     if not prefix and name in RESERVED:
         raise SpaceError(
-            f"search space: {name!r} is reserved for the record of a trial; write another name, "
+            f"search space: {name!r} is reserved for a field of a trial; write another name, "
             f"such as {name + '_'!r}"
         )
 
@@ -121,7 +121,7 @@ def _check_domain(path: str, domain: Any) -> None:
     if isinstance(domain, Domain):
         return
     if isinstance(domain, Mapping):
-        remedy = f"a dict is written as a branch: Choice({path.split('.')[-1]}={{...}})"
+        remedy = f"write a dict as a branch: Choice({path.split('.')[-1]}={{...}})"
     elif isinstance(domain, list | tuple | set | range):
         options = ", ".join(map(repr, domain))
         remedy = f"write Choice({options}) or Ordinal({options})"
@@ -132,7 +132,7 @@ def _check_domain(path: str, domain: Any) -> None:
     else:
         remedy = "write Float, Int, Choice, Ordinal, Bool or Const"
     raise SpaceError(
-        f"search space: {path!r} is {domain!r} ({type(domain).__name__}), no domain; {remedy}"
+        f"search space: {path!r} is {domain!r} ({type(domain).__name__}), not a domain; {remedy}"
     )
 
 
@@ -143,13 +143,11 @@ def _check_paths(expression: Expression, by_path: Mapping[str, Domain]) -> None:
                 known for known in by_path if known.split(".")[-1] == path.split(".")[-1]
             ]
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(by_path)}"
-            raise SpaceError(
-                f"constraint {str(expression)!r}: there is no parameter {path!r}; {hint}"
-            )
+            raise SpaceError(f"constraint {str(expression)!r}: unknown parameter {path!r}; {hint}")
 
 
 def _check_kinds(expression: Expression, by_path: Mapping[str, Domain]) -> None:
-    """Refuse what could never be reckoned: it would be unknown, and so satisfied, everywhere."""
+    """Reject type errors: the constraint would always be unknown, and therefore satisfied."""
     if isinstance(expression, P):
         _refuse_unless_truth(expression, expression, by_path)
     for node in expression.walk():
@@ -159,8 +157,8 @@ def _check_kinds(expression: Expression, by_path: Mapping[str, Domain]) -> None:
                 _refuse_unless_truth(expression, side, by_path)
             elif operation in ORDERINGS and (_is_text(side, by_path) or _is_bool(side, by_path)):
                 raise SpaceError(
-                    f"constraint {str(expression)!r}: {str(side)!r} has no order; compare it with "
-                    f"== or .isin([...])"
+                    f"constraint {str(expression)!r}: {str(side)!r} cannot be ordered; compare it "
+                    f"with == or .isin([...])"
                 )
             elif operation in ARITHMETIC and _is_text(side, by_path):
                 raise SpaceError(
@@ -174,13 +172,13 @@ def _refuse_unless_truth(
 ) -> None:
     if isinstance(side, P) and not _is_bool(side, by_path):
         raise SpaceError(
-            f"constraint {str(expression)!r}: {str(side)!r} is no condition, it is "
-            f"{by_path[side.path]!r}; compare it with something"
+            f"constraint {str(expression)!r}: {str(side)!r} is {by_path[side.path]!r}, not a "
+            f"condition; compare it with a value"
         )
 
 
 def _is_text(side: Expression, by_path: Mapping[str, Domain]) -> bool:
-    """Whether a side may be something else than a number."""
+    """Return whether an operand can have a value that is not a number."""
     if isinstance(side, Literal):
         return not isinstance(side.value, int | float)
     domain = by_path[side.path] if isinstance(side, P) else None

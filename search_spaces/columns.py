@@ -1,4 +1,4 @@
-"""The columns of a space: every parameter at any depth, as tables and arrays see it."""
+"""The columns of a space: its parameters at all depths, for tables and arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Column:
     """One parameter of a space.
 
     `path` is its dotted path (``"model.svm.C"``). `parents` holds ``(path of the choice, option)``
-    for each branch it is in, the outermost first; it is active where all of them are chosen.
+    for each enclosing branch, outermost first; the parameter is active where all of these options
+    are selected.
     """
 
     path: str
@@ -23,7 +24,7 @@ class Column:
 
 
 def columns_of(params: Mapping[str, Domain]) -> tuple[Column, ...]:
-    """Return all columns, parents before children, in the order of declaration."""
+    """Return all columns in the order of declaration, parents before children."""
     return tuple(_walk(params, "", ()))
 
 

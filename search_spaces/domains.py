@@ -1,4 +1,4 @@
-"""What one parameter may be: `Domain`, the base of all domains, and `Bool`."""
+"""The base class of all domains, `Domain`, and the domain of booleans, `Bool`."""
 
 from __future__ import annotations
 
@@ -17,73 +17,73 @@ from tuner.search_spaces.values import Array
 
 
 class Domain(ABC):
-    """What one parameter may be. A domain is immutable and knows nothing of its name.
+    """The set of values of one parameter. A domain is immutable and independent of its name.
 
-    A domain of one's own is a subclass with a `kind` that no other has. Documents hold what
-    `to_dict` gives; `from_dict` reads it, once the module with the subclass is imported.
+    A custom domain is a subclass with a unique `kind`. Documents contain the result of `to_dict`;
+    `from_dict` reads it after the module with the subclass has been imported.
     """
 
     kind: ClassVar[str]
     default: Any = None
     prior: Any = None
-    """Where good values are expected: a `Normal`, a weight for each option, or None."""
+    """The expected location of good values: a `Normal`, a weight for each option, or None."""
 
     @property
     @abstractmethod
     def size(self) -> float:
-        """How many values there are, ``math.inf`` for a continuum."""
+        """The number of values; ``math.inf`` for a continuous domain."""
 
     @abstractmethod
     def cast(self, value: Any) -> Any:
-        """Return `value` as the plain Python value of the declared type.
+        """Convert `value` to a plain Python value of the declared type.
 
         Raises
         ------
         ValueError
-            If it is not in the domain.
+            If `value` is not in the domain.
         """
 
     @abstractmethod
     def to_unit(self, values: Sequence[Any]) -> Array:
-        """Return where values of the domain lie in [0, 1]; shape (n,)."""
+        """Return the positions of values in [0, 1]; shape (n,)."""
 
     @abstractmethod
     def from_unit(self, unit: ArrayLike) -> list[Any]:
-        """Return the values at places in [0, 1]; uniform places give an unbiased sample."""
+        """Return the values at positions in [0, 1]; uniform positions give an unbiased sample."""
 
     def snap(self, unit: Array) -> Array:
-        """Return where the values at places in [0, 1] lie: ``to_unit(from_unit(unit))``."""
+        """Return ``to_unit(from_unit(unit))`` for positions in [0, 1]."""
         return self.to_unit(self.from_unit(unit))
 
     @abstractmethod
     def grid(self, levels: int) -> list[Any]:
-        """Return all values in order, or `levels` evenly spread ones of a continuum."""
+        """Return all values in order, or `levels` evenly spaced ones of a continuous domain."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Return the domain as JSON values."""
+        """Return the domain as a JSON-compatible dict."""
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Return the domain of what `to_dict` gave: its entries are the constructor's arguments."""
+        """Create a domain from the result of `to_dict`; its items are the constructor arguments."""
         return cls(**{name: value for name, value in data.items() if name != "type"})
 
     @property
     def middle(self) -> Any:
-        """The value in the middle: the default of those that declare none."""
+        """The central value, used as the default where none is declared."""
         (value,) = self.from_unit([0.5])
         return value
 
     @property
     def density(self) -> Density | None:
-        """The prior as a density on the domain's column of the unit cube, None without a prior."""
+        """The prior as a density on the domain's column of the unit cube, or None."""
         if self.prior is None:
             return None
         total = sum(self.prior)
         return Cells(tuple(weight / total for weight in self.prior))
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` is in the domain."""
+        """Return whether `value` is in the domain."""
         try:
             self.cast(value)
         except ValueError:
@@ -91,7 +91,7 @@ class Domain(ABC):
         return True
 
     def sample(self, rng: np.random.Generator, n: int) -> list[Any]:
-        """Return `n` independent values, each value of a grid equally likely."""
+        """Draw `n` independent values; the values of a grid are equally likely."""
         return self.from_unit(rng.random(n))
 
     @cached_property
@@ -118,7 +118,7 @@ class Bool(Domain):
     default
         The value to try first.
     prior
-        How much more one value is expected to be good: ``{True: 3, False: 1}``.
+        The expected weights of both values: ``{True: 3, False: 1}``.
 
     Examples
     --------
@@ -134,7 +134,7 @@ class Bool(Domain):
         prior: Mapping[bool, float] | Sequence[float] | None = None,
     ) -> None:
         if default is not None and not isinstance(default, bool | np.bool_):
-            raise SpaceError(f"Bool(default={default!r}): write True or False")
+            raise SpaceError(f"Bool(default={default!r}): default must be True or False")
         self.default = None if default is None else bool(default)
         self.prior = None
         if prior is not None:
@@ -143,7 +143,7 @@ class Bool(Domain):
     size = 2
 
     def cast(self, value: Any) -> bool:
-        """Return `value` if it is True or False; 1 and 0 are numbers."""
+        """Return `value` if it is True or False; 1 and 0 are rejected."""
         if not isinstance(value, bool | np.bool_):
             raise ValueError(value)
         return bool(value)
@@ -153,19 +153,19 @@ class Bool(Domain):
         return 0.25 + 0.5 * np.asarray(values, dtype=float)
 
     def from_unit(self, unit: ArrayLike) -> list[bool]:
-        """Return False below 0.5, True from there."""
+        """Return False below 0.5, True otherwise."""
         return (np.asarray(unit, dtype=float) >= 0.5).tolist()  # type: ignore[no-any-return]
 
     def snap(self, unit: Array) -> Array:
-        """Return 0.25 below 0.5, 0.75 from there."""
+        """Return 0.25 below 0.5, 0.75 otherwise."""
         return np.where(unit >= 0.5, 0.75, 0.25)
 
-    def grid(self, levels: int) -> list[bool]:  # noqa: ARG002 (there are two)
+    def grid(self, levels: int) -> list[bool]:  # noqa: ARG002 (the values are already finite)
         """Return both values."""
         return [False, True]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the domain as JSON values."""
+        """Return the domain as a JSON-compatible dict."""
         given = {"type": self.kind} | ({} if self.default is None else {"default": self.default})
         return given if self.prior is None else given | {"prior": list(self.prior)}
 

@@ -1,4 +1,4 @@
-"""Spaces derived from spaces: parameters fixed, domains narrowed or widened."""
+"""Derive spaces by fixing parameters and by narrowing or widening domains."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tuner.search_spaces.expressions import LOGIC, Binary, Expression, Unary
 from tuner.search_spaces.numeric import Numeric
 
 Edit: TypeAlias = Callable[[str, Domain, Any], Domain]
-"""Returns the domain that a change makes of the domain at a path."""
+"""A function of a path, its domain and a change; returns the new domain."""
 
 
 def edited(
@@ -26,9 +26,9 @@ def edited(
     changes: Mapping[str, Any],
     edit: Edit,
 ) -> tuple[dict[str, Domain], list[Expression]]:
-    """Return the domains and constraints after an edit at each path of `changes`.
+    """Apply an edit at each path of `changes`; return the new domains and constraints.
 
-    A constraint loses the parameters that no longer exist; see `without`.
+    Removed parameters are eliminated from the constraints; see `without`.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def edited(
         if path not in paths:
             close = difflib.get_close_matches(path, paths, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(paths)}"
-            raise SpaceError(f"search space: there is no parameter {path!r}; {hint}")
+            raise SpaceError(f"search space: unknown parameter {path!r}; {hint}")
     new = _rebuilt(params, "", changes, edit)
     gone = set(paths) - {column.path for column in columns_of(new)}
     left = [without(constraint, gone) for constraint in constraints]
@@ -80,9 +80,7 @@ def narrowed(path: str, domain: Domain, change: Any) -> Domain:
     """Return the smaller domain; see `Space.narrow`."""
     new = _changed(path, domain, change)
     if not _covers(domain, new):
-        raise SpaceError(
-            f"search space: {path!r} is {domain!r}; {new!r} reaches beyond it: write widen"
-        )
+        raise SpaceError(f"search space: {path!r} is {domain!r}; {new!r} exceeds it: use widen")
     return new
 
 
@@ -91,13 +89,13 @@ def widened(path: str, domain: Domain, change: Any) -> Domain:
     new = _changed(path, domain, change)
     if not _covers(new, domain):
         raise SpaceError(
-            f"search space: {path!r} is {domain!r}; {new!r} does not hold all of it: write narrow"
+            f"search space: {path!r} is {domain!r}; {new!r} does not contain it: use narrow"
         )
     return new
 
 
 def _changed(path: str, domain: Domain, change: Any) -> Domain:
-    """Return the domain that a change asks for: as it is, by its bounds, or by its options."""
+    """Return the domain of a change, given as a domain, as bounds or as options."""
     try:
         if isinstance(change, Domain):
             return _with_same_pairs(domain, change)
@@ -117,8 +115,8 @@ def _with_same_pairs(domain: Domain, change: Domain) -> Domain:
     branched = [isinstance(d, Choice) and d.branches is not None for d in (domain, change)]
     if branched[0] is not branched[1]:
         raise SpaceError(
-            f"it is {domain!r}, and with {change!r} its values would "
-            f"{'no longer be' if branched[0] else 'become'} pairs; give a list of options, or a "
+            f"with {change!r} instead of {domain!r}, the values would "
+            f"{'no longer be' if branched[0] else 'become'} pairs; write a list of options, or a "
             f"Choice with{'' if branched[0] else 'out'} branches"
         )
     return change
@@ -134,12 +132,12 @@ def _with_bounds(domain: Numeric, low: Any, high: Any) -> Domain:
         log=domain.log,
         step=domain.step,
         default=default if default is not None and bare.contains(default) else None,
-        prior=prior if prior is not None and bare.low <= prior.centre <= bare.high else None,
+        prior=prior if prior is not None and bare.low <= prior.loc <= bare.high else None,
     )
 
 
 def _with_options(domain: Choice | Ordinal, options: Sequence[Any]) -> Domain:
-    """Return the domain with these options, in their order in `domain` if it has them all."""
+    """Return the domain with these options, in the order of `domain` if it contains them all."""
     known = [option for option in options if domain.contains(option)]
     if len(known) == len(options):
         options = [domain.options[i] for i in sorted(set(map(domain.index, options)))]
@@ -147,9 +145,8 @@ def _with_options(domain: Choice | Ordinal, options: Sequence[Any]) -> Domain:
     if isinstance(domain, Choice) and domain.branches is not None:
         for option in options:
             if option not in known:
-                raise SpaceError(
-                    f"it has no option {option!r}, it has {', '.join(map(repr, domain.options))}"
-                )
+                known_options = ", ".join(map(repr, domain.options))
+                raise SpaceError(f"unknown option {option!r}; write one of {known_options}")
         branches = {option: domain.branches[option] for option in options}
         options = ()
     bare = type(domain)(*options, **branches)
@@ -166,7 +163,7 @@ def _with_options(domain: Choice | Ordinal, options: Sequence[Any]) -> Domain:
 
 
 def _covers(outer: Domain, inner: Domain) -> bool:
-    """Whether every value of `inner` is one of `outer`."""
+    """Return whether every value of `inner` is a value of `outer`."""
     if isinstance(inner, Choice) and inner.branches is not None:
         return isinstance(outer, Choice) and _covers_branches(outer, inner.branches)
     if isinstance(inner, Numeric):
@@ -191,7 +188,7 @@ def _covers_range(outer: Numeric, inner: Numeric) -> bool:
         return False
     if math.isinf(outer.size):
         return True
-    # Two evenly spaced grids: if the first two values and the last are met, all are.
+    # Both grids are evenly spaced: if the first two values and the last one match, all do.
     first = itertools.islice(inner.values(), 2) if math.isfinite(inner.size) else ()
     return math.isfinite(inner.size) and all(map(outer.contains, (*first, inner.high)))
 
@@ -200,13 +197,13 @@ def _covers_range(outer: Numeric, inner: Numeric) -> bool:
 
 
 def without(constraint: Expression, gone: AbstractSet[str]) -> Expression | None:
-    """Return the constraint as it stands once the parameters `gone` are unknown for good.
+    """Eliminate the parameters `gone` from a constraint; their values are always unknown.
 
     Returns
     -------
     Expression or None
-        A constraint without these parameters that the same points break; None if no point can
-        break it any more.
+        A constraint without these parameters that the same points violate; None if no point can
+        violate it.
 
     Examples
     --------
@@ -220,7 +217,7 @@ def without(constraint: Expression, gone: AbstractSet[str]) -> Expression | None
 
 
 def _reduced(node: Expression, gone: AbstractSet[str], *, outcome: bool) -> Expression | None:
-    """Return what is `outcome` exactly where `node` is, None if `node` never is."""
+    """Return an expression that equals `outcome` wherever `node` does; None if it never does."""
     if gone.isdisjoint(node.paths):
         return node
     if isinstance(node, Unary) and node.operation == "not":
@@ -230,7 +227,7 @@ def _reduced(node: Expression, gone: AbstractSet[str], *, outcome: bool) -> Expr
         return None
     sides = [_reduced(side, gone, outcome=outcome) for side in node.children()]
     possible = [side for side in sides if side is not None]
-    # An "and" is false by one side and true by both; an "or" the other way round.
+    # One false side makes an "and" false, one true side makes an "or" true.
     by_one_side = outcome is (node.operation == "or")
     if len(possible) == len(sides):
         return Binary(node.operation, *possible)

@@ -1,4 +1,4 @@
-"""Points as rows of the unit cube, whole arrays at once."""
+"""Encode points as rows of the unit cube, and decode them, as whole arrays."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tuner.search_spaces.columns import Column
 from tuner.search_spaces.domains import Domain
 
 INACTIVE = 0.5
-"""What an inactive parameter's entry is set to."""
+"""The entry of an inactive parameter."""
 
 
 def encode(
     columns: Sequence[Column], flats: Sequence[Mapping[str, Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return ``(X, active)`` of n flat points, both of shape (n, d); see `Space.encode`."""
+    """Encode n flat points as ``(X, active)``, both of shape (n, d); see `Space.encode`."""
     shape = (len(flats), len(columns))
     X, active = np.full(shape, INACTIVE), np.zeros(shape, dtype=bool)
     for j, column in enumerate(columns):
@@ -39,12 +39,12 @@ def encode(
 def snap(
     columns: Sequence[Column], X: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the rows that ``encode(decode(X))`` gives, up to rounding, without the points."""
+    """Return ``encode(decode(X))``, up to rounding, without creating the points."""
     snapped, active = np.full(X.shape, INACTIVE), np.zeros(X.shape, dtype=bool)
     places = {column.path: j for j, column in enumerate(columns)}
     for j, column in enumerate(columns):
         if column.parents:
-            path, option = column.parents[-1]  # active itself only where those above it are
+            path, option = column.parents[-1]  # active only where its own parents are
             parent = places[path]
             choice = columns[parent].domain
             here = active[:, parent] & (snapped[:, parent] == choice.to_unit([option])[0])
@@ -58,18 +58,19 @@ def snap(
 def decode(
     domains: Mapping[str, Domain], columns: Sequence[Column], X: ArrayLike
 ) -> list[dict[str, Any]]:
-    """Return the points at the rows of `X`, shape (n, d); see `Space.decode`.
+    """Decode the rows of `X`, shape (n, d), to points; see `Space.decode`.
 
     Raises
     ------
     ArgumentError
-        If `X` has another shape, or NaN in it.
+        If `X` has another shape or contains NaN.
     """
     cube = np.asarray(X, dtype=float)
     if cube.ndim != 2 or cube.shape[1] != len(columns):
-        raise ArgumentError(f"X has shape {cube.shape}; give (n, {len(columns)})")
+        raise ArgumentError(f"X has shape {cube.shape}; it must be (n, {len(columns)})")
     if np.isnan(cube).any():
-        raise ArgumentError(f"X has NaN in row {int(np.isnan(cube).any(axis=1).argmax())}")
+        row = int(np.isnan(cube).any(axis=1).argmax())
+        raise ArgumentError(f"X has NaN in row {row}; all entries must be numbers in [0, 1]")
     values = {column.path: column.domain.from_unit(cube[:, j]) for j, column in enumerate(columns)}
     if not any(map(_has_branches, domains.values())):
         return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]

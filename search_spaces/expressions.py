@@ -1,9 +1,10 @@
-"""Constraints as expressions over parameters: they evaluate, serialise and read as text.
+"""Constraints as expressions over parameters, with evaluation and a textual form.
 
-``P("min_leaf") <= P("min_split")`` builds a tree of `Expression` nodes. Truth is three-valued
-(Kleene 1938): what touches an inactive parameter is unknown, ``&``, ``|`` and ``~`` combine the
-three, and a constraint that is unknown is satisfied. Arithmetic that has no result, such as a
-division by zero, is unknown as well. Values are equal as in Python: 1 == 1.0 == True.
+``P("min_leaf") <= P("min_split")`` builds a tree of `Expression` nodes. Conditions follow
+three-valued logic (Kleene 1938): an expression with an inactive parameter is unknown, ``&``, ``|``
+and ``~`` combine the three values, and an unknown constraint counts as satisfied. Arithmetic
+without a result, such as division by zero, is also unknown. Values compare as in Python:
+1 == 1.0 == True.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from tuner.errors import SpaceError
 from tuner.search_spaces.values import is_scalar, leaves, plain
 
 UNKNOWN: Final = object()
-"""What an expression is worth that touches an inactive parameter. Not None: that is a value."""
+"""The value of an expression with an inactive parameter; distinct from the value None."""
 
 _LARGEST_POWER = 1024
-"""Bits up to which powers of whole numbers are exact: 9 ** 9 ** 9 ** 9 would never end."""
+"""Maximum bits of an exact integer power; larger powers, such as 9 ** 9 ** 9, use floats."""
 
 
 def _power(base: Any, exponent: Any) -> Any:
@@ -48,7 +49,7 @@ _BINARY: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
     "%": (operator.mod, 6),
     "**": (_power, 8),
 }
-"""Operator, as it is written in text, to its function and how tightly it binds, as in Python."""
+"""Operator symbol to its function and its precedence, as in Python."""
 
 COMPARISONS = frozenset({"==", "!=", "<=", ">=", "<", ">"})
 ORDERINGS = frozenset({"<=", ">=", "<", ">"})
@@ -63,7 +64,7 @@ _UNARY: dict[str, tuple[Callable[[Any], Any], int]] = {
 
 
 class Expression:
-    """A node of an expression; built with operators from `P`, or by `parse_constraint`.
+    """A node of an expression tree; built from `P` with operators, or by `parse_constraint`.
 
     Examples
     --------
@@ -79,36 +80,36 @@ class Expression:
     precedence = 10
 
     def evaluate(self, flat: Mapping[str, Any]) -> Any:
-        """Return the value under ``{path: value}`` of the active parameters, None if unknown."""
+        """Return the value for ``{path: value}`` of the active parameters; None if unknown."""
         value = self._value(flat)
         return None if value is UNKNOWN else value
 
     def _value(self, flat: Mapping[str, Any]) -> Any:
-        """Return the value, `UNKNOWN` if it touches an inactive parameter."""
+        """Return the value; `UNKNOWN` if it depends on an inactive parameter."""
         raise NotImplementedError
 
     def children(self) -> tuple[Expression, ...]:
-        """Return the nodes right below this one."""
+        """Return the direct child nodes."""
         return ()
 
     def walk(self) -> Iterator[Expression]:
-        """Yield this node and every node below it."""
+        """Yield this node and all its descendants."""
         yield self
         for child in self.children():
             yield from child.walk()
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The parameters that it touches, in the order of their first appearance."""
+        """The paths of its parameters, in the order of first appearance."""
         return tuple(dict.fromkeys(n.path for n in self.walk() if isinstance(n, P)))
 
     @property
     def is_condition(self) -> bool:
-        """Whether it is true or false, not a number."""
+        """Whether the expression evaluates to a boolean."""
         return False
 
     def same_as(self, other: object) -> bool:
-        """Whether two expressions are written the same; ``==`` builds a comparison instead."""
+        """Return whether both expressions have the same text; ``==`` builds a comparison."""
         return isinstance(other, Expression) and str(self) == str(other)
 
     def isin(self, values: Sequence[Any]) -> Expression:
@@ -117,9 +118,9 @@ class Expression:
 
     def __bool__(self) -> NoReturn:
         raise SpaceError(
-            f"constraint: the truth of {str(self)!r} is not known yet; combine conditions with "
-            f"& | ~ and brackets instead of and, or, not, and write a chain a < b < c as "
-            f"(a < b) & (b < c)"
+            f"constraint: {str(self)!r} has no truth value before it is evaluated; combine "
+            f"conditions with & | ~ and parentheses instead of and, or, not, and write a chain "
+            f"a < b < c as (a < b) & (b < c)"
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -214,7 +215,9 @@ class P(Expression):
 
     def __init__(self, path: str) -> None:
         if not isinstance(path, str) or not path:
-            raise SpaceError(f"constraint: P({path!r}): write the path of a parameter")
+            raise SpaceError(
+                f"constraint: P({path!r}): the path of a parameter must be a non-empty string"
+            )
         self.path = path
 
     def _value(self, flat: Mapping[str, Any]) -> Any:
@@ -225,7 +228,7 @@ class P(Expression):
 
 
 class Literal(Expression):
-    """A fixed value in an expression."""
+    """A constant in an expression."""
 
     def __init__(self, value: Any) -> None:
         value = plain(value)
@@ -233,18 +236,18 @@ class Literal(Expression):
             if not is_scalar(item):
                 raise SpaceError(
                     f"constraint: {item!r} is a {type(item).__name__}; compare parameters with "
-                    f"None, finite numbers, texts, booleans or tuples of them"
+                    f"None, finite numbers, strings, booleans or tuples of these"
                 )
         self.value = value
         if isinstance(value, int | float) and value < 0:
             self.precedence = _UNARY["-"][1]
 
-    def _value(self, flat: Mapping[str, Any]) -> Any:  # noqa: ARG002 (the same everywhere)
+    def _value(self, flat: Mapping[str, Any]) -> Any:  # noqa: ARG002 (a constant)
         return self.value
 
     @property
     def is_condition(self) -> bool:
-        """Whether it is True or False."""
+        """Whether the value is a boolean."""
         return isinstance(self.value, bool)
 
     def __str__(self) -> str:
@@ -264,12 +267,12 @@ class Unary(Expression):
             )
 
     def children(self) -> tuple[Expression, ...]:
-        """Return the node it applies to."""
+        """Return the operand."""
         return (self.inner,)
 
     @property
     def is_condition(self) -> bool:
-        """Whether it is a negation."""
+        """Whether the operation is ``not``."""
         return self.operation == "not"
 
     def _value(self, flat: Mapping[str, Any]) -> Any:
@@ -286,7 +289,7 @@ class Unary(Expression):
 
 
 class Binary(Expression):
-    """Two nodes joined by arithmetic, a comparison, ``and`` or ``or``."""
+    """A binary operation: arithmetic, a comparison, ``and`` or ``or``."""
 
     def __init__(self, operation: str, left: Any, right: Any) -> None:
         self.operation = operation
@@ -296,27 +299,29 @@ class Binary(Expression):
             fits = side.is_condition or isinstance(side, P)
             if operation in LOGIC and not fits:
                 raise SpaceError(
-                    f"constraint: {_SIGNS[operation]} joins conditions, and {str(side)!r} is none; "
-                    f"put brackets around each comparison: (P('a') < 1) & (P('b') < 2)"
+                    f"constraint: {_SIGNS[operation]} combines conditions, but {str(side)!r} is "
+                    f"not a condition; put parentheses around each comparison: "
+                    f"(P('a') < 1) & (P('b') < 2)"
                 )
             if operation not in LOGIC and operation not in ("==", "!=") and side.is_condition:
                 raise SpaceError(
-                    f"constraint: {str(side)!r} is a condition, it cannot be used with {operation}"
+                    f"constraint: {operation} cannot be applied to the condition {str(side)!r}; "
+                    f"combine conditions with & | ~"
                 )
 
     def children(self) -> tuple[Expression, ...]:
-        """Return both sides."""
+        """Return both operands."""
         return (self.left, self.right)
 
     @property
     def is_condition(self) -> bool:
-        """Whether it is a comparison or joins conditions."""
+        """Whether the operation is a comparison or a logical one."""
         return self.operation in LOGIC or self.operation in COMPARISONS
 
     def _value(self, flat: Mapping[str, Any]) -> Any:
         left, right = self.left._value(flat), self.right._value(flat)
         if self.operation in LOGIC:
-            decisive = self.operation == "or"  # one true side decides an or, one false an and
+            decisive = self.operation == "or"  # one true side decides "or", one false side "and"
             if decisive in (left, right):
                 return decisive
             return UNKNOWN if left is UNKNOWN or right is UNKNOWN else not decisive
@@ -331,7 +336,7 @@ class Binary(Expression):
         return UNKNOWN if isinstance(result, complex) else result
 
     def __str__(self) -> str:
-        # a - (b - c) needs its brackets, (a - b) - c does not; ** binds the other way.
+        # a - (b - c) needs its parentheses, (a - b) - c does not; ** associates to the right.
         tight = self.precedence + 1
         left, right = (
             (tight, self.precedence) if self.operation == "**" else (self.precedence, tight)
@@ -342,23 +347,25 @@ class Binary(Expression):
 
 
 class IsIn(Expression):
-    """The condition that a value is one of several."""
+    """A membership test: ``a in [x, y]``."""
 
     precedence = 4
 
     def __init__(self, inner: Any, values: tuple[Any, ...]) -> None:
         self.inner = _node(inner)
         if not values:
-            raise SpaceError(f"constraint: {str(self.inner)!r}.isin([]) is never true; give values")
+            raise SpaceError(
+                f"constraint: {str(self.inner)!r}.isin([]) is never true; write at least one value"
+            )
         self.values = tuple(Literal(value).value for value in values)
 
     def children(self) -> tuple[Expression, ...]:
-        """Return the node whose value is looked up."""
+        """Return the tested node."""
         return (self.inner,)
 
     @property
     def is_condition(self) -> bool:
-        """Always: it is true or false."""
+        """Always True."""
         return True
 
     def _value(self, flat: Mapping[str, Any]) -> Any:
@@ -381,7 +388,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_name(part: str) -> bool:
-    """Whether Python reads a part of a path as it is written; it normalises what it reads."""
+    """Return whether Python parses a part of a path unchanged; it normalizes identifiers."""
     normal = unicodedata.normalize("NFKC", part) == part
     return normal and part.isidentifier() and not keyword.iskeyword(part)
 

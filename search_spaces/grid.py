@@ -1,4 +1,4 @@
-"""All points of a product of domains, and how many there are."""
+"""Count and enumerate the points of a product of domains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tuner.search_spaces.numeric import Numeric
 
 
 def size(domains: Mapping[str, Domain]) -> float:
-    """Return the number of points, ``math.inf`` with a continuous parameter."""
+    """Return the number of points; ``math.inf`` with a continuous parameter."""
     total: float = 1
     for domain in domains.values():
         if isinstance(domain, Choice) and domain.branches is not None:
@@ -25,7 +25,7 @@ def size(domains: Mapping[str, Domain]) -> float:
 
 
 def points(domains: Mapping[str, Domain], levels: int) -> Iterator[dict[str, Any]]:
-    """Return an iterator over all points; see `Space.grid`.
+    """Iterate over all points; see `Space.grid`.
 
     Raises
     ------
@@ -33,12 +33,12 @@ def points(domains: Mapping[str, Domain], levels: int) -> Iterator[dict[str, Any
         If `levels` is not a positive integer.
     """
     if isinstance(levels, bool) or not isinstance(levels, int) or levels < 1:
-        raise ArgumentError(f"levels={levels!r}: write a whole number of 1 or more")
+        raise ArgumentError(f"levels={levels!r} must be a positive integer")
     return _product(domains, levels)
 
 
 def _product(domains: Mapping[str, Domain], levels: int) -> Iterator[dict[str, Any]]:
-    """Yield every combination, the last parameter changing fastest."""
+    """Yield all combinations; the last parameter varies fastest."""
     if not domains:
         yield {}
         return

@@ -1,4 +1,4 @@
-"""Points as nested dicts, and as flat ones of dotted paths."""
+"""Convert points between nested dicts and flat dicts with dotted paths; validate points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tuner.search_spaces.values import shown
 
 
 def flatten_params(domains: Mapping[str, Domain], params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``{path: value}`` of a valid point's active parameters."""
+    """Return ``{path: value}`` of the active parameters of a valid point."""
     flat: dict[str, Any] = {}
     _flatten(domains, params, "", flat)
     return flat
@@ -34,14 +34,14 @@ def _flatten(
 
 
 class PointBuilder:
-    """Makes points of ``{path: value}``, as often as there are trials to be read.
+    """Builds nested points from ``{path: value}``; optimized for reading many trials.
 
     Parameters
     ----------
     domains
         The parameters by name.
     prefix
-        What their paths begin with.
+        The prefix of their paths.
     """
 
     __slots__ = ("_parts",)
@@ -52,29 +52,29 @@ class PointBuilder:
     def __call__(self, flat: Mapping[str, Any]) -> dict[str, Any]:
         """Return the point; entries of inactive parameters are ignored.
 
-        Numbers of the declared type are taken as they are, their bounds not looked at.
+        Numbers of the declared type are accepted without a check of their bounds.
 
         Raises
         ------
         InvalidParams
-            If an active parameter is missing, or its value is of another type.
+            If an active parameter is missing, or its value has another type.
         """
         params: dict[str, Any] = {}
         for part in self._parts:
             try:
                 value = flat[part.path]
             except KeyError:
-                raise InvalidParams(f"params: {part.path!r} is missing") from None
+                raise InvalidParams(f"params: missing {part.path!r}") from None
             kind = type(value)
             if kind is not part.number and (kind is not str or value not in part.texts):
-                # JSON has lists for tuples, and what writes it may leave the ".0" of 1.0 out.
+                # JSON stores tuples as lists, and some writers drop the ".0" of 1.0.
                 value = _cast(part.domain, value, part.path)
             params[part.name] = value if part.branches is None else (value, part.inner(value)(flat))
         return params
 
 
 class _Part:
-    """One parameter: what of its values can be taken as it is, and what its branches hold."""
+    """One parameter: the values accepted without conversion, and the builders of its branches."""
 
     __slots__ = ("_builders", "branches", "domain", "name", "number", "path", "texts")
 
@@ -87,7 +87,7 @@ class _Part:
         self._builders: dict[Any, PointBuilder] = {}
 
     def inner(self, option: str) -> PointBuilder:
-        """Return what makes the points of a branch."""
+        """Return the builder for a branch."""
         if option not in self._builders:
             assert self.branches is not None
             self._builders[option] = PointBuilder(self.branches[option], f"{self.path}.{option}.")
@@ -95,19 +95,17 @@ class _Part:
 
 
 def validate_params(domains: Mapping[str, Domain], params: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the point as plain values of the declared types, constraints not looked at.
+    """Convert a point to plain values of the declared types; constraints are not checked.
 
     Raises
     ------
     InvalidParams
-        If it is no point of these domains.
+        If it is not a point of these domains.
     """
     if not isinstance(params, Mapping):
-        place = repr(prefix.rstrip(".")) if prefix else "they"
-        raise InvalidParams(
-            f"params: {place} must be a dict of {', '.join(domains) or 'nothing'}, not "
-            f"{shown(params)}"
-        )
+        place = repr(prefix.rstrip(".")) if prefix else "the point"
+        keys = f"a dict with {', '.join(domains)}" if domains else "an empty dict"
+        raise InvalidParams(f"params: {place} must be {keys}, not {shown(params)}")
     _refuse_other_names(domains, params, prefix)
     return {
         name: _validate_value(domain, params[name], prefix + name)
@@ -144,8 +142,6 @@ def _refuse_other_names(
         name = unknown[0] if isinstance(unknown[0], str) else shown(unknown[0])
         close = difflib.get_close_matches(name, missing or domains, n=1)
         hint = f"did you mean {prefix + close[0]!r}?" if close else f"known: {', '.join(domains)}"
-        raise InvalidParams(f"params: there is no parameter {prefix + name!r}; {hint}")
+        raise InvalidParams(f"params: unknown parameter {prefix + name!r}; {hint}")
     if missing:
-        raise InvalidParams(
-            f"params: {', '.join(repr(prefix + name) for name in missing)} is missing"
-        )
+        raise InvalidParams(f"params: missing {', '.join(repr(prefix + name) for name in missing)}")

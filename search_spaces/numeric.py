@@ -1,4 +1,4 @@
-"""Domains of numbers: `Float` and `Int`."""
+"""Numeric domains: `Float` and `Int`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from tuner.search_spaces.priors import NARROWEST, Bell, Normal, normal_of
 from tuner.search_spaces.values import Array, number
 
 LARGEST_GRID = 2**40
-"""Values of a grid, or on a logarithmic one steps from zero, that a place in [0, 1] tells apart."""
+"""Maximum number of grid values, or of steps from zero on a logarithmic grid.
+
+Positions in [0, 1] cannot distinguish more values.
+"""
 
 LARGEST_INT = 2**53
-"""Beyond it floats, and so arrays, do not tell whole numbers apart."""
+"""Maximum absolute bound of an `Int`; floats cannot distinguish larger integers."""
 
 
 class Numeric(Domain):
-    """A range of numbers, its upper bound included; see `Float` and `Int`."""
+    """Base class of numeric ranges, with both bounds included; see `Float` and `Int`."""
 
     type: ClassVar[type[float] | type[int]]
     low: Any
@@ -40,12 +43,12 @@ class Numeric(Domain):
         self.low, self.high = self._bound(low, low, high), self._bound(high, low, high)
         self.step = None if step is None else self._checked_step(step)
         if not isinstance(log, bool | np.bool_):
-            raise SpaceError(f"{name}({low!r}, {high!r}, log={log!r}): write log=True or False")
+            raise SpaceError(f"{name}({low!r}, {high!r}, log={log!r}): log must be True or False")
         self.log = bool(log)
         self._check_order()
         self._count = self._counted()
         if self._count is not None:
-            self.high = self._at(self._count - 1)  # without the rounding of a reckoned bound
+            self.high = self._at(self._count - 1)  # removes the rounding of a computed bound
         self._edges = self._log_edges() if self.log else (float(self.low), float(self.high))
         self.default = None
         self.prior = None
@@ -55,15 +58,16 @@ class Numeric(Domain):
             try:
                 self.default = self.cast(default)
             except ValueError:
-                raise SpaceError(f"{self!r}: the default {default!r} is not in it") from None
+                raise SpaceError(f"{self!r}: default={default!r} must be in the domain") from None
 
     def _bound(self, bound: Any, low: Any, high: Any) -> Any:
-        """Return a finite number of the declared type, or say that it is none."""
+        """Convert a bound to a finite number of the declared type, or raise `SpaceError`."""
         try:
             return self._plain(number(bound))
         except (ValueError, OverflowError):
             raise SpaceError(
-                f"{type(self).__name__}({low!r}, {high!r}): {bound!r} is no number, or not finite"
+                f"{type(self).__name__}({low!r}, {high!r}): the bound {bound!r} must be a finite "
+                f"number"
             ) from None
 
     def _checked_step(self, step: Any) -> Any:
@@ -74,7 +78,7 @@ class Numeric(Domain):
         if plain <= 0:
             raise SpaceError(
                 f"{type(self).__name__}({self.low}, {self.high}, step={step!r}): step must be "
-                f"positive, such as {'0.1' if isinstance(self, Float) else '1'}, or left out"
+                f"positive, such as {'0.1' if isinstance(self, Float) else '1'}, or omitted"
             )
         return plain
 
@@ -87,13 +91,13 @@ class Numeric(Domain):
             )
         if self.log and low <= 0:
             raise SpaceError(
-                f"{name}({low}, {high}, log=True): {low} has no logarithm; log takes plain, "
-                f"positive bounds such as {name}({'1e-5' if name == 'Float' else 1}, {high}, "
+                f"{name}({low}, {high}, log=True): low must be positive; write the plain bounds, "
+                f"not their logarithms, such as {name}({'1e-5' if name == 'Float' else 1}, {high}, "
                 f"log=True)"
             )
 
     def _counted(self) -> int | None:
-        """Return how many values the grid has, None for a continuum; refuse one that misfits."""
+        """Return the number of grid values, None for a continuous range; validate the grid."""
         step = self._grid_step
         if step is None:
             return None
@@ -101,7 +105,7 @@ class Numeric(Domain):
         steps = self._steps
         nearest = round(steps)
         largest = float(max(abs(self.low), abs(self.high)))
-        # A bound that was reckoned, such as 3 * 0.1, is off by rounding.
+        # A computed bound, such as 3 * 0.1, has a rounding error.
         if abs(float(steps - nearest)) * step > 8 * math.ulp(largest):
             value = self._at(max(1, math.floor(steps)))
             raise SpaceError(
@@ -116,14 +120,14 @@ class Numeric(Domain):
         reach = self.high / step if self.log else nearest
         if reach > LARGEST_GRID or (isinstance(step, float) and step < 32 * math.ulp(largest)):
             raise SpaceError(
-                f"{given}: floats cannot tell so many values apart; write a larger step, or Float "
+                f"{given}: floats cannot distinguish so many values; write a larger step, or Float "
                 f"without a step"
             )
         return nearest + 1
 
     @abstractmethod
     def _plain(self, value: float) -> Any:
-        """Return the number as the declared type."""
+        """Convert a number to the declared type."""
 
     @property
     def _grid_step(self) -> Any:
@@ -131,18 +135,18 @@ class Numeric(Domain):
 
     @property
     def _steps(self) -> Decimal:
-        """How many steps `high` is above `low`, by the decimals as they are written."""
+        """The number of steps from `low` to `high`, in exact decimal arithmetic."""
         low, high, step = (Decimal(repr(x)) for x in (self.low, self.high, self._grid_step))
         return (high - low) / step
 
     def _log_edges(self) -> tuple[float, float]:
-        """Return the logarithms at 0 and at 1: of a grid, the outer edges of the outer cells."""
+        """Return the logarithms at positions 0 and 1; on a grid, the edges of the outer cells."""
         half = (self._grid_step or 0) / 2
         return math.log(self.low - half), math.log(self.high + half)
 
     @property
     def edges(self) -> tuple[float, float]:
-        """What lies at 0 and at 1, on the domain's scale: of a grid, the outer cells' edges."""
+        """The values at positions 0 and 1, on the domain's scale; on a grid, the outer edges."""
         low, high = self._edges
         if self.log or self._count is None:
             return low, high
@@ -150,14 +154,14 @@ class Numeric(Domain):
 
     @property
     def size(self) -> float:
-        """How many values there are."""
+        """The number of values; ``math.inf`` for a continuous range."""
         return math.inf if self._count is None else self._count
 
     def cast(self, value: Any) -> Any:
-        """Return `value` as the declared type.
+        """Convert `value` to the declared type.
 
-        A value of a grid is met within four units in the last place of the larger bound: 0.1 + 0.2
-        is 0.3.
+        A value matches a grid value within four units in the last place of the larger bound, so
+        0.1 + 0.2 matches 0.3.
         """
         given = number(value)
         if self._count is None:
@@ -177,7 +181,7 @@ class Numeric(Domain):
         """Return value `index` of the grid."""
 
     def to_unit(self, values: Sequence[Any]) -> Array:
-        """Return places in [0, 1]: of a grid's value, the middle of its cell."""
+        """Return the positions in [0, 1]; for a grid value, the center of its cell."""
         return self._places(np.asarray(values, dtype=float))
 
     def _places(self, x: Array) -> Array:
@@ -192,14 +196,14 @@ class Numeric(Domain):
             t = np.log(x)
         else:
             t = (np.log(x - step / 2) + np.log(x + step / 2)) / 2
-        # Halved, because the difference of two finite bounds may be infinite.
+        # Halved, because the difference of two finite bounds can overflow.
         width = high / 2 - low / 2
         if width == 0:
             return np.full(x.shape, 0.5)
         return np.clip((t / 2 - low / 2) / width, 0.0, 1.0)
 
     def from_unit(self, unit: ArrayLike) -> list[Any]:
-        """Return the values at places in [0, 1]."""
+        """Return the values at positions in [0, 1]."""
         u = np.asarray(unit, dtype=float)
         if self._count is not None:
             return list(map(self._at, self._indices(u).astype(np.int64).tolist()))
@@ -210,7 +214,7 @@ class Numeric(Domain):
         return list(map(self._plain, np.clip(x, self.low, self.high).tolist()))
 
     def snap(self, unit: Array) -> Array:
-        """Return the places of the values that places in [0, 1] stand for."""
+        """Return ``to_unit(from_unit(unit))`` for positions in [0, 1]."""
         if self._count is None:
             return np.clip(unit, 0.0, 1.0)
         index = self._indices(unit)
@@ -219,7 +223,7 @@ class Numeric(Domain):
         return self._places(float(self.low) + index * float(self._grid_step))
 
     def _indices(self, unit: Array) -> Array:
-        """Return which values of the grid places in [0, 1] stand for, as whole floats."""
+        """Return the grid indices of positions in [0, 1], as floats."""
         assert self._count is not None
         if not self.log:
             index = np.floor(unit * self._count)
@@ -230,32 +234,32 @@ class Numeric(Domain):
         return np.clip(index, 0, self._count - 1)
 
     def grid(self, levels: int) -> list[Any]:
-        """Return all values of a grid, or `levels` evenly spread ones."""
+        """Return all values of a grid, or `levels` evenly spaced values of a continuous range."""
         if math.isinf(self.size):
             return self.from_unit(np.linspace(0, 1, levels) if levels > 1 else [0.5])
         return list(self.values())
 
     def values(self) -> Iterator[Any]:
-        """Yield all values of a grid in order, one at a time: there may be millions."""
+        """Iterate over the grid values in order; the iteration is lazy for large grids."""
         return map(self._at, range(int(self.size)))
 
     @property
     def density(self) -> Bell | None:
-        """The prior as a normal density on the domain's column, None without a prior."""
+        """The prior as a normal density on the domain's column of the unit cube, or None."""
         if self.prior is None:
             return None
-        centre, spread = self.prior.centre, self.prior.spread
+        loc, scale = self.prior.loc, self.prior.scale
         if self.log:
-            centre, spread = math.log(centre), math.log(spread)
+            loc, scale = math.log(loc), math.log(scale)
         low, high = self.edges
-        half = high / 2 - low / 2  # halved: the difference of finite bounds may be infinite
-        return Bell((centre / 2 - low / 2) / half, max(spread / 2 / half, NARROWEST))
+        half = high / 2 - low / 2  # halved: the difference of finite bounds can overflow
+        return Bell((loc / 2 - low / 2) / half, max(scale / 2 / half, NARROWEST))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the domain as JSON values; what is not given is left out."""
+        """Return the domain as a JSON-compatible dict without undeclared options."""
         options = {"log": self.log or None, "step": self.step, "default": self.default}
         if self.prior is not None:
-            options["prior"] = {"centre": self.prior.centre, "spread": self.prior.spread}
+            options["prior"] = {"loc": self.prior.loc, "scale": self.prior.scale}
         given = {name: value for name, value in options.items() if value is not None}
         return {"type": self.kind, "low": self.low, "high": self.high, **given}
 
@@ -281,13 +285,14 @@ class Float(Numeric):
     low, high
         The bounds, both included, as plain values.
     log
-        Whether the logarithm is what varies evenly; low must be positive then.
+        Whether to search on a logarithmic scale; `low` must then be positive.
     step
-        The distance of neighbouring values, None for a continuum. `high` must be on the grid.
+        The distance between neighboring values; None for a continuous range. `high` must be on the
+        grid.
     default
         The value to try first.
     prior
-        Where good values are expected, as a `Normal`.
+        The expected location of good values, as a `Normal`.
 
     Examples
     --------
@@ -315,33 +320,33 @@ class Float(Numeric):
 
     @cached_property
     def _decimals(self) -> tuple[int, int, int]:
-        """Low and step as whole numbers, and what both are to be divided by."""
+        """`low` and `step` as integers, and their common divisor: (low, step, divisor)."""
         low, step = Decimal(repr(self.low)), Decimal(repr(self.step))
         places = max(0, -int(low.as_tuple().exponent), -int(step.as_tuple().exponent))
         scale = 10**places
         return int(low * scale), int(step * scale), scale
 
     def _at(self, index: int) -> float:
-        """Return the float nearest to the decimal: the grid of 0.1 has 0.3, not 0.1 + 0.1 + 0.1."""
+        """Return the float nearest to the decimal value: 0.3, not 0.1 + 0.1 + 0.1."""
         low, step, scale = self._decimals
         return (low + index * step) / scale
 
 
 class Int(Numeric):
-    """A whole number in [low, high].
+    """An integer in [low, high].
 
     Parameters
     ----------
     low, high
         The bounds, both included.
     log
-        Whether the logarithm is what varies evenly; low must be positive then.
+        Whether to search on a logarithmic scale; `low` must then be positive.
     step
-        The distance of neighbouring values, 1 if not given. `high` must be on the grid.
+        The distance between neighboring values; None means 1. `high` must be on the grid.
     default
         The value to try first.
     prior
-        Where good values are expected, as a `Normal`.
+        The expected location of good values, as a `Normal`.
 
     Examples
     --------
@@ -367,18 +372,20 @@ class Int(Numeric):
     def _bound(self, bound: Any, low: Any, high: Any) -> int:
         super()._bound(bound, low, high)
         if bound != int(bound):
-            raise SpaceError(f"Int({low!r}, {high!r}): {bound!r} is no whole number; write Float")
+            raise SpaceError(
+                f"Int({low!r}, {high!r}): the bound {bound!r} must be an integer; or write Float"
+            )
         if abs(bound) > LARGEST_INT:
             raise SpaceError(
-                f"Int({low!r}, {high!r}): beyond 2**53 floats do not tell whole numbers apart; "
-                f"write bounds within {-LARGEST_INT} and {LARGEST_INT}"
+                f"Int({low!r}, {high!r}): bounds must be within {-LARGEST_INT} and {LARGEST_INT}: "
+                f"beyond 2**53, floats cannot distinguish integers"
             )
         return int(bound)
 
     def _checked_step(self, step: Any) -> int:
         plain: int = super()._checked_step(step)
         if plain != step:
-            raise SpaceError(f"Int(step={step!r}): {step!r} is no whole number; write Float")
+            raise SpaceError(f"Int(step={step!r}): step must be an integer; or write Float")
         return plain
 
     @property
@@ -386,7 +393,7 @@ class Int(Numeric):
         return self.step or 1
 
     def cast(self, value: Any) -> int:
-        """Return `value` as an int; 3.0 is 3, 3.5 is not in the domain."""
+        """Convert `value` to an int; 3.0 becomes 3, 3.5 is rejected."""
         given = number(value)
         if given != math.floor(given):
             raise ValueError(value)

@@ -1,4 +1,4 @@
-"""Reads constraints from text, such as ``"model.svm.C * 2 <= limit or kind in ['a', 'b']"``."""
+"""Parse constraints from text, such as ``"model.svm.C * 2 <= limit or kind in ['a', 'b']"``."""
 
 from __future__ import annotations
 
@@ -32,16 +32,17 @@ _UNARY: dict[type[ast.AST], str] = {ast.Not: "not", ast.Invert: "not", ast.USub:
 
 
 def parse_constraint(text: str) -> Expression:
-    """Return the expression that `text` writes, in Python's syntax.
+    """Parse a constraint in Python syntax.
 
-    Parameters are written by their paths; a path that is no dotted name as ``P('my-name')``.
-    There are numbers, texts, ``True``, ``False``, ``None``, tuples, ``+ - * / // % **``,
-    comparisons and chains of them, ``and or not``, ``in [...]`` and ``abs()``. Nothing is executed.
+    Parameters are referenced by path; ``P('my-name')`` references a path that is not a dotted
+    identifier. Supported are numbers, strings, ``True``, ``False``, ``None``, tuples,
+    ``+ - * / // % **``, comparisons and chains of them, ``and or not``, ``in [...]`` and ``abs()``.
+    No code is executed.
 
     Raises
     ------
     SpaceError
-        If the text has anything else; it names the part.
+        If the text contains any other syntax; the message names the part.
 
     Examples
     --------
@@ -50,19 +51,19 @@ def parse_constraint(text: str) -> Expression:
     """
     try:
         return _Reader(text).read(_parse(text.strip()))
-    # Python's parser has no memory for what is nested too deeply.
+    # Python's parser raises MemoryError if the text is nested too deeply.
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         if isinstance(error, SpaceError):
             raise
-        raise SpaceError(f"constraint {text!r} cannot be read: {error}") from None
+        raise SpaceError(f"constraint {text!r} cannot be parsed: {error}") from None
 
 
 def _parse(text: str) -> ast.expr:
-    """Return Python's tree of an expression; what it would only warn of is an error as well."""
+    """Parse an expression with Python's parser; its warnings become errors."""
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always")
         tree = ast.parse(text, _FILE, mode="eval")
-    for doubt in doubts:  # other threads may have warned of something else meanwhile
+    for doubt in doubts:  # may include warnings of other threads
         if doubt.filename == _FILE:
             raise SyntaxError(str(doubt.message))
     return tree.body
@@ -140,6 +141,6 @@ class _Reader:
     def _error(self, node: ast.AST) -> SpaceError:
         part = ast.get_source_segment(self._text.strip(), node) or self._text
         return SpaceError(
-            f"constraint {self._text!r}: {part!r} is not understood; write parameters, numbers, "
-            f"texts, + - * / // % **, comparisons, and, or, not, in [...], abs()"
+            f"constraint {self._text!r}: {part!r} is not supported; write parameters, numbers, "
+            f"strings, + - * / // % **, comparisons, and, or, not, in [...], abs()"
         )

@@ -1,8 +1,8 @@
-"""Priors: where a user expects the good values of a parameter.
+"""Priors: a user's expectation of the good values of a parameter.
 
-A prior of a number is a `Normal`, one of options is a weight for each. Both become densities on the
-parameter's column of the unit cube. A twentieth of every prior is uniform, so that a wrong one
-delays a search, and cannot end it.
+The prior of a number is a `Normal`; the prior of a list of options is a weight for each. Both
+become densities on the parameter's column of the unit cube. 5% of every prior is uniform, so a
+wrong prior slows a search down but cannot exclude the optimum.
 """
 
 from __future__ import annotations
@@ -21,35 +21,42 @@ from tuner.errors import SpaceError
 from tuner.search_spaces.values import Array
 
 UNIFORM = 0.05
-"""The share of each prior that is uniform."""
+"""The uniform share of each prior."""
 
 NARROWEST = 1e-6
-"""No normal prior is narrower than this share of the range."""
+"""Minimum width of a normal prior, as a share of the range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """A number's prior: about two thirds of it lie within `spread` of `centre`.
+    """A normal prior of a number: about two thirds of its mass lie within `scale` of `loc`.
 
-    On a domain with ``log=True``, `spread` is a factor: ``Normal(1e-3, 10)`` means from 1e-4 to
+    On a domain with ``log=True``, `scale` is a factor: ``Normal(1e-3, 10)`` means from 1e-4 to
     1e-2.
+
+    Parameters
+    ----------
+    loc
+        The mean, within the range of the domain.
+    scale
+        The standard deviation, above 0; on a logarithmic domain a factor above 1.
 
     Examples
     --------
     >>> from tuner.search_spaces import Float, Normal
     >>> Float(1e-6, 1.0, log=True, prior=Normal(1e-3, 10))
-    Float(1e-06, 1.0, log=True, prior=Normal(centre=0.001, spread=10.0))
+    Float(1e-06, 1.0, log=True, prior=Normal(loc=0.001, scale=10.0))
     """
 
-    centre: float
-    spread: float
+    loc: float
+    scale: float
 
 
 class Density(ABC):
-    """A density on [0, 1], relative to the uniform one."""
+    """A density on [0, 1], relative to the uniform density."""
 
     def places(self, uniform: Array) -> Array:
-        """Return places that are distributed as the prior, given uniform ones."""
+        """Transform uniform positions to positions distributed as the prior."""
         known = self._places(np.clip((uniform - UNIFORM) / (1.0 - UNIFORM), 0.0, 1.0))
         return np.asarray(np.where(uniform < UNIFORM, uniform / UNIFORM, known))
 
@@ -58,7 +65,7 @@ class Density(ABC):
         return np.asarray(np.log(UNIFORM + (1.0 - UNIFORM) * self._density(places)))
 
     def slope(self, places: Array) -> Array:
-        """Return the derivative of `log` by the place; 0 where it is a step function."""
+        """Return the derivative of `log` with respect to the position; 0 for a step function."""
         share = (1.0 - UNIFORM) * self._density(places)
         return np.asarray(share / (UNIFORM + share) * self._log_slope(places))
 
@@ -74,35 +81,35 @@ class Density(ABC):
 
 @dataclass(frozen=True)
 class Bell(Density):
-    """A normal density, cut off at 0 and 1."""
+    """A normal density, truncated to [0, 1]."""
 
-    centre: float
+    center: float
     width: float
 
     def _places(self, uniform: Array) -> Array:
         from scipy.special import ndtr, ndtri
 
-        low, high = ndtr((np.array([0.0, 1.0]) - self.centre) / self.width)
+        low, high = ndtr((np.array([0.0, 1.0]) - self.center) / self.width)
         z = ndtri(low + uniform * (high - low))
-        return np.asarray(np.clip(self.centre + self.width * z, 0.0, 1.0))
+        return np.asarray(np.clip(self.center + self.width * z, 0.0, 1.0))
 
     def _density(self, places: Array) -> Array:
-        z = (places - self.centre) / self.width
+        z = (places - self.center) / self.width
         return np.asarray(np.exp(-0.5 * z * z) / self._mass)
 
     def _log_slope(self, places: Array) -> Array:
-        return -(places - self.centre) / self.width**2
+        return -(places - self.center) / self.width**2
 
     @cached_property
     def _mass(self) -> float:
         root = math.sqrt(2.0) * self.width
-        area = math.erf((1.0 - self.centre) / root) - math.erf(-self.centre / root)
+        area = math.erf((1.0 - self.center) / root) - math.erf(-self.center / root)
         return self.width * math.sqrt(math.pi / 2.0) * area
 
 
 @dataclass(frozen=True)
 class Cells(Density):
-    """A share of the probability for each of n cells of equal width; the shares sum to 1."""
+    """A histogram density: the probability of each of n cells of equal width; they sum to 1."""
 
     shares: tuple[float, ...]
 
@@ -121,57 +128,62 @@ class Cells(Density):
 
 
 def normal_of(domain: object, low: float, high: float, *, log: bool, prior: Any) -> Normal:
-    """Return the prior of a numeric domain, given as a `Normal` or as a document has it.
+    """Validate the prior of a numeric domain, given as a `Normal` or as its document.
 
     Parameters
     ----------
     domain
-        The domain, for messages.
+        The domain, for error messages.
     low, high, log
-        Its range and scale.
+        The range and the scale of the domain.
     prior
-        The prior as declared.
+        The declared prior.
 
     Raises
     ------
     SpaceError
-        If `prior` has another form, its center is outside the range, or its spread leaves no width.
+        If `prior` has another form, `loc` is outside the range, or `scale` is too small.
     """
-    if isinstance(prior, Mapping) and prior.keys() == {"centre", "spread"}:
-        prior = Normal(**prior)
+    if isinstance(prior, Mapping):
+        if prior.keys() == {"loc", "scale"}:
+            prior = Normal(**prior)
+        elif prior.keys() == {"centre", "spread"}:  # documents written by tuner 0.1
+            prior = Normal(prior["centre"], prior["spread"])
     example = "Normal(1e-3, 10)" if log else "Normal(0.5, 0.1)"
     if not isinstance(prior, Normal):
-        raise SpaceError(f"{domain!r}: prior={prior!r}; write a centre and a spread: {example}")
-    try:
-        centre, spread = float(prior.centre), float(prior.spread)
-    except (TypeError, ValueError):
-        centre = spread = math.nan
-    if not low <= centre <= high:
-        raise SpaceError(f"{domain!r}: the prior's centre {prior.centre!r} is not in the range")
-    least = 1.0 if log else 0.0
-    if not (math.isfinite(spread) and spread > least):
         raise SpaceError(
-            f"{domain!r}: the prior's spread {prior.spread!r} must be a "
+            f"{domain!r}: prior={prior!r} must be a Normal with loc and scale, such as {example}"
+        )
+    try:
+        loc, scale = float(prior.loc), float(prior.scale)
+    except (TypeError, ValueError):
+        loc = scale = math.nan
+    if not low <= loc <= high:
+        raise SpaceError(f"{domain!r}: the prior's loc={prior.loc!r} must be within the range")
+    least = 1.0 if log else 0.0
+    if not (math.isfinite(scale) and scale > least):
+        raise SpaceError(
+            f"{domain!r}: the prior's scale={prior.scale!r} must be a "
             f"{'factor above 1' if log else 'number above 0'}, such as {example}"
         )
-    return Normal(centre, spread)
+    return Normal(loc, scale)
 
 
 def weights_of(
     domain: object, options: Sequence[Any], contains: Callable[[Any], bool], prior: Any
 ) -> tuple[float, ...]:
-    """Return a weight for each option, declared by option or in their order.
+    """Return the weight of each option, declared by option or in the order of the options.
 
     Parameters
     ----------
     domain
-        The domain, for messages.
+        The domain, for error messages.
     options
-        Its options.
+        The options of the domain.
     contains
-        Whether a value is one of the options; distinguishes 1 from True.
+        Returns whether a value is an option; distinguishes 1 from True.
     prior
-        The prior as declared.
+        The declared prior.
 
     Raises
     ------
@@ -182,7 +194,9 @@ def weights_of(
     if isinstance(prior, Mapping):
         for option in prior:
             if not contains(option):
-                raise SpaceError(f"{domain!r}: the prior's option {option!r} is none of {listed}")
+                raise SpaceError(
+                    f"{domain!r}: the prior's option {option!r} must be one of {listed}"
+                )
         prior = [prior.get(option) for option in options]
     if isinstance(prior, str) or not isinstance(prior, Sequence) or len(prior) != len(options):
         raise SpaceError(f"{domain!r}: prior={prior!r}; write a weight for each of {listed}")
@@ -197,12 +211,12 @@ def weights_of(
 
 
 class SpacePrior:
-    """The priors of a space, as one density on the unit cube; uniform where none is declared.
+    """The priors of a space as one density on the unit cube; uniform for columns without a prior.
 
     Parameters
     ----------
     densities
-        The density on each column of the unit cube, None where it is uniform.
+        The density on each column of the unit cube; None for a uniform column.
 
     Examples
     --------
@@ -219,14 +233,14 @@ class SpacePrior:
         return bool(self._densities)
 
     def places(self, uniform: Array) -> Array:
-        """Return rows that are distributed as the prior, given uniform rows, shape (m, d)."""
+        """Transform uniform rows, shape (m, d), to rows distributed as the prior."""
         rows = uniform.copy()
         for j, density in self._densities.items():
             rows[:, j] = density.places(uniform[:, j])
         return rows
 
     def log(self, X: Array, active: NDArray[np.bool_]) -> Array:
-        """Return the log density at `X` (m, d) relative to the uniform one, shape (m,)."""
+        """Return the log density at `X` (m, d) relative to the uniform density, shape (m,)."""
         logs = np.zeros(len(X))
         for j, density in self._densities.items():
             logs += np.where(active[:, j], density.log(X[:, j]), 0.0)

@@ -1,10 +1,10 @@
-"""Ready-made spaces for scikit-learn estimators, and the estimators that their points stand for.
+"""Predefined spaces for scikit-learn estimators, and the construction of estimators from points.
 
-Each function returns a plain dict of domains under the estimator's own argument names, with its
-own defaults where they are fixed numbers, so a space can be taken as it is, changed like any dict,
-or be a branch of a `Choice`. The ranges follow what is known to matter: Probst, Boulesteix and
-Bischl (2019, JMLR 20, "Tunability", table 1), van Rijn and Hutter (2018, "Hyperparameter
-importance across datasets") and the user guide of scikit-learn.
+Each function returns a plain dict of domains, keyed by the estimator's argument names. Defaults
+are the estimator's defaults where these are fixed numbers. A space can be used unchanged, edited
+like any dict, or used as a branch of a `Choice`. The ranges follow studies of hyperparameter
+importance: Probst, Boulesteix and Bischl (2019, JMLR 20, "Tunability", table 1), van Rijn and
+Hutter (2018, "Hyperparameter importance across datasets"), and the user guide of scikit-learn.
 
 Importing this module does not import scikit-learn; `build` does.
 """
@@ -51,10 +51,10 @@ def extra_trees() -> Params:
 
 
 def logistic_regression() -> Params:
-    """Return the space of ``LogisticRegression``, for features of a like scale.
+    """Return the space of ``LogisticRegression``, for scaled features.
 
-    The penalty is the default, l2: the others need other solvers, and are called otherwise from
-    scikit-learn 1.8 on.
+    The penalty is the default, l2: the other penalties need other solvers, and scikit-learn 1.8
+    renames them.
     """
     return {
         "C": Float(1e-4, 1e4, log=True, default=1.0),
@@ -63,15 +63,15 @@ def logistic_regression() -> Params:
 
 
 def svc() -> Params:
-    """Return the space of ``SVC``, for features of a like scale.
+    """Return the space of ``SVC``, for scaled features.
 
-    The kernel's own parameters are its branch; `arguments` makes plain arguments of a point.
+    The parameters of a kernel are its branch; `arguments` converts a point to plain arguments.
     """
     return {**_support_vectors(), "class_weight": Choice(None, "balanced")}
 
 
 def svr() -> Params:
-    """Return the space of ``SVR``, for features and a target of a like scale; see `svc`."""
+    """Return the space of ``SVR``, for scaled features and a scaled target; see `svc`."""
     return {**_support_vectors(), "epsilon": Float(1e-3, 1.0, log=True, default=0.1)}
 
 
@@ -91,7 +91,8 @@ def _support_vectors() -> Params:
 def knn() -> Params:
     """Return the space of ``KNeighborsClassifier`` and ``KNeighborsRegressor``.
 
-    For 50 rows to fit on, or more; for fewer, write a smaller ``n_neighbors`` in its place.
+    Requires at least 50 rows for fitting; for fewer rows, replace ``n_neighbors`` by a smaller
+    range.
     """
     return {
         "n_neighbors": Int(1, 50, log=True, default=5),
@@ -103,8 +104,8 @@ def knn() -> Params:
 def mlp() -> Params:
     """Return the space of ``MLPClassifier`` and ``MLPRegressor``.
 
-    For features, and a target of a regression, of a like scale. Where an epoch more would still
-    help after ``max_iter`` of them, scikit-learn warns that the fit has not converged.
+    Requires scaled features and, for regression, a scaled target. If training would still improve
+    after ``max_iter`` epochs, scikit-learn warns that the fit has not converged.
     """
     return {
         "hidden_layer_sizes": Choice((100,), (50,), (200,), (50, 50), (100, 100)),
@@ -115,12 +116,12 @@ def mlp() -> Params:
 
 
 def ridge() -> Params:
-    """Return the space of ``Ridge``, for features of a like scale."""
+    """Return the space of ``Ridge``, for scaled features."""
     return {"alpha": Float(1e-5, 1e5, log=True, default=1.0)}
 
 
 def elastic_net() -> Params:
-    """Return the space of ``ElasticNet``, for features of a like scale."""
+    """Return the space of ``ElasticNet``, for scaled features."""
     return {
         "alpha": Float(1e-5, 1e2, log=True, default=1.0),
         "l1_ratio": Float(0.01, 1.0, default=0.5),
@@ -154,7 +155,7 @@ _FIXED: dict[str, dict[str, Any]] = {
     "elastic_net": {"max_iter": 10_000},
     "mlp": {"early_stopping": True},
 }
-"""Arguments that are not searched, so that fits converge."""
+"""Fixed arguments that let fits converge."""
 
 _SCALED = {"logistic_regression", "svc", "svr", "knn", "mlp", "ridge", "elastic_net"}
 _TARGET_SCALED = {"svr", "mlp"}
@@ -162,7 +163,7 @@ _RANDOM = {"hist_gradient_boosting", "random_forest", "extra_trees", "mlp"}
 
 
 def classifier() -> Params:
-    """Return a space with one parameter, ``model``: a choice of all the classifiers here.
+    """Return a space with one parameter, ``model``: a choice of all classifiers in this module.
 
     Examples
     --------
@@ -174,12 +175,12 @@ def classifier() -> Params:
 
 
 def regressor() -> Params:
-    """Return a space with one parameter, ``model``: a choice of all the regressors here."""
+    """Return a space with one parameter, ``model``: a choice of all regressors in this module."""
     return {"model": Choice(**{name: make() for name, make in _SPACES["regressor"].items()})}
 
 
 def arguments(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain arguments: a pair gives its option, and what is in its branch beside it.
+    """Flatten a point to plain arguments: a pair becomes its option and the items of its branch.
 
     Examples
     --------
@@ -203,25 +204,24 @@ def build(
     *,
     random_state: int | None = None,
 ) -> Any:
-    """Return the estimator that a value of ``model`` stands for, unfitted.
+    """Return the unfitted estimator for a value of ``model``.
 
-    Models that need features of a like scale come in a pipeline behind a ``StandardScaler``, and
-    those whose fit depends on the scale of a regression's target in a
-    ``TransformedTargetRegressor`` around it.
+    Models that need scaled features are returned as a pipeline with a ``StandardScaler``.
+    Regressors that need a scaled target are wrapped in a ``TransformedTargetRegressor``.
 
     Parameters
     ----------
     model
-        Its name, as in `classifier` or `regressor`, and a point of its space.
+        The name of the model, as in `classifier` or `regressor`, and a point of its space.
     task
         ``"classifier"`` or ``"regressor"``.
     random_state
-        For those models that draw random numbers.
+        The seed of models that draw random numbers.
 
     Raises
     ------
     ArgumentError
-        If there is no such task or model.
+        If the task or the model is unknown.
 
     Examples
     --------
@@ -230,10 +230,10 @@ def build(
     """
     name, params = model
     if task not in _SPACES:
-        raise ArgumentError(f"task={task!r}: write one of {', '.join(map(repr, _SPACES))}")
+        raise ArgumentError(f"task={task!r} must be one of {', '.join(map(repr, _SPACES))}")
     if name not in _SPACES[task]:
         known = ", ".join(_SPACES[task])
-        raise ArgumentError(f"model {name!r}: there is no such {task}; there are {known}")
+        raise ArgumentError(f"model {name!r}: unknown {task}; write one of {known}")
     given = arguments(params) | _FIXED.get(name, {})
     if name in _RANDOM:
         given["random_state"] = random_state

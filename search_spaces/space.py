@@ -1,4 +1,4 @@
-"""`Space`: named domains, conditions by nesting, constraints on top."""
+"""`Space`: named domains with nested conditional parameters and constraints."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ from tuner.search_spaces.numeric import Float
 from tuner.search_spaces.priors import SpacePrior
 
 BATCH = 1_000
-"""Points drawn at once while constraints reject some."""
+"""Number of points per batch in rejection sampling."""
 
 MAX_EMPTY_BATCHES = 1_000
-"""Batches in a row without a feasible point after which sampling gives up."""
+"""Number of consecutive batches without a feasible point after which sampling fails."""
 
 N_TRIED = 10_000
-"""Random points of which one must satisfy the constraints of a new space."""
+"""Number of random points of which at least one must satisfy the constraints of a new space."""
 
 MAX_ENUMERABLE = 100_000
-"""Finite spaces of up to this many points are enumerated to count feasible points."""
+"""Maximum size of a finite space that is enumerated to find its feasible points."""
 
 Params: TypeAlias = dict[str, Any]
-"""A point: plain nested dict of plain values; a branch is a pair ``(option, {...})``."""
+"""A point: a nested dict of plain values; a branch is a pair ``(option, {...})``."""
 
 
 class Space:
-    """What may be tried: a dict of domains, and constraints between them. Immutable.
+    """A search space: an immutable dict of domains, with constraints between them.
 
     Parameters
     ----------
     params
-        Name to domain. A `Choice` with branches holds the parameters that exist only with an
-        option. The names that the record of a trial uses (``number``, ``state``, ``value``, ...)
-        are reserved at the top.
+        Name to domain. A `Choice` with branches contains the conditional parameters of its
+        options. At the top level, the field names of a trial (``number``, ``state``, ``value``,
+        ...) are reserved.
     constraints
-        Expressions over parameters, or their text. What an expression touches may be inactive:
-        then it is satisfied.
+        Expressions over parameters, or their text. A constraint with an inactive parameter counts
+        as satisfied.
 
     Raises
     ------
     SpaceError
-        If it is empty, a name or domain is wrong, a constraint names an unknown parameter, or
-        nothing satisfies the constraints.
+        If the space is empty, a name or domain is invalid, a constraint names an unknown
+        parameter, or no point satisfies the constraints.
 
     Examples
     --------
@@ -91,21 +91,21 @@ class Space:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Every parameter at any depth, parents before children, depth first."""
+        """The parameters at all depths, depth first, parents before children."""
         return self._columns
 
     @property
     def constraints(self) -> tuple[Expression, ...]:
-        """What every point satisfies, beside the domains."""
+        """The constraints that every point satisfies."""
         return self._constraints
 
     @cached_property
     def prior(self) -> SpacePrior:
-        """Where the domains' priors expect good points."""
+        """The joint prior of the domains."""
         return SpacePrior(column.domain.density for column in self._columns)
 
     def where(self, *constraints: Expression | str) -> Space:
-        """Return this space with further constraints."""
+        """Return this space with additional constraints."""
         return Space(self, constraints)
 
     # --- points -------------------------------------------------------------------------------
@@ -115,36 +115,36 @@ class Space:
         return flatten_params(self._params, params)
 
     def unflatten(self, flat: Mapping[str, Any]) -> Params:
-        """Return the point that `flatten` was called on, of values as JSON gives them.
+        """Invert `flatten`; accepts values read from JSON.
 
-        Lists are taken for tuples, and 1 for the 1.0 of a `Float`. Whether numbers are within
-        their bounds is not looked at; see `validate`.
+        Lists become tuples, and the integer 1 becomes 1.0 for a `Float`. Bounds of numbers are not
+        checked; see `validate`.
 
         Raises
         ------
         InvalidParams
-            If an active parameter is missing, or its value cannot be one of its domain.
+            If an active parameter is missing, or its value has a wrong type.
         """
         return self._build(flat)
 
     def validate(self, params: Any) -> Params:
-        """Return the point as plain values of the declared types.
+        """Validate a point and convert it to plain values of the declared types.
 
         Raises
         ------
         InvalidParams
-            If it is no point of this space; names the path, the value and what was allowed.
+            If it is not a point of this space; names the path, the value and the allowed values.
         """
         valid = validate_params(self._params, params)
         flat = self.flatten(valid)
         for constraint in self.constraints:
             if constraint.evaluate(flat) is False:
                 values = ", ".join(f"{p} = {flat[p]!r}" for p in constraint.paths if p in flat)
-                raise InvalidParams(f"params: {values} breaks the constraint {str(constraint)!r}")
+                raise InvalidParams(f"params: {values} violates the constraint {str(constraint)!r}")
         return valid
 
     def contains(self, params: Any) -> bool:
-        """Whether `params` is a point of this space."""
+        """Return whether `params` is a point of this space."""
         try:
             self.validate(params)
         except InvalidParams:
@@ -154,17 +154,17 @@ class Space:
     __contains__ = contains
 
     def feasible(self, params: Params) -> bool:
-        """Whether a point satisfies the constraints."""
+        """Return whether a point satisfies the constraints."""
         if not self.constraints:
             return True
         return self.feasible_flat(self.flatten(params))
 
     def feasible_flat(self, flat: Mapping[str, Any]) -> bool:
-        """Whether a point as `flatten` gives it satisfies the constraints."""
+        """Return whether a flat point, as returned by `flatten`, satisfies the constraints."""
         return all(c.evaluate(flat) is not False for c in self.constraints)
 
     def key(self, params: Params) -> Hashable:
-        """Return what two points share if and only if they are the same."""
+        """Return a hashable key; two points have the same key if and only if they are the same."""
         as_keys = self._as_keys
         return tuple(
             (path, as_keys[path](value) if path in as_keys else value)
@@ -172,9 +172,10 @@ class Space:
         )
 
     def defaults(self) -> Params | None:
-        """Return the point of the declared defaults, others at their middle or first option.
+        """Return the point of the declared defaults, or None.
 
-        None if no default is declared, or the point violates a constraint.
+        Parameters without a default take their central value or first option. The result is None
+        if no default is declared or the point violates a constraint.
         """
         if all(column.domain.default is None for column in self.columns):
             return None
@@ -203,14 +204,15 @@ class Space:
     def sample(self, rng: np.random.Generator, n: int) -> list[Params]: ...
 
     def sample(self, rng: np.random.Generator, n: int | None = None) -> Params | list[Params]:
-        """Return a random point that satisfies the constraints, or a list of `n`.
+        """Draw a random point that satisfies the constraints, or a list of `n` points.
 
-        Points are independent and follow the domains' priors, uniform without them.
+        Points are independent and follow the priors of the domains; without a prior they are
+        uniform.
 
         Raises
         ------
         SpaceError
-            If a million points in a row break the constraints.
+            If a million consecutive points violate the constraints.
         """
         points = self._sample(rng, 1 if n is None else n)
         return points[0] if n is None else points
@@ -230,21 +232,21 @@ class Space:
                 rules = " and ".join(repr(str(c)) for c in self._constraints)
                 raise SpaceError(
                     f"search space: none of {MAX_EMPTY_BATCHES * BATCH} random points satisfies "
-                    f"{rules}; narrow the domains to where it holds"
+                    f"{rules}; narrow the domains to the feasible region"
                 )
         return found[:n]
 
     def _draw(self, rng: np.random.Generator, n: int) -> list[Params]:
-        """Return `n` points of the priors, without regard to the constraints."""
+        """Draw `n` points from the priors; ignores the constraints."""
         return self.decode(self.prior.places(rng.random((n, len(self._columns)))))
 
     def encode(self, points: Sequence[Params]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return points as rows of the unit cube.
+        """Encode points as rows of the unit cube.
 
         Returns
         -------
         X : array of shape (n, d)
-            One column per entry of `columns`, in [0, 1]; 0.5 where the parameter is inactive.
+            One column per entry of `columns`, in [0, 1]; 0.5 for inactive parameters.
         active : bool array of shape (n, d)
         """
         return encoding.encode(self._columns, [self.flatten(point) for point in points])
@@ -260,24 +262,24 @@ class Space:
         return encoding.snap(self._columns, X)
 
     def decode(self, X: ArrayLike) -> list[Params]:
-        """Return the points at the rows of an array of shape (n, d) in [0, 1].
+        """Decode the rows of an array of shape (n, d) in [0, 1] to points.
 
-        Inactive columns are ignored; constraints are not enforced. What is beyond the cube is taken
-        for what is at its edge.
+        Inactive columns are ignored; constraints are not enforced. Entries outside [0, 1] are
+        clipped.
 
         Raises
         ------
         ArgumentError
-            If `X` has another shape, or NaN in it.
+            If `X` has another shape or contains NaN.
         """
         return encoding.decode(self._params, self._columns, X)
 
     @cached_property
     def size(self) -> float:
-        """How many points there are, ``math.inf`` with a continuous parameter.
+        """The number of points; ``math.inf`` with a continuous parameter.
 
-        Exact without constraints, and with them for up to 100,000 points; beyond that the
-        constraints are not counted.
+        Constraints are taken into account in spaces of up to 100,000 points; in larger spaces
+        they are ignored.
         """
         whole = grid.size(self._params)
         if not self._constraints or whole > MAX_ENUMERABLE:
@@ -285,14 +287,14 @@ class Space:
         return sum(1 for _ in self.grid(1))
 
     def grid(self, levels: int = 5) -> Iterator[Params]:
-        """Yield every point that satisfies the constraints, the last parameter changing fastest.
+        """Yield all points that satisfy the constraints; the last parameter varies fastest.
 
-        A continuous parameter has `levels` evenly spread values.
+        A continuous parameter takes `levels` evenly spaced values.
 
         Raises
         ------
         ArgumentError
-            If `levels` is no positive whole number.
+            If `levels` is not a positive integer.
         """
         return filter(self.feasible, grid.points(self._params, levels))
 
@@ -303,14 +305,14 @@ class Space:
         return self._edited(values, editing.frozen)
 
     def narrow(self, changes: Mapping[str, Any]) -> Space:
-        """Return this space with domains made smaller, by path.
+        """Return this space with smaller domains, by path.
 
-        A change is a domain, a pair ``(low, high)``, or a list of the options that stay.
+        A change is a domain, a pair ``(low, high)``, or a list of the options to keep.
         """
         return self._edited(changes, editing.narrowed)
 
     def widen(self, changes: Mapping[str, Any]) -> Space:
-        """Return this space with domains made larger, by path; see `narrow`."""
+        """Return this space with larger domains, by path; see `narrow`."""
         return self._edited(changes, editing.widened)
 
     def _edited(self, changes: Mapping[str, Any], edit: editing.Edit) -> Space:
@@ -319,12 +321,12 @@ class Space:
     # --- text ---------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the space as JSON values."""
+        """Return the space as a JSON-compatible dict."""
         return serialization.to_dict(self._params, self._constraints)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Space:
-        """Return the space that `to_dict` was called on."""
+        """Create a space from the result of `to_dict`."""
         return cls(*serialization.from_dict(data))
 
     def to_json(self) -> str:
@@ -333,7 +335,7 @@ class Space:
 
     @classmethod
     def from_json(cls, text: str) -> Space:
-        """Return the space that `to_json` wrote."""
+        """Create a space from the result of `to_json`."""
         return cls(*serialization.from_json(text))
 
     def to_yaml(self) -> str:
@@ -342,22 +344,22 @@ class Space:
 
     @classmethod
     def from_yaml(cls, text: str) -> Space:
-        """Return the space that `to_yaml`, or a person, wrote."""
+        """Create a space from YAML text, generated by `to_yaml` or written by hand."""
         return cls(*serialization.from_yaml(text))
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 in hex of what may be tried: the domains in order, and the constraints.
+        """SHA-256 in hex of the domains, in order, and the constraints.
 
-        Defaults are left out: they say where to begin, not what may be tried.
+        Defaults and priors are excluded: they guide the search but do not change the set of points.
         """
         return serialization.fingerprint(self.to_dict())
 
     def _refuse_unsatisfiable(self) -> None:
         """Raise `SpaceError` if no point satisfies the constraints.
 
-        All points of a small finite space are tested, and `N_TRIED` random points of another: if
-        none of them is feasible, sampling would take too long even if a few points were.
+        In a small finite space, all points are tested; otherwise `N_TRIED` random points. If none
+        of these is feasible, rejection sampling would take too long.
         """
         if not self._constraints:
             return
@@ -375,17 +377,17 @@ class Space:
 
     @cached_property
     def _as_keys(self) -> dict[str, Callable[[Any], Hashable]]:
-        """What turns values that are the same, but not equal or not alone in it, into one."""
+        """The conversions to hashable keys, by path, for domains whose values need one."""
         turned: dict[str, Callable[[Any], Hashable]] = {}
         for column in self._columns:
             if isinstance(column.domain, Listed):
-                turned[column.path] = column.domain.index  # 1 == True, and yet two options
+                turned[column.path] = column.domain.index  # 1 == True, but they are two options
             elif isinstance(column.domain, Float) and column.domain.step is not None:
-                turned[column.path] = column.domain.cast  # 0.1 + 0.2 is 0.3
+                turned[column.path] = column.domain.cast  # 0.1 + 0.2 means 0.3
         return turned
 
     def __eq__(self, other: object) -> bool:
-        # As texts: equal dicts may have another order, and 1 for True.
+        # Compares text: equal dicts can differ in order, and in 1 versus True.
         return isinstance(other, Space) and self.to_json() == other.to_json()
 
     def __hash__(self) -> int:

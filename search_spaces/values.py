@@ -1,4 +1,4 @@
-"""Plain values: what a parameter may be, whatever it was given as."""
+"""Conversion of parameter values to plain Python values."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float64]
-"""Floats in one array: places in the unit interval, or rows of the unit cube."""
+"""An array of floats: positions in the unit interval, or rows of the unit cube."""
 
 
 def plain(value: Any) -> Any:
-    """Return a value of Python's own types: NumPy's scalars, enums of texts and the like turned.
+    """Convert NumPy scalars, string enums and other subclasses to built-in types.
 
-    What is no scalar, tuple or list comes back as it is.
+    Lists become tuples. Values of other types are returned unchanged.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def plain(value: Any) -> Any:
     if value is None or type(value) in (bool, int, str):
         return value
     if isinstance(value, float):
-        return float(value) + 0.0  # no minus zero: it equals zero, but is written otherwise
+        return float(value) + 0.0  # turns -0.0 into 0.0, which is equal but has another repr
     if isinstance(value, int):
         return int(value)
     if isinstance(value, str):
@@ -39,14 +39,14 @@ def plain(value: Any) -> Any:
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether JSON can hold the value and compare it: NaN and infinity are not such."""
+    """Return whether a value is a scalar that JSON can store; excludes NaN and infinity."""
     if isinstance(value, float):
         return math.isfinite(value)
     return value is None or isinstance(value, bool | int | str)
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """Yield the items of tuples in tuples; anything else is its own only item."""
+    """Yield the items of nested tuples; any other value yields itself."""
     if isinstance(value, tuple):
         for item in value:
             yield from leaves(item)
@@ -55,12 +55,12 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def number(value: Any) -> int | float:
-    """Return a plain finite int or float; a bool or a text is no number.
+    """Convert to a finite int or float.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If the value is a bool, a string, not finite, or of another type.
     """
     value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -71,9 +71,9 @@ def number(value: Any) -> int | float:
 
 
 def shown(value: Any, width: int = 200) -> str:
-    """Return how a value is written, cut to `width` characters, whatever its ``repr`` does."""
+    """Return the ``repr`` of a value, cut to `width` characters; never raises."""
     try:
         text = repr(value)
-    except Exception as error:  # an object's own code, or an int too long to be written
+    except Exception as error:  # from the object's code, or for an int with too many digits
         return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from conformance.record_strategies import ranked_histories
 from conformance.stores import shared
 from tuner import ranking
-from tuner.optimizers.history import Ledger, Told
+from tuner.optimizers.history import Observation, TrialTable
 from tuner.optimizers.ordering import best_first
 from tuner.records import Direction, Goal, State, Trial
 from tuner.search_spaces import Float, Space
@@ -45,13 +45,13 @@ def test_the_order_does_not_depend_on_the_order_of_reading(trials: list[Trial], 
 @shared
 @given(ranked_histories(), GOALS)
 def test_optimizers_rank_as_the_user_does(trials: list[Trial], goal: Goal) -> None:
-    ledger = Ledger(Space({"x": Float(0, 1)}))
+    table = TrialTable(Space({"x": Float(0, 1)}))
     for trial in trials:
         losses = [goal.direction.sign * value for value in trial.values] or [math.nan]
         stopped = trial.state is State.STOPPED
-        ledger.add(trial.number, Told(trial.params, losses, stopped, trial.constraints))
+        table.add(trial.number, Observation(trial.params, losses, stopped, trial.constraints))
     expected = [t.number for t in ranking.best_first(goal, trials) if t.values]
-    assert best_first(ledger.history([]), len(trials)).tolist() == expected
+    assert best_first(table.history([]), len(trials)).tolist() == expected
 
 
 def test_a_value_that_is_not_a_number_is_never_the_best() -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tuner.evidence.comparison import Comparison
     from tuner.evidence.lineage import Lineage
     from tuner.evidence.replaying import Replay
-    from tuner.query import Found
+    from tuner.query import QueryResult
     from tuner.registry.protocol import ModelFormat
 
 
@@ -24,7 +24,7 @@ def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
     return list(open_store(store).studies())
 
 
-def find(query: str = "", *, what: str = "trials", store: str | Path | None = None) -> Found:
+def find(query: str = "", *, what: str = "trials", store: str | Path | None = None) -> QueryResult:
     """Return what a query finds in a store, to be gone through or made a DataFrame.
 
     Parameters

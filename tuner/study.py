@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tuner.engine.manual import ManualLoop
     from tuner.optimizers.protocol import Optimizer
     from tuner.plotting import Plots
-    from tuner.query import Found
+    from tuner.query import QueryResult
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
@@ -129,7 +129,7 @@ class Study:
         """Return the artifacts of all runs, or of one."""
         return list(self.store.artifacts(self._info.uid, run))
 
-    def find(self, query: str = "", *, what: str = "trials") -> Found:
+    def find(self, query: str = "", *, what: str = "trials") -> QueryResult:
         """Return the trials, or runs, of this study that a query finds; see `tuner.find`.
 
         Going through it gives each `Trial` or `Run`; ``.dataframe()`` gives a table.

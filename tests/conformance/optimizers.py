@@ -98,8 +98,8 @@ class OptimizerConformance:
     rebuilds
         Whether its state comes from the history alone, so that a study that is taken up again goes
         on as it would have; False for one that keeps notes beside the trials.
-    centred
-        Whether every search begins at the centre, as one on `SpaceOptimizer` does; False where
+    centered
+        Whether every search begins at the center, as one on `SpaceOptimizer` does; False where
         already the first points of two seeds differ.
     trials
         Trials after which `learns` and `rebuilds` are looked at: past any random start.
@@ -110,7 +110,7 @@ class OptimizerConformance:
 
     learns: ClassVar[bool] = True
     rebuilds: ClassVar[bool] = True
-    centred: ClassVar[bool] = True
+    centered: ClassVar[bool] = True
     trials: ClassVar[int] = 14
     regret: ClassVar[float] = 0.003
 
@@ -203,7 +203,7 @@ class OptimizerConformance:
     def test_another_seed_gives_another_search(self) -> None:
         _, one = self.search(SQUARE, self.trials, seed=1)
         _, other = self.search(SQUARE, self.trials, seed=2)
-        assert (one[0] == other[0]) == self.centred
+        assert (one[0] == other[0]) == self.centered
         assert one[1] != other[1]
         assert one[-1] != other[-1]
 

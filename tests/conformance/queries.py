@@ -15,11 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from tuner.query.found import search
+from tuner.query.result import search
 from tuner.query.syntax import (
     And,
     Comparison,
     Condition,
+    Duration,
     Field,
     Key,
     Like,
@@ -30,7 +31,6 @@ from tuner.query.syntax import (
     Operator,
     Or,
     Query,
-    Span,
 )
 from tuner.records import Failure, Goal, Run, State, StudyInfo, Trial
 from tuner.registry import Registry
@@ -113,7 +113,7 @@ def _not(result: bool | None) -> bool | None:
 
 
 def _constant(constant: Any, field: Field, now: float) -> Any:
-    if isinstance(constant, Span):
+    if isinstance(constant, Duration):
         return constant.seconds + (now if field.path[0] in TIMES else 0)
     if field.path[0] in TIMES and isinstance(constant.value, str):
         return datetime.fromisoformat(constant.value).timestamp()
@@ -122,10 +122,10 @@ def _constant(constant: Any, field: Field, now: float) -> Any:
 
 def _kind(value: Any) -> str:
     if isinstance(value, bool):
-        return "truth"
+        return "boolean"
     if isinstance(value, int | float):
         return "number"
-    return "text" if isinstance(value, str) else "other"
+    return "string" if isinstance(value, str) else "other"
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -139,7 +139,7 @@ def _compare(a: Any, operator: Operator, b: Any) -> bool | None:
         return None
     if operator in ("=", "!="):
         return _equal(a, b) == (operator == "=")
-    if _kind(a) != _kind(b) or _kind(a) not in ("number", "text"):
+    if _kind(a) != _kind(b) or _kind(a) not in ("number", "string"):
         return None
     if _kind(a) == "number":
         a, b = float(a), float(b)
@@ -152,9 +152,9 @@ def _rank(value: Any, descending: bool) -> tuple[Any, ...]:
     sign = -1 if descending else 1
     if kind == "number":
         return (0, sign * float(value))
-    if kind == "text":
+    if kind == "string":
         return (1, tuple(sign * ord(c) for c in value) + ((0,) if not descending else (1,)))
-    return (2, sign * int(value)) if kind == "truth" else (3,)
+    return (2, sign * int(value)) if kind == "boolean" else (3,)
 
 
 def _regex(pattern: str) -> str:
@@ -223,27 +223,27 @@ _columns = {
     "trials": {
         "numbers": ("number", "value", "attempts", "seed", "duration"),
         "times": ("started", "ended"),
-        "texts": ("study", "worker", "host"),
-        "truths": ("feasible",),
+        "strings": ("study", "worker", "host"),
+        "booleans": ("feasible",),
     },
     "runs": {
         "numbers": ("trial", "attempt", "pid", "value", "duration"),
         "times": ("started", "ended"),
-        "texts": ("study", "worker", "host", "output", "uid"),
-        "truths": ("feasible",),
+        "strings": ("study", "worker", "host", "output", "uid"),
+        "booleans": ("feasible",),
     },
     "studies": {
         "numbers": ("trials", "completed", "failed", "best", "seed"),
         "times": ("created",),
-        "texts": ("study", "name", "metric"),
-        "truths": (),
+        "strings": ("study", "name", "metric"),
+        "booleans": (),
     },
 }
 _operators = st.sampled_from(Operator)
 _equalities = st.sampled_from([Operator.EQUAL, Operator.UNEQUAL])
 _number_literals = st.builds(Literal, numbers)
 _text_literals = st.builds(Literal, texts)
-_spans = st.builds(Span, st.sampled_from([-86400.0, 0.0, 3600.0, 1.0]))
+_durations = st.builds(Duration, st.sampled_from([-86400.0, 0.0, 3600.0, 1.0]))
 _dates = st.builds(Literal, st.sampled_from(["2023-11-14", "1970-10-28T01:02", "2001-01-01 10:00"]))
 _patterns = st.sampled_from(PATTERNS)
 
@@ -264,10 +264,10 @@ def _tests(what: str) -> st.SearchStrategy[Condition]:
     anything = _any_field(what)
     constants = _number_literals | _text_literals
     typed = {
-        "numbers": (_number_literals | _spans, _operators),
-        "times": (_number_literals | _spans | _dates, _operators),
-        "texts": (_text_literals, _operators),
-        "truths": (st.builds(Literal, st.booleans()), _equalities),
+        "numbers": (_number_literals | _durations, _operators),
+        "times": (_number_literals | _durations | _dates, _operators),
+        "strings": (_text_literals, _operators),
+        "booleans": (st.builds(Literal, st.booleans()), _equalities),
     }
     options = [
         st.builds(Comparison, anything, _operators, constants),
@@ -292,7 +292,7 @@ def _tests(what: str) -> st.SearchStrategy[Condition]:
             options.append(st.builds(Comparison, field, operators, values))
             members = st.lists(values, min_size=1, max_size=3).map(tuple)
             options.append(st.builds(Membership, field, members, st.booleans()))
-    fields = st.sampled_from(columns["texts"]).map(_field)
+    fields = st.sampled_from(columns["strings"]).map(_field)
     options.append(st.builds(Like, fields, _patterns, st.booleans()))
     options.append(st.builds(Missing, every, st.booleans()))
     if what != "studies":

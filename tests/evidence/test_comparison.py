@@ -110,7 +110,7 @@ def test_a_commit_of_the_record_is_no_option_of_git(store: Path, tmp_path: Path)
 
 
 def test_what_cannot_be_compared(store: Path) -> None:
-    with pytest.raises(ArgumentError, match="give two"):
+    with pytest.raises(ArgumentError, match="needs at least two"):
         tuner.compare("a", store=store)
     with pytest.raises(StudyNotFound, match="'a', 'b'"):
         tuner.compare("a", "c", store=store)

@@ -153,7 +153,7 @@ def test_without_the_repository_the_source_runs_alone(
     monkeypatch.chdir(elsewhere)
     result = tuner.replay("s/0")
     assert result.same
-    assert any("runs alone" in note for note in result.notes)
+    assert any("recorded source is used alone" in note for note in result.notes)
     assert "commit" in {change.fact for change in result.changes}
 
 
@@ -236,7 +236,7 @@ def test_a_noisy_objective_and_a_tolerance(tmp_path: Path) -> None:
     assert again(metrics=["exact"]).same
     assert [c.fact for c in again(data=[1, 3]).changes] == ["data"]
     assert again(data=[1, 2]).changes == ()
-    with pytest.raises(ArgumentError, match="neither run has a metric 'los'"):
+    with pytest.raises(ArgumentError, match="neither run has the metric 'los'"):
         again(metrics=["los"])
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.optimizers.acquisition import Columns, Product, maximise, neighbours
-from tuner.optimizers.conditions import Condition
+from tuner.optimizers.conditions import ProbabilityOfFeasibility
 from tuner.optimizers.embedding import Embedding
 from tuner.optimizers.expected_improvement import LogExpectedImprovement, log_h
 from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters
@@ -86,7 +86,7 @@ def success(n=25):
     X, active, _ = snap(np.random.default_rng(2).random((n, 3)))
     y = np.where(X[:, 0] < 0.6, 0.8, -1.2)
     h = Hyperparameters(np.array([0.3, 5.0, 5.0]), 1.0, 1e-2, 0.1)
-    return Condition(GaussianProcess(EMBEDDING, X, active, y, h), threshold=-0.2)
+    return ProbabilityOfFeasibility(GaussianProcess(EMBEDDING, X, active, y, h), threshold=-0.2)
 
 
 class TestLogExpectedImprovement:

@@ -11,7 +11,7 @@ import pace
 from tuner.errors import ArgumentError
 from tuner.optimizers.acquisition import Candidates
 from tuner.optimizers.bayesian import BayesianOptimizer, apart, penalised, representatives
-from tuner.optimizers.history import Ledger, Told
+from tuner.optimizers.history import Observation, TrialTable
 from tuner.optimizers.pareto import hypervolume
 from tuner.records import Direction, Goal, Outcome, State, Trial
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
@@ -220,14 +220,14 @@ class TestHostileHistories:
     def test_the_representatives_hold_the_best_and_the_latest(self):
         losses = np.random.default_rng(0).permutation(1000).astype(float)
         losses[::7] = np.nan
-        ledger = Ledger(SQUARE)
+        table = TrialTable(SQUARE)
         for number, params in enumerate(SQUARE.sample(np.random.default_rng(0), 1000)):
-            ledger.add(number, Told(params, [losses[number]]))
-        chosen = representatives(ledger.history([]), 100)
+            table.add(number, Observation(params, [losses[number]]))
+        chosen = representatives(table.history([]), 100)
         assert len(set(chosen.tolist())) == 100
         assert set(np.argsort(losses)[:50]) <= set(chosen)
         assert np.isin(np.arange(980, 1000), chosen).all()
-        np.testing.assert_array_equal(representatives(ledger.history([]), 1000), np.arange(1000))
+        np.testing.assert_array_equal(representatives(table.history([]), 1000), np.arange(1000))
 
     @pytest.mark.parametrize(
         "space",

@@ -7,7 +7,7 @@ import pytest
 
 from tuner.optimizers.conditions import condition, learn_condition, margins
 from tuner.optimizers.embedding import Embedding
-from tuner.optimizers.history import Ledger, Told
+from tuner.optimizers.history import Observation, TrialTable
 from tuner.search_spaces import Float, Space
 
 SPACE = Space({"x": Float(0, 1), "y": Float(0, 1)})
@@ -18,11 +18,11 @@ ON = np.ones((200, 2), dtype=bool)
 
 def history(told, n=60):
     """Return a history of random points; `told` gives the loss and the constraints at one."""
-    ledger = Ledger(SPACE)
+    table = TrialTable(SPACE)
     for number, x in enumerate(np.random.default_rng(0).random((n, 2))):
         loss, constraints = told(x)
-        ledger.add(number, Told({"x": x[0], "y": x[1]}, [loss], False, constraints))
-    return ledger.history([])
+        table.add(number, Observation({"x": x[0], "y": x[1]}, [loss], False, constraints))
+    return table.history([])
 
 
 def probabilities(told, column=0):

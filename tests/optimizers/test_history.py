@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import pace
 from tuner.errors import ArgumentError
-from tuner.optimizers import SpaceOptimizer
-from tuner.optimizers.history import Ledger, Told
+from tuner.optimizers import RandomOptimizer, SpaceOptimizer
+from tuner.optimizers.history import Observation, TrialTable
 from tuner.records import Direction, Goal, Outcome, State, Trial
 from tuner.search_spaces import Choice, Float, Int, P, Space
 
@@ -41,13 +41,13 @@ def point(x, n=None):
 class TestLedger:
     @pytest.mark.parametrize("looks", [False, True], ids=["looked at once", "after each trial"])
     def test_trials_come_in_the_order_of_their_numbers(self, looks):
-        ledger = Ledger(SPACE)
+        table = TrialTable(SPACE)
         for number in [7, 2, 9, 0, 4]:
-            told = Told(point(number / 10, None if number % 2 else 1), [number], number == 9)
-            ledger.add(number, told)
+            told = Observation(point(number / 10, None if number % 2 else 1), [number], number == 9)
+            table.add(number, told)
             if looks:
-                ledger.history([])
-        history = ledger.history([point(0.25)])
+                table.history([])
+        history = table.history([point(0.25)])
         assert history.X[:, 0].tolist() == [0.0, 0.2, 0.4, 0.7, 0.9]
         assert history.active.tolist() == [
             [True, True, even] for even in (True, True, True, False, False)
@@ -58,20 +58,20 @@ class TestLedger:
         assert (history.size, history.known) == (5, 6)
 
     def test_an_outcome_told_again_replaces_the_first(self):
-        ledger = Ledger(SPACE)
-        ledger.add(0, Told(point(0.1), [1.0], True))
-        ledger.add(0, Told(point(0.1), [2.0], False))
-        history = ledger.history([])
+        table = TrialTable(SPACE)
+        table.add(0, Observation(point(0.1), [1.0], True))
+        table.add(0, Observation(point(0.1), [2.0], False))
+        history = table.history([])
         assert history.losses.tolist() == [2.0]
         assert history.stopped.tolist() == [False]
 
     def test_what_was_looked_at_stays_as_it_was(self):
-        ledger = Ledger(SPACE)
-        ledger.add(3, Told(point(0.3), [3.0], False))
-        first = ledger.history([])
-        ledger.add(3, Told(point(0.3), [5.0], True))
-        ledger.add(1, Told(point(0.1), [1.0], False))
-        assert ledger.history([]).losses.tolist() == [1.0, 5.0]
+        table = TrialTable(SPACE)
+        table.add(3, Observation(point(0.3), [3.0], False))
+        first = table.history([])
+        table.add(3, Observation(point(0.3), [5.0], True))
+        table.add(1, Observation(point(0.1), [1.0], False))
+        assert table.history([]).losses.tolist() == [1.0, 5.0]
         assert (first.X[0, 0], first.losses.tolist(), first.stopped.tolist()) == (
             0.3,
             [3.0],
@@ -82,44 +82,45 @@ class TestLedger:
 
     @given(st.permutations(range(24)), st.sets(st.integers(0, 23)))
     def test_any_order_with_looks_between_is_the_order_of_numbers(self, order, looks):
-        ledger = Ledger(SPACE)
+        table = TrialTable(SPACE)
         for k, number in enumerate(order):
-            ledger.add(number, Told(point(number / 24), [float(number)], number % 2 == 0))
+            table.add(number, Observation(point(number / 24), [float(number)], number % 2 == 0))
             if k in looks:
-                ledger.history([])
-                ledger.add(
-                    order[0], Told(point(order[0] / 24), [float(order[0])], order[0] % 2 == 0)
+                table.history([])
+                table.add(
+                    order[0],
+                    Observation(point(order[0] / 24), [float(order[0])], order[0] % 2 == 0),
                 )
-        history = ledger.history([])
+        history = table.history([])
         assert history.X[:, 0].tolist() == [number / 24 for number in range(24)]
         assert history.losses.tolist() == list(range(24))
         assert history.stopped.tolist() == [number % 2 == 0 for number in range(24)]
 
     def test_a_look_costs_little_after_many_trials(self):
-        ledger = Ledger(SPACE)
+        table = TrialTable(SPACE)
         for number in range(20_000):
-            ledger.add(number, Told(point(number / 20_000), [0.0], False))
-        ledger.history([])
+            table.add(number, Observation(point(number / 20_000), [0.0], False))
+        table.history([])
         numbers = iter(range(20_000, 20_005))
 
         def one_more() -> None:
-            ledger.add(next(numbers), Told(point(0.5), [0.0], False))
-            ledger.history([])
+            table.add(next(numbers), Observation(point(0.5), [0.0], False))
+            table.history([])
 
         assert pace.seconds(one_more) < 0.001  # about 0.00004
 
     def test_an_empty_history_has_its_columns(self):
-        history = Ledger(SPACE).history([])
+        history = TrialTable(SPACE).history([])
         assert history.X.shape == history.pending_active.shape == (0, 3)
 
     def test_rows_equal_those_of_the_space(self):
-        ledger = Ledger(SPACE)
+        table = TrialTable(SPACE)
         points = SPACE.sample(np.random.default_rng(0), 40)
         for number, params in enumerate(points):
-            ledger.add(number, Told(params, [0.0], False))
+            table.add(number, Observation(params, [0.0], False))
             if number % 3 == 0:
-                ledger.history([])
-        history = ledger.history([])
+                table.history([])
+        history = table.history([])
         X, active = SPACE.encode(points)
         np.testing.assert_array_equal(history.X, X)
         np.testing.assert_array_equal(history.active, active)
@@ -145,7 +146,7 @@ class TestLosses:
         assert optimizer.history.failed.tolist() == [math.isnan(loss)]
 
     def test_a_study_of_two_metrics_is_refused(self):
-        with pytest.raises(ArgumentError, match="one metric, the study has 2: loss, time; take"):
+        with pytest.raises(ArgumentError, match="one metric, but the study has 2: loss, time; use"):
             Watching().reset(SPACE, [Goal("loss"), Goal("time")], 0)
 
 
@@ -188,8 +189,22 @@ class TestNothingTwice:
 
 def test_the_start_is_the_design_then_random():
     optimizer = watching()
-    assert optimizer.start(Ledger(SPACE).history([]), np.random.default_rng(0)) == (
+    assert optimizer.start(TrialTable(SPACE).history([]), np.random.default_rng(0)) == (
         optimizer.design.point(0)
     )
-    many = Ledger(SPACE).history([optimizer.point] * 64)
+    many = TrialTable(SPACE).history([optimizer.point] * 64)
     assert optimizer.start(many, np.random.default_rng(0)) in SPACE
+
+
+def test_the_attributes_that_version_0_1_documented_keep_their_meaning():
+    class Former(Watching):
+        independent = True
+        many_goals = True
+
+    class Waiting(RandomOptimizer):
+        independent = False
+
+    assert Former.history_free
+    assert not Waiting.history_free
+    Former().reset(SPACE, [Goal("loss"), Goal("time")], 0)
+    assert not Watching.history_free

@@ -13,7 +13,7 @@ from tuner.optimizers import (
 
 
 class TestRandom(OptimizerConformance):
-    centred = False
+    centered = False
     learns = False
 
     def make(self):
@@ -44,14 +44,14 @@ class TestAuto(OptimizerConformance):
 
 
 class TestOptunaTPE(OptimizerConformance):
-    centred = False
+    centered = False
 
     def make(self):
         return OptunaOptimizer("TPESampler", multivariate=True)
 
 
 class TestOptunaRandom(OptimizerConformance):
-    centred = False
+    centered = False
     learns = False
 
     def make(self):
@@ -59,7 +59,7 @@ class TestOptunaRandom(OptimizerConformance):
 
 
 class TestOptunaNSGAII(OptimizerConformance):
-    centred = False
+    centered = False
     learns = False  # slower than random search at first: a population is 50 trials
     rebuilds = False
 
@@ -68,7 +68,7 @@ class TestOptunaNSGAII(OptimizerConformance):
 
 
 class TestOptunaQMC(OptimizerConformance):
-    centred = False
+    centered = False
     learns = False
     rebuilds = False  # the place in the sequence is kept beside the trials
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.optimizers.history import Ledger, Told
+from tuner.optimizers.history import Observation, TrialTable
 from tuner.optimizers.ordering import best_first, feasible, lowest
 from tuner.optimizers.pareto import hypervolume, ranks
 from tuner.search_spaces import Float, Space
@@ -18,11 +18,11 @@ SPACE = Space({"x": Float(0, 1)})
 
 def history(values, stopped=(), constraints=None):
     rows = [np.atleast_1d(v).tolist() for v in values]
-    ledger = Ledger(SPACE, len(rows[0]) if rows else 1)
+    table = TrialTable(SPACE, len(rows[0]) if rows else 1)
     for number, row in enumerate(rows):
         limits = {} if constraints is None else {"c": constraints[number]}
-        ledger.add(number, Told({"x": 0.5}, row, number in stopped, limits))
-    return ledger.history([])
+        table.add(number, Observation({"x": 0.5}, row, number in stopped, limits))
+    return table.history([])
 
 
 def best(values, count, **options):

@@ -59,7 +59,7 @@ class TestNondominated:
 
     @pytest.mark.parametrize("values", [[], [1.0, 2.0], np.zeros((3, 0))])
     def test_other_shapes_are_refused(self, values):
-        with pytest.raises(ArgumentError, match="one row a point"):
+        with pytest.raises(ArgumentError, match="one row per point"):
             nondominated(values)
 
     def test_ten_thousand_points(self):

@@ -64,7 +64,7 @@ class TestSobol:
         assert all(p in space for p in kept)
         assert SobolDesign(space, 0).point(LENGTH) is None
 
-    def test_centred_the_first_point_is_in_the_middle_of_numbers_and_no_other_is_moved(self):
+    def test_centered_the_first_point_is_in_the_middle_of_numbers_and_no_other_is_moved(self):
         space = Space(
             {
                 "x": Float(2, 4),
@@ -77,24 +77,24 @@ class TestSobol:
         )
         options = set()
         for seed in range(9):
-            design, centred = SobolDesign(space, seed), SobolDesign(space, seed, centred=True)
-            drawn, first = space.flatten(design.point(0)), space.flatten(centred.point(0))
+            design, centered = SobolDesign(space, seed), SobolDesign(space, seed, centered=True)
+            drawn, first = space.flatten(design.point(0)), space.flatten(centered.point(0))
             middle = {"x": 3.0, "n": 10, "rate": pytest.approx(1e-2), "m.b.y": 0.0}
             assert first == {path: middle.get(path, drawn[path]) for path in drawn}
             later = range(1, LENGTH)
-            assert [centred.point(k) for k in later] == [design.point(k) for k in later]
+            assert [centered.point(k) for k in later] == [design.point(k) for k in later]
             options.add(first["m"])
         assert options == {"a", "b"}
 
-    def test_centred_with_a_prior_the_first_point_is_near_its_median(self):
+    def test_centered_with_a_prior_the_first_point_is_near_its_median(self):
         space = Space({"x": Float(0, 1, prior=Normal(0.2, 0.05)), "y": Float(0, 1)})
-        first = SobolDesign(space, 0, centred=True).point(0)
+        first = SobolDesign(space, 0, centered=True).point(0)
         assert first == pytest.approx({"x": 0.2, "y": 0.5}, abs=0.01)
 
 
 class TestRandomOptimizer:
     def test_it_says_that_it_needs_no_outcomes(self):
-        assert RandomOptimizer.independent
+        assert RandomOptimizer.history_free
 
     def test_it_starts_with_the_design(self):
         optimizer = searching(SPACE, seed=3)

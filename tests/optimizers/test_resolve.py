@@ -39,7 +39,7 @@ def test_each_name_gives_an_optimizer_of_that_name(name):
 
 @pytest.mark.parametrize("name", ["tpe", "bayesian", "auto"])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_search_that_learns_begins_at_the_centre(name, seed):
+def test_a_search_that_learns_begins_at_the_center(name, seed):
     optimizer = resolve(name)
     optimizer.reset(Space({"x": Float(1, 3), "rate": Float(1e-4, 1, log=True)}), [Goal()], seed)
     first, second = optimizer.ask(2)

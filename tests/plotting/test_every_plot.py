@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_written(made_up: MakeUp, kind: str, tmp_path: Pat
     plots = made_up(3)
     with pytest.raises(ExportError, match=r"'plot\.docx': end the name in one of .*\.png"):
         draw(plots, kind, save="plot.docx")
-    with pytest.raises(ExportError, match=r"cannot write.*existing folder"):
+    with pytest.raises(ExportError, match=r"cannot write.*existing, writable folder"):
         draw(plots, kind, save=tmp_path / "no" / "such" / "plot.png")
 
 

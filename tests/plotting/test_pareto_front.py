@@ -50,7 +50,7 @@ def test_of_three_goals_two_are_chosen():
     assert shown(three.pareto_front("size"))["on the front"] == [[5.0, 1.0], [1.0, 2.0]]
     assert shown(three.pareto_front(y="cost"))["on the front"] == [[1.0, 1.0], [0.5, 2.0]]
     assert not three.pareto_front().lines
-    with pytest.raises(ArgumentError, match="'speed' is no goal; it has cost, gain, size"):
+    with pytest.raises(ArgumentError, match="'speed' must be a goal: one of cost, gain, size"):
         three.pareto_front("speed")
 
 
@@ -59,4 +59,4 @@ def test_without_completed_trials_it_says_so(tmp_path):
     assert "no completed trial yet" in [text.get_text() for text in ax.texts]
     assert (tmp_path / "front.png").exists()
     alone = plots([[1.0]], goals=1).pareto_front()
-    assert "one goal has no front" in alone.texts[0].get_text()
+    assert "a best trial, not a front" in alone.texts[0].get_text()

@@ -314,7 +314,7 @@ def test_branches_of_a_space_have_groups_of_their_own(made_up: MakeUp) -> None:
 
 def test_importances_of_equal_or_few_values_say_what_is_missing() -> None:
     for plots in (on_plane(3, lambda p: p["x"]), on_plane(30, lambda p: 1.0)):
-        assert "needs 4 completed trials of different values" in texts(plots.importances())
+        assert "needs 4 completed trials with different values" in texts(plots.importances())
         assert most_important(PLANE, Goal(), plots._trials()) == ["x", "y", "m"]
 
 
@@ -390,7 +390,7 @@ def test_a_long_pause_is_cut_and_a_short_one_is_not() -> None:
     ax = timeline_of(("a", 0, 10), ("a", 11, 20), ("a", day, day + 20))
     assert ax.get_xlim()[1] < 60
     assert "24 h pause" in texts(ax)
-    assert "pauses left out" in ax.get_xlabel()
+    assert "pauses omitted" in ax.get_xlabel()
     assert "pause" not in texts(timeline_of(("a", 0, 10), ("a", 11, 20)))
 
 
@@ -413,11 +413,11 @@ def test_the_edge_of_a_short_run_does_not_cover_it() -> None:
     [(0.5, "milliseconds"), (5, "seconds"), (300, "minutes"), (1e4, "hours"), (1e6, "days")],
 )
 def test_the_timeline_counts_in_a_unit_of_its_length(seconds: float, unit: str) -> None:
-    assert timeline_of(("a", 0, seconds)).get_xlabel() == f"{unit} since the first run began"
+    assert timeline_of(("a", 0, seconds)).get_xlabel() == f"{unit} since the start of the first run"
 
 
 def test_no_runs_say_so() -> None:
-    assert "no run has begun" in texts(timeline_of())
+    assert "no run has started" in texts(timeline_of())
 
 
 def test_integers_have_integer_ticks() -> None:

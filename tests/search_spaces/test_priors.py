@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -105,6 +108,17 @@ class TestDocuments:
             assert repr(again) == repr(SPACE)
             assert again.columns[0].domain.prior == Normal(1e-3, 10)
 
+    def test_documents_with_the_former_names_are_read_and_written_with_the_new_ones(self):
+        space = Space({"x": Float(1e-6, 1.0, log=True, prior=Normal(1e-3, 10))})
+        new = space.to_dict()
+        assert new["params"]["x"]["prior"] == {"loc": 1e-3, "scale": 10.0}
+        former = deepcopy(new)
+        former["params"]["x"]["prior"] = {"centre": 1e-3, "spread": 10.0}
+        for again in (Space.from_dict(former), Space.from_json(json.dumps(former))):
+            assert again == space
+            assert again.fingerprint == space.fingerprint
+            assert again.to_dict() == new
+
     def test_they_are_not_part_of_the_fingerprint(self):
         assert Space({"x": Float(0, 1, prior=Normal(0.5, 1))}).fingerprint == (
             Space({"x": Float(0, 1)}).fingerprint
@@ -138,21 +152,22 @@ class TestEdits:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Float(0, 1, prior=0.5), "write a centre and a spread: Normal"),
-        (lambda: Float(0, 1, prior=Normal(2, 1)), "centre 2 is not in the range"),
-        (lambda: Float(0, 1, prior=Normal(float("nan"), 1)), "not in the range"),
+        (lambda: Float(0, 1, prior=0.5), r"prior=0.5 must be a Normal with loc and scale"),
+        (lambda: Float(0, 1, prior={"loc": 0.5}), r"must be a Normal with loc and scale"),
+        (lambda: Float(0, 1, prior=Normal(2, 1)), "loc=2 must be within the range"),
+        (lambda: Float(0, 1, prior=Normal(float("nan"), 1)), "must be within the range"),
         (lambda: Float(0, 1, prior=Normal(0.5, 0)), "must be a number above 0"),
         (lambda: Float(1, 2, log=True, prior=Normal(1.5, 1)), "must be a factor above 1"),
-        (lambda: Float(0, 1, prior=Normal("a", 1)), "not in the range"),
+        (lambda: Float(0, 1, prior=Normal("a", 1)), "must be within the range"),
         (lambda: Int(0, 5, prior=Normal(1, float("inf"))), "must be a number above 0"),
         (lambda: Choice("a", "b", prior={"a": 1}), "weight of 'b' is None"),
-        (lambda: Choice("a", "b", prior={"a": 1, "b": 1, "c": 1}), "'c' is none of 'a', 'b'"),
+        (lambda: Choice("a", "b", prior={"a": 1, "b": 1, "c": 1}), "'c' must be one of 'a', 'b'"),
         (lambda: Choice("a", "b", prior=[1]), "write a weight for each of 'a', 'b'"),
         (lambda: Choice("a", "b", prior=[1, 0]), "weight of 'b' is 0"),
         (lambda: Choice("a", "b", prior="ab"), "write a weight for each"),
         (lambda: Ordinal(1, 2, prior=[1, -1]), "weight of 2 is -1"),
         (lambda: Bool(prior={True: 1}), "weight of False is None"),
-        (lambda: Choice("a", prior={"x": Float(0, 1)}), "no branch can have that name"),
+        (lambda: Choice("a", prior={"x": Float(0, 1)}), "cannot name a branch"),
     ],
 )
 def test_a_prior_that_cannot_be_is_refused(make, words):

@@ -109,8 +109,8 @@ def test_a_space_is_a_dict_like_any_other() -> None:
 @pytest.mark.parametrize(
     ("model", "task", "says"),
     [
-        (("tree", {}), "classifier", "'tree': there is no such classifier"),
-        (("ridge", {}), "classifier", "'ridge': there is no such classifier"),
+        (("tree", {}), "classifier", "'tree': unknown classifier"),
+        (("ridge", {}), "classifier", "'ridge': unknown classifier"),
         (("svc", {}), "clustering", "task='clustering'"),
     ],
 )

@@ -88,7 +88,7 @@ def _export(rows: Sequence[dict[str, Any]], to: str | None, output: Path | None)
     sys.stdout.buffer.write(format_table(rows, to or "csv"))
 
 
-def _show(found: tuner.query.Found) -> None:
+def _show(found: tuner.query.QueryResult) -> None:
     """Print a table: what each match is, and what the query asks about; else its params."""
     unlimited = found.query.limit is None
     if unlimited:

@@ -114,8 +114,9 @@ class Driver:
         self._session = s = session
         limits = s.limits
         self._optimizer = s.optimizer
-        if getattr(s.optimizer, "independent", False):
-            # Its suggestions are the same whatever it has seen, so nothing need wait.
+        # tuner 0.1 documented `independent` as the name of `history_free`.
+        if getattr(s.optimizer, "history_free", getattr(s.optimizer, "independent", False)):
+            # Its suggestions do not depend on outcomes, so they can be made ahead.
             limits = replace(limits, lookahead=LOOKAHEAD, in_order=False)
         elif limits.in_order:
             self._optimizer = LaggedOptimizer(s.optimizer, lag=1)

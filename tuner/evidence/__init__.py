@@ -1,1 +1,1 @@
-"""What the record is good for: comparing, running again, and telling where a model came from."""
+"""Comparison, replay and lineage of recorded runs and models."""

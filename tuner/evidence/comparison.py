@@ -1,4 +1,4 @@
-"""Studies, trials and runs side by side: what differs in params, metrics, code and packages."""
+"""Compare studies, trials and runs: their params, metrics, code and packages."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two studies, trials or runs, or more, a column each.
+    """A table of two or more studies, trials or runs, with one column each.
 
     Attributes
     ----------
     names : tuple of str
-        What is compared, in the order of all values.
+        The references of the columns.
     study, params, metrics, run, packages : dict
-        Name to one value for each, None where it has none. `study` holds what is fixed about the
-        studies, their data's fingerprint included; `run` code, environment, seed and place.
+        Name to one value per column, None if missing. `study` contains the settings of the studies,
+        including the fingerprint of their data; `run` the code, environment, seed and host.
     code : dict
-        For each but the first, the unified diff of its code to the first one's.
+        For each column except the first, the unified diff from the code of the first column.
     """
 
     names: tuple[str, ...]
@@ -44,7 +44,7 @@ class Comparison:
 
     @property
     def sections(self) -> dict[str, dict[str, tuple[Any, ...]]]:
-        """The tables by their names."""
+        """The tables by name."""
         return {
             "study": self.study,
             "params": self.params,
@@ -54,7 +54,7 @@ class Comparison:
         }
 
     def differing(self) -> Comparison:
-        """Return it without what all have in common."""
+        """Return a comparison with only the rows whose values differ."""
         return Comparison(
             self.names,
             **{name: _differing(table) for name, table in self.sections.items()},
@@ -62,7 +62,7 @@ class Comparison:
         )
 
     def dataframe(self) -> pd.DataFrame:
-        """Return a DataFrame with a column for each, rows by section and name."""
+        """Return a DataFrame with the same columns and rows indexed by section and name."""
         import pandas as pd
 
         rows = {
@@ -74,7 +74,7 @@ class Comparison:
         return pd.DataFrame(list(rows.values()), index=index, columns=list(self.names))
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
+        """Return a JSON-compatible dict."""
         tables = {
             section: {name: list(values) for name, values in table.items()}
             for section, table in self.sections.items()
@@ -83,27 +83,29 @@ class Comparison:
 
 
 def compare(refs: tuple[str, ...], store: SqlStore, repository: Path | None = None) -> Comparison:
-    """Return studies, trials or runs side by side.
+    """Compare studies, trials or runs.
 
     Parameters
     ----------
     refs
-        Two of ``"study"``, ``"study/17"`` or ``"study/17/2"``, or more; a study stands for its best
-        trial besides what is fixed about it.
+        Two or more references: ``"study"``, ``"study/17"`` or ``"study/17/2"``. The column of a
+        study contains its settings and its best trial.
     store
-        Where they are recorded.
+        The store of the records.
     repository
-        The git repository in which to look up commits; None takes that of the working directory.
+        The git repository for the commits; None uses the working directory.
 
     Raises
     ------
     ArgumentError
-        If there are fewer than two, or one is no reference.
+        If fewer than two references are given, or a reference is invalid.
     StudyNotFound
-        If there is no such study.
+        If a study does not exist.
     """
     if len(refs) < 2:
-        raise ArgumentError("compare: give two studies, trials or runs, such as 'a/3' and 'b'")
+        raise ArgumentError(
+            f"compare{refs!r}: needs at least two studies, trials or runs, such as 'a/3' and 'b'"
+        )
     names = _unique(refs)
     sides = [resolve(ref, store) for ref in refs]
     first = sides[0].code or Code()
@@ -123,7 +125,7 @@ def compare(refs: tuple[str, ...], store: SqlStore, repository: Path | None = No
 
 
 def _unique(refs: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the references, numbered where the same is given twice."""
+    """Return the references, with a number appended to duplicates."""
     seen: Counter[str] = Counter()
     names = []
     for ref in refs:
@@ -152,7 +154,7 @@ def _study_facts(side: Subject, store: SqlStore) -> dict[str, Any]:
 def _metrics(side: Subject) -> dict[str, Any]:
     if side.trial is None:
         return {}
-    # A run that did not decide the trial has metrics of its own.
+    # A run that did not determine the outcome of the trial has separate metrics.
     return side.run.metrics if side.run and side.run.metrics else side.trial.metrics
 
 

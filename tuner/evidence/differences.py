@@ -1,4 +1,4 @@
-"""What differs between two records: packages, texts, code."""
+"""Differences between two records: packages, text and code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNKNOWN = "not recorded"
 def package_changes(
     before: Mapping[str, str], after: Mapping[str, str]
 ) -> dict[str, tuple[str | None, str | None]]:
-    """Return the packages whose version differs, with both; None where there is none.
+    """Return the packages with different versions and both versions; None if not installed.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def package_changes(
 
 
 def unified(before: str, after: str, names: tuple[str, str]) -> str:
-    """Return the unified diff of two texts, "" if they are the same."""
+    """Return the unified diff of two texts; "" if they are equal."""
     lines = difflib.unified_diff(
         before.splitlines(), after.splitlines(), names[0], names[1], lineterm=""
     )
@@ -36,10 +36,10 @@ def unified(before: str, after: str, names: tuple[str, str]) -> str:
 
 
 def code_diff(before: Code, after: Code, names: tuple[str, str], repository: Path) -> str:
-    """Return what differs between the code of two runs, "" if nothing does.
+    """Return the diff of the code of two runs; "" if they are equal.
 
-    Between two commits it is what git says, if they are in `repository`; then what the uncommitted
-    changes of the two were, and the source of the objective, where they differ.
+    The diff consists of the git diff of the commits, if both are in `repository`, and the unified
+    diffs of the uncommitted changes and of the source of the objective.
     """
     parts = []
     if before.commit != after.commit:

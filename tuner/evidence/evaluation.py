@@ -1,4 +1,4 @@
-"""Runs one trial's objective once, in this process or in a fresh one, and says what came of it."""
+"""Run the objective of one trial once, in this process or in a new one, and return the outcome."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tuner.tracking.provenance import current_code, current_environment
 
 @dataclass(slots=True)
 class Evaluation:
-    """What came of running a trial: its outcome, what it reported, and what it ran with."""
+    """The result of running a trial: outcome, reports, output, code and environment."""
 
     outcome: Outcome
     code: Code
@@ -47,7 +47,7 @@ class Evaluation:
     ended: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
+        """Return a JSON-compatible dict."""
         return {
             "outcome": self.outcome.to_json(),
             "code": self.code.to_json(),
@@ -60,7 +60,7 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Evaluation:
-        """Return what `to_json` was called on."""
+        """Create an evaluation from the result of `to_json`."""
         return cls(
             outcome=Outcome.from_json(data["outcome"]),
             code=Code.from_json(data["code"]),
@@ -72,8 +72,8 @@ class Evaluation:
         )
 
 
-class _Desk:
-    """The channel of the one job: keeps its messages, and stops it where it was stopped before."""
+class _ReplayChannel:
+    """The channel of one job: stores its messages, and requests a stop after a given step."""
 
     worker = REPLAY
 
@@ -100,16 +100,16 @@ def evaluate(
     constraints: Sequence[OutcomeConstraint],
     stop_after: int | None = None,
 ) -> Evaluation:
-    """Run the objective once in this process; ask it to stop after a step, if one is given."""
-    desk = _Desk(stop_after)
+    """Run the objective once in this process; request a stop after the step `stop_after`."""
+    channel = _ReplayChannel(stop_after)
     started = time.time()
-    outcome = ObjectiveWork(objective, wants_trial(objective), goals, constraints)(job, desk)
+    outcome = ObjectiveWork(objective, wants_trial(objective), goals, constraints)(job, channel)
     return Evaluation(
         outcome,
         current_code(objective),
         current_environment(),
-        desk.reports,
-        "".join(message.text for message in desk.messages if isinstance(message, Output)),
+        channel.reports,
+        "".join(message.text for message in channel.messages if isinstance(message, Output)),
         started,
         time.time(),
     )
@@ -122,15 +122,15 @@ def evaluate_apart(
     constraints: Sequence[OutcomeConstraint],
     stop_after: int | None = None,
 ) -> Evaluation:
-    """Run the objective of a workspace in a fresh Python, where nothing else is imported yet.
+    """Run the objective of a workspace in a new Python process.
 
-    It runs in the working directory, where data that is not in git can be, and imports what is in
-    the workspace first.
+    The process runs in the working directory, which can contain data outside git, and prefers
+    imports from the workspace.
 
     Raises
     ------
     ArgumentError
-        If the objective's file cannot be loaded, or its process dies.
+        If the file of the objective cannot be loaded, or its process dies.
     """
     task = {
         "folder": str(place.folder),
@@ -141,25 +141,25 @@ def evaluate_apart(
         "constraints": [constraint.to_json() for constraint in constraints],
         "stop_after": stop_after,
     }
-    with tempfile.TemporaryDirectory(prefix="tuner-replay-") as scratch:
-        answer = Path(scratch, "answer.json")
+    with tempfile.TemporaryDirectory(prefix="tuner-replay-") as temp_dir:
+        answer = Path(temp_dir, "answer.json")
         process = subprocess.run(
             [sys.executable, "-m", "tuner.evidence.evaluation"],
             input=json.dumps(task | {"answer": str(answer)}).encode(),
-            # What the objective prints is kept with the run; the answer to the user is ours.
+            # The output of the objective is recorded with the run; stdout is for the command.
             stdout=sys.stderr.fileno() if _is_real(sys.stderr) else subprocess.DEVNULL,
             check=False,
         )
-        said = answer.read_text(encoding="utf-8") if answer.exists() else ""
-    if not said:
+        answered = answer.read_text(encoding="utf-8") if answer.exists() else ""
+    if not answered:
         raise ArgumentError(
             f"replay: the process of trial {job.trial.number} ended with exit code "
             f"{process.returncode} before its objective did"
         )
-    result = json.loads(said)
+    result = json.loads(answered)
     if "problem" in result:
         raise ArgumentError(
-            f"replay: {result['problem']}; where it needs more than its file, give it: "
+            f"replay: {result['problem']}; if the objective needs more than its file, pass it: "
             f"tuner.replay(..., objective=f)"
         )
     return Evaluation.from_json(result)
@@ -173,16 +173,16 @@ def _is_real(stream: Any) -> bool:
     return True
 
 
-# --- the other process ----------------------------------------------------------------------------
+# --- the new process ------------------------------------------------------------------------------
 
 
 def load(folder: Path, file: Path, name: str) -> Callable[..., Any]:
-    """Return a function of a file: of a module of its package, if the file is in one.
+    """Load a function from a file, as a module of its package if the file is in a package.
 
     Raises
     ------
     ArgumentError
-        If the file fails, or has no such function.
+        If the file raises an exception or lacks the function.
     """
     root = file.parent
     parts = [] if file.stem == "__init__" else [file.stem]
@@ -197,7 +197,7 @@ def load(folder: Path, file: Path, name: str) -> Callable[..., Any]:
             found = _member(found, part)
         objective: Callable[..., Any] = found() if isinstance(found, type) else found
     except (Exception, SystemExit) as error:
-        # Whatever a user's file raises, it cannot be used.
+        # A user's file can raise any exception.
         raise ArgumentError(
             f"{file}:{name} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
@@ -205,14 +205,14 @@ def load(folder: Path, file: Path, name: str) -> Callable[..., Any]:
 
 
 def _member(owner: Any, name: str) -> Any:
-    """Return what an owner has of that name; of a class, a method of a new object."""
+    """Return the attribute `name` of an owner; a method of a class is bound to a new instance."""
     if isinstance(owner, type) and inspect.isfunction(inspect.getattr_static(owner, name, None)):
         return getattr(owner(), name)
     return getattr(owner, name)
 
 
 def _script(file: Path) -> Any:
-    """Return a script as a module under its own name, unless that hides one of Python's."""
+    """Import a script under its own name, or a prefixed one if it would shadow a stdlib module."""
     name = file.stem if file.stem not in sys.stdlib_module_names else f"script_{file.stem}"
     specification = importlib.util.spec_from_file_location(name, file)
     assert specification is not None
@@ -225,7 +225,7 @@ def _script(file: Path) -> Any:
 
 
 def main() -> None:
-    """Run the task on standard input, and write what came of it to its file."""
+    """Run the task read from standard input and write its result to the answer file."""
     task = json.load(sys.stdin)
     result: dict[str, Any]
     try:

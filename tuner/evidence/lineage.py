@@ -1,4 +1,4 @@
-"""Where a model came from: its version, run, trial, study, code, environment and data."""
+"""The lineage of a model version: its run, trial, study, code, environment and data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """All that is recorded behind a model version; what was not recorded is None."""
+    """The records behind a model version; a missing record is None."""
 
     version: ModelVersion
     study: StudyInfo
@@ -27,7 +27,7 @@ class Lineage:
     environment: Environment | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
+        """Return a JSON-compatible dict."""
         return {
             "model": self.version.to_json(),
             "run": self.run.to_json(),
@@ -39,7 +39,7 @@ class Lineage:
         }
 
     def lines(self) -> Iterator[str]:
-        """Yield it as a tree, a line each."""
+        """Yield the lines of the lineage, formatted as a tree."""
         return _lines(self._tree())
 
     def _tree(self) -> _Node:
@@ -78,7 +78,7 @@ class Lineage:
         code = self.code
         if code is None:
             return _Node("code: not recorded")
-        changes = "with uncommitted changes" if code.diff else "nothing uncommitted"
+        changes = "with uncommitted changes" if code.diff else "no uncommitted changes"
         commit = f"commit {code.commit}, {changes}" if code.commit else "not in git"
         return _Node(
             f"code: {commit}",
@@ -96,17 +96,17 @@ class Lineage:
 
 
 def lineage(ref: str, store: SqlStore) -> Lineage:
-    """Return where the version that ``"name"``, ``"name@alias"`` or ``"name@3"`` means came from.
+    """Return the lineage of the model version ``"name"``, ``"name@alias"`` or ``"name@3"``.
 
     Raises
     ------
     ModelNotFound
-        If there is none.
+        If the model version does not exist.
     """
     version = Registry(store).get(ref)
     study = find_study(version.study, store)
     trial = find_trial(study, version.trial, store)
-    assert trial is not None, "a version has a run, and a run a trial"
+    assert trial is not None, "each version has a run, and each run has a trial"
     run = next(r for r in store.runs(study.uid, version.trial) if r.uid == version.run)
     return Lineage(
         version,

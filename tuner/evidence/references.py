@@ -1,4 +1,4 @@
-"""What ``study``, ``study/17`` and ``study/17/2`` refer to, with all that is recorded of it."""
+"""Resolve the references ``study``, ``study/17`` and ``study/17/2`` to their records."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tuner.search_spaces import Space
 if TYPE_CHECKING:
     from tuner.tracking.sql_store import SqlStore
 
-_WRITE = "write 'study', 'study/17' for a trial, or 'study/17/2' for the second run of it"
+_WRITE = "write 'study', 'study/17' for a trial, or 'study/17/2' for its second run"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A study, a trial or a run, and what belongs to it.
+    """The records of a referenced study, trial or run.
 
-    `trial` is the study's best one where the study was named alone, and `run` the last that was no
-    replay where none was named; each is None if there is none.
+    If the reference names only a study, `trial` is its best trial. If it does not name a run, `run`
+    is the last run that is not a replay. Both are None if missing.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Subject:
 
     @property
     def params(self) -> dict[str, Any]:
-        """The params by their dotted paths."""
+        """The params by dotted path."""
         if self.trial is None:
             return {}
         if not self.info.space:
@@ -44,14 +44,14 @@ class Subject:
 
 
 def resolve(ref: str, store: SqlStore) -> Subject:
-    """Return what `ref` refers to.
+    """Resolve a reference.
 
     Raises
     ------
     ArgumentError
-        If it is no reference, or the study has no such trial or run.
+        If the reference is invalid, or the trial or run does not exist.
     StudyNotFound
-        If the store has no such study.
+        If the study does not exist.
     """
     name, number, attempt = _parts(ref)
     info = find_study(name, store)
@@ -60,7 +60,9 @@ def resolve(ref: str, store: SqlStore) -> Subject:
     else:
         trial = find_trial(info, number, store)
         if trial is None:
-            raise ArgumentError(f"{ref!r}: study {name!r} has no trial {number}; they count from 0")
+            raise ArgumentError(
+                f"{ref!r}: study {name!r} has no trial {number}; trials are numbered from 0"
+            )
     run = None if trial is None else _run(ref, info, trial, attempt, store)
     return Subject(
         name=ref,
@@ -76,24 +78,24 @@ def resolve(ref: str, store: SqlStore) -> Subject:
 
 
 def find_study(name: str, store: SqlStore) -> StudyInfo:
-    """Return the study of that name.
+    """Return the study named `name`.
 
     Raises
     ------
     StudyNotFound
-        If there is none; says which names come close.
+        If the study does not exist; the message suggests similar names.
     """
     info = store.find_study(name)
     if info is None:
         known = [study.name for study in store.studies()]
         close = difflib.get_close_matches(name, known) or known[-3:]
         remedy = f"it has {', '.join(map(repr, close))}" if close else "it has no studies"
-        raise StudyNotFound(f"there is no study {name!r} in {store}; {remedy}")
+        raise StudyNotFound(f"study {name!r} does not exist in {store}; {remedy}")
     return info
 
 
 def find_trial(info: StudyInfo, number: int, store: SqlStore) -> Trial | None:
-    """Return a trial of a study, None if there is none of that number."""
+    """Return the trial with the given number of a study, or None."""
     from tuner.query import search
 
     found: Trial | None = search(store, f"number = {number}", study=info.uid).first()
@@ -102,16 +104,16 @@ def find_trial(info: StudyInfo, number: int, store: SqlStore) -> Trial | None:
 
 def _parts(ref: str) -> tuple[str, int | None, int | None]:
     if not isinstance(ref, str) or not ref:
-        raise ArgumentError(f"{ref!r}: {_WRITE}")
+        raise ArgumentError(f"{ref!r} is not a reference; {_WRITE}")
     name, *numbers = ref.split("/")
     if len(numbers) > 2 or not all(n.isdecimal() and len(n) < 19 for n in numbers):
-        raise ArgumentError(f"{ref!r}: {_WRITE}")
+        raise ArgumentError(f"{ref!r} is not a reference; {_WRITE}")
     number, attempt = [*map(int, numbers), None, None][:2]
     return name, number, attempt
 
 
 def _best(info: StudyInfo, store: SqlStore) -> Trial | None:
-    """Return the best trial by the first goal, None if no trial is eligible."""
+    """Return the best eligible trial by the first goal, or None."""
     with closing(store.best_trials(info.uid, info.goal.direction)) as trials:
         return next((trial for trial in trials if trial.eligible), None)
 
@@ -126,4 +128,6 @@ def _run(
     for run in runs:
         if run.attempt == attempt:
             return run
-    raise ArgumentError(f"{ref!r}: trial {trial.number} has {len(runs)} runs, counted from 1")
+    raise ArgumentError(
+        f"{ref!r}: trial {trial.number} has {len(runs)} runs, which are numbered from 1"
+    )

@@ -1,4 +1,4 @@
-"""Runs a trial again from its record, and says whether the same came of it and what has changed."""
+"""Replay a trial from its record; compare the results and the environment with the record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A recorded fact that is another one now."""
+    """A recorded fact that differs in the replay."""
 
     fact: str
     recorded: str
@@ -36,20 +36,20 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What came of running a trial again.
+    """The result of a replay.
 
     Attributes
     ----------
     run : Run
-        The further run of the trial, as it was recorded.
+        The recorded run of the replay.
     metrics : dict
-        For each metric what was recorded and what came out now, None where it is missing.
+        The recorded and the replayed value of each metric; None if missing.
     same : bool
-        Whether all of them agree, and the run ended in the same state.
+        Whether all metrics agree and both runs ended in the same state.
     changes : tuple of Changed
-        The recorded facts that are others now, whether they matter or not.
+        The recorded facts that differ in the replay, relevant or not.
     notes : tuple of str
-        What of the record could not be put back.
+        Parts of the recorded code that could not be restored.
     """
 
     study: str
@@ -71,33 +71,33 @@ def replay(
     metrics: Sequence[str] = (),
     tolerance: float = 0.0,
 ) -> Replay:
-    """Run a trial again and record that as a further run; the trial's outcome stays as it is.
+    """Run a trial again and record a further run; the outcome of the trial does not change.
 
     Parameters
     ----------
     ref
         ``"study/17"``, or ``"study/17/2"`` to compare with its second run.
     store
-        Where it is recorded.
+        The store of the record.
     objective
-        The function, to be run in this process; ``"script.py:function"``, or None to find it by the
-        record, runs in a fresh one.
+        A function runs in this process. ``"script.py:function"`` runs in a new process, and so does
+        the recorded objective if `objective` is None.
     repository
-        A folder of the git repository; None takes the working directory.
+        A folder of the git repository; None uses the working directory.
     data
-        The fingerprint of the data as it is now, to compare with the recorded one.
+        The fingerprint of the current data, to compare with the recorded one.
     metrics
-        The metrics that must agree; all if none are named.
+        The metrics that must agree; empty for all metrics.
     tolerance
-        How far two values may be apart, relative to the larger one.
+        The maximum difference of two values, relative to the larger one, in [0, 1).
 
     Raises
     ------
     ArgumentError
-        If there is no such trial, it has no outcome, or its objective cannot be found.
+        If the trial does not exist or lacks an outcome, or the objective cannot be found.
     """
     if not 0.0 <= tolerance < 1.0:
-        raise ArgumentError(f"tolerance={tolerance!r}: write a number from 0 to below 1")
+        raise ArgumentError(f"tolerance={tolerance!r} must be at least 0 and below 1")
     subject = resolve(ref, store)
     trial, before = subject.trial, subject.run
     if subject.whole_study or trial is None:
@@ -146,12 +146,10 @@ def _evaluated(
 
 
 def _named(spec: str) -> Workspace:
-    """Return the place of ``script.py:function``."""
+    """Return the workspace of ``script.py:function``."""
     file, colon, name = str(spec).rpartition(":")
     if not colon or not name or not Path(file).is_file():
-        raise ArgumentError(
-            f"objective {spec!r}: write SCRIPT.py:FUNCTION, of a file that is there"
-        )
+        raise ArgumentError(f"objective {spec!r}: write SCRIPT.py:FUNCTION with an existing file")
     path = Path(file).resolve()
     return Workspace(path.parent, path, name)
 
@@ -185,7 +183,7 @@ def _pairs(
     missing = [name for name in names if name not in recorded and name not in now]
     if missing:
         raise ArgumentError(
-            f"replay: neither run has a metric {missing[0]!r}; they have "
+            f"replay: neither run has the metric {missing[0]!r}; they have "
             f"{', '.join(sorted({*recorded, *now})) or 'none'}"
         )
     return {name: (recorded.get(name), now.get(name)) for name in names}
@@ -229,7 +227,7 @@ def _packages(before: Environment, now: Environment) -> list[tuple[str, str, str
 
 
 def _summary(diff: str) -> str:
-    """Return a diff in short: which files it changes."""
+    """Summarize a diff: the first three changed files and a hash."""
     files = [line[6:] for line in diff.splitlines() if line.startswith("+++ b/")]
     changes = [line for line in diff.splitlines() if not line.startswith("# untracked")]
     if not changes:

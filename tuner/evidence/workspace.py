@@ -1,4 +1,4 @@
-"""The code of a run, put back as it was: its commit in a temporary worktree, its changes on top."""
+"""Restore the code of a run: its commit in a temporary worktree plus its uncommitted changes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _CHECKOUT_TIMEOUT = 600.0
 class Workspace:
     """A folder with the code of a run.
 
-    `file` holds the objective, `name` is what it is called there, and `notes` say what of the
-    recorded code could not be put back.
+    `file` contains the objective under the name `name`. `notes` list parts of the recorded code
+    that could not be restored.
     """
 
     folder: Path
@@ -34,36 +34,36 @@ class Workspace:
 
 @contextmanager
 def workspace(code: Code, repository: Path) -> Iterator[Workspace]:
-    """Give a folder with the code of a run, as it was if the repository has its commit.
+    """Provide a folder with the code of a run, restored if the repository has its commit.
 
     Parameters
     ----------
     code
-        What the run recorded.
+        The recorded code of the run.
     repository
-        A folder of the repository, or the one to look for the objective's file in.
+        A folder of the repository, or the folder to search for the file of the objective.
 
     Raises
     ------
     ArgumentError
-        If no file has the objective, nor does the record hold its source.
+        If neither the files nor the record contain the objective.
     """
     root = Path(git(repository, "rev-parse", "--show-toplevel").strip() or repository).resolve()
-    scratch = Path(tempfile.mkdtemp(prefix="tuner-replay-"))
-    tree = scratch / "code"
+    temp_dir = Path(tempfile.mkdtemp(prefix="tuner-replay-"))
+    tree = temp_dir / "code"
     made = False
     try:
         notes: tuple[str, ...] = ()
         made = _has_commit(root, code.commit) and _check_out(root, code.commit, tree)
         if made:
-            notes = _apply(code.diff, tree, scratch)
+            notes = _apply(code.diff, tree, temp_dir)
         elif code.commit:
-            notes = (f"commit {code.commit[:12]} is not in {root}: the code is what is there now",)
-        yield _found(code, tree if made else root, root, scratch, notes)
+            notes = (f"commit {code.commit[:12]} is not in {root}: the current code is used",)
+        yield _found(code, tree if made else root, root, temp_dir, notes)
     finally:
         if made:
             git(root, "worktree", "remove", "--force", str(tree))
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(temp_dir, ignore_errors=True)
         if made:
             git(root, "worktree", "prune")
 
@@ -85,8 +85,8 @@ def _check_out(root: Path, commit: str, tree: Path) -> bool:
     return done.returncode == 0
 
 
-def _apply(diff: str, tree: Path, scratch: Path) -> tuple[str, ...]:
-    """Apply the uncommitted changes that were recorded, and say what could not be."""
+def _apply(diff: str, tree: Path, temp_dir: Path) -> tuple[str, ...]:
+    """Apply the recorded uncommitted changes; return notes on parts that could not be applied."""
     lines = diff.splitlines(keepends=True)
     untracked = [
         line.removeprefix("# untracked: ").strip()
@@ -95,10 +95,10 @@ def _apply(diff: str, tree: Path, scratch: Path) -> tuple[str, ...]:
     ]
     notes = []
     if untracked:
-        notes.append(f"files that were not in git are not recorded: {', '.join(untracked[:5])}")
+        notes.append(f"untracked files were not recorded: {', '.join(untracked[:5])}")
     changes = "".join(line for line in lines if not line.startswith("# "))
     if changes.strip():
-        patch = scratch / "changes.diff"
+        patch = temp_dir / "changes.diff"
         patch.write_text(changes, encoding="utf-8", errors="surrogateescape")
         done = subprocess.run(
             ["git", "-C", str(tree), "apply", "--whitespace=nowarn", str(patch)],
@@ -117,15 +117,15 @@ def _apply(diff: str, tree: Path, scratch: Path) -> tuple[str, ...]:
 # --- finding the objective ------------------------------------------------------------------------
 
 
-def _found(code: Code, tree: Path, root: Path, scratch: Path, notes: tuple[str, ...]) -> Workspace:
-    """Return where the objective is: in the worktree, else in the folder as it is now, else alone.
+def _found(code: Code, tree: Path, root: Path, temp_dir: Path, notes: tuple[str, ...]) -> Workspace:
+    """Locate the objective: in the worktree, in the current folder, or as recorded source alone.
 
-    Looked for first in files of its module's name, and in the end in any file that has its source.
+    Files with the name of its module are searched first, then all files for its source.
     """
     module, name = _split(code.objective)
     if not name or "<" in name:
         raise ArgumentError(
-            f"replay: the objective {code.objective!r} cannot be found again by its name; give it: "
+            f"replay: the objective {code.objective!r} cannot be found by its name; pass it: "
             f"tuner.replay(..., objective=f), or --objective SCRIPT.py:FUNCTION"
         )
     folders = list(dict.fromkeys((tree, root)))
@@ -136,21 +136,24 @@ def _found(code: Code, tree: Path, root: Path, scratch: Path, notes: tuple[str, 
                 continue
             if folder != tree:
                 what = file.relative_to(root)
-                notes = (*notes, f"{what} is not in the commit: it is taken as it is now")
+                notes = (*notes, f"{what} is not in the commit: the current file is used")
             return Workspace(folder, file, name, notes)
     if not code.source:
         raise ArgumentError(
             f"replay: {code.objective!r} is not below {root} and its source was not recorded; run "
-            f"this in its repository, or give --objective SCRIPT.py:FUNCTION"
+            f"this in its repository, or pass --objective SCRIPT.py:FUNCTION"
         )
-    alone = scratch / "objective.py"
+    alone = temp_dir / "objective.py"
     alone.write_text(code.source, encoding="utf-8", errors="surrogateescape")
-    notes = (*notes, f"no file below {root} has the objective: its recorded source runs alone")
-    return Workspace(scratch, alone, name, notes)
+    notes = (*notes, f"no file below {root} has the objective: its recorded source is used alone")
+    return Workspace(temp_dir, alone, name, notes)
 
 
 def _split(objective: str) -> tuple[str, str]:
-    """Return module and name; a name may have dots, and so may a module: classes begin large."""
+    """Split an objective into module and name; both can contain dots.
+
+    Capitalized parts are classes and belong to the name.
+    """
     module, _, name = objective.rpartition(".")
     while module and module.rpartition(".")[2][:1].isupper():
         module, _, part = module.rpartition(".")
@@ -174,14 +177,14 @@ def _same_name(_: str, module: str, name: str, folder: Path) -> Path | None:
 
 
 def _named(module: str, folder: Path) -> list[Path]:
-    """Return the files that a module of that name can be."""
+    """Return the files that can define a module."""
     stem = module.removeprefix("script_").replace(".", "/")
     ends = (f"/{stem}.py", f"/{stem}/__init__.py")
     return [file for file in _python_files(folder) if file.as_posix().endswith(ends)]
 
 
 def _python_files(folder: Path) -> list[Path]:
-    """Return the Python files of a repository, or of a folder that is none and what is in it."""
+    """Return the Python files of a repository, or of a folder outside git and its subfolders."""
     listed = git(folder, "ls-files", "--cached", "--others", "--exclude-standard", "--", "*.py")
     if listed:
         return [file for name in listed.splitlines() if (file := folder / name).is_file()]
@@ -196,7 +199,7 @@ def _text(file: Path) -> str:
 
 
 def _names(file: Path) -> set[str]:
-    """Return the functions and classes that a file defines."""
+    """Return the names of the functions and classes of a file."""
     try:
         body = ast.parse(_text(file)).body
     except (SyntaxError, ValueError):

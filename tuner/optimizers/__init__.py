@@ -1,4 +1,4 @@
-"""Which point next. One optimizer a file; `resolve` finds them by name."""
+"""Optimizers: they suggest the next point. One file per optimizer; `resolve` finds them by name."""
 
 from __future__ import annotations
 
@@ -49,26 +49,26 @@ OPTIMIZERS = Plugins(
 
 
 def resolve(spec: str | Optimizer) -> Optimizer:
-    """Return the optimizer that `spec` names, or `spec` itself.
+    """Return the optimizer named `spec`, or `spec` itself if it is an optimizer.
 
     Raises
     ------
     UnknownOptimizer
-        If there is none of that name; says which come close.
+        If the name is unknown; the message suggests similar names.
     ArgumentError
-        If `spec` is no optimizer.
+        If `spec` is neither a name nor an optimizer.
     """
     optimizer: Optimizer = OPTIMIZERS.resolve(spec)
     return optimizer
 
 
 def restore(description: Mapping[str, Any]) -> Optimizer:
-    """Return an optimizer like the one that `describe` was called on, its options included.
+    """Create an optimizer with its options from the result of `describe`.
 
     Raises
     ------
     UnknownOptimizer
-        If it has no name here: a user's own, or one of Optuna's.
+        If the name is not registered: a user-defined optimizer, or an Optuna sampler.
     """
     optimizer = OPTIMIZERS.resolve(description.get("name", "auto"))
     known = inspect.signature(type(optimizer)).parameters
@@ -79,10 +79,10 @@ def restore(description: Mapping[str, Any]) -> Optimizer:
 
 
 def describe(optimizer: Optimizer) -> dict[str, Any]:
-    """Return what is recorded of an optimizer: its ``"name"``, and its options as JSON values.
+    """Return the recorded description of an optimizer: its ``"name"`` and its options as JSON.
 
-    An optimizer may have a method ``describe()`` that says so itself; of another one it is the
-    name of its class, and each attribute that is called as an argument of its constructor.
+    An optimizer may define this in a method ``describe()``. Otherwise the name is the name of its
+    class, and the options are the attributes named like the arguments of its constructor.
     """
     own = getattr(optimizer, "describe", None)
     if callable(own):
@@ -91,5 +91,5 @@ def describe(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import an optimizer when it is first used."""
+    """Import an optimizer on first use."""
     return OPTIMIZERS.load(__name__, name)

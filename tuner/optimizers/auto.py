@@ -1,4 +1,4 @@
-"""Picks the optimizer by what the space is and how much is known."""
+"""Select the optimizer by the size of the space and the number of trials."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tuner.records import Goal, Outcome, Params, Trial
 from tuner.search_spaces import Space
 
 FEW_POINTS = 16
-"""Spaces of up to this many points are simply tried whole."""
+"""Maximum size of a space that is enumerated."""
 
 MODEL_COLUMNS = 200
-"""Columns up to which the Gaussian process is trusted."""
+"""Maximum number of columns for the Gaussian process."""
 
 MODEL_TRIALS = 1_000
-"""Trials after which a suggestion of the Gaussian process costs more than it gains."""
+"""Number of trials after which a suggestion of the Gaussian process costs more than it gains."""
 
 
 _MEMBERS: dict[str, tuple[Callable[[], SpaceOptimizer], ...]] = {
@@ -30,14 +30,14 @@ _MEMBERS: dict[str, tuple[Callable[[], SpaceOptimizer], ...]] = {
 
 
 class AutoOptimizer:
-    """Bayesian optimization while trials are few, TPE in large spaces and for long searches.
+    """Bayesian optimization for up to 1,000 trials; TPE for large spaces and long searches.
 
-    - A space of at most 16 points is tried whole.
+    - A space of at most 16 points is enumerated.
     - A space of more than 200 parameters is searched by TPE.
-    - Any other is searched by Bayesian optimization for 1,000 trials, then by TPE.
+    - All other spaces are searched by Bayesian optimization for 1,000 trials, then by TPE.
 
-    The choice depends on the space and on how many trials were told, so a study that is taken up
-    again goes on as it would have. `describe` says what was chosen and why.
+    The choice depends only on the space and on the number of told trials, so a resumed study
+    continues as if uninterrupted. `describe` returns the choice and its reason.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class AutoOptimizer:
         self._members: dict[str, SpaceOptimizer] = {}
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
-        """Begin a study with an empty history; see `Optimizer.reset`."""
+        """Start a study with an empty history; see `Optimizer.reset`."""
         self._first, self._why = _choice(space)
         self._told: set[int] = set()
         chosen = [made() for made in _MEMBERS[self._first]]
@@ -63,22 +63,22 @@ class AutoOptimizer:
             member.reset(space, goals, seed)
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Take in an outcome; see `Optimizer.tell`."""
+        """Record an outcome; see `Optimizer.tell`."""
         self._told.add(trial.number)
         for member in self._members.values():
             member.tell(trial, outcome)
 
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
-        """Return what the chosen optimizer suggests; see `Optimizer.ask`."""
+        """Return the suggestions of the chosen optimizer; see `Optimizer.ask`."""
         return self._members[self._chosen].ask(n, pending)
 
     def describe(self) -> dict[str, Any]:
-        """Return the name, what is chosen now, and why."""
+        """Return the name, the current choice and its reason."""
         if not self._members:
             return {"name": self.name}
         why = self._why
         if self._chosen != self._first:
-            why = f"{len(self._told)} trials: a model of them all takes too long"
+            why = f"{len(self._told)} trials: a Gaussian process would take too long"
         return {"name": self.name, "chose": self._chosen, "why": why}
 
     @property
@@ -88,10 +88,10 @@ class AutoOptimizer:
 
 
 def _choice(space: Space) -> tuple[str, str]:
-    """Return the name of the optimizer to begin with, and why."""
+    """Return the name of the first optimizer and the reason for it."""
     if space.size <= FEW_POINTS:
-        return "random", f"the space has {int(space.size)} points: all of them can be tried"
+        return "random", f"the space has only {int(space.size)} points: all can be tried"
     d = len(space.columns)
     if d > MODEL_COLUMNS:
-        return "tpe", f"{d} parameters are more than {MODEL_COLUMNS}"
-    return "bayesian", f"{d} parameters: a model of the loss needs the fewest trials"
+        return "tpe", f"{d} parameters: more than {MODEL_COLUMNS}"
+    return "bayesian", f"{d} parameters: a Gaussian process needs the fewest trials"

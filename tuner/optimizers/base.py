@@ -1,4 +1,4 @@
-"""The base of our optimizers: one method to write, what the protocol promises is kept here."""
+"""The base class of the built-in optimizers: it implements the protocol around one method."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from tuner.errors import ArgumentError
 from tuner.optimizers.description import options_of
-from tuner.optimizers.history import History, Ledger, Told
+from tuner.optimizers.history import History, Observation, TrialTable
 from tuner.optimizers.sobol import SobolDesign
 from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Space
@@ -19,18 +19,18 @@ from tuner.search_spaces import Space
 __all__ = ["History", "SpaceOptimizer"]
 
 ENUMERABLE = 100_000
-"""Finite spaces of up to this many points are searched for one that is left."""
+"""Maximum size of a finite space that is enumerated to find an untried point."""
 
 TRIES = 200
-"""Random points drawn in place of one that was tried already."""
+"""Number of random points drawn to replace a repeated point."""
 
 
 class SpaceOptimizer(ABC):
-    """Keeps the history of one study as arrays and asks `suggest` for one point at a time.
+    """Maintains the history of one study as arrays and calls `suggest` for one point at a time.
 
-    A new optimizer is a class with `name` and `suggest`; what the protocol promises comes from
-    here: the same seed and history give the same points in whatever order trials were told,
-    ``ask(n)`` is n times ``ask(1)``, and nothing is suggested twice while something is left.
+    A new optimizer defines `name` and `suggest`. This class implements the contract of the
+    protocol: the same seed and history give the same points in any order of `tell`, ``ask(n)`` is
+    n times ``ask(1)``, and no point is suggested twice while untried points are left.
 
     Examples
     --------
@@ -51,52 +51,60 @@ class SpaceOptimizer(ABC):
     """
 
     name: ClassVar[str]
-    independent: ClassVar[bool] = False
-    """Whether suggestions need no outcomes, so that they can be made ahead."""
-    many_goals: ClassVar[bool] = False
-    """Whether it looks for the Pareto front of several goals; else it takes only one."""
+    history_free: ClassVar[bool] = False
+    """Whether suggestions do not depend on outcomes, so they can be made ahead."""
+    multi_objective: ClassVar[bool] = False
+    """Whether the optimizer searches for the Pareto front of several goals; else it accepts one."""
 
     space: Space
     goals: tuple[Goal, ...]
     seed: int
     design: SobolDesign
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Map the names that tuner 0.1 documented for user-defined optimizers to the new names."""
+        super().__init_subclass__(**options)
+        for former, name in (("independent", "history_free"), ("many_goals", "multi_objective")):
+            if former in cls.__dict__:
+                setattr(cls, name, cls.__dict__[former])
+
     @abstractmethod
     def suggest(self, history: History, rng: np.random.Generator) -> Params:
         """Return one point of the space that satisfies the constraints.
 
-        All randomness must come from `rng`, and nothing may be kept that `history` does not say.
-        A point that was tried already is replaced by a random one that was not.
+        All randomness must come from `rng`, and all state from `history`. The caller replaces a
+        point that was already tried by a random untried one.
         """
 
     def start(self, history: History, rng: np.random.Generator) -> Params:
-        """Return a point for a search that knows too little yet: Sobol's next, then random."""
+        """Return a start-up point: the next one of the Sobol sequence, then random points."""
         point = self.design.point(history.known)
         return dict(self.space.sample(rng)) if point is None else point
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
-        """Begin a study with an empty history; see `Optimizer.reset`."""
-        if len(goals) != 1 and not self.many_goals:
+        """Start a study with an empty history; see `Optimizer.reset`."""
+        if len(goals) != 1 and not self.multi_objective:
             raise ArgumentError(
-                f"optimizer={self.name!r} optimizes one metric, the study has {len(goals)}: "
-                f"{', '.join(g.metric for g in goals)}; take another, or return a weighted sum"
+                f"optimizer={self.name!r} optimizes one metric, but the study has {len(goals)}: "
+                f"{', '.join(g.metric for g in goals)}; use a multi-objective optimizer, or "
+                f"return a weighted sum"
             )
         self.space, self.goals, self.seed = space, tuple(goals), seed
-        self.design = SobolDesign(space, seed, centred=not self.independent)
-        self._ledger = Ledger(space, len(goals))
+        self.design = SobolDesign(space, seed, centered=not self.history_free)
+        self._table = TrialTable(space, len(goals))
         self._tried: set[Hashable] = set()
         self._taken: set[Hashable] = set()
         self._listed: list[tuple[Hashable, Params]] | None = None
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Take in an outcome; see `Optimizer.tell`."""
+        """Record an outcome; see `Optimizer.tell`."""
         self._tried.add(self.space.key(trial.params))
         stopped = outcome.state is State.STOPPED
-        told = Told(trial.params, self.losses(outcome), stopped, outcome.constraints)
-        self._ledger.add(trial.number, told)
+        told = Observation(trial.params, self.losses(outcome), stopped, outcome.constraints)
+        self._table.add(trial.number, told)
 
     def losses(self, outcome: Outcome) -> list[float]:
-        """Return the goals' values, lower is better; all NaN for a trial that lacks one."""
+        """Return the values of the goals, lower is better; all NaN if a value is missing."""
         values = [outcome.metrics.get(goal.metric, math.nan) for goal in self.goals]
         if outcome.state is State.FAILED or not all(map(math.isfinite, values)):
             return [math.nan] * len(values)
@@ -108,38 +116,38 @@ class SpaceOptimizer(ABC):
         self._taken = set(map(self.space.key, others))
         points: list[Params] = []
         for _ in range(n):
-            history = self._ledger.history(others)
+            history = self._table.history(others)
             rng = np.random.default_rng([self.seed, history.known])
             points.append(self.replaced(self.suggest(history, rng), rng))
             others.append(points[-1])
         return points
 
     def describe(self) -> dict[str, Any]:
-        """Return the name and the options, each kept under its own name by the constructor."""
+        """Return the name and the options, read from the attributes of the same names."""
         return {"name": self.name} | options_of(self)
 
-    # --- nothing twice ------------------------------------------------------------------------
+    # --- repeated points ----------------------------------------------------------------------
 
     def is_repeat(self, point: Params) -> bool:
-        """Whether a point was told, is pending or was suggested in the same ask."""
+        """Return whether a point was told, is pending or was suggested in the same ask."""
         key = self.space.key(point)
         return key in self._tried or key in self._taken
 
     @property
     def exhausted(self) -> bool:
-        """Whether every point of a finite space was tried or is about to be."""
-        tried = len(self._tried) + len(self._taken)  # at least as many as there are
+        """Whether every point of a finite space was tried or is pending."""
+        tried = len(self._tried) + len(self._taken)  # an upper bound that is cheap to compute
         return self.space.size <= tried and self.space.size <= len(self._tried | self._taken)
 
     def replaced(self, point: Params, rng: np.random.Generator) -> Params:
-        """Return `point`, or a random one if it is a repeat and something is left; take it."""
+        """Return `point`, or a random untried point if it is a repeat; mark it as taken."""
         if self.is_repeat(point) and not self.exhausted:
             point = self._new_point(rng) or point
         self._taken.add(self.space.key(point))
         return point
 
     def _new_point(self, rng: np.random.Generator) -> Params | None:
-        for n in (8, TRIES - 8):  # most often one of a few will do
+        for n in (8, TRIES - 8):  # a few points usually suffice
             for other in self.space.sample(rng, n):
                 if not self.is_repeat(other):
                     return dict(other)
@@ -149,7 +157,7 @@ class SpaceOptimizer(ABC):
         return dict(left[rng.integers(len(left))]) if left else None
 
     def _left(self) -> list[Params]:
-        """Return the points of a finite space that are left, in the order of its grid."""
+        """Return the untried points of a finite space, in the order of its grid."""
         listed = self._listed
         if listed is None:
             listed = [(self.space.key(point), point) for point in self.space.grid()]

@@ -1,9 +1,10 @@
-"""What a point must keep beside being good: that its trial succeeds, and outcome constraints.
+"""Models of feasibility: the success of a trial and its outcome constraints.
 
-Each condition is a margin, positive where it is kept: 1/2 for a trial that succeeded and -1/2 for
-one that failed, and less than nothing of an outcome constraint's value. A Gaussian process of the
-margins tells how probable it is that a new point keeps the condition; where failures do not depend
-on the point, it sees noise, and changes nothing.
+Each condition is expressed as a margin that is positive if the condition holds: 1/2 for a
+successful trial, -1/2 for a failed one, and the negated, compressed value of an outcome
+constraint. A Gaussian process of the margins predicts the probability that a new point satisfies
+the condition. If failures do not depend on the point, the model attributes them to noise and has no
+effect.
 
 Schonlau et al. 1998, "Global versus local search in constrained optimization of computer models",
 section 4; Gardner et al. 2014, "Bayesian Optimization with Inequality Constraints".
@@ -27,8 +28,8 @@ _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """The log of the probability that `model` exceeds `threshold` at a point."""
+class ProbabilityOfFeasibility:
+    """The log probability that `model` exceeds `threshold` at a point."""
 
     model: GaussianProcess
     threshold: float
@@ -56,15 +57,16 @@ class Condition:
 
 
 def margins(history: History) -> Floats:
-    """Return the margins of every condition, shape (n, k); NaN where one is not known.
+    """Return the margins of all conditions, shape (n, k); NaN for missing values.
 
-    There is one for success if a trial failed, then one for each outcome constraint, whose values
-    are compressed towards 0 so that a few huge ones do not hide where the sign changes.
+    The first column is the success of the trial, present only if a trial failed. Each outcome
+    constraint has a further column. Its values are compressed towards 0, so that a few very large
+    values do not hide the sign change.
     """
     columns = []
     if history.failed.any():
         columns.append(np.where(history.failed, -0.5, 0.5))
-    taught = learning_size(history.size)  # so that margins change only when models do
+    taught = learning_size(history.size)  # margins then change only when the models do
     for values in history.constraints.T:
         known = np.abs(values[:taught])
         known = known[np.isfinite(known) & (known != 0.0)]
@@ -76,10 +78,10 @@ def margins(history: History) -> Floats:
 def learn_condition(
     embedding: Embedding, X: Floats, active: Bools, margin: Floats
 ) -> Hyperparameters:
-    """Return the most probable hyperparameters of the model of a margin, shape (n,)."""
+    """Return the MAP hyperparameters of the model of a margin, shape (n,)."""
     known = np.flatnonzero(np.isfinite(margin))
     if not known.size or np.ptp(margin[known]) == 0.0:
-        return Hyperparameters.initial(embedding.columns)  # another margin may come
+        return Hyperparameters.initial(embedding.columns)  # later margins can differ
     some = known[evenly(margin[known], LEARN_FROM)]
     y, _ = standardise(margin[some])
     return fit(embedding, X[some], active[some], y)[0]
@@ -87,14 +89,14 @@ def learn_condition(
 
 def condition(
     hyperparameters: Hyperparameters, embedding: Embedding, X: Floats, active: Bools, margin: Floats
-) -> Condition | None:
-    """Return the probability that a margin is positive, given those of `margin` (n,).
+) -> ProbabilityOfFeasibility | None:
+    """Return the model of the probability that a margin is positive, given `margin` (n,).
 
-    None if nothing is known of it, or if it is positive and the same in all that is known.
+    None if all margins are missing, or if all known margins are equal and positive.
     """
     known = np.isfinite(margin)
     if not known.any() or (margin[known].min() > 0.0 and np.ptp(margin[known]) == 0.0):
         return None
     y, deviation = standardise(margin[known])
     model = GaussianProcess(embedding, X[known], active[known], y, hyperparameters)
-    return Condition(model, threshold=-float(np.mean(margin[known])) / deviation)
+    return ProbabilityOfFeasibility(model, threshold=-float(np.mean(margin[known])) / deviation)

@@ -1,4 +1,4 @@
-"""What is recorded of an optimizer: its name and its options, as JSON values."""
+"""Describe an optimizer by its options, as JSON values."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 
 def options_of(optimizer: object) -> dict[str, Any]:
-    """Return each attribute that is called as an argument of the constructor, as a JSON value."""
+    """Return the attributes named like the arguments of the constructor, as JSON values."""
     names = inspect.signature(type(optimizer)).parameters
     return {name: as_json(getattr(optimizer, name)) for name in names if hasattr(optimizer, name)}
 
 
 def as_json(value: Any) -> Any:
-    """Return an option as a JSON value; what is none as its text.
+    """Convert an option to a JSON value; other types become their ``repr``.
 
     Examples
     --------

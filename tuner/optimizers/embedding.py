@@ -1,4 +1,4 @@
-"""Mixed, conditional points as points of a Euclidean space, for kernels that need distances.
+"""Embed mixed, conditional points in a Euclidean space, for kernels based on distances.
 
 Each column of the unit-cube encoding becomes a block of coordinates, scaled so that the squared
 distance between two points is a sum of one term in [0, 1] per column:
@@ -11,12 +11,12 @@ numeric, conditional         ``(sin x, cos x)``, inactive (0, 0)   ``2 - 2 cos(x
 categorical                  one-hot over the options / sqrt(2)    0 if equal, else 1
 ===========================  ====================================  ========================
 
-A conditional numeric column lies on an arc of the unit circle with its inactive value in the
-centre, so that active and inactive are always 1 apart and two inactive values are 0 apart: the
-arc kernel of Swersky et al. (2014, "Raiders of the Lost Architecture", arXiv:1409.4011) with
-radius 1. An arc of one radian hardly bends: the ends are 0.96 apart. A conditional categorical
-column has "inactive" as one more option. Since it is an embedding, every kernel that is positive
-definite in Euclidean space stays so.
+A conditional numeric column lies on an arc of the unit circle, with the inactive value at the
+center. The distance between an active and an inactive value is 1; two inactive values have distance
+0. This is the arc kernel of Swersky et al. (2014, "Raiders of the Lost Architecture",
+arXiv:1409.4011) with radius 1. An arc of one radian is almost straight: its ends have distance
+0.96. A conditional categorical column has "inactive" as an additional option. Every kernel that is
+positive definite in Euclidean space remains positive definite under an embedding.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Embedding:
     Parameters
     ----------
     options
-        For each column the number of its options if it is categorical, 0 if it is numeric.
+        The number of options of each categorical column; 0 for a numeric column.
     conditional
-        For each column whether it can be inactive.
+        Whether each column can be inactive.
 
     Examples
     --------
@@ -59,14 +59,14 @@ class Embedding:
         widths = [_width(k, c) for k, c in zip(options, conditional, strict=True)]
         self._starts = np.concatenate([[0], np.cumsum(widths)[:-1]]).astype(int)
         self.column = np.repeat(np.arange(len(widths)), widths)
-        """The column that each coordinate belongs to, shape (e,)."""
+        """The column of each coordinate, shape (e,)."""
         self._place = np.arange(len(self.column)) - self._starts[self.column]
         categorical, arc = self.options[self.column] > 0, self.conditional[self.column]
         self._categorical = np.flatnonzero(categorical)
         self._plain = np.flatnonzero(~categorical & ~arc)
         self._sines = np.flatnonzero(~categorical & arc & (self._place == 0))
         self._numeric = np.flatnonzero(self.options == 0)
-        self._centre = np.where(categorical | arc, 0.0, 0.5)
+        self._center = np.where(categorical | arc, 0.0, 0.5)
         self._share = 1.0 / np.sqrt(max(self.columns, 1))
 
     @property
@@ -90,21 +90,21 @@ class Embedding:
         return Z
 
     def effects(self, X: Floats, active: Bools, Z: Floats) -> Floats:
-        """Return features of the points `X` (n, d), shape (n, f), each of one column alone.
+        """Return univariate features of the points `X` (n, d), shape (n, f).
 
-        They are the coordinates `Z` (n, e), and of each numeric column the Legendre polynomials
-        of degree 2 and 3, halved each time, so that a weighted sum of them is one gentle curve or
-        one step function for each column. The more columns there are, the less of each.
+        The features are the coordinates `Z` (n, e) and, for each numeric column, the halved
+        Legendre polynomials of degree 2 and 3. A weighted sum is a sum of one smooth curve or step
+        function per column. Features are scaled by 1 / sqrt(d).
         """
         t, on = X[:, self._numeric] - 0.5, active[:, self._numeric]
         parabolas, cubics = on * (2.0 * t * t - 1.0 / 6.0), on * (5.0 * t**3 - 0.75 * t)
-        features = np.concatenate([Z - self._centre, parabolas, cubics], axis=1)
+        features = np.concatenate([Z - self._center, parabolas, cubics], axis=1)
         return np.asarray(features * self._share)
 
     def derivative(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
-        """Return how coordinates (n, e) and effects (n, f) of `X` (n, d) change with their column.
+        """Return the derivatives of the coordinates (n, e) and effects (n, f) by their column.
 
-        Zero for those of categorical and of inactive columns.
+        They are zero for categorical and inactive columns.
         """
         slope = np.zeros((len(X), len(self.column)))
         slope[:, self._plain] = active[:, self.column[self._plain]]
@@ -117,14 +117,14 @@ class Embedding:
         return slope, np.concatenate([slope, *curves], axis=1) * self._share
 
     def sum_by_column(self, values: Floats, effects: Floats) -> Floats:
-        """Sum `values` of coordinates (..., e) and of effects (..., f) for each column (..., d)."""
+        """Sum `values` of coordinates (..., e) and `effects` (..., f) by column (..., d)."""
         e, k = len(self.column), len(self._numeric)
         total = np.add.reduceat(values + effects[..., :e], self._starts, axis=-1)
         total[..., self._numeric] += effects[..., e : e + k] + effects[..., e + k :]
         return np.asarray(total)
 
     def squared_distances(self, A: Floats, B: Floats) -> Floats:
-        """Return the squared distance in each column, shape (d, n, m), of coordinates A and B."""
+        """Return the squared distances by column, shape (d, n, m), of coordinates A and B."""
         result = np.empty((self.columns, len(A), len(B)))
         for j in range(self.columns):
             block = slice(self._starts[j], self._starts[j] + int(np.sum(self.column == j)))
@@ -142,7 +142,7 @@ def squared_distances(A: Floats, B: Floats) -> Floats:
 
 
 def _width(options: int, conditional: bool) -> int:
-    """Return how many coordinates a column needs."""
+    """Return the number of coordinates of a column."""
     if options:
         return options + conditional
     return 1 + conditional

@@ -1,8 +1,8 @@
 """Log expected improvement.
 
 The logarithm of expected improvement (Ament et al. 2023, "Unexpected Improvements to Expected
-Improvement", arXiv:2310.20708) has its maximum where expected improvement has it, but neither
-underflows nor loses its gradient far from it.
+Improvement", arXiv:2310.20708) has the same maximum as expected improvement, but its values and
+gradients do not vanish far from the maximum.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The trials of a study as arrays, kept up trial by trial."""
+"""The trials of a study as arrays, updated incrementally."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from tuner.search_spaces import Space
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What an optimizer may learn from, as arrays.
+    """The observed and pending trials of a study, as arrays.
 
     Attributes
     ----------
     X, active
-        The told trials by number, shape (n, d), as `Space.encode` gives them.
+        The told trials by number, shape (n, d), as encoded by `Space.encode`.
     values
-        Shape (n, g): the goals' values, lower is better; NaN where a trial failed or was stopped
-        without a value.
+        Shape (n, g): the values of the goals, lower is better; NaN if a trial failed or was
+        stopped without a value.
     stopped
-        Shape (n,): whether the values are early ones, of a trial that was stopped.
+        Shape (n,): whether the trial was stopped early, so its values are intermediate.
     constraints
-        Shape (n, c): the values of the outcome constraints, by name in alphabetical order; 0 or
-        less where one is kept, NaN where the trial has none of that name.
+        Shape (n, c): the values of the outcome constraints, in alphabetical order of their names;
+        at most 0 if satisfied, NaN if the trial lacks this constraint.
     pending_X, pending_active
-        The trials that have no outcome yet, shape (m, d).
+        The trials without an outcome, shape (m, d).
     """
 
     X: NDArray[np.float64]
@@ -43,33 +43,33 @@ class History:
 
     @property
     def size(self) -> int:
-        """How many trials have been told."""
+        """The number of told trials."""
         return len(self.values)
 
     @property
     def losses(self) -> NDArray[np.float64]:
-        """The first goal's values, shape (n,)."""
+        """The values of the first goal, shape (n,)."""
         return self.values[:, 0]
 
     @property
     def failed(self) -> NDArray[np.bool_]:
-        """Which told trials have no value, shape (n,)."""
+        """Whether each told trial lacks a value, shape (n,)."""
         return np.asarray(np.isnan(self.values).any(axis=1))
 
     @property
     def violation(self) -> NDArray[np.float64]:
-        """By how much each trial violates the constraints in all, shape (n,); 0 if it does not."""
+        """The total constraint violation of each trial, shape (n,); 0 if it is feasible."""
         return np.asarray(np.nansum(np.maximum(self.constraints, 0.0), axis=1))
 
     @property
     def known(self) -> int:
-        """How many trials have been told or are pending."""
+        """The number of told and pending trials."""
         return len(self.values) + len(self.pending_X)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the ledger is told of a trial: see `History` for what the fields mean."""
+class Observation:
+    """The outcome of one trial; see `History` for the meaning of the fields."""
 
     params: Params
     values: Sequence[float]
@@ -77,18 +77,18 @@ class Told:
     constraints: Mapping[str, float] = field(default_factory=dict)
 
 
-class Ledger:
-    """Told trials in the order of their numbers, however they came.
+class TrialTable:
+    """The told trials, sorted by number, as growing arrays.
 
-    Each trial is encoded once, and only when the history is looked at. Trials that come in the
-    order of their numbers, as most do, are put behind the others; so a look costs the same however
-    many there are, but for a copy of their values.
+    Each trial is encoded once, when `history` is next called. Trials that arrive in the order of
+    their numbers, the usual case, are appended in amortized constant time. Apart from a copy of the
+    values, the cost of `history` does not depend on the number of trials.
     """
 
     def __init__(self, space: Space, goals: int = 1) -> None:
         self._space = space
         self._told: set[int] = set()
-        self._new: dict[int, Told] = {}
+        self._new: dict[int, Observation] = {}
         self._names: list[str] = []
         X, active = space.encode([])
         # Rows of the numbers, X, active, values, stopped and constraints; `_n` are in use.
@@ -104,8 +104,8 @@ class Ledger:
     def __contains__(self, number: int) -> bool:
         return number in self._told
 
-    def add(self, number: int, told: Told) -> None:
-        """Take in a trial; one that is there already gets the new outcome."""
+    def add(self, number: int, told: Observation) -> None:
+        """Add a trial, or replace the outcome of an existing one."""
         if number in self._told and number not in self._new:
             self._name(told.constraints)
             row = np.searchsorted(self._rows[0][: self._n], number)
@@ -118,7 +118,7 @@ class Ledger:
         self._new[number] = told
 
     def history(self, pending: Sequence[Params]) -> History:
-        """Return everything so far, and `pending` points."""
+        """Return the history with the given `pending` points."""
         if self._new:
             self._take_in_new()
         _, X, active, values, stopped, constraints = (kept[: self._n] for kept in self._rows)
@@ -128,7 +128,7 @@ class Ledger:
         return History(
             X=X,
             active=active,
-            values=values.copy(),  # they may be told anew
+            values=values.copy(),  # `add` can replace them later
             stopped=stopped.copy(),
             constraints=constraints[:, by_name],
             pending_X=pending_X,
@@ -151,7 +151,7 @@ class Ledger:
                 for kept, rows in zip(self._rows, new, strict=True)
             ]
         else:
-            if end > len(old):  # double, so that growing costs little per trial
+            if end > len(old):  # doubling gives amortized constant cost per trial
                 self._rows = [np.concatenate([k, np.zeros_like(k), r]) for k, r in
                               zip(self._rows, new, strict=True)]  # fmt: skip
             for kept, rows in zip(self._rows, new, strict=True):
@@ -159,14 +159,14 @@ class Ledger:
         self._n = end
 
     def _name(self, constraints: Mapping[str, float]) -> None:
-        """Add a column for each constraint that has none yet."""
+        """Add a column for each new constraint."""
         new = [name for name in constraints if name not in self._names]
         if new:
             self._names += new
             kept = self._rows[5]
             self._rows[5] = np.hstack([kept, np.full((len(kept), len(new)), np.nan)])
 
-    def _outcomes(self, told: Sequence[Told]) -> list[Any]:
+    def _outcomes(self, told: Sequence[Observation]) -> list[Any]:
         """Return the rows of values, stopped and constraints."""
         return [
             np.array([one.values for one in told], dtype=float),

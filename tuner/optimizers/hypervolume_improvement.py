@@ -1,9 +1,9 @@
-"""Log expected hypervolume improvement for any number of goals, exact.
+"""Exact log expected hypervolume improvement for any number of goals.
 
-What no point of a front dominates, within a reference, is cut into boxes. Under independent normal
-predictions of the goals, what a point is expected to add to the hypervolume is a sum over the
-boxes, of products of one-dimensional expected improvements (Yang et al. 2019, "Efficient
-computation of expected hypervolume improvement using box decomposition algorithms", eq. 12).
+The nondominated region within a reference point is decomposed into boxes. Under independent normal
+predictions of the goals, the expected hypervolume improvement is a sum over the boxes of products
+of one-dimensional expected improvements (Yang et al. 2019, "Efficient computation of expected
+hypervolume improvement using box decomposition algorithms", eq. 12).
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from tuner.optimizers.ordering import reference_point
 from tuner.optimizers.pareto import hypervolume_subset, nondominated
 
 MOST_OF_FRONT = 40
-"""Of a longer Pareto front so many points stand for all: those that cover most."""
+"""Maximum number of points of a front; a longer front is reduced to a subset that covers most."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogExpectedHypervolumeImprovement:
-    """The log of what a point is expected to add to the hypervolume that is dominated.
+    """The log of the expected hypervolume improvement of a point.
 
     Parameters
     ----------
     models
-        One for each goal.
+        One model per goal.
     lower, upper
-        The boxes that are not dominated yet, shape (b, g); see `free_boxes`.
+        The corners of the nondominated boxes, shape (b, g); see `free_boxes`.
     """
 
     models: Sequence[GaussianProcess]
@@ -62,7 +62,7 @@ class LogExpectedHypervolumeImprovement:
         for one, (_, variance, mean_gradient, variance_gradient) in zip(
             widths, predictions, strict=True
         ):
-            # The product of the others, over the sum: scaled before anything could underflow.
+            # The product of the other goals, divided by the sum in log space to avoid underflow.
             others = np.exp(np.minimum(logs - one.logs - value, 700.0))
             by_mean, by_deviation = one.slopes()
             along = np.sum(others * by_deviation, axis=0) / (2.0 * np.sqrt(variance))
@@ -74,11 +74,11 @@ class LogExpectedHypervolumeImprovement:
 def improvement_of_front(
     models: Sequence[GaussianProcess], expected: Floats
 ) -> tuple[LogExpectedHypervolumeImprovement, NDArray[np.intp]]:
-    """Return the improvement of the front of what is expected of trials, (n, g), and that front.
+    """Return the acquisition function for expected values (n, g), and the indices of their front.
 
-    The reference is beyond the worst values by a tenth of their range (Ishibuchi et al. 2018, "How
-    to specify a reference point in hypervolume calculation"): in turn beyond those of the front,
-    which fills its gaps, and beyond those of all trials, which finds its ends.
+    The reference point exceeds the worst values by 10% of their range (Ishibuchi et al. 2018, "How
+    to specify a reference point in hypervolume calculation"). It alternates between the worst
+    values of the front, which fills gaps, and of all trials, which extends the front.
     """
     front = np.flatnonzero(nondominated(expected))
     corner = reference_point(expected if len(expected) % 2 else expected[front])
@@ -88,25 +88,25 @@ def improvement_of_front(
 
 
 class _Widths:
-    """What of one goal's sides of boxes lies above a prediction, expected: E[(u - max(l, y))+].
+    """Expected length of each box side above the prediction y of a goal: E[(u - max(l, y))+].
 
-    `logs` has their logarithms, shape (b, m): of h(u) - h(l), where h(t) = E[max(t - y, 0)].
+    `logs` contains the logarithms of h(u) - h(l), shape (b, m), where h(t) = E[max(t - y, 0)].
     """
 
     def __init__(self, lower: Floats, upper: Floats, mean: Floats, variance: Floats) -> None:
-        # Boxes share their sides: each bound is looked at once.
+        # Boxes share their sides, so each distinct bound is computed once.
         bounds, places = np.unique(np.concatenate([lower, upper]), return_inverse=True)
         self._low, self._high = np.split(places, 2)
         deviation = np.sqrt(variance)
         self._z = (bounds[:, None] - mean) / deviation
-        finite = np.maximum(self._z, -1e100)  # the lower side of some boxes is -inf
+        finite = np.maximum(self._z, -1e100)  # some boxes have the lower bound -inf
         rising = log_h(finite.ravel()).reshape(finite.shape) + np.log(deviation)
         high, low = rising[self._high], rising[self._low]
         share = np.minimum(np.exp(np.minimum(low - high, 0.0)), 1.0 - 1e-16)
         self.logs = high + np.log1p(-share)
 
     def slopes(self) -> tuple[Floats, Floats]:
-        """Return the derivatives by mean and deviation, shape (b, m) each."""
+        """Return the derivatives with respect to mean and deviation, shape (b, m) each."""
         below = ndtr(self._z)
         density = np.exp(-0.5 * np.minimum(np.abs(self._z), 40.0) ** 2) / np.sqrt(2.0 * np.pi)
         return (
@@ -116,16 +116,16 @@ class _Widths:
 
 
 def free_boxes(front: Floats, reference: Floats) -> tuple[Floats, Floats]:
-    """Return lower and upper corners, (b, g) each, of boxes that fill what nothing dominates.
+    """Decompose the nondominated region into boxes; return lower and upper corners, (b, g) each.
 
     The boxes do not overlap; lower corners may be -inf.
 
     Parameters
     ----------
     front
-        Shape (k, g), no row of which dominates another; k may be 0.
+        Mutually nondominated points, shape (k, g); k may be 0.
     reference
-        Shape (g,): the boxes end there.
+        The upper corner of the region, shape (g,).
 
     Examples
     --------
@@ -140,10 +140,10 @@ def free_boxes(front: Floats, reference: Floats) -> tuple[Floats, Floats]:
 
 
 def _boxes(front: Floats, reference: Floats) -> list[NDArray[np.float64]]:
-    """Return boxes as (2, g) arrays, by sweeping the last goal from its best value on.
+    """Return boxes as (2, g) arrays, by a sweep over the last goal from its best value.
 
-    What is free in the other goals changes only where a point of the front is passed; a box of the
-    section goes on until then.
+    The nondominated section in the other goals changes only at points of the front. A box extends
+    over the last goal as long as its section stays the same.
     """
     if len(reference) == 1:
         ends = np.append(front[:, 0], reference[0])

@@ -1,4 +1,4 @@
-"""Any Optuna sampler over our spaces, and our trials as an Optuna study."""
+"""Adapter for Optuna samplers, and export of trials as an Optuna study."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Space
 
 ATTEMPTS = 50
-"""Suggestions of a sampler that may break a constraint or repeat a point, until one is sampled."""
+"""Maximum number of rejected suggestions of a sampler, before a random point replaces them."""
 
 SEQUENCES = frozenset({"QMCSampler", "GridSampler"})
-"""Samplers whose points make one sequence, which a seed of its own for each would break."""
+"""Samplers whose points form one sequence; these use one seed for all suggestions."""
 
 _STATES = {
     State.WAITING: TrialState.WAITING,
@@ -42,35 +42,35 @@ _FAILED, _RUNNING = Outcome(State.FAILED), Outcome(State.RUNNING)
 
 
 class _EndlessStudy(optuna.Study):  # type: ignore[misc]  # Optuna's classes are Any to mypy
-    """A study whose end is not for a sampler to decide."""
+    """A study that samplers cannot stop."""
 
     def stop(self) -> None:
-        """Go on: some samplers stop a study when all points are tried."""
+        """Do nothing: some samplers stop a study after all points were tried."""
 
 
 class OptunaOptimizer(SpaceOptimizer):
-    """Runs a sampler of Optuna.
+    """Runs an Optuna sampler.
 
-    The sampler meets the space as a define-by-run objective: parameters are suggested parents
-    first, under the paths of their columns, and only where they are active. What breaks a
-    constraint, or was tried while something is left, is told to it as failed and suggested anew.
+    The sampler sees the space as a define-by-run objective: active parameters are suggested under
+    the paths of their columns, parents first. A suggestion that violates a constraint or repeats a
+    point is reported to the sampler as failed, and a new one is requested.
 
     Parameters
     ----------
     sampler
-        The name of a class of `optuna.samplers`, such a class, or an instance. From a name or a
-        class the sampler is made anew for each suggestion, with a seed that comes from the study's
-        seed and the number of trials, so that the search is repeatable and goes on after an
-        interruption as it would have. An instance is used as it is: its seed is yours, and a study
-        that is taken up again does not know what it remembered. CMA-ES, NSGA-II and QMC keep notes
-        of their own beside the trials, and begin them anew in a study that is taken up again.
+        The name of a class in `optuna.samplers`, a sampler class, or an instance. Given a name or a
+        class, a new sampler is created for each suggestion. Its seed derives from the seed of the
+        study and the number of trials, so the search is reproducible and a resumed study continues
+        as if uninterrupted. An instance is used directly: the caller sets its seed, and its state
+        is lost when the study is resumed. CMA-ES, NSGA-II and QMC store additional state beside
+        the trials; in a resumed study, this state starts empty.
     options
         Arguments of the class.
 
     Raises
     ------
     ArgumentError
-        If there is no such sampler, or it does not take these options.
+        If the sampler is unknown or does not accept these options.
     MissingExtra
         By `ask`, if the sampler needs a package that is not installed.
 
@@ -84,7 +84,7 @@ class OptunaOptimizer(SpaceOptimizer):
     """
 
     name = "optuna"
-    many_goals: ClassVar[bool] = True
+    multi_objective: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -100,25 +100,25 @@ class OptunaOptimizer(SpaceOptimizer):
         if not isinstance(sampler, type):
             if options:
                 raise ArgumentError(
-                    f"OptunaOptimizer({sampler!r}, {', '.join(options)}=...): an instance has its "
-                    f"options already; give them to {type(sampler).__name__}"
+                    f"OptunaOptimizer({sampler!r}, {', '.join(options)}=...): a sampler instance "
+                    f"already has its options; pass them to {type(sampler).__name__}"
                 )
             self._instance, sampler = sampler, type(sampler)
         if not issubclass(sampler, optuna.samplers.BaseSampler):
             raise ArgumentError(
-                f"OptunaOptimizer({sampler.__name__}): this is no sampler of Optuna; give a name "
-                f"such as 'TPESampler', or a subclass of optuna.samplers.BaseSampler"
+                f"OptunaOptimizer({sampler.__name__}): not an Optuna sampler; pass a name such as "
+                f"'TPESampler', or a subclass of optuna.samplers.BaseSampler"
             )
         self._class = sampler
         if self._instance is None:
-            self._make_sampler(0)  # what is wrong with the options shows before the first trial
+            self._make_sampler(0)  # wrong options raise before the first trial
 
     def describe(self) -> dict[str, Any]:
-        """Return the name, the sampler's class and its options."""
+        """Return the name, the class of the sampler and its options."""
         return {"name": self.name, "sampler": self._class.__name__, **as_json(self.options)}
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
-        """Begin a study with an empty history; see `Optimizer.reset`."""
+        """Start a study with an empty history; see `Optimizer.reset`."""
         super().reset(space, goals, seed)
         self._columns = [OptunaColumn(column) for column in space.columns]
         self._live = deepcopy(self._instance)
@@ -132,7 +132,7 @@ class OptunaOptimizer(SpaceOptimizer):
         self._unseen: dict[int, tuple[Trial, Outcome]] = {}
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Take in an outcome; see `Optimizer.tell`."""
+        """Record an outcome; see `Optimizer.tell`."""
         super().tell(trial, outcome)
         asked = self._asked.get(self.space.key(trial.params))
         if asked:
@@ -157,20 +157,20 @@ class OptunaOptimizer(SpaceOptimizer):
             return [trial.params for trial in others[len(pending) :]]
 
     def _forget_all_but(self, pending: Sequence[Trial]) -> None:
-        """Let the sampler give up suggestions of which no trial came."""
+        """Report suggestions that did not become trials to the sampler as failed."""
         wanted = {self.space.key(trial.params) for trial in pending}
         for key in self._asked.keys() - wanted:
             for number in self._asked.pop(key):
                 self._finish(number, _FAILED)
 
     def _show(self, trial: Trial) -> None:
-        """Let the sampler see a pending trial, unless it is one of its own."""
+        """Add a pending trial to the sampler's study, unless the sampler suggested it."""
         key = self.space.key(trial.params)
         if not self._asked.get(key):
             self._asked[key] = [self._add(trial, _RUNNING)]
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:  # noqa: ARG002
-        """Return the sampler's first point that is within the constraints and new."""
+        """Return the sampler's first feasible, untried point."""
         self._study.sampler = self._live or self._make_sampler(int(rng.integers(2**32)))
         for _ in range(ATTEMPTS):
             try:
@@ -187,7 +187,7 @@ class OptunaOptimizer(SpaceOptimizer):
         return dict(self.space.sample(rng))
 
     def _walk(self, trial: optuna.Trial) -> Params:
-        """Let the trial suggest every parameter that the ones before it leave active."""
+        """Let the trial suggest all active parameters, parents first."""
         flat: dict[str, Any] = {}
         for column in self._columns:
             if column.is_active(flat):
@@ -207,12 +207,12 @@ class OptunaOptimizer(SpaceOptimizer):
                 return self._class(**options)
             except (TypeError, ValueError) as error:
                 raise ArgumentError(
-                    f"OptunaOptimizer({self._class.__name__!r}, ...): {error}; write the options "
-                    f"that optuna.samplers.{self._class.__name__} takes"
+                    f"OptunaOptimizer({self._class.__name__!r}, ...): {error}; write options "
+                    f"accepted by optuna.samplers.{self._class.__name__}"
                 ) from error
 
     def _correct(self, number: int, column: OptunaColumn, value: Any) -> None:
-        """Let a trial of Optuna say what is tried, which is not quite what it suggested."""
+        """Replace a suggested value in the Optuna trial by the value actually tried."""
         d = column.distribution
         self._storage.set_trial_param(
             self._trial_id(number), column.path, d.to_internal_repr(column.to_optuna(value)), d
@@ -248,19 +248,21 @@ class OptunaOptimizer(SpaceOptimizer):
 def to_optuna_study(
     space: Space, goals: Sequence[Goal], trials: Iterable[Trial], name: str = "tuner"
 ) -> optuna.Study:
-    """Return trials as an in-memory study of Optuna, for its plots, importances and storages.
+    """Return trials as an in-memory Optuna study, for Optuna's plots, importances and storages.
 
-    Parameters become what they were called in columns: ``model.svm.C``. An `Ordinal` becomes an
-    integer, its position; options that Optuna cannot store (tuples) become text.
+    Parameters are named by the paths of their columns: ``model.svm.C``. An `Ordinal` becomes the
+    integer index of its value; options that Optuna cannot store (tuples) become strings.
 
     Parameters
     ----------
     space
-        The space that the trials are points of.
+        The space of the trials.
     goals
-        Give the directions; trial values are in their order.
+        The goals, which define the directions and the order of the trial values.
     trials
-        In any state; numbers may have gaps, which close.
+        Trials in any state; gaps in their numbers are closed.
+    name
+        The name of the Optuna study.
 
     Examples
     --------
@@ -285,9 +287,9 @@ def to_optuna_study(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna from logging and from warning of experimental features, for a while.
+    """Suppress Optuna's log messages and warnings of experimental features.
 
-    Optuna logs through loggers of its own whose only switch is global: it is put back as it was.
+    Optuna's log level is a global setting; the previous level is restored on exit.
     """
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -308,7 +310,7 @@ def _frozen(
     constraints: Mapping[str, float],
     attributes: Mapping[str, Any] | None = None,
 ) -> FrozenTrial:
-    """Return a trial as Optuna keeps them, finished or not."""
+    """Convert a finished or unfinished trial to an Optuna trial."""
     params: dict[str, Any] = {}
     distributions: dict[str, BaseDistribution] = {}
     for column in columns:
@@ -330,7 +332,7 @@ def _frozen(
 
 
 def _constraint_attributes(constraints: Mapping[str, float]) -> dict[str, float]:
-    """Return the outcome constraints as Optuna keeps them: its samplers look for these keys."""
+    """Return outcome constraints under the attribute keys that Optuna's samplers read."""
     return {f"constraints:{name}": value for name, value in constraints.items()}
 
 
@@ -338,8 +340,8 @@ def _sampler_class(name: str) -> type[optuna.samplers.BaseSampler]:
     known = [n for n in optuna.samplers.__all__ if n.endswith("Sampler") and n != "BaseSampler"]
     if name not in known:
         raise ArgumentError(
-            f"OptunaOptimizer({name!r}): Optuna {optuna.__version__} has no such sampler; choose "
-            f"{', '.join(sorted(known))}"
+            f"OptunaOptimizer({name!r}): unknown sampler in Optuna {optuna.__version__}; write one "
+            f"of {', '.join(sorted(known))}"
         )
     found: type[optuna.samplers.BaseSampler] = getattr(optuna.samplers, name)
     return found

@@ -1,4 +1,4 @@
-"""Our domains as Optuna's distributions, and values there and back."""
+"""Convert domains to Optuna distributions, and values in both directions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tuner.search_spaces import Bool, Choice, Column, Const, Domain, Float, Int,
 
 
 class OptunaColumn:
-    """One column of a space, as a sampler of Optuna suggests it.
+    """A column of a space and its Optuna distribution.
 
-    A number stays a number; Optuna has no grid on a logarithmic scale, so there it suggests from
-    the continuum and the nearest value of the grid is taken. An `Ordinal` becomes its position, so
-    that its order is known. What has no order becomes a category: the option itself where Optuna
-    can store it and tell it from the others, else its text.
+    Numbers remain numbers. Optuna lacks logarithmic grids; there it suggests a continuous value,
+    which is rounded to the grid. An `Ordinal` becomes the index of its value, which preserves the
+    order. Unordered options become categories: the options themselves if Optuna can store and
+    distinguish them, otherwise their ``repr``.
     """
 
     def __init__(self, column: Column) -> None:
@@ -34,11 +34,11 @@ class OptunaColumn:
         self._options = _options(column.domain)
 
     def is_active(self, flat: Mapping[str, Any]) -> bool:
-        """Whether the parameter exists where its parents have the values in `flat`."""
+        """Return whether the parameter is active, given the values of its parents in `flat`."""
         return all(flat.get(path) == option for path, option in self._parents)
 
     def suggest(self, trial: optuna.Trial) -> Any:
-        """Return the value of our domain that `trial` suggests."""
+        """Let `trial` suggest a value and return it as a value of the domain."""
         d = self.distribution
         if isinstance(d, FloatDistribution):
             value: Any = trial.suggest_float(self.path, d.low, d.high, step=d.step, log=d.log)
@@ -50,7 +50,7 @@ class OptunaColumn:
         return self.from_optuna(value)
 
     def to_optuna(self, value: Any) -> Any:
-        """Return what stands for a value of our domain in a trial of Optuna."""
+        """Convert a value of the domain to a value of the Optuna distribution."""
         if isinstance(self.distribution, FloatDistribution):
             return min(value, self.distribution.high)
         if not self._options:
@@ -62,7 +62,7 @@ class OptunaColumn:
         return self.distribution.choices[index]
 
     def from_optuna(self, value: Any) -> Any:
-        """Return the value of our domain that stands behind one of Optuna's."""
+        """Convert a value of the Optuna distribution to a value of the domain."""
         if isinstance(self.distribution, CategoricalDistribution):
             return self._options[int(self.distribution.to_internal_repr(value))]
         if self._options:
@@ -72,7 +72,7 @@ class OptunaColumn:
 
 
 def _options(domain: Domain) -> tuple[Any, ...]:
-    """Return the values of a domain that lists them, in order; else nothing."""
+    """Return the values of a domain with listed values, in order; otherwise an empty tuple."""
     if isinstance(domain, Choice | Ordinal | Bool | Const):
         return tuple(domain.grid(int(domain.size)))
     return ()
@@ -92,7 +92,7 @@ def _distribution(domain: Domain) -> BaseDistribution:
 
 
 def _last_of_grid(domain: Float) -> float:
-    """Return the upper bound as Optuna counts up to it, in decimals: 0.3 for 0.1 * 3."""
+    """Return the upper bound in decimal arithmetic, as Optuna does: 0.3 for 0.1 * 3."""
     steps = int(domain.size) - 1
     return float(Decimal(str(domain.low)) + steps * Decimal(str(domain.step)))
 
@@ -100,6 +100,6 @@ def _last_of_grid(domain: Float) -> float:
 def _categories(domain: Domain) -> tuple[Any, ...]:
     options = domain.options if isinstance(domain, Choice) else _options(domain)
     plain = all(o is None or isinstance(o, bool | int | float | str) for o in options)
-    if plain and len(set(options)) == len(options):  # 1, 1.0 and True are one to Optuna
+    if plain and len(set(options)) == len(options):  # Optuna equates 1, 1.0 and True
         return tuple(options)
     return tuple(map(repr, options))

@@ -1,4 +1,4 @@
-"""Which trials are best, where there may be several goals, constraints and early stops."""
+"""Rank trials by their values, with several goals, constraints and early stopping."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tuner.optimizers.pareto import Places, hypervolume_subset, ranks
 
 
 def best_first(history: History, count: int) -> Places:
-    """Return the places of the `count` best told trials that have a value, the best first.
+    """Return the indices of the `count` best told trials with a value, best first.
 
-    Completed, feasible trials come first: by their value, the earlier of equals, or with several
-    goals by the number of their front (Deb et al. 2002, NSGA-II, section III.A) and, of the last
-    front that has room, those that cover most hypervolume (Ozaki et al. 2020, "Multiobjective
-    tree-structured Parzen estimator", section 4.2). Then come those that break constraints, by how
-    much (Deb et al. 2002, section VI). A stopped trial comes after all completed ones: it was
-    stopped because it did badly, though an early value of it may look good.
+    Completed, feasible trials come first, sorted by value; ties by number. With several goals, they
+    are sorted by nondomination rank (Deb et al. 2002, NSGA-II, section III.A), and the last front
+    is reduced to the trials that cover most hypervolume (Ozaki et al. 2020, "Multiobjective
+    tree-structured Parzen estimator", section 4.2). Infeasible trials follow, sorted by total
+    constraint violation (Deb et al. 2002, section VI). Stopped trials come after all completed
+    trials: they were stopped for bad values, even if an early value looks good.
     """
     violation = history.violation
     known = ~history.failed
@@ -42,32 +42,32 @@ def best_first(history: History, count: int) -> Places:
 
 
 def lowest(losses: Floats, rows: Places, count: int) -> Places:
-    """Return the `count` of `rows` whose losses are lowest, the earlier of equals.
+    """Return the `count` of `rows` with the lowest losses, in ascending order; ties by position.
 
     Examples
     --------
     >>> lowest(np.array([2.0, 1.0, 3.0, 2.0]), np.array([0, 1, 2, 3]), 2).tolist()
     [1, 0]
     """
-    if count < len(rows):  # in linear time, as all the others need no order
+    if count < len(rows):  # linear time: the other rows need no sorting
         bar = np.partition(losses[rows], count)[count]
         rows = rows[losses[rows] <= bar]
     return np.asarray(rows[np.argsort(losses[rows], kind="stable")[:count]])
 
 
 def reference_point(values: Floats) -> Floats:
-    """Return a corner somewhat worse than all `values` (n, g), shape (g,)."""
+    """Return a reference point 10% of the range beyond the worst of `values` (n, g), shape (g,)."""
     low, high = values.min(axis=0), values.max(axis=0)
     return np.asarray(high + 0.1 * np.where(high > low, high - low, 1.0))
 
 
 def feasible(history: History) -> Bools:
-    """Return which told trials have a final value and keep the constraints, shape (n,)."""
+    """Return a mask of the told trials with a final value and no violation, shape (n,)."""
     return np.asarray(~history.failed & ~history.stopped & (history.violation == 0.0))
 
 
 def _best_of_fronts(values: Floats, count: int) -> Places:
-    """Return `count` rows of `values` (n, g): whole fronts, then what covers most of the last."""
+    """Return `count` rows of `values` (n, g): whole fronts, then the best subset of the last."""
     rank = ranks(values, count)
     order = np.argsort(rank, kind="stable")
     if count >= len(values):

@@ -1,7 +1,7 @@
-"""Pareto fronts and the volume they dominate, for any number of goals; lower is better.
+"""Pareto fronts and hypervolumes for any number of goals; lower is better.
 
-A point dominates another if it is nowhere worse and somewhere better. The hypervolume of a set is
-the volume of what its points dominate within a reference point (Zitzler & Thiele 1998,
+A point dominates another if it is at least as good in all goals and better in one. The hypervolume
+of a set is the volume that its points dominate within a reference point (Zitzler & Thiele 1998,
 "Multiobjective optimization using evolutionary algorithms").
 """
 
@@ -29,15 +29,15 @@ Places: TypeAlias = NDArray[np.intp]
 
 
 def nondominated(values: ArrayLike) -> Bools:
-    """Return which rows are dominated by no other, shape (n,).
+    """Return a mask of the nondominated rows, shape (n,).
 
-    Equal rows do not dominate each other, so all of them are kept. A row with a NaN is never kept
-    and dominates nothing.
+    Equal rows do not dominate each other, so all of them are kept. A row with a NaN is excluded
+    and dominates no other row.
 
     Parameters
     ----------
     values
-        One row a point, one column a goal, shape (n, g); lower is better.
+        One row per point, one column per goal, shape (n, g); lower is better.
 
     Examples
     --------
@@ -53,18 +53,18 @@ def nondominated(values: ArrayLike) -> Bools:
 
 
 def ranks(values: ArrayLike, enough: int | None = None) -> Places:
-    """Return the number of the front that each row is on, shape (n,): 0 for those not dominated.
+    """Return the nondomination rank of each row, shape (n,): 0 for nondominated rows.
 
-    Front k is what is not dominated once the fronts before it are taken away (Deb et al. 2002, "A
-    fast and elitist multiobjective genetic algorithm: NSGA-II", section III.A). Rows with a NaN
-    share one rank, after all others.
+    Front k consists of the rows that are nondominated after removing the earlier fronts (Deb et
+    al. 2002, "A fast and elitist multiobjective genetic algorithm: NSGA-II", section III.A). Rows
+    with a NaN share one rank, after all others.
 
     Parameters
     ----------
     values
         Shape (n, g); lower is better.
     enough
-        Stop when this many rows are ranked; the others get the next rank. None for all.
+        Stop after ranking this many rows; the others get the next rank. None ranks all rows.
 
     Examples
     --------
@@ -91,12 +91,13 @@ def ranks(values: ArrayLike, enough: int | None = None) -> Places:
 
 
 def hypervolume(values: ArrayLike, reference: ArrayLike) -> float:
-    """Return the volume that the rows dominate within `reference`, exactly.
+    """Compute the exact hypervolume that the rows dominate within `reference`.
 
-    Rows that are not better than the reference in every goal, and rows with a NaN, add nothing.
-    Two goals take a sweep, O(n log n); three a sweep over the third with the staircase of the
-    other two (Beume et al. 2009, "On the complexity of computing the hypervolume indicator"); more
-    the recursion of While et al. (2012), "A fast way of calculating exact hypervolumes".
+    Rows that are not better than the reference in every goal, and rows with a NaN, contribute
+    nothing. Two goals use a sweep in O(n log n). Three goals use a sweep over the third with the
+    staircase of the other two (Beume et al. 2009, "On the complexity of computing the hypervolume
+    indicator"). More goals use the recursion of While et al. (2012), "A fast way of calculating
+    exact hypervolumes".
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def hypervolume(values: ArrayLike, reference: ArrayLike) -> float:
     3.0
     """
     points, corner = _checked(values, reference)
-    inside = points[(points < corner).all(axis=1)]  # not where there is a NaN
+    inside = points[(points < corner).all(axis=1)]  # excludes rows with NaN
     if not len(inside):
         return 0.0
     if np.isneginf(inside).any():
@@ -126,9 +127,9 @@ def hypervolume(values: ArrayLike, reference: ArrayLike) -> float:
 
 
 def hypervolume_contributions(values: ArrayLike, reference: ArrayLike) -> Floats:
-    """Return what each row adds to the hypervolume of the others, shape (n,).
+    """Return the exclusive hypervolume contribution of each row, shape (n,).
 
-    A row that is dominated, that has an equal, or that adds nothing to `hypervolume` has 0.
+    It is 0 for a row that is dominated, duplicated or outside the reference point.
 
     Parameters
     ----------
@@ -151,18 +152,18 @@ def hypervolume_contributions(values: ArrayLike, reference: ArrayLike) -> Floats
 
 
 def hypervolume_subset(values: ArrayLike, reference: ArrayLike, count: int) -> Places:
-    """Return `count` rows whose hypervolume is large, the one that adds most first.
+    """Greedily select `count` rows with a large hypervolume; return their indices.
 
-    Greedy: each next row adds most to those before it, which reaches at least 1 - 1/e of the best
-    possible volume (Guerreiro et al. 2016, "Greedy hypervolume subset selection in low
-    dimensions"). Rows that add nothing come last, in their order.
+    Each step selects the row with the largest increase, which reaches at least 1 - 1/e of the
+    optimal volume (Guerreiro et al. 2016, "Greedy hypervolume subset selection in low
+    dimensions"). Rows without an increase come last, in their order.
 
     Parameters
     ----------
     values, reference
         See `hypervolume`.
     count
-        At most n.
+        The number of rows to select; at most n.
 
     Examples
     --------
@@ -170,7 +171,8 @@ def hypervolume_subset(values: ArrayLike, reference: ArrayLike, count: int) -> P
     [1, 0]
     """
     points, corner = _checked(values, reference)
-    # What a row adds only falls as others are chosen, so an old figure is a bound (Minoux 1978).
+    # The increase of a row never rises as others are selected, so an old value is an upper bound
+    # (Minoux 1978).
     bound = np.prod(np.fmax(corner - points, 0.0), axis=1)
     bound[~(points < corner).all(axis=1)] = 0.0
     chosen: list[int] = []
@@ -192,8 +194,8 @@ def _matrix(values: ArrayLike) -> Floats:
     array = np.asarray(values, dtype=float)
     if array.ndim != 2 or array.shape[1] < 1:
         raise ArgumentError(
-            f"values has shape {array.shape}: it must be (n, g), one row a point and one column "
-            f"a goal"
+            f"values has shape {array.shape}: it must be (n, g), one row per point and one column "
+            f"per goal"
         )
     return array
 
@@ -202,24 +204,24 @@ def _checked(values: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
     points, corner = _matrix(values), np.asarray(reference, dtype=float)
     if corner.shape != points.shape[1:] or not np.isfinite(corner).all():
         raise ArgumentError(
-            f"reference={corner.tolist()} must be {points.shape[1]} finite numbers, one for each "
+            f"reference={corner.tolist()} must be {points.shape[1]} finite numbers, one per "
             f"column of values"
         )
     return points, corner
 
 
 def _front(rows: Floats) -> Bools:
-    """Return which of distinct `rows`, in lexicographic order, no other dominates."""
+    """Return a mask of the nondominated rows of distinct `rows` in lexicographic order."""
     if rows.shape[1] <= 2:
         last = rows[:, -1] if rows.shape[1] == 2 else np.arange(len(rows), dtype=float)
         before = np.minimum.accumulate(np.concatenate([[np.inf], last[:-1]]))
         kept = last < before
-        kept[:1] = True  # even one at infinity
+        kept[:1] = True  # also if it is infinite
         return np.asarray(kept)
     kept = np.zeros(len(rows), dtype=bool)
     left = np.arange(len(rows))
     while left.size:
-        # Nothing that comes later dominates the first, and what it does not dominate is better in
+        # Later rows cannot dominate the first row; it does not dominate rows that are better in
         # some goal.
         kept[left[0]] = True
         left = left[(rows[left] < rows[left[0]]).any(axis=1)]
@@ -233,13 +235,13 @@ def _volume(front: Floats, reference: Floats) -> float:
         return float(np.prod(reference - front[0]))
     if goals == 1:
         return float(reference[0] - front[0, 0])
-    if goals == 2:  # a staircase: the second falls as the first rises
+    if goals == 2:  # a staircase: the second goal decreases as the first increases
         upper = np.concatenate([reference[1:], front[:-1, 1]])
         return float((reference[0] - front[:, 0]) @ (upper - front[:, 1]))
     if goals == 3:
         return _volume_of_three(front, reference)
-    # Later rows are limited to fewer others; the first goal is sorted, so each limited set is a
-    # plane at its row's first value and the recursion has one goal less.
+    # Rows are sorted by the first goal, so the rows before a row, limited to it, lie in a plane at
+    # its first value, and the recursion has one goal less.
     return sum(
         float(reference[0] - row[0]) * _exclusive_area(row[1:], front[:i, 1:], reference[1:])
         for i, row in enumerate(front)
@@ -247,7 +249,7 @@ def _volume(front: Floats, reference: Floats) -> float:
 
 
 def _exclusive_area(row: Floats, others: Floats, reference: Floats) -> float:
-    """Return what `row` dominates within `reference` and `others` do not."""
+    """Return the volume within `reference` that `row` dominates and `others` do not."""
     box = float(np.prod(reference - row))
     if not len(others):
         return box
@@ -266,11 +268,11 @@ def _volume_of_three(front: Floats, reference: Floats) -> float:
         height = z
         start = bisect_left(xs, x)
         if ys[bisect_right(xs, x) - 1] <= y:
-            continue  # within the staircase already
+            continue  # dominated by the staircase
         end = start
         while ys[end] >= y:
             end += 1
-        # What is new lies under the steps from `start` to `end`.
+        # The new area lies below the steps from `start` to `end`.
         left, top = x, ys[start - 1]
         for k in range(start, end):
             area += (xs[k] - left) * (top - y)
@@ -281,7 +283,7 @@ def _volume_of_three(front: Floats, reference: Floats) -> float:
 
 
 def _exclusive(unique: Floats, front: Places, corner: Floats) -> Floats:
-    """Return what each row of the `front` of distinct, sorted rows adds to the others."""
+    """Return the exclusive contribution of each row of the `front` of distinct, sorted rows."""
     if unique.shape[1] == 2 and len(front) == len(unique):
         right = np.concatenate([unique[1:, 0], corner[:1]])
         upper = np.concatenate([corner[1:], unique[:-1, 1]])

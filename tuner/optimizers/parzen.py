@@ -1,4 +1,4 @@
-"""Densities on a space: mixtures of one product kernel per trial, all columns at once."""
+"""Parzen densities on a space: mixtures with one product kernel per trial."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ Bools = NDArray[np.bool_]
 Places = NDArray[np.intp]
 
 NARROWEST = 0.01
-"""No kernel is narrower than this share of the range, however many there are."""
+"""Minimum width of a kernel, as a share of the range."""
 
 LISTED = 64
-"""A grid of up to this many values has each value's cell; a finer one counts as continuous."""
+"""Maximum number of grid values that are modeled as cells; a finer grid counts as continuous."""
 
 
 class KernelColumns:
-    """What the kernels need to know of the columns of a space, sorted by kind.
+    """The columns of a space by type.
 
     Attributes
     ----------
     categories, options
-        Which columns have no order, shape (c,), and how many options each has; those with one
-        option are left out, as they say nothing.
+        Indices of the unordered columns, shape (c,), and the number of options of each. Columns
+        with a single option are excluded.
     numbers
-        Which columns have an order, shape (d,) as a mask; among them are the next two.
+        Mask of the ordered columns, shape (d,); `grids` and `continuous` partition them.
     grids, edges
-        Which have few values, and for each the edges of the values' cells in [0, 1], rising.
+        Indices of the ordered columns with few values, and for each the ascending edges of the
+        values' cells in [0, 1].
     continuous
-        Which have many, shape (k,).
+        Indices of the ordered columns with many values, shape (k,).
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
@@ -53,20 +54,21 @@ class KernelColumns:
             self.edges.append(np.concatenate([[0.0], (places[1:] + places[:-1]) / 2, [1.0]]))
 
     def options_at(self, X: Floats) -> Places:
-        """Return which option each category has, shape (n, c)."""
+        """Return the option index of each categorical column, shape (n, c)."""
         levels = (X[:, self.categories] * self.options).astype(int)
         return np.asarray(np.minimum(levels, self.options - 1))
 
 
 class ParzenDensity:
-    """A mixture of one kernel per trial, and of the space's prior with the weight of one.
+    """A mixture of one kernel per trial and, with weight 1, the prior of the space.
 
-    A kernel is a product over the parameters that its trial had; in those it did not have it is
-    uniform, so that one density covers a space with conditions. A number's kernel is a normal
-    distribution cut off at the bounds, as wide as it is far to the trial's neighbours (Bergstra et
-    al. 2011, section 4.2), but no narrower than the number of trials warrants ("magic clipping",
-    see Watanabe 2023, arXiv:2304.11127). On a grid it is what falls into a value's cell. A
-    category's kernel keeps its option, the more surely the more kernels there are.
+    A kernel is a product over the active parameters of its trial. It is uniform in inactive
+    parameters, so one density covers a conditional space. The kernel of a number is a normal
+    distribution truncated at the bounds. Its width is the distance to the neighboring trials
+    (Bergstra et al. 2011, section 4.2), with a lower bound that depends on the number of trials
+    ("magic clipping", see Watanabe 2023, arXiv:2304.11127). On a grid, the kernel is integrated
+    over the cell of each value. The kernel of a category keeps its option with a probability that
+    rises with the number of kernels.
 
     Parameters
     ----------
@@ -75,9 +77,9 @@ class ParzenDensity:
     X, active
         The points, shape (n, d); n may be 0.
     weights
-        The weight of each point, shape (n,); that of the prior is 1.
+        The weight of each point, shape (n,); the prior has weight 1.
     prior
-        The priors of the domains, None for the uniform density.
+        The priors of the domains; None for the uniform density.
     """
 
     def __init__(
@@ -97,10 +99,10 @@ class ParzenDensity:
         numbers = columns.numbers
         self._widths[:, numbers] = neighbour_widths(X[:, numbers], active[:, numbers])
         n = len(X) + 1
-        self._stay = n / (n + columns.options)  # how likely a kernel keeps its option
+        self._stay = n / (n + columns.options)  # probability that a kernel keeps its option
 
     def sample(self, rng: np.random.Generator, m: int) -> Floats:
-        """Return `m` rows of the unit cube; what no kernel speaks of is of the prior."""
+        """Draw `m` rows of the unit cube; parameters outside the drawn kernel follow the prior."""
         from scipy.special import ndtr, ndtri
 
         uniform = rng.random((m, self._X.shape[1]))
@@ -112,9 +114,9 @@ class ParzenDensity:
         numbers, categories = np.flatnonzero(self._columns.numbers), self._columns.categories
 
         at, of = np.ix_(own, numbers), np.ix_(kernels, numbers)
-        centre, width = self._X[of], self._widths[of]
-        low, high = ndtr(-centre / width), ndtr((1.0 - centre) / width)
-        drawn = np.clip(centre + width * ndtri(low + uniform[at] * (high - low)), 0.0, 1.0)
+        center, width = self._X[of], self._widths[of]
+        low, high = ndtr(-center / width), ndtr((1.0 - center) / width)
+        drawn = np.clip(center + width * ndtri(low + uniform[at] * (high - low)), 0.0, 1.0)
         rows[at] = np.where(self._active[of], drawn, rows[at])
 
         at, of = np.ix_(own, categories), np.ix_(kernels, categories)
@@ -124,9 +126,9 @@ class ParzenDensity:
     def log_density(self, X: Floats, active: Bools) -> Floats:
         """Return the log density at points of shape (m, d); shape (m,).
 
-        Relative to the uniform density: 0 everywhere if there is no trial.
+        The density is relative to the uniform density: 0 everywhere without trials.
         """
-        logs = np.zeros((len(X), len(self._weights)))  # the prior is the last
+        logs = np.zeros((len(X), len(self._weights)))  # the last column is the prior
         if self._prior is not None:
             logs[:, -1] = self._prior.log(X, active)
         kernels = logs[:, :-1]
@@ -139,29 +141,29 @@ class ParzenDensity:
         return np.asarray(np.log(np.exp(logs, out=logs).sum(axis=1)) + top[:, 0])
 
     def _add_continuous(self, logs: Floats, X: Floats, active: Bools) -> None:
-        """Add the log of the normal kernels: quadratic in x, hence one product of matrices."""
+        """Add the logs of the normal kernels, which are quadratic in x, as one matrix product."""
         from scipy.special import ndtr
 
         columns = self._columns.continuous
         if not len(columns):
             return
-        # About the middle of the range, so that little is lost to rounding.
+        # Centered on the range, to reduce rounding errors.
         x, a = X[:, columns] - 0.5, active[:, columns]
-        centre, own = self._X[:, columns] - 0.5, self._active[:, columns]
+        center, own = self._X[:, columns] - 0.5, self._active[:, columns]
         width = self._widths[:, columns]
-        mass = ndtr((0.5 - centre) / width) - ndtr((-0.5 - centre) / width)
+        mass = ndtr((0.5 - center) / width) - ndtr((-0.5 - center) / width)
         precision = own / width**2
         height = own * np.log(mass * width * math.sqrt(2 * math.pi))
-        terms = [-0.5 * precision, precision * centre, -0.5 * precision * centre**2 - height]
+        terms = [-0.5 * precision, precision * center, -0.5 * precision * center**2 - height]
         logs += np.hstack([a * x**2, a * x, a]) @ np.hstack(terms).T
 
     def _add_grids(self, logs: Floats, X: Floats, active: Bools) -> None:
-        """Add the log of what of the normal kernels falls into cells, looked up by cell."""
+        """Add the logs of the normal kernels integrated over grid cells, from a table by cell."""
         from scipy.special import ndtr
 
         for j, edges in zip(self._columns.grids, self._columns.edges, strict=True):
             below = ndtr((edges[:, None] - self._X[:, j]) / self._widths[:, j])
-            # What is lost to rounding in a far tail is nothing beside the uniform density.
+            # Rounding errors in the far tail are negligible compared with the uniform density.
             inside = np.maximum(np.diff(below, axis=0), 1e-300)
             table = np.zeros((len(edges), len(self._X)))  # the last row is for inactive points
             table[:-1] = np.log(inside / ((below[-1] - below[0]) * np.diff(edges)[:, None]))
@@ -170,7 +172,7 @@ class ParzenDensity:
             logs += table[np.where(active[:, j], cell, -1)]
 
     def _add_categories(self, logs: Floats, X: Floats, active: Bools) -> None:
-        """Add the log of the kernels of categories: a term for both active, one for the same."""
+        """Add the logs of the categorical kernels: one term if both are active, one if equal."""
         columns, options = self._columns.categories, self._columns.options
         if not len(columns):
             return
@@ -185,7 +187,7 @@ class ParzenDensity:
 
 
 def one_hot(places: Places, active: Bools, length: int) -> Floats:
-    """Return rows of `length` that are 1 at the active of `places` (n, c), else 0.
+    """Return rows of `length` that are 1 at the active entries of `places` (n, c), else 0.
 
     Examples
     --------
@@ -198,15 +200,15 @@ def one_hot(places: Places, active: Bools, length: int) -> Floats:
 
 
 def neighbour_widths(places: Floats, active: Bools) -> Floats:
-    """Return for each place in [0, 1] the larger of its distances to its neighbours, clipped.
+    """Return the larger distance of each position in [0, 1] to its two neighbors, clipped.
 
-    The bounds count as neighbours where there is no other.
+    The bounds count as neighbors only in a column with a single active position.
 
     Parameters
     ----------
     places, active
-        Shape (n, d): each column is looked at for itself, and only where it is active. Elsewhere
-        the width is 1.
+        Shape (n, d): each column is treated separately. Inactive entries are ignored and have
+        width 1.
 
     Examples
     --------
@@ -218,7 +220,7 @@ def neighbour_widths(places: Floats, active: Bools) -> Floats:
     if n == 0:
         return places
     shown = np.where(active, places, 1.0)
-    order = np.lexsort((shown, ~active), axis=0)  # the inactive last, at the upper bound
+    order = np.lexsort((shown, ~active), axis=0)  # inactive entries last, at the upper bound
     ends = np.ones((n + 2, d))
     ends[0] = 0.0
     ends[1:-1] = np.take_along_axis(shown, order, axis=0)

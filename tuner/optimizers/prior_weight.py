@@ -1,4 +1,4 @@
-"""A user's prior as a factor of the acquisition, which fades as trials come in."""
+"""A user's prior as a factor of the acquisition function; it decays with the number of trials."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tuner.search_spaces.priors import SpacePrior
 
 @dataclass(frozen=True, slots=True)
 class PriorWeight:
-    """The log of the prior's density to the power `exponent`.
+    """The log of the prior density raised to the power `exponent`.
 
     Hvarfner et al. 2022, "piBO: Augmenting acquisition functions with user beliefs for Bayesian
     optimization", eq. 6, where the exponent is beta / n.

@@ -1,4 +1,4 @@
-"""The `Optimizer` protocol: which point next."""
+"""The `Optimizer` protocol: suggest the next point."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from tuner.search_spaces import Space
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """Suggests points of a space, given what was tried and what is being tried.
+    """Suggests points of a space, given the finished and the pending trials.
 
-    An optimizer is made with its own options only (``TPE(gamma=0.15)``) and bound to a study by
-    `reset`. Its state rebuilds from the history alone: after `reset`, telling it the finished
-    trials in any order that ends with the same history leaves it where it was, so resume, replay
-    and import are the same thing.
+    An optimizer is created with its own options only (``TPE(gamma=0.15)``) and bound to a study by
+    `reset`. Its state can be rebuilt from the history alone: after `reset`, telling it the finished
+    trials in any order restores its state, so resume, replay and import share one path.
 
-    The contract, checked by ``tests/conformance/optimizers.py``:
+    The contract, tested by ``tests/conformance/optimizers.py``:
 
     - Deterministic: the same seed, history and pending trials give the same points.
-    - ``ask(n, pending)`` gives `n` points of the space, within every constraint, that repeat
-      neither each other nor a told nor a pending point while untried ones exist.
-    - Failed and stopped trials are told as well; an optimizer must cope with any share of them.
-    - `tell` is cheap; what is costly happens in `ask`.
+    - ``ask(n, pending)`` returns `n` points of the space that satisfy the constraints. While
+      untried points exist, they repeat neither each other nor a told or pending point.
+    - Failed and stopped trials are told as well; an optimizer must handle any share of them.
+    - `tell` is cheap; expensive computation happens in `ask`.
     """
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
-        """Begin a study of `space` with an empty history.
+        """Start a study of `space` with an empty history.
 
         Parameters
         ----------
@@ -37,16 +36,16 @@ class Optimizer(Protocol):
         goals
             The metrics to optimize, at least one.
         seed
-            A non-negative integer; all randomness comes from it and from the history.
+            A non-negative integer; all randomness derives from it and from the history.
 
         Raises
         ------
         ArgumentError
-            If this optimizer cannot handle such a space or so many goals.
+            If this optimizer does not support the space or the number of goals.
         """
 
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
-        """Return `n` points to try next, while `pending` trials have no outcome yet."""
+        """Return the next `n` points, given the `pending` trials without an outcome."""
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Take in the outcome of a finished trial; ``outcome.metrics`` has the goals' metrics."""
+        """Record the outcome of a finished trial; ``outcome.metrics`` has the goals' metrics."""

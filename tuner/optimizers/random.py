@@ -1,4 +1,4 @@
-"""Random search with a Sobol start."""
+"""Random search that starts with a Sobol sequence."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tuner.optimizers.base import History, SpaceOptimizer
 from tuner.records import Params, Trial
 
 BLOCK = 256
-"""Uniform points drawn at once: a tenth of the time of drawing them one by one."""
+"""Number of uniform points per batch; ten times faster than drawing them one by one."""
 
 
 class RandomOptimizer(SpaceOptimizer):
-    """Independent points: the first 64 of a scrambled Sobol sequence, then uniform ones.
+    """Independent points: the first 64 points of a scrambled Sobol sequence, then uniform points.
 
-    The baseline, and the one to take where a trial costs milliseconds: as its points need no
-    outcomes, workers never wait for them. A finite space is tried whole before anything repeats.
+    The baseline, and the best choice for trials that take milliseconds: its points do not depend
+    on outcomes, so workers never wait. In a finite space, no point repeats before all were tried.
 
     Examples
     --------
@@ -32,28 +32,28 @@ class RandomOptimizer(SpaceOptimizer):
     """
 
     name = "random"
-    independent: ClassVar[bool] = True
-    many_goals: ClassVar[bool] = True
+    history_free: ClassVar[bool] = True
+    multi_objective: ClassVar[bool] = True
 
     def reset(self, space: Any, goals: Any, seed: int) -> None:
-        """Begin a study with an empty history; see `Optimizer.reset`."""
+        """Start a study with an empty history; see `Optimizer.reset`."""
         super().reset(space, goals, seed)
         self._block: tuple[int, list[Params]] = (-1, [])
         self._pending: dict[int, Any] = {}
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:  # noqa: ARG002
-        """Return the point that belongs to this number of trials."""
+        """Return the point with the index ``history.known``."""
         return self._point(history.known)
 
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
-        """Return `n` points, without a look at the history."""
-        # Many are handed out ahead, so most of these were pending the last time, too.
+        """Return `n` points; the history is not used."""
+        # Points are made ahead, so most pending trials were already pending in the last call.
         before, key = self._pending, self.space.key
         self._pending = {
             t.number: before[t.number] if t.number in before else key(t.params) for t in pending
         }
         self._taken = set(self._pending.values())
-        first = len(self._ledger) + len(pending)
+        first = len(self._table) + len(pending)
         return [self._fresh(k) for k in range(first, first + n)]
 
     def _fresh(self, k: int) -> Params:

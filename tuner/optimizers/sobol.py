@@ -1,4 +1,4 @@
-"""The scrambled Sobol sequence over a space: points that cover it more evenly than chance."""
+"""A scrambled Sobol sequence over a space, which covers it more evenly than random points."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tuner.records import Params
 from tuner.search_spaces import Space
 
 BITS = 6
-"""Binary digits by which points are laid out; below them they are random."""
+"""Number of structured binary digits of a point; lower digits are random."""
 
 LENGTH = 2**BITS
-"""Points of the design: all that differ in so many digits, for which it is balanced."""
+"""Number of points of the design: the full period of `BITS` digits, which is balanced."""
 
 # The numbers m_1 ... m_6 of each column of the sequence, from Joe and Kuo (2008, "Constructing
 # Sobol sequences with better two-dimensional projections", set new-joe-kuo-6).
@@ -36,36 +36,40 @@ _M = np.array([
 
 
 class SobolDesign:
-    """The first points of a search (Sobol 1967, scrambled after Owen 1998).
+    """The first points of a search (Sobol 1967, scrambled as in Owen 1998).
 
-    Point k depends on the space, the seed and k alone. Points are laid over all columns of the
-    unit cube, those of inactive parameters included. (Written out here because importing SciPy's
-    takes longer than a thousand quick trials.)
+    Point k depends only on the space, the seed and k. The points cover all columns of the unit
+    cube, including the columns of inactive parameters. SciPy's implementation is not used because
+    importing it takes longer than a thousand fast trials.
 
     Parameters
     ----------
-    centred
-        Whether the first point is moved to the middle of those columns that are ordered and have
-        many values. Of few points in many columns each is near some bound; the centre is not.
+    space
+        The space of the points.
+    seed
+        The seed of the scrambling.
+    centered
+        Whether to move the first point to the center of all ordered columns with many values. With
+        few points in many columns, every other point is close to some bound.
     """
 
-    def __init__(self, space: Space, seed: int, *, centred: bool = False) -> None:
+    def __init__(self, space: Space, seed: int, *, centered: bool = False) -> None:
         self._space = space
         self._seed = seed
-        self._centred = centred
+        self._centered = centered
         self._points: list[Params | None] | None = None
 
     def point(self, k: int) -> Params | None:
-        """Return point `k`, None past the end or where it breaks a constraint."""
+        """Return point `k`; None past the end, or if it violates a constraint."""
         if k >= LENGTH:
             return None
         if self._points is None:
             d = len(self._space.columns)
             rng = np.random.default_rng([self._seed, d])
             rows = scrambled_sobol(d, rng)
-            if self._centred:
+            if self._centered:
                 rows[0, UnitCube(self._space).columns.smooth] = 0.5
-            if self._space.prior:  # every second point is of the prior, the others cover the rest
+            if self._space.prior:  # every second point follows the prior, the others stay uniform
                 rows[::2] = self._space.prior.places(rows[::2])
             points = self._space.decode(rows)
             self._points = [p if self._space.feasible(p) else None for p in points]
@@ -83,7 +87,7 @@ def sobol_digits(d: int) -> NDArray[np.int64]:
     directions = _M[:d] << np.arange(BITS)[::-1]
     digits = np.zeros((LENGTH, d), dtype=np.int64)
     for k in range(1, LENGTH):
-        changed = (k & -k).bit_length() - 1  # Gray code: one digit changes a step
+        changed = (k & -k).bit_length() - 1  # Gray code: one digit changes per step
         digits[k] = digits[k - 1] ^ directions[:, changed]
     return digits
 
@@ -91,8 +95,8 @@ def sobol_digits(d: int) -> NDArray[np.int64]:
 def scrambled_sobol(d: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return `LENGTH` points of the unit cube, shape (LENGTH, d).
 
-    Each digit is flipped or not by chance, anew for each value of the digits before it (Owen's
-    nested scrambling). Columns past the 40 of the table are a Latin hypercube.
+    Each digit is flipped at random, independently for each value of the preceding digits (Owen's
+    nested scrambling). Columns beyond the 40 of the table form a Latin hypercube.
     """
     digits = np.empty((LENGTH, d), dtype=np.int64)
     known = min(d, len(_M))

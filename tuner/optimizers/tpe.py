@@ -1,4 +1,4 @@
-"""Tree-structured Parzen estimator, multivariate, aware of conditions."""
+"""Multivariate tree-structured Parzen estimator (TPE) for conditional spaces."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from tuner.records import Goal, Params
 from tuner.search_spaces import Space
 
 DRAWS = 8
-"""How often candidates are drawn until one is within the constraints and new."""
+"""Maximum number of candidate batches drawn until one has a feasible, untried point."""
 
 KERNELS = 200
-"""Kernels that the density of the rest has at most: half for the latest, half for those before."""
+"""Maximum number of kernels in g(x): half for the latest trials, half for the earlier ones."""
 
 
 class TPEOptimizer(SpaceOptimizer):
-    """Suggests where good trials are dense and others are not.
+    """The tree-structured Parzen estimator.
 
-    The told trials are split into the best and the rest, each is turned into a density l(x) and
-    g(x), and of points drawn from l the one with the largest l(x) / g(x) is suggested, which
-    maximises expected improvement under this model (Bergstra et al. 2011, "Algorithms for
-    Hyper-Parameter Optimization", section 4.1). Each trial's kernel is a product over all its
-    parameters at once, which Watanabe (2023, arXiv:2304.11127) found to do well. Under a
-    kernel whose trial did not have a parameter, that parameter is uniform, so one density covers a
-    space with conditions.
+    The told trials are split into the best and the rest, with densities l(x) and g(x). Among
+    candidates drawn from l, the one with the largest l(x) / g(x) is suggested; this maximizes
+    expected improvement under the model (Bergstra et al. 2011, "Algorithms for Hyper-Parameter
+    Optimization", section 4.1). The kernel of a trial is a product over all its parameters, which
+    Watanabe (2023, arXiv:2304.11127) recommends. A parameter that is inactive in a trial is uniform
+    under its kernel, so one density covers a conditional space.
 
-    With several goals the best are those on the first fronts, with constraints the feasible ones;
-    see `tuner.optimizers.ordering`. Pending and failed trials belong to the rest, so that workers
-    spread and stay off failures; so do stopped ones while there are others.
+    With several goals, the best trials are on the first Pareto fronts; with constraints, feasible
+    trials rank first; see `tuner.optimizers.ordering`. Pending and failed trials belong to the
+    rest, so parallel suggestions differ and avoid failures. Stopped trials count as best only if
+    too few trials completed.
 
     Parameters
     ----------
     n_startup
-        Trials from a Sobol sequence before the first density is built.
+        Number of trials from a Sobol sequence before the first density is built.
     gamma
-        The share of trials that count as best, at most `max_best` of them.
+        The share of trials that count as best.
     max_best
-        See `gamma`.
+        The maximum number of trials that count as best.
     candidates
-        Points drawn from l for each suggestion.
+        Number of points drawn from l for each suggestion.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class TPEOptimizer(SpaceOptimizer):
     """
 
     name = "tpe"
-    many_goals: ClassVar[bool] = True
+    multi_objective: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class TPEOptimizer(SpaceOptimizer):
         self.candidates = candidates
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
-        """Begin a study with an empty history; see `Optimizer.reset`."""
+        """Start a study with an empty history; see `Optimizer.reset`."""
         super().reset(space, goals, seed)
         self._columns = KernelColumns(space.columns)
 
@@ -94,7 +94,7 @@ class TPEOptimizer(SpaceOptimizer):
             X, active = self.space.snap(good.sample(rng, self.candidates))
             score = good.log_density(X, active) - bad.log_density(X, active)
             order = np.argsort(-score, kind="stable")
-            for some in (order[:8], order[8:]):  # most often one of a few will do
+            for some in (order[:8], order[8:]):  # the best few usually suffice
                 for point in self.space.decode(X[some]):
                     if self.space.feasible(point) and not self.is_repeat(point):
                         return point
@@ -103,7 +103,7 @@ class TPEOptimizer(SpaceOptimizer):
         return dict(self.space.sample(rng))
 
     def _densities(self, history: History) -> tuple[ParzenDensity, ParzenDensity]:
-        """Return the density of the best trials, and that of the rest and the pending ones."""
+        """Return l, the density of the best trials, and g, the density of all other trials."""
         count = min(math.ceil(self.gamma * np.sum(~history.failed)), self.max_best)
         good = np.sort(best_first(history, count))
         bad = np.setdiff1d(np.arange(history.size), good, assume_unique=True)
@@ -130,9 +130,10 @@ class TPEOptimizer(SpaceOptimizer):
 
 
 def thinned(weights: Floats, count: int) -> tuple[Places, Floats]:
-    """Return at most `count` of the rows and what they weigh: the latest half, others in steps.
+    """Select at most `count` rows and return their weights.
 
-    One of the others stands for those that it was taken from.
+    Half of them are the latest rows. The others represent equal groups of the earlier rows, and
+    have the total weight of their group.
 
     Examples
     --------
@@ -152,7 +153,7 @@ def thinned(weights: Floats, count: int) -> tuple[Places, Floats]:
 
 
 def recency_weights(n: int) -> Floats:
-    """Return weights of trials, the latest last: 1 for the latest 25, less for older ones.
+    """Return the weights of `n` trials, oldest first: 1 for the latest 25, less for older trials.
 
     Examples
     --------

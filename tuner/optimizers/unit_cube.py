@@ -1,4 +1,4 @@
-"""A space as the model and the search for the next point see it: rows of the unit cube."""
+"""The unit-cube representation of a space, for the model and the acquisition search."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tuner.optimizers.embedding import Bools, Embedding, Floats
 from tuner.search_spaces import Bool, Choice, Const, Domain, Space
 
 LISTED = 256
-"""Columns with at most this many values have them listed, for moves from one to the next."""
+"""Maximum number of values of a column whose values are listed, for moves between them."""
 
 
 class UnitCube:
-    """What the columns of `space` are, and how rows of the unit cube move to its points.
+    """The columns of `space` in the unit cube, and operations on rows of the unit cube.
 
     Examples
     --------
@@ -35,7 +35,7 @@ class UnitCube:
         )
 
     def snap(self, rows: Floats) -> tuple[Floats, Bools, Bools]:
-        """Return the points nearest to `rows` (m, d): X, active, and which keep the constraints."""
+        """Snap `rows` (m, d) to points; return X, active and a mask of the feasible points."""
         X, active = self.space.snap(rows)
         if not self.space.constraints:
             return X, active, np.ones(len(rows), dtype=bool)
@@ -43,15 +43,15 @@ class UnitCube:
         return X, active, np.array([self.space.feasible(p) for p in points], dtype=bool)
 
     def spread(self, rng: np.random.Generator, m: int) -> Floats:
-        """Return `m` rows all over the space, within the constraints, shape (m, d)."""
+        """Draw `m` random feasible rows, shape (m, d)."""
         if not self.space.constraints:
             return self.space.prior.places(rng.random((m, len(self.space.columns))))
         return self.space.encode(self.space.sample(rng, m))[0]
 
     def nearby(self, rng: np.random.Generator, X: Floats, active: Bools, m: int) -> Floats:
-        """Return `m` rows near those of `X` (k, d): a few columns changed, by little or much.
+        """Draw `m` rows near the rows of `X` (k, d): some columns change, by random distances.
 
-        Inactive columns get random values, so that a change of branch lands anywhere in it.
+        Inactive columns get random values, so a change of branch reaches any point of the branch.
         """
         d = X.shape[1]
         origin = rng.integers(len(X), size=m)
@@ -64,7 +64,7 @@ class UnitCube:
 
 
 def _levels(domain: Domain) -> Floats | None:
-    """Return where the values of a discrete domain are, rising; None if they are too many."""
+    """Return the ascending positions of the values of a discrete domain; None if too many."""
     if domain.size > LISTED:
         return None
     return np.unique(domain.to_unit(domain.grid(int(domain.size))))

@@ -1,10 +1,9 @@
-"""From losses to targets that a Gaussian process can model.
+"""Transform losses to targets for a Gaussian process.
 
-Losses of real objectives span orders of magnitude and have a few absurd values. `prepare` clips
-the bad tail and puts the losses on a scale with their best at 0 and their median at 1; a `Warp`
-then bends that scale towards the best ones; `standardise` gives mean 0 and variance 1. Every step
-is strictly increasing up to the clip, so the order of the good trials, which is what the search is
-about, is kept.
+Losses of real objectives span orders of magnitude and contain outliers. `prepare` clips the bad
+tail and scales the losses so that the best is 0 and the median is 1. A `Warp` then increases the
+resolution near the best loss. `standardise` yields mean 0 and variance 1. All steps are strictly
+increasing up to the clip, so they preserve the order of the good trials.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ import numpy as np
 from tuner.optimizers.embedding import Floats
 
 TAIL = 20.0
-"""Losses count as at most this bad, in units of the distance from the best to the median."""
+"""Upper clip of the losses, in units of the distance from the best to the median."""
 
 
 @dataclass(frozen=True, slots=True)
 class Warp:
     """``log(1 + u / softness)`` of a scaled loss `u`, or `u` itself if `softness` is infinite.
 
-    The smaller the softness, the more detail near the best loss and the less far from it: the
-    Box-Cox family's two ends, with a ramp between them.
+    A smaller softness gives a higher resolution near the best loss and a lower one far from it.
+    The warps interpolate between the logarithm and the identity, two members of the Box-Cox family.
     """
 
     softness: float
@@ -44,22 +43,22 @@ class Warp:
 
 IDENTITY = Warp(np.inf)
 WARPS = (IDENTITY, Warp(1.0), Warp(0.1), Warp(0.01))
-"""The warps that are compared on the data."""
+"""The candidate warps, compared on the data."""
 
 MILD_WARPS = WARPS[:2]
-"""Those for one of several goals: the others would make much of the very ends of a front."""
+"""The candidate warps for one of several goals; the others overemphasize the ends of a front."""
 
 MILD_DOUBT = 8.0
-"""The evidence, in units of log density, that one of several goals is to be warped."""
+"""The minimum gain in log density required to warp one of several goals."""
 
 
 def prepare(losses: Floats) -> Floats:
-    """Return losses with the best at 0, the median at 1, and none above `TAIL`.
+    """Scale losses so that the best is 0 and the median is 1, and clip them at `TAIL`.
 
     Parameters
     ----------
     losses
-        Shape (n,), n at least 1, any finite values however large.
+        Shape (n,), n at least 1; any finite values.
 
     Examples
     --------
@@ -67,7 +66,7 @@ def prepare(losses: Floats) -> Floats:
     [0.0, 1.0, 20.0]
     """
     magnitude = float(np.max(np.abs(losses)))
-    if magnitude > 1e100:  # differences and sums of larger ones could overflow
+    if magnitude > 1e100:  # sums and differences of larger values could overflow
         losses = losses / magnitude
     above = losses - np.min(losses)
     unit = _unit(above)
@@ -75,13 +74,13 @@ def prepare(losses: Floats) -> Floats:
 
 
 def standardise(values: Floats) -> tuple[Floats, float]:
-    """Return `values` with mean 0 and deviation 1, and the deviation (1 if all are equal)."""
+    """Return `values` with mean 0 and standard deviation 1, and the deviation (1 if it is 0)."""
     deviation = float(np.std(values)) or 1.0
     return (values - np.mean(values)) / deviation, deviation
 
 
 def _unit(above: Floats) -> float:
-    """Return the median of losses above the best, or where that is 0 the least that is not."""
+    """Return the median of the losses above the best; if it is 0, the smallest positive one."""
     median = float(np.median(above))
     if median > 0.0:
         return median

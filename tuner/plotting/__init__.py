@@ -1,6 +1,6 @@
-"""Plots of a study, from its records alone: one file a plot, `Plots` for all of them.
+"""Plots of a study, drawn from its records: one file per plot, and `Plots` for all of them.
 
-Importing this package imports no matplotlib; drawing does.
+Matplotlib is imported when a plot is drawn, not with this package.
 """
 
 from tuner.plotting.plots import Plots

@@ -1,4 +1,4 @@
-"""The value over two parameters."""
+"""Contour plot: the value over two parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tuner.plotting.importance_scores import most_important
 from tuner.plotting.parameter_axis import ParameterAxis, Points
 from tuner.plotting.style import (
     BEST,
-    GREY,
+    GRAY,
     axes_or_new,
     crowd_alpha,
     legend_above,
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEWEST = 15
-"""Trials below which no surface is drawn, only the trials."""
+"""Minimum number of trials for a surface; with fewer, only the trials are drawn."""
 
 GRID = 160
-"""Points of the surface along each axis."""
+"""Number of grid points of the surface along each axis."""
 
 LEVELS = 12
-"""Steps of the colour."""
+"""Number of color levels."""
 
 NEAR = -0.5 * 1.5**2
-"""Logarithm of the kernels' sum at which the surface ends: one trial at one and a half widths."""
+"""Log of the kernel sum at the edge of the surface: a single trial at a distance of 1.5 widths."""
 
 BANDWIDTH = 0.12
-"""Width of the smoothing, as a part of an axis, for a few trials; less for many."""
+"""Kernel width as a fraction of an axis, for up to 30 trials; it shrinks with more trials."""
 
 
 def contours(
@@ -60,15 +60,15 @@ def contours(
 ) -> Axes:
     """Draw the trials over two parameters, on a surface smoothed from their values.
 
-    The better, the stronger. There is no colour where no trial is near: a surface there would be
-    made up. Trials in which one of the two is not active are left out.
+    Better values have stronger colors. Regions far from any trial have no color, because a surface
+    there would be extrapolated. Trials in which one of the parameters is inactive are omitted.
     """
     points = Points.of(space, trials)
     x, y = _chosen(points, space, goal, trials, x, y)
     ax = axes_or_new(ax, 7.0, 4.8)
     if y is None:
         tidy(ax, "Contour")
-        say_instead(ax, "the space has no two parameters that vary together")
+        say_instead(ax, "needs two parameters that vary in the same trials")
         save_figure(ax, save)
         return ax
     across, up = points.axis(x), points.axis(y)
@@ -89,7 +89,7 @@ def contours(
     failed = points.active(x, y) & np.array([t.state is State.FAILED for t in trials], bool)
     if failed.any():
         ax.plot(
-            px[failed], py[failed], "x", color=GREY, markersize=5, label="failed", zorder=1.5,
+            px[failed], py[failed], "x", color=GRAY, markersize=5, label="failed", zorder=1.5,
             alpha=crowd_alpha(int(failed.sum())),
         )  # fmt: skip
     legend_above(ax)
@@ -110,20 +110,20 @@ def _draw(
     levels = axis.fraction(values)
     across, up = axes
     best_low = goal.direction is Direction.MINIMIZE
-    colours = ramp(ax, best_low=best_low)
+    colors = ramp(ax, best_low=best_low)
     if len(values) >= FEWEST and across.numeric and up.numeric:
         grid_x, grid_y, level, weight = _surface(across, up, x, y, levels)
         steps = np.linspace(0, 1, LEVELS + 1)
-        filled = ax.contourf(grid_x, grid_y, level, steps, cmap=colours, zorder=0)
-        # Without this, PDF and SVG viewers show hairlines between the levels.
+        filled = ax.contourf(grid_x, grid_y, level, steps, cmap=colors, zorder=0)
+        # Prevents hairlines between the levels in PDF and SVG viewers.
         filled.set_edgecolor("face")
-        # Cut along a line, not by masked points: those would make an edge of stairs.
+        # Clipped along a contour line, because masked points would give a jagged edge.
         near = ax.contourf(grid_x, grid_y, weight, [NEAR, max(NEAR, float(weight.max())) + 1])
         filled.set_clip_path(near.get_paths()[0], ax.transData)
         near.remove()
     size = float(np.clip(4_000 / len(values), 6, 34))
     dots = ax.scatter(
-        x, y, c=levels, cmap=colours, vmin=0, vmax=1, s=size, edgecolors="white", linewidths=0.5,
+        x, y, c=levels, cmap=colors, vmin=0, vmax=1, s=size, edgecolors="white", linewidths=0.5,
         zorder=2, label="completed",
     )  # fmt: skip
     best = int(np.argmin(goal.direction.sign * values))
@@ -131,16 +131,16 @@ def _draw(
         x[best], y[best], "*", color=BEST, markersize=14, markeredgecolor="white",
         markeredgewidth=0.8, linestyle="none", label=label, zorder=4,
     )  # fmt: skip
-    _colour_bar(ax, axis, dots)
+    _color_bar(ax, axis, dots)
 
 
-def _colour_bar(ax: Axes, axis: ValueAxis, dots: object) -> None:
+def _color_bar(ax: Axes, axis: ValueAxis, dots: object) -> None:
     figure = ax.get_figure()
     assert figure is not None
     bar = figure.colorbar(dots, ax=ax, pad=0.02, fraction=0.05)  # type: ignore[arg-type]
     ticks = axis.ticks()
     bar.set_ticks([at for at, _ in ticks], labels=[label for _, label in ticks])
-    bar.ax.tick_params(labelsize=8, color=GREY)
+    bar.ax.tick_params(labelsize=8, color=GRAY)
     bar.set_label(axis.label, fontsize=9)
     bar.outline.set_visible(False)
 
@@ -154,12 +154,12 @@ def _surface(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return (x, y, level, log weight) on a grid.
 
-    The level is the kernel-weighted mean of the trials (Nadaraya-Watson), the weight the sum of
-    the kernels: how near the trials are.
+    The level is the kernel-weighted mean of the trials (Nadaraya-Watson). The weight is the sum of
+    the kernels; it measures the proximity of trials.
     """
     grid = np.linspace(0, 1, GRID)
     width = BANDWIDTH * (30 / max(30, len(levels))) ** (1 / 6)
-    # The Gaussian kernel of a plane is a product, so two small matrices make the whole grid.
+    # The two-dimensional Gaussian kernel is separable, so two small matrices give the whole grid.
     kx = np.exp(-0.5 * ((grid[:, None] - across.fraction(x)) / width) ** 2)
     ky = np.exp(-0.5 * ((grid[:, None] - up.fraction(y)) / width) ** 2)
     weight = np.maximum(ky @ kx.T, 1e-300)
@@ -170,7 +170,7 @@ def _surface(
 def _apart(
     x: NDArray[np.float64], y: NDArray[np.float64], axes: tuple[ParameterAxis, ParameterAxis]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Spread what lies at the same options, sideways and upwards, so that each dot is seen."""
+    """Jitter dots along axes with options, so that dots at the same options do not overlap."""
     index = np.arange(len(x))
     part_x, part_y = index * 0.7548776662466927 % 1, index * 0.5698402909980532 % 1
     across, up = axes
@@ -188,7 +188,7 @@ def _chosen(
     x: str | None,
     y: str | None,
 ) -> tuple[str, str | None]:
-    """Return the parameters to draw; those left open become the most important that fit."""
+    """Return the parameters to draw; None is replaced by the most important suitable parameter."""
     for path in (x, y):
         if path is not None:
             points.axis(path)
@@ -210,7 +210,7 @@ def _chosen(
 
 
 def _first_number(points: Points, ranked: Sequence[str]) -> str | None:
-    """Return the most important number that goes with another one, else the most important."""
+    """Return the most important numeric parameter that can be combined with another, or any."""
     numbers = [p for p in ranked if points.axes[p].numeric]
     for path in numbers:
         if any(p != path and _together(points, path, p) for p in numbers):
@@ -219,6 +219,6 @@ def _first_number(points: Points, ranked: Sequence[str]) -> str | None:
 
 
 def _together(points: Points, a: str, b: str) -> bool:
-    """Whether two parameters can be active in the same point, and neither decides on the other."""
+    """Return whether two parameters can be active together, neither a parent of the other."""
     pa, pb = dict(points.axes[a].column.parents), dict(points.axes[b].column.parents)
     return a not in pb and b not in pa and all(pb.get(path, o) == o for path, o in pa.items())

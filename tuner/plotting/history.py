@@ -1,4 +1,4 @@
-"""The optimization history: every trial's value, and the best so far."""
+"""The optimization history: the value of each trial, and the best so far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tuner import ranking
 from tuner.plotting.style import (
     BEST,
-    GREY,
+    GRAY,
     LIGHT,
     MAIN,
     SMALL,
@@ -38,11 +38,11 @@ def history(
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw each trial's value over its number, and the best so far as a stepped line.
+    """Draw the value of each trial over its number, and the best so far as a step line.
 
-    Completed trials are dots, infeasible ones hollow squares, stopped ones circles at their last
-    value, failed ones crosses at the foot. Values far off on the worse side are triangles at the
-    edge. Only feasible trials count for the best so far.
+    Completed trials are dots, infeasible trials hollow squares, stopped trials circles at their
+    last value, and failed trials crosses at the bottom. Extreme values on the worse side are
+    triangles at the edge. Only feasible trials count for the best so far.
     """
     ax = axes_or_new(ax)
     tidy(ax, "Optimization history")
@@ -57,7 +57,7 @@ def history(
         axis = ValueAxis.of(goal, [t.values[0] for t in (*done, *stopped)])
         size = float(np.clip(2_000 / len(trials), 6, 26))
         _scatter(ax, axis, feasible, "completed", s=size, color=LIGHT, linewidths=0)
-        hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": GREY}
+        hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": GRAY}
         hollow["linewidths"] = min(1.0, size / 20)
         _scatter(ax, axis, infeasible, "infeasible", marker="s", s=size, **hollow)
         _scatter(ax, axis, stopped, "stopped", s=size, **hollow)
@@ -76,7 +76,7 @@ def history(
 
 
 def best_so_far(direction: Direction, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the best value among the first ones, for every first one.
+    """Return the running best of the values.
 
     >>> best_so_far(Direction.MAXIMIZE, np.array([1.0, 0.5, 2.0]))
     array([1., 1., 2.])

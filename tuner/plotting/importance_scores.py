@@ -1,17 +1,17 @@
-"""How much each parameter matters for the value, from Optuna's evaluators.
+"""Importance scores of the parameters, computed by Optuna's evaluators.
 
-Two methods, which answer two questions:
+Two methods are available:
 
 ``"fanova"``
-    How much of the variance of the value does each parameter explain, over all that was tried?
-    Hutter et al., ICML 2014. It is defined only for parameters that are active together, so each
-    branch of a conditional space is evaluated on the trials in it, together with what is active
-    there besides, and its scores are comparable within the branch alone. Its time doubles with
-    each option of a choice, so it is not for choices of more than ten.
+    The share of the variance of the value that each parameter explains, over all trials. Hutter et
+    al., ICML 2014. It is defined only for parameters that are active together. Each branch of a
+    conditional space is therefore evaluated on its own trials, together with the other parameters
+    active there, and its scores are comparable only within the branch. The run time doubles with
+    each option of a choice, so choices with more than ten options are not supported.
 ``"ped-anova"``
-    What sets the best tenth of the trials apart from the others? Watanabe et al., IJCAI 2023
-    (arXiv:2304.10255); for conditional parameters the extension of 2026 (arXiv:2601.20800), so all
-    parameters of a space are on one scale.
+    The contribution of each parameter to the difference between the best 10% of the trials and the
+    others. Watanabe et al., IJCAI 2023 (arXiv:2304.10255). Conditional parameters use the extension
+    of 2026 (arXiv:2601.20800), so the scores of all parameters of a space are comparable.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from tuner.search_spaces import Choice, Column, Space
 METHODS = ("fanova", "ped-anova")
 
 FEWEST = 4
-"""Completed trials below which nothing can be said."""
+"""Minimum number of completed trials for scores."""
 
 FOREST_TRIALS = 200
-"""Trials that fANOVA's forest is grown from: its time grows with their square."""
+"""Maximum number of trials for fANOVA's forest; the run time is quadratic in their number."""
 
 MOST_OPTIONS = 10
-"""Options of a choice that fANOVA takes: each is a column, and its time doubles with each."""
+"""Maximum number of options of a choice for fANOVA; the run time doubles with each option."""
 
 FOREST_TREES = 32
-"""Trees of fANOVA's forest."""
+"""Number of trees of fANOVA's forest."""
 
 DIVERGED = 10.0
-"""How many times as far from the best value as the worst that the plots show a diverged one is."""
+"""Threshold of divergence, as a multiple of the value range that the plots show."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreGroup:
-    """Scores that are comparable with each other.
+    """A group of scores that are comparable with each other.
 
-    `where` is the branch they hold for, ``(path of the choice, option)`` outermost first, empty
-    for all trials; `n_trials` is from how many trials they come. Those of all trials sum to 1;
-    those of a branch to less, as what is active there besides has a share, too.
+    `where` is the branch of the group: pairs ``(path of the choice, option)``, outermost first,
+    empty for all trials. `n_trials` is the number of evaluated trials. The scores over all trials
+    sum to 1. The scores of a branch sum to less, because other active parameters have a share too.
     """
 
     where: tuple[tuple[str, str], ...]
@@ -63,21 +63,21 @@ class ScoreGroup:
 def importance_scores(
     space: Space, goal: Goal, trials: Sequence[Trial], method: str | None = None
 ) -> list[ScoreGroup]:
-    """Return the scores of all parameters that vary, the highest first; none if too few trials.
+    """Return the scores of all varying parameters, highest first; empty with too few trials.
 
-    Values that span decades count by their logarithm, and those that diverged as the worst of the
-    others: else one diverged trial would decide everything. What is merely bad counts as it is,
-    also where the plots show it off scale: the branch that a search soon left is why it is.
+    Values that span several decades are replaced by their logarithm. Diverged values are clipped
+    to the worst other value, because a single diverged trial would dominate the scores. Other bad
+    values are kept, even if the plots show them off scale: they show which branches are bad.
 
     Raises
     ------
     ArgumentError
-        If there is no such method, or it is not for this space.
+        If the method is unknown or does not support this space.
     """
     method = chosen_method(space, method)
     if method not in METHODS:
         choices = " or ".join(map(repr, METHODS))
-        raise ArgumentError(f"importances: there is no method {method!r}; choose {choices}")
+        raise ArgumentError(f"importances: unknown method {method!r}; choose {choices}")
     done = completed(trials)
     if len(done) < FEWEST:
         return []
@@ -89,46 +89,46 @@ def importance_scores(
 
 
 def chosen_method(space: Space, method: str | None) -> str:
-    """Return `method`, and for None fANOVA, unless a choice of the space has too many options.
+    """Return `method`; for None, fANOVA, or PED-ANOVA if a choice has too many options.
 
     Raises
     ------
     ArgumentError
-        If fANOVA is asked for where it would take hours.
+        If `method` is fANOVA and a choice has too many options; it would take hours.
     """
     large = [c for c in space.columns if isinstance(c.domain, Choice)]
     large = [c for c in large if c.domain.size > MOST_OPTIONS]
     if method == "fanova" and large:
         raise ArgumentError(
-            f"importances: {large[0].path!r} has {large[0].domain.size} options, fanova takes up "
-            f"to {MOST_OPTIONS}; write method='ped-anova'"
+            f"importances: {large[0].path!r} has {large[0].domain.size} options, but fanova "
+            f"supports at most {MOST_OPTIONS}; write method='ped-anova'"
         )
     return method or ("ped-anova" if large else "fanova")
 
 
 def most_important(space: Space, goal: Goal, trials: Sequence[Trial]) -> list[str]:
-    """Return the parameters that vary, the most important first; as declared if nobody knows."""
+    """Return the varying parameters, most important first; in declared order without scores."""
     declared = [column.path for column in space.columns if column.domain.size > 1]
     groups = importance_scores(space, goal, trials)
-    # A branch's score counts as much as the branch has trials.
+    # Scores of a branch are weighted by its number of trials.
     scores = {path: g.n_trials * score for g in groups for path, score in g.scores.items()}
     return sorted(declared, key=lambda path: -scores.get(path, 0.0))
 
 
 def _levelled(goal: Goal, done: Sequence[Trial]) -> list[Trial]:
-    """Return the trials with values from 0 to 1 on the axis of the plots, or beyond its bad end."""
+    """Return the trials with values scaled to the axis of the plots: 0 to 1, worse ones beyond."""
     values = np.array([t.values[0] for t in done])
     axis = ValueAxis.of(goal, values)
     best, worst = axis.low, axis.high
     if goal.direction is Direction.MAXIMIZE:
         best, worst = worst, best
-    # Where only the diverged ones make the axis logarithmic, the others do not span decades.
+    # If only diverged values make the axis logarithmic, the other values do not span decades.
     if axis.log and axis.high / LOG_RATIO >= axis.low:
         values, best, worst = np.log(values), np.log(best), np.log(worst)
     if best == worst:
         return [dataclasses.replace(t, values=(0.5,)) for t in done]
     with np.errstate(over="ignore"):
-        # Halved, because the largest difference may be beyond the largest float.
+        # Halved, because the largest difference can overflow.
         badness = (values / 2 - best / 2) / (worst / 2 - best / 2)
     badness = np.minimum(badness, badness[badness <= DIVERGED].max())
     levels = badness if goal.direction is Direction.MINIMIZE else 1 - badness
@@ -176,7 +176,7 @@ def _evaluate(
                 study, evaluator=evaluator, params=[column.path for column in columns]
             )
         except RuntimeError as error:
-            # The values differ, but not with the parameters: the same point, tried many times.
+            # The values differ but the parameters do not: one point was tried repeatedly.
             if "zero total variance" not in str(error):
                 raise
             return {}
@@ -184,7 +184,7 @@ def _evaluate(
 
 
 def _evenly(trials: list[Trial], at_most: int) -> list[Trial]:
-    """Return trials of the whole range of values: of the sorted ones, every n-th."""
+    """Return at most `at_most` trials, evenly spaced in the order of their values."""
     if len(trials) <= at_most:
         return trials
     ranked = sorted(trials, key=lambda t: t.values[0])
@@ -197,5 +197,5 @@ def _is_in(space: Space, trial: Trial, where: tuple[tuple[str, str], ...]) -> bo
 
 
 def _is_fixed(column: Column, where: tuple[tuple[str, str], ...]) -> bool:
-    """Whether a choice has the same option in all trials of the branch `where`."""
+    """Return whether a choice has a fixed option in the branch `where`."""
     return any(path == column.path for path, _ in where)

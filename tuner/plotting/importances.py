@@ -1,4 +1,4 @@
-"""How much each parameter matters, as bars."""
+"""Bar chart of the importance of the parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tuner.plotting.importance_scores import (
     importance_scores,
 )
 from tuner.plotting.style import (
-    GREY,
+    GRAY,
     MAIN,
     SMALL,
     axes_or_new,
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_BARS = 30
-"""Bars drawn at most; the least important parameters are left out."""
+"""Maximum number of bars; the least important parameters are omitted."""
 
 _LABELS = {
     "fanova": "share of the variance of {} explained (fANOVA)",
-    "ped-anova": "share of what sets the best tenth by {} apart (PED-ANOVA)",
+    "ped-anova": "share of the difference of the best 10 % by {} (PED-ANOVA)",
 }
 
 
@@ -46,7 +46,7 @@ def importances(
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw a bar for each parameter, in groups that are comparable within themselves."""
+    """Draw a bar for each parameter; scores are comparable within a group."""
     method = chosen_method(space, method)
     groups = importance_scores(space, goal, trials, method)
     groups, left_out = _largest(groups, MOST_BARS)
@@ -54,10 +54,10 @@ def importances(
     ax = axes_or_new(ax, 7.0, min(12.0, max(2.2, 1.1 + 0.27 * rows)))
     tidy(ax, "Importance of the parameters", grid="x")
     if not groups:
-        say_instead(ax, f"needs {FEWEST} completed trials of different values")
+        say_instead(ax, f"needs {FEWEST} completed trials with different values")
     else:
         _draw(ax, groups)
-        more = f"; {left_out} less important ones left out" if left_out else ""
+        more = f"; {left_out} less important ones omitted" if left_out else ""
         ax.set_xlabel(_LABELS[method].replace("{}", shorten(goal.metric, 24)) + more)
     save_figure(ax, save)
     return ax
@@ -69,7 +69,7 @@ def _draw(ax: Axes, groups: Sequence[ScoreGroup]) -> None:
     for group in groups:
         if len(groups) > 1:
             ax.text(
-                0.0, at, f" {_heading(group)}", color=GREY, fontsize=SMALL, style="italic",
+                0.0, at, f" {_heading(group)}", color=GRAY, fontsize=SMALL, style="italic",
                 va="center", transform=ax.get_yaxis_transform(),
             )  # fmt: skip
             at += 0.95
@@ -99,7 +99,7 @@ def _heading(group: ScoreGroup) -> str:
 
 
 def _name_within(path: str, group: ScoreGroup) -> str:
-    """Return the path without the branch, which the heading names."""
+    """Return the path relative to the branch, which the heading names."""
     if not group.where:
         return path
     choice, option = group.where[-1]
@@ -107,7 +107,7 @@ def _name_within(path: str, group: ScoreGroup) -> str:
 
 
 def _largest(groups: Sequence[ScoreGroup], most: int) -> tuple[list[ScoreGroup], int]:
-    """Return the groups with their `most` highest scores, and how many were left out."""
+    """Return the groups with the `most` highest scores, and the number of omitted scores."""
     ranked = sorted((s for group in groups for s in group.scores.values()), reverse=True)
     if len(ranked) <= most:
         return list(groups), 0

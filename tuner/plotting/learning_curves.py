@@ -1,4 +1,4 @@
-"""What the trials reported over their steps."""
+"""Learning curves: the reported values of the trials over their steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tuner import ranking
 from tuner.errors import ArgumentError
 from tuner.plotting.style import (
     BEST,
-    GREY,
+    GRAY,
     LIGHT,
     SMALL,
     axes_or_new,
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_CURVES = 1_000
-"""Curves drawn at most: of more, every n-th, and the best one."""
+"""Maximum number of curves; of more, every n-th curve and the best one are drawn."""
 
 _LOOKS: dict[str, dict[str, Any]] = {
     "completed": {"color": LIGHT, "linestyle": "-"},
-    "stopped": {"color": GREY, "linestyle": "--"},
-    "failed": {"color": GREY, "linestyle": ":"},
+    "stopped": {"color": GRAY, "linestyle": "--"},
+    "failed": {"color": GRAY, "linestyle": ":"},
     "running": {"color": LIGHT, "linestyle": "-."},
 }
 
@@ -50,10 +50,10 @@ def learning_curves(
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw one line a trial: its last run's reports of a metric; the best trial's orange.
+    """Draw one line per trial: the reports of a metric in its last run; the best trial is orange.
 
-    A stopped trial's line is dashed and ends in a circle, a failed one's is dotted and ends in a
-    cross.
+    The line of a stopped trial is dashed and ends in a circle. The line of a failed trial is dotted
+    and ends in a cross.
     """
     name = metric or goal.metric
     curves = _curves(name, runs, reports)
@@ -91,7 +91,7 @@ def learning_curves(
     _apply(ax, axis, curves)
     if len(shown) < len(curves):
         note = f"{len(shown):,} of {len(curves):,} curves"
-        ax.text(0.995, 0.01, note, transform=ax.transAxes, ha="right", color=GREY, fontsize=SMALL)
+        ax.text(0.995, 0.01, note, transform=ax.transAxes, ha="right", color=GRAY, fontsize=SMALL)
     legend_above(ax)
     save_figure(ax, save)
     return ax
@@ -100,7 +100,7 @@ def learning_curves(
 def _curves(
     metric: str, runs: Sequence[Run], reports: Sequence[tuple[str, Report]]
 ) -> dict[int, NDArray[np.float64]]:
-    """Return trial number to its steps and values, of the last run that reported the metric."""
+    """Return the (step, value) rows of each trial, from its last run that reported the metric."""
     order = {run.uid: (run.trial, run.attempt) for run in runs if not run.is_replay}
     points: dict[str, list[tuple[float, float]]] = {}
     for uid, report in reports:
@@ -148,13 +148,13 @@ def _draw(
             ends[:, 1],
             s=size,
             facecolors="none",
-            edgecolors=GREY,
+            edgecolors=GRAY,
             linewidths=0.8,
             zorder=3,
         )
     elif label == "failed":
-        ax.plot(ends[:, 0], ends[:, 1], "x", color=GREY, markersize=5, zorder=3)
-    elif single.any():  # a line of one point would not be seen
+        ax.plot(ends[:, 0], ends[:, 1], "x", color=GRAY, markersize=5, zorder=3)
+    elif single.any():  # a line with one point is invisible
         ax.scatter(ends[single, 0], ends[single, 1], s=10, color=look["color"], zorder=2)
 
 

@@ -1,4 +1,4 @@
-"""Each completed trial as a line through its parameters to its value."""
+"""Parallel coordinates: each completed trial is a line through its parameters to its value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tuner.plotting.importance_scores import most_important
 from tuner.plotting.parameter_axis import ParameterAxis, Points
 from tuner.plotting.style import (
     BEST,
-    GREY,
+    GRAY,
     SMALL,
     axes_or_new,
     ramp,
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_AXES = 12
-"""Parameters drawn at most, if none are named."""
+"""Maximum number of axes, unless `params` names them."""
 
 MOST_LINES = 2_000
-"""Trials drawn at most: the best, and of the others every n-th."""
+"""Maximum number of lines: half for the best trials, half for every n-th of the others."""
 
 NOT_ACTIVE = -0.14
-"""Height of the lane below the axes for parameters that are not active."""
+"""Height of the lane below the axes for inactive parameters."""
 
 
 def parallel_coordinates(
@@ -48,9 +48,9 @@ def parallel_coordinates(
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw each completed trial as a line, stronger and on top the better; the best one orange.
+    """Draw each completed trial as a line; better trials are stronger and on top, the best orange.
 
-    Where a parameter is not active in a trial, its line passes through a lane below the axes.
+    At an inactive parameter, the line passes through a lane below the axes.
     """
     done = completed(trials)
     done.sort(key=lambda t: -goal.direction.sign * t.values[0])
@@ -73,7 +73,7 @@ def parallel_coordinates(
     if len(drawn) < len(done):
         ax.text(
             1, 1.02, f"{len(drawn):,} of {len(done):,} completed trials", ha="right", va="bottom",
-            transform=ax.transAxes, fontsize=SMALL, color=GREY,
+            transform=ax.transAxes, fontsize=SMALL, color=GRAY,
         )  # fmt: skip
     save_figure(ax, save)
     return ax
@@ -86,7 +86,7 @@ def _chosen(
     trials: Sequence[Trial],
     params: Sequence[str] | None,
 ) -> list[ParameterAxis]:
-    """Return the axes to draw, in the order of the space if none are named."""
+    """Return the axes to draw; in the order of the space if `params` is None."""
     if params is not None:
         return [points.axis(path) for path in params]
     varying = [axis for axis in points.axes.values() if axis.varies]
@@ -97,7 +97,7 @@ def _chosen(
 
 
 def _thinned(done: list[Trial]) -> list[Trial]:
-    """Return at most `MOST_LINES` of trials sorted from worst to best: half of them the best."""
+    """Return at most `MOST_LINES` of the trials, which are sorted from worst to best."""
     if len(done) <= MOST_LINES:
         return done
     half = MOST_LINES // 2
@@ -107,10 +107,10 @@ def _thinned(done: list[Trial]) -> list[Trial]:
 
 
 def _spread(axis: ParameterAxis, heights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spread lines that meet at an option over a part of its height, so that they are counted."""
+    """Spread lines at the same option over part of its height, so that they do not overlap."""
     if axis.numeric:
         return heights
-    # The last line is the best: it meets the option in the middle.
+    # The last line, the best trial, passes through the center of the option.
     part = np.arange(len(heights))[::-1] * 0.6180339887498949 % 1
     part = np.where(part > 0.5, part - 1, part)
     return np.asarray(heights + part * 0.5 / len(axis.options))
@@ -149,15 +149,15 @@ def _draw_axes(
     ax.set_ylim(NOT_ACTIVE - 0.08 if lane else -0.05, 1.05)
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.set_yticks([])
-    ax.vlines(range(last + 1), 0, 1, color=GREY, linewidth=0.9, zorder=2)
+    ax.vlines(range(last + 1), 0, 1, color=GRAY, linewidth=0.9, zorder=2)
     for at, axis in enumerate(axes):
         for height, label in axis_ticks(axis):
             _tick(ax, at, height, label)
     for height, label in value_axis.ticks():
         _tick(ax, last, height, label)
     if lane:
-        ax.axhline(NOT_ACTIVE, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
-        ax.text(-0.3, NOT_ACTIVE - 0.015, "not active", fontsize=SMALL - 1, color=GREY, va="top")
+        ax.axhline(NOT_ACTIVE, color=GRAY, linewidth=0.6, linestyle=":", zorder=0)
+        ax.text(-0.3, NOT_ACTIVE - 0.015, "not active", fontsize=SMALL - 1, color=GRAY, va="top")
     names = [shorten(axis.path, 18) for axis in axes]
     tilted = max(map(len, names)) > 11 and last > 4
     value_name = value_axis.label if tilted else value_axis.label.replace(" (", "\n(")
@@ -178,7 +178,7 @@ def _tick(ax: Axes, at: float, height: float, label: str) -> None:
 
 
 def axis_ticks(axis: ParameterAxis) -> list[tuple[float, str]]:
-    """Return (height from 0 to 1, label) of an axis' ticks.
+    """Return (height from 0 to 1, label) of the ticks of an axis.
 
     >>> from tuner.search_spaces import Column, Float
     >>> axis_ticks(ParameterAxis(Column("lr", Float(0.01, 1.0, log=True))))

@@ -1,4 +1,4 @@
-"""How the values of a parameter are laid on an axis: positions, ticks, limits and label."""
+"""The axis of a parameter: positions, ticks, limits and label."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_LABELS = 24
-"""Options that have a label of their own on an axis; of more, every n-th has."""
+"""Maximum number of option labels on an axis; with more options, every n-th has a label."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterAxis:
-    """The axis of one parameter: its whole domain, so that what was not tried is seen, too.
+    """The axis of one parameter; it shows the whole domain, including untried regions.
 
-    A number lies at itself, on a log axis where its domain is one. Of a parameter that lists its
-    values, the k-th lies at k.
+    A number is its own position; a logarithmic domain has a log axis. Option k of a domain with
+    listed values has position k.
     """
 
     column: Column
 
     @property
     def path(self) -> str:
-        """The parameter's dotted path."""
+        """The dotted path of the parameter."""
         return self.column.path
 
     @property
     def numeric(self) -> bool:
-        """Whether it is a range of numbers."""
+        """Whether the domain is a numeric range."""
         return isinstance(self.column.domain, Float | Int)
 
     @property
@@ -50,13 +50,13 @@ class ParameterAxis:
 
     @property
     def options(self) -> list[Any]:
-        """The values of a parameter that lists them, in order."""
+        """The values of a domain with listed values, in order; empty for a numeric range."""
         domain = self.column.domain
         return [] if self.numeric else domain.grid(int(domain.size))
 
     @property
     def varies(self) -> bool:
-        """Whether there is more than one value."""
+        """Whether the domain has more than one value."""
         return self.column.domain.size > 1
 
     @property
@@ -68,26 +68,26 @@ class ParameterAxis:
         return -0.5, domain.size - 0.5
 
     def positions(self, values: Sequence[Any]) -> NDArray[np.float64]:
-        """Return where values of the domain lie, in data coordinates."""
+        """Return the positions of values of the domain, in data coordinates."""
         domain = self.column.domain
         if self.numeric or not values:
             return np.array([float(value) for value in values])
         return np.floor(np.asarray(domain.to_unit(values)) * domain.size)
 
     def fraction(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how far along the axis positions lie, from 0 to 1."""
+        """Return positions as fractions of the axis, from 0 to 1."""
         low, high = self.limits
         at = np.asarray(positions, float)
         if self.log:
             low, high, at = math.log(low), math.log(high), np.log(at)
         if not high > low:
             return np.full(at.shape, 0.5)
-        # Halved, because high - low may be beyond the largest float.
+        # Halved, because high - low can overflow.
         share: NDArray[np.float64] = (at / 2 - low / 2) / (high / 2 - low / 2)
         return share
 
     def at_fraction(self, fraction: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the positions at fractions of the axis, the inverse of `fraction`."""
+        """Return the positions at fractions of the axis; the inverse of `fraction`."""
         low, high = self.limits
         if self.log:
             at = np.exp((1 - fraction) * math.log(low) + fraction * math.log(high))
@@ -100,7 +100,7 @@ class ParameterAxis:
         return spread_labels([option_text(option) for option in self.options], at_most, width)
 
     def apply(self, ax: Axes, which: Literal["x", "y"], width: int = 40) -> None:
-        """Give an axis of `ax` its scale, limits, ticks and label."""
+        """Set the scale, limits, ticks and label of an axis of `ax`."""
         axis = ax.xaxis if which == "x" else ax.yaxis
         set_limits = ax.set_xlim if which == "x" else ax.set_ylim
         axis.set_label_text(shorten(self.path, width))
@@ -139,7 +139,7 @@ class ParameterAxis:
 
 
 def _label_plainly(axis: Any) -> None:
-    """Label a log axis of few decades with plain numbers at 1, 2 and 5 of each."""
+    """Label a log axis of few decades with plain numbers at 1, 2 and 5 in each decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
@@ -148,7 +148,7 @@ def _label_plainly(axis: Any) -> None:
 
 
 def option_text(option: Any) -> str:
-    """Return an option as it reads on a tick.
+    """Return the tick label of an option.
 
     >>> option_text("rbf"), option_text(None), option_text((64, 32)), option_text(0.25)
     ('rbf', 'None', '(64, 32)', '0.25')
@@ -158,7 +158,7 @@ def option_text(option: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Trials and the active parameters of each, by path."""
+    """Trials and their active parameters, by path."""
 
     axes: dict[str, ParameterAxis]
     trials: list[Trial]
@@ -176,16 +176,16 @@ class Points:
         Raises
         ------
         ArgumentError
-            If the space has none; says which come close.
+            If the path is unknown; the message suggests similar paths.
         """
         return find_axis(self.axes, path)
 
     def active(self, *paths: str) -> NDArray[np.bool_]:
-        """Return in which trials all these parameters are active."""
+        """Return a mask of the trials in which all these parameters are active."""
         return np.array([all(path in flat for path in paths) for flat in self.flat], bool)
 
     def positions(self, path: str) -> NDArray[np.float64]:
-        """Return where the trials lie on a parameter's axis, NaN where it is not active."""
+        """Return the positions of the trials on the axis of a parameter; NaN if it is inactive."""
         found = np.full(len(self.flat), np.nan)
         active = self.active(path)
         found[active] = self.axes[path].positions([f[path] for f in self.flat if path in f])
@@ -193,12 +193,12 @@ class Points:
 
 
 def find_axis(axes: Mapping[str, ParameterAxis], path: str) -> ParameterAxis:
-    """Return the axis of the parameter at `path`; raises `ArgumentError` if there is none."""
+    """Return the axis of the parameter at `path`; raise `ArgumentError` if it is unknown."""
     import difflib
 
     if path in axes:
         return axes[path]
     close = difflib.get_close_matches(str(path), axes, n=3, cutoff=0.4) or list(axes)[:8]
     raise ArgumentError(
-        f"plot: there is no parameter {path!r}; write one of {', '.join(map(repr, close))}"
+        f"plot: unknown parameter {path!r}; write one of {', '.join(map(repr, close))}"
     )

@@ -1,4 +1,4 @@
-"""The Pareto front: one goal's values over another's."""
+"""The Pareto front: the values of one goal over the values of another."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tuner import ranking
 from tuner.errors import ArgumentError
 from tuner.plotting.style import (
     BEST,
-    GREY,
+    GRAY,
     MAIN,
     axes_or_new,
-    dot_colour,
+    dot_color,
     legend_above,
     save_figure,
     say,
@@ -37,27 +37,28 @@ def pareto_front(
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw completed trials by two goals, and the front of those that no other beats.
+    """Draw the completed trials by two goals, and highlight the nondominated trials.
 
-    The front is that of all goals; with more than two it is seen from one side, and with two it is
-    joined by steps, which bound what is dominated. Infeasible trials are hollow.
+    The front is computed for all goals; with more than two goals, the plot shows its projection.
+    With two goals, steps connect the front and bound the dominated region. Infeasible trials are
+    hollow.
 
     Raises
     ------
     ArgumentError
-        If `x` or `y` is no goal.
+        If `x` or `y` is not a goal.
     """
     names = [goal.metric for goal in goals]
     for name in (x, y):
         if name is not None and name not in names:
-            raise ArgumentError(f"pareto_front: {name!r} is no goal; it has {', '.join(names)}")
+            raise ArgumentError(f"pareto_front: {name!r} must be a goal: one of {', '.join(names)}")
     ax = axes_or_new(ax)
     tidy(ax, "Pareto front")
     done = completed(trials)
     if len(goals) < 2:
         ax.set_xticks([])
         ax.set_yticks([])
-        say(ax, "one goal has no front: its best trial is all there is")
+        say(ax, "a study with one goal has a best trial, not a front")
         save_figure(ax, save)
         return ax
     across = names.index(x) if x is not None else int(y == names[0])
@@ -73,8 +74,8 @@ def pareto_front(
     size = float(np.clip(2_000 / max(len(done), 1), 8, 30))
     rest = feasible & ~front
     for which, label, look in (
-        (~feasible, "infeasible", {"facecolors": "none", "edgecolors": GREY}),
-        (rest, "completed", {"color": dot_colour(ax), "linewidths": 0}),
+        (~feasible, "infeasible", {"facecolors": "none", "edgecolors": GRAY}),
+        (rest, "completed", {"color": dot_color(ax), "linewidths": 0}),
         (front, "on the front", {"color": BEST, "linewidths": 0}),
     ):
         if which.any():

@@ -1,4 +1,4 @@
-"""`Plots`: every plot of a study, each one method."""
+"""`Plots`: the plots of a study, one method each."""
 
 from __future__ import annotations
 
@@ -28,25 +28,24 @@ KINDS = (
 
 
 class Plots:
-    """Draws a study's records; ``study.plot`` is one.
+    """Draws the records of a study; the type of ``study.plot``.
 
-    Every method draws what is recorded when it is called, on the axes `ax` or on those of a new
-    figure, and returns the axes. `save` is a file to write the figure to: ``"plot.png"``,
-    ``".pdf"``, ``".svg"``, ... A plot with nothing to show says so. Where a study has several
-    goals, its first one is drawn.
+    Each method reads the current records, draws on the axes `ax` or on a new figure, and returns
+    the axes. `save` is the file for the figure: ``"plot.png"``, ``".pdf"``, ``".svg"``, ... An
+    empty plot contains a message. In a study with several goals, the plots show the first goal.
 
     Parameters
     ----------
     space
-        The space that the trials are points of.
+        The space of the trials.
     goals
         The goals of the study.
     trials
         Returns the trials, by number.
     runs
-        Returns the runs; None if there are none to show.
+        Returns the runs; None for a study without runs.
     reports
-        Returns ``(run uid, report)`` by run and step; None if there are none to show.
+        Returns ``(run uid, report)`` by run and step; None for a study without reports.
 
     Examples
     --------
@@ -73,7 +72,7 @@ class Plots:
         self._reports = reports or (lambda: ())
 
     def history(self, *, ax: Axes | None = None, save: Path | None = None) -> Axes:
-        """Draw each trial's value over its number, and the best so far."""
+        """Draw the value of each trial over its number, and the best so far."""
         from tuner.plotting.history import history
 
         return history(self._goals[0], self._trials(), ax=ax, save=save)
@@ -90,14 +89,15 @@ class Plots:
         Parameters
         ----------
         params
-            Paths in the order to draw; None takes all that vary, up to twelve: the most important.
+            Paths in the order to draw. None draws the varying parameters; of more than twelve, the
+            most important.
         ax, save
             See `Plots`.
 
         Raises
         ------
         ArgumentError
-            If a path is no parameter's.
+            If a path is unknown.
         """
         from tuner.plotting.parallel_coordinates import parallel_coordinates
 
@@ -108,20 +108,20 @@ class Plots:
     def importances(
         self, method: str | None = None, *, ax: Axes | None = None, save: Path | None = None
     ) -> Axes:
-        """Draw how much each parameter matters for the value, as Optuna evaluates it.
+        """Draw the importance of each parameter, computed by Optuna.
 
         Parameters
         ----------
         method
-            ``"fanova"`` or ``"ped-anova"``; see `tuner.plotting.importance_scores`. None takes the
-            first, unless a choice has more than ten options.
+            ``"fanova"`` or ``"ped-anova"``; see `tuner.plotting.importance_scores`. None selects
+            ``"fanova"``, or ``"ped-anova"`` if a choice has more than ten options.
         ax, save
             See `Plots`.
 
         Raises
         ------
         ArgumentError
-            If there is no such method, or it is not for this space.
+            If the method is unknown or does not support this space.
         """
         from tuner.plotting.importances import importances
 
@@ -130,12 +130,12 @@ class Plots:
     def slice(
         self, param: str | None = None, *, ax: Axes | None = None, save: Path | None = None
     ) -> Axes:
-        """Draw each trial's value over one parameter; None takes the most important one.
+        """Draw the value of each trial over one parameter; None selects the most important one.
 
         Raises
         ------
         ArgumentError
-            If the path is no parameter's.
+            If the path is unknown.
         """
         from tuner.plotting.slices import slices
 
@@ -149,12 +149,12 @@ class Plots:
         ax: Axes | None = None,
         save: Path | None = None,
     ) -> Axes:
-        """Draw the value over two parameters; None takes the most important ones.
+        """Draw the value over two parameters; None selects the most important ones.
 
         Raises
         ------
         ArgumentError
-            If a path is no parameter's, or both are the same.
+            If a path is unknown, or both paths are equal.
         """
         from tuner.plotting.contours import contours
 
@@ -163,19 +163,19 @@ class Plots:
     def learning_curves(
         self, metric: str | None = None, *, ax: Axes | None = None, save: Path | None = None
     ) -> Axes:
-        """Draw what the trials reported over their steps.
+        """Draw the reported values of the trials over their steps.
 
         Parameters
         ----------
         metric
-            A reported metric; None takes the goal's.
+            A reported metric; None selects the metric of the goal.
         ax, save
             See `Plots`.
 
         Raises
         ------
         ArgumentError
-            If the trials reported, but not this metric.
+            If the trials reported other metrics, but not this one.
         """
         from tuner.plotting.learning_curves import learning_curves
 
@@ -190,7 +190,7 @@ class Plots:
         )
 
     def timeline(self, *, ax: Axes | None = None, save: Path | None = None) -> Axes:
-        """Draw which worker ran which trial when."""
+        """Draw the runs of each worker over time."""
         from tuner.plotting.timeline import timeline
 
         return timeline(self._goals[0], self._trials(), self._runs(), ax=ax, save=save)
@@ -203,17 +203,17 @@ class Plots:
         ax: Axes | None = None,
         save: Path | None = None,
     ) -> Axes:
-        """Draw the trials by two goals, and the front of those that no other beats.
+        """Draw the trials by two goals, and highlight the nondominated trials.
 
         Parameters
         ----------
         x, y
-            The metrics of the goals, None for the first two.
+            The metrics of two goals; None selects the first two.
 
         Raises
         ------
         ArgumentError
-            If one is no goal.
+            If `x` or `y` is not a goal.
         """
         from tuner.plotting.pareto_front import pareto_front
 

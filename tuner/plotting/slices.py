@@ -1,4 +1,4 @@
-"""The value over one parameter."""
+"""Slice plot: the value over one parameter."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tuner.plotting.importance_scores import most_important
 from tuner.plotting.parameter_axis import ParameterAxis, Points
 from tuner.plotting.style import (
     BEST,
-    GREY,
+    GRAY,
     SMALL,
     axes_or_new,
-    dot_colour,
+    dot_color,
     legend_above,
     mark_failed,
     save_figure,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 JITTER = 0.24
-"""Half the width over which the trials of one option are spread."""
+"""Half the width of the jitter of the trials of one option."""
 
 
 def slices(
@@ -45,10 +45,10 @@ def slices(
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw each trial's value over one parameter: completed trials dots, stopped ones circles.
+    """Draw the value of each trial over one parameter.
 
-    Failed trials are crosses at the foot, at their value of the parameter. Trials in which the
-    parameter is not active are left out, and counted below.
+    Completed trials are dots, stopped trials circles, and failed trials crosses at the bottom.
+    Trials in which the parameter is inactive are omitted; the label states how many are shown.
     """
     points = Points.of(space, trials)
     if param is None:
@@ -68,9 +68,9 @@ def slices(
         values = ValueAxis.of(goal, [t.values[0] for t, s in zip(trials, shown, strict=True) if s])
         size = float(np.clip(2_500 / len(trials), 6, 24))
         looks: dict[State, dict[str, Any]] = {
-            State.COMPLETED: {"color": dot_colour(ax), "alpha": 0.6, "linewidths": 0},
+            State.COMPLETED: {"color": dot_color(ax), "alpha": 0.6, "linewidths": 0},
             State.STOPPED: {
-                "facecolors": "none", "edgecolors": GREY, "linewidths": min(1.0, size / 20),
+                "facecolors": "none", "edgecolors": GRAY, "linewidths": min(1.0, size / 20),
             },
         }  # fmt: skip
         for state, look in looks.items():
@@ -117,14 +117,14 @@ def _scatter(
 
 
 def _spread(x: NDArray[np.float64], trials: Sequence[Trial]) -> NDArray[np.float64]:
-    """Spread the trials of each option sideways, each trial always the same way."""
-    # The golden ratio's multiples fill an interval evenly, without any randomness.
+    """Jitter the trials of each option sideways, deterministically by trial number."""
+    # Multiples of the golden ratio fill an interval evenly, without randomness.
     part = np.array([t.number * 0.6180339887498949 % 1 for t in trials], float)
     return np.asarray(x + (2 * part - 1) * JITTER)
 
 
 def _medians(ax: Axes, axis: ParameterAxis, points: Points, shown: NDArray[np.bool_]) -> None:
-    """Mark the median of each option's completed trials."""
+    """Mark the median of the completed trials of each option."""
     if axis.numeric:
         return
     by_option: dict[float, list[float]] = {}
@@ -137,7 +137,7 @@ def _medians(ax: Axes, axis: ParameterAxis, points: Points, shown: NDArray[np.bo
     for option, values in by_option.items():
         if len(values) >= 3:
             ax.hlines(
-                float(np.median(values)), option - 0.33, option + 0.33, color=GREY, linewidth=1.8,
+                float(np.median(values)), option - 0.33, option + 0.33, color=GRAY, linewidth=1.8,
                 label=label, zorder=3,
             )  # fmt: skip
             label = "_nolegend_"

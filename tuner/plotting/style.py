@@ -1,9 +1,9 @@
-"""How every plot looks, and how it is made and saved without touching matplotlib's global state.
+"""The common style of the plots; figures are created and saved without global matplotlib state.
 
-One hue: blue, light for the many and dark for what matters; orange marks the best trial and
-nothing else. Both are told apart with any kind of colour blindness. What failed or stopped has a
-shape of its own, so no plot depends on colour. Text and greys keep to what the user's own
-matplotlib style sets, so a dark style stays readable.
+The plots use one hue: light blue for most trials and dark blue for emphasis. Orange marks only the
+best trial. The two hues are distinguishable with any type of color blindness. Failed and stopped
+trials have separate markers, so no plot relies on color alone. Text and grays follow the user's
+matplotlib style, so plots in a dark style remain readable.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 MAIN = "#2368a2"
 LIGHT = "#8fb8da"
 BEST = "#e07b00"
-GREY = "#808890"
+GRAY = "#808890"
 
 DPI = 150
-"""Dots an inch of saved bitmaps."""
+"""Resolution of saved bitmaps, in dots per inch."""
 
 SMALL = 8
 """Font size, in points, of ticks, legends and notes."""
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return a figure of that size in inches.
+    """Create a figure of the given size in inches.
 
-    In a notebook it is pyplot's, because only such figures are shown below the cell, and the
-    notebook closes them. Elsewhere nothing but the caller holds it, so that thousands of plots
-    leave nothing open.
+    In a notebook, the figure is created by pyplot, because only such figures are shown below the
+    cell; the notebook closes them. Elsewhere only the caller references it, so that figures do not
+    accumulate.
     """
     if _in_notebook():
         import matplotlib as mpl
@@ -54,23 +54,23 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def axes_or_new(ax: Axes | None, width: float = 7.0, height: float = 4.2) -> Axes:
-    """Return `ax`, or the only axes of a new figure."""
+    """Return `ax`, or the axes of a new figure if it is None."""
     return new_figure(width, height).add_subplot() if ax is None else ax
 
 
 def tidy(ax: Axes, title: str, grid: str = "both") -> None:
-    """Take away what does not speak and set the title; `grid` is an axis's name or ``"none"``."""
+    """Apply the common style and set the title; `grid` is ``"both"``, an axis or ``"none"``."""
     _set_title(ax, title)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(GREY)
-    ax.tick_params(labelsize=SMALL, color=GREY)
-    ax.tick_params(which="minor", labelsize=SMALL - 2, color=GREY)
+    ax.spines[["left", "bottom"]].set_color(GRAY)
+    ax.tick_params(labelsize=SMALL, color=GRAY)
+    ax.tick_params(which="minor", labelsize=SMALL - 2, color=GRAY)
     ax.xaxis.label.set_fontsize(SMALL + 1)
     ax.yaxis.label.set_fontsize(SMALL + 1)
     ax.set_axisbelow(True)
     ax.grid(visible=False)
     if grid in ("both", "x", "y"):
-        ax.grid(visible=True, axis=grid, color=GREY, alpha=0.2, linewidth=0.6)  # type: ignore[arg-type]
+        ax.grid(visible=True, axis=grid, color=GRAY, alpha=0.2, linewidth=0.6)  # type: ignore[arg-type]
 
 
 def _set_title(ax: Axes, title: str, pad: float | None = None) -> None:
@@ -78,11 +78,11 @@ def _set_title(ax: Axes, title: str, pad: float | None = None) -> None:
 
 
 def legend_above(ax: Axes) -> None:
-    """Put the legend right of the title, or below it if it is long: it covers no data there."""
+    """Put the legend to the right of the title, or below it if it is long, outside the data."""
     handles, labels = ax.get_legend_handles_labels()
     if handles:
         title = ax.get_title(loc="left")
-        # Inches: of a letter, of a mark with the space around it, of a letter of the title.
+        # Widths in inches: a letter, a marker with its padding, a letter of the title.
         needed = 0.064 * sum(map(len, labels)) + 0.36 * len(labels) + 0.1 * len(title)
         figure = ax.get_figure(root=True)
         assert figure is not None
@@ -106,7 +106,7 @@ def legend_above(ax: Axes) -> None:
 
 
 def _make_visible(handle: object) -> None:
-    """Show a mark in the legend at full size, however small and pale its many like are drawn."""
+    """Show a legend marker at full size and opacity, even if the plot draws it small and pale."""
     from matplotlib.collections import LineCollection, PathCollection
     from matplotlib.lines import Line2D
 
@@ -120,15 +120,15 @@ def _make_visible(handle: object) -> None:
 
 
 def say(ax: Axes, text: str) -> None:
-    """Write `text` in the middle of axes that have nothing to show."""
+    """Write `text` in the center of the axes."""
     ax.text(
-        0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY, fontsize=10,
+        0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GRAY, fontsize=10,
         wrap=True,
     )  # fmt: skip
 
 
 def say_instead(ax: Axes, text: str) -> None:
-    """Write `text` on axes that show nothing else."""
+    """Remove ticks and labels and write `text` in the center of the axes."""
     ax.set_xticks([])
     ax.set_yticks([])
     ax.grid(visible=False)
@@ -138,38 +138,38 @@ def say_instead(ax: Axes, text: str) -> None:
 
 
 def is_dark(ax: Axes) -> bool:
-    """Whether the background of `ax` is nearer to black than to white."""
+    """Return whether the background of `ax` is closer to black than to white."""
     from matplotlib.colors import to_rgb
 
     red, green, blue = to_rgb(ax.get_facecolor())
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.4
 
 
-def dot_colour(ax: Axes) -> str:
-    """Return the blue that single dots are seen in on this background."""
+def dot_color(ax: Axes) -> str:
+    """Return a blue for single dots with sufficient contrast to the background."""
     return LIGHT if is_dark(ax) else MAIN
 
 
 def ramp(ax: Axes, *, best_low: bool) -> LinearSegmentedColormap:
-    """Return the colours of values: the better, the further from the background."""
+    """Return the color map of values; better values have more contrast to the background."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    colours = ["#0d2f52", "#1f5f99", "#5b9bcd", "#a8c9e4", "#dde6ee"]
+    colors = ["#0d2f52", "#1f5f99", "#5b9bcd", "#a8c9e4", "#dde6ee"]
     return LinearSegmentedColormap.from_list(
-        "tuner", colours if best_low != is_dark(ax) else colours[::-1]
+        "tuner", colors if best_low != is_dark(ax) else colors[::-1]
     )
 
 
 def crowd_alpha(count: int) -> float:
-    """Return how opaque each of `count` crosses is: the paler, the more there are."""
+    """Return the opacity of each of `count` crosses; it falls with their number."""
     return min(1.0, max(0.15, 60 / count))
 
 
 def mark_failed(ax: Axes, x: Sequence[float]) -> None:
-    """Put a cross at the foot of `ax` for each failed trial, paler the more there are."""
+    """Draw a cross at the bottom of `ax` for each failed trial; many crosses are paler."""
     if len(x):
         ax.plot(
-            x, [0.02] * len(x), "x", color=GREY, markersize=5, label="failed",
+            x, [0.02] * len(x), "x", color=GRAY, markersize=5, label="failed",
             alpha=crowd_alpha(len(x)), transform=ax.get_xaxis_transform(), zorder=3,
         )  # fmt: skip
 
@@ -180,7 +180,7 @@ def save_figure(ax: Axes, save: str | os.PathLike[str] | None) -> None:
     Raises
     ------
     ExportError
-        If matplotlib has no such format, or the file cannot be written.
+        If matplotlib does not support the format, or the file cannot be written.
     """
     if save is None:
         return
@@ -191,7 +191,7 @@ def save_figure(ax: Axes, save: str | os.PathLike[str] | None) -> None:
     to = path.suffix.lower().lstrip(".")
     if to not in known:
         raise ExportError(
-            f"plot: cannot tell the format from {str(path)!r}: "
+            f"plot: unknown format of {str(path)!r}: "
             f"end the name in one of {', '.join('.' + name for name in sorted(known))}"
         )
     try:
@@ -199,19 +199,19 @@ def save_figure(ax: Axes, save: str | os.PathLike[str] | None) -> None:
     except OSError as error:
         raise ExportError(
             f"plot: cannot write {str(path)!r}: {error.strerror or error}; "
-            "give a file in an existing folder that you may write to"
+            "write to a file in an existing, writable folder"
         ) from error
 
 
 def plain(text: str) -> str:
-    """Return a user's text as matplotlib is to write it: on one line, no ``$`` begins a formula."""
+    """Escape a user's text for matplotlib: on one line, and without ``$`` formulas."""
     return "".join(c if c.isprintable() else " " for c in text).replace("$", r"\$")
 
 
 def shorten(text: str, width: int) -> str:
-    """Return a user's text, its middle left out if it is longer than `width` characters.
+    """Shorten a user's text to `width` characters by omitting its middle; escape it by `plain`.
 
-    The end of a parameter's path says most: it is kept. See `plain`, too.
+    More of the end is kept, because the last part of a path is the most informative.
 
     >>> shorten("model.gradient_boosting.learning_rate", 20)
     'model.…learning_rate'
@@ -223,7 +223,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def number_text(value: float) -> str:
-    """Return a number for a tick or a note, four digits long.
+    """Format a number for a tick or a note, with four significant digits.
 
     >>> number_text(0.001), number_text(123456.0), number_text(20)
     ('0.001', '1.235e5', '20')
@@ -234,7 +234,7 @@ def number_text(value: float) -> str:
 
 
 def spread_labels(labels: Sequence[str], at_most: int, width: int) -> list[str]:
-    """Return short labels; of too many, every n-th is kept and the others are empty."""
+    """Shorten labels; if there are more than `at_most`, blank all but every n-th."""
     every = -(-len(labels) // at_most)
     return [shorten(label, width) if i % every == 0 else "" for i, label in enumerate(labels)]
 

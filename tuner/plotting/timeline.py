@@ -1,4 +1,4 @@
-"""Which worker ran which trial when."""
+"""Timeline: the runs of each worker over time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tuner import ranking
 from tuner.plotting.style import (
     BEST,
-    GREY,
+    GRAY,
     LIGHT,
     SMALL,
     axes_or_new,
@@ -30,23 +30,22 @@ if TYPE_CHECKING:
     from matplotlib.collections import PolyCollection
 
 PAUSE_SHARE = 0.15
-"""A time in which nothing ran is cut if it is longer than this share of the time in which some."""
+"""Minimum length of an idle period to cut it, as a share of the busy time."""
 
 SHORTEST_PAUSE = 60.0
-"""Seconds; a shorter time in which nothing ran is the optimizer's, not a pause between calls."""
+"""Minimum length of an idle period to cut it, in seconds; optimizers cause shorter ones."""
 
 MOST_PAUSE_LABELS = 6
-"""Cuts that say how long they were; of more, none does."""
+"""Maximum number of cuts with a label; with more cuts, all labels are omitted."""
 
 CUT_SHARE = 0.04
-"""Width of a cut, as a share of the time in which something ran."""
+"""Width of a cut, as a share of the busy time."""
 
 NARROWEST = 0.0012
-"""Width of the shortest run, as a share of the axis: what is narrower would not be seen."""
+"""Minimum width of a bar, as a share of the axis; narrower bars are invisible."""
 
 EDGED = 0.005
-"""Width from which a run has an edge of its own, as a share of the axis: on a narrower one the
-edge would cover the run."""
+"""Minimum width of a bar with an edge, as a share of the axis; the edge covers narrower bars."""
 
 
 def timeline(
@@ -57,17 +56,17 @@ def timeline(
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw a bar for each run, in a lane for each worker; the best trial's run orange.
+    """Draw a bar for each run, in one lane per worker; the run of the best trial is orange.
 
-    Stopped runs are hollow, failed ones hatched, those that still run are pale.
-    Long pauses between two calls are cut out, with a mark that says how long they were.
+    Stopped runs are hollow, failed runs hatched, and unfinished runs pale. Long pauses between two
+    calls are cut out; a mark states their length.
     """
     begun = sorted((r for r in runs if r.started is not None), key=lambda r: r.started or 0.0)
     lanes = list(dict.fromkeys(_lane(run) for run in sorted(begun, key=_lane_order)))
     ax = axes_or_new(ax, 7.0, float(np.clip(1.5 + 0.32 * len(lanes), 2.0, 9.0)))
     tidy(ax, "Timeline", grid="x")
     if not begun:
-        say_instead(ax, "no run has begun yet")
+        say_instead(ax, "no run has started yet")
         save_figure(ax, save)
         return ax
     starts = np.array([run.started for run in begun], float)
@@ -90,8 +89,7 @@ def timeline(
     _mark_cuts(ax, clock)
     _axes(ax, clock, lanes)
     legend_above(ax)
-    # Where bars cover each other, each is as pale as there are many in its place: not so in the
-    # legend, which has its look from before.
+    # Overlapping bars become paler. The legend was created before and keeps the full opacity.
     pale = min(1.0, width * len(lanes) / float((right - left).sum()))
     for kind in bars.keys() - {"best"}:
         bars[kind].set_alpha(pale * (bars[kind].get_alpha() or 1.0))
@@ -101,9 +99,9 @@ def timeline(
 
 _LOOKS: dict[str, dict[str, Any]] = {
     "completed": {"facecolor": LIGHT, "edgecolor": "white"},
-    "stopped": {"facecolor": "none", "edgecolor": GREY},
-    "failed": {"facecolor": "none", "edgecolor": GREY, "hatch": "xxxx"},
-    "running": {"facecolor": LIGHT, "edgecolor": GREY, "alpha": 0.4},
+    "stopped": {"facecolor": "none", "edgecolor": GRAY},
+    "failed": {"facecolor": "none", "edgecolor": GRAY, "hatch": "xxxx"},
+    "running": {"facecolor": LIGHT, "edgecolor": GRAY, "alpha": 0.4},
     "best": {"facecolor": BEST, "edgecolor": BEST, "zorder": 3},
 }
 
@@ -124,7 +122,7 @@ def _bars(
     label: str,
     **look: Any,
 ) -> PolyCollection:
-    """Draw all bars of one look as one collection: ten thousand rectangles would take minutes."""
+    """Draw all bars of one style as one collection; 10,000 rectangles would take minutes."""
     from matplotlib.collections import PolyCollection
 
     low, high = lanes - 0.38, lanes + 0.38
@@ -134,7 +132,7 @@ def _bars(
     look.setdefault("zorder", 2)
     face, edge = look.pop("facecolor"), look.pop("edgecolor")
     narrow = right - left < edged
-    # The handle in the legend looks like the first bar, so a bar with an edge goes first.
+    # The legend shows the style of the first bar, so bars with an edge come first.
     order = np.argsort(narrow, kind="stable")
     edges = [face if is_narrow and face != "none" else edge for is_narrow in narrow[order]]
     bars = PolyCollection(
@@ -154,7 +152,7 @@ def _lane(run: Run) -> str:
 
 
 def _lane_order(run: Run) -> tuple[Any, ...]:
-    """Sort worker 2 before worker 10."""
+    """Return a natural sort key: worker 2 comes before worker 10."""
     name = _lane(run)
     digits = "".join(c for c in name if c.isdigit())
     return (name.rstrip("0123456789"), int(digits or 0), name)
@@ -162,9 +160,9 @@ def _lane_order(run: Run) -> tuple[Any, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Clock:
-    """Where times lie on the axis: seconds since the first start, long pauses cut out.
+    """The time axis: seconds since the first start, with long pauses cut out.
 
-    `pauses` holds (begin, end) in seconds since the epoch; each is `cut` wide on the axis.
+    `pauses` contains (begin, end) in seconds since the epoch; each has the width `cut` on the axis.
     """
 
     begin: float
@@ -177,7 +175,7 @@ class _Clock:
         latest = np.maximum.accumulate(ends)
         idle = np.maximum(0.0, starts[1:] - latest[:-1])
         begin, end = float(starts[0]), float(latest[-1])
-        # Cutting one pause makes others long in comparison, so it is decided from short to long.
+        # Each uncut pause raises the threshold for the others, so short pauses come first.
         busy = end - begin - float(idle.sum())
         pauses = []
         for i in np.argsort(idle):
@@ -188,7 +186,7 @@ class _Clock:
         return cls(begin, end, tuple(sorted(pauses)), CUT_SHARE * busy)
 
     def position(self, times: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """Return where times lie."""
+        """Return the positions of times on the axis."""
         t = np.asarray(times, float)
         at = t - self.begin
         for begin, end in self.pauses:
@@ -205,13 +203,13 @@ class _Clock:
 def _mark_cuts(ax: Axes, clock: _Clock) -> None:
     for begin, end in clock.pauses:
         left, right = clock.position(np.array([begin, end]))
-        ax.axvspan(float(left), float(right), color=GREY, alpha=0.12, linewidth=0, zorder=0)
+        ax.axvspan(float(left), float(right), color=GRAY, alpha=0.12, linewidth=0, zorder=0)
         if len(clock.pauses) > MOST_PAUSE_LABELS:
             continue
         ax.text(
             float(left + right) / 2, 0.5, f"{duration_text(end - begin)} pause", rotation=90,
             transform=ax.get_xaxis_transform(), ha="center", va="center", fontsize=SMALL - 1,
-            color=GREY,
+            color=GRAY,
         )  # fmt: skip
 
 
@@ -234,8 +232,8 @@ def _axes(ax: Axes, clock: _Clock, lanes: Sequence[str]) -> None:
     ticks = [scale * t for t in locator.tick_values(0, clock.length / scale)]
     ax.set_xticks([t for t in ticks if 0 <= t <= clock.length])
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / scale:g}"))
-    cut = ", pauses left out" if clock.pauses else ""
-    ax.set_xlabel(f"{unit} since the first run began{cut}")
+    cut = ", pauses omitted" if clock.pauses else ""
+    ax.set_xlabel(f"{unit} since the start of the first run{cut}")
     ax.set_ylim(len(lanes) - 0.4, -0.6)
     ax.set_yticks(range(len(lanes)), spread_labels(lanes, 40, 24))
     ax.tick_params(axis="y", length=0)
@@ -243,7 +241,7 @@ def _axes(ax: Axes, clock: _Clock, lanes: Sequence[str]) -> None:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration in its largest unit.
+    """Format a duration in its largest unit.
 
     >>> duration_text(45), duration_text(5400), duration_text(200000)
     ('45 s', '1.5 h', '2.3 d')

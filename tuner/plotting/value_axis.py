@@ -1,4 +1,4 @@
-"""How the values of a goal are laid on an axis: its scale, its limits and its label."""
+"""The axis of the values of a goal: scale, limits and label."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LOG_RATIO = 1e3
-"""Positive values that span this factor or more are shown on a log axis."""
+"""Minimum ratio of the largest to the smallest positive value for a log axis."""
 
 OFF_SCALE_SHARE = 0.1
-"""At most this share of the values may be off scale."""
+"""Maximum share of off-scale values."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueAxis:
-    """The axis of a goal's values.
+    """The axis of the values of a goal.
 
-    A few values far off on the worse side (a diverged model's loss of 1e12) would press all others
-    into one line, so the axis ends before them: `low` and `high` are the values it shows, and
-    what lies beyond is drawn at its edge. The best value is always shown.
+    Extreme values on the worse side, such as a loss of 1e12 of a diverged model, would compress all
+    other values. The axis therefore ends before them: `low` and `high` are its limits, and values
+    beyond are drawn at the edge. The best value is always shown.
     """
 
     label: str
@@ -39,7 +39,7 @@ class ValueAxis:
 
     @classmethod
     def of(cls, goal: Goal, values: Iterable[float]) -> ValueAxis:
-        """Return the axis that suits `values`, at least one of them."""
+        """Return the axis for `values`, at least one."""
         v = np.fromiter(values, float)
         log = bool(v.min() > 0 and v.max() / LOG_RATIO >= v.min())
         sign = goal.direction.sign
@@ -51,36 +51,36 @@ class ValueAxis:
         return cls(goal_label(goal), goal.direction, log, low, high)
 
     def off_scale(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return which values lie beyond the axis."""
+        """Return a mask of the values beyond the axis."""
         return (values < self.low) | (values > self.high)
 
     def clip(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the values, those beyond the axis at its edge."""
+        """Return the values, clipped to the limits of the axis."""
         return np.clip(values, self.low, self.high)
 
     def fraction(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return where the values lie on the axis, from 0 (lowest) to 1; 0.5 if all are equal."""
+        """Return values as fractions of the axis, from 0 (lowest) to 1; 0.5 if all are equal."""
         low, high, at = self.low, self.high, self.clip(values)
         if self.log:
             low, high, at = np.log(low), np.log(high), np.log(at)
         if not high > low:
             return np.full(len(at), 0.5)
-        # Halved, because high - low may be beyond the largest float.
+        # Halved, because high - low can overflow.
         return (at / 2 - low / 2) / (high / 2 - low / 2)
 
     def at_fraction(self, fraction: float) -> float:
-        """Return the value at a fraction of the axis, the inverse of `fraction`."""
+        """Return the value at a fraction of the axis; the inverse of `fraction`."""
         if self.log:
             return float(np.exp((1 - fraction) * np.log(self.low) + fraction * np.log(self.high)))
         return (1 - fraction) * self.low + fraction * self.high
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return (fraction, label) of round values on the axis, with its ends."""
+        """Return (fraction, label) of round values on the axis and of its ends."""
         at = round_ticks(self.low, self.high, log=self.log)
         return thinned_ticks(self.fraction(at), at)
 
     def apply(self, ax: Axes, margin: float = 0.06) -> None:
-        """Give the y axis its scale, limits, with a margin around them, and label."""
+        """Set the scale, the label and the limits, with a margin, of the y axis."""
         ax.set_ylabel(self.label)
         if self.log:
             ax.set_yscale("log")
@@ -114,7 +114,7 @@ def round_ticks(low: float, high: float, *, log: bool) -> NDArray[np.float64]:
 def thinned_ticks(
     fractions: NDArray[np.float64], values: NDArray[np.float64], apart: float = 0.07
 ) -> list[tuple[float, str]]:
-    """Return (fraction, label) of rising ticks that do not touch; both ends stay."""
+    """Return (fraction, label) of ascending ticks that do not overlap; both ends are kept."""
     pairs = list(zip(fractions.tolist(), values.tolist(), strict=True))
     if len(pairs) < 2:
         return [(at, number_text(value)) for at, value in pairs]
@@ -127,7 +127,7 @@ def thinned_ticks(
 
 
 def goal_label(goal: Goal) -> str:
-    """Return what stands at the axis of a goal's values.
+    """Return the axis label of a goal.
 
     >>> goal_label(Goal("loss"))
     'loss (minimize)'
@@ -142,11 +142,11 @@ def completed(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def _worst_shown(loss: NDArray[np.float64]) -> float | None:
-    """Return the loss at which to end the axis, None to show all.
+    """Return the largest loss on the axis; None shows all losses.
 
-    Tukey's outer fence (Exploratory Data Analysis, 1977, 2D): three interquartile ranges above
-    the upper quartile. A fence that would cut off more than a tenth of the values cuts no outliers
-    but the search itself, so then the axis shows nine tenths.
+    The limit is Tukey's outer fence (Exploratory Data Analysis, 1977, 2D): three interquartile
+    ranges above the upper quartile. If the fence would cut off more than 10% of the values, these
+    are not outliers; the axis then shows 90% of the values.
     """
     half = loss / 2  # differences of halves cannot overflow
     q1, q3, most = np.quantile(half, [0.25, 0.75, 1 - OFF_SCALE_SHARE])

@@ -1,8 +1,8 @@
-"""The query language: what ``tuner find`` and `tuner.find` understand.
+"""The query language of ``tuner find`` and `tuner.find`.
 
-`tokens` and `parser` make a `syntax` tree of text, `compiler` makes SQLAlchemy expressions of the
-tree with the `fields` of what is asked for, `found` runs them on a store. The grammar is in
-``docs/find.md``.
+`tokens` and `parser` turn text into a `syntax` tree. `compiler` turns the tree into SQLAlchemy
+expressions, using the `fields` of trials, runs, studies or models. `result` executes them on a
+store. ``docs/find.md`` contains the grammar.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from tuner.query.parser import parse
 from tuner.query.syntax import Query
 
 if TYPE_CHECKING:
-    from tuner.query.found import Found, search
+    from tuner.query.result import QueryResult, search
 
-__all__ = ["Found", "Query", "parse", "search"]
+__all__ = ["Query", "QueryResult", "parse", "search"]
 
 
 def __getattr__(name: str) -> Any:
-    # Reading a query needs no SQLAlchemy, which costs 0.2 s to import.
-    if name in ("Found", "search"):
-        from tuner.query import found
+    # Parsing a query does not need SQLAlchemy, which takes 0.2 s to import.
+    if name in ("QueryResult", "search"):
+        from tuner.query import result
 
-        return getattr(found, name)
+        return getattr(result, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

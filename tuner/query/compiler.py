@@ -1,7 +1,8 @@
-"""Makes SQLAlchemy expressions of a query: values are bound parameters, names are looked up.
+"""Compile a query to SQLAlchemy expressions.
 
-A test on what is not there is neither true nor false, as in SQL. Negations are pushed down to the
-tests, so that whatever is NULL can be taken for false.
+Values are bound parameters; names are looked up in the fields of the subject. A test on a missing
+value is neither true nor false, as in SQL. Negations are pushed down to the tests, so that NULL
+can be treated as false.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tuner.query.syntax import (
     Comparison,
     Condition,
     Constant,
+    Duration,
     Field,
     Key,
     Like,
@@ -32,7 +34,6 @@ from tuner.query.syntax import (
     Operator,
     Or,
     Query,
-    Span,
 )
 from tuner.query.values import Expression, Kind, Value, as_number
 
@@ -44,13 +45,13 @@ class Compiler:
     Parameters
     ----------
     text
-        The query, for messages.
+        The text of the query, for error messages.
     subject
-        What is searched for.
+        The kind of record to search for.
     dialect
-        The database's.
+        The SQL dialect of the database.
     now
-        The time that ``-7d`` is seven days before, in seconds since the epoch.
+        The reference time of relative times such as ``-7d``, in seconds since the epoch.
     """
 
     text: str
@@ -59,7 +60,7 @@ class Compiler:
     now: float
 
     def select(self, query: Query) -> Select[Any]:
-        """Return the statement that finds what `query` asks for."""
+        """Return the SELECT statement of a query."""
         statement = self.subject.rows
         if query.condition is not None:
             statement = statement.where(self.condition(query.condition))
@@ -72,14 +73,14 @@ class Compiler:
         if query.limit is not None:
             statement = statement.limit(query.limit)
         elif query.offset:
-            # SQLite takes no OFFSET without a LIMIT.
+            # SQLite rejects OFFSET without LIMIT.
             statement = statement.limit(2**63 - 1)
         return statement.offset(query.offset) if query.offset else statement
 
     # --- conditions ---------------------------------------------------------------------------
 
     def condition(self, condition: Condition, negated: bool = False) -> Expression:
-        """Return a condition, or what is true where it is false; NULL stands for neither."""
+        """Return the SQL of a condition or of its negation; NULL means neither true nor false."""
         match condition:
             case Not(inner):
                 return self.condition(inner, not negated)
@@ -109,7 +110,7 @@ class Compiler:
         if isinstance(right, Field):
             left, operator, right = right, operator.mirrored, left
         if not isinstance(left, Field):
-            raise self._wrong(left, "two values, and no field to compare them with")
+            raise self._wrong(left, "a comparison needs a field on at least one side")
         assert not isinstance(right, Field)
         value = self._value(left)
         if operator in (Operator.EQUAL, Operator.UNEQUAL):
@@ -118,7 +119,7 @@ class Compiler:
         return self._ordered(value, left, operator, right, negated)
 
     def _tested(self, value: Value, equal: Expression, differs: bool) -> Expression:
-        """Return whether a value is equal to something, or is there and is not."""
+        """Return the test ``value = x``; with `differs`, the test that a present value differs."""
         if value.among is not None:
             equal = value.among(equal)
         if not differs:
@@ -137,7 +138,7 @@ class Compiler:
     ) -> Expression:
         known = self._constant(value, field, constant)
         if isinstance(known, bool):
-            raise self._wrong(constant, "true and false have no order; write = or !=")
+            raise self._wrong(constant, "booleans cannot be ordered; write = or !=")
         if negated and value.among is None:
             operator = operator.opposite
         for kind, expression in value.typed:
@@ -155,12 +156,13 @@ class Compiler:
         for field, value in ((left, a), (right, b)):
             if value.among is not None:
                 raise self._wrong(
-                    field, f"{field} may have several values; compare it with one of them"
+                    field, f"{field} can have several values; compare it with a constant"
                 )
         others = dict(b.typed)
         pairs = [(kind, x, others[kind]) for kind, x in a.typed if kind in others]
         if not pairs:
-            raise self._wrong(right, f"{left} is {a.kind} and {right} is {b.kind}")
+            problem = f"cannot compare: {left} is {a.kind} and {right} is {b.kind}"
+            raise self._wrong(right, problem)
         if operator in (Operator.EQUAL, Operator.UNEQUAL):
             equal = or_(*(x == y for _, x, y in pairs))
             if operator is Operator.EQUAL:
@@ -174,14 +176,14 @@ class Compiler:
             if kind is not bool
         ]
         if not ordered:
-            raise self._wrong(left, "true and false have no order; write = or !=")
+            raise self._wrong(left, "booleans cannot be ordered; write = or !=")
         return or_(*ordered)
 
     def _like(self, field: Field, pattern: str, negated: bool) -> Expression:
         value = self._value(field)
-        if value.text is None:
-            raise self._wrong(field, f"like is for texts, and {field} is {value.kind}")
-        matches = self.dialect.matches(value.text, pattern)
+        if value.string is None:
+            raise self._wrong(field, f"like needs a string, but {field} is {value.kind}")
+        matches = self.dialect.matches(value.string, pattern)
         if value.among is not None:
             some = value.among(matches)
             return and_(value.present, not_(some)) if negated else some
@@ -190,11 +192,11 @@ class Compiler:
     # --- sorting ------------------------------------------------------------------------------
 
     def keys(self, key: Key) -> Iterable[tuple[Expression, bool]]:
-        """Yield what to sort by, and whether descending: numbers, then texts, then truths."""
+        """Yield sort expressions and whether each descends: numbers, strings, then booleans."""
         value = self._value(key.field)
         if value.among is not None:
             raise self._wrong(
-                key.field, f"{key.field} may have several values; order by another field"
+                key.field, f"{key.field} can have several values; order by another field"
             )
         for kind, expression in value.typed:
             yield self.dialect.sorted(expression) if kind is str else expression, key.descending
@@ -208,32 +210,33 @@ class Compiler:
             return subject.fields[first]()
         if first in subject.documents or first in subject.trees:
             if not rest:
-                raise self._wrong(field, f"{first} has many values; write {first}.name")
+                raise self._wrong(field, f"{first} is a group of fields; write {first}.name")
             keys = tuple(rest) if first in subject.trees else (".".join(rest),)
             return self.dialect.value({**subject.trees, **subject.documents}[first], keys)
         if first in subject.fields:
-            raise self._wrong(field, f"{first} is one value; write {first} alone")
-        raise self._wrong(field, f"there is no field {first!r}; {subject.close_to(first)}")
+            raise self._wrong(field, f"{first} is a single value; write {first} alone")
+        raise self._wrong(field, f"unknown field {first!r}; {subject.close_to(first)}")
 
     def _constant(self, value: Value, field: Field, constant: Constant) -> float | str | bool:
-        """Return a constant as the kind of value that the field has.
+        """Convert a constant to the type of the field.
 
         Raises
         ------
         QueryError
-            If it is of a kind that this field can never have.
+            If the field can never have a value of this type.
         """
-        if isinstance(constant, Span):
+        if isinstance(constant, Duration):
             return self.now + constant.seconds if value.kind is Kind.TIME else constant.seconds
         known = constant.value
         if value.kind is Kind.TIME and isinstance(known, str):
             return self._time(constant)
         if not any(_is(known, kind) for kind, _ in value.typed):
-            raise self._wrong(constant, f"{field} is {value.kind}; {constant} is none")
+            raise self._wrong(constant, f"{field} is {value.kind}; {constant} is not")
         if value.options and known not in value.options:
             close = difflib.get_close_matches(str(known), value.options, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "it is never that"
-            raise self._wrong(constant, f"{field} is one of {', '.join(value.options)}; {hint}")
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            known_options = ", ".join(value.options)
+            raise self._wrong(constant, f"{field} must be one of {known_options}{hint}")
         return known
 
     def _time(self, constant: Literal) -> float:
@@ -241,7 +244,7 @@ class Compiler:
             return datetime.fromisoformat(str(constant.value)).timestamp()
         except (ValueError, OverflowError, OSError):
             hint = "write '2026-05-31', '2026-05-31 18:30', or -7d for seven days ago"
-            raise self._wrong(constant, f"{constant} is no time; {hint}") from None
+            raise self._wrong(constant, f"{constant} cannot be parsed as a time; {hint}") from None
 
     def _wrong(self, place: Field | Constant, problem: str) -> QueryError:
         return QueryError(self.text, place.position, problem)

@@ -1,4 +1,4 @@
-"""What can be asked of studies, trials, runs and models: each field, and where the store has it."""
+"""The fields of trials, runs, studies and models, and the columns that store them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tuner.query.values import (
     Expression,
     Kind,
     Value,
+    boolean,
     number,
     several,
-    text,
-    text_or_empty,
-    truth,
+    string,
+    string_or_empty,
 )
 from tuner.records import REPLAY, State
 from tuner.tracking.schema import (
@@ -49,16 +49,16 @@ from tuner.tracking.schema import (
 What: TypeAlias = Literal["trials", "runs", "studies", "models"]
 
 SUBJECTS: tuple[What, ...] = ("trials", "runs", "studies", "models")
-"""What can be searched for."""
+"""The values of the argument `what`."""
 
 _STATES = tuple(str(state) for state in State)
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is searched for: its rows, its fields, and the order of rows that are equal otherwise.
+    """A searchable kind of record: its rows, its fields, and the tie-breaking order (`identity`).
 
-    `documents` are JSON columns of one key a value, `trees` JSON columns with objects in objects.
+    `documents` are flat JSON columns with one key per value; `trees` are nested JSON columns.
     """
 
     rows: Select[Any]
@@ -68,29 +68,29 @@ class Subject:
     trees: Mapping[str, Expression] = field(default_factory=dict)
 
     def close_to(self, name: str) -> str:
-        """Return what to write in place of a field that there is not."""
+        """Return a hint for an unknown field."""
         groups = [*self.documents, *self.trees]
         known = [*self.fields, *(f"{group}.…" for group in groups)]
         if close := difflib.get_close_matches(name, [*self.fields, *groups], n=2):
             return f"did you mean {' or '.join(g + '.…' * (g in groups) for g in close)}?"
         within = [f"{g}.{name}" for g in ("params", "metrics") if g in groups]
-        hint = f"write {' or '.join(within)}, or one of " if within else "there are "
+        hint = f"write {' or '.join(within)}, or one of " if within else "write one of "
         return f"{hint}{', '.join(sorted(known))}"
 
 
 def subject(what: str, dialect: Dialect) -> Subject:
-    """Return what `what` means.
+    """Return the subject named `what`.
 
     Raises
     ------
     ArgumentError
-        If it is not one of `SUBJECTS`.
+        If `what` is not one of `SUBJECTS`.
     """
     makers = {"trials": _trials, "runs": _runs, "studies": _studies, "models": _models}
     if what not in makers:
         close = difflib.get_close_matches(str(what), SUBJECTS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ArgumentError(f"what={what!r}: write one of {', '.join(SUBJECTS)}{hint}")
+        raise ArgumentError(f"what={what!r} must be one of {', '.join(SUBJECTS)}{hint}")
     return makers[what](dialect)
 
 
@@ -113,13 +113,13 @@ def _trials(dialect: Dialect) -> Subject:
         select(trials, studies.c.name.label("study")).join_from(trials, studies),
         (trials.c.study_id, trials.c.number),
         {
-            "study": lambda: text(studies.c.name),
-            "user": lambda: text(studies.c.user),
+            "study": lambda: string(studies.c.name),
+            "user": lambda: string(studies.c.user),
             **_trial_fields(dialect),
             "number": lambda: number(trials.c.number),
             "attempts": lambda: number(trials.c.attempts),
-            "worker": lambda: text_or_empty(last(runs.c.worker)),
-            "host": lambda: text_or_empty(last(runs.c.host)),
+            "worker": lambda: string_or_empty(last(runs.c.worker)),
+            "host": lambda: string_or_empty(last(runs.c.host)),
         },
         {**_trial_documents(), "metrics": trials.c.metrics, "error": trials.c.error},
         {"notes": trials.c.notes, "optimizer": studies.c.optimizer},
@@ -142,22 +142,22 @@ def _runs(dialect: Dialect) -> Subject:
         ).select_from(source),
         (runs.c.study_id, runs.c.trial, runs.c.attempt, runs.c.id),
         {
-            "study": lambda: text(studies.c.name),
-            "user": lambda: text(studies.c.user),
+            "study": lambda: string(studies.c.name),
+            "user": lambda: string(studies.c.user),
             **_trial_fields(dialect),
             **_timing(runs),
             "trial": lambda: number(runs.c.trial),
             "attempt": lambda: number(runs.c.attempt),
-            "uid": lambda: text(runs.c.uid),
-            "state": lambda: text(runs.c.state, _STATES),
-            "worker": lambda: text_or_empty(runs.c.worker),
-            "host": lambda: text_or_empty(runs.c.host),
+            "uid": lambda: string(runs.c.uid),
+            "state": lambda: string(runs.c.state, _STATES),
+            "worker": lambda: string_or_empty(runs.c.worker),
+            "host": lambda: string_or_empty(runs.c.host),
             "pid": lambda: number(runs.c.pid),
-            "output": lambda: text_or_empty(runs.c.output),
-            "commit": lambda: text_or_empty(codes.c.commit),
-            "objective": lambda: text_or_empty(codes.c.objective),
-            "python": lambda: text_or_empty(environments.c.python),
-            "platform": lambda: text_or_empty(environments.c.platform),
+            "output": lambda: string_or_empty(runs.c.output),
+            "commit": lambda: string_or_empty(codes.c.commit),
+            "objective": lambda: string_or_empty(codes.c.objective),
+            "python": lambda: string_or_empty(environments.c.python),
+            "platform": lambda: string_or_empty(environments.c.platform),
         },
         {
             **_trial_documents(),
@@ -194,15 +194,15 @@ def _studies(dialect: Dialect) -> Subject:
         select(studies),
         (studies.c.id,),
         {
-            "study": lambda: text(studies.c.name),
-            "user": lambda: text(studies.c.user),
-            "name": lambda: text(studies.c.name),
-            "uid": lambda: text(studies.c.uid),
+            "study": lambda: string(studies.c.name),
+            "user": lambda: string(studies.c.user),
+            "name": lambda: string(studies.c.name),
+            "uid": lambda: string(studies.c.uid),
             "seed": lambda: number(cast(cast(studies.c.seed, Text), Double)),
             "created": lambda: number(studies.c.created, Kind.TIME),
-            "data": lambda: text_or_empty(studies.c.data),
-            "metric": lambda: text(dialect.first(studies.c.goals, "metric")),
-            "direction": lambda: text(
+            "data": lambda: string_or_empty(studies.c.data),
+            "metric": lambda: string(dialect.first(studies.c.goals, "metric")),
+            "direction": lambda: string(
                 dialect.first(studies.c.goals, "direction"), ("minimize", "maximize")
             ),
             "trials": lambda: number(count()),
@@ -227,23 +227,23 @@ def _models(dialect: Dialect) -> Subject:
         select(models.c.name, version.c.version).select_from(source),
         (models.c.id, version.c.version),
         {
-            "study": lambda: text(studies.c.name),
-            "user": lambda: text(studies.c.user),
+            "study": lambda: string(studies.c.name),
+            "user": lambda: string(studies.c.user),
             **_trial_fields(dialect),
-            "model": lambda: text(models.c.name),
-            "name": lambda: text(models.c.name),
+            "model": lambda: string(models.c.name),
+            "name": lambda: string(models.c.name),
             "version": lambda: number(version.c.version),
             "alias": lambda: several(
                 aliases.c.alias, aliases, aliases.c.version_id == version.c.id
             ),
             "trial": lambda: number(version.c.trial),
-            "run": lambda: text(version.c.run),
+            "run": lambda: string(version.c.run),
             "value": lambda: number(version.c.value),
-            "metric": lambda: text(version.c.metric),
-            "direction": lambda: text(version.c.direction, ("minimize", "maximize")),
+            "metric": lambda: string(version.c.metric),
+            "direction": lambda: string(version.c.direction, ("minimize", "maximize")),
             "created": lambda: number(version.c.created, Kind.TIME),
-            "format": lambda: text(artifacts.c.format),
-            "data": lambda: text_or_empty(version.c.data),
+            "format": lambda: string(artifacts.c.format),
+            "data": lambda: string_or_empty(version.c.data),
         },
         {**_trial_documents(), "metrics": trials.c.metrics},
         {"notes": trials.c.notes, "optimizer": studies.c.optimizer},
@@ -251,12 +251,12 @@ def _models(dialect: Dialect) -> Subject:
 
 
 def _trial_fields(dialect: Dialect) -> dict[str, Callable[[], Value]]:
-    """Return the fields of a trial that what belongs to it can be asked for as well."""
+    """Return the fields of a trial that its runs and model versions share."""
     return {
-        "state": lambda: text(trials.c.state, _STATES),
+        "state": lambda: string(trials.c.state, _STATES),
         "value": lambda: number(trials.c.value),
         "seed": lambda: number(cast(cast(trials.c.seed, Text), Double)),
-        "feasible": lambda: truth(~dialect.any_positive(trials.c.constraints)),
+        "feasible": lambda: boolean(~dialect.any_positive(trials.c.constraints)),
         **_timing(trials),
     }
 
@@ -273,5 +273,5 @@ def _timing(table: Table) -> dict[str, Callable[[], Value]]:
     return {
         "started": lambda: number(table.c.started, Kind.TIME),
         "ended": lambda: number(table.c.ended, Kind.TIME),
-        "duration": lambda: number(table.c.ended - table.c.started, Kind.SPAN),
+        "duration": lambda: number(table.c.ended - table.c.started, Kind.DURATION),
     }

@@ -1,7 +1,7 @@
-"""Values within JSON columns, with their types, in SQLite and in PostgreSQL.
+"""Typed values within JSON columns, in SQLite and in PostgreSQL.
 
-Names and values are bound parameters. Both databases see the same: numbers as doubles, NaN and
-null as nothing, infinities as numbers.
+Names and values are bound parameters. Both dialects read numbers as doubles, infinities included,
+and treat NaN and null as missing.
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ from tuner.query.values import Expression, Kind, Value
 INFINITY = float("inf")
 
 TAGS = frozenset({"float", "base64", "tuple", "dict"})
-"""Names that `records` gives a meaning: an object that has one as a key is kept below ``dict``."""
+"""Keys that `records` reserves; it stores an object with such a key below the key ``dict``."""
 
 
 class Dialect(Protocol):
-    """What SQLite and PostgreSQL write in different ways."""
+    """The SQL expressions that differ between SQLite and PostgreSQL."""
 
     def value(self, document: Expression, keys: tuple[str, ...]) -> Value:
-        """Return what stands at `keys`, one below the other, in a JSON column."""
+        """Return the value at the path `keys` of a JSON column."""
 
     def any_positive(self, document: Expression) -> Expression:
-        """Return whether a number in a JSON object is above 0; never NULL."""
+        """Return whether a JSON object has a number above 0; never NULL."""
 
     def first(self, documents: Expression, key: str) -> Expression:
-        """Return the text below a key of the first object of a JSON list."""
+        """Return the string at `key` of the first object of a JSON list."""
 
     def matches(self, text: Expression, pattern: str) -> Expression:
-        """Return whether a text is like a pattern, upper and lower case being different."""
+        """Return whether a string matches a LIKE pattern, case-sensitively."""
 
     def sorted(self, text: Expression) -> Expression:
-        """Return a text that sorts by code points."""
+        """Return an expression that sorts a string by code points."""
 
 
 def dialect_of(name: str) -> Dialect:
-    """Return the dialect of a database by the name that SQLAlchemy has for it."""
+    """Return the dialect for SQLAlchemy's name of a database."""
     return Postgres() if name == "postgresql" else Sqlite()
 
 
 class Sqlite:
-    """JSON kept as text, read by the functions of SQLite's JSON1."""
+    """JSON stored as text and read with SQLite's JSON1 functions."""
 
     def value(self, document: Expression, keys: tuple[str, ...]) -> Value:
-        """Return what stands at `keys` in a JSON column."""
+        """Return the value at the path `keys` of a JSON column."""
         places = [_sqlite_place(document, path) for path in _places(keys)]
         kind, atom, mark = (
             parts[0] if len(parts) == 1 else func.coalesce(*parts)
@@ -81,12 +81,12 @@ class Sqlite:
                 (kind.in_(["integer", "real"]), cast(atom, Double)),
                 (kind == "object", infinite),
             ),
-            text=case((kind == "text", cast(atom, Text))),
-            truth=case((kind == "true", 1), (kind == "false", 0)),
+            string=case((kind == "text", cast(atom, Text))),
+            boolean=case((kind == "true", 1), (kind == "false", 0)),
         )
 
     def any_positive(self, document: Expression) -> Expression:
-        """Return whether a number in a JSON object is above 0."""
+        """Return whether a JSON object has a number above 0."""
         inner = func.coalesce(func.json_extract(document, "$.dict"), document)
         each = func.json_each(inner).table_valued("type", "atom", "value")
         infinite = and_(
@@ -96,11 +96,11 @@ class Sqlite:
         return select(1).select_from(each).where(or_(positive, infinite)).exists()
 
     def first(self, documents: Expression, key: str) -> Expression:
-        """Return the text below a key of the first object of a JSON list."""
+        """Return the string at `key` of the first object of a JSON list."""
         return func.json_extract(documents, f"$[0].{key}", type_=Text())
 
     def matches(self, text: Expression, pattern: str) -> Expression:
-        """Return whether a text is like a pattern: as a GLOB, since LIKE ignores case here."""
+        """Return whether a string matches a LIKE pattern; GLOB, as SQLite's LIKE ignores case."""
         signs = {"any": "*", "one": "?"}
         glob = "".join(
             signs.get(kind) or (f"[{c}]" if c in "*?[" else c) for kind, c in pattern_parts(pattern)
@@ -108,15 +108,15 @@ class Sqlite:
         return text.op("GLOB", is_comparison=True)(literal(glob, text.type))
 
     def sorted(self, text: Expression) -> Expression:
-        """Return the text: it is sorted by its bytes."""
+        """Return the string itself: SQLite sorts by bytes."""
         return text
 
 
 class Postgres:
-    """Columns of the type json."""
+    """JSON stored in columns of type json."""
 
     def value(self, document: Expression, keys: tuple[str, ...]) -> Value:
-        """Return what stands at `keys` in a JSON column."""
+        """Return the value at the path `keys` of a JSON column."""
         places = [_below(_legible(document), path) for path in _places(keys)]
         found = places[0] if len(places) == 1 else func.coalesce(*places)
         kind, mark = func.json_typeof(found), found.op("->>")(literal("float", Text))
@@ -129,12 +129,12 @@ class Postgres:
                 else_=kind.is_not(None),
             ),
             number=_postgres_number(kind, atom, mark),
-            text=case((kind == "string", atom)),
-            truth=case((kind == "boolean", case((atom == "true", 1), else_=0))),
+            string=case((kind == "string", atom)),
+            boolean=case((kind == "boolean", case((atom == "true", 1), else_=0))),
         )
 
     def any_positive(self, document: Expression) -> Expression:
-        """Return whether a number in a JSON object is above 0."""
+        """Return whether a JSON object has a number above 0."""
         document = _legible(document)
         inner = func.coalesce(_below(document, ("dict",)), document)
         each = func.json_each(inner).table_valued("key", "value")
@@ -144,12 +144,12 @@ class Postgres:
         return select(1).select_from(each).where(number > 0).exists()
 
     def first(self, documents: Expression, key: str) -> Expression:
-        """Return the text below a key of the first object of a JSON list."""
+        """Return the string at `key` of the first object of a JSON list."""
         first = _legible(documents).op("->", return_type=POSTGRES_JSON())(literal_column("0"))
         return _unwrapped(_below(first, (key,)))
 
     def matches(self, text: Expression, pattern: str) -> Expression:
-        """Return whether a text is like a pattern."""
+        """Return whether a string matches a LIKE pattern."""
         signs = {"any": "%", "one": "_"}
         like = "".join(
             signs.get(kind) or (f"\\{c}" if c in "%_\\" else c)
@@ -158,26 +158,26 @@ class Postgres:
         return text.like(literal(like, text.type), escape="\\")
 
     def sorted(self, text: Expression) -> Expression:
-        """Return the text, to be sorted by its bytes and not as some language does."""
+        """Return the string with the C collation, which sorts by bytes."""
         return cast(text, Text).collate("C")
 
 
 def _places(keys: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return where a value may stand: `records` wraps each object that has one of its own tags."""
+    """Return the possible paths of a value: `records` wraps each object that has a reserved key."""
     steps = [[("dict", key)] if key in TAGS else [(key,), ("dict", key)] for key in keys]
     return [tuple(chain.from_iterable(way)) for way in product(*steps)]
 
 
 # --- SQLite ---------------------------------------------------------------------------------------
 
-# Older versions compare a key in a path with the key as JSON writes it, escapes and all.
+# Older versions compare a key in a path with the escaped form of the key in JSON.
 _IN_A_PATH = re.compile(r"[ !#-\[\]-~]*")
 
 
 def _sqlite_place(
     document: Expression, keys: tuple[str, ...]
 ) -> tuple[Expression, Expression, Expression]:
-    """Return the JSON type of what stands there, its value, and what it has below ``float``."""
+    """Return the JSON type at a path, the value, and the value of its key ``float``."""
     *above, last = keys
     for key in above:
         document = _sqlite_object(document, key)
@@ -198,7 +198,7 @@ def _sqlite_place(
 
 
 def _sqlite_object(document: Expression, key: str) -> Expression:
-    """Return the object below a key of a document, NULL if there is none."""
+    """Return the object at a key of a document, or NULL."""
     if _IN_A_PATH.fullmatch(key):
         path = f'$."{key}"'
         return case((func.json_type(document, path) == "object", func.json_extract(document, path)))
@@ -213,24 +213,24 @@ def _sqlite_object(document: Expression, key: str) -> Expression:
 
 # --- PostgreSQL -----------------------------------------------------------------------------------
 
-# After an even number of backslashes: NUL, or half of a pair of surrogates without the other one.
+# After an even number of backslashes: NUL, or a lone surrogate.
 _ILLEGIBLE = (
     r"(?<!\\)((?:\\\\)*)(?:\\u0000|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f])"
     r"|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2})"
 )
 _LONGEST_NUMBER = 308
-"""Digits of the largest double."""
+"""Maximum length of a number in characters; the largest double has 309 digits."""
 
 
 def _legible(document: Expression) -> Expression:
-    """Return a JSON column without the escapes that PostgreSQL refuses to read.
+    """Return a JSON column without the escapes that PostgreSQL rejects.
 
-    They stand for NUL and for lone halves of surrogate pairs, which its texts cannot hold.
+    They encode NUL and lone surrogates, which a PostgreSQL string cannot contain.
     """
     source = cast(document, Text)
     suspect = or_(func.strpos(source, r"\u0000") > 0, func.strpos(source, r"\ud") > 0)
-    mended = func.regexp_replace(source, _ILLEGIBLE, r"\1\\ufffd", "g")
-    return case((suspect, cast(mended, POSTGRES_JSON)), else_=document)
+    cleaned = func.regexp_replace(source, _ILLEGIBLE, r"\1\\ufffd", "g")
+    return case((suspect, cast(cleaned, POSTGRES_JSON)), else_=document)
 
 
 def _below(document: Expression, keys: tuple[str, ...]) -> Expression:
@@ -240,12 +240,12 @@ def _below(document: Expression, keys: tuple[str, ...]) -> Expression:
 
 
 def _unwrapped(value: Expression) -> Expression:
-    """Return what a JSON value says, a text without its quotes."""
+    """Return a JSON scalar as text; a string loses its quotes."""
     return value.op("#>>", return_type=Text())(literal_column("'{}'::text[]"))
 
 
 def _postgres_number(kind: Expression, atom: Expression, mark: Expression) -> Expression:
-    """Return a JSON value as a double; an integer that no double holds is infinite."""
+    """Return a JSON value as a double; an integer beyond the range of doubles is infinite."""
     beyond = case((func.strpos(atom, "-") > 0, -INFINITY), else_=INFINITY)
     double = case((func.length(atom) <= _LONGEST_NUMBER, cast(atom, Double)), else_=beyond)
     infinite = case((mark == "inf", INFINITY), (mark == "-inf", -INFINITY))

@@ -1,4 +1,4 @@
-"""Matches of a query, and a table of them whose columns have the names that queries use."""
+"""Matches of a query, and a table of matches whose columns are named as in queries."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
     from tuner.tracking.sql_store import SqlStore
 
 _GROUPS = ("params.", "metrics.", "constraints.", "tags.")
-"""What has as many columns as there are names, and comes after the columns that all have."""
+"""Prefixes of the columns that vary between matches; they follow the fixed columns."""
 
 
 class FoundTrial(NamedTuple):
-    """A trial, and the name of its study."""
+    """A trial and the name of its study."""
 
     study: str
     trial: Trial
 
 
 class FoundRun(NamedTuple):
-    """A run, and the name of its study."""
+    """A run and the name of its study."""
 
     study: str
     run: Run
 
 
 Match: TypeAlias = FoundTrial | FoundRun | StudyInfo | ModelVersion
-"""What is found: depends on what was searched for."""
+"""A match: its type depends on the subject of the search."""
 
 
 def flat_rows(store: SqlStore, matches: Iterable[Match]) -> list[dict[str, Any]]:
-    """Return one row a match; all have the same columns, None where there is no value."""
+    """Return one row per match; all have the same columns, with None for missing values."""
     spaces = _Spaces(store)
     table = [_row(match, spaces) for match in matches]
     names = list(dict.fromkeys(name for row in table for name in row))
@@ -44,7 +44,7 @@ def flat_rows(store: SqlStore, matches: Iterable[Match]) -> list[dict[str, Any]]
 
 
 class _Spaces:
-    """The spaces of studies by their names, each read once."""
+    """A cache of search spaces by study name."""
 
     def __init__(self, store: SqlStore) -> None:
         self._store = store

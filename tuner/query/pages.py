@@ -1,7 +1,7 @@
-"""The first page of trials sorted by value, read by an index: of a million trials, only a few.
+"""Read the first page of trials sorted by value from an index, without reading every trial.
 
-An index on study and value gives the trials of one study in their order. So each study is asked for
-its own first page, those with a value before those without, and the pages are merged.
+An index on study and value yields the trials of one study in order. The first page of each study
+is read, trials with a value before trials without, and the pages are merged.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tuner.query.values import Expression
 from tuner.tracking.schema import studies, trials
 
 LONGEST = 1000
-"""Rows of a page, those that are skipped included."""
+"""Maximum number of rows of a page, including the rows skipped by OFFSET."""
 
 MOST_STUDIES = 50
-"""Studies to ask one by one; where there are more, each is small."""
+"""Maximum number of studies to read one by one; a store with more has small studies."""
 
 
 def has_pages(query: Query) -> bool:
-    """Return whether a query of trials asks for a short page, sorted by value first."""
+    """Return whether a query of trials has a small limit and sorts by value first."""
     return (
         query.limit is not None
         and query.limit + query.offset <= LONGEST
@@ -37,7 +37,7 @@ def has_pages(query: Query) -> bool:
 def page(
     connection: Connection, compiler: Compiler, query: Query, study: str | None
 ) -> Sequence[Row[Any]] | None:
-    """Return the rows of a page, None if there are too many studies to ask each.
+    """Return the rows of a page, or None if the store has more than `MOST_STUDIES` studies.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ def page(
     compiler
         A compiler for trials.
     query
-        A query of which `has_pages` is true.
+        A query for which `has_pages` is true.
     study
-        The uid of a study to search in alone.
+        The uid of the only study to search; None searches all studies.
     """
     ids = select(studies.c.id).limit(MOST_STUDIES + 1)
     if study is not None:
@@ -82,11 +82,12 @@ def _one_by_one(
 def _of_all(
     connection: Connection, part: Select[Any], numbers: Sequence[int], n: int
 ) -> Sequence[Row[Any]]:
-    """Return the same from PostgreSQL, which takes longer to answer but can do so for all at once.
+    """Return the first `n` rows of all studies in one PostgreSQL statement, to save round trips.
 
-    It knows nothing of what is in JSON, believes that few rows match, and would sort all of those
-    instead of reading them in the order of an index, so it is told not to. It takes that for so
-    costly that it would compile the query, which takes longer than to run it.
+    The planner lacks statistics of JSON values, underestimates the number of matches, and would
+    sort all of them instead of scanning the index. Sorting is therefore disabled. The inflated
+    cost estimate would then trigger JIT compilation, which takes longer than the query itself, so
+    JIT is disabled too.
     """
     connection.exec_driver_sql(
         "SELECT set_config('enable_sort', 'off', true), set_config('jit', 'off', true)"
@@ -100,7 +101,7 @@ def _of_all(
 def _part(
     compiler: Compiler, query: Query, keys: list[tuple[Expression, bool]], present: bool
 ) -> Select[Any]:
-    """Return the trials that have a value, or those that have none, in the order of one study."""
+    """Return the trials with a value, or those without one, in the sort order of the query."""
     value = trials.c.value
     statement = compiler.subject.rows.where(
         value.is_not(None) if present else value.is_(None)
@@ -108,18 +109,18 @@ def _part(
     if query.condition is not None:
         statement = statement.where(compiler.condition(query.condition))
     (_, descending), *others = keys
-    # Without a word on where NULLs go, since there are none: the index has them in its own place.
+    # NULLS LAST is omitted: every row here has a value, and the clause would disable the index.
     first = [value.desc() if descending else value.asc()] if present else []
     rest = [(key.desc() if down else key.asc()).nulls_last() for key, down in others]
     return statement.order_by(*first, *rest, *compiler.subject.identity)
 
 
 def _sort(rows: list[Row[Any]], descending: list[bool]) -> None:
-    """Sort rows by the keys that are their last columns; what has none comes last."""
+    """Sort rows by their last columns, the sort keys; rows with a missing key come last."""
     rows.sort(key=lambda row: (row.study_id, row.number))
     for i, down in reversed(list(enumerate(descending))):
         place = i - len(descending)
-        # Sorting is stable, also in reverse, so rows that are equal keep their order.
+        # Sorting is stable, also in reverse, so equal rows keep their order.
         some = [row for row in rows if row[place] is not None]
         some.sort(key=itemgetter(place), reverse=down)
         rows[:] = [*some, *(row for row in rows if row[place] is None)]

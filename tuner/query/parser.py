@@ -1,4 +1,4 @@
-"""Reads a query by recursive descent: a method is a rule of the grammar in ``docs/find.md``."""
+"""A recursive-descent parser; each method is a rule of the grammar in ``docs/find.md``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tuner.query.syntax import (
     Comparison,
     Condition,
     Constant,
+    Duration,
     Field,
     Key,
     Like,
@@ -21,36 +22,35 @@ from tuner.query.syntax import (
     Operator,
     Or,
     Query,
-    Span,
 )
 from tuner.query.tokens import Kind, Token, tokenize
 
 DEEPEST = 50
-"""Levels of parentheses and `not`."""
+"""Maximum nesting of parentheses and `not`."""
 
 MOST_TESTS = 400
-"""Comparisons and other tests of a query; SQLite takes expressions 1,000 levels deep."""
+"""Maximum number of tests in a query; SQLite accepts expressions up to 1,000 levels deep."""
 
 MOST_OPTIONS = 5000
-"""Values that the lists of `in` have together; SQLite takes 32,766 in a statement."""
+"""Maximum number of values in all `in` lists; SQLite accepts 32,766 parameters per statement."""
 
 _LARGEST = 2**63 - 1
 _OPERATORS = frozenset(map(str, Operator))
 
 
 def parse(text: str) -> Query:
-    """Return the query that `text` says.
+    """Parse a query.
 
     Parameters
     ----------
     text
         Such as ``"metrics.accuracy > 0.95 and params.model == 'svm' order by value limit 20"``;
-        an empty one finds everything.
+        an empty text matches everything.
 
     Raises
     ------
     QueryError
-        If it is no query: says where, and what was expected there.
+        If `text` is not a valid query; names the position and the expected token.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def parse(text: str) -> Query:
 
 
 class _Parser:
-    """Goes through the tokens of one query, one token ahead."""
+    """A parser for one query, with one token of lookahead."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -124,7 +124,7 @@ class _Parser:
         return condition
 
     # test = operand operator operand | field [ "not" ] "in" "(" constants ")"
-    #      | field [ "not" ] "like" text | field "is" [ "not" ] "null" | field
+    #      | field [ "not" ] "like" string | field "is" [ "not" ] "null" | field
     def _test(self) -> Condition:
         self._tests += 1
         if self._tests > MOST_TESTS:
@@ -152,7 +152,7 @@ class _Parser:
             return Membership(field, self._constants(), negated)
         if self._take_word("like"):
             pattern = self._next()
-            if pattern.kind is not Kind.TEXT:
+            if pattern.kind is not Kind.STRING:
                 raise self._wrong(f"expected a pattern in quotes, found {pattern}", pattern)
             return Like(field, str(pattern.value), negated)
         if negated:
@@ -173,7 +173,7 @@ class _Parser:
             token = self._now
             constant = self._operand("a value")
             if isinstance(constant, Field):
-                raise self._wrong(f"{token} is no value; write a text in quotes", token)
+                raise self._wrong(f"expected a value, found {token}; quote strings", token)
             constants.append(constant)
             self._options += 1
             if self._options > MOST_OPTIONS:
@@ -205,7 +205,7 @@ class _Parser:
         if token.kind is not Kind.NUMBER or not isinstance(value, int) or value < 0:
             raise self._wrong(f"expected a whole number after {word}, found {token}", token)
         if value > _LARGEST:
-            raise self._wrong(f"{word} is at most {_LARGEST}", token)
+            raise self._wrong(f"{word} must be at most {_LARGEST}", token)
         return value
 
     # operand = field | constant
@@ -216,14 +216,14 @@ class _Parser:
                 return Field(path, token.position)
             case (Kind.NUMBER, int() | float() as number):
                 return Literal(number, token.position)
-            case Kind.SPAN, float() as seconds:
-                return Span(seconds, token.position)
-            case Kind.TEXT, str() as text:
-                return Literal(text, token.position)
+            case Kind.DURATION, float() as seconds:
+                return Duration(seconds, token.position)
+            case Kind.STRING, str() as string:
+                return Literal(string, token.position)
             case Kind.KEYWORD, ("true" | "false") as word:
                 return Literal(word == "true", token.position)
             case Kind.KEYWORD, "null":
-                raise self._wrong("nothing compares with null; write is null or is not null", token)
+                raise self._wrong("null cannot be compared; write is null or is not null", token)
         raise self._wrong(f"expected {expected}, found {token}", token)
 
     # --- tokens -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The tree of a query. ``parse(str(query)) == query`` for every query that can be written."""
+"""The syntax tree of a query; ``parse(str(query)) == query`` holds for every query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tuner.query.tokens import KEYWORDS, quote
 
 
 class Operator(StrEnum):
-    """How two values are compared."""
+    """A comparison operator."""
 
     EQUAL = "="
     UNEQUAL = "!="
@@ -22,12 +22,12 @@ class Operator(StrEnum):
 
     @property
     def opposite(self) -> Operator:
-        """What holds where this one does not, if there is something to compare."""
+        """The negated operator, for values that are present."""
         return _OPPOSITES[self]
 
     @property
     def mirrored(self) -> Operator:
-        """The operator that means the same with its sides exchanged."""
+        """The equivalent operator after swapping the operands."""
         return _MIRRORED.get(self, self)
 
 
@@ -49,7 +49,7 @@ _MIRRORED = {
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What is asked about, such as ``params.model.svm.C``, and where in the text it stands."""
+    """A field such as ``params.model.svm.C``, and its position in the text."""
 
     path: tuple[str, ...]
     position: int = field(default=0, compare=False)
@@ -60,7 +60,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A number, a text, true or false."""
+    """A number, a string or a boolean."""
 
     value: int | float | str | bool
     position: int = field(default=0, compare=False)
@@ -72,8 +72,8 @@ class Literal:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A length of time in seconds, or how far from now, such as ``-7d``."""
+class Duration:
+    """A length of time in seconds, or an offset from now, such as ``-7d``."""
 
     seconds: float
     position: int = field(default=0, compare=False)
@@ -82,8 +82,8 @@ class Span:
         return f"{self.seconds!r}s"
 
 
-Constant: TypeAlias = Literal | Span
-Operand: TypeAlias = Field | Literal | Span
+Constant: TypeAlias = Literal | Duration
+Operand: TypeAlias = Field | Literal | Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """``field like 'pattern'``, or ``not like``; ``%`` is any text, ``_`` any character."""
+    """``field like 'pattern'``, or ``not like``; ``%`` matches any string, ``_`` any character."""
 
     field: Field
     pattern: str
@@ -146,7 +146,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """Two conditions or more that must all hold."""
+    """A conjunction of two or more conditions."""
 
     conditions: tuple[Condition, ...]
 
@@ -158,7 +158,7 @@ class And:
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """Two conditions or more of which one must hold."""
+    """A disjunction of two or more conditions."""
 
     conditions: tuple[Condition, ...]
 
@@ -171,7 +171,7 @@ Condition: TypeAlias = Comparison | Membership | Like | Missing | Not | And | Or
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What to sort by; what has no such value comes last in either direction."""
+    """A sort key; matches without a value come last in either direction."""
 
     field: Field
     descending: bool = False
@@ -182,7 +182,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A whole query; without a condition it finds everything."""
+    """A complete query; without a condition it matches everything."""
 
     condition: Condition | None = None
     order: tuple[Key, ...] = ()
@@ -191,7 +191,7 @@ class Query:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Every field that is asked about, once, in the order of the text."""
+        """The distinct fields of the query, in the order of the text."""
         found = [] if self.condition is None else _fields(self.condition)
         return tuple(dict.fromkeys([*found, *(key.field for key in self.order)]))
 
@@ -207,9 +207,9 @@ class Query:
 
 
 def pattern_parts(pattern: str) -> list[tuple[str, str]]:
-    r"""Return a pattern's parts as ``(kind, character)``: ``"any"``, ``"one"`` or ``"exact"``.
+    r"""Split a pattern into ``(kind, character)``; kinds are ``"any"``, ``"one"`` and ``"exact"``.
 
-    A backslash takes the meaning from the character after it.
+    A backslash escapes the character after it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A query's text as tokens: names, numbers, texts, words and signs, each with its place."""
+"""Split a query into tokens: names, numbers, strings, keywords and signs, with their positions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import Enum, auto
 from tuner.errors import QueryError
 
 LONGEST = 20_000
-"""Characters of a query."""
+"""Maximum length of a query in characters."""
 
 _LOGIC = ("and", "or", "not", "in", "like", "is", "null", "true", "false")
 _CLAUSES = ("order", "by", "asc", "desc", "limit", "offset")
@@ -18,24 +18,24 @@ _CLAUSES = ("order", "by", "asc", "desc", "limit", "offset")
 KEYWORDS = frozenset((*_LOGIC, *_CLAUSES))
 
 UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-"""Seconds of each unit of time."""
+"""Units of time, in seconds."""
 
 
 class Kind(Enum):
-    """What a token is."""
+    """The kind of a token."""
 
     NAME = auto()
     KEYWORD = auto()
     NUMBER = auto()
-    SPAN = auto()
-    TEXT = auto()
+    DURATION = auto()
+    STRING = auto()
     SIGN = auto()
     END = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token: `value` is the parts of a name, a number, seconds, a text, a word or a sign."""
+    """A token; `value` holds the parts of a name, a number, seconds, a string, a word or a sign."""
 
     kind: Kind
     text: str
@@ -53,7 +53,7 @@ _TOKEN = re.compile(
       (?P<space>\s+)
     | (?P<name>[^\W\d]\w*(?:[-/]\w+)*(?:\.(?:{_PART}|{_QUOTED}))*)
     | (?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(?P<unit>[^\W\d_]*)
-    | (?P<text>{_QUOTED})
+    | (?P<string>{_QUOTED})
     | (?P<sign>==|!=|<>|<=|>=|[=<>(),])
     """,
     re.VERBOSE,
@@ -63,19 +63,19 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def tokenize(text: str) -> list[Token]:
-    """Return the tokens of a query; the last one is its end.
+    """Return the tokens of a query; the last token marks its end.
 
     Raises
     ------
     QueryError
-        If there is something that no token begins with, or a number or text that cannot be.
+        If the query has an unknown character, an invalid string, or a number out of range.
     """
     if len(text) > LONGEST:
         raise QueryError(
-            text, LONGEST, f"has {len(text)} characters; a query has at most {LONGEST}"
+            text, LONGEST, f"the query has {len(text)} characters; the maximum is {LONGEST}"
         )
     if bad := _UNSTORABLE.search(text):
-        raise QueryError(text, bad.start(), f"{bad[0]!r} is no character of a text")
+        raise QueryError(text, bad.start(), f"a query cannot contain {bad[0]!r}; remove it")
     tokens, position = list[Token](), 0
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -88,13 +88,13 @@ def tokenize(text: str) -> list[Token]:
 
 
 def unquote(text: str) -> str:
-    """Return what a quoted text says; a quote in it is written twice."""
+    """Return the content of a quoted string; a quote within it is written twice."""
     quote = text[0]
     return text[1:-1].replace(quote * 2, quote)
 
 
 def quote(text: str) -> str:
-    """Return what `unquote` was given."""
+    """Quote a string; the inverse of `unquote`."""
     return "'" + text.replace("'", "''") + "'"
 
 
@@ -106,8 +106,8 @@ def _token(query: str, match: re.Match[str]) -> Token:
         return Token(Kind.NAME, text, position, _name_parts(name))
     if match["number"]:
         return _number(query, match)
-    if match["text"]:
-        return Token(Kind.TEXT, text, position, unquote(text))
+    if match["string"]:
+        return Token(Kind.STRING, text, position, unquote(text))
     return Token(Kind.SIGN, text, position, {"==": "=", "<>": "!="}.get(text, text))
 
 
@@ -121,34 +121,34 @@ def _name_parts(name: str) -> tuple[str, ...]:
 def _number(query: str, match: re.Match[str]) -> Token:
     text, unit, position = match["number"], match["unit"], match.start()
     whole = text.lstrip("+-").isdecimal()
-    # Python refuses to read thousands of digits, which no double holds anyway.
+    # Python rejects integers of thousands of digits; they exceed the range of doubles anyway.
     value = int(text) if whole and len(text) < 300 else float(text)
     if not math.isfinite(value):
-        raise QueryError(query, position, f"{text:.30} is too large a number")
+        raise QueryError(query, position, f"the number {text:.30} is too large")
     if not unit:
         return Token(Kind.NUMBER, match[0], position, value)
     if unit not in UNITS:
         raise QueryError(
             query,
             match.start("unit"),
-            f"{unit!r} is no unit of time; write {', '.join(UNITS)}, or a text in quotes",
+            f"unknown unit of time {unit!r}; write {', '.join(UNITS)}, or a quoted string",
         )
     seconds = value * UNITS[unit]
     if not math.isfinite(seconds):
-        raise QueryError(query, position, f"{match[0]:.30} is too long a time")
-    return Token(Kind.SPAN, match[0], position, seconds)
+        raise QueryError(query, position, f"the duration {match[0]:.30} is too long")
+    return Token(Kind.DURATION, match[0], position, seconds)
 
 
 def _why_not(text: str, position: int) -> str:
     character = text[position]
     if character in "'\"":
-        return "this quote is not closed; a quote within a text is written twice"
+        return "this quote is not closed; write a quote within a string twice"
     hint = {
         "!": "; write != or not",
         "&": "; write and",
         "|": "; write or",
         "%": "; write a pattern in quotes",
-        ".": "; a name begins with a letter",
+        ".": "; a name must start with a letter",
         "`": "; quote with ' or \"",
     }.get(character, "")
-    return f"{character!r} means nothing here{hint}"
+    return f"unexpected {character!r}{hint}"

@@ -1,4 +1,4 @@
-"""What a field of a query is in SQL: a number, a text, a truth, or, in JSON, any of them."""
+"""The SQL value of a field: a number, a string, a boolean, or, in JSON, any of these."""
 
 from __future__ import annotations
 
@@ -27,70 +27,70 @@ _INT64 = 2**63
 
 
 class Kind(StrEnum):
-    """What a field holds, as messages call it."""
+    """The type of a field, as worded in error messages."""
 
     NUMBER = "a number"
     TIME = "a time"
-    SPAN = "a length of time in seconds"
-    TEXT = "a text"
-    TRUTH = "true or false"
+    DURATION = "a length of time in seconds"
+    STRING = "a string"
+    BOOLEAN = "a boolean"
     ANY = "any value"
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """The SQL expressions of a field: each is NULL where the field is of another type.
+    """The SQL expressions of a field, one per type; each is NULL for values of another type.
 
-    `truth` is 1 or 0. `present` is never NULL. `options` are the only texts that it can be.
-    `among` is set where there are several: a test holds if one of these rows passes it.
+    `boolean` is 1 or 0. `present` is never NULL. `options` are the allowed strings. `among` is set
+    for a field with several values: a test holds if any of these rows passes it.
     """
 
     kind: Kind
     present: Expression
     number: Expression | None = None
-    text: Expression | None = None
-    truth: Expression | None = None
+    string: Expression | None = None
+    boolean: Expression | None = None
     options: tuple[str, ...] = ()
     among: Callable[[Expression], Expression] | None = None
 
     @property
     def typed(self) -> list[tuple[type, Expression]]:
-        """The expressions that there are, each with the Python type of what it compares with."""
-        pairs = ((float, self.number), (str, self.text), (bool, self.truth))
+        """The available expressions, each with the Python type of its constants."""
+        pairs = ((float, self.number), (str, self.string), (bool, self.boolean))
         return [(kind, expression) for kind, expression in pairs if expression is not None]
 
 
 def number(column: Expression, kind: Kind = Kind.NUMBER) -> Value:
-    """Return a column of numbers."""
+    """Return a numeric column as a field."""
     return Value(kind, column.is_not(None), number=column)
 
 
-def text(column: Expression, options: tuple[str, ...] = ()) -> Value:
-    """Return a column of texts."""
-    return Value(Kind.TEXT, column.is_not(None), text=column, options=options)
+def string(column: Expression, options: tuple[str, ...] = ()) -> Value:
+    """Return a string column as a field."""
+    return Value(Kind.STRING, column.is_not(None), string=column, options=options)
 
 
-def text_or_empty(column: Expression) -> Value:
-    """Return a column of texts in which an empty one stands for none."""
-    return text(func.nullif(column, literal("", column.type), type_=column.type))
+def string_or_empty(column: Expression) -> Value:
+    """Return a string column as a field in which an empty string counts as missing."""
+    return string(func.nullif(column, literal("", column.type), type_=column.type))
 
 
-def truth(condition: Expression) -> Value:
-    """Return a condition that is never NULL as a field."""
-    return Value(Kind.TRUTH, true(), truth=case((condition, 1), else_=0))
+def boolean(condition: Expression) -> Value:
+    """Return a condition as a boolean field; the condition must never be NULL."""
+    return Value(Kind.BOOLEAN, true(), boolean=case((condition, 1), else_=0))
 
 
 def several(column: Expression, rows: FromClause, belongs: Expression) -> Value:
-    """Return the texts in `column` of those `rows` of which `belongs` is true."""
+    """Return a multi-valued field: `column` of the `rows` for which `belongs` holds."""
 
     def among(condition: Expression) -> Expression:
         return exists(select(1).select_from(rows).where(belongs, condition))
 
-    return Value(Kind.TEXT, among(column.is_not(None)), text=column, among=among)
+    return Value(Kind.STRING, among(column.is_not(None)), string=column, among=among)
 
 
 def as_number(value: float, beside: Expression) -> Expression:
-    """Return a number as a parameter; beside integers one stays an integer, so an index is used."""
+    """Bind a number; compared with an integer column it stays an integer, so indexes apply."""
     if isinstance(beside.type, Integer) and isinstance(value, int) and abs(value) < _INT64:
         return literal(value, BigInteger)
     return literal(float(value), Double)

@@ -1,4 +1,4 @@
-"""Which trials go on and which stop early. One scheduler a file."""
+"""Schedulers: they stop trials early. One file per scheduler; `resolve` finds them by name."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ SCHEDULERS = Plugins(
 
 
 def resolve(spec: str | Scheduler | None) -> Scheduler | None:
-    """Return the scheduler that `spec` names, or `spec` itself; None lets all trials run.
+    """Return the scheduler named `spec`, or `spec` itself; None disables early stopping.
 
     Raises
     ------
     ArgumentError
-        If there is no scheduler of that name, or `spec` is none.
+        If the name is unknown, or `spec` is not a scheduler.
     """
     scheduler: Scheduler | None = None if spec is None else SCHEDULERS.resolve(spec)
     return scheduler
 
 
 def __getattr__(name: str) -> Any:
-    """Import a scheduler when it is first used."""
+    """Import a scheduler on first use."""
     return SCHEDULERS.load(__name__, name)

@@ -1,4 +1,4 @@
-"""Asynchronous successive halving, in its stopping variant."""
+"""Asynchronous successive halving (ASHA), the stopping variant."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from tuner.schedulers.protocol import Decision
 
 @dataclass(slots=True)
 class ASHA:
-    """Stops a trial at a rung unless it is among the best 1/`reduction` that came so far.
+    """Stops a trial at a rung unless it is among the best 1/`reduction` trials at this rung so far.
 
-    Rungs are after ``grace``, ``grace * reduction``, ``grace * reduction ** 2``, ... steps. A
-    trial that reports a rung's step for the first time is compared there and then with those that
-    reached the rung before it; nothing ever waits (Li et al. 2020, "A System for Massively
-    Parallel Hyperparameter Tuning", arXiv:1810.05934, algorithm 2, with the decision to stop taken
-    at the rung in place of a promotion later). Values of the first goal count, the best of the
-    trial at or before the rung; a tie passes, so the best trial so far is never stopped.
+    Rungs are after ``grace``, ``grace * reduction``, ``grace * reduction ** 2``, ... steps. A trial
+    that reaches a rung is immediately compared with the trials that reached it before; trials never
+    wait (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning",
+    arXiv:1810.05934, algorithm 2, with stopping at the rung instead of later promotion). The
+    criterion is the best value of the first goal at or before the rung. A tie passes, so the best
+    trial so far is never stopped.
 
     Parameters
     ----------
     grace
-        Steps that every trial may run, at least 1. A report at `step` is after ``step + 1`` steps.
+        Minimum number of steps of each trial, at least 1. A report at `step` follows ``step + 1``
+        steps.
     reduction
-        How many times fewer trials pass each rung, above 1.
+        Factor by which the number of trials shrinks at each rung, above 1.
 
     Examples
     --------
@@ -48,12 +49,12 @@ class ASHA:
 
     def __post_init__(self) -> None:
         if self.grace < 1:
-            raise ArgumentError(f"ASHA(grace={self.grace}): write at least 1 step")
+            raise ArgumentError(f"ASHA(grace={self.grace}): grace must be at least 1")
         if not self.reduction > 1:
-            raise ArgumentError(f"ASHA(reduction={self.reduction}): write a number above 1")
+            raise ArgumentError(f"ASHA(reduction={self.reduction}): reduction must be above 1")
 
     def reset(self, goals: Sequence[Goal]) -> None:
-        """Begin a study; the first goal is what counts."""
+        """Start a study; only the first goal is used."""
         self._goal = goals[0]
         self._rungs, self._best, self._passed = {}, {}, {}
 
@@ -62,19 +63,19 @@ class ASHA:
         value = report.metrics.get(self._goal.metric)
         if value is None:
             return Decision.CONTINUE
-        # A value that is none must not pass for the best, as it would: no comparison with it holds.
+        # NaN counts as the worst value; comparisons with NaN are false, so it would pass as best.
         loss = math.inf if math.isnan(value) else self._goal.direction.sign * value
         best = self._best[trial.number] = min(loss, self._best.get(trial.number, loss))
         decision = Decision.CONTINUE
-        # A trial that reports every ten steps may reach several rungs at once.
+        # A trial that reports every ten steps can reach several rungs at once.
         while report.step + 1 >= self._rung(k := self._passed.get(trial.number, 0)):
             self._passed[trial.number] = k + 1
             if not self._passes(k, best):
                 decision = Decision.STOP
         return decision
 
-    def on_finish(self, trial: Trial, outcome: Outcome) -> None:  # noqa: ARG002 (any end is one)
-        """Forget the trial; what it left at its rungs stays."""
+    def on_finish(self, trial: Trial, outcome: Outcome) -> None:  # noqa: ARG002
+        """Forget the trial; its values at the rungs are kept."""
         self._best.pop(trial.number, None)
         self._passed.pop(trial.number, None)
 
@@ -82,7 +83,7 @@ class ASHA:
         return self.grace * self.reduction**k
 
     def _passes(self, k: int, loss: float) -> bool:
-        """Enter `loss` at rung `k` and return whether it is among the best."""
+        """Add `loss` to rung `k` and return whether it is among the best."""
         seen = self._rungs.setdefault(k, [])
         better = bisect_left(seen, loss)
         insort(seen, loss)

@@ -15,7 +15,7 @@ from tuner.schedulers.protocol import Decision
 
 @dataclass(slots=True)
 class _Curve:
-    """What a trial reported: its steps, and the running mean of its losses at each."""
+    """The steps of a trial, with the running mean of its losses at each step."""
 
     steps: list[int] = field(default_factory=list)
     means: list[float] = field(default_factory=list)
@@ -24,31 +24,33 @@ class _Curve:
     def add(self, step: int, loss: float) -> None:
         n = len(self.means)
         self.best = min(self.best, loss)
-        # Two terms cannot overflow where the sum of two huge losses would.
+        # Scaled before adding, because the sum of two huge losses can overflow.
         mean = loss if not n else self.means[-1] * (n / (n + 1)) + loss / (n + 1)
         self.steps.append(step)
-        # Rounded down below the best, it would stop a trial that is as good; inf - inf is none.
+        # Rounding below the best would stop an equally good trial; inf - inf gives NaN.
         self.means.append(math.inf if math.isnan(mean) else max(mean, self.best))
 
     def mean_at(self, step: int) -> float | None:
-        """Return the mean up to `step`, None if it reported nothing by then."""
+        """Return the mean up to `step`, or None before the first report."""
         seen = bisect_right(self.steps, step)
         return self.means[seen - 1] if seen else None
 
 
 @dataclass(slots=True)
 class MedianStopping:
-    """Stops a trial whose best value is worse than the median of the others' running means.
+    """Stops a trial whose best value is worse than the median of the running means of others.
 
-    The others are the trials that have ended by themselves; their mean is taken over their
-    reports up to the same step (Golovin et al. 2017, "Google Vizier", section 3.2.1).
+    The others are the trials that ended without being stopped. Their means cover the reports up to
+    the same step (Golovin et al. 2017, "Google Vizier", section 3.2.1).
 
     Parameters
     ----------
     grace
-        Steps that every trial may run, at least 1. A report at `step` is after ``step + 1`` steps.
+        Minimum number of steps of each trial, at least 1. A report at `step` follows ``step + 1``
+        steps.
     min_trials
-        How many trials must have ended by themselves before any is stopped, at least 1.
+        Minimum number of trials that ended without being stopped before any trial is stopped, at
+        least 1.
     """
 
     grace: int = 1
@@ -61,21 +63,23 @@ class MedianStopping:
     def __post_init__(self) -> None:
         for name in ("grace", "min_trials"):
             if getattr(self, name) < 1:
-                raise ArgumentError(f"MedianStopping({name}={getattr(self, name)}): at least 1")
+                raise ArgumentError(
+                    f"MedianStopping({name}={getattr(self, name)}): {name} must be at least 1"
+                )
 
     def reset(self, goals: Sequence[Goal]) -> None:
-        """Begin a study; the first goal is what counts."""
+        """Start a study; only the first goal is used."""
         self._goal = goals[0]
         self._running, self._ended, self._stopped = {}, [], set()
 
     def on_report(self, trial: Trial, report: Report) -> Decision:
-        """Return STOP for a trial that is behind the median of the others."""
+        """Return STOP for a trial that is worse than the median of the others."""
         value = report.metrics.get(self._goal.metric)
         if value is None:
             return Decision.CONTINUE
         curve = self._running.get(trial.number)
         if curve is None or report.step <= curve.steps[-1]:
-            # Steps rise, so this is the next attempt of a trial whose worker was lost.
+            # Steps are ascending, so this is a new attempt of a trial whose worker was lost.
             curve = self._running[trial.number] = _Curve()
         curve.add(report.step, _loss(self._goal, value))
         if report.step + 1 <= self.grace or len(self._ended) < self.min_trials:
@@ -87,12 +91,12 @@ class MedianStopping:
         return Decision.STOP
 
     def on_finish(self, trial: Trial, outcome: Outcome) -> None:
-        """Keep the curve of a trial that was not stopped: stopped ones would lower the bar."""
+        """Keep the curve of a trial that was not stopped; stopped ones would worsen the median."""
         curve = self._running.pop(trial.number, None)
         if curve is not None and trial.number not in self._stopped and outcome.error is None:
             self._ended.append(curve)
 
 
 def _loss(goal: Goal, value: float) -> float:
-    """Return `value` as a loss; one that is no number is the worst."""
+    """Return `value` as a loss; NaN becomes infinity, the worst loss."""
     return math.inf if math.isnan(value) else goal.direction.sign * value

@@ -1,4 +1,4 @@
-"""The `Scheduler` protocol: go on or stop."""
+"""The `Scheduler` protocol: continue or stop a trial."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tuner.records import Goal, Outcome, Report, Trial
 
 
 class Decision(StrEnum):
-    """What becomes of a trial after a report."""
+    """The decision about a trial after a report."""
 
     CONTINUE = "continue"
     STOP = "stop"
@@ -18,17 +18,17 @@ class Decision(StrEnum):
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """Decides after each report whether a trial goes on.
+    """Decides after each report whether a trial continues.
 
-    Like an optimizer, a scheduler is made with its own options, bound to a study by `reset`, and
-    rebuilds its state from what it is told.
+    Like an optimizer, a scheduler is created with its own options and bound to a study by `reset`.
+    Its state can be rebuilt from the reports and outcomes.
     """
 
     def reset(self, goals: Sequence[Goal]) -> None:
-        """Begin a study with an empty history."""
+        """Start a study with an empty history."""
 
     def on_report(self, trial: Trial, report: Report) -> Decision:
-        """Return what becomes of `trial` after `report`; steps come in rising order."""
+        """Decide about `trial` after `report`; steps arrive in ascending order."""
 
     def on_finish(self, trial: Trial, outcome: Outcome) -> None:
-        """Take in that `trial` has ended and will report no more."""
+        """Record the end of `trial`; no further reports follow."""

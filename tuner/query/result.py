@@ -1,4 +1,4 @@
-"""Runs queries on a store, and gives what was found as records, rows or a DataFrame."""
+"""Run queries on a store and return their matches as records, rows or a DataFrame."""
 
 from __future__ import annotations
 
@@ -26,41 +26,41 @@ if TYPE_CHECKING:
     from tuner.tracking.sql_store import SqlStore
 
 STREAMED = 500
-"""Rows fetched at a time."""
+"""Number of rows fetched at a time."""
 
 
 def search(
     store: SqlStore, query: str | Query = "", *, what: str = "trials", study: str | None = None
-) -> Found:
-    """Return what a query finds in a store.
+) -> QueryResult:
+    """Search a store.
 
     Parameters
     ----------
     store
-        Where to search.
+        The store to search.
     query
-        See ``docs/find.md``; an empty one finds everything.
+        See ``docs/find.md``; an empty query matches everything.
     what
         ``"trials"``, ``"runs"``, ``"studies"`` or ``"models"``.
     study
-        The uid of a study to search in alone.
+        The uid of the only study to search; None searches all studies.
 
     Raises
     ------
     QueryError
-        If the query is none, or names a field that there is not.
+        If the query cannot be parsed or names an unknown field.
     ArgumentError
-        If there is no such `what`.
+        If `what` is not one of these four.
     """
     text = query if isinstance(query, str) else str(query)
-    found = Found(store, parse(text), what, text, study)
-    found.statement("sqlite")  # what is wrong with it is said now, not when it is read
+    found = QueryResult(store, parse(text), what, text, study)
+    found.statement("sqlite")  # raises errors now, not when the result is first read
     return found
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a query finds; read from the store each time that it is gone through, row by row.
+class QueryResult:
+    """The matches of a query; each iteration reads them from the store, row by row.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class Found:
         statement = self._compiler(dialect).select(self.query)
         if self.study is None:
             return statement
-        # The number of the row, because then an index on it gives the order, too.
+        # With the integer key, one index serves both the filter and the order.
         row = select(schema.studies.c.id).where(schema.studies.c.uid == self.study)
         column = {"trials": schema.trials.c.study_id, "runs": schema.runs.c.study_id}.get(
             self.what, schema.studies.c.id
@@ -95,7 +95,7 @@ class Found:
         return statement.where(column == row.scalar_subquery())
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield what is found; trials and runs of one study without its name."""
+        """Yield the matches; a search within one study yields trials and runs without its name."""
         for match in self.matches():
             if self.study is not None and isinstance(match, FoundTrial | FoundRun):
                 yield match[1]
@@ -103,7 +103,7 @@ class Found:
                 yield match
 
     def matches(self) -> Iterator[Match]:
-        """Yield what is found; trials and runs with the name of their study."""
+        """Yield the matches; trials and runs come with the name of their study."""
         with self.store.reading() as connection:
             read = _READERS[self.what](self.store, connection)
             for row in self._rows(connection):
@@ -123,18 +123,18 @@ class Found:
         return Compiler(self.text, subject(self.what, written), written, time.time())
 
     def first(self) -> Any:
-        """Return the first one found, None if there is none."""
+        """Return the first match, or None."""
         one = replace(self, query=replace(self.query, limit=min(1, _limit(self.query))))
         return next(iter(one), None)
 
     def count(self) -> int:
-        """Return how many are found."""
+        """Return the number of matches."""
         with self.store.reading() as connection:
             inner = self.statement(connection.dialect.name).order_by(None).subquery()
             return int(connection.execute(select(func.count()).select_from(inner)).scalar_one())
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return one flat dict a match; all have the same columns, None where there is no value."""
+        """Return one flat dict per match; all have the same keys, with None for missing values."""
         return flat_rows(self.store, self.matches())
 
     def dataframe(self) -> pd.DataFrame:
@@ -160,7 +160,7 @@ def _trial_reader(_: SqlStore, connection: Connection) -> _Read:
             space = select(schema.studies.c.space).where(schema.studies.c.id == row.study_id)
             stored: Mapping[str, Any] = connection.execute(space).scalar_one()
             readers[row.study_id] = rows.trial_reader(rows.ParamsCodec(decode_params(stored)))
-        # The columns of a trial come first, and its reader takes no other.
+        # The columns of a trial come first; its reader accepts only those.
         return FoundTrial(row.study, readers[row.study_id](row[:columns]))
 
     return read
