@@ -187,7 +187,7 @@ def test_another_store_that_was_put_there_is_not_written_to(folder: Path) -> Non
 
 
 def test_the_log_of_the_store_that_took_the_place_is_not_deleted(folder: Path) -> None:
-    """SQLite's last connection deletes the log at its path, whoever made it."""
+    """SQLite's last connection deletes the log at its path, unless the file has moved."""
     script = """
 import sys, tuner
 from tuner.errors import StoreError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -114,10 +113,9 @@ class Database:
             else:
                 self._presence.check(wrote=wrote)
         except StoreError:
-            if self._presence.is_file_in_place:
-                self._engine.dispose()  # which writes what is in SQLite's log to the file
-            else:
-                _abandon(self._engine)
+            # SQLite writes what is in its log to the file, if that is still the one at its path,
+            # and else leaves the log there alone, which may be another store's.
+            self._engine.dispose()
             raise
 
     def _notice_removal(self) -> None:
@@ -133,7 +131,7 @@ class Database:
             return
         if self._presence.is_elsewhere:
             self._look(only_file=True, only_if_written=True)
-            _abandon(self._engine)
+            self._engine.dispose()
             self._presence.forget()
         self._exists = file.exists()
 
@@ -157,15 +155,6 @@ class Database:
             self._engine.dispose(close=False)
             if self._presence is not None:
                 self._presence.forget()
-
-
-def _abandon(engine: Engine) -> None:
-    """Let go of connections to a file that is gone without closing them, not even at exit.
-
-    The last one that is closed would delete the log at its path, which may be another store's.
-    """
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine.pool))
-    engine.dispose(close=False)
 
 
 def _watched(engine: Engine, location: Location) -> Presence | None:

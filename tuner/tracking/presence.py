@@ -44,8 +44,6 @@ class Presence:
         self._beside: dict[str, str] = {}
         self.writes = self._had_content = False
         self._mark = 0
-        self.is_file_in_place = True
-        """Whether the file itself is what was opened, if something else is wrong."""
         self._seen: tuple[int, int] | None = None
 
     @property
@@ -130,8 +128,7 @@ class Presence:
                 self._known[suffix] = found
             elif found != known:
                 raise self._error(
-                    f"has lost its file {self._file.name}{suffix}, which was deleted or replaced,",
-                    is_file_in_place=True,
+                    f"has lost its file {self._file.name}{suffix}, which was deleted or replaced,"
                 )
 
     def _check_header(self) -> None:
@@ -151,8 +148,7 @@ class Presence:
             raise self._error("was overwritten with another store")
         self._mark = mark or self._mark
 
-    def _error(self, what: str, *, is_file_in_place: bool = False) -> StoreError:
-        self.is_file_in_place = is_file_in_place
+    def _error(self, what: str) -> StoreError:
         return StoreError(
             f"store {self._file} {what} while this process was using it; what was recorded since "
             f"then, or all of it, is not in the store: put the file back from a copy and run the "
