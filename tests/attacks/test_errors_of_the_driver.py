@@ -38,13 +38,15 @@ class FailingScheduler:
 
 
 class FailingProgress(NoProgress):
-    """A display that raises while trial 3 runs."""
+    """A display that raises at a message of trial 3."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
+        self.armed = False
 
     def update(self, snapshot: Snapshot) -> None:
-        if snapshot.done == 3 and snapshot.running:
+        if self.armed:
+            self.armed = False
             raise self.error
 
 
@@ -76,8 +78,11 @@ def replaces_it(report: Callable[[], None]) -> None:
 def test_it_reaches_the_caller_and_leaves_the_trial_open(
     tmp_path: Path, error: BaseException, attitude: Any, who: str
 ) -> None:
+    display = FailingProgress(error)
+
     def objective(params: dict[str, Any], trial: Any) -> float:
         steps = iter(range(10))
+        display.armed = trial.number == 3 and who == "display"
         attitude(lambda: trial.report(params["x"], next(steps)))
         return float(params["x"])
 
@@ -90,7 +95,7 @@ def test_it_reaches_the_caller_and_leaves_the_trial_open(
     broken: dict[str, Any] = (
         {"scheduler": FailingScheduler(error), "progress": False}
         if who == "scheduler"
-        else {"progress": FailingProgress(error)}
+        else {"progress": display}
     )
     with pytest.raises(type(error), match="of the driver") as raised:
         search(**broken)

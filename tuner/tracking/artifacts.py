@@ -353,6 +353,11 @@ def check_upload(upload: Upload) -> Upload:
                 f"artifact {upload.name!r}: {path!r:.60} holds a {type(content).__name__}; a "
                 f"format gives bytes by relative paths"
             )
+        if any(len(_encoded(part)) > LONGEST_PART for part in path.split("/")):
+            raise ArgumentError(
+                f"artifact {upload.name!r}: a part of the path {path[:40]!r}... has more than "
+                f"{LONGEST_PART} bytes, which no file system takes; write a shorter one"
+            )
         files[str.__str__(path)] = content if type(content) is bytes else bytes(content)
     plain = Upload(
         str.__str__(upload.name), files, str.__str__(upload.kind), str.__str__(upload.format)
@@ -369,11 +374,6 @@ def check_paths(upload: Upload) -> None:
             raise ArgumentError(
                 f"artifact {upload.name!r}: {path!r} is no relative path of a file; "
                 f"write it with / and without .., such as 'plots/roc.png'"
-            )
-        if any(len(_encoded(part)) > LONGEST_PART for part in path.split("/")):
-            raise ArgumentError(
-                f"artifact {upload.name!r}: a part of the path {path[:40]!r}... has more than "
-                f"{LONGEST_PART} bytes, which no file system takes; write a shorter one"
             )
         for parent in PurePosixPath(path).parents:
             if str(parent) in upload.files:
