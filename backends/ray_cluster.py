@@ -11,9 +11,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from tuner.backends.ray_tokens import be_let_in
+from tuner.backends import ray_local
+from tuner.backends.ray_tokens import be_let_in, read_settings_again
 from tuner.backends.resources import local_cpus
 from tuner.errors import BackendError
 
@@ -30,13 +32,15 @@ class Cluster:
 
     `own` is whether to leave it at the end, and then to put back what it changed in this process:
     the environment, and the handler of SIGTERM (None if it was not changed). `head` is the address
-    at which the head of the cluster keeps its state.
+    at which the head of the cluster keeps its state. `folder` is what a Ray that was started here
+    has its token and its session in.
     """
 
     own: bool
     head: str = ""
     changed: Mapping[str, str | None] = field(default_factory=dict)
     on_sigterm: Any = None
+    folder: Path | None = None
 
     def nodes(self) -> list[dict[str, float]]:
         """Return the resources of each living node, by Ray's names."""
@@ -72,6 +76,8 @@ class Cluster:
                 ray.shutdown()
         _show_notices(True)
         _put_back(self.changed, self.on_sigterm)
+        if self.folder is not None:
+            ray_local.remove(self.folder)
         self.own = False
 
 
@@ -96,36 +102,42 @@ def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -
         return Cluster(own=False, head=_head())
     local = will_be_local(address)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    options: dict[str, Any] = {"address": address}
-    if local:
-        # A bare ray.init() would follow the address file of whatever cluster ran here last.
-        options |= {
-            "num_cpus": local_cpus(),
-            "include_dashboard": False,
-            "object_store_memory": OBJECT_STORE,
-        }
+    if address == "auto":
+        address = ray_local.own_cluster()
+    options: dict[str, Any] = {
+        "runtime_env": dict(runtime_env) if runtime_env else None,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+    }
     before = dict(os.environ)
     on_sigterm = signal.getsignal(signal.SIGTERM) if _on_main_thread() else None
-    if not local and _check_that_something_listens(address):
-        be_let_in(address)
+    folder = ray_local.private_folder() if local else None
     try:
+        if folder is not None:
+            ray_local.use_private_token(folder)
+        elif _check_that_something_listens(address):
+            be_let_in(address)
         with _quiet():
-            ray.init(
-                **options,
-                runtime_env=dict(runtime_env) if runtime_env else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-    except Exception as error:
-        # Ray raises ConnectionError, RuntimeError, ValueError, ...: all mean that there is none.
+            if folder is not None:
+                options |= {"num_cpus": local_cpus(), "object_store_memory": OBJECT_STORE}
+                ray_local.start(folder, **options)
+            else:
+                ray.init(address=address, **options)
+    except BaseException as error:
         _put_back(_changed_since(before), on_sigterm)
+        if folder is not None:
+            ray_local.remove(folder)
+        if isinstance(error, BackendError) or not isinstance(error, Exception):
+            raise
+        # Ray raises ConnectionError, RuntimeError, ValueError, ...: all mean that there is none.
         where = "on this machine" if local else f"at {address}"
         raise BackendError(
             f"Ray cannot be started or reached {where}: {error}; check the address, or write "
             f'backend="serial"'
         ) from error
     _show_notices(False)
-    return Cluster(own=True, head=_head(), changed=_changed_since(before), on_sigterm=on_sigterm)
+    changed = _changed_since(before)
+    return Cluster(own=True, head=_head(), changed=changed, on_sigterm=on_sigterm, folder=folder)
 
 
 def ray_is_there() -> bool:
@@ -168,12 +180,14 @@ def _check_that_something_listens(address: str) -> bool:
 
 
 def _changed_since(before: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what the variables were that are set otherwise now."""
-    return {name: before.get(name) for name in os.environ if os.environ[name] != before.get(name)}
+    """Return what the variables were that are set otherwise now, or are not there."""
+    now = dict(os.environ)
+    return {n: before.get(n) for n in now.keys() | before.keys() if now.get(n) != before.get(n)}
 
 
 def _put_back(changed: Mapping[str, str | None], on_sigterm: Any) -> None:
     _restore(changed)
+    read_settings_again()  # else a Ray that the user starts next would look for our token
     if on_sigterm is not None and _on_main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
 

@@ -14,7 +14,9 @@ import secrets
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -83,6 +85,8 @@ def token_file() -> Path:
 def find_token() -> Token | None:
     """Return the token that Ray would use, or None.
 
+    Ray itself writes the file in the home folder as the umask says; it is closed to others here.
+
     Raises
     ------
     BackendError
@@ -103,6 +107,9 @@ def find_token() -> Token | None:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise BackendError(f"the token in {path} cannot be read: {error}") from None
+    if TOKEN_PATH not in os.environ:
+        with suppress(BackendError):  # one that is not ours is for its owner to close
+            close_to_others(path)
     if not text and TOKEN_PATH in os.environ:
         raise BackendError(f"{TOKEN_PATH}={path}: the file is empty")
     return Token(text, str(path)) if text else None
@@ -111,41 +118,81 @@ def find_token() -> Token | None:
 def make_token_file(path: Path) -> bool:
     """Write a new token into a file that only its owner can read; return False if it is there.
 
-    One that others can read is closed to them.
+    The file appears at `path` complete, and closed to others from the beginning. One that is there
+    and that others can read is closed to them.
 
     Raises
     ------
     BackendError
-        If it cannot be written or closed.
+        If it cannot be written or closed, or if other users can replace files in its folder.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
-            file.write(secrets.token_hex(32))
-    except FileExistsError:
-        close_to_others(path)
-        return False
+        _check_folder(path.parent)
+        made = _write_new(path, secrets.token_hex(32))
     except OSError as error:
         raise BackendError(f"the token cannot be written to {path}: {error.strerror}") from None
-    return True
+    if not made:
+        close_to_others(path)
+    return made
 
 
-def close_to_others(path: Path) -> None:
-    """Let only the owner read a token: Ray writes it as the umask says.
+def close_to_others(path: Path) -> bool:
+    """Let only the owner read a token, and return whether others could: Ray leaves it to the umask.
 
     Raises
     ------
     BackendError
-        If it belongs to somebody else.
+        If it is no file, or belongs to somebody else.
     """
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            path.chmod(0o600)
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BackendError(f"the token in {path} is no regular file; remove it")
+        if not stat.S_IMODE(found.st_mode) & 0o077:
+            return False
+        path.chmod(0o600)
     except OSError as error:
         raise BackendError(
             f"others can read the token in {path}, and that cannot be changed: {error.strerror}"
         ) from None
+    return True
+
+
+def is_private_place(folder: Path) -> bool:
+    """Return whether no other user but root can rename or replace what this user puts there."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return False
+    writable = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    sticky = found.st_mode & stat.S_ISVTX
+    return found.st_uid in (0, os.getuid()) and (not writable or bool(sticky))
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder of a token in which others can replace files; close Ray's own to them."""
+    if folder == Path.home() / ".ray" and folder.stat().st_uid == os.getuid():
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~0o022)
+    if not is_private_place(folder):
+        raise BackendError(
+            f"other users can replace files in {folder}, so no token can be kept there; "
+            f"choose a folder that only you can write to"
+        )
+
+
+def _write_new(path: Path, text: str) -> bool:
+    """Write a file of mode 0600, whole at once; return False if there is one."""
+    number, name = tempfile.mkstemp(prefix=".token-", dir=path.parent)  # of mode 0600
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.link(name, path)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(name)
+    return True
 
 
 def be_let_in(address: str) -> None:
@@ -174,7 +221,7 @@ def be_let_in(address: str) -> None:
             f"`tuner cluster start` or `ray start --head` printed, whose port is 6379 unless "
             f"another was chosen (8265 is that of the dashboard, 10001 takes ray://)"
         )
-    _read_settings_again()
+    read_settings_again()
 
 
 def ask(address: str, variables: Mapping[str, str] | None = None) -> Answer:
@@ -211,7 +258,7 @@ def _refusal(address: str) -> str:
     )
 
 
-def _read_settings_again() -> None:
+def read_settings_again() -> None:
     """Let Ray see the variables of now: it reads them when it is imported."""
     raylet: Any = importlib.import_module("ray._raylet")  # its stub leaves these out
     raylet.Config.initialize("")

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.logarithms import exp, log, log_of
 from tuner.search_spaces.priors import NARROWEST, Bell, Normal, normal_of
 from tuner.search_spaces.values import Array, number
 
@@ -142,7 +143,7 @@ class Numeric(Domain):
     def _log_edges(self) -> tuple[float, float]:
         """Return the logarithms at positions 0 and 1; on a grid, the edges of the outer cells."""
         half = (self._grid_step or 0) / 2
-        return math.log(self.low - half), math.log(self.high + half)
+        return log_of(self.low - half), log_of(self.high + half)
 
     @property
     def edges(self) -> tuple[float, float]:
@@ -193,9 +194,9 @@ class Numeric(Domain):
         if not self.log:
             t = x
         elif step is None:
-            t = np.log(x)
+            t = log(x)
         else:
-            t = (np.log(x - step / 2) + np.log(x + step / 2)) / 2
+            t = (log(x - step / 2) + log(x + step / 2)) / 2
         # Halved, because the difference of two finite bounds can overflow.
         width = high / 2 - low / 2
         if width == 0:
@@ -209,7 +210,7 @@ class Numeric(Domain):
             return list(map(self._at, self._indices(u).astype(np.int64).tolist()))
         low, high = self._edges
         t = low * (1 - u) + high * u
-        x = np.exp(t) if self.log else t
+        x = exp(t) if self.log else t
         x = np.where(u <= 0, self.low, np.where(u >= 1, self.high, x))  # exact at the ends
         return list(map(self._plain, np.clip(x, self.low, self.high).tolist()))
 
@@ -229,7 +230,7 @@ class Numeric(Domain):
             index = np.floor(unit * self._count)
         else:
             low, high = self._edges
-            x = np.exp(low * (1 - unit) + high * unit)
+            x = exp(low * (1 - unit) + high * unit)
             index = np.floor((x - self.low) / self._grid_step + 0.5)
         return np.clip(index, 0, self._count - 1)
 

@@ -3,11 +3,15 @@
 `make check` runs the tests that need no Ray, no PostgreSQL and no other process. A test gets the
 marks `ray` and `postgres` by the fixtures that it uses, and `process` by hand. With
 ``--in-process`` a test without these marks fails if it starts a process, so the marks stay true.
+
+Each Ray that a test starts by Ray's own means has a token and a session folder that other users
+of this machine cannot read.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -76,12 +80,30 @@ def _note_process(event: str, args: tuple[Any, ...]) -> None:
     _started.append(f"{event} {' '.join(map(str, command))[:80]}".strip())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _closed_ray() -> Iterator[None]:
+    from tuner.backends.ray_local import private_folder
+    from tuner.backends.ray_tokens import MODE, TOKEN_PATH, make_token_file
+
+    folder = private_folder()
+    make_token_file(folder / "token")
+    variables = {MODE: "token", TOKEN_PATH: str(folder / "token"), "RAY_TMPDIR": str(folder)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
     """Four CPUs, whatever the machine has; a backend uses the Ray that is there, and leaves it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
+    from tuner.backends.ray_tokens import read_settings_again
+
+    read_settings_again()  # Ray may have been imported where a test had put other variables
     ray.init(address="local", num_cpus=4, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.soak.faults import Fault, children_of, descendants_of
+from tuner.backends.ray_local import private_folder, remove, use_private_token
 
 MEMORY = 80 * 2**20
 """Bytes of a node's object store."""
@@ -75,6 +76,9 @@ def machine_room() -> Iterator[MachineRoom]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     before = descendants_of(os.getpid())
+    folder = private_folder()
+    os.environ["RAY_TMPDIR"] = str(folder)
+    use_private_token(folder)  # else everyone on this machine could use the cluster
     room = None
     try:
         room = MachineRoom()
@@ -83,6 +87,7 @@ def machine_room() -> Iterator[MachineRoom]:
         if room is not None:
             room.close()
         end_all_but(before)
+        remove(folder)
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 

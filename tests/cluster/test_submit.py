@@ -120,6 +120,7 @@ class TestOnARealCluster:
         heard: list[str] = []
         with pytest.MonkeyPatch.context() as patch, Tunnel(shell.head.dashboard) as tunnel:
             patch.setenv("HOME", str(shell.head.home))
+            patch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
 
             def write(text: str) -> None:
                 heard.append(text)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cluster_shell import Shell
 from heads import RunningHead, ray_flags, running, tuner_command
+from strangers import METRICS, Target, attack
 from tuner.backends import ray_tokens
+from tuner.cluster import start_head
 from tuner.errors import BackendError
 
 SEARCH = """
@@ -104,12 +109,67 @@ class TestOnARealCluster:
             assert [row[-1] for row in rows] == ["ok", "ok"]
             assert [" (head)" in row[0] for row in rows] == [True, False]
 
+    def test_another_user_is_refused_at_every_port(self, head: RunningHead) -> None:
+        pids: set[int] = set()
+        for process in psutil.process_iter(["cmdline"]):
+            if any(str(head.folder / "ray") in word for word in process.info["cmdline"] or ()):
+                pids |= {process.pid, *(p.pid for p in process.children(recursive=True))}
+        paths = [str(head.token), str(head.folder / "ray")]
+        target = Target(sorted(pids), head.address, paths, head.token.read_text())
+        pages = (METRICS, "<title>Ray Dashboard</title>")  # told in docs/cluster.md
+        found, tried = attack(target, harmless=pages)
+        assert found == []
+        for method in (
+            "InternalKVGcsService/InternalKVPut", "NodeManagerService/RequestWorkerLease",
+            "ObjectManagerService/Push", "RayletDriver/Init",
+        ):  # fmt: skip
+            assert f"UNAUTHENTICATED {method}" in tried
+        assert "HTTP 401" in tried
+
     def test_the_file_of_the_token_is_its_owners_only(self, head: RunningHead) -> None:
         assert stat.S_IMODE(head.token.stat().st_mode) == 0o600
         assert len(head.token.read_text()) == 64
         said = (head.folder / "head.txt").read_text()
         assert f"{head.token} (new)" in said
         assert head.token.read_text() not in said
+
+
+class TestSessionFolders:
+    """Ray's own, /tmp/ray, is open to everyone: the nodes that we start have another."""
+
+    @pytest.fixture(autouse=True)
+    def _places(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        with tempfile.TemporaryDirectory(dir="/tmp") as short:
+            monkeypatch.setenv("RAY_TMPDIR", short)
+            yield
+
+    def folder_of(self, command: list[str]) -> Path:
+        return Path(command[command.index("--temp-dir") + 1])
+
+    def test_a_head_has_one_that_only_its_user_can_enter(self) -> None:
+        _, command, _ = start_head()
+        folder = self.folder_of(command)
+        assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+        assert self.folder_of(start_head()[1]) == folder
+
+    def test_unless_another_is_asked_for(self) -> None:
+        for options in (["--temp-dir", "/x"], ["--temp-dir=/x"]):
+            _, command, _ = start_head(ray_options=options)
+            assert " ".join(command).count("--temp-dir") == 1
+
+    def test_a_token_that_others_could_read_is_told(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        for name in (ray_tokens.TOKEN, ray_tokens.TOKEN_PATH):
+            monkeypatch.delenv(name, raising=False)
+        token = tmp_path / ".ray" / "auth_token"
+        token.parent.mkdir()
+        token.write_text("0" * 64)
+        token.chmod(0o644)
+        assert start_head()[0].exposed_token
+        assert stat.S_IMODE(token.stat().st_mode) == 0o600
+        assert not start_head()[0].exposed_token
 
 
 class TestFiles:

@@ -89,6 +89,12 @@ def start(
     click.echo(f"cluster:   {node.address}")
     click.echo(f"dashboard: {node.dashboard}")
     click.echo(f"token:     {node.token} ({'new' if node.new_token else 'was there'})")
+    if node.exposed_token:
+        click.echo(
+            f"warning: other users could read {node.token} until now; to replace the token, end "
+            f"all that uses it, delete the file and start the cluster again",
+            err=True,
+        )
     click.echo(f"on other machines, with a copy of the token: tuner cluster join {node.address}")
     if block:
         sys.stdout.flush()

@@ -1,7 +1,8 @@
 """Starting the nodes of a cluster, each with the token that keeps strangers out.
 
 Whoever may reach a Ray cluster may run code on it. Ray asks for a token only where
-``RAY_AUTH_MODE=token`` is set on every node, so these starts set it.
+``RAY_AUTH_MODE=token`` is set on every node, so these starts set it. Their sockets and logs lie in
+a folder that only the user who starts the node can enter.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from tuner.backends.ray_local import lasting_folder, session_folder
 from tuner.backends.ray_tokens import (
     MODE,
     TOKEN,
@@ -40,12 +42,16 @@ _DASHBOARD_NEEDS = ("aiohttp", "aiohttp_cors", "colorful", "opencensus", "promet
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head that was started: where it is, and where its token came from."""
+    """A head that was started: where it is, and where its token came from.
+
+    `exposed_token` is whether other users could read the file of the token until now.
+    """
 
     address: str
     dashboard: str
     token: str
     new_token: bool
+    exposed_token: bool = False
 
 
 def start_head(
@@ -77,9 +83,11 @@ def start_head(
         If the token cannot be written or read.
     """
     need_dashboard()
-    made = False
+    made = exposed = False
     if token is not None or not os.environ.get(TOKEN):
-        made = make_token_file(token or token_file())
+        path = token or token_file()
+        exposed = path.exists() and close_to_others(path)
+        made = make_token_file(path)
     environment = _environment(token)
     from ray.util import get_node_ip_address
 
@@ -88,6 +96,7 @@ def start_head(
         f"http://{dashboard_host}:{dashboard_port}",
         environment.get(TOKEN_PATH, TOKEN),
         made,
+        exposed,
     )
     command = [
         *("--head", "--port", str(port), "--include-dashboard", "true"),
@@ -175,6 +184,9 @@ def need_dashboard() -> None:
 
 def _ray_start(command: Sequence[str], more: Sequence[str]) -> list[str]:
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--disable-usage-stats"]
+    if not any(word.partition("=")[0] == "--temp-dir" for word in more):
+        # By default Ray keeps its sockets and logs in /tmp/ray, which everyone may write to.
+        start += ["--temp-dir", session_folder(lasting_folder())]
     return [*start, *command, *more]
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tuner.optimizers.ascent import ascend
 from tuner.optimizers.embedding import Bools, Floats
+from tuner.optimizers.rounding import to_bits, to_grid
 
 Snap: TypeAlias = Callable[[Floats], tuple[Floats, Bools, Bools]]
 """Moves rows of the unit cube to the nearest points of the space: (X, active, feasible)."""
@@ -20,6 +21,11 @@ SMOOTH_FROM = 8
 
 WORTHWHILE = 1e-2
 """A climb that gains less than this of the logarithm is over."""
+
+
+SCORE_BITS, SLOPE_BITS, PLACE_BITS = 16, 14, 20
+"""Multiples of 2**-bits to which scores and the places where climbs end are rounded, and the
+significant bits of gradients; see `tuner.optimizers.rounding`. Equal scores go by their order."""
 
 
 class Acquisition(Protocol):
@@ -48,6 +54,22 @@ class Product:
             *(factor.with_gradient(X, active) for factor in self.factors), strict=True
         )
         return np.sum(values, axis=0), np.sum(gradients, axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """An acquisition function without the digits that differ between CPUs."""
+
+    exact: Acquisition
+
+    def __call__(self, X: Floats, active: Bools) -> Floats:
+        """Return the values at `X` (m, d), shape (m,)."""
+        return to_grid(self.exact(X, active), SCORE_BITS)
+
+    def with_gradient(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
+        """Return the values, shape (m,), and their gradients, shape (m, d), at `X` (m, d)."""
+        values, gradients = self.exact.with_gradient(X, active)
+        return to_grid(values, SCORE_BITS), to_bits(gradients, SLOPE_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +127,7 @@ def maximise(
     rounds
         How often each climbs.
     """
+    acquisition = Rounded(acquisition)
     pool = _score(acquisition, snap, starts)
     points = _spread(pool, refined)
     found = [pool]
@@ -170,12 +193,13 @@ def _climb(acquisition: Acquisition, columns: Columns, points: Candidates) -> Fl
     free = columns.smooth & points.active
     if not free.any():
         return points.X
-    return ascend(
+    ends = ascend(
         lambda rows, X: acquisition.with_gradient(X, points.active[rows]),
         points.X,
         free,
         tolerance=WORTHWHILE,
     )
+    return np.where(free, to_grid(ends, PLACE_BITS), ends)
 
 
 def _risen(points: Candidates, tried: Candidates, climbs: NDArray[np.intp]) -> Candidates:

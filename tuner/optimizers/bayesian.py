@@ -22,6 +22,7 @@ from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters
 from tuner.optimizers.hypervolume_improvement import improvement_of_front
 from tuner.optimizers.ordering import best_first, feasible
 from tuner.optimizers.prior_weight import PriorWeight
+from tuner.optimizers.rounding import MEAN_BITS, to_grid
 from tuner.optimizers.surrogate import Learned, learn, learning_size, loss_model
 from tuner.optimizers.unit_cube import UnitCube
 from tuner.optimizers.warping import MILD_DOUBT, MILD_WARPS, WARPS
@@ -166,7 +167,8 @@ class BayesianOptimizer(SpaceOptimizer):
             likely &= found(history.pending_X, history.pending_active) > LIKELY
         X = np.concatenate([X, history.pending_X[likely]])
         active = np.concatenate([active, history.pending_active[likely]])
-        expected = np.array([model.predict(X, active)[0] for model in models]).T
+        means = np.array([model.predict(X, active)[0] for model in models]).T
+        expected = to_grid(means, MEAN_BITS)
         improvement: Acquisition
         if len(models) == 1:
             improvement = LogExpectedImprovement(models[0], incumbent=float(expected.min()))
@@ -242,7 +244,7 @@ def believe(model: GaussianProcess, history: History) -> GaussianProcess:
         return model
     # Believing a mean leaves every mean as it was, so all of them can be believed at once.
     mean, _ = model.predict(history.pending_X, history.pending_active)
-    return model.condition(history.pending_X, history.pending_active, mean)
+    return model.condition(history.pending_X, history.pending_active, to_grid(mean, MEAN_BITS))
 
 
 def apart(candidates: Candidates, X: Floats, active: Bools) -> Candidates:

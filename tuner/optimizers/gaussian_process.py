@@ -30,6 +30,7 @@ from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtri
 from scipy.optimize import minimize
 
 from tuner.optimizers.embedding import Bools, Embedding, Floats, squared_distances
+from tuner.optimizers.rounding import to_grid
 
 MEAN_VARIANCE = 1.0
 """The prior variance of the unknown mean, in units of the standardised targets."""
@@ -45,6 +46,13 @@ LOG_BOUNDS = {
     "noise": (-16.0, 0.5),
     "effects": (-8.0, 4.0),
 }
+
+
+POSTERIOR_BITS, GRADIENT_BITS = 28, 24
+"""Multiples of 2**-bits to which the log posterior and its gradient are rounded."""
+
+LEARNED_BITS = 6
+"""Multiples of 2**-bits of the logarithm, 1.6%, to which learned hyperparameters are rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +218,8 @@ def fit(
     """Return the most probable hyperparameters and the log posterior density there.
 
     L-BFGS-B with analytic gradients from each of `starts` (two fixed ones if None), so the
-    result is a function of the arguments alone.
+    result is a function of the arguments alone. It is rounded, as are the values on the way; see
+    `tuner.optimizers.rounding`.
     """
     d = embedding.columns
     if starts is None:
@@ -236,7 +245,7 @@ def fit(
             best = (float(found.fun), found.x)
     if best is None:
         return starts[0], -math.inf
-    return Hyperparameters.from_log(best[1]), -best[0]
+    return Hyperparameters.from_log(to_grid(best[1], LEARNED_BITS)), -best[0]
 
 
 def log_marginal_likelihood(
@@ -328,4 +337,5 @@ def _negative_log_posterior(
     except LinAlgError:
         return math.inf, np.zeros_like(theta)
     prior, prior_gradient = log_prior(theta)
-    return -(value + prior), -(gradient + prior_gradient)
+    value = float(to_grid(np.asarray(value + prior), POSTERIOR_BITS))
+    return -value, -to_grid(gradient + prior_gradient, GRADIENT_BITS)

@@ -14,6 +14,7 @@ import numpy as np
 
 from tuner.optimizers.embedding import Bools, Embedding, Floats
 from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters, fit
+from tuner.optimizers.rounding import MEAN_BITS, to_grid
 from tuner.optimizers.warping import IDENTITY, WARPS, Warp, prepare, standardise
 
 LEARN_FROM = 120
@@ -124,7 +125,8 @@ def loss_model(
     if good.all():
         return model
     expected, _ = model.predict(X[~good], active[~good])
-    return model.condition(X[~good], active[~good], np.maximum(expected, np.min(y)))
+    expected = to_grid(np.maximum(expected, np.min(y)), MEAN_BITS)
+    return model.condition(X[~good], active[~good], expected)
 
 
 def evenly(scaled: Floats, n: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
