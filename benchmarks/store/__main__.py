@@ -8,8 +8,9 @@ Parts: `trials` recorded a second (ten parameters, one value; and with ten repor
 on a real PostgreSQL; step `metrics` a second beside what the databases take bare; `size`, the bytes
 of a metric value; `load`, a study read whole; `writers`, 16 processes writing at once; `ask-tell`,
 1, 4, 16 and 32 processes that ask and tell on one study; and, only if asked for, `million`, which
-makes a store of a million trials and a hundred million values and asks it. Contestants take turns, and ratios are of medians in one run. MLflow lives in an environment of
-its own, below ``.build``. The last line is JSON.
+makes a store of a million trials and a hundred million values and asks it. Contestants take turns,
+and ratios are of medians in one run. MLflow lives in an environment of its own, below ``.build``.
+The last line is JSON.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -22,14 +23,14 @@ from tuner.engine.messages import (
     Tell,
     Wanted,
 )
-from tuner.engine.replay import follow, replay
+from tuner.engine.replay import follow, replay, reports_of
 from tuner.engine.results import as_outcome
 from tuner.errors import ArgumentError, StudyTakenOver, TrialFinished
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
-from tuner.tracking.lease import new_holder
+from tuner.tracking.lease import Holder, new_holder
 from tuner.tracking.protocol import Batch, Place, Store
 from tuner.tracking.turns import FairLock
 from tuner.tracking.uuid7 import uuid7
@@ -89,8 +90,11 @@ class ManualLoop:
     _stale: bool = field(init=False, default=True)
     _trials: dict[str, LiveTrial] = field(default_factory=dict)
     _desks: dict[str, _Desk] = field(default_factory=dict)
+    _adopted: set[str] = field(default_factory=set)
+    """Runs under way that others began."""
     _batch: Batch = field(default_factory=Batch)
     _told: Trial = field(init=False)
+    _holder: Holder | None = None
     _lock: FairLock = field(default_factory=FairLock)
 
     def __post_init__(self) -> None:
@@ -223,6 +227,11 @@ class ManualLoop:
             self._epoch = None
             raise
         try:
+            if finished.run in self._adopted and self.scheduler is not None:
+                # What it reported was heard by the process that asked for it.
+                self._adopted.discard(finished.run)
+                for report in reports_of([trial.number], self.info, self.store)[trial.number]:
+                    self.scheduler.on_report(trial, report)
             self._act(self._machine.handle(finished, now))
         except BaseException:
             self._stale = True
@@ -236,12 +245,17 @@ class ManualLoop:
         if not batch:
             return
         before = -1 if self._epoch is None else self._epoch
-        epoch = self.store.write_at(self.info.uid, batch, before, new_holder(), expected)
+        epoch = self.store.write_at(self.info.uid, batch, before, self._who(), expected)
         if epoch == before + 1 and self._epoch is not None:
             self._epoch = epoch
         else:
             # Others have written. What we know is of the epoch that it was.
             self._shared = SHARED
+
+    def _who(self) -> Holder:
+        if self._holder is None or self._holder.pid != os.getpid():  # a forked child is another
+            self._holder = new_holder()
+        return self._holder
 
     def _catch_up(self) -> None:
         """Take in what others have committed since the last look."""
@@ -318,6 +332,7 @@ class ManualLoop:
         if found is None and trial is not None and trial.state is State.RUNNING:
             *_, last = self.store.runs(self.info.uid, number)
             self._machine.adopt(trial, last, self.clock())
+            self._adopted.add(last.uid)
             found = last.uid
         if found is not None and run in (None, found):
             return found

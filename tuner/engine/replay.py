@@ -50,10 +50,17 @@ def follow(
     reports: dict[int, list[Report]] = {}
     if scheduler is not None:
         numbers = [trial.number for trial in trials if trial.state.finished]
-        for start in range(0, len(numbers), READ_AT_ONCE):
-            part = numbers[start : start + READ_AT_ONCE]
-            reports |= last_reports(store.runs(study.uid, part), store.reports(study.uid, part))
+        reports = reports_of(numbers, study, store)
     _tell(trials, reports, optimizer, scheduler)
+
+
+def reports_of(numbers: Sequence[int], study: StudyInfo, store: Store) -> dict[int, list[Report]]:
+    """Return the reports of the last run of each of these trials."""
+    reports: dict[int, list[Report]] = {number: [] for number in numbers}
+    for start in range(0, len(numbers), READ_AT_ONCE):
+        part = numbers[start : start + READ_AT_ONCE]
+        reports |= last_reports(store.runs(study.uid, part), store.reports(study.uid, part))
+    return reports
 
 
 READ_AT_ONCE = 500

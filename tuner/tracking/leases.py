@@ -32,6 +32,9 @@ from tuner.tracking.lease import Holder, Lease
 Clock = Callable[[], float]
 """Seconds since the epoch; None, where one may be given, is the clock of the database."""
 
+PATIENCE = 3.0
+"""Seconds after which PostgreSQL ends a transaction that has a study and does nothing."""
+
 _table = schema.leases
 
 _given_up: set[tuple[str, Holder]] = set()
@@ -66,8 +69,13 @@ def _take(
     """Take a study for so many seconds; None gives it back at once."""
     study_id, uid, name = study
     if connection.dialect.name != "sqlite":
-        # Nobody else takes it meanwhile; the row of the lease may not be there yet.
-        connection.execute(_LOCK_STUDY, {"study": study_id})
+        # Nobody else takes it meanwhile; the row of the lease may not be there yet. One round trip:
+        # without parameters, PostgreSQL takes several statements at once.
+        connection.exec_driver_sql(
+            f"SET LOCAL idle_in_transaction_session_timeout = {round(1e3 * PATIENCE)}; "
+            f"SELECT id FROM studies WHERE id = {int(study_id)} FOR UPDATE",
+            execution_options={"no_parameters": True},
+        )
     found = _read(connection, study_id, clock)
     epoch = 1 if found is None else found.epoch + 1
     if found is not None and found.left > 0 and not _is_over(uid, found):
@@ -87,13 +95,6 @@ def _take(
     statement = _taking(connection.dialect.name, clock is not None, seconds is not None)
     connection.execute(statement, values)
     return Lease(uid, epoch, holder, seconds or 0.0)
-
-
-_LOCK_STUDY = (
-    select(schema.studies.c.id)
-    .where(schema.studies.c.id == bindparam("study", type_=BigInteger))
-    .with_for_update()
-)
 
 
 @cache

@@ -37,9 +37,10 @@ def _queue(engine: Engine, study_id: int) -> Connection | None:
     try:
         connection = engine.connect()
         # One round trip: without parameters, PostgreSQL takes several statements at once.
-        connection.execution_options(no_parameters=True).exec_driver_sql(
+        connection.exec_driver_sql(
             f"SET LOCAL idle_in_transaction_session_timeout = {round(1e3 * PATIENCE)}; "
-            f"SELECT pg_advisory_xact_lock({SPACE}, {study_id % 2**31})"
+            f"SELECT pg_advisory_xact_lock({SPACE}, {study_id % 2**31})",
+            execution_options={"no_parameters": True},
         )
     except SQLAlchemyError:
         # Whatever it is, the commit that follows meets it again, and says so.

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 
 from sqlalchemy import Connection, Row, Select, Table, select, update
 
-from tuner.errors import StoreError, StudyExists, StudyNotFound
+from tuner.errors import StoreError, StudyExists, StudyNotFound, StudyTakenOver
 from tuner.records import (
     Artifact,
     Code,
@@ -31,6 +31,7 @@ from tuner.tracking import curves, leases, queries, rows, schema, upserts
 from tuner.tracking.areas import Ownership
 from tuner.tracking.artifacts import ArtifactFolder
 from tuner.tracking.database import Database
+from tuner.tracking.failures import was_idle
 from tuner.tracking.lease import Holder, Lease
 from tuner.tracking.location import Location, locate
 from tuner.tracking.protocol import Batch, Changes, Place, Store
@@ -292,6 +293,22 @@ class SqlStore:
         StudyBusy
             If a driver holds the study.
         """
+        try:
+            return self._write_at(study, batch, epoch, holder, expected)
+        except StoreError as error:
+            if not was_idle(error):
+                raise
+            # This process was stopped so long that the server let others go on.
+            raise StudyTakenOver(f"{error}; look again at what is there") from error
+
+    def _write_at(
+        self,
+        study: str,
+        batch: Batch,
+        epoch: int,
+        holder: Holder,
+        expected: Mapping[int, Place | None] | None,
+    ) -> int:
         with self.writing() as connection:
             study_id = self._study_id(connection, study)
             which = (study_id, study, self._names[study])
