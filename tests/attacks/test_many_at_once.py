@@ -1,7 +1,8 @@
-"""Many processes ask and tell on one study: each gets its share, whichever of them dies or stops."""
+"""Many processes ask and tell on one study: each gets its share, whichever dies or stops."""
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -209,7 +210,7 @@ def test_of_two_processes_that_tell_a_trial_one_is_told_that_it_has_finished(url
     results = [told.get() for _ in tellers]
     for teller in tellers:
         teller.join()
-    assert sorted(sum(results, [])) == list(range(30))
+    assert sorted(itertools.chain.from_iterable(results)) == list(range(30))
     for trial in trials:
         with pytest.raises(errors.TrialFinished):
             study.tell(trial, 1.0)

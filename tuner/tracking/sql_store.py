@@ -351,9 +351,10 @@ class SqlStore:
 
     def turn(self, study: str) -> AbstractContextManager[None]:
         """Wait for our turn to ask for trials of a study: first come, first served."""
-        with self.reading() as connection:
-            study_id = self._study_id(connection, study)
-        return self._database.turn(study_id)
+        if study not in self._study_ids:
+            with self.reading() as connection:
+                self._codec(connection, study)
+        return self._database.turn(self._study_ids[study])
 
     def _write(self, connection: Connection, study: str, batch: Batch) -> None:
         if batch:

@@ -131,7 +131,6 @@ class _LockFile:
     descriptor: int
     users: int = 0
     threads: dict[int, FairLock] = field(default_factory=dict)
-    held_up: dict[int, tuple[int, float]] = field(default_factory=dict)
 
     @classmethod
     def join(cls, file: Path) -> _LockFile | None:
@@ -196,6 +195,9 @@ _FLOCK = "hhqqi4x"
 
 _open: dict[tuple[int, str], _LockFile] = {}
 _mutex = threading.Lock()
+
+_held_up: dict[tuple[tuple[int, str], int], tuple[int, float]] = {}
+"""By line: the process that kept its turn for too long, and until when it is not waited for."""
 
 
 def _renew_mutex() -> None:
@@ -275,12 +277,12 @@ class _Place:
             stopped = _is_stopped(head)
             if stopped or now - since >= self._patience:
                 if not stopped and head:
-                    self._file.held_up[byte] = head, now + HELD_UP
+                    _held_up[self._file.key, byte] = head, now + HELD_UP
                 return waiting.give_up()
         return True
 
     def _is_held_up(self, byte: int, head: int) -> bool:
-        who, until = self._file.held_up.get(byte, (0, 0.0))
+        who, until = _held_up.get((self._file.key, byte), (0, 0.0))
         return who == head != 0 and time.monotonic() < until
 
 
