@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument("--parts", default="trials,metrics,size,load,writers,ask-tell")
     parser.add_argument("--size", default="1000000,100000000", help="trials, values of million")
     parser.add_argument("--writers-for", type=float, default=0.0, help="seconds (3, quick; 20)")
-    parser.add_argument("--ask-tell-for", type=float, default=0.0, help="seconds (2, quick; 8)")
+    parser.add_argument("--ask-tell-for", type=float, default=0.0, help="seconds (1, quick; 8)")
     parser.add_argument("--processes", default="1,4,16,32", help="of ask-tell, each a run")
     parser.add_argument("--optimizer", default="random", help="ours, of ask-tell")
     parser.add_argument("--without", default="", help="peers to leave out, with commas between")
@@ -203,7 +203,7 @@ def measure_writers(run: Run) -> dict[str, Any]:
 
 def measure_ask_tell(run: Run) -> dict[str, Any]:
     """Let ever more processes ask and tell on one study; Optuna takes turns with us."""
-    seconds = run.given.ask_tell_for or (2.0 if run.few else 8.0)
+    seconds = run.given.ask_tell_for or (1.0 if run.few else 8.0)
     figures: dict[str, Any] = {}
     for database in DATABASES:
         print(f"\n{database}: ask and tell on one study, {seconds:g} s, {run.given.optimizer}")

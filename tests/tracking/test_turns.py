@@ -194,12 +194,15 @@ def test_a_fair_lock_is_handed_over_in_order() -> None:
             order.append(n)
 
     lock.acquire()
+    lock.acquire()
+    lock.release()
     threads = []
     for n in range(5):
         threads.append(threading.Thread(target=take, args=(n,)))
         threads[-1].start()
         time.sleep(0.05)
-    assert not lock.acquire(timeout=0.01)
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(lock.acquire, timeout=0.01).result()
     lock.release()
     for thread in threads:
         thread.join(10)

@@ -34,7 +34,7 @@ PATIENCE = 1.0
 LINES = 4
 """Lines of a queue, one byte of the file each: the next is used while one is held up."""
 
-LOOK = 0.05
+LOOK = 0.2
 """Seconds between two looks at the process whose turn it is."""
 
 HELD_UP = 30.0
@@ -63,7 +63,7 @@ def turn(file: Path, queue: int = 0, patience: float | None = None) -> Iterator[
 
 
 class FairLock:
-    """A lock between threads that is handed over in the order of arrival.
+    """A reentrant lock between threads that is handed over in the order of arrival.
 
     A thread that releases a `threading.Lock` and takes it again at once mostly gets it, however
     long others have waited.
@@ -72,13 +72,21 @@ class FairLock:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._held = False
+        self._owner = 0
+        self._depth = 0
         self._waiting: deque[threading.Lock] = deque()
 
     def acquire(self, timeout: float = -1) -> bool:
-        """Wait for the lock, at most `timeout` seconds unless negative; return whether it is ours.
+        """Wait at most `timeout` seconds, or for ever if negative; return whether it is ours."""
+        me = threading.get_ident()
+        if self._owner != me:
+            if not self._acquire(timeout):
+                return False
+            self._owner = me
+        self._depth += 1
+        return True
 
-        Not reentrant.
-        """
+    def _acquire(self, timeout: float) -> bool:
         gate = threading.Lock()
         with self._mutex:
             if not self._held:
@@ -93,7 +101,7 @@ class FairLock:
             if not got:
                 got = self._withdraw(gate)
                 if got and sys.exc_info()[0] is not None:  # an interrupt, as it was handed over
-                    self.release()
+                    self._hand_over()
         return got
 
     def _withdraw(self, gate: threading.Lock) -> bool:
@@ -106,6 +114,12 @@ class FairLock:
 
     def release(self) -> None:
         """Hand the lock to the thread that has waited longest."""
+        self._depth -= 1
+        if not self._depth:
+            self._owner = 0
+            self._hand_over()
+
+    def _hand_over(self) -> None:
         with self._mutex:
             if self._waiting:
                 self._waiting.popleft().release()
