@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,32 @@ def test_one_process_alone_does_not_look_for_others(
     monkeypatch.setattr(SqlStore, "turn", refused)
     for _ in range(5):
         study.tell(study.ask(), 1.0)
+
+
+def test_an_ask_that_others_always_overtake_gets_its_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tuner.create_study(SPACE, name="s", store=tmp_path, optimizer="random", seed=1)
+    fast = tuner.load_study("s", store=tmp_path)
+    slow.tell(slow.ask(), 1.0)
+    commit = ManualLoop._commit
+
+    def overtaken(loop: ManualLoop, *given: Any) -> None:
+        if loop is slow._manual:
+            fast.tell(fast.ask(), 1.0)
+        commit(loop, *given)
+
+    monkeypatch.setattr(ManualLoop, "_commit", overtaken)
+    monkeypatch.setattr(SqlStore, "turn", lambda *_: nullcontext())
+    trial, other = slow.ask(2)
+    monkeypatch.undo()
+    slow.tell(trial, 1.0)
+    slow.tell(other, 1.0)
+    assert [t.number for t in slow] == list(range(len(slow.trials)))
+    assert len({t.params["x"] for t in slow}) == len(slow.trials)
+    loop = slow._loop()
+    loop._catch_up()
+    assert known(loop) == known(study_of(tmp_path, "random", None)._loop())
 
 
 class Broken(Exception):

@@ -31,11 +31,14 @@ from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, T
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
 from tuner.tracking.lease import Holder, new_holder
-from tuner.tracking.protocol import Batch, Place, Store
+from tuner.tracking.protocol import Batch, Changes, Place, Store
 from tuner.tracking.turns import FairLock
 from tuner.tracking.uuid7 import uuid7
 
 _T = TypeVar("_T")
+
+ATTEMPTS = 3
+"""How often an ask is done again as others were faster, before it keeps them out."""
 
 SHARED = 20
 """Asks that take turns with others after the last sign of them; later ones expect to be alone."""
@@ -173,15 +176,20 @@ class ManualLoop:
                 pass
         self._shared = max(self._shared, SHARED)
         with self.store.turn(self.info.uid):
-            while True:
+            for _ in range(ATTEMPTS):
                 self._catch_up()
                 try:
                     result = self._attempt(action)
                 except StudyTakenOver:
-                    self._epoch = None
-                else:
-                    self._shared -= 1
-                    return result
+                    continue
+                self._shared -= 1
+                return result
+        # Somebody does not take turns with us. Then we do not with anybody.
+        while True:
+            try:
+                return self._insist(action)
+            except StudyTakenOver:
+                continue
 
     def _attempt(self, action: Callable[[], _T], *, alone: bool = False) -> _T:
         """Do `action` and commit; take it back and raise if what it rests on does not hold."""
@@ -201,6 +209,37 @@ class ManualLoop:
             self._epoch = None
             raise
         return result
+
+    def _insist(self, action: Callable[[], _T]) -> _T:
+        """Do `action` on what is there, and commit it, in a transaction that keeps others out."""
+        if self._stale:
+            self._catch_up()
+        result: list[_T] = []
+        mark = self._machine.mark()
+
+        def decide(changes: Changes) -> Batch:
+            nonlocal mark
+            self._take_in(changes)
+            mark = self._machine.mark()
+            self._batch = Batch()
+            try:
+                result.append(action())
+            except BaseException:
+                self._stale = True
+                raise
+            batch, self._batch = self._batch, Batch()
+            return batch
+
+        machine = self._machine
+        try:
+            self._epoch = self.store.write_on(
+                self.info.uid, machine.last_number, self._places(), self._who(), decide
+            )
+        except BaseException:
+            machine.back_to(mark)
+            self._epoch = None
+            raise
+        return result[0]
 
     def _settle(self, finished: Finished) -> bool:
         """Commit the outcome of a run, and learn from it; return False if it is not wanted.
@@ -261,8 +300,10 @@ class ManualLoop:
         """Take in what others have committed since the last look."""
         if self._stale:
             self._begin()
-        known = self._places()
-        changes = self.store.changes(self.info.uid, self._epoch, self._machine.last_number, known)
+        last, known = self._machine.last_number, self._places()
+        self._take_in(self.store.changes(self.info.uid, self._epoch, last, known))
+
+    def _take_in(self, changes: Changes) -> None:
         if changes.trials:
             self._shared = SHARED
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +158,24 @@ class Store(Protocol):
             The highest number that the reader knows.
         known
             The open trials that it knows, by number. Finished ones never change.
+        """
+
+    def write_on(
+        self,
+        study: str,
+        after: int,
+        known: Mapping[int, Place],
+        holder: Holder,
+        decide: Callable[[Changes], Batch],
+    ) -> int:
+        """Read the `changes`, and commit what `decide` makes of them, in one transaction.
+
+        Nobody else writes the study meanwhile, so it cannot be refused; return the next epoch.
+
+        Raises
+        ------
+        StudyBusy
+            If a driver holds the study.
         """
 
     def turn(self, study: str) -> AbstractContextManager[None]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -293,23 +293,7 @@ class SqlStore:
         StudyBusy
             If a driver holds the study.
         """
-        try:
-            return self._write_at(study, batch, epoch, holder, expected)
-        except StoreError as error:
-            if not was_idle(error):
-                raise
-            # This process was stopped so long that the server let others go on.
-            raise StudyTakenOver(f"{error}; look again at what is there") from error
-
-    def _write_at(
-        self,
-        study: str,
-        batch: Batch,
-        epoch: int,
-        holder: Holder,
-        expected: Mapping[int, Place | None] | None,
-    ) -> int:
-        with self.writing() as connection:
+        with _not_idle(), self.writing() as connection:
             study_id = self._study_id(connection, study)
             which = (study_id, study, self._names[study])
             following = leases.advance(connection, which, holder, self._clock)
@@ -342,12 +326,43 @@ class SqlStore:
             found = leases.settled_epoch(connection, study_id)
             if found is not None and found == epoch:
                 return Changes(found, [])
-            read = rows.trial_reader(self._codecs[study])
-            trials: list[Trial] = []
-            for query in queries.changed_trials(connection, study_id, after, known):
-                for part in connection.execute(*query).partitions(DECODED):
-                    trials += map(read, rows.decoded(part))
-        return Changes(found, sorted(trials, key=lambda trial: trial.number))
+            return Changes(found, self._changed(connection, study, after, known))
+
+    def _changed(
+        self, connection: Connection, study: str, after: int, known: Mapping[int, Place]
+    ) -> list[Trial]:
+        read = rows.trial_reader(self._codecs[study])
+        trials: list[Trial] = []
+        for query in queries.changed_trials(connection, self._study_ids[study], after, known):
+            for part in connection.execute(*query).partitions(DECODED):
+                trials += map(read, rows.decoded(part))
+        return sorted(trials, key=lambda trial: trial.number)
+
+    def write_on(
+        self,
+        study: str,
+        after: int,
+        known: Mapping[int, Place],
+        holder: Holder,
+        decide: Callable[[Changes], Batch],
+    ) -> int:
+        """Read the `changes`, and commit what `decide` makes of them, in one transaction.
+
+        Nobody else writes the study meanwhile, so it cannot be refused; return the next epoch.
+
+        Raises
+        ------
+        StudyBusy
+            If a driver holds the study.
+        """
+        with _not_idle(), self.writing() as connection:
+            study_id = self._study_id(connection, study)
+            which = (study_id, study, self._names[study])
+            following = leases.advance(connection, which, holder, self._clock)
+            found = self._changed(connection, study, after, known)
+            self._write(connection, study, decide(Changes(following - 1, found)))
+        self._check_artifacts()
+        return following
 
     def turn(self, study: str) -> AbstractContextManager[None]:
         """Wait for our turn to ask for trials of a study: first come, first served."""
@@ -522,6 +537,17 @@ class SqlStore:
             self._names[uid] = row.name
             self._codecs[uid] = rows.ParamsCodec(decode_params(row.space))
         return self._codecs[uid]
+
+
+@contextmanager
+def _not_idle() -> Iterator[None]:
+    """Say that others may have written if PostgreSQL ended the transaction of a stopped process."""
+    try:
+        yield
+    except StoreError as error:
+        if not was_idle(error):
+            raise
+        raise StudyTakenOver(f"{error}; look again at what is there") from error
 
 
 def _is_as_expected(

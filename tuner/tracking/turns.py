@@ -37,7 +37,7 @@ LINES = 4
 LOOK = 0.2
 """Seconds between two looks at the process whose turn it is."""
 
-HELD_UP = 30.0
+HELD_UP = 10.0
 """Seconds for which a line that was given up is not tried again while its head is the same."""
 
 
