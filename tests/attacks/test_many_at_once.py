@@ -217,6 +217,7 @@ def test_of_many_processes_some_die_and_some_stop_for_a_while(url: str, optimize
             victim = rng.choice([p for p in many.processes if p.is_alive()])
             if rng.random() < 0.2 and killed < 8:
                 victim.kill()
+                victim.join()
                 killed += 1
             else:
                 _stop(victim, url)
