@@ -6,10 +6,11 @@
 
 Parts: `trials` recorded a second (ten parameters, one value; and with ten reports), on SQLite and
 on a real PostgreSQL; step `metrics` a second beside what the databases take bare; `size`, the bytes
-of a metric value; `load`, a study read whole; `writers`, 16 processes writing at once; and, only if
-asked for, `million`, which makes a store of a million trials and a hundred million values and asks
-it. Contestants take turns, and ratios are of medians in one run. MLflow lives in an environment of
-its own, below ``.build``. The last line is JSON.
+of a metric value; `load`, a study read whole; `writers`, 16 processes writing at once; `ask-tell`,
+1, 4, 16 and 32 processes that ask and tell on one study; and, only if asked for, `million`, which
+makes a store of a million trials and a hundred million values and asks it. Contestants take turns,
+and ratios are of medians in one run. MLflow lives in an environment of its own, below ``.build``.
+The last line is JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 
 from benchmarks.postgres import running_server
 from benchmarks.quality.environment import interpreter
-from benchmarks.store import bare, million, optuna_peer, ours, writers
+from benchmarks.store import ask_tell, bare, million, optuna_peer, ours, writers
 
 DATABASES = ("sqlite", "postgres")
 PEERS = ("optuna", "mlflow")
@@ -89,9 +90,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="within a minute")
-    parser.add_argument("--parts", default="trials,metrics,size,load,writers")
+    parser.add_argument("--parts", default="trials,metrics,size,load,writers,ask-tell")
     parser.add_argument("--size", default="1000000,100000000", help="trials, values of million")
     parser.add_argument("--writers-for", type=float, default=0.0, help="seconds (3, quick; 20)")
+    parser.add_argument("--ask-tell-for", type=float, default=0.0, help="seconds (1, quick; 8)")
+    parser.add_argument("--processes", default="1,4,16,32", help="of ask-tell, each a run")
+    parser.add_argument("--optimizer", default="random", help="ours, of ask-tell")
     parser.add_argument("--without", default="", help="peers to leave out, with commas between")
     given = parser.parse_args()
     unknown = set(given.parts.split(",")) - PARTS.keys()
@@ -100,7 +104,7 @@ def main() -> None:
     figures: dict[str, Any] = {"benchmark": "store"}
     with tempfile.TemporaryDirectory() as name, running_server() as server:
         os.environ["TUNER_ARTIFACTS"] = str(Path(name) / "artifacts")
-        if "mlflow" not in given.without:
+        if "mlflow" not in given.without and "trials" in given.parts.split(","):
             interpreter("mlflow")  # made now, not while it is measured
         run = Run(given, Path(name), server.new_database)
         for part in given.parts.split(","):
@@ -197,6 +201,28 @@ def measure_writers(run: Run) -> dict[str, Any]:
     }
 
 
+def measure_ask_tell(run: Run) -> dict[str, Any]:
+    """Let ever more processes ask and tell on one study; Optuna takes turns with us."""
+    seconds = run.given.ask_tell_for or (1.0 if run.few else 8.0)
+    figures: dict[str, Any] = {}
+    for database in DATABASES:
+        print(f"\n{database}: ask and tell on one study, {seconds:g} s, {run.given.optimizer}")
+        print(f"  {'':8s}{ask_tell.HEAD}")
+        alone = 0.0
+        for processes in map(int, run.given.processes.split(",")):
+            mine = ask_tell.ours(run.url(database), processes, seconds, run.given.optimizer)
+            alone = alone or mine.rate
+            print(f"  {'tuner':8s}{mine.row()}", flush=True)
+            key = f"{database}_{processes}"
+            figures[key] = mine.json() | {"of_first": round(mine.rate / alone, 2)}
+            if "optuna" in run.peers:
+                theirs = ask_tell.optunas(run.url(database, "psycopg"), processes, seconds)
+                print(f"  {'optuna':8s}{theirs.row()}", flush=True)
+                figures[key]["vs_optuna"] = round(mine.rate / theirs.rate, 1)
+                figures[key]["optuna"] = theirs.json()
+    return {"ask_tell": figures}
+
+
 def measure_million(run: Run) -> dict[str, Any]:
     """Make a large store on each database and ask it."""
     trials, values = map(int, run.given.size.split(","))
@@ -216,6 +242,7 @@ PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {
     "size": measure_size,
     "load": measure_load,
     "writers": measure_writers,
+    "ask-tell": measure_ask_tell,
     "million": measure_million,
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,7 @@ from tuner.errors import StudyBusy, StudyExists, StudyNotFound, StudyTakenOver
 from tuner.records import Report, Run, State, Trial
 from tuner.tracking import Batch, Store, open_store
 from tuner.tracking.lease import Holder, new_holder
+from tuner.tracking.protocol import Changes
 from tuner.tracking.uuid7 import uuid7
 
 ELSEWHERE = Holder("elsewhere", 4711, "boot/pid:[1]/99")
@@ -120,12 +123,101 @@ class LeaseConformance:
         store.write(info.uid, Batch([finished(2)]), lease)
         assert len(list(store.trials(info.uid))) == 3
 
+    def test_others_may_write_if_they_leave_the_trials_that_count(self, store: Store) -> None:
+        info = study(store)
+        store.write_at(info.uid, Batch([running(0)]), 0, ELSEWHERE)
+        store.write_at(info.uid, Batch([running(1)]), 1, ANOTHER)
+        places = {0: (State.RUNNING, 1), 2: None}
+        assert store.write_at(info.uid, Batch([finished(0)]), 1, ELSEWHERE, places) == 3
+        for wrong in (
+            {0: (State.RUNNING, 1)},
+            {1: (State.RUNNING, 2)},
+            {1: (State.WAITING, 1)},
+            {1: None},
+            {2: (State.RUNNING, 1)},
+            {1: (State.RUNNING, 1), 0: (State.RUNNING, 1)},
+        ):
+            before = contents(store, info.uid)
+            with pytest.raises(StudyTakenOver):
+                store.write_at(info.uid, Batch([finished(2)]), 1, ELSEWHERE, wrong)
+            assert contents(store, info.uid) == before
+            assert store.study_epoch(info.uid) == 3, "nothing of it is kept"
+        store.take_study(info, ELSEWHERE, LONG)
+        with pytest.raises(StudyBusy):
+            store.write_at(info.uid, Batch([finished(1)]), 1, ANOTHER, {1: (State.RUNNING, 1)})
+
+    def test_a_reader_is_told_what_is_new(self, store: Store) -> None:
+        info = study(store)
+        assert store.changes(info.uid, None, -1, {}) == Changes(0, [])
+        epoch = store.write_at(info.uid, Batch([running(n) for n in range(4)]), 0, ELSEWHERE)
+        found = store.changes(info.uid, None, -1, {})
+        assert found == Changes(epoch, [running(n) for n in range(4)])
+        known = {t.number: (t.state, t.attempts) for t in found.trials}
+        assert store.changes(info.uid, epoch, 3, known) == Changes(epoch, [])
+        again = Trial(2, {"x": 2.0}, State.RUNNING, attempts=2)
+        given_up = Trial(3, {"x": 3.0}, State.WAITING, attempts=1)
+        changed = [finished(1), again, given_up, running(4), finished(5)]
+        store.write_at(info.uid, Batch(changed), epoch, ELSEWHERE)
+        assert store.changes(info.uid, epoch, 3, known) == Changes(epoch + 1, changed)
+        assert store.changes(info.uid, None, 3, known) == Changes(epoch + 1, changed)
+        many = dict.fromkeys(range(2000), (State.RUNNING, 1))
+        others = [finished(1), again, given_up, finished(5)]
+        assert store.changes(info.uid, None, 1999, many).trials == others
+
+    def test_a_reader_cannot_rely_on_the_epoch_while_a_driver_may_write(self, store: Store) -> None:
+        info = study(store)
+        lease = store.take_study(info, ELSEWHERE, 0.001)
+        time.sleep(0.01)
+        assert store.changes(info.uid, None, -1, {}).epoch is None, "lapsed, and yet its holder's"
+        store.write(info.uid, Batch([finished(0)]), lease)
+        assert [t.number for t in store.changes(info.uid, 1, -1, {}).trials] == [0]
+        store.release_study(lease)
+        assert store.changes(info.uid, None, 0, {}) == Changes(1, [])
+
+    def test_reports_and_runs_of_several_trials(self, store: Store) -> None:
+        info = study(store)
+        runs = [Run(uuid7(), n) for n in range(4)]
+        reports = [(run.uid, Report(k, {"value": 1.0})) for run in runs for k in range(2)]
+        store.write(info.uid, Batch([finished(n) for n in range(4)], runs, reports))
+        wanted = {runs[1].uid, runs[3].uid}
+        assert {run.uid for run in store.runs(info.uid, [1, 3])} == wanted
+        found = list(store.reports(info.uid, [1, 3]))
+        assert found == [entry for entry in reports if entry[0] in wanted]
+        assert list(store.runs(info.uid, [])) == []
+
+    def test_turns_do_not_hold_up_other_studies_nor_writes(self, store: Store) -> None:
+        info = study(store)
+        other = store.create_study(replace(info, name="other", uid=uuid7()))
+        with store.turn(info.uid), store.turn(other.uid):
+            store.write_at(info.uid, Batch([finished(0)]), 0, ELSEWHERE)
+
+    def test_turns_are_taken_one_after_the_other(self, store: Store) -> None:
+        info = study(store)
+        inside = 0
+        most = 0
+
+        def take(_: int) -> None:
+            nonlocal inside, most
+            with store.turn(info.uid):
+                inside += 1
+                most = max(most, inside)
+                time.sleep(0.01)
+                inside -= 1
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(take, range(12)))
+        assert most == 1
+
     def test_an_unknown_study_has_no_lease(self, store: Store) -> None:
         study(store)
         with pytest.raises(StudyNotFound):
             store.study_epoch(uuid7())
         with pytest.raises(StudyNotFound):
             store.write_at(uuid7(), Batch([finished(0)]), 0, ELSEWHERE)
+        with pytest.raises(StudyNotFound):
+            store.changes(uuid7(), None, -1, {})
+        with pytest.raises(StudyNotFound):
+            store.turn(uuid7())
 
     def test_of_many_that_come_at_once_one_gets_it(self, store: Store) -> None:
         info = study(store)
@@ -134,6 +226,10 @@ class LeaseConformance:
             taken = pool.map(_try_to_take, [(store.url, info.name, n) for n in range(12)], 3)
         assert sum(taken) == 1
         assert store.study_epoch(info.uid) == 1
+
+
+def running(number: int) -> Trial:
+    return Trial(number, {"x": float(number)}, State.RUNNING, attempts=1)
 
 
 def _take_and_die(url: str, name: str) -> None:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tuner.tracking import turns
-from tuner.tracking.turns import QUEUE, turn
+from tuner.tracking.turns import QUEUE, FairLock, turn
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such queue")
 
 TAKE = """
 import pathlib, sys
+from tuner.tracking import turns
 from tuner.tracking.turns import turn
 
-turn.__globals__["PATIENCE"] = 60.0
+turns.PATIENCE = 60.0
 print("here", flush=True)
 with turn(pathlib.Path(sys.argv[1])):
     print("mine", flush=True)
@@ -94,6 +98,116 @@ def test_one_that_has_stopped_holds_nobody_up(
     assert descriptors() == without_pipes, "the place that was left is given back in the end"
     with turn(file):
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who was stopped")
+def test_a_process_that_a_signal_stopped_holds_nobody_up_and_the_others_keep_their_order(
+    file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "PATIENCE", 60.0)
+    first = start(file, processes)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "mine\n"
+    waiting = [start(file, processes)]
+    time.sleep(0.3)
+    first.send_signal(signal.SIGSTOP)
+    for _ in range(3):
+        waiting.append(start(file, processes))
+        time.sleep(0.3)
+    for process in waiting:  # those who waited behind it, and those who came later
+        assert process.stdout is not None
+        assert process.stdout.readline() == "mine\n"
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.wait(10)
+    began = time.monotonic()
+    for _ in range(20):
+        with turn(file):
+            pass
+    assert time.monotonic() - began < 5.0
+    first.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who has a lock")
+def test_a_turn_that_is_kept_for_long_is_waited_for_once(
+    file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "PATIENCE", 2.0)
+    first = start(file, processes)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "mine\n"
+    with turn(file):
+        pass
+    began = time.monotonic()
+    with turn(file):
+        pass
+    assert time.monotonic() - began < 1.5
+
+
+def test_queues_of_one_file_are_apart(
+    file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "PATIENCE", 60.0)
+    first = start(file, processes)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "mine\n"
+    began = time.monotonic()
+    with turn(file, queue=1), turn(file, queue=2):
+        assert time.monotonic() - began < 10.0
+
+
+def test_a_process_that_was_killed_leaves_its_turn(
+    file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "PATIENCE", 60.0)
+    first = start(file, processes)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "mine\n"
+    threading.Timer(0.3, first.kill).start()
+    began = time.monotonic()
+    with turn(file):
+        assert time.monotonic() - began < 20.0
+
+
+def test_threads_of_one_process_take_turns(file: Path) -> None:
+    inside = most = 0
+
+    def take(_: int) -> None:
+        nonlocal inside, most
+        with turn(file):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.005)
+            inside -= 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(take, range(20)))
+    assert most == 1
+
+
+def test_a_fair_lock_is_handed_over_in_order() -> None:
+    lock = FairLock()
+    order: list[int] = []
+
+    def take(n: int) -> None:
+        with lock:
+            order.append(n)
+
+    lock.acquire()
+    lock.acquire()
+    lock.release()
+    threads = []
+    for n in range(5):
+        threads.append(threading.Thread(target=take, args=(n,)))
+        threads[-1].start()
+        time.sleep(0.05)
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(lock.acquire, timeout=0.01).result()
+    lock.release()
+    for thread in threads:
+        thread.join(10)
+    assert order == list(range(5))
+    assert lock.acquire(timeout=0)
 
 
 def test_no_file_is_left_open(file: Path) -> None:

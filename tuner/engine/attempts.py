@@ -22,6 +22,16 @@ class Attempt:
     stop_asked: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a state machine stands: what `Machine.back_to` goes back to."""
+
+    active: dict[str, Attempt]
+    waiting: tuple[Trial, ...]
+    open: dict[int, Trial]
+    next_number: int
+
+
 @dataclass(slots=True)
 class Counts:
     """How many trials of the study stand where."""

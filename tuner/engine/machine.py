@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
-from tuner.engine.attempts import Attempt, Counts
+from tuner.engine.attempts import Attempt, Counts, Mark
 from tuner.engine.deadlines import Deadlines
 from tuner.engine.failures import FailureWatch
 from tuner.engine.limits import Limits
@@ -190,6 +190,56 @@ class Machine:
         job = Job(run.uid, trial, run.attempt)
         self.active[run.uid] = Attempt(job, trial, run, launched=now)
         self._open[trial.number] = trial
+
+    def mark(self) -> Mark:
+        """Return where the machine stands, for `back_to`."""
+        return Mark(dict(self.active), tuple(self._waiting), dict(self._open), self._next_number)
+
+    def back_to(self, mark: Mark) -> None:
+        """Take back the trials that were created and launched since `mark`: nobody recorded them.
+
+        Only for what `enqueue`, `Wanted` and `Suggested` do; an outcome is not taken back.
+        """
+        self.active = mark.active
+        self._waiting = deque(mark.waiting)
+        self._open = mark.open
+        self._next_number = mark.next_number
+        self._asked = 0
+
+    def learn(self, trial: Trial) -> None:
+        """Take in a trial as another process has recorded it; its runs are that process's.
+
+        Trials that are new here must come by number.
+        """
+        number = trial.number
+        known = self._open.get(number)
+        if known is not None and known.state is State.WAITING:
+            self._waiting = deque(t for t in self._waiting if t.number != number)
+        elif known is not None:
+            for uid in [u for u, a in self.active.items() if a.trial.number == number]:
+                del self.active[uid]
+                self._deadlines.drop(uid)
+        self._next_number = max(self._next_number, number + 1)
+        if trial.state.finished:
+            self._open.pop(number, None)
+            self.counts.add(trial.state)
+            self._watch.see(Outcome(trial.state, error=trial.error))
+            return
+        self._open[number] = trial
+        if trial.state is State.WAITING:
+            in_order = not self._waiting or self._waiting[-1].number < number
+            self._waiting.append(trial)
+            if not in_order:
+                self._waiting = deque(sorted(self._waiting, key=lambda t: t.number))
+
+    @property
+    def last_number(self) -> int:
+        """The highest number of a trial, -1 if there is none."""
+        return self._next_number - 1
+
+    def open_trial(self, number: int) -> Trial | None:
+        """Return a trial that has no outcome yet, None if it has one or does not exist."""
+        return self._open.get(number)
 
     def enqueue(self, points: Iterable[Params]) -> list[Command]:
         """Create a waiting trial for each of `points`, to be run before anything is asked for."""

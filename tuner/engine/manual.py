@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, TypeVar
 
 from tuner.backends.protocol import Finished, Sent
-from tuner.engine import writer
 from tuner.engine.limits import Limits
 from tuner.engine.live import LiveTrial
 from tuner.engine.machine import Machine
 from tuner.engine.messages import (
     Ask,
     Command,
-    Event,
     Keep,
     Launch,
     Log,
@@ -27,20 +23,25 @@ from tuner.engine.messages import (
     Tell,
     Wanted,
 )
-from tuner.engine.replay import replay
+from tuner.engine.replay import follow, replay, reports_of
 from tuner.engine.results import as_outcome
-from tuner.engine.writer import with_patience
-from tuner.errors import ArgumentError, StoreUnavailable, StudyTakenOver, TrialFinished
+from tuner.errors import ArgumentError, StudyTakenOver, TrialFinished
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
-from tuner.tracebacks import text_of
-from tuner.tracking.lease import new_holder
-from tuner.tracking.protocol import Batch, Store
+from tuner.tracking.lease import Holder, new_holder
+from tuner.tracking.protocol import Batch, Changes, Place, Store
+from tuner.tracking.turns import FairLock
 from tuner.tracking.uuid7 import uuid7
 
 _T = TypeVar("_T")
+
+ATTEMPTS = 3
+"""How often an ask is done again as others were faster, before it keeps them out."""
+
+SHARED = 20
+"""Asks that take turns with others after the last sign of them; later ones expect to be alone."""
 
 
 @dataclass(slots=True)
@@ -63,10 +64,17 @@ class _Desk:
 class ManualLoop:
     """Hands out trials and takes their outcomes; each call is committed before it returns.
 
-    Any number of processes and threads may ask and tell of one study. Each call is one transaction
-    on the state of the study that it has seen; if another was faster, it is done again on what is
-    there then. Trials that are under way stay so, whoever asked for them, so that a value that
-    arrives days later can be told to the loaded study.
+    Any number of processes and threads may ask and tell of one study, each with the state of the
+    study in memory. A call reads only what others have committed since, and each commit checks
+    that what it rests on still holds:
+
+    - An ask rests on all that was committed before. While others use the study, it waits for its
+      turn, reads what is new, and commits if the numbers that it gives are still free. Outcomes
+      that others tell meanwhile do not matter to it.
+    - A tell rests on its own trial alone, so it waits for nobody's ask.
+
+    Trials that are under way stay so, whoever asked for them, so that a value that arrives days
+    later can be told to the loaded study.
     """
 
     info: StudyInfo
@@ -78,13 +86,19 @@ class ManualLoop:
     code: str = ""
     environment: str = ""
     _machine: Machine = field(init=False)
-    _epoch: int = field(init=False)
-    _stale: bool = field(init=False, default=False)
+    _epoch: int | None = field(init=False)
+    """The epoch up to which we know the trials, None where it does not tell."""
+    _shared: int = field(init=False, default=0)
+    """How many of our next asks take turns, as others use the study just now."""
+    _stale: bool = field(init=False, default=True)
     _trials: dict[str, LiveTrial] = field(default_factory=dict)
     _desks: dict[str, _Desk] = field(default_factory=dict)
+    _adopted: set[str] = field(default_factory=set)
+    """Runs under way that others began."""
     _batch: Batch = field(default_factory=Batch)
     _told: Trial = field(init=False)
-    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _holder: Holder | None = None
+    _lock: FairLock = field(default_factory=FairLock)
 
     def __post_init__(self) -> None:
         self._catch_up()
@@ -97,11 +111,13 @@ class ManualLoop:
         StudyBusy
             If a driver holds the study.
         """
-        return self._committed(lambda: self._ask(n))
+        with self._lock:
+            return [self._live(uid) for uid in self._create(lambda: self._ask(n))]
 
     def enqueue(self, points: Sequence[Params]) -> None:
         """Have these points handed out before any other."""
-        self._committed(lambda: self._act(self._machine.enqueue(points)))
+        with self._lock:
+            self._create(lambda: self._act(self._machine.enqueue(points)))
 
     def tell(
         self,
@@ -123,10 +139,15 @@ class ManualLoop:
         StudyBusy
             If a driver holds the study.
         """
-        uid, told = self._committed(lambda: self._tell(number, returned, state, run))
-        self._trials.pop(uid, None)
-        self._desks.pop(uid, None)
-        return told
+        with self._lock:
+            while True:
+                uid = self._run_of(number, run)
+                finished = Finished(uid, self._outcome(self._live(uid), returned, state))
+                if self._settle(finished):
+                    break
+            self._trials.pop(uid, None)
+            self._desks.pop(uid, None)
+            return self._told
 
     def hear(self, message: Sent) -> None:
         """Take a message of a trial that is under way."""
@@ -134,7 +155,7 @@ class ManualLoop:
             self._act(self._machine.handle(message, self.clock()))
             batch, self._batch = self._batch, Batch()
             # No one else writes what this run reports, so nobody need be asked.
-            with_patience(partial(self.store.write, self.info.uid, batch))
+            self.store.write(self.info.uid, batch)
 
     def is_open(self, run: str) -> bool:
         """Whether the outcome of a run would still count, as far as is known here."""
@@ -142,116 +163,231 @@ class ManualLoop:
 
     # --- one call, one transaction ------------------------------------------------------------
 
-    def _committed(self, action: Callable[[], _T]) -> _T:
-        """Do `action` and commit what comes of it; again on what is there, if that was stale.
+    def _create(self, action: Callable[[], _T]) -> _T:
+        """Do `action`, which creates or launches trials, and commit what comes of it.
 
-        The same while the store is away, with the same patience as in a search.
+        Where others use the study, in turns with them; again on what is there, if somebody was
+        faster all the same.
         """
-        since = time.monotonic()
-        sent: tuple[Batch, _T] | None = None
-        with self._lock:
-            while True:
+        if not self._shared and not self._stale and self._epoch is not None:
+            try:
+                return self._attempt(action, alone=True)
+            except StudyTakenOver:
+                pass
+        self._shared = max(self._shared, SHARED)
+        with self.store.turn(self.info.uid):
+            for _ in range(ATTEMPTS):
+                self._catch_up()
                 try:
-                    if self._stale:
-                        self._catch_up()
-                        if sent is not None and self._is_committed(sent[0]):
-                            return sent[1]  # only the answer had been lost
-                    result = action()
-                    sent = self._batch, result
-                    self._commit()
-                except StoreUnavailable:
-                    self._stale = True
-                    if time.monotonic() - since > writer.PATIENCE:
-                        raise
-                    time.sleep(writer.PAUSE)
+                    result = self._attempt(action)
                 except StudyTakenOver:
-                    self._stale = True
-                except (ArgumentError, TrialFinished):
-                    if self.store.study_epoch(self.info.uid) == self._epoch:
-                        raise
-                    self._stale = True
-                except BaseException:
-                    # The machine may know what the store does not.
-                    self._stale = True
-                    raise
-                else:
-                    return result
+                    continue
+                self._shared -= 1
+                return result
+        # Somebody does not take turns with us. Then we do not with anybody.
+        while True:
+            try:
+                return self._insist(action)
+            except StudyTakenOver:
+                continue
 
-    def _commit(self) -> None:
+    def _attempt(self, action: Callable[[], _T], *, alone: bool = False) -> _T:
+        """Do `action` and commit; take it back and raise if what it rests on does not hold."""
+        known, mark = self._places(), self._machine.mark()
+        self._batch = Batch()
+        try:
+            result = action()
+        except BaseException:
+            # The optimizer may have stopped half way.
+            self._stale = True
+            raise
+        expected = {trial.number: known.get(trial.number) for trial in self._batch.trials}
+        try:
+            self._commit(None if alone else expected)
+        except BaseException:
+            self._machine.back_to(mark)
+            self._epoch = None
+            raise
+        return result
+
+    def _insist(self, action: Callable[[], _T]) -> _T:
+        """Do `action` on what is there, and commit it, in a transaction that keeps others out."""
+        if self._stale:
+            self._catch_up()
+        result: list[_T] = []
+        mark = self._machine.mark()
+
+        def decide(changes: Changes) -> Batch:
+            nonlocal mark
+            self._take_in(changes)
+            mark = self._machine.mark()
+            self._batch = Batch()
+            try:
+                result.append(action())
+            except BaseException:
+                self._stale = True
+                raise
+            batch, self._batch = self._batch, Batch()
+            return batch
+
+        machine = self._machine
+        try:
+            self._epoch = self.store.write_on(
+                self.info.uid, machine.last_number, self._places(), self._who(), decide
+            )
+        except BaseException:
+            machine.back_to(mark)
+            self._epoch = None
+            raise
+        return result[0]
+
+    def _settle(self, finished: Finished) -> bool:
+        """Commit the outcome of a run, and learn from it; return False if it is not wanted.
+
+        The state machine learns it only once it is committed. Until then a machine of this trial
+        alone says what is to be recorded.
+        """
+        attempt, now = self._machine.active[finished.run], self.clock()
+        of_trial = self._new_machine()
+        of_trial.scheduler = None
+        of_trial.adopt(attempt.trial, attempt.run, attempt.launched)
+        of_trial.active[finished.run].last.update(attempt.last)
+        self._batch = Batch()
+        for command in of_trial.handle(finished, now):
+            if isinstance(command, Record):
+                self._act([command])
+        trial = attempt.trial
+        try:
+            self._commit({trial.number: (trial.state, trial.attempts)})
+        except StudyTakenOver:
+            self._epoch = None
+            return False
+        except BaseException:
+            self._epoch = None
+            raise
+        try:
+            if finished.run in self._adopted and self.scheduler is not None:
+                # What it reported was heard by the process that asked for it.
+                self._adopted.discard(finished.run)
+                for report in reports_of([trial.number], self.info, self.store)[trial.number]:
+                    self.scheduler.on_report(trial, report)
+            self._act(self._machine.handle(finished, now))
+        except BaseException:
+            self._stale = True
+            raise
+        finally:
+            self._batch = Batch()
+        return True
+
+    def _commit(self, expected: Mapping[int, Place | None] | None) -> None:
         batch, self._batch = self._batch, Batch()
-        if batch:
-            self._epoch = self.store.write_at(self.info.uid, batch, self._epoch, new_holder())
+        if not batch:
+            return
+        before = -1 if self._epoch is None else self._epoch
+        epoch = self.store.write_at(self.info.uid, batch, before, self._who(), expected)
+        if epoch == before + 1 and self._epoch is not None:
+            self._epoch = epoch
+        else:
+            # Others have written. What we know is of the epoch that it was.
+            self._shared = SHARED
 
-    def _is_committed(self, batch: Batch) -> bool:
-        """Whether the store has a batch of `ask`, `tell` or `enqueue`."""
-        for run in batch.runs:
-            return run in self.store.runs(self.info.uid, run.trial)
-        trials = [trial for trial in batch.trials if trial in self._machine.pending]
-        return bool(batch.trials) and trials == batch.trials
+    def _who(self) -> Holder:
+        if self._holder is None or self._holder.pid != os.getpid():  # a forked child is another
+            self._holder = new_holder()
+        return self._holder
 
     def _catch_up(self) -> None:
-        """Begin anew from the record of the study."""
+        """Take in what others have committed since the last look."""
+        if self._stale:
+            self._begin()
+        last, known = self._machine.last_number, self._places()
+        self._take_in(self.store.changes(self.info.uid, self._epoch, last, known))
+
+    def _take_in(self, changes: Changes) -> None:
+        if changes.trials:
+            self._shared = SHARED
+        try:
+            if self._stale:
+                replay(self.info, changes.trials, self.optimizer, self.scheduler, self.store)
+            else:
+                follow(self.info, changes.trials, self.optimizer, self.scheduler, self.store)
+            for trial in changes.trials:
+                self._machine.learn(trial)
+        except BaseException:
+            self._stale = True
+            raise
+        self._epoch = changes.epoch
+        self._stale = False
+
+    def _begin(self) -> None:
+        """Forget all that is known of the study's trials."""
         self._batch = Batch()
-        # First this: what is committed while the rest is read makes the next commit try again.
-        self._epoch = self.store.study_epoch(self.info.uid)
-        history = list(self.store.trials(self.info.uid))
-        self._machine = Machine(
+        self._epoch = None
+        self._machine = self._new_machine()
+        self.optimizer.reset(self.space, self.info.goals, self.info.seed)
+        if self.scheduler is not None:
+            self.scheduler.reset(self.info.goals)
+
+    def _new_machine(self) -> Machine:
+        machine = Machine(
             Limits(same_failures=None),
             self.info.goals,
             self.info.seed,
             uuid7,
-            history,
-            self.scheduler,
+            scheduler=self.scheduler,
         )
-        self._machine.run_template = replace(
-            self._machine.run_template, code=self.code, environment=self.environment
+        machine.run_template = replace(
+            machine.run_template, code=self.code, environment=self.environment
         )
-        self.optimizer.reset(self.space, self.info.goals, self.info.seed)
-        if self.scheduler is not None:
-            self.scheduler.reset(self.info.goals)
-        replay(self.info, history, self.optimizer, self.scheduler, self.store)
-        for trial in history:
-            if trial.state is State.RUNNING:
-                *_, run = self.store.runs(self.info.uid, trial.number)
-                self._machine.adopt(trial, run, self.clock())
-        self._stale = False
+        return machine
+
+    def _places(self) -> dict[int, Place]:
+        return {t.number: (t.state, t.attempts) for t in self._machine.pending}
 
     # --- what is done -------------------------------------------------------------------------
 
-    def _ask(self, n: int) -> list[LiveTrial]:
+    def _ask(self, n: int) -> list[str]:
         before = set(self._machine.active)
-        self._handle(Wanted(n))
-        return [self._live(uid) for uid in self._machine.active if uid not in before]
+        self._act(self._machine.handle(Wanted(n), self.clock()))
+        return [uid for uid in self._machine.active if uid not in before]
 
-    def _tell(
-        self, number: int, returned: Any, state: State | None, run: str | None
-    ) -> tuple[str, Trial]:
-        uid = self._run_of(number)
-        if run is not None and run != uid:
+    def _outcome(self, trial: LiveTrial, returned: Any, state: State | None) -> Outcome:
+        if state is State.FAILED:
+            return Outcome(state, dict(trial.logged), Failure("Told", str(returned or "failed")))
+        if state is State.STOPPED and returned is None:
+            return Outcome(state, {**trial.reported, **trial.logged})
+        outcome = as_outcome(
+            returned, self.info.goals, trial.logged, self.info.constraints, trial.constraints
+        )
+        if state is State.STOPPED and outcome.state is State.COMPLETED:
+            outcome = replace(outcome, state=state)
+        return outcome
+
+    def _run_of(self, number: int, run: str | None) -> str:
+        """Return the run of a trial whose outcome is awaited, here or elsewhere."""
+        found = self._active_run(number)
+        if self._epoch is None or self._stale or found is None:
+            self._catch_up()
+            found = self._active_run(number)
+        trial = self._machine.open_trial(number)
+        if found is None and trial is not None and trial.state is State.RUNNING:
+            *_, last = self.store.runs(self.info.uid, number)
+            self._machine.adopt(trial, last, self.clock())
+            self._adopted.add(last.uid)
+            found = last.uid
+        if found is not None and run in (None, found):
+            return found
+        if found is not None:
             raise TrialFinished(
                 f"study {self.info.name!r}: trial {number} is run again by another process, which "
                 f"took the study over; only the outcome of that run counts"
             )
-        trial = self._live(uid)
-        if state is State.FAILED:
-            reason = "failed" if returned is None else text_of(returned, "the reason")
-            outcome = Outcome(state, dict(trial.logged), Failure("Told", reason or "failed"))
-        elif state is State.STOPPED and returned is None:
-            outcome = Outcome(state, {**trial.reported, **trial.logged})
-        else:
-            outcome = as_outcome(
-                returned, self.info.goals, trial.logged, self.info.constraints, trial.constraints
+        if trial is not None:
+            raise TrialFinished(
+                f"study {self.info.name!r}: trial {number} is waiting to be run; tell what "
+                f"study.ask() gave"
             )
-            if state is State.STOPPED and outcome.state is State.COMPLETED:
-                outcome = replace(outcome, state=state)
-        self._handle(Finished(uid, outcome))
-        return uid, self._told
-
-    def _run_of(self, number: int) -> str:
-        for uid, attempt in self._machine.active.items():
-            if attempt.trial.number == number:
-                return uid
-        if any(t.number == number for t in self.store.trials(self.info.uid)):
+        if 0 <= number <= self._machine.last_number:
             raise TrialFinished(
                 f"study {self.info.name!r}: trial {number} has its outcome already; "
                 f"a trial is told once"
@@ -260,15 +396,18 @@ class ManualLoop:
             f"study {self.info.name!r}: there is no trial {number}; tell what study.ask() gave"
         )
 
+    def _active_run(self, number: int) -> str | None:
+        for uid, attempt in self._machine.active.items():
+            if attempt.trial.number == number:
+                return uid
+        return None
+
     def _live(self, uid: str) -> LiveTrial:
         if uid not in self._trials:
             attempt = self._machine.active[uid]
             self._desks[uid] = _Desk(uid, self)
             self._trials[uid] = LiveTrial(attempt.job, self.info.goals, self._desks[uid])
         return self._trials[uid]
-
-    def _handle(self, event: Event) -> None:
-        self._act(self._machine.handle(event, self.clock()))
 
     def _act(self, commands: Sequence[Command]) -> None:
         for command in commands:
@@ -285,8 +424,7 @@ class ManualLoop:
                 case Log(uid, report):
                     self._batch.reports.append((uid, report))
                 case Keep(uid, upload):
-                    kept = with_patience(partial(self.store.put_artifact, uid, upload))
-                    self._batch.artifacts.append(kept)
+                    self._batch.artifacts.append(self.store.put_artifact(uid, upload))
                 case Tell(trial, outcome):
                     self.optimizer.tell(trial, outcome)
                     self._told = trial

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Outcome, Report, Run, StudyInfo, Trial
@@ -36,7 +36,44 @@ def replay(
     reports: dict[int, list[Report]] = {}
     if scheduler is not None:
         reports = last_reports(store.runs(study.uid), store.reports(study.uid))
-    for trial in history:
+    _tell(history, reports, optimizer, scheduler)
+
+
+def follow(
+    study: StudyInfo,
+    trials: Sequence[Trial],
+    optimizer: Optimizer,
+    scheduler: Scheduler | None,
+    store: Store,
+) -> None:
+    """Tell those of `trials` that have finished, as `replay` does, and read only their reports."""
+    reports: dict[int, list[Report]] = {}
+    if scheduler is not None:
+        numbers = [trial.number for trial in trials if trial.state.finished]
+        reports = reports_of(numbers, study, store)
+    _tell(trials, reports, optimizer, scheduler)
+
+
+def reports_of(numbers: Sequence[int], study: StudyInfo, store: Store) -> dict[int, list[Report]]:
+    """Return the reports of the last run of each of these trials."""
+    reports: dict[int, list[Report]] = {number: [] for number in numbers}
+    for start in range(0, len(numbers), READ_AT_ONCE):
+        part = numbers[start : start + READ_AT_ONCE]
+        reports |= last_reports(store.runs(study.uid, part), store.reports(study.uid, part))
+    return reports
+
+
+READ_AT_ONCE = 500
+"""Trials whose reports are read by one query."""
+
+
+def _tell(
+    trials: Iterable[Trial],
+    reports: dict[int, list[Report]],
+    optimizer: Optimizer,
+    scheduler: Scheduler | None,
+) -> None:
+    for trial in trials:
         if not trial.state.finished:
             continue
         outcome = outcome_of(trial)

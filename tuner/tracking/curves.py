@@ -109,7 +109,7 @@ def compact(connection: Connection, runs: Sequence[int]) -> int:
 
 
 def reports_of(
-    connection: Connection, study: str, trial: int | None, streamed: int
+    connection: Connection, study: str, trial: queries.Trials, streamed: int
 ) -> Iterator[tuple[str, Report]]:
     """Yield ``(run uid, report)`` by trial, attempt and step, of rows and curves alike."""
     stream = connection.execution_options(yield_per=streamed)

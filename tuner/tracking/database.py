@@ -13,8 +13,12 @@ from tuner.tracking.connections import WRITING, empty_engine, make_engine
 from tuner.tracking.creation import create, is_there
 from tuner.tracking.failures import as_store_errors
 from tuner.tracking.location import Location
+from tuner.tracking.postgres_turns import postgres_turn
 from tuner.tracking.presence import Presence
 from tuner.tracking.turns import turn
+
+ASKING_PATIENCE = 5.0
+"""Seconds that a process may take to ask for trials before the others stop waiting for it."""
 
 
 class Database:
@@ -71,6 +75,13 @@ class Database:
             If it was deleted, replaced or truncated.
         """
         self._look()
+
+    def turn(self, study_id: int) -> AbstractContextManager[None]:
+        """Wait for our turn to ask for trials of a study; see `Store.turn`."""
+        file = self.location.file
+        if file is None:
+            return postgres_turn(self._engine, study_id)
+        return turn(file, study_id, ASKING_PATIENCE)
 
     def close(self) -> None:
         """Release the connections; they are made again when needed."""

@@ -24,6 +24,7 @@ _NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR"}
 # PostgreSQL, appendix A: read_only_sql_transaction, insufficient_privilege; lock_not_available,
 # serialization_failure, deadlock_detected; classes of connections and operator intervention, with
 # insufficient resources and system errors, which a full disk is one of.
+_PG_IDLE = "25P03"  # idle_in_transaction_session_timeout
 _PG_READ_ONLY = {"25006", "42501"}
 _PG_LOCKED = {"55P03", "40001", "40P01"}
 _PG_AWAY = ("08", "28", "3D", "57P", "53", "58")
@@ -56,6 +57,12 @@ def as_store_errors(location: Location) -> Iterator[None]:
         if isinstance(ours := getattr(error, "orig", None), StoreError):
             raise ours from error
         raise StoreError(f"store {location}: {_line(error)}") from error
+
+
+def was_idle(error: StoreError) -> bool:
+    """Whether PostgreSQL ended a transaction, uncommitted, as its client did nothing for long."""
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == _PG_IDLE
 
 
 def _of_driver(location: Location, error: BaseException) -> StoreError:

@@ -9,9 +9,21 @@ the clock of the database, only decides when a study may be taken; no write rest
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, Row, func, literal, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Double,
+    Row,
+    Select,
+    bindparam,
+    func,
+    select,
+    update,
+)
 
 from tuner.errors import StudyBusy, StudyTakenOver
 from tuner.tracking import schema, upserts
@@ -19,6 +31,9 @@ from tuner.tracking.lease import Holder, Lease
 
 Clock = Callable[[], float]
 """Seconds since the epoch; None, where one may be given, is the clock of the database."""
+
+PATIENCE = 3.0
+"""Seconds after which PostgreSQL ends a transaction that has a study and does nothing."""
 
 _table = schema.leases
 
@@ -41,11 +56,26 @@ def take(
     StudyBusy
         If another holds it, whose lease has not lapsed and whose process is not known to be gone.
     """
+    return _take(connection, study, holder, seconds, clock)
+
+
+def _take(
+    connection: Connection,
+    study: tuple[int, str, str],
+    holder: Holder,
+    seconds: float | None,
+    clock: Clock | None,
+) -> Lease:
+    """Take a study for so many seconds; None gives it back at once."""
     study_id, uid, name = study
-    # PostgreSQL: nobody else takes it meanwhile; the row of the lease may not be there yet.
-    connection.execute(
-        select(schema.studies.c.id).where(schema.studies.c.id == study_id).with_for_update()
-    )
+    if connection.dialect.name != "sqlite":
+        # Nobody else takes it meanwhile; the row of the lease may not be there yet. One round trip:
+        # without parameters, PostgreSQL takes several statements at once.
+        connection.exec_driver_sql(
+            f"SET LOCAL idle_in_transaction_session_timeout = {round(1e3 * PATIENCE)}; "
+            f"SELECT id FROM studies WHERE id = {int(study_id)} FOR UPDATE",
+            execution_options={"no_parameters": True},
+        )
     found = _read(connection, study_id, clock)
     epoch = 1 if found is None else found.epoch + 1
     if found is not None and found.left > 0 and not _is_over(uid, found):
@@ -53,20 +83,26 @@ def take(
             f"study {name!r} is run by {holder_of(found)}; let it end, or end it, or call again in "
             f"{found.left:.0f} s if nothing has been heard of it by then"
         )
-    insert = upserts.insert(connection, _table)
     values = {
+        "study_id": study_id,
         "epoch": epoch,
-        "until": _now(connection, clock) + seconds,
         "host": holder.host,
         "pid": holder.pid,
         "process": holder.process,
     }
-    connection.execute(
-        insert.values(study_id=study_id, **values).on_conflict_do_update(
-            index_elements=["study_id"], set_=values
-        )
-    )
-    return Lease(uid, epoch, holder, seconds)
+    if seconds is not None:
+        values |= {"seconds": seconds} | _time(clock)
+    statement = _taking(connection.dialect.name, clock is not None, seconds is not None)
+    connection.execute(statement, values)
+    return Lease(uid, epoch, holder, seconds or 0.0)
+
+
+@cache
+def _taking(dialect: str, own_clock: bool, lasts: bool) -> upserts.Insert:
+    """Return the upsert of a lease; built once, as that takes longer than running it."""
+    insert = upserts.replacing_in(dialect, _table)
+    until = _now(dialect, own_clock) + bindparam("seconds", type_=Double) if lasts else 0.0
+    return insert.values(until=until)
 
 
 def renew(connection: Connection, study_id: int, lease: Lease, clock: Clock | None) -> None:
@@ -77,13 +113,15 @@ def renew(connection: Connection, study_id: int, lease: Lease, clock: Clock | No
     StudyTakenOver
         If another driver has the study.
     """
+    until = _now(connection.dialect.name, clock is not None) + lease.seconds
     done = connection.execute(
         update(_table)
         .where(_table.c.study_id == study_id, _table.c.epoch == lease.epoch)
-        .values(until=_now(connection, clock) + lease.seconds)
+        .values(until=until),
+        _time(clock),
     )
     if done.rowcount == 0:
-        raise _taken_over(connection, study_id, lease.epoch, clock)
+        raise taken_over(connection, study_id, lease.epoch, clock)
 
 
 def give_up(study: str, holder: Holder) -> None:
@@ -103,7 +141,6 @@ def release(connection: Connection, study_id: int, lease: Lease) -> None:
 def advance(
     connection: Connection,
     study: tuple[int, str, str],
-    epoch: int,
     holder: Holder,
     clock: Clock | None,
 ) -> int:
@@ -111,15 +148,22 @@ def advance(
 
     Raises
     ------
-    StudyTakenOver
-        If another has written since `epoch`: what was decided upon then may not hold any more.
     StudyBusy
         If a driver holds it.
     """
-    lease = take(connection, study, holder, 0.0, clock)
-    if lease.epoch != epoch + 1:
-        raise _taken_over(connection, study[0], epoch, clock)
-    return lease.epoch
+    return _take(connection, study, holder, None, clock).epoch
+
+
+def settled_epoch(connection: Connection, study_id: int) -> int | None:
+    """Return the epoch, None if some driver may still write under it.
+
+    A lease that lapsed is still its holder's until it is given back or taken, so that trials may
+    change while the epoch does not.
+    """
+    found = connection.execute(_EPOCH, {"study": study_id}).first()
+    if found is None:
+        return 0
+    return None if found.until else found.epoch
 
 
 def current(
@@ -145,13 +189,25 @@ def _is_over(uid: str, row: Row[Any]) -> bool:
 
 
 def _read(connection: Connection, study_id: int, clock: Clock | None) -> Row[Any] | None:
-    left = (_table.c.until - _now(connection, clock)).label("left")
-    return connection.execute(select(_table, left).where(_table.c.study_id == study_id)).first()
+    query = _reading(connection.dialect.name, clock is not None)
+    return connection.execute(query, {"study": study_id} | _time(clock)).first()
 
 
-def _taken_over(
+_EPOCH = select(_table.c.epoch, _table.c.until).where(
+    _table.c.study_id == bindparam("study", type_=BigInteger)
+)
+
+
+@cache
+def _reading(dialect: str, own_clock: bool) -> Select[Any]:
+    left = (_table.c.until - _now(dialect, own_clock)).label("left")
+    return select(_table, left).where(_table.c.study_id == bindparam("study", type_=BigInteger))
+
+
+def taken_over(
     connection: Connection, study_id: int, epoch: int, clock: Clock | None
 ) -> StudyTakenOver:
+    """Return the error that says who has written since `epoch`."""
     found = _read(connection, study_id, clock)
     by = "another driver" if found is None else str(holder_of(found))
     return StudyTakenOver(
@@ -160,11 +216,16 @@ def _taken_over(
     )
 
 
-def _now(connection: Connection, clock: Clock | None) -> ColumnElement[float]:
+def _now(dialect: str, own_clock: bool) -> ColumnElement[float]:
     """Return the time as the database sees it: seconds since the epoch."""
-    if clock is not None:
-        return literal(clock(), Double)
-    if connection.dialect.name == "sqlite":
+    if own_clock:
+        return bindparam("now", type_=Double)
+    if dialect == "sqlite":
         # Julian days; unixepoch('subsec') is of SQLite 3.42.
         return (func.julianday("now") - 2440587.5) * 86400.0
     return func.extract("epoch", func.clock_timestamp()).cast(Double)
+
+
+def _time(clock: Clock | None) -> dict[str, float]:
+    """Return the parameter of `_now`."""
+    return {} if clock is None else {"now": clock()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from tuner.records import (
     Artifact,
@@ -37,6 +38,27 @@ class Batch:
 
     def __bool__(self) -> bool:
         return bool(self.trials or self.runs or self.reports or self.artifacts)
+
+
+Place: TypeAlias = tuple[State, int]
+"""The state of an open trial, and the number of its attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Trials that are new or have changed since a reader last looked.
+
+    Attributes
+    ----------
+    epoch
+        The study's epoch, to be named the next time. None while a driver holds the study, or may
+        still write as its lease was never given back: then trials change and the epoch does not.
+    trials
+        By number.
+    """
+
+    epoch: int | None
+    trials: list[Trial]
 
 
 @runtime_checkable
@@ -99,10 +121,19 @@ class Store(Protocol):
             If another driver holds the study: nothing is written.
         """
 
-    def write_at(self, study: str, batch: Batch, epoch: int, holder: Holder) -> int:
+    def write_at(
+        self,
+        study: str,
+        batch: Batch,
+        epoch: int,
+        holder: Holder,
+        expected: Mapping[int, Place | None] | None = None,
+    ) -> int:
         """Commit `batch` if nobody has taken the study since `epoch`, and return the next epoch.
 
-        For who writes now and then and holds no lease between.
+        For who writes now and then and holds no lease between. With `expected`, others may have
+        written if they left these trials, by number, as they are expected to be; None stands for
+        a trial that is not there.
 
         Raises
         ------
@@ -110,6 +141,48 @@ class Store(Protocol):
             If another has written since: look again at what is there.
         StudyBusy
             If a driver holds the study.
+        """
+
+    def changes(
+        self, study: str, epoch: int | None, after: int, known: Mapping[int, Place]
+    ) -> Changes:
+        """Return the trials that a reader does not know yet; it reads no others.
+
+        Parameters
+        ----------
+        study
+            Its uid.
+        epoch
+            The epoch of the last answer; if it still is that, nothing has changed. None looks.
+        after
+            The highest number that the reader knows.
+        known
+            The open trials that it knows, by number. Finished ones never change.
+        """
+
+    def write_on(
+        self,
+        study: str,
+        after: int,
+        known: Mapping[int, Place],
+        holder: Holder,
+        decide: Callable[[Changes], Batch],
+    ) -> int:
+        """Read the `changes`, and commit what `decide` makes of them, in one transaction.
+
+        Nobody else writes the study meanwhile, so it cannot be refused; return the next epoch.
+
+        Raises
+        ------
+        StudyBusy
+            If a driver holds the study.
+        """
+
+    def turn(self, study: str) -> AbstractContextManager[None]:
+        """Wait for our turn to ask for trials of a study: first come, first served.
+
+        A courtesy that spares those who ask the work of doing it again. Nobody waits for a process
+        that has died or does not go on, so what is written must still be checked.
         """
 
     def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
@@ -127,10 +200,12 @@ class Store(Protocol):
         Of equals the earliest first.
         """
 
-    def runs(self, study: str, trial: int | None = None) -> Iterator[Run]:
-        """Yield the runs of a study, or of one trial of it, by trial and attempt."""
+    def runs(self, study: str, trial: int | Sequence[int] | None = None) -> Iterator[Run]:
+        """Yield the runs of a study, or of one or several trials of it, by trial and attempt."""
 
-    def reports(self, study: str, trial: int | None = None) -> Iterator[tuple[str, Report]]:
+    def reports(
+        self, study: str, trial: int | Sequence[int] | None = None
+    ) -> Iterator[tuple[str, Report]]:
         """Yield ``(run uid, report)`` by run and step."""
 
     def artifacts(self, study: str, run: str | None = None) -> Iterator[Artifact]:

@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import inspect
 import platform
+import re
 import sys
 import tokenize
 from collections.abc import Callable
@@ -58,17 +59,25 @@ def current_environment() -> Environment:
     does, is a part of that package.
     """
     installed = [p for p in sys.path if not _SITE.intersection(Path(p).parts[:-2])]
-    packages = {
-        dist.name: dist.version
-        # The first one on the path is the one that is imported.
-        for dist in reversed(list(importlib.metadata.distributions(path=installed)))
-        if dist.name and dist.version
-    }
+    # The first one on the path is the one that is imported.
+    found = map(_name_and_version, reversed(list(importlib.metadata.distributions(path=installed))))
+    packages = {name: version for name, version in found if name and version}
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
         packages=dict(sorted(packages.items(), key=lambda item: item[0].lower())),
     )
+
+
+def _name_and_version(package: importlib.metadata.Distribution) -> tuple[str, str]:
+    """Return what the first lines of a package's metadata say.
+
+    The properties of a distribution parse all of it each time, seconds for hundreds of packages.
+    """
+    text = next(filter(None, map(package.read_text, ("METADATA", "PKG-INFO", ""))), "")
+    head = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]
+    said = dict(reversed(re.findall(r"^(Name|Version):[ \t]*(.*?)[ \t\r]*$", head, re.MULTILINE)))
+    return said.get("Name", ""), said.get("Version", "")
 
 
 def current_user() -> str:

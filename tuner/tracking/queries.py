@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import (
     ARRAY,
     JSON,
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
     Select,
+    String,
     Table,
     Text,
     any_,
+    bindparam,
     cast,
+    func,
     literal,
+    or_,
     select,
 )
 
 from tuner.records import State
+from tuner.tracking.protocol import Place
 from tuner.tracking.schema import (
     artifacts,
     codes,
@@ -36,6 +44,9 @@ AT_ONCE = 500
 """Values in one IN (...); SQLite takes 32,766, older ones 999."""
 
 _T = TypeVar("_T")
+
+Trials: TypeAlias = int | Sequence[int] | None
+"""A trial's number, several (at most `AT_ONCE`), or None for all."""
 
 FINISHED = tuple(state.value for state in State if state.finished)
 """The states, as they are stored, of trials and runs that have ended."""
@@ -83,6 +94,64 @@ def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
     return query
 
 
+def changed_trials(
+    connection: Connection, study_id: int, after: int, known: Mapping[int, Place]
+) -> Iterator[tuple[Select[Any], dict[str, Any]]]:
+    """Yield queries for the trials with a number above `after`, and the known ones that changed.
+
+    Each trial is found by its key, so the cost does not grow with the study.
+    """
+    dialect = connection.dialect.name
+    yield _NEWER, {"study": study_id, "after": after}
+    by_place: dict[Place, list[int]] = {}
+    for number, place in known.items():
+        by_place.setdefault(place, []).append(number)
+    for (state, attempts), numbers in by_place.items():
+        place_is = {"state": state.value, "attempts": attempts}
+        yield _changed(dialect), {"study": study_id, "numbers": _list(dialect, numbers)} | place_is
+
+
+def places_of(
+    connection: Connection, study_id: int, numbers: Sequence[int]
+) -> tuple[Select[Any], dict[str, Any]]:
+    """Return a query for number, state and attempts of the trials with these numbers."""
+    dialect = connection.dialect.name
+    return _places(dialect), {"study": study_id, "numbers": _list(dialect, numbers)}
+
+
+# Built once: to build such a statement takes longer than to run it.
+_OF_STUDY = trials.c.study_id == bindparam("study", type_=BigInteger)
+_TRIAL = [cast(c, Text) if isinstance(c.type, JSON) else c for c in trials.columns]
+_NEWER = select(*_TRIAL).where(_OF_STUDY, trials.c.number > bindparam("after", type_=BigInteger))
+
+
+@cache
+def _changed(dialect: str) -> Select[Any]:
+    changed = or_(
+        trials.c.state != bindparam("state", type_=String),
+        trials.c.attempts != bindparam("attempts", type_=BigInteger),
+    )
+    return select(*_TRIAL).where(_OF_STUDY, _is_listed(dialect), changed)
+
+
+@cache
+def _places(dialect: str) -> Select[Any]:
+    columns = trials.c.number, trials.c.state, trials.c.attempts
+    return select(*columns).where(_OF_STUDY, _is_listed(dialect))
+
+
+def _is_listed(dialect: str) -> ColumnElement[bool]:
+    """Return the condition that a trial's number is in the list of a parameter, however long."""
+    if dialect == "postgresql":
+        return trials.c.number == any_(bindparam("numbers", type_=ARRAY(BigInteger)))
+    listed = func.json_each(bindparam("numbers", type_=Text)).table_valued("value")
+    return trials.c.number.in_(select(listed.c.value))
+
+
+def _list(dialect: str, numbers: Sequence[int]) -> Any:
+    return list(numbers) if dialect == "postgresql" else json.dumps(list(numbers))
+
+
 def best_of(study_id: int, sign: float) -> Select[Any]:
     """Return the completed trials of a study, the best first value first, then the earliest."""
     value = trials.c.value if sign > 0 else trials.c.value.desc()
@@ -97,7 +166,7 @@ def best_of(study_id: int, sign: float) -> Select[Any]:
     )
 
 
-def runs_of(study: str, trial: int | None) -> Select[Any]:
+def runs_of(study: str, trial: Trials) -> Select[Any]:
     """Return the runs of a study with the keys of what they ran, by trial and attempt."""
     query = (
         select(
@@ -113,16 +182,23 @@ def runs_of(study: str, trial: int | None) -> Select[Any]:
         .where(studies.c.uid == study)
         .order_by(runs.c.trial, runs.c.attempt, runs.c.id)
     )
-    return query if trial is None else query.where(runs.c.trial == trial)
+    return _narrowed(query, trial)
 
 
-def reports_of(study: str, trial: int | None) -> Select[Any]:
+def _narrowed(query: Select[Any], trial: Trials) -> Select[Any]:
+    if trial is None:
+        return query
+    is_one = runs.c.trial == trial if isinstance(trial, int) else runs.c.trial.in_(trial)
+    return query.where(is_one)
+
+
+def reports_of(study: str, trial: Trials) -> Select[Any]:
     """Return the rows of reports, one a metric, by trial, attempt and step."""
     query = _of_runs(study, trial, reports)
     return query.order_by(*_RUN, reports.c.step, reports.c.metric_id)
 
 
-def curves_of(study: str, trial: int | None) -> Select[Any]:
+def curves_of(study: str, trial: Trials) -> Select[Any]:
     """Return the curves of runs, one a metric, by trial and attempt."""
     return _of_runs(study, trial, curves).order_by(*_RUN, curves.c.metric_id)
 
@@ -145,7 +221,7 @@ def loose_runs(study: str, uids: Sequence[str] | None) -> Select[Any]:
 _RUN = (runs.c.trial, runs.c.attempt, runs.c.id)
 
 
-def _of_runs(study: str, trial: int | None, table: Table) -> Select[Any]:
+def _of_runs(study: str, trial: Trials, table: Table) -> Select[Any]:
     query = (
         select(*_RUN, runs.c.uid, table)
         .select_from(
@@ -155,7 +231,7 @@ def _of_runs(study: str, trial: int | None, table: Table) -> Select[Any]:
         )
         .where(studies.c.uid == study)
     )
-    return query if trial is None else query.where(runs.c.trial == trial)
+    return _narrowed(query, trial)
 
 
 def artifacts_of(study: str, run: str | None) -> Select[Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from sqlalchemy import Connection, Row, Select, Table, select, update
 
-from tuner.errors import StoreError, StudyExists, StudyNotFound
+from tuner.errors import StoreError, StudyExists, StudyNotFound, StudyTakenOver
 from tuner.records import (
     Artifact,
     Code,
@@ -31,9 +31,10 @@ from tuner.tracking import curves, leases, queries, rows, schema, upserts
 from tuner.tracking.areas import Ownership
 from tuner.tracking.artifacts import ArtifactFolder
 from tuner.tracking.database import Database
+from tuner.tracking.failures import was_idle
 from tuner.tracking.lease import Holder, Lease
 from tuner.tracking.location import Location, locate
-from tuner.tracking.protocol import Batch, Store
+from tuner.tracking.protocol import Batch, Changes, Place, Store
 from tuner.tracking.remote_artifacts import RemoteArtifacts
 from tuner.tracking.writes import BatchWrite, ids_of
 
@@ -103,6 +104,7 @@ class SqlStore:
         )
         self._ownership = Ownership(self._database, self._files.place, self._files)
         self._study_ids: dict[str, int] = {}
+        self._names: dict[str, str] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
         self._key_ids: dict[str, dict[str, int]] = {}
         self.url = location.url.render_as_string(hide_password=False)
@@ -271,8 +273,18 @@ class SqlStore:
             self._write(connection, study, batch)
         self._check_artifacts()
 
-    def write_at(self, study: str, batch: Batch, epoch: int, holder: Holder) -> int:
+    def write_at(
+        self,
+        study: str,
+        batch: Batch,
+        epoch: int,
+        holder: Holder,
+        expected: Mapping[int, Place | None] | None = None,
+    ) -> int:
         """Commit `batch` if nobody has taken the study since `epoch`, and return the next epoch.
+
+        With `expected`, others may have written if they left these trials, by number, as they are
+        expected to be; None stands for a trial that is not there.
 
         Raises
         ------
@@ -281,12 +293,83 @@ class SqlStore:
         StudyBusy
             If a driver holds the study.
         """
-        with self.writing() as connection:
-            which = (self._study_id(connection, study), study, self._name(connection, study))
-            following = leases.advance(connection, which, epoch, holder, self._clock)
+        with _not_idle(), self.writing() as connection:
+            study_id = self._study_id(connection, study)
+            which = (study_id, study, self._names[study])
+            following = leases.advance(connection, which, holder, self._clock)
+            if following != epoch + 1 and (
+                expected is None or not _is_as_expected(connection, study_id, expected)
+            ):
+                raise leases.taken_over(connection, study_id, epoch, self._clock)
             self._write(connection, study, batch)
         self._check_artifacts()
         return following
+
+    def changes(
+        self, study: str, epoch: int | None, after: int, known: Mapping[int, Place]
+    ) -> Changes:
+        """Return the trials that a reader does not know yet; it reads no others.
+
+        Parameters
+        ----------
+        study
+            Its uid.
+        epoch
+            The epoch of the last answer; if it still is that, nothing has changed. None looks.
+        after
+            The highest number that the reader knows.
+        known
+            The open trials that it knows, by number. Finished ones never change.
+        """
+        with self.reading() as connection:
+            study_id = self._study_id(connection, study)
+            found = leases.settled_epoch(connection, study_id)
+            if found is not None and found == epoch:
+                return Changes(found, [])
+            return Changes(found, self._changed(connection, study, after, known))
+
+    def _changed(
+        self, connection: Connection, study: str, after: int, known: Mapping[int, Place]
+    ) -> list[Trial]:
+        read = rows.trial_reader(self._codecs[study])
+        trials: list[Trial] = []
+        for query in queries.changed_trials(connection, self._study_ids[study], after, known):
+            for part in connection.execute(*query).partitions(DECODED):
+                trials += map(read, rows.decoded(part))
+        return sorted(trials, key=lambda trial: trial.number)
+
+    def write_on(
+        self,
+        study: str,
+        after: int,
+        known: Mapping[int, Place],
+        holder: Holder,
+        decide: Callable[[Changes], Batch],
+    ) -> int:
+        """Read the `changes`, and commit what `decide` makes of them, in one transaction.
+
+        Nobody else writes the study meanwhile, so it cannot be refused; return the next epoch.
+
+        Raises
+        ------
+        StudyBusy
+            If a driver holds the study.
+        """
+        with _not_idle(), self.writing() as connection:
+            study_id = self._study_id(connection, study)
+            which = (study_id, study, self._names[study])
+            following = leases.advance(connection, which, holder, self._clock)
+            found = self._changed(connection, study, after, known)
+            self._write(connection, study, decide(Changes(following - 1, found)))
+        self._check_artifacts()
+        return following
+
+    def turn(self, study: str) -> AbstractContextManager[None]:
+        """Wait for our turn to ask for trials of a study: first come, first served."""
+        if study not in self._study_ids:
+            with self.reading() as connection:
+                self._codec(connection, study)
+        return self._database.turn(self._study_ids[study])
 
     def _write(self, connection: Connection, study: str, batch: Batch) -> None:
         if batch:
@@ -334,12 +417,12 @@ class SqlStore:
             for row in connection.execution_options(yield_per=FIRST).execute(query):
                 yield read(row)
 
-    def runs(self, study: str, trial: int | None = None) -> Iterator[Run]:
-        """Yield the runs of a study, or of one trial of it, by trial and attempt."""
+    def runs(self, study: str, trial: queries.Trials = None) -> Iterator[Run]:
+        """Yield the runs of a study, or of one or several trials of it, by trial and attempt."""
         for row in self._stream(queries.runs_of(study, trial)):
             yield rows.run_of(row)
 
-    def reports(self, study: str, trial: int | None = None) -> Iterator[tuple[str, Report]]:
+    def reports(self, study: str, trial: queries.Trials = None) -> Iterator[tuple[str, Report]]:
         """Yield ``(run uid, report)`` by run and step."""
         with self.reading() as connection:
             yield from curves.reports_of(connection, study, trial, STREAMED)
@@ -441,22 +524,39 @@ class SqlStore:
         self._codec(connection, uid)
         return self._study_ids[uid]
 
-    def _name(self, connection: Connection, uid: str) -> str:
-        found = select(schema.studies.c.name).where(schema.studies.c.uid == uid)
-        return str(connection.execute(found).scalar_one())
-
     def _codec(self, connection: Connection, uid: str) -> rows.ParamsCodec:
         """Return what translates the params of a study; a study's space never changes."""
         if uid not in self._codecs:
             table = schema.studies
             row = connection.execute(
-                select(table.c.id, table.c.space).where(table.c.uid == uid)
+                select(table.c.id, table.c.name, table.c.space).where(table.c.uid == uid)
             ).first()
             if row is None:
                 raise StudyNotFound(f"store {self} has no study with uid {uid!r}")
             self._study_ids[uid] = row.id
+            self._names[uid] = row.name
             self._codecs[uid] = rows.ParamsCodec(decode_params(row.space))
         return self._codecs[uid]
+
+
+@contextmanager
+def _not_idle() -> Iterator[None]:
+    """Say that others may have written if PostgreSQL ended the transaction of a stopped process."""
+    try:
+        yield
+    except StoreError as error:
+        if not was_idle(error):
+            raise
+        raise StudyTakenOver(f"{error}; look again at what is there") from error
+
+
+def _is_as_expected(
+    connection: Connection, study_id: int, expected: Mapping[int, Place | None]
+) -> bool:
+    """Whether the trials of these numbers have the state and attempts, or are not there."""
+    rows = connection.execute(*queries.places_of(connection, study_id, list(expected)))
+    found = {number: (State(state), attempts) for number, state, attempts in rows}
+    return all(found.get(number) == place for number, place in expected.items())
 
 
 def _studies() -> Select[Any]:

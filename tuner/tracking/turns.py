@@ -1,36 +1,60 @@
-"""Whose turn it is to write a SQLite file: of several processes, the one that came first.
+"""Queues of processes beside a SQLite file: who came first takes the first turn.
 
-SQLite has no queue. Who finds the lock taken looks again later, and ever more rarely, so that of
-many writers the one that has waited longest is passed over most. Here they stand in a queue of the
-system for a lock on a file beside the database, before they ask SQLite for its own.
+SQLite has no queue: locked-out writers back off exponentially, so the longest waiter would starve.
+Here they wait in the system's queue for a lock on a byte of a file beside the database. Queue 0 is
+that of all writers; those who ask for trials of a study have one of their own.
 
-That is a courtesy and no more. SQLite's lock is what keeps writers apart; where the queue cannot be
-joined, or somebody at its head has stopped, we go on without.
+A queue is a courtesy, not a guarantee: SQLite's lock and the checks of each commit keep writers
+apart. So nobody waits for a process that was killed (the system drops its locks), for one that was
+stopped by a signal, or for one that keeps its turn for too long: the others form another line.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 if sys.platform != "win32":
     import fcntl
 
 QUEUE = "-queue"
-"""What is added to the name of the database; the file stays empty."""
+"""Suffix of the lock file, after the name of the database; the file stays empty."""
 
 PATIENCE = 1.0
-"""Seconds after which we stop to queue and take our chance."""
+"""Seconds that a process may keep its turn before the others stop waiting for it."""
+
+LINES = 4
+"""Lines of a queue, one byte of the file each: the next is used while one is held up."""
+
+LOOK = 0.2
+"""Seconds between two looks at the process whose turn it is."""
+
+HELD_UP = 10.0
+"""Seconds for which a line that was given up is not tried again while its head is the same."""
 
 
 @contextmanager
-def turn(file: Path) -> Iterator[None]:
-    """Wait until it is our turn to write the SQLite database `file`; others wait until the end."""
-    place = _Place.of(file)
+def turn(file: Path, queue: int = 0, patience: float | None = None) -> Iterator[None]:
+    """Wait until it is our turn; the others of the queue wait until the block ends.
+
+    Parameters
+    ----------
+    file
+        The SQLite database.
+    queue
+        Which of its queues, from 0.
+    patience
+        Seconds that another may keep its turn; None for `PATIENCE`.
+    """
+    place = _Place.of(file, queue, PATIENCE if patience is None else patience)
     try:
         yield
     finally:
@@ -38,54 +62,282 @@ def turn(file: Path) -> Iterator[None]:
             place.leave()
 
 
-class _Place:
-    """A place in the queue, and later at its head.
+class FairLock:
+    """A reentrant lock between threads that is handed over in the order of arrival.
 
-    POSIX locks, as a forked child does not inherit them: it could not give them back.
+    A thread that releases a `threading.Lock` and takes it again at once mostly gets it, however
+    long others have waited.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._left = self._waiting = False
-        if not self._is_free():
-            # The system's call knows no limit of time, so it is another thread that waits in it.
-            self._waiting = True
-            waiter = threading.Thread(target=self._wait, name="tuner-turn", daemon=True)
-            waiter.start()
-            waiter.join(PATIENCE)
+        self._held = False
+        self._owner = 0
+        self._depth = 0
+        self._waiting: deque[threading.Lock] = deque()
+
+    def acquire(self, timeout: float = -1) -> bool:
+        """Wait at most `timeout` seconds, or for ever if negative; return whether it is ours."""
+        me = threading.get_ident()
+        if self._owner != me:
+            if not self._acquire(timeout):
+                return False
+            self._owner = me
+        self._depth += 1
+        return True
+
+    def _acquire(self, timeout: float) -> bool:
+        gate = threading.Lock()
+        with self._mutex:
+            if not self._held:
+                self._held = True
+                return True
+            gate.acquire()
+            self._waiting.append(gate)
+        got = False
+        try:
+            got = gate.acquire(timeout=timeout)
+        finally:
+            if not got:
+                got = self._withdraw(gate)
+                if got and sys.exc_info()[0] is not None:  # an interrupt, as it was handed over
+                    self._hand_over()
+        return got
+
+    def _withdraw(self, gate: threading.Lock) -> bool:
+        """Leave the queue; return whether the lock was handed to us before."""
+        with self._mutex:
+            if gate in self._waiting:
+                self._waiting.remove(gate)
+                return False
+            return True
+
+    def release(self) -> None:
+        """Hand the lock to the thread that has waited longest."""
+        self._depth -= 1
+        if not self._depth:
+            self._owner = 0
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        with self._mutex:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._held = False
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+@dataclass(slots=True)
+class _LockFile:
+    """The lock file as this process has it open: once, as closing it drops all of its locks.
+
+    POSIX locks belong to a process, so its threads wait for each other first. A forked child does
+    not inherit them, and opens the file anew.
+    """
+
+    key: tuple[int, str]
+    descriptor: int
+    users: int = 0
+    threads: dict[int, FairLock] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, file: Path) -> _Place | None:
-        """Return a place, None if there is no queue to be had."""
-        if sys.platform == "win32":
-            return None
-        try:
-            mode = file.stat().st_mode & 0o666
-            return cls(os.open(f"{file}{QUEUE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode))
-        except OSError:
-            return None
+    def join(cls, file: Path) -> _LockFile | None:
+        """Return the lock file of a database, None if there is none to be had."""
+        key = os.getpid(), f"{file}{QUEUE}"
+        with _mutex:
+            found = _open.get(key)
+            if found is None:
+                try:
+                    mode = file.stat().st_mode & 0o666
+                    descriptor = os.open(key[1], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+                except OSError:
+                    return None
+                found = _open[key] = cls(key, descriptor)
+            found.users += 1
+            return found
 
     def leave(self) -> None:
-        """Let the next one take its turn."""
-        with self._mutex:
-            self._left = True
-            if not self._waiting:
-                os.close(self._descriptor)
+        """Close the file when the last user leaves."""
+        with _mutex:
+            self.users -= 1
+            if not self.users:
+                os.close(self.descriptor)
+                del _open[self.key]
 
-    def _is_free(self) -> bool:
+    def lock(self, byte: int) -> bool:
+        """Lock a byte if it is free, and return whether it was."""
         try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
         except BlockingIOError:
             return False
         except OSError:  # a file system without locks
             pass
         return True
 
-    def _wait(self) -> None:
-        with suppress(OSError):  # such as a deadlock with another file's queue
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+    def wait(self, byte: int) -> None:
+        """Lock a byte when it becomes free."""
+        with suppress(OSError):  # such as a deadlock, as the system sees it, of two queues
+            fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1, byte)
+
+    def unlock(self, byte: int) -> None:
+        """Let the next one in the line have the byte."""
+        with suppress(OSError):
+            fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, byte)
+
+    def head(self, byte: int) -> int:
+        """Return the process that has locked a byte, 0 if that is unknown or nobody."""
+        if sys.platform != "linux":
+            return 0
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+        try:
+            kind, *_, pid = struct.unpack(
+                _FLOCK, fcntl.fcntl(self.descriptor, fcntl.F_GETLK, asked)
+            )
+        except OSError:
+            return 0
+        return 0 if kind == fcntl.F_UNLCK else max(pid, 0)
+
+
+_FLOCK = "hhqqi4x"
+"""``struct flock`` of fcntl(2) on 64-bit Linux: type, whence, start, length, process."""
+
+_open: dict[tuple[int, str], _LockFile] = {}
+_mutex = threading.Lock()
+
+_held_up: dict[tuple[tuple[int, str], int], tuple[int, float]] = {}
+"""By line: the process that kept its turn for too long, and until when it is not waited for."""
+
+
+def _renew_mutex() -> None:
+    """Replace the mutex in a forked child: a thread that the child lacks may hold it."""
+    global _mutex
+    _mutex = threading.Lock()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_renew_mutex)
+
+
+class _Place:
+    """A place in a queue, and later at the head of one of its lines."""
+
+    def __init__(self, file: _LockFile, queue: int, patience: float) -> None:
+        self._file = file
+        self._patience = patience
+        self._byte: int | None = None
+        first = queue * LINES
+        with _mutex:
+            threads = file.threads.setdefault(queue, FairLock())
+        self._threads: FairLock | None = threads if threads.acquire(LINES * patience) else None
+        if self._threads is not None:
+            try:
+                lines = range(first, first + LINES)
+                self._byte = next((byte for byte in lines if self._reach(byte)), None)
+            except BaseException:
+                self.leave()
+                raise
+
+    @classmethod
+    def of(cls, file: Path, queue: int, patience: float) -> _Place | None:
+        """Return a place, None if there is no queue to be had."""
+        if sys.platform == "win32":
+            return None
+        found = _LockFile.join(file)
+        if found is None:
+            return None
+        try:
+            return cls(found, queue, patience)
+        except BaseException:
+            found.leave()
+            raise
+
+    def leave(self) -> None:
+        """Let the next one take its turn."""
+        if self._byte is not None:
+            self._file.unlock(self._byte)
+        if self._threads is not None:
+            self._threads.release()
+        self._file.leave()
+
+    def _reach(self, byte: int) -> bool:
+        """Wait for the head of a line; return False if the process there holds it up."""
+        if self._file.lock(byte):
+            return True
+        head = self._file.head(byte)
+        if _is_stopped(head) or self._is_held_up(byte, head):
+            return False
+        waiting = _Waiting(self._file, byte)
+        try:
+            return self._outwait(waiting, byte, head)
+        except BaseException:
+            if waiting.give_up():
+                self._file.unlock(byte)
+            raise
+
+    def _outwait(self, waiting: _Waiting, byte: int, head: int) -> bool:
+        """Return whether the byte is ours, once it is, or the process that has it holds it up."""
+        since = time.monotonic()
+        while not waiting.over(LOOK):
+            now, before = time.monotonic(), head
+            head = self._file.head(byte)
+            if head != before:
+                since = now
+            stopped = _is_stopped(head)
+            if stopped or now - since >= self._patience:
+                if not stopped and head:
+                    _held_up[self._file.key, byte] = head, now + HELD_UP
+                return waiting.give_up()
+        return True
+
+    def _is_held_up(self, byte: int, head: int) -> bool:
+        who, until = _held_up.get((self._file.key, byte), (0, 0.0))
+        return who == head != 0 and time.monotonic() < until
+
+
+class _Waiting:
+    """Waits for a byte on a thread of its own, as the system's call has no limit of time."""
+
+    def __init__(self, file: _LockFile, byte: int) -> None:
+        self._file = file
+        self._byte = byte
+        self._mutex = threading.Lock()
+        self._over = threading.Event()
+        self._left = False
+        with _mutex:
+            file.users += 1
+        threading.Thread(target=self._wait, name="tuner-turn", daemon=True).start()
+
+    def over(self, seconds: float) -> bool:
+        """Return whether the byte is locked, after at most so many seconds."""
+        return self._over.wait(seconds)
+
+    def give_up(self) -> bool:
+        """Wait no more; return whether the byte has been locked by now."""
         with self._mutex:
-            self._waiting = False
+            self._left = not self._over.is_set()
+            return not self._left
+
+    def _wait(self) -> None:
+        self._file.wait(self._byte)
+        with self._mutex:
+            self._over.set()
             if self._left:
-                os.close(self._descriptor)
+                self._file.unlock(self._byte)
+        self._file.leave()
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process was stopped by a signal or a debugger."""
+    if not pid:
+        return False
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[:1] in (["T"], ["t"])

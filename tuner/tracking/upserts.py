@@ -57,6 +57,11 @@ def replacing(connection: Connection, table: Table) -> Insert:
     return _replacing(connection.dialect.name, table)
 
 
+def replacing_in(dialect: str, table: Table) -> Insert:
+    """Return `replacing` for a dialect by its name."""
+    return _replacing(dialect, table)
+
+
 def write_rows(
     connection: Connection, table: Table, statement: Insert, rows: Sequence[Mapping[str, Any]]
 ) -> None:

@@ -1,0 +1,63 @@
+"""Queues of processes on PostgreSQL: who asks first for trials of a study goes first.
+
+The queue is that of an advisory lock, which the server drops when its client dies. It ends the
+session of a client that was stopped, or that takes too long. As beside SQLite, a queue is a
+courtesy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+SPACE = 0x7E5E5
+"""First key of our advisory locks; the second is the study."""
+
+PATIENCE = 3.0
+"""Seconds that a process may keep its turn before the server takes it away."""
+
+
+@contextmanager
+def postgres_turn(engine: Engine, study_id: int) -> Iterator[None]:
+    """Wait until it is our turn; the others wait until the block ends."""
+    connection = _queue(engine, study_id)
+    try:
+        yield
+    finally:
+        if connection is not None:
+            _leave(connection)
+
+
+def _queue(engine: Engine, study_id: int) -> Connection | None:
+    """Return a connection that has the turn, None if we stop waiting for it."""
+    connection: Connection | None = None
+    try:
+        connection = engine.connect()
+        # One round trip: without parameters, PostgreSQL takes several statements at once.
+        connection.exec_driver_sql(
+            f"SET LOCAL idle_in_transaction_session_timeout = {round(1e3 * PATIENCE)}; "
+            f"SELECT pg_advisory_xact_lock({SPACE}, {study_id % 2**31})",
+            execution_options={"no_parameters": True},
+        )
+    except SQLAlchemyError:
+        # Whatever it is, the commit that follows meets it again, and says so.
+        if connection is not None:
+            _leave(connection)
+        return None
+    except BaseException:
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+        raise
+    return connection
+
+
+def _leave(connection: Connection) -> None:
+    """Let the next one take its turn."""
+    with suppress(SQLAlchemyError):  # the server may have ended the session
+        connection.rollback()
+    with suppress(SQLAlchemyError):
+        connection.close()
