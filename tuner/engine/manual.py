@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from tuner.backends.protocol import Finished, Sent
+from tuner.engine.clock import Clock
 from tuner.engine.limits import Limits
 from tuner.engine.live import LiveTrial
 from tuner.engine.machine import Machine
@@ -68,7 +69,7 @@ class ManualLoop:
     space: Space
     store: Store
     optimizer: Optimizer
-    clock: Callable[[], float]
+    clock: Clock
     scheduler: Scheduler | None = None
     code: str = ""
     environment: str = ""
@@ -126,7 +127,7 @@ class ManualLoop:
     def hear(self, message: Sent) -> None:
         """Take a message of a trial that is under way."""
         with self._lock:
-            self._act(self._machine.handle(message, self.clock()))
+            self._act(self._handled(message))
             batch, self._batch = self._batch, Batch()
             # No one else writes what this run reports, so nobody need be asked.
             self.store.write(self.info.uid, batch)
@@ -188,7 +189,7 @@ class ManualLoop:
         for trial in history:
             if trial.state is State.RUNNING:
                 *_, run = self.store.runs(self.info.uid, trial.number)
-                self._machine.adopt(trial, run, self.clock())
+                self._machine.adopt(trial, run)
         self._stale = False
 
     # --- what is done -------------------------------------------------------------------------
@@ -242,14 +243,17 @@ class ManualLoop:
         return self._trials[uid]
 
     def _handle(self, event: Event) -> None:
-        self._act(self._machine.handle(event, self.clock()))
+        self._act(self._handled(event))
+
+    def _handled(self, event: Event) -> list[Command]:
+        return self._machine.handle(event, self.clock.elapsed(), self.clock.now())
 
     def _act(self, commands: Sequence[Command]) -> None:
         for command in commands:
             match command:
                 case Ask(n):
                     points = self.optimizer.ask(n, self._machine.pending)
-                    self._act(self._machine.handle(Suggested(points), self.clock()))
+                    self._act(self._handled(Suggested(points)))
                 case Launch(job, run):
                     self._batch.trials.append(job.trial)
                     self._batch.runs.append(run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from tuner.backends.protocol import Channel
 from tuner.engine.capture import captured
+from tuner.engine.clock import Stopwatch
 from tuner.engine.forks import children_end
 from tuner.engine.live import LiveTrial
 from tuner.engine.monitor import monitored
@@ -48,7 +48,8 @@ class ObjectiveWork:
 
     def __call__(self, job: Job, channel: Channel) -> Outcome:
         """Run one job; every exception of the objective becomes a failed outcome."""
-        channel.send(Begun(channel.worker, _hostname(), os.getpid(), time.time()))
+        watch = Stopwatch()
+        channel.send(Begun(channel.worker, _hostname(), os.getpid(), watch.began))
         with monitored(channel, self.system_metrics) as along:
             trial = LiveTrial(job, self.goals, along)
             try:
@@ -56,7 +57,7 @@ class ObjectiveWork:
                     outcome = self._evaluate(trial)
             finally:
                 trial.close()
-        channel.send(Output(str(transcript), time.time()))
+        channel.send(Output(str(transcript), watch.now()))
         return outcome
 
     def _evaluate(self, trial: LiveTrial) -> Outcome:
