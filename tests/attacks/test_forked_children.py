@@ -233,9 +233,9 @@ def test_text_that_waits_in_a_buffer_is_written_once(tmp_path: Path) -> None:
 
 
 def test_a_child_that_leaves_an_optimizer_ends(tmp_path: Path) -> None:
-    from tuner.optimizers import RandomSearch
+    from tuner.optimizers.random import RandomOptimizer
 
-    class Forking(RandomSearch):
+    class Forking(RandomOptimizer):
         def ask(self, n: int, pending: Any) -> Any:
             if (child := os.fork()) != 0:
                 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
