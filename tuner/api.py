@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -211,7 +210,9 @@ def optimize(
     )
     done = sum(trial.state.finished for trial in this)
     if n_trials is None or done < n_trials:
+        from tuner.engine.clock import SystemClock
         from tuner.engine.driver import POLL, Driver, Session
+        from tuner.engine.forks import children_end
         from tuner.engine.limits import Limits
         from tuner.engine.worker import ObjectiveWork
         from tuner.progress import make_progress
@@ -237,7 +238,7 @@ def optimize(
             listeners=[partial(call, this) for call in callbacks],
             lease=lease,
             # Where time passes only while the study waits, nothing else can happen meanwhile.
-            clock=time.time if virtual is None else virtual,
+            clock=SystemClock() if virtual is None else virtual,
             poll=POLL if virtual is None else math.inf,
         )
         try:
@@ -245,7 +246,8 @@ def optimize(
         finally:
             for callback in callbacks:
                 if callable(ended := getattr(callback, "study_ended", None)):
-                    ended(this)
+                    with children_end():
+                        ended(this)
     if registered_name is not None and any(trial.eligible for trial in this):
         this.register(registered_name or None, refit=refit)
     if keep_models is not None:

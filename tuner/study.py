@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import cached_property, partial
@@ -353,6 +352,7 @@ class Study:
 
     def _loop(self) -> ManualLoop:
         if self._manual is None:
+            from tuner.engine.clock import SystemClock
             from tuner.engine.manual import ManualLoop
             from tuner.optimizers import restore
             from tuner.tracking.provenance import current_environment
@@ -371,7 +371,7 @@ class Study:
                 self.space,
                 self.store,
                 optimizer,
-                time.time,
+                SystemClock(),
                 self._scheduler,
                 environment=self.store.put_environment(current_environment()),
             )

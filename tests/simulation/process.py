@@ -79,6 +79,13 @@ class Process:
         """Return the time by this machine's clock."""
         return self.world.clock() + self.skew
 
+    def now(self) -> float:
+        return self.clock()
+
+    def elapsed(self) -> float:
+        """Return the time that this machine measures: its clock may be wrong, but not its pace."""
+        return self.world.clock()
+
     def sleep(self, seconds: float) -> None:
         self.world.pause(self)
         self.world.clock.advance_to(self.world.clock() + seconds)
@@ -124,7 +131,7 @@ class Process:
             scheduler=scheduler,
             environment=Environment("3", "simulated"),
             listeners=[self.world.history.told[self.number].append],
-            clock=self.clock,
+            clock=self,
             # One of its kind, as real ones are: those that ended are remembered in this process.
             holder=Holder(f"host-{self.number}", self.number, uuid7()),
             lease=LEASE,
@@ -133,7 +140,7 @@ class Process:
         return str(Driver(session).run())
 
     def _writer(self, store: Any, lease: Lease) -> InlineWriter:
-        return InlineWriter(store, lease, clock=self.clock, sleep=self.sleep)
+        return InlineWriter(store, lease, clock=self.elapsed, sleep=self.sleep)
 
 
 def work(plan: Plan, seed: int, job: Job, channel: Channel) -> Outcome:

@@ -9,12 +9,12 @@ from tuner.records import Failure, Job, Run, State, Trial
 
 @dataclass(slots=True)
 class Attempt:
-    """A run under way."""
+    """A run under way; times by the clock that measures, `launched` None if by another driver."""
 
     job: Job
     trial: Trial
     run: Run
-    launched: float
+    launched: float | None
     begun: float | None = None
     last: dict[str, float] = field(default_factory=dict)
     killed: Failure | None = None

@@ -8,7 +8,7 @@ while it does, so what it has read of the study stays true until it ends.
 from __future__ import annotations
 
 import logging
-import time
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,8 @@ from typing import Any
 from tuner import ranking
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
-from tuner.engine.forks import children_end
+from tuner.engine.clock import Clock, SystemClock
+from tuner.engine.forks import children_end, end_if_forked
 from tuner.engine.lagged import LaggedOptimizer
 from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
@@ -77,9 +78,10 @@ _log = logging.getLogger(__name__)
 class Session:
     """One call's part in a study: what is needed to run its loop.
 
-    `listeners` are called with each trial that has its outcome. `clock` gives seconds since the
-    epoch. `poll` is how many of them it waits at most before it looks at deadlines and the display
-    again. `lease` is how long the study stays this driver's after it was last heard of, in seconds.
+    `listeners` are called with each trial that has its outcome. `clock` measures every deadline and
+    dates what is recorded. `poll` is how many seconds it waits at most before it looks at deadlines
+    and the display again. `lease` is how long the study stays this driver's after it was last heard
+    of, in seconds.
     """
 
     info: StudyInfo
@@ -96,7 +98,7 @@ class Session:
     code: Code = field(default_factory=Code)
     environment: Environment = field(default_factory=lambda: Environment("", ""))
     listeners: Sequence[Callable[[Trial], None]] = ()
-    clock: Callable[[], float] = field(default=time.time)
+    clock: Clock = field(default_factory=SystemClock)
     poll: float = POLL
     holder: Holder = field(default_factory=new_holder)
     lease: float = LEASE
@@ -124,7 +126,8 @@ class Driver:
         self._machine = self._new_machine([])
         self._fresh = True
         self._best: Trial | None = None
-        self._opened = s.clock()
+        self._opened = s.clock.elapsed()
+        self._pid = os.getpid()
         self._end: End | None = None
         self._drain_reason: str | None = None
         self._lease: Lease | None = None
@@ -199,7 +202,7 @@ class Driver:
             # Only now is there something to record: a call that fails earlier leaves no trace.
             self._take()
         self._record_origin()
-        self._opened = s.clock()
+        self._opened = s.clock.elapsed()
         self._handle(Opened(s.backend.capacity))
         if isinstance(self._optimizer, LaggedOptimizer):
             self._optimizer.lag = s.backend.capacity
@@ -222,6 +225,7 @@ class Driver:
 
     def close(self, closing: str) -> None:
         """End the workers, commit what is left and give the study back."""
+        end_if_forked(self._pid)
         s = self._session
         with ExitStack() as last:
             last.callback(s.progress.close, closing)
@@ -257,7 +261,9 @@ class Driver:
         )
         failure = Failure("Interrupted", "the study's driver ended before this run did")
         left = [
-            replace(run, state=State.FAILED, error=failure, ended=s.clock())
+            replace(
+                run, state=State.FAILED, error=failure, ended=max(s.clock.now(), run.started or 0.0)
+            )
             for trial in self._machine.pending
             for run in s.store.runs(s.info.uid, trial.number)
             if not run.state.finished
@@ -279,11 +285,12 @@ class Driver:
         """How long to wait for events: until the next deadline, and no longer than `poll`."""
         s = self._session
         due = self._machine.next_deadline()
-        return s.poll if due is None else min(s.poll, max(0.0, due - s.clock()))
+        return s.poll if due is None else min(s.poll, max(0.0, due - s.clock.elapsed()))
 
     def _give_up(self, reason: str) -> None:
         """Leave what runs open for a later call; record it if the store still takes it."""
-        for command in self._machine.handle(Halted(reason), self._session.clock()):
+        clock = self._session.clock
+        for command in self._machine.handle(Halted(reason), clock.elapsed(), clock.now()):
             # The store may be what failed, and then the next call tidies up.
             with suppress(TunerError):
                 self._execute(command)
@@ -291,7 +298,9 @@ class Driver:
     # --- acting on commands -------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
-        self._act(self._machine.handle(event, self._session.clock()))
+        end_if_forked(self._pid)
+        clock = self._session.clock
+        self._act(self._machine.handle(event, clock.elapsed(), clock.now()))
 
     def _handle_all(self, events: Iterable[Event]) -> None:
         """Handle each event, whether or not the store fails: the last commit may still take it."""
@@ -361,5 +370,5 @@ class Driver:
             stopped=counts.stopped,
             best_value=None if best is None else best.value,
             best_trial=None if best is None else best.number,
-            elapsed=self._session.clock() - self._opened,
+            elapsed=self._session.clock.elapsed() - self._opened,
         )

@@ -70,16 +70,29 @@ def children_end() -> Iterator[None]:
         _end(None)
 
 
+def end_if_forked(pid: int) -> None:
+    """End this process at once unless it has this process id.
+
+    A child that left other user code than an objective, such as an optimizer, comes this far.
+    """
+    if os.getpid() != pid:
+        os._exit(1)
+
+
 def _end(error: BaseException | None) -> None:
     status = 0
     if isinstance(error, SystemExit):
         code = error.code
-        status = code if isinstance(code, int) else int(code is not None)
+        # As the kernel does: os._exit would raise for a number that is too large.
+        status = code & 0xFF if isinstance(code, int) else int(code is not None)
     elif error is not None:
         status = 1
-        with suppress(Exception):
+    try:
+        if error is not None and not isinstance(error, SystemExit):
             traceback.print_exception(error)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):
-            stream.flush()
-    os._exit(status)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+    finally:
+        # Whatever is raised above, a signal included, the child must not go on.
+        os._exit(status)

@@ -18,9 +18,9 @@ class InlineWriter:
     """A `Writing` without a thread: what is queued in a round is committed at the next `check`.
 
     For where one thread must do everything in an order that can be repeated, such as simulations:
-    then `clock` and `sleep` are virtual, too. While the store is away the driver goes on, and the
-    batch under way is tried again in each round; if it had been committed and only the answer was
-    lost, writing it once more changes nothing.
+    then `clock`, which measures, and `sleep` are virtual, too. While the store is away
+    the driver goes on, and the batch under way is tried again in each round; if it had been
+    committed and only the answer was lost, writing it once more changes nothing.
 
     Raises
     ------
@@ -35,7 +35,7 @@ class InlineWriter:
         store: Store,
         lease: Lease,
         *,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         patience: float = PATIENCE,
     ) -> None:

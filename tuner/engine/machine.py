@@ -118,6 +118,7 @@ class Machine:
         self._asked = 0
         self._next_number = 0
         self._opened_at: float | None = None
+        self._date = 0.0
         self._ending: End | None = None
         self._over = False
         for trial in sorted(history, key=lambda t: t.number):
@@ -152,8 +153,19 @@ class Machine:
 
     # --- the one way in -----------------------------------------------------------------------
 
-    def handle(self, event: Event, now: float) -> list[Command]:
-        """Return what is to be done about `event`, which happened at `now` (seconds)."""
+    def handle(self, event: Event, now: float, date: float | None = None) -> list[Command]:
+        """Return what is to be done about `event`, which happened at `now`.
+
+        Parameters
+        ----------
+        event
+            What happened.
+        now
+            Seconds of a clock that is never set; every deadline and duration is measured by it.
+        date
+            Seconds since the epoch, for the record only; the same as `now` if None.
+        """
+        self._date = now if date is None else date
         if self._over:
             return []
         match event:
@@ -184,11 +196,11 @@ class Machine:
 
     # --- filling free workers -----------------------------------------------------------------
 
-    def adopt(self, trial: Trial, run: Run, now: float) -> None:
+    def adopt(self, trial: Trial, run: Run) -> None:
         """Take up an attempt that is under way already, begun by an earlier driver."""
         self._waiting = deque(t for t in self._waiting if t.number != trial.number)
         job = Job(run.uid, trial, run.attempt)
-        self.active[run.uid] = Attempt(job, trial, run, launched=now)
+        self.active[run.uid] = Attempt(job, trial, run, launched=None)
         self._open[trial.number] = trial
 
     def mark(self) -> Mark:
@@ -320,14 +332,14 @@ class Machine:
             trial,
             state=State.RUNNING,
             attempts=trial.attempts + 1,
-            started=now if trial.started is None else trial.started,
+            started=self._date if trial.started is None else trial.started,
         )
         run = dataclasses.replace(
             self.run_template,
             uid=self.new_run(),
             trial=trial.number,
             attempt=trial.attempts,
-            started=now,
+            started=self._date,
         )
         job = Job(run.uid, trial, trial.attempts, timeout=self.limits.trial_timeout)
         self.active[run.uid] = Attempt(job, trial, run, launched=now)
@@ -444,7 +456,7 @@ class Machine:
             values=goal_values(self.goals, outcome),
             constraints=outcome.constraints,
             error=outcome.error,
-            ended=run.ended,
+            ended=_no_earlier(run.ended, attempt.trial.started),
         )
         self.counts.add(trial.state)
         del self._open[trial.number]
@@ -460,8 +472,21 @@ class Machine:
             state=outcome.state,
             metrics=outcome.metrics,
             error=outcome.error,
-            ended=now if attempt.run.ended is None else attempt.run.ended,
+            ended=self._end_of(attempt, now),
         )
+
+    def _end_of(self, attempt: Attempt, now: float) -> float | None:
+        """Return the date at which a run ended: its beginning plus the time that it was measured.
+
+        The worker measures this if it can. Of a run that another driver has launched only dates
+        are known.
+        """
+        run, since = attempt.run, attempt.launched if attempt.begun is None else attempt.begun
+        if run.ended is not None:
+            return run.ended
+        if since is None or run.started is None:
+            return _no_earlier(self._date, run.started)
+        return run.started + max(0.0, now - since)
 
     def _end_if_hopeless(self, outcome: Outcome, now: float) -> list[Command]:
         """End the study when every one of its first trials failed for the same reason."""
@@ -503,6 +528,11 @@ class Machine:
     def _finish(self, end: End) -> End:
         self._over = True
         return end
+
+
+def _no_earlier(date: float | None, began: float | None) -> float | None:
+    """Return a date, or the beginning if that is later, as the wall's clock may have been set."""
+    return date if date is None or began is None else max(date, began)
 
 
 def goal_values(goals: Sequence[Goal], outcome: Outcome) -> tuple[float, ...]:

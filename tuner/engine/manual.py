@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from tuner.backends.protocol import Finished, Sent
+from tuner.engine.clock import Clock
 from tuner.engine.limits import Limits
 from tuner.engine.live import LiveTrial
 from tuner.engine.machine import Machine
 from tuner.engine.messages import (
     Ask,
     Command,
+    Event,
     Keep,
     Launch,
     Log,
@@ -81,7 +83,7 @@ class ManualLoop:
     space: Space
     store: Store
     optimizer: Optimizer
-    clock: Callable[[], float]
+    clock: Clock
     scheduler: Scheduler | None = None
     code: str = ""
     environment: str = ""
@@ -152,7 +154,7 @@ class ManualLoop:
     def hear(self, message: Sent) -> None:
         """Take a message of a trial that is under way."""
         with self._lock:
-            self._act(self._machine.handle(message, self.clock()))
+            self._act(self._handled(message))
             batch, self._batch = self._batch, Batch()
             # No one else writes what this run reports, so nobody need be asked.
             self.store.write(self.info.uid, batch)
@@ -247,13 +249,15 @@ class ManualLoop:
         The state machine learns it only once it is committed. Until then a machine of this trial
         alone says what is to be recorded.
         """
-        attempt, now = self._machine.active[finished.run], self.clock()
+        attempt = self._machine.active[finished.run]
+        now = self.clock.elapsed(), self.clock.now()
         of_trial = self._new_machine()
         of_trial.scheduler = None
-        of_trial.adopt(attempt.trial, attempt.run, attempt.launched)
+        of_trial.adopt(attempt.trial, attempt.run)
+        of_trial.active[finished.run].launched = attempt.launched
         of_trial.active[finished.run].last.update(attempt.last)
         self._batch = Batch()
-        for command in of_trial.handle(finished, now):
+        for command in of_trial.handle(finished, *now):
             if isinstance(command, Record):
                 self._act([command])
         trial = attempt.trial
@@ -271,7 +275,7 @@ class ManualLoop:
                 self._adopted.discard(finished.run)
                 for report in reports_of([trial.number], self.info, self.store)[trial.number]:
                     self.scheduler.on_report(trial, report)
-            self._act(self._machine.handle(finished, now))
+            self._act(self._machine.handle(finished, *now))
         except BaseException:
             self._stale = True
             raise
@@ -348,7 +352,7 @@ class ManualLoop:
 
     def _ask(self, n: int) -> list[str]:
         before = set(self._machine.active)
-        self._act(self._machine.handle(Wanted(n), self.clock()))
+        self._act(self._handled(Wanted(n)))
         return [uid for uid in self._machine.active if uid not in before]
 
     def _outcome(self, trial: LiveTrial, returned: Any, state: State | None) -> Outcome:
@@ -372,7 +376,7 @@ class ManualLoop:
         trial = self._machine.open_trial(number)
         if found is None and trial is not None and trial.state is State.RUNNING:
             *_, last = self.store.runs(self.info.uid, number)
-            self._machine.adopt(trial, last, self.clock())
+            self._machine.adopt(trial, last)
             self._adopted.add(last.uid)
             found = last.uid
         if found is not None and run in (None, found):
@@ -409,12 +413,15 @@ class ManualLoop:
             self._trials[uid] = LiveTrial(attempt.job, self.info.goals, self._desks[uid])
         return self._trials[uid]
 
+    def _handled(self, event: Event) -> list[Command]:
+        return self._machine.handle(event, self.clock.elapsed(), self.clock.now())
+
     def _act(self, commands: Sequence[Command]) -> None:
         for command in commands:
             match command:
                 case Ask(n):
                     points = self.optimizer.ask(n, self._machine.pending)
-                    self._act(self._machine.handle(Suggested(points), self.clock()))
+                    self._act(self._handled(Suggested(points)))
                 case Launch(job, run):
                     self._batch.trials.append(job.trial)
                     self._batch.runs.append(run)

@@ -31,9 +31,12 @@ class Scratch:
         self._root: Path | None = None
         self._lock: int | None = None
         self._count = 0
+        self._owner = os.getpid()
 
     def fresh(self) -> Path:
         """Return a path in the folder at which nothing exists yet."""
+        if self._owner != os.getpid():  # a forked child makes a folder of its own
+            self._owner, self._root = os.getpid(), None
         if self._root is None:
             _remove_abandoned()
             while self._root is None:
@@ -42,7 +45,9 @@ class Scratch:
         return self._root / str(self._count)
 
     def remove(self) -> None:
-        """Delete the folder."""
+        """Delete the folder, unless it is that of the process that this one was forked from."""
+        if self._owner != os.getpid():
+            return
         if self._root is not None:
             shutil.rmtree(self._root, ignore_errors=True)
             self._root = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +11,7 @@ from typing import Any
 
 from tuner.backends.protocol import Channel
 from tuner.engine.capture import captured
+from tuner.engine.clock import Stopwatch
 from tuner.engine.forks import children_end
 from tuner.engine.live import LiveTrial
 from tuner.engine.monitor import monitored
@@ -50,7 +50,8 @@ class ObjectiveWork:
 
         `KeyboardInterrupt` and the exceptions by which a backend ends a job pass through.
         """
-        channel.send(Begun(channel.worker, _hostname(), os.getpid(), time.time()))
+        watch = Stopwatch()
+        channel.send(Begun(channel.worker, _hostname(), os.getpid(), watch.began))
         with monitored(channel, self.system_metrics) as along:
             trial = LiveTrial(job, self.goals, along)
             outcome, text = None, ""
@@ -67,7 +68,7 @@ class ObjectiveWork:
                 text = failure.traceback
             finally:
                 trial.close()
-        channel.send(Output(text, time.time()))
+        channel.send(Output(text, watch.now()))
         return outcome
 
     def _evaluate(self, trial: LiveTrial) -> Outcome:

@@ -9,12 +9,12 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tuner.engine.clock import Stopwatch
 from tuner.engine.objective import wants_trial
 from tuner.engine.worker import ObjectiveWork
 from tuner.errors import ArgumentError
@@ -102,7 +102,7 @@ def evaluate(
 ) -> Evaluation:
     """Run the objective once in this process; request a stop after the step `stop_after`."""
     channel = _ReplayChannel(stop_after)
-    started = time.time()
+    watch = Stopwatch()
     outcome = ObjectiveWork(objective, wants_trial(objective), goals, constraints)(job, channel)
     return Evaluation(
         outcome,
@@ -110,8 +110,8 @@ def evaluate(
         current_environment(),
         channel.reports,
         "".join(message.text for message in channel.messages if isinstance(message, Output)),
-        started,
-        time.time(),
+        watch.began,
+        watch.now(),
     )
 
 

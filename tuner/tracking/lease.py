@@ -34,7 +34,8 @@ class Holder(Record):
         here = _machine()
         if not here or self.host != socket.gethostname() or not self.process.startswith(here):
             return False
-        return self.process.partition("#")[0] != _identity(self.pid)
+        now = _identity(self.pid)
+        return now != "" and now != self.process.partition("#")[0]
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
@@ -78,13 +79,27 @@ def _machine() -> str:
 
 
 def _identity(pid: int) -> str | None:
-    """Return what tells a process from others of its number; None if there is none now."""
+    """Return what tells a process from others of its number; None if there is none now.
+
+    Empty if there is one that this user may not look at, as where ``/proc`` is mounted with
+    ``hidepid``.
+    """
     if not _machine():
         return None
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return None
+        return "" if _exists(pid) else None
     # Fields 3 and 22 of proc(5), after the name in brackets, which may hold anything.
     state, *fields = stat.rpartition(")")[2].split()
     return None if state in "ZX" else f"{_machine()}{fields[18]}"
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError, ValueError):
+        return False
+    except OSError:
+        return True  # another user's
+    return True
