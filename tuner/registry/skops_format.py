@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import RegistryError, UntrustedModel
-from tuner.registry.trusted import VARIABLE, trusted_types
+from tuner.registry.trusted import VARIABLE, more_types
 
 FILE = "model.skops"
 
@@ -24,7 +24,7 @@ class SkopsFormat:
     name = "skops"
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
-        self._allowed = trusted_types(trusted)
+        self._trusted = more_types(trusted)
 
     def accepts(self, model: Any) -> bool:
         """Whether it is a scikit-learn estimator; others are not imported to find out."""
@@ -64,17 +64,8 @@ class SkopsFormat:
         RegistryError
             If the file is not one of skops, or holds trees whose indices lead out of them.
         """
-        from skops import io
-
-        from tuner.registry.soundness import check_model
-
         try:
-            content = (folder / FILE).read_bytes()
-            unknown = [t for t in io.get_untrusted_types(data=content) if t not in self._allowed]
-            if unknown:
-                raise _untrusted(unknown)
-            model = io.loads(content, trusted=sorted(self._allowed))
-            check_model(model)
+            return load_skops((folder / FILE).read_bytes(), self._trusted)
         except UntrustedModel:
             raise
         except Exception as error:
@@ -82,7 +73,24 @@ class SkopsFormat:
             raise RegistryError(
                 f"{FILE} cannot be read as a model: {type(error).__name__}: {error}"
             ) from error
-        return model
+
+
+def load_skops(content: bytes, trusted: frozenset[str]) -> Any:
+    """Return the model of a skops file; `trusted` are names to allow besides the list."""
+    from skops import io
+
+    from tuner.registry.skops_archive import SkopsArchive
+    from tuner.registry.skops_schema import SkopsSchema
+    from tuner.registry.soundness import check_model
+
+    archive = SkopsArchive(content)
+    schema = SkopsSchema(archive, trusted)
+    schema.check()
+    if schema.untrusted:
+        raise _untrusted(sorted(schema.untrusted))
+    model = io.loads(archive.stored(), trusted=sorted(schema.types))
+    check_model(model)
+    return model
 
 
 def _untrusted(names: list[str]) -> UntrustedModel:
