@@ -89,7 +89,7 @@ def load_skops(content: bytes, trusted: frozenset[str]) -> Any:
     if schema.untrusted:
         raise _untrusted(sorted(schema.untrusted))
     model = io.loads(archive.stored(), trusted=sorted(schema.types))
-    check_model(model)
+    check_model(model, trusted)
     return model
 
 
