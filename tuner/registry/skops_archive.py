@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import zipfile
 from functools import lru_cache
@@ -16,13 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SIZE_VARIABLE = "TUNER_MODEL_BYTES"
-"""Environment variable: the most bytes that a model file may unpack to."""
-
-_ALWAYS_ALLOWED = 64 * 2**20  # bytes, whatever the size of the file
-_RATIO = 20  # unpacked bytes per byte of the file
-_MOST = 8 * 2**30
-_BYTES_PER_TOKEN = 100  # memory of a parsed JSON value or key
+from tuner.registry.limits import Budget, Refused
 
 _SCHEMA = "schema.json"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -33,10 +26,6 @@ _HEADER = re.compile(
 _LONGEST_HEADER = 8192
 _PREFIX = {1: 10, 2: 12, 3: 12}  # bytes before the header's text, by version of the npy format
 _DIMENSIONS = 8
-
-
-class Refused(ValueError):
-    """A file that is not what skops writes, or that is larger than allowed."""
 
 
 class Header(NamedTuple):
@@ -71,13 +60,13 @@ class SkopsArchive:
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._limit, self._unpacked = size_limit(len(content)), 0
+        self._budget = Budget(len(content))
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(content))
         except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
             raise Refused(f"it is no zip archive: {error}") from error
         self._members = _members(self._zip, "the file")
-        self._count(sum(info.file_size for info in self._members.values()))
+        self._budget.spend(sum(info.file_size for info in self._members.values()))
 
     def stored(self) -> bytes:
         """Return the file with no member compressed, so that reading it unpacks nothing."""
@@ -92,8 +81,7 @@ class SkopsArchive:
     def schema(self) -> Any:
         """Return the parsed ``schema.json``."""
         text = self.read(_SCHEMA)
-        tokens = text.count(b",") + text.count(b"{") + text.count(b"[")
-        self._count(_BYTES_PER_TOKEN * tokens)
+        self._budget.spend_json(text)
         return json.loads(text)
 
     def read(self, name: str) -> bytes:
@@ -121,7 +109,7 @@ class SkopsArchive:
         """Check that a member is an archive with the arrays of one CSR or CSC matrix."""
         with zipfile.ZipFile(io.BytesIO(self.read(name))) as inner:
             members = _members(inner, name)
-            self._count(sum(info.file_size for info in members.values()))
+            self._budget.spend(sum(info.file_size for info in members.values()))
             expected = {"format.npy", "shape.npy", "data.npy", "indices.npy", "indptr.npy"}
             if not expected <= members.keys() <= expected | {"_is_array.npy"}:
                 raise Refused(f"{name!r} is no CSR or CSC matrix")
@@ -139,24 +127,6 @@ class SkopsArchive:
         for part in ("indices.npy", "indptr.npy"):
             if arrays[part].ndim != 1 or arrays[part].dtype.kind not in "iu":
                 raise Refused(f"{name!r}: {part} has no list of integers")
-
-    def _count(self, size: int) -> None:
-        self._unpacked += size
-        if self._unpacked > self._limit:
-            raise Refused(
-                f"it unpacks to more than {self._limit} bytes (at least {self._unpacked}); if you "
-                f"trust who made it, set the environment variable {SIZE_VARIABLE} to a larger limit"
-            )
-
-
-def size_limit(packed: int) -> int:
-    """Return how many bytes a file of `packed` bytes may unpack to."""
-    configured = os.environ.get(SIZE_VARIABLE, "").strip()
-    if not configured:
-        return min(_MOST, max(_ALWAYS_ALLOWED, _RATIO * packed))
-    if not configured.isascii() or not configured.isdigit() or len(configured) > 18:
-        raise Refused(f"{SIZE_VARIABLE}={configured!r}: write a number of bytes, such as {_MOST}")
-    return int(configured)
 
 
 def read_header(content: bytes, name: str) -> Header:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from tuner.registry import trusted as lists
-from tuner.registry.skops_archive import Refused, SkopsArchive
+from tuner.registry.limits import Refused
+from tuner.registry.skops_archive import SkopsArchive
 from tuner.registry.skops_values import (
     REMEDY_OF,
     Node,

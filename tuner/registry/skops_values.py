@@ -9,11 +9,12 @@ from functools import lru_cache
 from typing import Any
 
 from tuner.registry import trusted as lists
-from tuner.registry.skops_archive import Refused
+from tuner.registry.limits import Refused
 
 Node = dict[str, Any]
 
 _MOST_INTEGER = 2**62
+_OVERRIDDEN = ("positive",)  # a parameter whose default a class of scikit-learn keeps
 
 
 @lru_cache(maxsize=4096)
@@ -131,13 +132,10 @@ def check_values(name: str, attributes: Node) -> None:
 
 @lru_cache(maxsize=4096)
 def check_attributes(module: str, name: str, attributes: tuple[str, ...]) -> None:
-    """Check that no attribute of an object hides a method or property of its class."""
+    """Check that no attribute of an object hides a method or another attribute of its class."""
     own = getattr(importlib.import_module(module), name, None)
     if not isinstance(own, type):
         raise Refused(f"{module}.{name} is no class")
     for attribute in attributes:
-        found = inspect.getattr_static(own, attribute, None)
-        if not (callable(found) or hasattr(type(found), "__get__")):
-            continue
-        if not inspect.ismemberdescriptor(found) and not inspect.isgetsetdescriptor(found):
-            raise Refused(f"{module}.{name} has an attribute {attribute!r} that hides a method")
+        if attribute not in _OVERRIDDEN and inspect.getattr_static(own, attribute, own) is not own:
+            raise Refused(f"{module}.{name} has an attribute {attribute!r} that hides its class's")
