@@ -61,7 +61,7 @@ def check_support_vectors(owner: Any) -> None:
     require(len(_vector(attributes, "_intercept_", np.float64)) == n_pairs, "it lacks intercepts")
     sizes = {len(_vector(attributes, name, np.float64)) for name in ("_probA", "_probB")}
     probable = attributes.get("_effective_probability", attributes.get("probability"))
-    allowed = {n_pairs} if probable and is_classifier else {0, n_pairs}
+    allowed = {n_pairs} if probable else {0, n_pairs}
     require(len(sizes) == 1 and sizes <= allowed, "it lacks the numbers of its probabilities")
 
 
