@@ -50,9 +50,8 @@ def check_support_vectors(owner: Any) -> None:
             and coefficients.shape == (n_classes - 1, n_vectors),
             "its coefficients are of other vectors",
         )
-        is_empty = vectors.size == 0
-        require(given or callable(kernel) or vectors.shape[0] == n_vectors, "it lacks vectors")
-        require(not is_empty or given or callable(kernel) or n_vectors == 0, "it lacks vectors")
+        of_kernel = given or callable(kernel)
+        require(vectors.shape[0] == (0 if of_kernel else n_vectors), "it lacks vectors")
     if not given and not callable(kernel):
         require(vectors.shape[1] == features_of(owner), "its vectors are of other features")
         require(shape[1] == features_of(owner), "its vectors are of other features")
@@ -196,6 +195,10 @@ def check_vocabulary(owner: Any) -> None:
 
 def check_labels(owner: Any) -> None:
     """Check the columns that ``MultiLabelBinarizer`` gives to classes."""
+    classes = attributes_of(owner).get("classes_")
+    if classes is not None:
+        # A class that is there twice would take a column beyond the last.
+        require(len(dict.fromkeys(classes)) == len(classes), "it has a class twice")
     cached = attributes_of(owner).get("_cached_dict")
     if cached is not None:
         _check_columns(cached, len(attributes_of(owner).get("classes_", ())))
