@@ -11,18 +11,13 @@ from __future__ import annotations
 import copy
 import io
 import json
-import os
 import resource
 import signal
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 import numpy as np
 import pandas as pd
@@ -41,8 +36,8 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import LabelPropagation
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from skops import io as skops_io
-
 from skops_nodes import Node, npy, packed, unpacked
+
 from tuner.registry.skops_format import load_skops
 from tuner.registry.trusted import TRUSTED
 
@@ -164,7 +159,8 @@ ATTRIBUTES = (
 
 PLAIN = (
     None, True, False, 0, 1, -1, 2, 3, 7, 255, 2**31 - 1, 2**31, -(2**31), 2**63, 10**30, 0.5, -1.5,
-    float("nan"), float("inf"), "", "fit", "brute", "kd_tree", "precomputed", "zero", "csr", "a/../b",
+    float("nan"), float("inf"), "", "fit", "brute", "kd_tree", "precomputed", "zero", "csr",
+    "a/../b",
 )  # fmt: skip
 
 UNTOUCHED = ("n_jobs", "max_iter", "n_iter", "n_iter_", "degree", "verbose")  # only slow

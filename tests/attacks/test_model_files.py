@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -303,8 +304,12 @@ FUZZ = Path(__file__).with_name("model_fuzz.py")
 
 def fuzzed(seed: int, count: int) -> None:
     """Run the fuzz in a process of its own, which must neither die nor do anything but load."""
+    places = os.pathsep.join(str(FUZZ.parents[n]) for n in (1, 2))
     done = subprocess.run(
-        [sys.executable, str(FUZZ), str(seed), str(count)], capture_output=True, text=True
+        [sys.executable, str(FUZZ), str(seed), str(count)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"},
     )
     last = "\n".join(done.stdout.splitlines()[-3:])
     assert done.returncode == 0, f"{done.returncode} after {last}\n{done.stderr[-2000:]}"
