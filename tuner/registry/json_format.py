@@ -8,6 +8,7 @@ from typing import Any
 
 from tuner.errors import RegistryError
 from tuner.records import decode_params, encode_params
+from tuner.registry.limits import Budget
 
 FILE = "model.json"
 
@@ -40,11 +41,14 @@ class JsonFormat:
                 f"{type(error).__name__}: {error}; keep plain values only"
             ) from error
         (folder / FILE).write_text(text, encoding="utf-8")
+        self.load(folder)  # so that nothing is registered that could not be loaded
 
     def load(self, folder: Path) -> Any:
         """Return the value; raises `RegistryError` if the file is not what `save` writes."""
         try:
-            return decode_params(json.loads((folder / FILE).read_text(encoding="utf-8")))["model"]
+            text = (folder / FILE).read_bytes()
+            Budget(len(text)).spend_json(text)
+            return decode_params(json.loads(text.decode("utf-8")))["model"]
         except (
             OSError,
             ValueError,

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.errors import RegistryError, UntrustedModel
-from tuner.registry.trusted import VARIABLE, trusted_types
+from tuner.registry.trusted import VARIABLE, more_types
+
+if TYPE_CHECKING:
+    from tuner.registry.skops_archive import SkopsArchive
+    from tuner.registry.skops_schema import SkopsSchema
 
 FILE = "model.skops"
+
+_OTHERWISE = "write format='pickle', allow_pickle=True to keep a pickle"
 
 
 class SkopsFormat:
@@ -24,7 +30,7 @@ class SkopsFormat:
     name = "skops"
 
     def __init__(self, trusted: Iterable[str] = ()) -> None:
-        self._allowed = trusted_types(trusted)
+        self._trusted = more_types(trusted)
 
     def accepts(self, model: Any) -> bool:
         """Whether it is a scikit-learn estimator; others are not imported to find out."""
@@ -35,24 +41,35 @@ class SkopsFormat:
         return isinstance(model, BaseEstimator)
 
     def save(self, model: Any, folder: Path) -> None:
-        """Write ``model.skops``.
+        """Write ``model.skops``, once it was loaded back by the rules of `load`.
+
+        Types that nobody allowed yet are taken as trusted for that: whoever loads the model must
+        name them.
 
         Raises
         ------
         RegistryError
-            If skops cannot keep a part of the model.
+            If skops cannot keep a part of the model, or the model would not load.
         """
         from skops import io
 
+        kind = type(model).__name__
         try:
-            io.dump(model, folder / FILE)
+            content = io.dumps(model)
         except Exception as error:
             # skops raises whatever the model's own code raises; all of it means the same here.
             raise RegistryError(
-                f"model {type(model).__name__} cannot be kept in skops format: "
-                f"{type(error).__name__}: {error}; write format='pickle', allow_pickle=True to "
-                f"keep a pickle"
+                f"model {kind} cannot be kept in skops format: {type(error).__name__}: {error}; "
+                f"{_OTHERWISE}"
             ) from error
+        try:
+            _load_back(content, self._trusted)
+        except Exception as error:
+            raise RegistryError(
+                f"model {kind} cannot be kept in skops format, as it would not load again: "
+                f"{type(error).__name__}: {error}; {_OTHERWISE}"
+            ) from error
+        (folder / FILE).write_bytes(content)
 
     def load(self, folder: Path) -> Any:
         """Return the model.
@@ -64,17 +81,8 @@ class SkopsFormat:
         RegistryError
             If the file is not one of skops, or holds trees whose indices lead out of them.
         """
-        from skops import io
-
-        from tuner.registry.soundness import check_model
-
         try:
-            content = (folder / FILE).read_bytes()
-            unknown = [t for t in io.get_untrusted_types(data=content) if t not in self._allowed]
-            if unknown:
-                raise _untrusted(unknown)
-            model = io.loads(content, trusted=sorted(self._allowed))
-            check_model(model)
+            return load_skops((folder / FILE).read_bytes(), self._trusted)
         except UntrustedModel:
             raise
         except Exception as error:
@@ -82,12 +90,41 @@ class SkopsFormat:
             raise RegistryError(
                 f"{FILE} cannot be read as a model: {type(error).__name__}: {error}"
             ) from error
-        return model
 
 
-def _untrusted(names: list[str]) -> UntrustedModel:
-    listed = ", ".join(sorted(names))
-    return UntrustedModel(
-        f"loading this model would make objects of types that nobody allowed: {listed}; if you "
-        f"know them, write trusted={sorted(names)!r}, or set {VARIABLE}"
-    )
+def load_skops(content: bytes, trusted: frozenset[str]) -> Any:
+    """Return the model of a skops file; `trusted` are names to allow besides the list."""
+    from skops import io
+
+    from tuner.registry.soundness import check_model
+
+    archive, schema = _checked(content, trusted)
+    if schema.untrusted:
+        names = sorted(schema.untrusted)
+        raise UntrustedModel(
+            f"loading this model would make objects of types that nobody allowed: "
+            f"{', '.join(names)}; if you know them, write trusted={names!r}, or set {VARIABLE}"
+        )
+    model = io.loads(archive.stored(), trusted=sorted(schema.types))
+    check_model(model, trusted)
+    return model
+
+
+def _load_back(content: bytes, trusted: frozenset[str]) -> None:
+    """Load a model as somebody would who trusts all of its types."""
+    from tuner.registry.skops_values import resolve
+
+    _, schema = _checked(content, trusted)
+    # A class of the user's may be in no module that this process can import.
+    if all(resolve(name) is not None for name in schema.untrusted):
+        load_skops(content, trusted | schema.untrusted)
+
+
+def _checked(content: bytes, trusted: frozenset[str]) -> tuple[SkopsArchive, SkopsSchema]:
+    from tuner.registry.skops_archive import SkopsArchive
+    from tuner.registry.skops_schema import SkopsSchema
+
+    archive = SkopsArchive(content)
+    schema = SkopsSchema(archive, trusted)
+    schema.check()
+    return archive, schema

@@ -1,40 +1,40 @@
-"""The types that a registered model may be made of.
+"""The classes and functions that a registered model may be made of, and where each may stand.
 
-The list is code: no artifact can add to it. skops itself allows scikit-learn's estimators, their
-losses, and NumPy's arrays, numbers and functions of numbers; here is what fitted estimators are
-made of besides. Making one of these objects again sets attributes and arrays, and calls nothing
-that the file could choose. Where compiled code follows indices in such an array, they are checked
-before the model is given out: see `tuner.registry.soundness`.
+The list is code: no artifact can add to it. It is what fitted estimators of scikit-learn are made
+of, and a test derives it from them again. `tuner.registry.skops_schema` admits a name only in a
+node of its own kind, so nothing here is called while a model is loaded, except the constructors of
+plain types, arrays, trees and losses, whose arguments are checked first. Functions are admitted as
+the one attribute that scikit-learn keeps them in. What compiled code reads in such objects is
+checked before the model is given out: see `tuner.registry.soundness`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Collection, Iterable
 
 from tuner.errors import ArgumentError
+from tuner.registry.trusted_estimators import ESTIMATORS
 
 VARIABLE = "TUNER_TRUSTED_TYPES"
 """Environment variable with further types, separated by commas: the operator's configuration."""
 
-_ARRAYS = (
-    "numpy.dtype",
-    # checked: their indices
+_SPARSE = (  # checked: their indices
     "scipy.sparse._csc.csc_array",
     "scipy.sparse._csc.csc_matrix",
     "scipy.sparse._csr.csr_array",
     "scipy.sparse._csr.csr_matrix",
 )
 
-_TREES = (  # checked: their nodes
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.tree._tree.Tree",
-)
+_TREES = ("sklearn.tree._tree.Tree",)  # checked: their nodes
 
-_NEIGHBOURS = (
-    # built anew from their points
+_NEIGHBORS = (  # built anew from their points
     "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.neighbors._kd_tree.KDTree",
+)
+
+_METRICS = (
     # two numbers and an array at most; those that call a function of the user are not here
     "sklearn.metrics._dist_metrics.ChebyshevDistance64",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
@@ -42,18 +42,74 @@ _NEIGHBOURS = (
     "sklearn.metrics._dist_metrics.MinkowskiDistance64",
 )
 
+_LOSSES_OF_SGD = tuple(
+    f"sklearn.linear_model._sgd_fast.{name}"
+    for name in (
+        "EpsilonInsensitive",
+        "Hinge",
+        "ModifiedHuber",
+        "SquaredEpsilonInsensitive",
+        "SquaredHinge",
+    )
+)
+
+_LOSSES = (
+    *_LOSSES_OF_SGD,
+    *(
+        f"sklearn._loss._loss.Cy{name}"
+        for name in (
+            "AbsoluteError",
+            "ExponentialLoss",
+            "HalfBinomialLoss",
+            "HalfGammaLoss",
+            "HalfMultinomialLoss",
+            "HalfPoissonLoss",
+            "HalfSquaredError",
+            "HalfTweedieLoss",
+            "HalfTweedieLossIdentity",
+            "HuberLoss",
+            "PinballLoss",
+        )
+    ),
+)
+
+_LINKS = tuple(
+    f"sklearn._loss.link.{name}"
+    for name in ("HalfLogitLink", "IdentityLink", "LogLink", "LogitLink", "MultinomialLogit")
+)
+
 _PARTS_OF_ESTIMATORS = (  # Python objects with attributes alone
-    "sklearn._loss.loss.HalfTweedieLoss",
-    "sklearn._loss.loss.HalfTweedieLossIdentity",
+    *_LINKS,
+    "sklearn._loss.link.Interval",
+    *(
+        f"sklearn._loss.loss.{name}"
+        for name in (
+            "AbsoluteError",
+            "ExponentialLoss",
+            "HalfBinomialLoss",
+            "HalfGammaLoss",
+            "HalfMultinomialLoss",
+            "HalfPoissonLoss",
+            "HalfSquaredError",
+            "HalfTweedieLoss",
+            "HalfTweedieLossIdentity",
+            "HuberLoss",
+            "PinballLoss",
+        )
+    ),
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.calibration._TemperatureScaling",
+    "sklearn.cluster._bisect_k_means._BisectingTree",
     "sklearn.compose._column_transformer.make_column_selector",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
     "sklearn.multiclass._ConstantPredictor",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.utils._bunch.Bunch",
+    "sklearn.utils._metadata_requests.MetadataRequest",
+    "sklearn.utils._metadata_requests.MethodMetadataRequest",
 )
 
 _KERNELS = tuple(
@@ -77,7 +133,12 @@ _SPLITS = tuple(
     f"sklearn.model_selection._split.{name}"
     for name in (
         "GroupKFold",
+        "GroupShuffleSplit",
         "KFold",
+        "LeaveOneGroupOut",
+        "LeaveOneOut",
+        "LeavePGroupsOut",
+        "LeavePOut",
         "PredefinedSplit",
         "RepeatedKFold",
         "RepeatedStratifiedKFold",
@@ -89,39 +150,140 @@ _SPLITS = tuple(
     )
 )
 
-_FUNCTIONS = (
-    # Binds arguments to a function, which must be one of those that are allowed itself.
-    "functools.partial",
-    # What they do with arrays is to return others, or numbers.
-    "numpy.mean",
-    "sklearn.feature_selection._mutual_info.mutual_info_classif",
-    "sklearn.feature_selection._mutual_info.mutual_info_regression",
-    "sklearn.feature_selection._univariate_selection.chi2",
-    "sklearn.feature_selection._univariate_selection.f_classif",
-    "sklearn.feature_selection._univariate_selection.f_regression",
-    "sklearn.utils.validation.check_array",
-    # the scores of a search, and the objects that call them on a model's predictions
+_SCORERS = (  # they call one of `RESPONSES` of a model, and one function of `_SCORES`
+    "sklearn.metrics._scorer._CurveScorer",
     "sklearn.metrics._scorer._PassthroughScorer",
     "sklearn.metrics._scorer._Scorer",
-    "sklearn.metrics._classification.accuracy_score",
-    "sklearn.metrics._classification.balanced_accuracy_score",
-    "sklearn.metrics._classification.f1_score",
-    "sklearn.metrics._classification.log_loss",
-    "sklearn.metrics._ranking.average_precision_score",
-    "sklearn.metrics._ranking.roc_auc_score",
-    "sklearn.metrics._regression.mean_absolute_error",
-    "sklearn.metrics._regression.mean_squared_error",
-    "sklearn.metrics._regression.r2_score",
-    "sklearn.metrics._regression.root_mean_squared_error",
 )
 
-TRUSTED = frozenset(
-    (*_ARRAYS, *_TREES, *_NEIGHBOURS, *_PARTS_OF_ESTIMATORS, *_KERNELS, *_SPLITS, *_FUNCTIONS)
+_SCORES = tuple(
+    f"sklearn.metrics.{module}.{name}"
+    for module, names in {
+        "_classification": (
+            "accuracy_score balanced_accuracy_score brier_score_loss d2_brier_score "
+            "d2_log_loss_score f1_score jaccard_score log_loss matthews_corrcoef precision_score "
+            "recall_score"
+        ),
+        "_ranking": "average_precision_score roc_auc_score top_k_accuracy_score",
+        "_regression": (
+            "d2_absolute_error_score explained_variance_score max_error mean_absolute_error "
+            "mean_absolute_percentage_error mean_gamma_deviance mean_poisson_deviance "
+            "mean_squared_error mean_squared_log_error median_absolute_error r2_score "
+            "root_mean_squared_error root_mean_squared_log_error"
+        ),
+        "_scorer": "negative_likelihood_ratio positive_likelihood_ratio",
+        "cluster._supervised": (
+            "adjusted_mutual_info_score adjusted_rand_score completeness_score "
+            "fowlkes_mallows_score homogeneity_score mutual_info_score "
+            "normalized_mutual_info_score rand_score v_measure_score"
+        ),
+    }.items()
+    for name in names.split()
 )
 
+_FUNCTIONS_AT: dict[str, frozenset[str]] = {
+    "_kmeans_single": frozenset(
+        f"sklearn.cluster._kmeans._kmeans_single_{name}" for name in ("elkan", "lloyd")
+    ),
+    "_score_func": frozenset(_SCORES),
+    "func of partial": frozenset({"sklearn.utils.validation.check_array"}),
+    "pooling_func": frozenset({"numpy.mean"}),
+    "score_func": frozenset(
+        {
+            "sklearn.feature_selection._mutual_info.mutual_info_classif",
+            "sklearn.feature_selection._mutual_info.mutual_info_regression",
+            "sklearn.feature_selection._univariate_selection.chi2",
+            "sklearn.feature_selection._univariate_selection.f_classif",
+            "sklearn.feature_selection._univariate_selection.f_regression",
+        }
+    ),
+}
+"""Functions by the one attribute that may hold them. Functions of numbers may stand anywhere."""
 
-def trusted_types(more: Iterable[str] = ()) -> frozenset[str]:
-    """Return what may be loaded: the list above, the operator's, and the caller's `more`.
+_OBJECTS = frozenset(
+    (*ESTIMATORS, *_PARTS_OF_ESTIMATORS, *_NEIGHBORS, *_METRICS, *_KERNELS, *_SPLITS)
+)
+_WITH_SCORERS = _OBJECTS | frozenset(_SCORERS)
+_PLACES_OF_SCORERS = frozenset({"_curve_scorer", "_scorer", "owner", "scorer_", "scoring"})
+
+TRUSTED = (
+    _OBJECTS.union(_SPARSE, _TREES, _LOSSES, _SCORERS, *_FUNCTIONS_AT.values())
+    | {"numpy.dtype", "sklearn.utils._bunch.Bunch"}
+)  # fmt: skip
+"""Every name on the list, besides plain types, numbers and functions of numbers."""
+
+# --- where a name may stand ---------------------------------------------------------------------
+
+SPARSE, TREES, LOSSES = frozenset(_SPARSE), frozenset(_TREES), frozenset(_LOSSES)
+METRICS, SCORERS = frozenset(_METRICS), frozenset(_SCORERS)
+RESPONSES = ("predict", "predict_proba", "decision_function")
+"""Methods that a scorer may call."""
+
+DICTS = frozenset({"builtins.dict", "sklearn.utils._bunch.Bunch"})
+
+_NUMPY = (
+    "bool", "bool_", "float16", "float32", "float64", "int16", "int32", "int64", "int8", "str_",
+    "uint16", "uint32", "uint64", "uint8",
+)  # fmt: skip
+NUMBERS = frozenset(f"numpy.{name}" for name in _NUMPY)
+"""Types of NumPy's scalars."""
+
+NAME_TYPES = frozenset({"builtins.str"})
+KEY_TYPES = NUMBERS | NAME_TYPES | {"builtins.bool", "builtins.float", "builtins.int"}
+PLAIN_TYPES = KEY_TYPES | {"builtins.object"}
+"""Types that may stand as a value, such as ``dtype=numpy.float64``."""
+
+_TREE_OF_NEIGHBORS = (
+    *["array"] * 4, *["integer"] * 7, "metric", "array or none",
+)  # fmt: skip
+STATES_OF_TUPLES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_NEIGHBORS, _TREE_OF_NEIGHBORS),
+    **dict.fromkeys(_METRICS, ("number", "array", "array")),
+}
+"""States of compiled objects, which read them without looking."""
+
+WITHOUT_STATE = frozenset(_LINKS)
+
+ONLY_VALUES: dict[str, tuple[str, ...]] = {"memory": ("null",), "input": ('"content"',)}
+"""Attributes that may have these JSON values alone, as others make a model open files."""
+
+
+UNFITTED = "not a model that was fitted"
+
+_TYPES_AT = {
+    "cv": PLAIN_TYPES.union(
+        f"sklearn.model_selection._split.{name}" for name in ("KFold", "StratifiedKFold")
+    )
+}
+
+
+def types_at(attribute: str) -> Collection[str]:
+    """Return the types that an attribute may hold as its value."""
+    return _TYPES_AT.get(attribute, PLAIN_TYPES)
+
+
+def functions_at(attribute: str) -> Collection[str]:
+    """Return the functions that an attribute may hold, besides functions of numbers."""
+    return _FUNCTIONS_AT.get(attribute, ())
+
+
+def objects_at(attribute: str) -> Collection[str]:
+    """Return the classes that the value of an attribute may have."""
+    return _WITH_SCORERS if attribute in _PLACES_OF_SCORERS else _OBJECTS
+
+
+def is_function_of_numbers(module: str, name: str) -> bool:
+    """Whether this is a ufunc of NumPy or SciPy; imports nothing that the file names."""
+    import numpy as np
+    import scipy.special  # noqa: F401 (so that it is among the modules)
+
+    if module.split(".")[0] != "numpy" and not module.startswith("scipy.special"):
+        return False
+    return type(getattr(sys.modules.get(module), name, None)) is np.ufunc
+
+
+def more_types(more: Iterable[str] = ()) -> frozenset[str]:
+    """Return the names that the operator and the caller trust besides the list.
 
     Raises
     ------
@@ -134,4 +296,4 @@ def trusted_types(more: Iterable[str] = ()) -> frozenset[str]:
             f"trusted={more!r}: write a list of full type names, such as ['package.module.Type']"
         )
     configured = (name.strip() for name in os.environ.get(VARIABLE, "").split(","))
-    return TRUSTED | {name for name in configured if name} | frozenset(names)
+    return frozenset({name for name in configured if name}.union(names))

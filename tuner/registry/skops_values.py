@@ -1,0 +1,141 @@
+"""What single nodes of a skops schema say: names, plain values, attributes of objects."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+from functools import lru_cache
+from typing import Any
+
+from tuner.registry import trusted as lists
+from tuner.registry.limits import Refused
+
+Node = dict[str, Any]
+
+_MOST_INTEGER = 2**62
+_OVERRIDDEN = ("positive",)  # a parameter whose default a class of scikit-learn keeps
+
+
+@lru_cache(maxsize=4096)
+def is_name(module: object, name: object) -> bool:
+    """Whether this is a module and a name in it; a name with dots could reach into other ones."""
+    if not isinstance(module, str) or not isinstance(name, str):
+        return False
+    return name.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def name_of(node: Any) -> str:
+    """Return the full name of what a node names."""
+    return f"{node.get('__module__')}.{node.get('__class__')}" if isinstance(node, dict) else "?"
+
+
+def value_of(node: Any) -> Any:
+    """Return the plain value of a node; the node itself if it has none."""
+    if not isinstance(node, dict) or node.get("__loader__") != "JsonNode":
+        return node
+    return json.loads(node["content"])
+
+
+def integer_of(node: Any) -> int:
+    """Return the integer of a node."""
+    value = value_of(node)
+    if type(value) is not int or abs(value) > _MOST_INTEGER:
+        raise Refused("it has another value where an integer must be")
+    return value
+
+
+def resolve(name: str) -> Any:
+    """Return the class or function of that name, None if there is none."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return None
+
+
+def is_none(node: Any) -> bool:
+    """Whether a node is None."""
+    return isinstance(node, dict) and node.get("content") == "null"
+
+
+def is_none_or_nones(node: Any) -> bool:
+    """Whether a node is None, a list of None, or an array."""
+    if isinstance(node, dict) and node.get("__loader__") in ("ListNode", "TupleNode"):
+        return all(map(is_none, node["content"]))
+    if isinstance(node, dict) and node.get("__loader__") in ("NdArrayNode", "MaskedArrayNode"):
+        return True  # what a search tried, kept as its result
+    return is_none(node)
+
+
+def is_empty(node: Node) -> bool:
+    """Whether a checked node is None, an empty dict or an empty tuple."""
+    if node["__loader__"] in ("DictNode", "TupleNode"):
+        return not node["content"]
+    return is_none(node)
+
+
+def is_plain(node: Node) -> bool:
+    """Whether a checked node is made of plain values."""
+    if node["__loader__"] in ("ListNode", "TupleNode"):
+        return all(map(is_plain, node["content"]))
+    if node["__loader__"] == "DictNode":
+        return all(map(is_plain, node["content"].values()))
+    return node["__loader__"] in ("JsonNode", "TypeNode", "DTypeNode") or (
+        node["__loader__"] == "NdArrayNode" and node["type"] == "numpy"
+    )
+
+
+def check_tuple(name: str, state: Any) -> None:
+    """Check the state of an object of compiled code, which reads it without looking."""
+    expected = lists.STATES_OF_TUPLES[name]
+    if state["__loader__"] != "TupleNode" or len(state["content"]) != len(expected):
+        raise Refused(f"a {name} has another state than it writes")
+    for part, kind in zip(state["content"], expected, strict=True):
+        if kind == "array":
+            good = part["__loader__"] == "NdArrayNode" and part["type"] == "numpy"
+        elif kind == "array or none":
+            good = part["__loader__"] == "NdArrayNode" and part["type"] == "numpy"
+            good = good or is_none(part)
+        elif kind == "integer":
+            good = 0 <= integer_of(part) < 2**31
+        elif kind == "number":
+            good = type(value_of(part)) in (int, float)
+        else:
+            good = part["__loader__"] == "ObjectNode" and name_of(part) in lists.METRICS
+        if not good:
+            raise Refused(f"a {name} has another state than it writes")
+
+
+REMEDY_OF = {
+    "memory": "a model with memory= would read a cache of pickles; set memory=None before saving",
+    "input": "a model with input= would open files that its data name; set input='content'",
+}
+
+
+def check_values(name: str, attributes: Node) -> None:
+    """Check attributes that would make a model open files or call what it should not."""
+    for attribute, allowed in lists.ONLY_VALUES.items():
+        if attribute in attributes and attributes[attribute].get("content") not in allowed:
+            raise Refused(REMEDY_OF[attribute])
+    if name not in lists.SCORERS or "_response_method" not in attributes:
+        return
+    method = attributes["_response_method"]
+    methods = method["content"] if method["__loader__"] in ("ListNode", "TupleNode") else [method]
+    if not all(value_of(each) in lists.RESPONSES for each in methods):
+        raise Refused(f"a {name} calls another method than {', '.join(lists.RESPONSES)}")
+    if "_kwargs" in attributes and not is_plain(attributes["_kwargs"]):
+        raise Refused(f"a {name} has arguments that are no plain values")
+    if attributes.get("_score_func", {}).get("__loader__") != "FunctionNode":
+        raise Refused(f"a {name} has no function of scikit-learn's")
+
+
+@lru_cache(maxsize=4096)
+def check_attributes(module: str, name: str, attributes: tuple[str, ...]) -> None:
+    """Check that no attribute of an object hides a method or another attribute of its class."""
+    own = getattr(importlib.import_module(module), name, None)
+    if not isinstance(own, type):
+        raise Refused(f"{module}.{name} is no class")
+    for attribute in attributes:
+        if attribute not in _OVERRIDDEN and inspect.getattr_static(own, attribute, own) is not own:
+            raise Refused(f"{module}.{name} has an attribute {attribute!r} that hides its class's")
