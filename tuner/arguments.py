@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tuner.bounds import as_name
+from tuner.bounds import LONGEST_TITLE, as_name, is_title
 from tuner.errors import ArgumentError, SpaceError
 from tuner.records import Direction, Goal, OutcomeConstraint
 
@@ -153,11 +153,10 @@ def as_study_name(value: Any) -> str:
     """
     if not isinstance(value, str) or not value.strip():
         raise ArgumentError(f"study={value!r}: write a name")
-    odd = not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)
-    if len(value) > 200 or odd or any(c in value for c in "/@\n\r\0"):
+    if not is_title(value):
         raise ArgumentError(
-            f"study={value[:200]!r}: a name has at most 200 characters, and no '/', '@', "
-            f"line break or half of a surrogate pair"
+            f"study={value[:LONGEST_TITLE]!r}: a name has at most {LONGEST_TITLE} characters, and "
+            f"no '/', '@', line break or half of a surrogate pair"
         )
     return value
 

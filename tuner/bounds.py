@@ -27,6 +27,32 @@ LONGEST_PART = 255
 """Bytes that file systems allow for one part of a path."""
 
 
+LONGEST_TITLE = 200
+"""Characters that the name of a study or of a model may have."""
+
+_NOT_IN_TITLES = "/@\n\r\0"
+
+
+def is_title(value: Any) -> bool:
+    """Whether a value can name a study, and therefore a model.
+
+    Such a name is a string that is not blank, has at most `LONGEST_TITLE` characters, and has no
+    slash, ``@``, line break, NUL or lone surrogate.
+
+    Examples
+    --------
+    >>> is_title("digits"), is_title("digits@3"), is_title(" ")
+    (True, False, False)
+    """
+    return (
+        isinstance(value, str)
+        and bool(value.strip())
+        and len(value) <= LONGEST_TITLE
+        and not any(character in value for character in _NOT_IN_TITLES)
+        and (value.isascii() or not _has_surrogates(value))
+    )
+
+
 def as_name(name: Any, what: str) -> str:
     """Return `name` as a plain text that every store takes as a name.
 

@@ -93,7 +93,7 @@ def test_earlier_studies_trials_are_seen_at_once():
         lagged.tell(
             Trial(number, {"x": 0.1 * -number, "n": 3}), Outcome(State.COMPLETED, {"value": 1.0})
         )
-    assert len(inner._ledger) == 5
+    assert len(inner._table) == 5
     assert len(lagged.ask(2)) == 2
 
 

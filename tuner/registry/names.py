@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.bounds import LONGEST_TITLE, is_title
 from tuner.errors import ArgumentError
 
 CHAMPION = "champion"
 """The alias of the best version so far."""
 
-_LONGEST = 200
-_NOT_IN_NAMES = "/@\n\r\0"
 _ALIAS = re.compile(r"[^\W_][\w. -]{0,199}")
 _DIGITS = 9
 """Digits of the largest version; a database counts to 2³¹."""
@@ -60,15 +59,15 @@ def validate_model_name(name: Any) -> str:
     Raises
     ------
     ArgumentError
-        If it is no text, blank, longer than 200 characters, or has a slash, an ``@`` or a line
-        break.
+        If it cannot be one; see `tuner.bounds.is_title`.
     """
     if not isinstance(name, str) or not name.strip():
-        raise ArgumentError(f"model name {name!r}: write a text that is not blank")
-    if len(name) > _LONGEST or any(c in name for c in _NOT_IN_NAMES):
+        raise ArgumentError(f"model name {name!r}: write a non-empty string")
+    if not is_title(name):
         raise ArgumentError(
-            f"model name {name!r}: a name has at most {_LONGEST} characters, and no '/', '@' or "
-            f"line break; an alias or a version is written on loading: 'name@champion', 'name@3'"
+            f"model name {name[:LONGEST_TITLE]!r}: a name has at most {LONGEST_TITLE} characters, "
+            f"and no '/', '@', line break or half of a surrogate pair; an alias or a version is "
+            f"written on loading: 'name@champion', 'name@3'"
         )
     return name
 
