@@ -138,6 +138,9 @@ def _work(
         while time.perf_counter() - began < seconds:
             taken += pair()
         elapsed = time.perf_counter() - began
+    except Exception:
+        ready.abort()
+        raise
     finally:
         answers.put((taken, elapsed))
 
@@ -164,6 +167,13 @@ def _ask_optuna(url: str, seed: int) -> Callable[[], list[float]]:
     study = optuna.load_study(study_name=NAME, storage=url, sampler=sampler)
 
     def pair() -> list[float]:
+        while True:
+            try:
+                return once()
+            except optuna.exceptions.StorageInternalError:  # SQLite was locked for too long
+                continue
+
+    def once() -> list[float]:
         began = time.perf_counter()
         trial = study.ask()
         x = trial.suggest_float("x", -1.0, 1.0)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from tuner.backends.protocol import Finished, Sent
+from tuner.engine import writer
 from tuner.engine.clock import Clock
 from tuner.engine.limits import Limits
 from tuner.engine.live import LiveTrial
@@ -27,17 +30,17 @@ from tuner.engine.messages import (
 )
 from tuner.engine.replay import follow, replay, reports_of
 from tuner.engine.results import as_outcome
-from tuner.errors import ArgumentError, StudyTakenOver, TrialFinished
+from tuner.engine.writer import with_patience
+from tuner.errors import ArgumentError, StoreUnavailable, StudyTakenOver, TrialFinished
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
+from tuner.tracebacks import text_of
 from tuner.tracking.lease import Holder, new_holder
 from tuner.tracking.protocol import Batch, Changes, Place, Store
 from tuner.tracking.turns import FairLock
 from tuner.tracking.uuid7 import uuid7
-
-_T = TypeVar("_T")
 
 ATTEMPTS = 3
 """How often an ask is done again as others were faster, before it keeps them out."""
@@ -98,6 +101,9 @@ class ManualLoop:
     _adopted: set[str] = field(default_factory=set)
     """Runs under way that others began."""
     _batch: Batch = field(default_factory=Batch)
+    _sent: Batch = field(default_factory=Batch)
+    """What was last given to the store to commit."""
+    _launched: list[str] = field(default_factory=list)
     _told: Trial = field(init=False)
     _holder: Holder | None = None
     _lock: FairLock = field(default_factory=FairLock)
@@ -114,12 +120,13 @@ class ManualLoop:
             If a driver holds the study.
         """
         with self._lock:
-            return [self._live(uid) for uid in self._create(lambda: self._ask(n))]
+            self._patiently(lambda: self._create(lambda: self._ask(n)))
+            return [self._live(uid) for uid in self._launched]
 
     def enqueue(self, points: Sequence[Params]) -> None:
         """Have these points handed out before any other."""
         with self._lock:
-            self._create(lambda: self._act(self._machine.enqueue(points)))
+            self._patiently(lambda: self._create(lambda: self._act(self._machine.enqueue(points))))
 
     def tell(
         self,
@@ -142,13 +149,9 @@ class ManualLoop:
             If a driver holds the study.
         """
         with self._lock:
-            while True:
-                uid = self._run_of(number, run)
-                finished = Finished(uid, self._outcome(self._live(uid), returned, state))
-                if self._settle(finished):
-                    break
-            self._trials.pop(uid, None)
-            self._desks.pop(uid, None)
+            self._patiently(lambda: self._tell(number, returned, state, run))
+            for uid in [u for u, live in self._trials.items() if live.number == number]:
+                del self._trials[uid], self._desks[uid]
             return self._told
 
     def hear(self, message: Sent) -> None:
@@ -157,7 +160,7 @@ class ManualLoop:
             self._act(self._handled(message))
             batch, self._batch = self._batch, Batch()
             # No one else writes what this run reports, so nobody need be asked.
-            self.store.write(self.info.uid, batch)
+            with_patience(partial(self.store.write, self.info.uid, batch))
 
     def is_open(self, run: str) -> bool:
         """Whether the outcome of a run would still count, as far as is known here."""
@@ -165,7 +168,40 @@ class ManualLoop:
 
     # --- one call, one transaction ------------------------------------------------------------
 
-    def _create(self, action: Callable[[], _T]) -> _T:
+    def _patiently(self, call: Callable[[], None]) -> None:
+        """Do `call`; again while the store is away, with the same patience as in a search."""
+        since = time.monotonic()
+        self._sent = Batch()
+        while True:
+            try:
+                if not (self._sent and self._was_committed(self._sent)):
+                    call()
+            except StoreUnavailable:
+                self._epoch = None
+                if time.monotonic() - since > writer.PATIENCE:
+                    raise
+                time.sleep(writer.PAUSE)
+            else:
+                return
+
+    def _was_committed(self, sent: Batch) -> bool:
+        """Whether the store has a batch, of which only the answer was lost; take it in then."""
+        self._catch_up()
+        for run in sent.runs:
+            if run not in self.store.runs(self.info.uid, run.trial):
+                return False
+        if not sent.runs:
+            pending = self._machine.pending
+            return all(trial in pending for trial in sent.trials)
+        trials = {trial.number: trial for trial in sent.trials}
+        for run in sent.runs:
+            if trials[run.trial].state.finished:
+                self._told = trials[run.trial]
+            else:
+                self._machine.adopt(trials[run.trial], run)
+        return True
+
+    def _create(self, action: Callable[[], None]) -> None:
         """Do `action`, which creates or launches trials, and commit what comes of it.
 
         Where others use the study, in turns with them; again on what is there, if somebody was
@@ -181,11 +217,11 @@ class ManualLoop:
             for _ in range(ATTEMPTS):
                 self._catch_up()
                 try:
-                    result = self._attempt(action)
+                    self._attempt(action)
                 except StudyTakenOver:
                     continue
                 self._shared -= 1
-                return result
+                return None
         # Somebody does not take turns with us. Then we do not with anybody.
         while True:
             try:
@@ -193,12 +229,12 @@ class ManualLoop:
             except StudyTakenOver:
                 continue
 
-    def _attempt(self, action: Callable[[], _T], *, alone: bool = False) -> _T:
+    def _attempt(self, action: Callable[[], None], *, alone: bool = False) -> None:
         """Do `action` and commit; take it back and raise if what it rests on does not hold."""
         known, mark = self._places(), self._machine.mark()
         self._batch = Batch()
         try:
-            result = action()
+            action()
         except BaseException:
             # The optimizer may have stopped half way.
             self._stale = True
@@ -210,13 +246,11 @@ class ManualLoop:
             self._machine.back_to(mark)
             self._epoch = None
             raise
-        return result
 
-    def _insist(self, action: Callable[[], _T]) -> _T:
+    def _insist(self, action: Callable[[], None]) -> None:
         """Do `action` on what is there, and commit it, in a transaction that keeps others out."""
         if self._stale:
             self._catch_up()
-        result: list[_T] = []
         mark = self._machine.mark()
 
         def decide(changes: Changes) -> Batch:
@@ -225,11 +259,12 @@ class ManualLoop:
             mark = self._machine.mark()
             self._batch = Batch()
             try:
-                result.append(action())
+                action()
             except BaseException:
                 self._stale = True
                 raise
             batch, self._batch = self._batch, Batch()
+            self._sent = batch
             return batch
 
         machine = self._machine
@@ -241,7 +276,6 @@ class ManualLoop:
             machine.back_to(mark)
             self._epoch = None
             raise
-        return result[0]
 
     def _settle(self, finished: Finished) -> bool:
         """Commit the outcome of a run, and learn from it; return False if it is not wanted.
@@ -287,6 +321,7 @@ class ManualLoop:
         batch, self._batch = self._batch, Batch()
         if not batch:
             return
+        self._sent = batch
         before = -1 if self._epoch is None else self._epoch
         epoch = self.store.write_at(self.info.uid, batch, before, self._who(), expected)
         if epoch == before + 1 and self._epoch is not None:
@@ -350,14 +385,22 @@ class ManualLoop:
 
     # --- what is done -------------------------------------------------------------------------
 
-    def _ask(self, n: int) -> list[str]:
+    def _ask(self, n: int) -> None:
         before = set(self._machine.active)
         self._act(self._handled(Wanted(n)))
-        return [uid for uid in self._machine.active if uid not in before]
+        self._launched = [uid for uid in self._machine.active if uid not in before]
+
+    def _tell(self, number: int, returned: Any, state: State | None, run: str | None) -> None:
+        settled = False
+        while not settled:
+            uid = self._run_of(number, run)
+            outcome = self._outcome(self._live(uid), returned, state)
+            settled = self._settle(Finished(uid, outcome))
 
     def _outcome(self, trial: LiveTrial, returned: Any, state: State | None) -> Outcome:
         if state is State.FAILED:
-            return Outcome(state, dict(trial.logged), Failure("Told", str(returned or "failed")))
+            reason = "failed" if returned is None else text_of(returned, "the reason")
+            return Outcome(state, dict(trial.logged), Failure("Told", reason or "failed"))
         if state is State.STOPPED and returned is None:
             return Outcome(state, {**trial.reported, **trial.logged})
         outcome = as_outcome(
@@ -431,7 +474,8 @@ class ManualLoop:
                 case Log(uid, report):
                     self._batch.reports.append((uid, report))
                 case Keep(uid, upload):
-                    self._batch.artifacts.append(self.store.put_artifact(uid, upload))
+                    kept = with_patience(partial(self.store.put_artifact, uid, upload))
+                    self._batch.artifacts.append(kept)
                 case Tell(trial, outcome):
                     self.optimizer.tell(trial, outcome)
                     self._told = trial
