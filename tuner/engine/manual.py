@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from tuner.backends.protocol import Finished, Sent
@@ -27,11 +28,13 @@ from tuner.engine.messages import (
 )
 from tuner.engine.replay import follow, replay, reports_of
 from tuner.engine.results import as_outcome
+from tuner.engine.writer import with_patience
 from tuner.errors import ArgumentError, StudyTakenOver, TrialFinished
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
+from tuner.tracebacks import text_of
 from tuner.tracking.lease import Holder, new_holder
 from tuner.tracking.protocol import Batch, Changes, Place, Store
 from tuner.tracking.turns import FairLock
@@ -157,7 +160,7 @@ class ManualLoop:
             self._act(self._handled(message))
             batch, self._batch = self._batch, Batch()
             # No one else writes what this run reports, so nobody need be asked.
-            self.store.write(self.info.uid, batch)
+            with_patience(partial(self.store.write, self.info.uid, batch))
 
     def is_open(self, run: str) -> bool:
         """Whether the outcome of a run would still count, as far as is known here."""
@@ -166,6 +169,10 @@ class ManualLoop:
     # --- one call, one transaction ------------------------------------------------------------
 
     def _create(self, action: Callable[[], _T]) -> _T:
+        """Do `action`, with the same patience as in a search while the store is away."""
+        return with_patience(partial(self._create_now, action))
+
+    def _create_now(self, action: Callable[[], _T]) -> _T:
         """Do `action`, which creates or launches trials, and commit what comes of it.
 
         Where others use the study, in turns with them; again on what is there, if somebody was
@@ -244,6 +251,10 @@ class ManualLoop:
         return result[0]
 
     def _settle(self, finished: Finished) -> bool:
+        """Commit the outcome of a run, with the same patience as in a search; see `_settle_now`."""
+        return with_patience(partial(self._settle_now, finished))
+
+    def _settle_now(self, finished: Finished) -> bool:
         """Commit the outcome of a run, and learn from it; return False if it is not wanted.
 
         The state machine learns it only once it is committed. Until then a machine of this trial
@@ -301,7 +312,10 @@ class ManualLoop:
         return self._holder
 
     def _catch_up(self) -> None:
-        """Take in what others have committed since the last look."""
+        """Take in what others have committed since the last look, with patience."""
+        with_patience(self._catch_up_now)
+
+    def _catch_up_now(self) -> None:
         if self._stale:
             self._begin()
         last, known = self._machine.last_number, self._places()
@@ -357,7 +371,8 @@ class ManualLoop:
 
     def _outcome(self, trial: LiveTrial, returned: Any, state: State | None) -> Outcome:
         if state is State.FAILED:
-            return Outcome(state, dict(trial.logged), Failure("Told", str(returned or "failed")))
+            reason = "failed" if returned is None else text_of(returned, "the reason")
+            return Outcome(state, dict(trial.logged), Failure("Told", reason or "failed"))
         if state is State.STOPPED and returned is None:
             return Outcome(state, {**trial.reported, **trial.logged})
         outcome = as_outcome(
@@ -431,7 +446,8 @@ class ManualLoop:
                 case Log(uid, report):
                     self._batch.reports.append((uid, report))
                 case Keep(uid, upload):
-                    self._batch.artifacts.append(self.store.put_artifact(uid, upload))
+                    kept = with_patience(partial(self.store.put_artifact, uid, upload))
+                    self._batch.artifacts.append(kept)
                 case Tell(trial, outcome):
                     self.optimizer.tell(trial, outcome)
                     self._told = trial
