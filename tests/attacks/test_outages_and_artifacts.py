@@ -295,3 +295,32 @@ def test_a_record_that_another_process_holds_open_is_no_reason_to_fail(tmp_path:
         threading.Timer(1.0, reader.interrupt).start()
 
     check_complete(search(tmp_path / "store", objective_that(tmp_path, read)), 20)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("backend", ["serial", pytest.param("ray", marks=pytest.mark.ray)])
+def test_an_outage_every_few_seconds_costs_no_trial(
+    server: Server,
+    away_for: Outage,
+    tmp_path: Path,
+    backend: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    if backend == "ray":
+        request.getfixturevalue("cluster")
+    again = [time.monotonic() + 3.0]
+
+    def now_and_then(study: tuner.Study, trial: tuner.Trial) -> None:
+        if time.monotonic() > again[0]:
+            again[0] = time.monotonic() + 12.0
+            away_for(5.0)
+
+    def objective(params: dict[str, Any], trial: Any) -> float:
+        keep(trial, tmp_path)
+        trial.log_model({"number": trial.number}, allow_pickle=True)
+        trial.report(params["x"], 0)
+        time.sleep(0.1)
+        return params["x"]
+
+    url = server.new_database()
+    check_complete(search(url, objective, 300, backend, callbacks=[now_and_then]), 300)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 
 from tuner.backends.protocol import Channel
 from tuner.errors import BackendError
@@ -52,22 +51,24 @@ class OwnProcess:
         return os.getpid() != self._pid or self._channel.stop_requested()
 
 
-@contextmanager
-def children_end() -> Iterator[None]:
+def children_end() -> AbstractContextManager[None]:
     """End every forked child of this process that leaves the block.
 
     The child writes its traceback, if it has an error, flushes its output and exits with the status
     that it would have had: 0, 1 after an error, or that of `SystemExit`.
     """
-    parent = os.getpid()
-    try:
-        yield
-    except BaseException as error:
-        if os.getpid() != parent:
+    return _Block(os.getpid())
+
+
+class _Block(AbstractContextManager[None]):
+    """No generator: `contextlib` sets attributes of the error, which may refuse that."""
+
+    def __init__(self, parent: int) -> None:
+        self._parent = parent
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if os.getpid() != self._parent:
             _end(error)
-        raise
-    if os.getpid() != parent:
-        _end(None)
 
 
 def end_if_forked(pid: int) -> None:
