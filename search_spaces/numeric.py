@@ -251,7 +251,7 @@ class Numeric(Domain):
             return None
         loc, scale = self.prior.loc, self.prior.scale
         if self.log:
-            loc, scale = math.log(loc), math.log(scale)
+            loc, scale = log_of(loc), log_of(scale)
         low, high = self.edges
         half = high / 2 - low / 2  # halved: the difference of finite bounds can overflow
         return Bell((loc / 2 - low / 2) / half, max(scale / 2 / half, NARROWEST))

@@ -171,7 +171,6 @@ def test_the_stranger_can_use_a_ray_without_a_token(tmp_path: Path) -> None:
     assert f"joined {head} with {{}}" in said
     for method in ("NodeInfoGcsService/GetAllNodeInfo", "NodeManagerService/GetNodeStats"):
         assert f"answers OK to {method}, token: none" in said
-    assert "/get_runtime_envs_info" in said
     if os.geteuid() == 0:
         assert "renamed" in said
 
