@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from tuner.backends.protocol import Channel
+from tuner.credentials import hide
 from tuner.engine.capture import captured
 from tuner.engine.live import LiveTrial
 from tuner.engine.monitor import monitored
@@ -55,7 +56,8 @@ class ObjectiveWork:
                     outcome = self._evaluate(trial)
             finally:
                 trial.close()
-        channel.send(Output(str(transcript), time.time()))
+        # Here as well as in the store: a worker may have secrets that the driver does not know.
+        channel.send(Output(hide(str(transcript)), time.time()))
         return outcome
 
     def _evaluate(self, trial: LiveTrial) -> Outcome:
@@ -99,7 +101,7 @@ def describe_failure(error: BaseException) -> Failure:
     lines = traceback.format_exception(type(error), error, trace)
     frames = traceback.extract_tb(trace)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return Failure(type(error).__name__, message, "".join(lines), place)
+    return Failure(type(error).__name__, hide(message), hide("".join(lines)), place)
 
 
 def _past_this_file(trace: TracebackType | None) -> TracebackType | None:
