@@ -22,7 +22,9 @@ from pathlib import Path
 
 from sqlalchemy.dialects import sqlite
 
+from tuner.credentials import hide
 from tuner.errors import TunerError
+from tuner.printable import one_line, printable
 from tuner.query.compiler import Compiler
 from tuner.query.fields import subject
 from tuner.query.json_values import dialect_of
@@ -31,6 +33,7 @@ from tuner.records import Upload
 from tuner.search_spaces import Choice, Float, Int, Ordinal, P, Space
 from tuner.search_spaces.parsing import parse_constraint
 from tuner.tracking import open_store
+from tuner.tracking.location import locate
 
 SLOW = 10.0
 """Seconds of CPU time that an input may take."""
@@ -50,6 +53,11 @@ _SPACE = Space(
 ).where(P("n") <= 50)
 CONSTRAINTS = ["a * 2 <= b and not c in ['x', 'y']", "abs(model.svm.C) ** 2 // 3 > P('my-name')"]
 PATHS = ["model/weights.bin", "../../etc/passwd", "/etc/passwd", "a/../../b", "C:\\x", "a\x00b", ""]
+PLACES = [
+    "postgresql://me:hunter2@host:5432/db?sslmode=require&password=hunter2&options=-c%20a%3Db",
+    "sqlite:////tmp/folder/file.db?timeout=20&uri=true",
+    "./folder/file#1?.db",
+]
 CHARACTERS = [
     *"'\"`;()[]{}<>=!%_*\\/.,:-+&|#@~?$ \n\t\x00\x1a\ud800é𝄞",
     *("--", "..", "/*"),
@@ -122,6 +130,21 @@ def artifact(pick: random.Random, root: Path) -> str:
     return f"{name!r}: {path!r}"
 
 
+def store_place(pick: random.Random) -> str:
+    """Find where a store lies that somebody made up."""
+    return repr(locate(mangled(pick, PLACES)[:500]))
+
+
+def shown(pick: random.Random) -> str:
+    """Show a text: it steers no terminal, and credentials in it can be looked for."""
+    text = mangled(pick, [*PLACES, *QUERIES, "\x1b[31m", "password='x' token=y"])
+    printed = one_line(text)
+    assert printable(printed) == printed
+    printed.encode()
+    hide(text)
+    return printed
+
+
 def _outside(root: Path) -> list[str]:
     return sorted(p.name for p in root.iterdir() if p.name != "store")
 
@@ -142,6 +165,8 @@ def main() -> int:
             "space": space,
             "constraint": constraint,
             "artifact": lambda pick: artifact(pick, root),
+            "store_place": store_place,
+            "shown": shown,
         }
         deadline = time.monotonic() + 60.0 * given.minutes
         number = 0

@@ -72,7 +72,13 @@ def from_dict(data: Any) -> tuple[dict[str, Domain], list[str]]:
     constraints = data.get("constraints") or []
     if not isinstance(constraints, list) or not all(isinstance(c, str) for c in constraints):
         raise SpaceError("search space: 'constraints' must be a list of texts")
-    return _domains(data["params"], ""), constraints
+    try:
+        return _domains(data["params"], ""), constraints
+    except RecursionError:
+        raise SpaceError(
+            "search space: the document is nested too deeply; write it with fewer branches within "
+            "branches"
+        ) from None
 
 
 def to_json(document: Mapping[str, Any]) -> str:
@@ -84,7 +90,7 @@ def from_json(text: str) -> tuple[dict[str, Domain], list[str]]:
     """Return the domains and constraints of a JSON text."""
     try:
         return from_dict(json.loads(text, object_pairs_hook=_named_once))
-    except (RecursionError, TypeError, ValueError) as error:
+    except (RecursionError, OverflowError, TypeError, ValueError) as error:
         if isinstance(error, SpaceError):
             raise
         raise SpaceError(f"search space: this is no JSON: {error}") from None
@@ -105,11 +111,12 @@ def from_yaml(text: str) -> tuple[dict[str, Domain], list[str]]:
 
 
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    for i, name in enumerate(names):
-        if name in names[:i]:
+    named: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in named:
             raise SpaceError(f"search space: {name!r} is there twice; name it once")
-    return dict(pairs)
+        named[name] = value
+    return named
 
 
 def fingerprint(document: Mapping[str, Any]) -> str:
@@ -150,7 +157,7 @@ def _domain(data: Any, path: str) -> Domain:
         text = str(error)
         prefix = "" if text.startswith("search space: ") else f"search space: {path!r}: "
         raise SpaceError(prefix + text) from None
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
         raise SpaceError(f"search space: {path!r} is no {kind}: {error}") from None
 
 

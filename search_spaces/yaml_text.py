@@ -20,22 +20,58 @@ _MERGE = "tag:yaml.org,2002:merge"
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
+LONGEST = 2_000_000
+"""Characters of a document."""
+
+DEEPEST = 64
+"""Mappings and lists within one another; a space of branches needs four a level."""
+
+ALIASES = 10
+"""How many times as large as it is written a document may become by its aliases."""
+
+FEW = 10_000
+"""Nodes that any document may have, however few are written."""
+
+_KINDS = frozenset(
+    f"tag:yaml.org,2002:{kind}"
+    for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge", "timestamp")
+)
+"""Tags of what a space is made of; a timestamp is refused later, by its place."""
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own way of settling it for a class)
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Read a value; stop at what is too deep, for which PyYAML takes quadratic time."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise _too_deep(self.line + 1)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = []
+        seen: set[Hashable] = set()
         for key, _ in node.value:
             name = key.value if key.tag == _MERGE else self.construct_object(key, deep=True)
+            if not isinstance(name, Hashable):
+                raise SpaceError(
+                    f"search space: the name in line {key.start_mark.line + 1} is a list or "
+                    f"mapping; write a text"
+                )
             if name in seen:
                 raise SpaceError(
                     f"search space: {name!r} is there twice, again in line "
                     f"{key.start_mark.line + 1}; name it once"
                 )
-            seen.append(name)
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 
@@ -54,14 +90,69 @@ def load(text: str) -> Any:
     Raises
     ------
     SpaceError
-        If it is no YAML, or has a name twice.
+        If it is no YAML, has a name twice, is too long or too deep, or has aliases that make it
+        many times as large as it is written.
     """
+    if len(text) > LONGEST:
+        raise SpaceError(
+            f"search space: the YAML has {len(text)} characters, more than {LONGEST}; write JSON, "
+            f"or split the space"
+        )
     try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _check_size(node)
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, RecursionError, OverflowError, TypeError, ValueError) as error:
         if isinstance(error, SpaceError):
             raise
         raise SpaceError(f"search space: this is no YAML: {error}") from None
+
+
+def _check_size(root: yaml.Node) -> None:
+    """Refuse what is deep, refers to itself, or grows by its aliases, before it is built."""
+    sizes: dict[int, int] = {}
+    _size(root, sizes, depth=0)
+    written, built = len(sizes), sizes[id(root)]
+    if built > max(FEW, ALIASES * written):
+        raise SpaceError(
+            f"search space: {written} values are written, which aliases (*name) make {built} of; "
+            f"write the parameters out, or make the space in Python"
+        )
+
+
+def _too_deep(line: int) -> SpaceError:
+    return SpaceError(f"search space: line {line} is nested more than {DEEPEST} levels deep")
+
+
+def _size(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
+    """Return how many values a node stands for, its aliases followed; `sizes` has those known."""
+    line = node.start_mark.line + 1
+    if depth > DEEPEST:
+        raise _too_deep(line)
+    known = sizes.get(id(node))
+    if known == 0:
+        raise SpaceError(f"search space: line {line} has an alias of a value that it is a part of")
+    if known is not None:
+        return known
+    if node.tag not in _KINDS:
+        raise SpaceError(
+            f"search space: line {line} has the tag {node.tag!r}; write plain numbers, texts, "
+            f"lists and mappings"
+        )
+    sizes[id(node)] = 0  # being counted
+    parts: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        parts = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        parts = list(node.value)
+    size = sizes[id(node)] = 1 + sum(_size(part, sizes, depth + 1) for part in parts)
+    return size
 
 
 def dump(document: Any) -> str:

@@ -18,6 +18,7 @@ from tuner.arguments import (
     lease_seconds,
 )
 from tuner.backends import resolve as resolve_backend
+from tuner.boundary import public
 from tuner.engine.monitor import as_interval
 from tuner.engine.objective import wants_trial
 from tuner.errors import ArgumentError, StudyNotFound
@@ -39,6 +40,7 @@ DEFAULT_N_TRIALS = 100
 """Trials of a search that was given neither `n_trials` nor `timeout`."""
 
 
+@public()
 def optimize(
     objective: Callable[..., Any],
     space: Space | Mapping[str, Any],
@@ -259,6 +261,7 @@ def optimize(
     return this
 
 
+@public()
 def create_study(
     space: Space | Mapping[str, Any],
     *,
@@ -307,6 +310,7 @@ def create_study(
     return this
 
 
+@public()
 def load_study(
     name: str, *, store: str | Path | None = None, optimizer: str | Optimizer | None = None
 ) -> Study:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.boundary import public
+from tuner.errors import StoreCorrupt
 from tuner.opening import fingerprint_of
 from tuner.records import ModelVersion, StudyInfo
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from tuner.registry.protocol import ModelFormat
 
 
+@public()
 def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
     """Return what is fixed about each study of the store, oldest first."""
     from tuner.tracking import open_store
@@ -24,6 +27,7 @@ def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
     return list(open_store(store).studies())
 
 
+@public()
 def find(query: str = "", *, what: str = "trials", store: str | Path | None = None) -> QueryResult:
     """Return what a query finds in a store, to be gone through or made a DataFrame.
 
@@ -61,6 +65,7 @@ def find(query: str = "", *, what: str = "trials", store: str | Path | None = No
     return search(open_store(store), query, what=what)
 
 
+@public()
 def compare(*refs: str, store: str | Path | None = None) -> Comparison:
     """Return studies, trials or runs side by side.
 
@@ -89,6 +94,7 @@ def compare(*refs: str, store: str | Path | None = None) -> Comparison:
     return compare_in(refs, open_store(store))
 
 
+@public()
 def replay(
     ref: str,
     *,
@@ -141,6 +147,7 @@ def replay(
     )
 
 
+@public()
 def lineage(ref: str, *, store: str | Path | None = None) -> Lineage:
     """Return where a model version came from: run, trial, study, code, environment and data.
 
@@ -160,6 +167,7 @@ def lineage(ref: str, *, store: str | Path | None = None) -> Lineage:
     return lineage_in(ref, open_store(store))
 
 
+@public()
 def load_model(
     ref: str,
     *,
@@ -200,6 +208,7 @@ def load_model(
     )
 
 
+@public(data=StoreCorrupt)
 def list_models(*, store: str | Path | None = None) -> list[ModelVersion]:
     """Return every registered model version, by name and version."""
     from tuner.registry import Registry

@@ -36,14 +36,19 @@
     ├── ForeignRecordError      what another tool recorded cannot be read as asked
     └── MissingExtra            an optional dependency is not installed (ImportError)
 
-A message names the value, the place and the remedy.
+A message names the value, the place and the remedy. Credentials in it are hidden.
 """
 
 from __future__ import annotations
 
+from tuner.credentials import hide
+
 
 class TunerError(Exception):
-    """Base of everything that `tuner` raises on purpose."""
+    """Base of everything that `tuner` raises on purpose; no message of one holds a credential."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(hide(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class SpaceError(TunerError, ValueError):

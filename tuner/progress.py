@@ -11,9 +11,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TextIO
 
+from tuner.printable import one_line
 from tuner.records import Goal
 
 
@@ -220,7 +221,7 @@ class Display:
         """Begin a study and restart the clock of the drawings."""
         self._status = Status(
             study="".join(c if c.isprintable() else "?" for c in study),
-            goal=goal,
+            goal=replace(goal, metric=one_line(goal.metric)),
             n_trials=n_trials,
             timeout=timeout,
             done_before=done,
@@ -230,7 +231,7 @@ class Display:
 
     def note(self, text: str) -> None:
         """Show `text` at once; the next update replaces it."""
-        self._status.note = text
+        self._status.note = one_line(text)
         self._draw()
 
     def update(self, snapshot: Snapshot) -> None:
@@ -250,7 +251,7 @@ class Display:
         """Draw a last time."""
         self._status.note = ""
         if not self._broken:
-            self._guard(lambda: self._screen.finish(self._status, reason))
+            self._guard(lambda: self._screen.finish(self._status, one_line(reason)))
         self._broken = True
 
     def _draw(self) -> None:

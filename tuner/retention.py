@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from tuner import ranking
 from tuner.arguments import as_count
+from tuner.boundary import public
 from tuner.study import Study
 from tuner.tracking.retention import forget_models
 
 
+@public()
 def keep_best(study: Study, k: int) -> int:
     """Forget the models of a study but those of its `k` best trials, and return how many.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from tuner import ranking
+from tuner.boundary import public_methods
 from tuner.engine.messages import End
 from tuner.errors import (
     AllTrialsFailed,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from tuner.tracking.sql_store import SqlStore
 
 
+@public_methods
 class Study:
     """One search: named, recorded, resumable.
 

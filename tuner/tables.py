@@ -11,7 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tuner.boundary import public
 from tuner.errors import ExportError
+from tuner.printable import well_formed
 from tuner.records import Goal, Report, Run, Trial
 from tuner.search_spaces import Space
 
@@ -20,6 +22,9 @@ Row: TypeAlias = dict[str, Any]
 
 FORMATS = ("csv", "json", "parquet")
 """What `write_table` can write."""
+
+_ESCAPED = "backslashreplace"
+"""What becomes of lone surrogates, which UTF-8 lacks: in JSON text an escape of the same value."""
 
 
 def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[Row]:
@@ -103,6 +108,7 @@ def report_rows(runs: Iterable[Run], reports: Iterable[tuple[str, Report]]) -> l
     ]
 
 
+@public(files=ExportError)
 def write_table(table: Sequence[Row], path: str | os.PathLike[str], to: str | None = None) -> Path:
     """Write a table to a file and return its path.
 
@@ -141,8 +147,9 @@ def write_table(table: Sequence[Row], path: str | os.PathLike[str], to: str | No
     return path
 
 
+@public(files=ExportError)
 def format_table(table: Sequence[Row], to: str) -> bytes:
-    """Return a table as the content of a file. Numbers are exact in every format.
+    r"""Return a table as the content of a file. Numbers are exact in every format.
 
     ``"json"``
         A list of objects. NaN and infinities, which JSON has no numbers for, are the strings
@@ -153,6 +160,9 @@ def format_table(table: Sequence[Row], to: str) -> bytes:
         or return, and is no number) gets a ``'`` before it; the other formats leave it alone.
     ``"parquet"``
         Columns of integers, floats, booleans or text; a column of several kinds is JSON text.
+
+    A lone surrogate, which a text gets from bytes that are not UTF-8, is written as its escape
+    (``\udc80``); JSON reads that back as it was.
 
     Raises
     ------
@@ -170,7 +180,9 @@ def format_table(table: Sequence[Row], to: str) -> bytes:
 
 def _as_json(table: Sequence[Row]) -> bytes:
     content = [{name: _json_value(value) for name, value in row.items()} for row in table]
-    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode(
+        "utf-8", _ESCAPED
+    )
 
 
 def _as_csv(table: Sequence[Row]) -> bytes:
@@ -178,7 +190,7 @@ def _as_csv(table: Sequence[Row]) -> bytes:
         return b""
     names = list(table[0])
     lines = [_csv_line(names), *(_csv_line([row[name] for name in names]) for row in table)]
-    return "".join(lines).encode()
+    return "".join(lines).encode("utf-8", _ESCAPED)
 
 
 def _csv_line(cells: Sequence[Any]) -> str:
@@ -197,11 +209,18 @@ def _as_parquet(table: Sequence[Row]) -> bytes:
             "export: parquet needs pyarrow; run `pip install pyarrow`, or choose csv or json"
         ) from error
     names = list(table[0]) if table else []
-    columns = {name: pa.array(_uniform([row[name] for row in table])) for name in names}
+    columns = {
+        well_formed(name): pa.array([_utf8(v) for v in _uniform([row[name] for row in table])])
+        for name in names
+    }
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
     content: bytes = sink.getvalue().to_pybytes()
     return content
+
+
+def _utf8(value: Any) -> Any:
+    return well_formed(value) if isinstance(value, str) else value
 
 
 def _json_value(value: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tuner.credentials import hide
 from tuner.errors import NOT_OUTCOMES
 from tuner.records import MESSAGE_LIMIT, TRACEBACK_LIMIT, Failure, capped
 
@@ -22,13 +23,13 @@ def describe(error: BaseException) -> Failure:
     """Return the type, message, traceback and place of an exception.
 
     An exception may override anything: `str`, `__class__`, `__traceback__`, the name of its type.
-    Whatever of it cannot be read is left out.
+    Whatever of it cannot be read is left out. Credentials are hidden.
     """
     # As it is stored, past an override in the exception's type.
     trace = _past_our_frames(_TRACEBACK.__get__(error))
     kind = _type_name(error)
     message = text_of(error, "the error")
-    return Failure(kind, message, "".join(_lines(error, trace)), _place(trace))
+    return Failure(kind, hide(message), hide("".join(_lines(error, trace))), _place(trace))
 
 
 def text_of(value: Any, what: str) -> str:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
+from tuner.cli.output import echo, echo_log
 from tuner.cli.scripts import load_objective
 from tuner.cli.text import when, write_table
+from tuner.credentials import hide
 from tuner.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -86,20 +88,20 @@ def start(
     )
     if not block:
         launch.run_in_background(command, environment)
-    click.echo(f"cluster:   {node.address}")
-    click.echo(f"dashboard: {node.dashboard}")
-    click.echo(f"token:     {node.token} ({'new' if node.new_token else 'was there'})")
+    echo(f"cluster:   {node.address}")
+    echo(f"dashboard: {node.dashboard}")
+    echo(f"token:     {node.token} ({'new' if node.new_token else 'was there'})")
     if node.exposed_token:
-        click.echo(
+        echo(
             f"warning: other users could read {node.token} until now; to replace the token, end "
             f"all that uses it, delete the file and start the cluster again",
             err=True,
         )
-    click.echo(f"on other machines, with a copy of the token: tuner cluster join {node.address}")
+    echo(f"on other machines, with a copy of the token: tuner cluster join {node.address}")
     if block:
         sys.stdout.flush()
         launch.become(command, environment)
-    click.echo("to end it: ray stop")
+    echo("to end it: ray stop")
 
 
 @cluster.command()
@@ -118,7 +120,7 @@ def join(address: str, token_file: Path | None, block: bool, ray_options: tuple[
     if block:
         launch.become(command, environment)
     launch.run_in_background(command, environment)
-    click.echo(f"joined {address}; to leave: ray stop")
+    echo(f"joined {address}; to leave: ray stop")
 
 
 @cluster.command()
@@ -191,18 +193,18 @@ def _check_as_job(
     env = as_runtime_env(working_dir=working_dir, py_modules=py_modules or None, caller="check")
     client = JobClient(address)
     job = client.submit(shlex.join(["python", "-m", "tuner.cli", *words]), env)
-    return client.follow(job, lambda text: click.echo(text, nl=False)).exit_code
+    return client.follow(job, echo_log).exit_code
 
 
 def _echo_report(report: ClusterReport, objective: str | None) -> None:
     nodes = report.nodes
     gigabytes = sum(node.memory for node in nodes) / 2**30
-    click.echo(
+    echo(
         f"{len(nodes)} node{'s' * (len(nodes) != 1)}, {sum(n.cpus for n in nodes):g} CPUs, "
         f"{sum(n.gpus for n in nodes):g} GPUs, {gigabytes:.1f} GiB"
         + (f"; {report.gone} more have gone" if report.gone else "")
     )
-    click.echo(f"here: Ray {report.ray}, Python {report.python}, tuner {report.tuner}")
+    echo(f"here: Ray {report.ray}, Python {report.python}, tuner {report.tuner}")
     write_table(
         [
             {
@@ -221,7 +223,7 @@ def _echo_report(report: ClusterReport, objective: str | None) -> None:
     )
     for node in nodes:
         for problem in node.problems:
-            click.echo(f"{node.name}: {problem}", err=True)
+            echo(f"{node.name}: {problem}", err=True)
 
 
 def _objective_text(problems: Sequence[str]) -> str:
@@ -295,11 +297,9 @@ def submit(
     client = JobClient(address)
     job = client.submit(sweep.entrypoint, sweep.runtime_env, name=name)
     if no_wait:
-        click.echo(job)
+        echo(job)
         return
-    click.echo(
-        f"job {job} at {client.address}, record in {sweep.place} as seen from there", err=True
-    )
+    echo(f"job {job} at {client.address}, record in {sweep.place} as seen from there", err=True)
     ctx.exit(_listen(client, job))
 
 
@@ -319,6 +319,7 @@ def list_jobs(address: str | None) -> None:
         | {
             "started": None if row["started"] is None else when(row["started"]),
             "ended": None if row["ended"] is None else when(row["ended"]),
+            "entrypoint": hide(row["entrypoint"]),
         }
         for row in JobClient(address).list()
     ]
@@ -344,15 +345,15 @@ def stop(name: str, address: str | None) -> None:
     from tuner.cluster import JobClient
 
     stopped = JobClient(address).stop(name)
-    click.echo(f"{name} is being ended" if stopped else f"{name} had ended")
+    echo(f"{name} is being ended" if stopped else f"{name} had ended")
 
 
 def _listen(client: JobClient, name: str) -> int:
     """Show what a job prints, and return its exit code."""
     try:
-        end = client.follow(name, lambda text: click.echo(text, nl=False))
+        end = client.follow(name, echo_log)
     except KeyboardInterrupt:
-        click.echo(
+        echo(
             f"\nnot listening any more; job {name} goes on\n"
             f"  to listen: tuner job follow {name} --address {client.address}\n"
             f"  to end it: tuner job stop {name} --address {client.address}",
@@ -361,7 +362,7 @@ def _listen(client: JobClient, name: str) -> int:
         return 130
     if end.exit_code:
         why, *_ = end.message.split(", last available logs")  # which were shown already
-        click.echo(f"job {name} {end.status}: {' '.join(why.split())}", err=True)
+        echo(f"job {name} {end.status}: {' '.join(why.split())}", err=True)
     return end.exit_code
 
 

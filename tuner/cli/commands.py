@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 import tuner
+from tuner.boundary import translated
 from tuner.cli.annotating import note, tag
 from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.database import db
@@ -17,6 +20,7 @@ from tuner.cli.evidence import compare, lineage, replay
 from tuner.cli.exchange import gc, import_, mirror, report
 from tuner.cli.finding import find
 from tuner.cli.options import store_option
+from tuner.cli.output import echo, echo_error, tolerate_any_text, write_bytes
 from tuner.cli.scripts import load_objective, load_space
 from tuner.cli.text import (
     as_json,
@@ -30,8 +34,10 @@ from tuner.cli.text import (
     when,
     write_table,
 )
+from tuner.credentials import hide
 from tuner.errors import ArgumentError, ExportError, QueryError, TunerError
 from tuner.plotting.plots import KINDS
+from tuner.printable import one_line, printable
 from tuner.records import State
 from tuner.tables import FORMATS, format_table, report_rows, run_rows
 from tuner.tables import write_table as write_table_file
@@ -41,20 +47,41 @@ FOLDERS = ("tensorboard", "dvc")
 
 
 class _Group(click.Group):
-    """Turns errors of ours into one line and an exit code."""
+    """Turns errors of ours, and those of what we use, into one line and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; whatever its words are, they can be printed."""
+        tolerate_any_text()
+        return super().main(*args, **kwargs)
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the words of the command line."""
+        with _printable_usage():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _printable_usage(), translated(f"tuner {ctx.invoked_subcommand or ''}".strip()):
+                return super().invoke(ctx)
         except QueryError as error:
-            click.echo(f"tuner: error: {error}", err=True)
+            echo_error(str(error))
             ctx.exit(1)
         except TunerError as error:
-            click.echo(f"tuner: error: {' '.join(str(error).split())}", err=True)
+            echo_error(" ".join(str(error).split()))
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("tuner: interrupted; the same command goes on where it stopped", err=True)
+            echo("tuner: interrupted; the same command goes on where it stopped", err=True)
             ctx.exit(130)
+
+
+@contextmanager
+def _printable_usage() -> Iterator[None]:
+    """Make what click says about wrong words printable: it quotes them."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = printable(hide(error.message), keep="\n")  # type: ignore[misc]
+        raise
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -177,7 +204,7 @@ def run(
         metric=metric or None,
         **options,
     )
-    click.echo(f"study: {study.name}")
+    echo(f"study: {study.name}")
     if any(trial.eligible for trial in study):
         _echo_best(study)
 
@@ -216,16 +243,16 @@ def show(study: str, top: int, number: int | None, store: str | None) -> None:
     loaded = tuner.load_study(study, store=store)
     if number is not None:
         for line in trial_lines(loaded, number):
-            click.echo(line)
+            echo(line)
         return
     for name, text in summary(loaded).items():
-        click.echo(f"{name + ':':<13}{text}")
+        echo(f"{name + ':':<13}{text}")
     best = best_first(loaded)[:top]
     if best:
-        click.echo()
+        echo()
         write_table(trial_rows(loaded, best))
     for line in failures_of(loaded):
-        click.echo(line)
+        echo(line)
 
 
 @cli.command()
@@ -240,11 +267,11 @@ def best(study: str, in_json: bool, store: str | None) -> None:
             {"trial": t.number, "values": list(t.values), "params": as_json(t.params)}
             for t in loaded.best_trials
         ]
-        click.echo(json.dumps(front))
+        echo(json.dumps(front))
     elif in_json:
         trial = loaded.best_trial
         content = {"trial": trial.number, "value": trial.value, "params": as_json(trial.params)}
-        click.echo(json.dumps(content))
+        echo(json.dumps(content))
     else:
         _echo_best(loaded)
 
@@ -289,7 +316,7 @@ def plot(
         chosen = _chosen_params(name, params) if kind else {}
         path = folder / f"{study}-{name.replace('_', '-')}.{suffix}"
         getattr(plots, name)(**chosen, save=path)
-        click.echo(path)
+        echo(path)
 
 
 def _chosen_params(kind: str, params: tuple[str, ...]) -> dict[str, Any]:
@@ -354,32 +381,32 @@ def export(study: str, to: str, what: str, output: Path | None, store: str | Non
 
         if to == "dvc":
             for path in export_dvc(loaded, output):
-                click.echo(path)
+                echo(path)
         else:
-            click.echo(export_tensorboard(loaded, output))
+            echo(export_tensorboard(loaded, output))
         return
     if what == "reports":
         rows = report_rows(loaded.runs(), loaded.reports())
     else:
         rows = run_rows(loaded.runs()) if what == "runs" else loaded.to_rows()
     if output is not None:
-        click.echo(write_table_file(rows, output, to))
+        echo(write_table_file(rows, output, to))
         return
     if to == "parquet" and sys.stdout.isatty():
         raise click.UsageError("parquet is no text: give --output FILE")
-    sys.stdout.buffer.write(format_table(rows, to))
+    write_bytes(format_table(rows, to))
 
 
 def _echo_best(study: tuner.Study) -> None:
     if len(study.goals) > 1:
         front = study.best_trials
-        click.echo(f"Pareto front: {len(front)} of {len(study.trials)} trials")
+        echo(f"Pareto front: {len(front)} of {len(study.trials)} trials")
         write_table(trial_rows(study, front), nothing="no feasible trial yet")
         return
     trial = study.best_trial
-    click.echo(f"best: {study.info.goal.metric} = {trial.value!r} in trial {trial.number}")
+    echo(f"best: {one_line(study.info.goal.metric)} = {trial.value!r} in trial {trial.number}")
     for path, value in study.space.flatten(trial.params).items():
-        click.echo(f"  {path}: {value!r}")
+        echo(f"  {one_line(path)}: {value!r}")
 
 
 def _as_tag(text: str) -> tuple[str, str]:

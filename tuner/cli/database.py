@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tuner.cli.options import store_option
+from tuner.cli.output import echo
 
 
 @click.group()
@@ -21,7 +22,7 @@ def upgrade(store: str | None) -> None:
     from tuner.tracking.migrate import upgrade as migrate
 
     steps = migrate(store)
-    click.echo(f"upgraded: {', '.join(steps)}" if steps else "the store is up to date")
+    echo(f"upgraded: {', '.join(steps)}" if steps else "the store is up to date")
 
 
 @db.command()
@@ -34,10 +35,10 @@ def check(no_artifacts: bool, store: str | None) -> None:
     found = 0
     for problem in problems_of(store, artifacts=not no_artifacts):
         found += 1
-        click.echo(problem)
+        echo(problem)
     if found:
         raise SystemExit(1)
-    click.echo("the store is whole")
+    echo("the store is whole")
 
 
 @db.command()
@@ -47,7 +48,7 @@ def backup(folder: Path, store: str | None) -> None:
     """Copy the database into a new store at FOLDER, while others go on writing."""
     from tuner.tracking.upkeep import backup as copy
 
-    click.echo(f"copied to {copy(folder, store)}; artifacts stay where they are")
+    echo(f"copied to {copy(folder, store)}; artifacts stay where they are")
 
 
 @db.command()
@@ -57,4 +58,4 @@ def compact(store: str | None) -> None:
     from tuner.tracking.upkeep import compact as pack
 
     done = pack(store)
-    click.echo(f"packed {done.values} values; {done.before:,} bytes before, {done.after:,} now")
+    echo(f"packed {done.values} values; {done.before:,} bytes before, {done.after:,} now")

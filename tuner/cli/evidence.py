@@ -10,6 +10,7 @@ import click
 
 import tuner
 from tuner.cli.options import store_option
+from tuner.cli.output import echo
 from tuner.cli.text import as_json, write_table
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def compare(
     if not everything:
         comparison = comparison.differing()
     if in_json:
-        click.echo(json.dumps(as_json(comparison.to_json())))
+        echo(json.dumps(as_json(comparison.to_json())))
         return
     table = [
         {"": f"{section}: {name}", **dict(zip(comparison.names, values, strict=True))}
@@ -50,7 +51,7 @@ def compare(
     ]
     write_table(table, nothing="nothing differs")
     for text in () if no_code else comparison.code.values():
-        click.echo(f"\n{text}")
+        echo(f"\n{text}")
 
 
 @click.command()
@@ -115,10 +116,10 @@ def replay(
             "changes": {c.fact: [c.recorded, c.now] for c in result.changes},
             "notes": list(result.notes),
         }
-        click.echo(json.dumps(as_json(content)))
+        echo(json.dumps(as_json(content)))
     else:
         for line in _replay_lines(result):
-            click.echo(line)
+            echo(line)
     ctx.exit(0 if result.same else DIFFERENT)
 
 
@@ -136,10 +137,10 @@ def lineage(model: str, in_json: bool, store: str | None) -> None:
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
     found = tuner.lineage(model, store=store)
     if in_json:
-        click.echo(json.dumps(found.to_json()))
+        echo(json.dumps(found.to_json()))
         return
     for line in found.lines():
-        click.echo(line)
+        echo(line)
 
 
 def _replay_lines(result: Replay) -> list[str]:

@@ -8,6 +8,7 @@ import click
 
 import tuner
 from tuner.cli.options import store_option
+from tuner.cli.output import echo
 from tuner.integrations.importing import Imported
 
 
@@ -73,7 +74,7 @@ def import_mlflow(
 
 
 def _echo_imported(done: Imported) -> None:
-    click.echo(
+    echo(
         f"study: {done.study.name}\n"
         f"imported: {done.added} trials, {done.known} were here already, "
         f"{done.unfinished} not finished there"
@@ -90,7 +91,7 @@ def mirror(study: str, uri: str, experiment: str | None, store: str | None) -> N
     from tuner.integrations import MlflowMirror
 
     loaded = tuner.load_study(study, store=store)
-    click.echo(f"sent: {MlflowMirror(uri, experiment).catch_up(loaded)} trials")
+    echo(f"sent: {MlflowMirror(uri, experiment).catch_up(loaded)} trials")
 
 
 @click.command()
@@ -106,7 +107,7 @@ def report(study: str, output: Path | None, store: str | None) -> None:
     """Write one HTML file about a study that can be handed on."""
     from tuner.reporting import write_report
 
-    click.echo(write_report(tuner.load_study(study, store=store), output))
+    echo(write_report(tuner.load_study(study, store=store), output))
 
 
 @click.command()
@@ -147,9 +148,9 @@ def gc(
 
     for k, name in () if dry_run else keep_best:
         study = tuner.load_study(name, store=store)
-        click.echo(f"forgot: {forget_others(study, k)} models of {name}")
+        echo(f"forgot: {forget_others(study, k)} models of {name}")
     done = collect(open_store(store), older_than=60 * older_than, dry_run=dry_run, alone=alone)
     would = "would be deleted" if dry_run else "deleted"
-    click.echo(f"{would}: {done.artifacts} artifacts, {done.size} bytes")
+    echo(f"{would}: {done.artifacts} artifacts, {done.size} bytes")
     for note in done.notes:
-        click.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)

@@ -12,6 +12,7 @@ import click
 
 import tuner
 from tuner.cli.options import store_option
+from tuner.cli.output import echo, write_bytes
 from tuner.cli.text import when, write_table
 from tuner.tables import FORMATS, format_table
 from tuner.tables import write_table as write_table_file
@@ -72,7 +73,7 @@ def find(
     else:
         found = tuner.load_study(study, store=store).find(query, what=what)
     if count:
-        click.echo(found.count())
+        echo(found.count())
     elif to is not None or output is not None:
         _export(found.to_rows(), to, output)
     else:
@@ -81,11 +82,11 @@ def find(
 
 def _export(rows: Sequence[dict[str, Any]], to: str | None, output: Path | None) -> None:
     if output is not None:
-        click.echo(write_table_file(rows, output, to))
+        echo(write_table_file(rows, output, to))
         return
     if to == "parquet" and sys.stdout.isatty():
         raise click.UsageError("parquet is no text: give --output FILE")
-    sys.stdout.buffer.write(format_table(rows, to or "csv"))
+    write_bytes(format_table(rows, to or "csv"))
 
 
 def _show(found: tuner.query.QueryResult) -> None:
@@ -101,7 +102,7 @@ def _show(found: tuner.query.QueryResult) -> None:
     table = [{name: _shown(name, row) for name in names if name in row} for row in rows[:SHOWN]]
     write_table(table, nothing=f"no {found.what} found")
     if unlimited and len(rows) > SHOWN:
-        click.echo(f"the first {SHOWN}; write a limit into the query for more, or --to", err=True)
+        echo(f"the first {SHOWN}; write a limit into the query for more, or --to", err=True)
 
 
 def _shown(name: str, row: Mapping[str, Any]) -> Any:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from tuner import ranking
+from tuner.cli.output import echo
 from tuner.errors import ArgumentError
+from tuner.printable import one_line
 from tuner.records import Params, State, StudyInfo, Trial
 
 if TYPE_CHECKING:
@@ -23,26 +23,26 @@ def write_table(table: Sequence[Mapping[str, Any]], nothing: str = "") -> None:
     """Print a table: drawn in a terminal, else one line a row with tabs between the columns."""
     if not table:
         if nothing:
-            click.echo(nothing, err=True)
+            echo(nothing, err=True)
         return
     names = list(table[0])
     if not sys.stdout.isatty():
-        click.echo("\t".join(names))
+        echo("\t".join(map(one_line, names)))
         for row in table:
-            click.echo("\t".join(_cell(row[name]) for name in names))
+            echo("\t".join(_cell(row[name]) for name in names))
         return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(*names, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    drawn = Table(*map(one_line, names), box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column, name in zip(drawn.columns, names, strict=True):
         column.overflow = "fold"
         if isinstance(table[0][name], int | float):
             column.justify = "right"
     for row in table:
         drawn.add_row(*(_cell(row[name]) for name in names))
-    Console(markup=False, highlight=False).print(drawn)
+    Console(markup=False, highlight=False, emoji=False).print(drawn)
 
 
 def summary(study: Study) -> dict[str, str]:
@@ -74,7 +74,7 @@ def summary(study: Study) -> dict[str, str]:
         lines["user"] = info.user
     if info.tags:
         lines["tags"] = ", ".join(f"{k}={v}" for k, v in info.tags.items())
-    return lines
+    return {name: one_line(text) for name, text in lines.items()}
 
 
 def goals_text(info: StudyInfo) -> str:
@@ -126,18 +126,20 @@ def trial_lines(study: Study, number: int) -> Iterator[str]:
         )
     yield f"trial {number}: {trial.state}"
     for path, value in study.space.flatten(trial.params).items():
-        yield f"  {path}: {value!r}"
+        yield "  " + one_line(f"{path}: {value!r}")
     for name, metric in trial.metrics.items():
-        yield f"metric {name}: {metric!r}"
+        yield one_line(f"metric {name}: {metric!r}")
     for name, value in trial.constraints.items():
-        yield f"constraint {name}: {'kept' if value <= 0 else f'broken by {value!r}'}"
+        kept = "kept" if value <= 0 else f"broken by {value!r}"
+        yield one_line(f"constraint {name}: {kept}")
     for name, note in trial.notes.items():
-        yield f"note {name}: {note!r}"
+        yield one_line(f"note {name}: {note!r}")
     for run in study.runs(number):
         where = f" on {run.worker} ({run.host})" if run.host else ""
         begun = "" if run.started is None else f", began {when(run.started)}"
         took = "" if run.started is None or run.ended is None else run.ended - run.started
-        yield f"run {run.attempt}: {run.state}{where}{begun}{took and f', took {took:.3g} s'}"
+        lasted = took and f", took {took:.3g} s"
+        yield one_line(f"run {run.attempt}: {run.state}{where}{begun}{lasted}")
         if run.error is not None:
             yield (run.error.traceback or str(run.error)).rstrip()
         if run.output:
@@ -150,12 +152,14 @@ def failures_of(study: Study) -> Iterator[str]:
     reasons = Counter(t.error.reason for t in failed if t.error is not None)
     for reason, n in reasons.most_common(5):
         first = next(t for t in failed if t.error is not None and t.error.reason == reason)
-        yield f"failed {n}x: {first.error} (first in trial {first.number})"
+        yield one_line(f"failed {n}x: {first.error} (first in trial {first.number})")
 
 
 def params_text(space: Space, params: Params) -> str:
     """Return a point in one line."""
-    return ", ".join(f"{path}={_cell(value)}" for path, value in space.flatten(params).items())
+    return ", ".join(
+        f"{one_line(path)}={_cell(value)}" for path, value in space.flatten(params).items()
+    )
 
 
 def when(seconds: float) -> str:
@@ -179,4 +183,4 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return " ".join(text.split())
+    return one_line(text)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tuner.backends.ray_runtime import as_runtime_env
+from tuner.credentials import hide
 from tuner.errors import ArgumentError
 
 STORE = "~/.tuner"
@@ -90,11 +91,14 @@ class Sweep:
 
     @property
     def place(self) -> str:
-        """What to call the store in a message: without a password."""
+        """What to call the store in a message: without credentials."""
         from sqlalchemy import make_url
 
         is_url = "://" in self.store
-        return make_url(self.store).render_as_string() if is_url else self.store
+        return hide(make_url(self.store).render_as_string()) if is_url else self.store
+
+    def __repr__(self) -> str:
+        return f"<Sweep {hide(self.entrypoint)}, record in {self.place}>"
 
 
 def _within(script: str, working_dir: str) -> str:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from tuner.backends.protocol import Channel
+from tuner.credentials import hide
 from tuner.engine.capture import captured
 from tuner.engine.clock import Stopwatch
 from tuner.engine.forks import children_end
@@ -68,7 +69,8 @@ class ObjectiveWork:
                 text = failure.traceback
             finally:
                 trial.close()
-        channel.send(Output(text, watch.now()))
+        # Here as well as in the store: a worker may have secrets that the driver does not know.
+        channel.send(Output(hide(text), watch.now()))
         return outcome
 
     def _evaluate(self, trial: LiveTrial) -> Outcome:

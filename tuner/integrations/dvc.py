@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tuner.boundary import public
 from tuner.errors import ArgumentError, ExportError
+from tuner.printable import well_formed
 from tuner.records import Trial
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 PARAMS, METRICS = "params.yaml", "metrics.json"
 
 
+@public(files=ExportError)
 def export_dvc(study: Study, folder: str | Path = ".", *, trial: int | None = None) -> list[Path]:
     """Write ``params.yaml`` and ``metrics.json`` of a trial, and return both paths.
 
@@ -60,7 +63,7 @@ def export_dvc(study: Study, folder: str | Path = ".", *, trial: int | None = No
     root = Path(folder)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        (root / PARAMS).write_text(params_text, encoding="utf-8")
+        (root / PARAMS).write_text(well_formed(params_text), encoding="utf-8")
         (root / METRICS).write_text(json.dumps(finite, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise ExportError(

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from tuner.errors import ForeignRecordError, MissingExtra
+from sqlalchemy import make_url
+
+from tuner.credentials import remember
+from tuner.errors import ArgumentError, ForeignRecordError, MissingExtra
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +31,37 @@ def connect(uri: str) -> MlflowClient:
         from mlflow import MlflowClient
     except ImportError as error:
         raise MissingExtra("MLflow is not installed; run: pip install 'tuner[mlflow]'") from error
-    return MlflowClient(tracking_uri=uri)
+    return MlflowClient(tracking_uri=_as_text(uri))
+
+
+def _as_text(uri: object) -> str:
+    if not isinstance(uri, str | os.PathLike):
+        raise ArgumentError(f"mlflow uri={uri!r}: write MLflow's tracking URI")
+    text = os.fspath(uri)
+    remember(text)
+    return text
+
+
+def check_is_there(uri: str) -> None:
+    """Refuse a local database or folder that is not there: MLflow would make it to read it.
+
+    Raises
+    ------
+    ForeignRecordError
+        If there is none.
+    """
+    text = _as_text(uri)
+    parts = urlsplit(text)
+    if parts.scheme in ("", "file"):
+        path = url2pathname(parts.path) if parts.scheme else text
+        missing = not os.path.isdir(path)
+    elif parts.scheme.partition("+")[0] == "sqlite":
+        path = make_url(text).database or ""
+        missing = not os.path.isfile(path)
+    else:
+        return
+    if missing:
+        raise ForeignRecordError(f"mlflow at {uri}: there is no {path!r}; check the path")
 
 
 def find_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.arguments import as_goals, as_space
+from tuner.boundary import public
+from tuner.credentials import hide
 from tuner.errors import ForeignRecordError, InvalidParams
 from tuner.integrations.importing import ForeignStudy, ForeignTrial, Imported, write_foreign
-from tuner.integrations.mlflow_client import connect, find_experiment
+from tuner.integrations.mlflow_client import check_is_there, connect, find_experiment
 from tuner.integrations.observed_space import Fit, ObservedSpace, Presence, can_branch
 from tuner.records import Failure, Goal, Params, Report, State, Trial
 from tuner.search_spaces import Bool, Choice, Const, Domain, Float, Int, Space
@@ -29,10 +31,14 @@ PAGE = 500
 LOG_FROM = 100.0
 """How many times the lowest value the highest must be for a range to count as logarithmic."""
 
+LONGEST_NUMBER = 100
+"""Characters of a number; a longer text of digits is no number that a space can have."""
+
 _PARENT = "mlflow.parentRunId"
 _DONE = {"FINISHED": State.COMPLETED, "FAILED": State.FAILED, "KILLED": State.FAILED}
 
 
+@public(files=ForeignRecordError, data=ForeignRecordError)
 def import_mlflow(
     uri: str,
     experiment: str,
@@ -77,6 +83,7 @@ def import_mlflow(
     MissingExtra
         If MLflow is not installed.
     """
+    check_is_there(uri)
     client = connect(uri)
     found = find_experiment(client, uri, experiment)
     survey = _survey(client, found.experiment_id)
@@ -197,6 +204,8 @@ def _only_metric(survey: _Survey, experiment: str) -> str:
 
 def _literal(text: str) -> Any:
     """Return the number, truth value or None that a text is, else the text."""
+    if len(text) > LONGEST_NUMBER:
+        return text
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -261,7 +270,8 @@ def _foreign_trial(client: MlflowClient, run: Run, fit: Fit, goal: Goal) -> Fore
     if error is not None:
         state, value = State.FAILED, None
     notes: dict[str, Any] = {"run_name": info.run_name} if info.run_name else {}
-    tags = {key: text for key, text in data.tags.items() if _is_kept(key)}
+    # The address of a repository may have a token in it.
+    tags = {key: hide(text) for key, text in data.tags.items() if _is_kept(key)}
     if tags:
         notes["tags"] = tags
     if fit.filled:

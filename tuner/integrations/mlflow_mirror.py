@@ -11,6 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from tuner.arguments import as_count, as_seconds
+from tuner.boundary import public
+from tuner.credentials import hide, hide_url
+from tuner.errors import ExportError
 from tuner.integrations.mlflow_client import connect
 from tuner.integrations.mlflow_runs import MlflowRuns
 from tuner.records import Trial
@@ -58,7 +61,7 @@ class MlflowMirror:
         # MLflow prints two lines for each run that ends, which nobody asked for here.
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         self._client = connect(uri)
-        self._uri = uri
+        self._uri = hide_url(str(uri))
         self._experiment = experiment
         self._size = as_count("queue_size", queue_size) or 1000
         self._queue: deque[tuple[Study, Trial | None]] = deque()
@@ -83,12 +86,13 @@ class MlflowMirror:
         with self._changed:
             self._put(study, None)
 
+    @public(files=ExportError)
     def catch_up(self, study: Study) -> int:
         """Send every finished trial that the server has not, now, and return how many that were.
 
         Raises
         ------
-        MlflowException
+        ExportError
             If the server does not take them.
         """
         self.flush()
@@ -176,10 +180,10 @@ class MlflowMirror:
             except Exception as error:  # whatever it is, the search goes on
                 if _is_refusal(error):
                     with self._changed:
-                        self._drop(study, trial, f"it was refused: {error}")
+                        self._drop(study, trial, f"it was refused: {hide(str(error))}")
                     return
                 if pause == FIRST_PAUSE:
-                    _log.warning("mlflow at %s: %s; it is tried again", self._uri, error)
+                    _log.warning("mlflow at %s: %s; it is tried again", self._uri, hide(str(error)))
             with self._changed:
                 self._changed.wait_for(lambda: self._closing, pause)
             pause = min(2 * pause, LONGEST_PAUSE)

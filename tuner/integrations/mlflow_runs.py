@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import StoreError
+from tuner.printable import well_formed
 from tuner.records import Run, State, Trial
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class MlflowRuns:
         from mlflow.entities import Param
 
         params = [
-            Param(_key(path), str(value)[:LONGEST_PARAM])
+            Param(_key(path), well_formed(str(value))[:LONGEST_PARAM])
             for path, value in study.space.flatten(trial.params).items()
         ]
         points = _points(study, trial, run, ended)
@@ -217,4 +218,4 @@ def _key(name: str) -> str:
 
 
 def _cut(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name: text[:LONGEST_TAG] for name, text in tags.items()}
+    return {name: well_formed(text)[:LONGEST_TAG] for name, text in tags.items()}

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.boundary import public
+from tuner.credentials import hide
 from tuner.errors import ForeignRecordError
 from tuner.integrations.importing import (
     ForeignStudy,
@@ -34,6 +36,7 @@ _DONE = {"COMPLETE": State.COMPLETED, "PRUNED": State.STOPPED, "FAIL": State.FAI
 """States of Optuna's that are final, and ours."""
 
 
+@public(files=ForeignRecordError)
 def import_optuna(
     storage: str,
     study: str | None = None,
@@ -233,7 +236,7 @@ def _foreign_trial(
         state, error = State.FAILED, Failure("NotFinite", f"the values were {numbers}")
     elif state is State.FAILED:
         reason = trial.system_attrs.get("fail_reason", "Optuna recorded no reason")
-        error = Failure("Failed", str(reason))
+        error = Failure("Failed", hide(str(reason)))
     notes: dict[str, Any] = {}
     if trial.user_attrs:
         notes["user_attrs"] = trial.user_attrs

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Column,
     Connection,
     DateTime,
@@ -30,7 +34,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError as BadUrl
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
+from tuner.boundary import translated
+from tuner.credentials import hide, hide_in, remember
 from tuner.errors import ForeignRecordError, MissingExtra
 
 REVISIONS = ("v3.0.0.d", "v3.2.0.a")
@@ -129,9 +136,16 @@ def reading(url: str) -> Iterator[OptunaTables]:
     ForeignRecordError
         If there is no such database, it is not Optuna's, or has a schema that is not known here.
     """
-    shown, engine = _engine(url)
+    with translated("optuna storage", files=ForeignRecordError, data=ForeignRecordError):
+        shown, engine = _engine(url)
     try:
-        with engine.connect() as connection:
+        with (
+            translated(
+                f"optuna storage {shown}", files=ForeignRecordError, data=ForeignRecordError
+            ),
+            _as_foreign(shown),
+            engine.connect() as connection,
+        ):
             if connection.dialect.name == "sqlite":
                 connection.exec_driver_sql("BEGIN")
             else:
@@ -140,12 +154,19 @@ def reading(url: str) -> Iterator[OptunaTables]:
                 )
             _check_schema(connection, shown)
             yield OptunaTables(connection, shown)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _as_foreign(shown: str) -> Iterator[None]:
+    try:
+        yield
     except SQLAlchemyError as error:
+        hide_in(error)
         raise ForeignRecordError(
             f"optuna storage {shown} cannot be read: {getattr(error, 'orig', None) or error}"
         ) from error
-    finally:
-        engine.dispose()
 
 
 class OptunaTables:
@@ -253,21 +274,30 @@ class OptunaTables:
 
 def _engine(url: str) -> tuple[str, Any]:
     """Return what to call a database in a message, and an engine that reads it."""
+    if not isinstance(url, str | os.PathLike):
+        raise ForeignRecordError(
+            f"optuna storage {url!r}: write an SQLAlchemy URL, or the path of a SQLite file"
+        )
+    url = os.fspath(url)
+    remember(url)
     try:
-        parsed = make_url(url if "://" in url else f"sqlite:///{Path(url).expanduser()}")
+        # A path is taken as it is: '#', '?' and '%' in it mean nothing.
+        parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
     except (BadUrl, ValueError) as error:
+        hide_in(error)
         raise ForeignRecordError(
             f"optuna storage {url!r} is no SQLAlchemy URL: {error}; write sqlite:///optuna.db or "
             f"postgresql://user@host/database"
         ) from error
-    shown = parsed.render_as_string(hide_password=True)
+    shown = hide(parsed.render_as_string(hide_password=True)) if "://" in url else repr(url)
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         file = Path(parsed.database or "").expanduser().absolute()
         if not file.is_file():
             raise ForeignRecordError(f"optuna storage {shown}: there is no file {file}")
         # Opened for reading only: SQLite would make what is not there.
-        return shown, create_engine(f"sqlite:///file:{file}?mode=ro&uri=true")
+        connect = partial(sqlite3.connect, f"{file.as_uri()}?mode=ro", uri=True)
+        return shown, create_engine("sqlite://", creator=connect, poolclass=NullPool)
     if backend in ("postgresql", "postgres"):
         try:
             return shown, create_engine(parsed.set(drivername="postgresql+psycopg"))

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.boundary import public
 from tuner.engine.replay import last_reports
 from tuner.errors import ExportError, MissingExtra
+from tuner.printable import well_formed
 from tuner.records import Report, State, Trial
 from tuner.search_spaces import Bool, Domain, Float, Int
 
@@ -29,6 +31,7 @@ _START = "_hparams_/session_start_info"
 _END = "_hparams_/session_end_info"
 
 
+@public(files=ExportError)
 def export_tensorboard(study: Study, folder: str | Path) -> Path:
     """Write a study as event files below `folder` and return it; see it with ``tensorboard``.
 
@@ -80,7 +83,7 @@ def _session(
     ended = begun if trial.ended is None else trial.ended
     start = plugin.SessionStartInfo(start_time_secs=begun, group_name=f"trial {trial.number}")
     for path, value in study.space.flatten(trial.params).items():
-        _set_value(start.hparams[path], value)
+        _set_value(start.hparams[well_formed(path)], value)
     yield begun, 0, _plugin_summary(_START, session_start_info=start)
     last: dict[str, float] = {}
     following = 0
@@ -104,12 +107,13 @@ def _session(
 def _experiment(study: Study, metrics: Iterable[str]) -> Any:
     api, _, _ = _protocol()
     experiment = api.Experiment(
-        name=study.name,
-        description=f"tuner study {study.name}",
+        name=well_formed(study.name),
+        description=well_formed(f"tuner study {study.name}"),
         time_created_secs=study.info.created,
         hparam_infos=[_hparam(c.path, c.domain) for c in study.space.columns],
         metric_infos=[
-            api.MetricInfo(name=api.MetricName(tag=name), display_name=name) for name in metrics
+            api.MetricInfo(name=api.MetricName(tag=name), display_name=name)
+            for name in map(well_formed, metrics)
         ],
     )
     return _plugin_summary(_EXPERIMENT, experiment=experiment)
@@ -118,6 +122,7 @@ def _experiment(study: Study, metrics: Iterable[str]) -> Any:
 def _hparam(path: str, domain: Domain) -> Any:
     """Return what TensorBoard knows about a parameter: an interval, or a list of values."""
     api, _, _ = _protocol()
+    path = well_formed(path)
     info = api.HParamInfo(name=path, display_name=path)
     if isinstance(domain, Float | Int):
         info.type = api.DATA_TYPE_FLOAT64
@@ -144,12 +149,15 @@ def _set_value(target: Any, value: Any) -> None:
     elif isinstance(value, int | float):
         target.number_value = float(value)
     else:
-        target.string_value = str(value)
+        target.string_value = well_formed(str(value))
 
 
 def _scalars(summary: Any, metrics: Mapping[str, float]) -> Any:
     return summary.Summary(
-        value=[summary.Summary.Value(tag=name, simple_value=v) for name, v in metrics.items()]
+        value=[
+            summary.Summary.Value(tag=well_formed(name), simple_value=v)
+            for name, v in metrics.items()
+        ]
     )
 
 

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 
 import tuner
+from tuner.boundary import public
+from tuner.credentials import hide
 from tuner.errors import ExportError
+from tuner.printable import printable, well_formed
 from tuner.records import State
 from tuner.reporting import content
 from tuner.reporting.certainty import in_words
@@ -40,6 +43,7 @@ _TITLES = {
 }
 
 
+@public(files=ExportError)
 def write_report(study: Study, path: str | Path | None = None) -> Path:
     """Write the report of a study to one HTML file and return its path.
 
@@ -62,7 +66,7 @@ def write_report(study: Study, path: str | Path | None = None) -> Path:
     target = Path(path) if path is not None else Path(f"{_file_name(study.name)}-report.html")
     text = render_report(study)
     try:
-        target.write_text(text, encoding="utf-8")
+        target.write_text(well_formed(text), encoding="utf-8")
     except OSError as error:
         raise ExportError(
             f"report: cannot write {str(target)!r}: {error.strerror or error}; "
@@ -71,6 +75,7 @@ def write_report(study: Study, path: str | Path | None = None) -> Path:
     return target
 
 
+@public(files=ExportError)
 def render_report(study: Study) -> str:
     """Return the report of a study as HTML."""
     trials = study.trials
@@ -81,7 +86,7 @@ def render_report(study: Study) -> str:
     template = files("tuner.reporting").joinpath(TEMPLATE).read_text(encoding="utf-8")
     script = files("tuner.reporting").joinpath("sort.js").read_text(encoding="utf-8")
     # What a study, a parameter or an error says is text, never markup.
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_safe)
     environment.filters |= {"number": content.number_text, "when": content.when}
     html = environment.from_string(template).render(
         study=study,
@@ -112,6 +117,14 @@ def render_report(study: Study) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     return str(html)
+
+
+def _safe(value: Any) -> Any:
+    """Return text of the record without credentials, and without what hides or reorders it."""
+    if type(value) is not str:
+        return value
+    drawing = value.startswith("data:image/")
+    return printable(value if drawing else hide(value), keep="\n\t")
 
 
 class _Script(str):

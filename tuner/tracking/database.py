@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from sqlalchemy import Connection, Engine, event
 
-from tuner.errors import StoreError
+from tuner.errors import ArgumentError, StoreError
 from tuner.tracking.connections import WRITING, empty_engine, make_engine
 from tuner.tracking.creation import create, is_there
-from tuner.tracking.failures import as_store_errors
+from tuner.tracking.failures import as_damage, as_store_errors
 from tuner.tracking.location import Location
 from tuner.tracking.postgres_turns import postgres_turn
 from tuner.tracking.presence import Presence
@@ -26,7 +26,13 @@ class Database:
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        self._engine = make_engine(location)
+        with as_store_errors(location):
+            try:
+                self._engine = make_engine(location)
+            except (ValueError, TypeError) as error:
+                raise ArgumentError(
+                    f"store {location}: an option of the URL is wrong: {error}"
+                ) from error
         self._presence = _watched(self._engine, location)
         self._empty: Engine | None = None
         self._pid = os.getpid()
@@ -39,7 +45,11 @@ class Database:
         """Give a connection that sees one snapshot; a store that is not there yet is empty."""
         self._after_fork()
         self._notice_removal()
-        with self._explained(), self._engine_to_read().connect() as connection:
+        with (
+            as_damage(self.location),
+            self._explained(),
+            self._engine_to_read().connect() as connection,
+        ):
             if connection.dialect.name == "postgresql":
                 # SQLite's transactions are snapshots always.
                 connection = connection.execution_options(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
+from tuner.boundary import translated
+from tuner.credentials import hide_in
 from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreRefused, StoreUnavailable
 from tuner.tracking import connections
 from tuner.tracking.location import Location
@@ -37,26 +39,43 @@ _WRITER_LOCK = 120
 
 
 @contextmanager
+def as_damage(location: Location) -> Iterator[None]:
+    """Raise what code that decodes rows meets in a damaged store as a `StoreCorrupt`."""
+    with translated(f"store {location}", data=StoreCorrupt):
+        yield
+
+
+@contextmanager
 def as_store_errors(location: Location) -> Iterator[None]:
     """Raise what the database raises as a `StoreError` that names the store and the remedy."""
     try:
         yield
-    except DataError as error:
-        # Of the driver itself, too, which sends nothing then.
-        raise _refused(location, error.orig or error) from error
-    except DBAPIError as error:
-        raise _of_driver(location, error.orig or error) from error
-    except sqlite3.Error as error:
-        raise _of_sqlite(location, error) from error
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        hide_in(error)
+        raise _of_database(location, error) from error
+    except UnicodeError as error:
+        raise StoreRefused(
+            f"store {location}: a text is not valid Unicode ({error}); names and texts of a "
+            f"record are written as UTF-8"
+        ) from error
     except (OverflowError, struct.error) as error:
         raise StoreRefused(
             f"store {location}: a number is too large for its column ({error}); "
             f"steps and trial numbers take 64 bits"
         ) from error
-    except SQLAlchemyError as error:
-        if isinstance(ours := getattr(error, "orig", None), StoreError):
-            raise ours from error
-        raise StoreError(f"store {location}: {_line(error)}") from error
+
+
+def _of_database(location: Location, error: SQLAlchemyError | sqlite3.Error) -> StoreError:
+    """Return the `StoreError` for what SQLAlchemy or SQLite raised."""
+    if isinstance(error, sqlite3.Error):
+        return _of_sqlite(location, error)
+    if isinstance(error, DataError):
+        return _refused(location, error.orig or error)
+    if isinstance(error, DBAPIError):
+        return _of_driver(location, error.orig or error)
+    if isinstance(ours := getattr(error, "orig", None), StoreError):
+        return ours
+    return StoreError(f"store {location}: {_line(error)}")
 
 
 def was_idle(error: StoreError) -> bool:
@@ -70,6 +89,9 @@ def _of_driver(location: Location, error: BaseException) -> StoreError:
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(location, error)
     state = getattr(error, "sqlstate", None)
+    if type(error).__name__ in ("DataError", "ProgrammingError") and state is None:
+        # The driver refused a value or the URL's options before the server saw them.
+        return StoreError(f"store {location}: {_line(error)}")
     if state in _PG_READ_ONLY:
         return StoreReadOnly(
             f"store {location} cannot be written: {_line(error)}; "

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError as BadUrl
 
-from tuner.errors import ArgumentError
+from tuner.boundary import translated
+from tuner.credentials import hide, hide_in, remember
+from tuner.errors import ArgumentError, StoreError
+from tuner.printable import well_formed
 
 DEFAULT_FOLDER = ".tuner"
 DATABASE = "tuner.db"
 ARTIFACTS = "artifacts"
+
+_MISSPELLED = re.compile(r"(postgres(ql)?|mysql|mariadb|oracle|mssql)(\+\w+)?(:|//)|sqlite:/")
+"""A URL with a slip in it, which is no path that anyone means: ``postgresql:/host/db``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +38,12 @@ class Location:
     artifact_url: str | None = field(default_factory=lambda: _artifact_url())
 
     def __str__(self) -> str:
-        """What to call it in a message: without a password."""
-        return str(self.file) if self.file else self.url.render_as_string(hide_password=True)
+        """What to call it in a message: without credentials."""
+        return str(self.file) if self.file else hide(self.url.render_as_string(hide_password=True))
+
+    def __repr__(self) -> str:
+        kept = self.artifact_root if self.artifact_url is None else hide(self.artifact_url)
+        return f"<Location {self}, artifacts in {kept}>"
 
 
 def locate(store: str | Path | None) -> Location:
@@ -47,6 +59,8 @@ def locate(store: str | Path | None) -> Location:
     ------
     ArgumentError
         If it is none of these.
+    StoreError
+        If something else than a file is there, or this user may not look.
     """
     if store is None:
         store = os.environ.get("TUNER_STORE") or DEFAULT_FOLDER
@@ -56,18 +70,66 @@ def locate(store: str | Path | None) -> Location:
             f"'postgresql://user@host/tuner', or None for ./{DEFAULT_FOLDER}"
         )
     text = os.fspath(store)
-    if "://" in text:
-        return _of_url(text)
-    path = Path(text).expanduser().absolute()
-    file = path if path.is_file() else path / DATABASE
+    if not isinstance(text, str):
+        raise ArgumentError(f"store={text!r}: write a path as str or pathlib.Path, not as bytes")
+    remember(text)
+    remember(os.environ.get("TUNER_ARTIFACTS", ""))
+    if "\0" in text:
+        raise ArgumentError(f"store={text!r}: a path or URL cannot have a NUL character")
+    if text != well_formed(text):
+        raise ArgumentError(
+            f"store={text!r}: the name is not valid UTF-8; rename the folder, or give the path of "
+            f"a symbolic link to it"
+        )
+    with translated(f"store={text!r}", files=StoreError):
+        location = _of_url(text) if "://" in text else _of_path(text)
+        if location.file is not None:
+            _check_kind(location.file)
+    return location
+
+
+def _of_path(text: str) -> Location:
+    if _MISSPELLED.match(text):
+        raise ArgumentError(
+            f"store={text!r} is neither a folder nor an SQLAlchemy URL; write "
+            f"postgresql://user@host/database, or ./{text} for a folder of that name"
+        )
+    path = _absolute(text)
+    file = path if path.exists() and not path.is_dir() else path / DATABASE
     return Location(URL.create("sqlite", database=str(file)), file.parent / ARTIFACTS, file)
+
+
+def _absolute(text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise ArgumentError(
+            f"store={text!r}: there is no such home folder; write a whole path"
+        ) from error
+
+
+def _check_kind(file: Path) -> None:
+    """Refuse what is there and can be no database: opening a FIFO would wait for ever."""
+    try:
+        mode = file.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, FIFO or socket"
+        raise StoreError(
+            f"store file {str(file)!r} is {kind}; write a folder for a store with the file "
+            f"{DATABASE} in it, or the path of a SQLite file"
+        )
 
 
 def _of_url(text: str) -> Location:
     try:
         url = make_url(text)
     except (BadUrl, ValueError) as error:
+        hide_in(error)
         raise ArgumentError(f"store={text!r} is no SQLAlchemy URL: {error}") from error
+    if url.port is not None and not 0 < url.port < 65536:
+        raise ArgumentError(f"store={text!r}: a port is a number from 1 to 65535")
     backend = url.get_backend_name()
     if backend in ("postgresql", "postgres"):
         given = None if _artifact_url() else os.environ.get("TUNER_ARTIFACTS")
@@ -79,13 +141,19 @@ def _of_url(text: str) -> Location:
             f"store={url.render_as_string()!r}: tuner keeps its record in SQLite or PostgreSQL; "
             f"write sqlite:///file.db or postgresql://user@host/database"
         )
+    if url.host:
+        raise ArgumentError(
+            f"store={text!r}: a SQLite file has no host; write sqlite:///relative.db or "
+            f"sqlite:////absolute/path.db"
+        )
     database = url.database or ""
-    if database in ("", ":memory:") or "mode=memory" in text:
+    if database.removeprefix("file:") in ("", ":memory:") or "mode=memory" in text:
         raise ArgumentError(
             f"store={text!r} is gone when the process ends; "
             f"write a folder, such as tempfile.mkdtemp()"
         )
-    file = Path(database.removeprefix("file:")).expanduser().absolute()
+    file = _absolute(database.removeprefix("file:"))
+    url = url.set(drivername="sqlite")
     prefix = "file:" if database.startswith("file:") else ""
     return Location(url.set(database=f"{prefix}{file}"), file.parent / ARTIFACTS, file)
 

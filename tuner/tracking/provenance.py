@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tuner.credentials import hide_exact
 from tuner.records import Code, Environment
 from tuner.tracking.fingerprints import fingerprint
 from tuner.tracking.git import MAX_DIFF, git
@@ -30,7 +31,8 @@ def current_code(objective: Callable[..., Any] | None = None) -> Code:
 
     The repository is the one that holds the objective's source file, else the one of the working
     directory. Without git or a repository, commit and diff are empty; without source, such as for
-    a function typed into an interpreter, the source is.
+    a function typed into an interpreter, the source is. Passwords in URLs and known secrets are
+    hidden in diff and source.
 
     Parameters
     ----------
@@ -44,9 +46,9 @@ def current_code(objective: Callable[..., Any] | None = None) -> Code:
         commit, diff = _git_state(Path.cwd())
     return Code(
         commit=commit,
-        diff=diff,
+        diff=hide_exact(diff),
         objective="" if objective is None else _qualified_name(target),
-        source=source,
+        source=hide_exact(source),
         source_sha256=hashlib.sha256(_utf8(source)).hexdigest() if source else "",
     )
 

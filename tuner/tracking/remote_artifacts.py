@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
+from tuner.credentials import hide_in, hide_url
 from tuner.errors import ArgumentError, ChecksumMismatch, MissingExtra, TunerError
 from tuner.records import Artifact, Upload
 from tuner.tracking.artifacts import (
@@ -58,9 +59,11 @@ class RemoteArtifacts:
             self.fs, root = fsspec.core.url_to_fs(url)
         except ImportError as error:
             raise MissingExtra(f"TUNER_ARTIFACTS={url!r}: {error}") from error
-        except ValueError as error:
+        except Exception as error:  # each protocol has its own for a URL that it cannot read
+            hide_in(error)
             raise ArgumentError(f"TUNER_ARTIFACTS={url!r}: {error}") from error
-        self.url = url
+        # For messages; what reads and writes has the credentials.
+        self.url = hide_url(url)
         self.root = str(root).rstrip("/")
         self._area = area or (lambda: "")
         self._paths = PathsOfRuns(recorded)

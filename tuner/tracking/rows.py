@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, Row
 
+from tuner.credentials import hide, hide_exact
 from tuner.records import (
     Artifact,
     Code,
@@ -66,7 +67,7 @@ def study_row(info: StudyInfo) -> dict[str, Any]:
         "created": info.created,
         "optimizer": _json(info.optimizer),
         "data": info.data,
-        "tags": _json(info.tags),
+        "tags": _json({name: hide_exact(text) for name, text in info.tags.items()}),
         "constraints": [c.to_json() for c in info.constraints] or None,
         "earlier": _earlier_json(info) or None,
         "user": info.user or None,
@@ -75,6 +76,7 @@ def study_row(info: StudyInfo) -> dict[str, Any]:
 
 def study_of(row: Row[Any]) -> StudyInfo:
     """Return the study that a row holds."""
+    _check_numbers(row.seed, row.created)
     return StudyInfo(
         uid=row.uid,
         name=row.name,
@@ -122,7 +124,7 @@ def trial_row(study_id: int, codec: ParamsCodec, trial: Trial) -> dict[str, Any]
         "value": number_or_null(trial.value),
         "values": encode_params({"": list(trial.values)})[""] if trial.values else None,
         "metrics": _json(trial.metrics),
-        "error": None if trial.error is None else trial.error.to_json(),
+        "error": _failure_json(trial.error),
         "seed": trial.seed,
         "attempts": trial.attempts,
         "started": trial.started,
@@ -152,6 +154,7 @@ def trial_reader(codec: ParamsCodec) -> Callable[[Row[Any] | tuple[Any, ...]], T
             _, number, state, params, _, values, metrics, error, seed, attempts, started, ended,
             notes, constraints,
         ) = tuple(row)  # fmt: skip
+        _check_numbers(number, seed, attempts, started, ended)
         return Trial(
             number=number,
             params=codec.decode(params),
@@ -175,7 +178,16 @@ def _values(stored: list[Any] | None) -> tuple[float, ...]:
         return ()
     if all(type(value) is float for value in stored):
         return tuple(stored)
-    return tuple(decode_params({"": stored})[""])
+    values = tuple(decode_params({"": stored})[""])
+    _check_numbers(*values)
+    return values
+
+
+def _check_numbers(*values: Any) -> None:
+    """Refuse what a damaged SQLite file may hold in a column of numbers: text or bytes."""
+    for value in values:
+        if value is not None and type(value) is not int and type(value) is not float:
+            raise TypeError(f"{value!r:.80} is where a number was written")
 
 
 _STATES = {state.value: state for state in State}
@@ -190,13 +202,13 @@ def run_row(study_id: int, run: Run, key_ids: Mapping[str, int]) -> dict[str, An
         "attempt": run.attempt,
         "state": run.state.value,
         "metrics": _json(run.metrics),
-        "error": None if run.error is None else run.error.to_json(),
+        "error": _failure_json(run.error),
         "worker": run.worker,
         "host": run.host,
         "pid": run.pid,
         "started": run.started,
         "ended": run.ended,
-        "output": run.output,
+        "output": hide(run.output) if run.output else run.output,
         "environment_id": key_ids[run.environment] if run.environment else None,
         "code_id": key_ids[run.code] if run.code else None,
     }
@@ -204,6 +216,7 @@ def run_row(study_id: int, run: Run, key_ids: Mapping[str, int]) -> dict[str, An
 
 def run_of(row: Row[Any]) -> Run:
     """Return the run that a row holds; the row has the keys of its code and environment."""
+    _check_numbers(row.trial, row.attempt, row.pid, row.started, row.ended)
     return Run(
         uid=row.uid,
         trial=row.trial,
@@ -291,6 +304,14 @@ def _json(value: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _dict(stored: Mapping[str, Any] | None) -> dict[str, Any]:
     return decode_params(stored) if stored else {}
+
+
+def _failure_json(failure: Failure | None) -> dict[str, Any] | None:
+    """Return what is stored of a failure: a message of somebody's may quote a password."""
+    if failure is None:
+        return None
+    data = failure.to_json()
+    return {key: hide(text) if isinstance(text, str) else text for key, text in data.items()}
 
 
 def _failure(stored: Mapping[str, Any] | None) -> Failure | None:

@@ -47,6 +47,7 @@ DECODED = 100
 so often that it takes longer."""
 
 _S = TypeVar("_S", bound=Store)
+_T = TypeVar("_T")
 
 
 @overload
@@ -184,12 +185,11 @@ class SqlStore:
         """Return the study of that name, None if there is none."""
         with self.reading() as connection:
             found = connection.execute(_studies().where(schema.studies.c.name == name)).first()
-        return None if found is None else rows.study_of(found)
+            return None if found is None else rows.study_of(found)
 
     def studies(self) -> Iterator[StudyInfo]:
         """Yield every study, oldest first."""
-        for row in self._stream(_studies().order_by(schema.studies.c.id)):
-            yield rows.study_of(row)
+        yield from self._stream(_studies().order_by(schema.studies.c.id), rows.study_of)
 
     # --- who writes a study -------------------------------------------------------------------
 
@@ -419,8 +419,7 @@ class SqlStore:
 
     def runs(self, study: str, trial: queries.Trials = None) -> Iterator[Run]:
         """Yield the runs of a study, or of one or several trials of it, by trial and attempt."""
-        for row in self._stream(queries.runs_of(study, trial)):
-            yield rows.run_of(row)
+        yield from self._stream(queries.runs_of(study, trial), rows.run_of)
 
     def reports(self, study: str, trial: queries.Trials = None) -> Iterator[tuple[str, Report]]:
         """Yield ``(run uid, report)`` by run and step."""
@@ -434,8 +433,7 @@ class SqlStore:
 
         Where a run kept another content under the same name later, that is what is yielded.
         """
-        for row in self._stream(queries.artifacts_of(study, run)):
-            yield rows.artifact_of(row)
+        yield from self._stream(queries.artifacts_of(study, run), rows.artifact_of)
 
     def put_artifact(self, run: str, upload: Upload) -> Artifact:
         """Write an upload's files, checksum them, and return what to record."""
@@ -516,9 +514,11 @@ class SqlStore:
 
     # --- looking up ---------------------------------------------------------------------------
 
-    def _stream(self, query: Select[Any]) -> Iterator[Row[Any]]:
+    def _stream(self, query: Select[Any], read: Callable[[Row[Any]], _T]) -> Iterator[_T]:
+        """Yield what `read` makes of each row; what it cannot read is damage."""
         with self.reading() as connection:
-            yield from connection.execution_options(yield_per=STREAMED).execute(query)
+            for row in connection.execution_options(yield_per=STREAMED).execute(query):
+                yield read(row)
 
     def _study_id(self, connection: Connection, uid: str) -> int:
         self._codec(connection, uid)

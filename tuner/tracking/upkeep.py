@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Select, func, select, text
 
+from tuner.boundary import public
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.records import REPLAY, State
 from tuner.tracking import schema
@@ -31,6 +32,7 @@ class Compacted:
     after: int
 
 
+@public()
 def check(store: str | Path | None = None, *, artifacts: bool = True) -> Iterator[str]:
     """Yield what is wrong with a store, in words; nothing if it is whole.
 
@@ -53,6 +55,7 @@ def check(store: str | Path | None = None, *, artifacts: bool = True) -> Iterato
         yield from _artifact_check(opened)
 
 
+@public()
 def backup(to: str | Path, store: str | Path | None = None) -> Path:
     """Copy the database of a store into a new SQLite store at the folder `to`, as of one moment.
 
@@ -82,6 +85,7 @@ def backup(to: str | Path, store: str | Path | None = None) -> Path:
     return file
 
 
+@public()
 def compact(store: str | Path | None = None) -> Compacted:
     """Pack the reports of all runs that have ended, and give the room back.
 
