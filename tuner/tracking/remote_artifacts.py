@@ -127,7 +127,8 @@ class RemoteArtifacts:
     def place(self) -> str:
         """The root, as it is recorded: without credentials."""
         protocol = self.fs.protocol
-        return f"{protocol if isinstance(protocol, str) else protocol[0]}://{self.root}"
+        # Some file systems keep the credentials of the URL in the root.
+        return hide_url(f"{protocol if isinstance(protocol, str) else protocol[0]}://{self.root}")
 
     def has_area(self, uid: str) -> bool:
         """Whether a store has an area of that uid here."""
