@@ -207,12 +207,14 @@ FAKE = "exec -a raylet bash -c 'sleep 60; exit' --gcs-address=127.0.0.1:1"
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_auto_follows_no_node_of_another_user() -> None:
     """Ray itself would: the cluster there gets the token, and what it answers is unpickled."""
-    with (
-        running_as(NOBODY, FAKE),
-        pytest.raises(BackendError, match='address="auto": no node') as error,
-    ):
-        own_cluster()
-    assert "nobody" in str(error.value)
+    address = message = ""
+    with running_as(NOBODY, FAKE):
+        try:
+            address = own_cluster()  # that of another test, if one runs now
+        except BackendError as error:
+            message = str(error)
+    assert address != "127.0.0.1:1"
+    assert address or ('address="auto": no node' in message and "nobody" in message)
 
 
 def test_auto_follows_a_node_of_ones_own() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError as BadUrl
 
 from tuner.boundary import translated
 from tuner.credentials import hide, hide_in, remember
-from tuner.errors import ArgumentError, StoreError
+from tuner.errors import ArgumentError, StoreCorrupt, StoreError
 from tuner.printable import well_formed
 
 DEFAULT_FOLDER = ".tuner"
@@ -116,7 +116,7 @@ def _check_kind(file: Path) -> None:
         return
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a device, FIFO or socket"
-        raise StoreError(
+        raise StoreCorrupt(
             f"store file {str(file)!r} is {kind}; write a folder for a store with the file "
             f"{DATABASE} in it, or the path of a SQLite file"
         )
