@@ -1,4 +1,4 @@
-"""Tracking: the store of studies, trials and runs, their artifacts, and where they came from."""
+"""Tracking: the store of studies, trials and runs, their artifacts and their provenance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LAZY = ("SqlStore", "open_store")
 
 
 def __getattr__(name: str) -> Any:
-    # SQLAlchemy costs 0.2 s to import: only those who open a store pay for it.
+    # SQLAlchemy takes 0.2 s to import, so it is imported only when a store is opened.
     if name in _LAZY:
         from tuner.tracking import sql_store
 

@@ -1,4 +1,4 @@
-"""What people add to the record afterwards: tags of studies, notes on trials."""
+"""Annotations: tags of studies and notes on trials, added after the fact."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _STUDIES, _TRIALS = schema.studies, schema.trials
 
 
 def set_tags(store: SqlStore, study: str, changes: Mapping[str, str | None]) -> dict[str, str]:
-    """Set tags of the study with that uid, or remove those that are None, and return them all.
+    """Set tags of the study with that uid, remove those that are None, and return all its tags.
 
-    What another process sets at the same time stays.
+    Tags that another process sets at the same time are kept.
 
     Raises
     ------
     ArgumentError
-        If a name or a value is no text, a name is too long, or all tags together are.
+        If a name or a value is not a string, a name is too long, or all tags together are.
     StudyNotFound
         If no study has that uid.
     """
@@ -43,7 +43,7 @@ def set_tags(store: SqlStore, study: str, changes: Mapping[str, str | None]) -> 
 
 
 def check_tags(tags: Mapping[str, str | None]) -> None:
-    """Raise `ArgumentError` if a name or a value is no text, or what is given is too long."""
+    """Raise `ArgumentError` if a name or a value is not a string, or the tags are too long."""
     for name, value in tags.items():
         if not isinstance(name, str) or not name or not isinstance(value, str | None):
             raise ArgumentError(f"tag {name!r}: {value!r}: write a name and a text, or None")
@@ -54,15 +54,15 @@ def check_tags(tags: Mapping[str, str | None]) -> None:
 def set_notes(
     store: SqlStore, study: str, number: int, changes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Set notes on a trial that has ended, or remove those that are None, and return them all.
+    """Set notes on a finished trial, remove those that are None, and return all its notes.
 
-    Nothing else of it changes.
+    Nothing else of the trial changes.
 
     Raises
     ------
     ArgumentError
-        If there is no such trial, or it has no outcome yet, since its driver would undo the note;
-        if a name is too long, all notes together are, or one of them is no JSON value.
+        If the trial does not exist; if it is unfinished, since its driver would undo the note;
+        if a name is too long, all notes together are, or a note is not a JSON value.
     """
     for name in changes:
         if not isinstance(name, str) or not name:
@@ -85,12 +85,12 @@ def set_notes(
 
 
 def _stored(values: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Return tags or notes as they are stored.
+    """Encode tags or notes for the store.
 
     Raises
     ------
     ArgumentError
-        If one cannot be stored, or they are too large together.
+        If a value cannot be stored, or all of them together are too large.
     """
     try:
         encoded = encode_params(dict(values))
@@ -108,7 +108,7 @@ def _stored(values: Mapping[str, Any], what: str) -> dict[str, Any]:
 
 
 def _locked(connection: Connection, table: Table, which: list[Any]) -> RowMapping | None:
-    """Return a row that nobody else changes before this transaction ends."""
+    """Return a row, locked against changes by others until this transaction ends."""
     return connection.execute(select(table).where(*which).with_for_update()).mappings().first()
 
 

@@ -1,12 +1,12 @@
-"""Ownership of artifacts: each store writes and deletes in an area of its own.
+"""Ownership of artifacts: each store writes and deletes only in its own area.
 
 Several databases may share one artifact root: two SQLite files in a folder, a PostgreSQL store
 beside a SQLite one, any number of stores behind one URL. Each keeps its artifacts below
-``stores/<uid>/``. The database records the uid and the place at which it got it, so that a copy of
-a database (``cp a.db c.db``, a restored dump) finds out that it is at another place, and gets an
-area of its own. It also leaves word beside the former area, ``stores/<uid>.shared/<new uid>``: from
-then on two databases may name the files there, so nobody collects them, and the original goes on in
-a new area, too.
+``stores/<uid>/``. The database records the uid and the place at which it got it. A copy of a
+database (``cp a.db c.db``, a restored dump) therefore detects that it is at another place, and
+gets a new area. It also leaves a mark beside the former area,
+``stores/<uid>.shared/<new uid>``. From then on two databases may name the files there, so garbage
+collection leaves them alone, and the original database continues in a new area, too.
 
 A folder that is moved as a whole keeps its area, because SQLite's place is relative to the root.
 """
@@ -37,23 +37,23 @@ def path_of(uid: str) -> str:
 
 
 class SharedMarks(Protocol):
-    """Where it is noted which areas two databases may name: in the artifact root."""
+    """Marks in the artifact root that tell which areas two databases may name."""
 
     def has_area(self, uid: str) -> bool:
-        """Whether there is an area of that uid."""
+        """Return whether an area with that uid exists."""
 
     def mark_shared(self, uid: str, by: str) -> None:
-        """Note that the database with the area `by` is a copy of one with the area `uid`."""
+        """Mark that the database with the area `by` is a copy of one with the area `uid`."""
 
     def is_shared(self, uid: str) -> bool:
-        """Whether that was noted of an area."""
+        """Return whether an area is marked as shared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Areas:
-    """The areas that a database has had in one root: the uid of its own, and of earlier ones.
+    """The areas that a database has had in one root: the current uid and the earlier ones.
 
-    `current` is None where nothing was kept yet, or the database has been copied or moved since.
+    `current` is None if nothing has been kept yet, or if the database was copied or moved since.
     """
 
     current: str | None
@@ -62,7 +62,7 @@ class Areas:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a database says of its areas: those in this root, and those of where it was before."""
+    """A database's areas: those in this root, and the ones of its former places."""
 
     own: tuple[str, ...]
     former: tuple[str, ...]
@@ -71,7 +71,7 @@ class _Found:
 
 
 class Ownership:
-    """Tells which area of an artifact root is a database's own.
+    """Finds the area of an artifact root that belongs to a database.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Ownership:
     root
         The artifact folder, or the URL without credentials.
     marks
-        Notes which areas are shared.
+        The marks of shared areas.
     """
 
     def __init__(self, database: Database, root: Path | str, marks: SharedMarks) -> None:
@@ -92,10 +92,10 @@ class Ownership:
         self._lock = threading.Lock()
 
     def area(self) -> str:
-        """Return the path of the area to write to; the database gets one if it has none.
+        """Return the path of the area to write to; assign one if the database has none.
 
-        A store that has not been made yet is not made by this: its area is recorded with the first
-        write.
+        This does not create the store. If the store does not exist yet, its area is recorded with
+        the first write.
 
         Raises
         ------
@@ -111,9 +111,9 @@ class Ownership:
             return path_of(self._uid)
 
     def settle(self) -> None:
-        """Record the area, and get a new one if this database is a copy; before the first write.
+        """Record the area before the first write, and assign a new one if this database is a copy.
 
-        So the original learns of the copy, even if this one never keeps an artifact.
+        This tells the original about the copy, even if the copy never keeps an artifact.
         """
         if self._recorded:
             return
@@ -129,7 +129,7 @@ class Ownership:
             self._recorded = True
 
     def areas(self) -> Areas:
-        """Return the areas of this database, as they are now; nothing is written."""
+        """Return the current areas of this database, without writing anything."""
         found = self._read()
         return Areas(found.own[-1], found.own[:-1]) if self._fits(found) else Areas(None, found.own)
 
@@ -145,7 +145,7 @@ class Ownership:
                 return found.own[-1]  # another process was faster
             uid = uid or uuid7()
             for former in {*found.former, *(() if found.fits else found.own[-1:])}:
-                # Before the commit: whoever has the former area must learn of it.
+                # Before the commit: the owner of the former area must learn of the copy.
                 self._marks.mark_shared(former, uid)
             row = {"root": root_name(self._database.location, self._root), "uid": uid}
             connection.execute(insert(_table), {**row, "place": found.place})
@@ -161,18 +161,18 @@ class Ownership:
         place = place_of(connection, location, self._root)
         rows = connection.execute(select(_table).order_by(_table.c.id)).all()
         own = [row for row in rows if row.root == root]
-        # Under another name of the root, too: a folder that is mounted elsewhere.
+        # Also under another name of the root, such as a folder that is mounted elsewhere.
         former = [r.uid for r in rows if r.place != place and self._marks.has_area(r.uid)]
         fits = bool(own) and own[-1].place == place
         return _Found(tuple(row.uid for row in own), tuple(former), place, fits)
 
     def _fits(self, found: _Found) -> bool:
-        """Whether the latest area is this database's alone."""
+        """Return whether the latest area belongs to this database alone."""
         return found.fits and not self._marks.is_shared(found.own[-1])
 
 
 def root_name(location: Location, root: Path | str) -> str:
-    """Return what a database calls an artifact root: the same after both were moved together."""
+    """Return a database's name for an artifact root; it stays the same if both move together."""
     if isinstance(root, str):
         return root
     real = os.path.realpath(root)
@@ -182,12 +182,12 @@ def root_name(location: Location, root: Path | str) -> str:
 
 
 def place_of(connection: Connection, location: Location, root: Path | str) -> str:
-    """Return what tells a database from each copy of it that names files in the same root.
+    """Return text that differs between a database and each copy that names files in the same root.
 
-    A SQLite file has its path, relative to a root that is a folder; behind a URL its inode as well,
-    as other machines may have a copy at the same path. In PostgreSQL it is the server's system
-    identifier with its timeline, and the numbers of the database and of the table, all of which a
-    restored dump has others of.
+    For a SQLite file it is the path, relative to the root if the root is a folder. If the root is a
+    URL, the inode is added, because other machines may have a copy at the same path. For PostgreSQL
+    it is the server's system identifier, its timeline, and the OIDs of the database and of the
+    table. All of these differ in a restored dump.
     """
     if location.file is not None:
         file = os.path.realpath(location.file)
@@ -195,12 +195,12 @@ def place_of(connection: Connection, location: Location, root: Path | str) -> st
             return f"{file} (inode {os.stat(file).st_ino if os.path.exists(file) else 0})"
         return os.path.relpath(file, os.path.dirname(os.path.realpath(root)))
     if connection.dialect.name != "postgresql":
-        return ""  # the empty store that is read before there is one
+        return ""  # the empty store that is read before the real one exists
     found = connection.execute(text(_POSTGRES_PLACE)).one()
     return "/".join(map(str, found))
 
 
-# Whoever may not ask for the server is told apart by the other two.
+# A role without the right to read the server's identity is told apart by the two OIDs.
 _POSTGRES_PLACE = f"""
     SELECT
         CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')

@@ -1,4 +1,4 @@
-"""The folder of artifacts: files written whole or not at all, and checked when they are read."""
+"""The artifact folder: files are written atomically and verified when they are read."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from tuner.tracking.regular_files import NotRegular, read_regular, regular_files
 from tuner.tracking.uuid7 import uuid7
 
 CONTENT = "sha256"
-"""The folder of what is kept by its content."""
+"""The folder of artifacts that are addressed by their content."""
 
 STORES = "stores"
-"""The folder of the areas of all stores that share a root."""
+"""The folder with the areas of all stores that share a root."""
 
 _LONGEST = 150
-"""Bytes of an artifact's name that its folder keeps; file systems take 255."""
+"""Maximum bytes of an artifact's name in its folder's name; file systems allow 255."""
 
 
 class ArtifactFolder:
     """Keeps artifacts by content: ``sha256/<2 digits>/<sha256>/<name>/<the upload's paths>``.
 
-    With `area` these paths begin with the folder that is the store's own. What is there is never
-    overwritten, and the same content under the same name is kept once, however many runs keep it.
-    Paths that earlier versions recorded, ``sha256/...`` and ``<run>/<name>``, are read as before.
+    With `area` these paths begin with the store's own folder. Existing files are never overwritten.
+    The same content under the same name is kept once, however many runs keep it. Paths that earlier
+    versions recorded, ``sha256/...`` and ``<run>/<name>``, can still be read.
 
     Parameters
     ----------
     root
-        The folder; made when it is first needed.
+        The folder; created when it is first needed.
     recorded
-        Returns the paths that the store has for a run and a name, in the order they were kept; None
-        if there is no store.
+        Returns the paths that the store has for a run and a name, in the order they were kept;
+        None without a store.
     area
-        Returns the path of the store's own folder below the root; None if it is the root.
+        Returns the path of the store's own folder below the root; None for the root itself.
     """
 
     def __init__(
@@ -60,18 +60,18 @@ class ArtifactFolder:
         self._paths = PathsOfRuns(recorded)
 
     def put(self, run: str, upload: Upload) -> Artifact:
-        """Write an upload's files and return what to record.
+        """Write an upload's files and return the record of the artifact.
 
         Raises
         ------
         ArgumentError
             If a path is absolute, leaves its folder or is also a folder of another one, or if the
-            file system takes no such name.
+            file system rejects the name.
         StoreReadOnly
             If the folder cannot be written.
         StoreUnavailable
-            If it cannot be written just now, such as on a full disk; the same call can succeed
-            later.
+            If it cannot be written at the moment, such as on a full disk; the same call can
+            succeed later.
         """
         check_paths(upload)
         digest = checksum(upload.files)
@@ -93,12 +93,12 @@ class ArtifactFolder:
         return record_of(run, upload, path, digest)
 
     def check_in_place(self) -> None:
-        """Check that what was kept since the store was opened has not been deleted as a whole.
+        """Check that the folder written to since the store was opened is still in place.
 
         Raises
         ------
         StoreError
-            If the folder that it was put in is gone, or is another one.
+            If that folder was deleted or replaced.
         """
         if self._held is not None and not self._held.is_in_place():
             raise StoreError(
@@ -110,14 +110,14 @@ class ArtifactFolder:
     def read(self, artifact: Artifact) -> dict[str, bytes]:
         """Return an artifact's files by their relative paths.
 
-        Nothing is read unless all of them are regular files with the recorded size in sum.
+        Nothing is read unless all files are regular and their total size is the recorded one.
 
         Raises
         ------
         ChecksumMismatch
-            If they are not byte for byte what was recorded.
+            If the files differ from the recorded ones in any byte.
         StoreUnavailable
-            If they cannot be read just now.
+            If they cannot be read at the moment.
         StoreError
             If they cannot be read.
         """
@@ -156,15 +156,15 @@ class ArtifactFolder:
 
     @property
     def place(self) -> Path:
-        """The root, as it is recorded."""
+        """The root, as the store records it."""
         return self.root
 
     def has_area(self, uid: str) -> bool:
-        """Whether a store has an area of that uid here."""
+        """Return whether a store has an area with that uid here."""
         return (self.root / STORES / uid).is_dir()
 
     def mark_shared(self, uid: str, by: str) -> None:
-        """Note that two databases may name files of an area; see `tuner.tracking.areas`."""
+        """Mark that two databases may name files of an area; see `tuner.tracking.areas`."""
         mark = self.root / f"{STORES}/{uid}.shared" / by
         try:
             mark.mkdir(parents=True, exist_ok=True)
@@ -174,11 +174,11 @@ class ArtifactFolder:
             ) from error
 
     def is_shared(self, uid: str) -> bool:
-        """Whether that was noted of an area."""
+        """Return whether an area is marked as shared."""
         return (self.root / f"{STORES}/{uid}.shared").is_dir()
 
     def _place(self, area: Path, target: Path, files: Mapping[str, bytes]) -> None:
-        """Put the files into a folder, all of them at once, unless they are there."""
+        """Put the files into a folder atomically, unless the folder already holds them."""
         if _is_kept(target, files):
             return
         staged = area / CONTENT / f".new-{uuid7()}"
@@ -191,7 +191,7 @@ class ArtifactFolder:
                     break
                 except FileExistsError:
                     if _is_kept(target, files):
-                        break  # another one was faster
+                        break  # another process was faster
                     with suppress(FileNotFoundError):  # or collected just now
                         target.rename(target.parent / f".new-{uuid7()}")  # damaged
             sync_folder(target.parent)
@@ -200,7 +200,7 @@ class ArtifactFolder:
 
 
 class HeldFolder:
-    """A folder that is kept open, so that no other one can get its number."""
+    """A folder that is kept open, so that its inode number cannot be reused."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -212,7 +212,7 @@ class HeldFolder:
                 weakref.finalize(self, os.close, self._descriptor)
 
     def is_in_place(self) -> bool:
-        """Whether it is what is at its path."""
+        """Return whether the open folder is still the one at its path."""
         if self._descriptor is None:
             return self.path.is_dir()
         try:
@@ -222,19 +222,19 @@ class HeldFolder:
 
 
 def put_in_place(source: Path, target: Path) -> None:
-    """Rename a folder, also while another process removes folders above `target` that are empty.
+    """Rename a folder, even while another process removes empty folders above `target`.
 
     Raises
     ------
     FileExistsError
-        If something is at `target`.
+        If `target` exists.
     OSError
         If `target` cannot be written, or `source` is gone.
     """
     while True:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            source.rename(target)  # which replaces no folder that has files in it
+            source.rename(target)  # which never replaces a folder with files in it
             return
         except OSError as error:
             if os.path.lexists(target):
@@ -247,21 +247,21 @@ def put_in_place(source: Path, target: Path) -> None:
 
 
 _PASSING = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY)
-"""What a folder that comes or goes at that moment gives."""
+"""Error numbers of a folder that appears or disappears at that moment."""
 
 
 def _is_no_folder(path: Path) -> bool:
-    """Whether something is at a path that no folder can be made of."""
+    """Return whether a path is taken by something that is not a folder."""
     try:
-        return not stat.S_ISDIR(path.lstat().st_mode)  # one look: it may be gone at the next
+        return not stat.S_ISDIR(path.lstat().st_mode)  # one call: it may be gone at the next
     except FileNotFoundError:
         return False
 
 
 def _is_kept(target: Path, files: Mapping[str, bytes]) -> bool:
-    """Whether a folder holds these files; if so it counts as written now, for `retention`."""
+    """Return whether a folder holds these files; if so, mark it as new for `retention`."""
     try:
-        # First: from here on who collects sees that it is young, and puts it back.
+        # First: from here on the garbage collector sees that the folder is young, and restores it.
         os.utime(target)
         return _read_files(target, sum(map(len, files.values()))) == dict(files)
     except (FileNotFoundError, NotADirectoryError, NotRegular, _OtherSize):
@@ -277,15 +277,15 @@ Recorded: TypeAlias = Callable[[str, str], list[str]]
 Area: TypeAlias = Callable[[], str]
 
 REMEMBERED = 1000
-"""Names of runs whose paths are remembered; of others the store is asked again."""
+"""Number of (run, name) pairs whose paths are cached; for others the store is queried again."""
 
 
 class PathsOfRuns:
-    """Where the next content of a name of a run goes: a path that it has not had before.
+    """Assigns the next artifact of a run and name a path that this pair has not had before.
 
-    That is the content's own place, so the same content again is the same record. Only where a run
-    goes back to an earlier content after another one, that is a record of its own, as the latest
-    one counts: ``<name>~2``.
+    The path is derived from the content, so keeping the same content again gives the same record.
+    If a run returns to an earlier content after a different one, the path gets a suffix,
+    ``<name>~2``, and a new record, because the latest record counts.
     """
 
     def __init__(self, recorded: Recorded | None) -> None:
@@ -305,7 +305,7 @@ class PathsOfRuns:
         return f"{base}~{times + 1}" if times else base
 
     def add(self, run: str, name: str, path: str) -> None:
-        """Take note of a path that was written."""
+        """Remember a path that was written."""
         with self._lock:
             kept = self._of(run, name)
             if not kept or kept[-1] != path:
@@ -322,7 +322,7 @@ class PathsOfRuns:
 
 
 def record_of(run: str, upload: Upload, path: str, digest: str) -> Artifact:
-    """Return what is recorded of an upload that is kept at `path`."""
+    """Return the record of an upload that is kept at `path`."""
     return Artifact(
         name=upload.name,
         run=run,
@@ -335,12 +335,12 @@ def record_of(run: str, upload: Upload, path: str, digest: str) -> Artifact:
 
 
 def check_upload(upload: Upload) -> Upload:
-    """Return an upload that the artifact folder takes, of plain texts and bytes.
+    """Return a copy of an upload with plain strings and bytes, valid for the artifact folder.
 
     Raises
     ------
     ArgumentError
-        If its name is no text or too long, or a file's path or content cannot be kept.
+        If its name is not a string or too long, or a file's path or content cannot be kept.
     """
     for text, what in ((upload.name, "name"), (upload.kind, "kind"), (upload.format, "format")):
         if not isinstance(text, str):
@@ -367,7 +367,7 @@ def check_upload(upload: Upload) -> Upload:
 
 
 def check_paths(upload: Upload) -> None:
-    """Raise `ArgumentError` unless each file of an upload is below the folder it will get."""
+    """Raise `ArgumentError` unless every file of an upload lies below the upload's folder."""
     for path in upload.files:
         bad = "\x00" in path or (os.name == "nt" and ("\\" in path or ":" in path))
         if bad or any(part in ("", ".", "..") for part in path.split("/")):
@@ -390,7 +390,7 @@ def _encoded(part: str) -> bytes:
 def checksum(files: Mapping[str, bytes]) -> str:
     """Return the SHA-256 over every file's relative path and content, in hex.
 
-    Each is preceded by its length, so that no two sets of files give the same bytes.
+    Each is preceded by its length, so that different sets of files never give the same bytes.
     """
     digest = hashlib.sha256()
     for path in sorted(files):
@@ -401,7 +401,7 @@ def checksum(files: Mapping[str, bytes]) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Return a file name that says `name`, another one for every name.
+    """Return a valid file name for an artifact name; different names give different file names.
 
     Examples
     --------
@@ -418,7 +418,7 @@ def safe_name(name: str) -> str:
 
 
 class _OtherSize(Exception):
-    """Files that have not the size in sum that they must have; `size` is what they have."""
+    """The files have a total size other than the expected one; `size` is the actual total."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -426,21 +426,21 @@ class _OtherSize(Exception):
 
 
 def _read_files(folder: Path, size: int) -> dict[str, bytes]:
-    """Return every file below `folder`, which have `size` bytes in sum.
+    """Return every file below `folder`; their total size must be `size` bytes.
 
     Raises
     ------
     NotRegular
-        If there is anything but regular files and folders.
+        If the folder holds anything but regular files and folders.
     _OtherSize
-        If they have another size.
+        If the total size differs.
     OSError
         If they cannot be read.
     """
     found = list(regular_files(folder))
     if (total := sum(length for _, _, length in found)) != size:
         raise _OtherSize(total)
-    # One byte more would be a change since we looked, which the checksum finds out.
+    # Read up to one byte more: a file that has grown in the meantime then fails the checksum.
     return {name: read_regular(path, length + 1) for name, path, length in found}
 
 
@@ -452,7 +452,7 @@ def _is_inside(folder: Path, root: Path) -> bool:
 
 
 def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files and see that they are on the disk."""
+    """Write the files and flush them to disk."""
     made = {folder}
     for path, content in files.items():
         target = folder.joinpath(*path.split("/"))
@@ -467,7 +467,7 @@ def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """See that the names in a folder are on the disk."""
+    """Flush the names in a folder to disk."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

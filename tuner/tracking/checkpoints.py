@@ -1,4 +1,4 @@
-"""What running trials have saved to go on from: the last checkpoint of each open trial."""
+"""Checkpoints of running trials: the last one of each open trial."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAME = re.compile(r"(\d{6,})-([0-9a-f]{64})-(\d+)")
 
 @dataclass(slots=True)
 class _Arriving:
-    """A checkpoint of which some parts are here."""
+    """A checkpoint of which some parts have arrived."""
 
     number: int
     folder: Path
@@ -33,11 +33,13 @@ class _Arriving:
 
 
 class CheckpointShelf:
-    """Keeps ``<root>/checkpoints/<study>/<trial>/<count>-<sha256>-<size>/<the saved paths>``.
+    """Keeps a study's checkpoints, at most one for each trial.
 
-    Parts gather in a folder beside it, which is renamed when all of them are there and have the
-    checksum that they were sent with. So a trial has its former checkpoint until the moment in
-    which it has the next one, whatever dies, and what is damaged is found out on reading.
+    A checkpoint is a folder below ``<root>/checkpoints/<study>/<trial>/``, with the name
+    ``<count>-<sha256>-<size>``, that holds the saved paths. Its parts gather in another folder
+    beside it, which is renamed when all parts have arrived and their checksum is the one that was
+    sent. A crash therefore leaves a trial with its previous checkpoint until the next one is
+    complete, and damage is detected on reading.
     """
 
     def __init__(self, root: Path, study: str) -> None:
@@ -50,7 +52,8 @@ class CheckpointShelf:
         Raises
         ------
         StoreUnavailable
-            If it cannot be written just now: nothing of the part is kept, so it can be added again.
+            If it cannot be written at the moment. No byte of the part is kept, so the part can be
+            added again.
         StoreReadOnly
             If it cannot be written at all.
         """
@@ -66,12 +69,14 @@ class CheckpointShelf:
             raise self._unwritable(trial, error) from error
 
     def keep(self, trial: int, run: str, end: CheckpointEnd) -> Checkpoint | None:
-        """Make what a run has sent the trial's checkpoint, None if it is not what was saved.
+        """Make the parts that a run has sent the trial's checkpoint, and return it.
+
+        Return None if the parts are incomplete or their checksum differs.
 
         Raises
         ------
         StoreUnavailable
-            If it cannot be written just now; the same call can succeed later.
+            If it cannot be written at the moment; the same call can succeed later.
         StoreReadOnly
             If it cannot be written at all.
         """
@@ -99,7 +104,7 @@ class CheckpointShelf:
         return Checkpoint(str(target), end.sha256, end.size)
 
     def latest(self, trial: int) -> Checkpoint | None:
-        """Return the checkpoint from which a trial goes on, None if it has saved none."""
+        """Return the checkpoint from which a trial continues, None if it has saved none."""
         kept = _kept(self._folder(trial))
         if not kept:
             return None
@@ -108,11 +113,11 @@ class CheckpointShelf:
         return Checkpoint(str(folder), sha256, int(size))
 
     def remove(self, trial: int) -> None:
-        """Delete what a trial saved."""
+        """Delete the checkpoints of a trial."""
         shutil.rmtree(self._folder(trial), ignore_errors=True)
 
     def tidy(self, open_trials: Iterable[int]) -> None:
-        """Delete what a driver that died has left: half a checkpoint, and those of ended trials."""
+        """Delete leftovers of a dead driver: partial checkpoints, and those of ended trials."""
         names = {str(number) for number in open_trials}
         with suppress(FileNotFoundError):
             for folder in list(self._root.iterdir()):
@@ -153,7 +158,7 @@ def _append(target: Path, data: bytes) -> None:
 def checksum(folder: Path, files: Iterable[str]) -> str:
     """Return the SHA-256 over these files below a folder, their paths and content, in hex.
 
-    It is what `artifacts.checksum` gives for the same files, without holding them in memory.
+    The result is the same as with `artifacts.checksum`, but the files are not held in memory.
     """
     digest = hashlib.sha256()
     for path in sorted(files):
@@ -174,13 +179,13 @@ def files_below(folder: Path) -> Mapping[str, Path]:
     Raises
     ------
     NotRegular
-        If there is a pipe, a socket, a device, or a link that leads nowhere or in a circle.
+        If the folder holds a pipe, a socket, a device, or a link that is broken or circular.
     """
     return {name: path for name, path, _ in regular_files(folder, follow=True)}
 
 
 def _kept(folder: Path) -> dict[int, Path]:
-    """Return the whole checkpoints in a trial's folder by their count; usually there is one."""
+    """Return the complete checkpoints in a trial's folder by their count; usually one."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
@@ -189,7 +194,7 @@ def _kept(folder: Path) -> dict[int, Path]:
 
 
 def _sync(folder: Path) -> None:
-    """See that everything below a folder is on the disk."""
+    """Flush everything below a folder to disk."""
     for root, _, names in os.walk(folder):
         for name in names:
             with open(Path(root, name), "rb") as file:

@@ -1,4 +1,4 @@
-"""Engines that connect to SQLite and PostgreSQL as a store needs it."""
+"""SQLAlchemy engines, configured for SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_engine(location: Location) -> Engine:
     Raises
     ------
     MissingExtra
-        If the driver of PostgreSQL is not installed.
+        If the PostgreSQL driver is not installed.
     """
     if location.file is not None:
         return _sqlite(location, location.file)
@@ -51,7 +51,7 @@ def make_engine(location: Location) -> Engine:
 
 
 def empty_engine() -> Engine:
-    """Return an engine whose store has nothing in it: what a store reads as before it is made."""
+    """Return an engine for an empty store, which stands in for a store that does not exist yet."""
     engine = create_engine(
         "sqlite://",
         json_serializer=dumps,
@@ -70,7 +70,7 @@ def _sqlite(location: Location, file: Path) -> Engine:
             json_serializer=dumps,
             json_deserializer=loads,
             hide_parameters=True,
-            # Anew for each read, because how depends on whether there is a writer just now.
+            # A new connection for each read, as its mode depends on whether a writer is active.
             poolclass=NullPool,
             creator=partial(connect_to_read, file),
         )
@@ -80,7 +80,7 @@ def _sqlite(location: Location, file: Path) -> Engine:
             json_serializer=dumps,
             json_deserializer=loads,
             hide_parameters=True,
-            # Each open stream holds a connection; there is no reason to limit them.
+            # Each open stream holds a connection, so their number is not limited.
             max_overflow=-1,
             connect_args={"timeout": LOCK_TIMEOUT},
         )
@@ -90,9 +90,9 @@ def _sqlite(location: Location, file: Path) -> Engine:
 
 
 def connect_to_read(file: Path) -> sqlite3.Connection:
-    """Connect to a database that we may not write, nor put SQLite's files beside it.
+    """Connect to a database without write permission on the file or its folder.
 
-    While someone writes, those files are there. Otherwise the database is complete without.
+    While another process writes, SQLite's WAL files exist. Otherwise the database file is complete.
     """
     immutable = "" if Path(f"{file}-wal").exists() else "&immutable=1"
     uri = f"{file.absolute().as_uri()}?mode=ro{immutable}"
@@ -107,6 +107,6 @@ def _prepare(connection: Any, _: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # A write that begins as a read may find its snapshot stale, and then no waiting helps.
+    # A transaction that reads before it writes may have a stale snapshot; waiting cannot help then.
     writing = connection.get_execution_options().get(WRITING, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

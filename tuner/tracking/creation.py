@@ -1,4 +1,4 @@
-"""Whether a store is there and is ours, and how a new one is made."""
+"""Detect whether a store exists and belongs to tuner, and create new stores."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tuner.tracking.mounts import network_file_system
 from tuner.tracking.regular_files import NotRegular
 
 _SCHEMA_LOCK = 0x74756E6572
-"""Key of PostgreSQL's advisory lock while tables are made or changed."""
+"""Key of PostgreSQL's advisory lock while tables are created or changed."""
 
 
 def is_there(engine: Engine, location: Location, *, any_older: bool = False) -> bool:
-    """Whether the store has been made; one of an older schema only counts if `any_older`.
+    """Return whether the store exists; one of an older schema only counts if `any_older`.
 
     Raises
     ------
     StoreCorrupt
-        If the database is another program's.
+        If the database belongs to another program.
     StoreVersion
-        If its schema is another version's.
+        If its schema is of another version.
     """
     if location.file is not None:
         is_database = _is_database(location.file)
@@ -47,10 +47,10 @@ def is_there(engine: Engine, location: Location, *, any_older: bool = False) -> 
 
 
 def check(connection: Connection, location: Location, *, any_older: bool = False) -> bool:
-    """Whether the database has our tables; the errors are those of `is_there`."""
+    """Return whether the database has our tables; raises the same errors as `is_there`."""
     revision = read_revision(connection)
     if revision is None and (taken := _tables_in_the_way(connection, location)):
-        # They may be ours, made between these two looks.
+        # The tables may be ours, created between the two checks.
         revision = read_revision(connection)
         if revision is None:
             raise StoreCorrupt(
@@ -73,7 +73,7 @@ def check(connection: Connection, location: Location, *, any_older: bool = False
 
 
 def read_revision(connection: Connection) -> str | None:
-    """Return the revision of the schema, None if there is none."""
+    """Return the revision of the schema, None if the database has none."""
     if not inspect(connection).has_table(schema.VERSION_TABLE):
         return None
     found = connection.execute(text(f"SELECT version_num FROM {schema.VERSION_TABLE}")).scalar()
@@ -81,12 +81,12 @@ def read_revision(connection: Connection) -> str | None:
 
 
 def create(engine: Engine, location: Location) -> None:
-    """Make the store, unless another process has just done so.
+    """Create the store, unless another process has just done so.
 
     Raises
     ------
     StoreReadOnly
-        If its folder cannot be made.
+        If its folder cannot be created.
     StoreError
         If a SQLite file would lie on a network file system.
     """
@@ -106,19 +106,19 @@ def create(engine: Engine, location: Location) -> None:
 
 
 def mark(connection: Connection) -> None:
-    """Give a SQLite file a number of its own, which tells it from other stores by its header."""
+    """Give a SQLite file a random number in its header, which tells it from other stores."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
 
 
 def lock_schema(connection: Connection) -> None:
-    """Wait until no other process makes or changes the tables; SQLite's writers always do."""
+    """Wait until no other process creates or changes the tables; SQLite's writers always do."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
 
 
 def _stamp(connection: Connection) -> None:
-    # As alembic makes it, so that its upgrades find it.
+    # In the format of alembic, so that its upgrades find it.
     connection.execute(
         text(
             f"CREATE TABLE {schema.VERSION_TABLE} (version_num VARCHAR(32) NOT NULL, "
@@ -132,7 +132,7 @@ def _stamp(connection: Connection) -> None:
 
 
 def _is_database(file: Path) -> bool | None:
-    """Whether a file is a SQLite database; None if it is empty or not there."""
+    """Return whether a file is a SQLite database; None if it is empty or missing."""
     try:
         return None if read_mark(file) is None else True
     except NotRegular as error:
@@ -145,7 +145,7 @@ def _is_database(file: Path) -> bool | None:
                 f"store file {file} cannot be read: {error}; give yourself the right to read and "
                 f"write it, or write another store="
             ) from error
-        return True  # damaged, or being written: whoever uses it sees
+        return True  # damaged, or being written: the next access reports it
     except OSError as error:
         if is_passing(error):
             raise StoreUnavailable(
@@ -159,13 +159,13 @@ def _is_database(file: Path) -> bool | None:
 
 
 def _tables_in_the_way(connection: Connection, location: Location) -> list[str]:
-    """Return the tables that are where ours would go."""
+    """Return the existing tables that conflict with ours."""
     tables = set(inspect(connection).get_table_names())
     return sorted(tables if location.file is not None else tables & set(schema.metadata.tables))
 
 
 def _refuse_network(file: Path) -> None:
-    """Raise if a SQLite file would lie where locks cannot be relied on."""
+    """Raise if a SQLite file would lie on a file system without reliable locks."""
     kind = network_file_system(file)
     if kind is not None:
         raise StoreError(
@@ -179,7 +179,7 @@ def _make_folder(folder: Path, location: Location) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if new and folder.name == DEFAULT_FOLDER:
-            # Nobody wants the record of trials in the repository beside it.
+            # The record of trials should not be committed to the surrounding repository.
             (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     except OSError as error:
         if is_passing(error):
@@ -194,7 +194,7 @@ def _make_folder(folder: Path, location: Location) -> None:
 
 
 def _use_wal(engine: Engine) -> None:
-    """Turn on the write-ahead log, which stays on: readers and the writer do not wait."""
+    """Turn on the write-ahead log, which is persistent: readers and the writer do not block."""
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         # The raw connection: the mode cannot be changed within a transaction, and SQLite does not

@@ -1,9 +1,9 @@
-"""The reports of a run in compact form: one row a metric instead of one row a step.
+"""Packed reports of a run: one row per metric instead of one row per step.
 
-What a running trial reports is rows of the table `reports`, which anyone can look at meanwhile.
-Once the run has ended nothing of it changes any more, and its reports become *curves*: all values
-of one metric side by side, about nine bytes each where a row takes about thirty. Reports that come
-late are rows again, and readers see both as one.
+The reports of a running trial are rows of the table `reports`, so that anyone can read them
+meanwhile. Once the run has ended, its reports no longer change. They become *curves*: all values
+of one metric in one row, about nine bytes each, while a row takes about thirty. Reports that
+arrive late are rows again, and readers see both as one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tuner.records import Report
 from tuner.tracking import queries, schema, upserts
 
 AT_ONCE = 200
-"""Runs that are packed in one transaction."""
+"""Number of runs packed per transaction."""
 
 
 def pack(steps: Sequence[int], values: Sequence[float | None]) -> tuple[bytes | None, bytes]:
-    """Return the steps, rising, and their values as bytes.
+    """Encode ascending steps and their values as bytes.
 
-    Steps are None where they are 0, 1, 2, ...; else the first and the differences, 64 bits each,
-    deflated. Values are IEEE doubles. Both have the low byte first.
+    Steps are None if they are 0, 1, 2, ...; otherwise the first step and the differences as 64-bit
+    integers, compressed with zlib. Values are IEEE doubles. Both are little-endian.
 
     Examples
     --------
@@ -58,7 +58,7 @@ _NAN = float("nan")
 
 
 def without_any(connection: Connection, runs: Iterable[int]) -> set[int]:
-    """Return those of `runs` of which nothing is recorded yet."""
+    """Return the subset of `runs` for which no report is recorded yet."""
     wanted = sorted(runs)
     found: set[int] = set()
     for table in (schema.reports, schema.curves):
@@ -71,7 +71,7 @@ def without_any(connection: Connection, runs: Iterable[int]) -> set[int]:
 def write(
     connection: Connection, series: Mapping[tuple[int, int], Mapping[int, float | None]]
 ) -> None:
-    """Write values by step, of each (run, metric), as curves in the place of those that are there.
+    """Write values by step, for each (run, metric), as curves that replace the existing ones.
 
     None stands for NaN.
     """
@@ -85,9 +85,9 @@ def write(
 
 
 def compact(connection: Connection, runs: Sequence[int]) -> int:
-    """Turn the rows of finished runs into curves, and return how many rows there were."""
+    """Turn the rows of finished runs into curves, and return the number of rows."""
     reports = schema.reports
-    # Deleted first: what is deleted is what is packed, whoever writes at the same time.
+    # Delete first: the deleted rows are the packed ones, even if others write at the same time.
     gone = connection.execute(
         delete(reports)
         .where(reports.c.run_id.in_(runs))
@@ -111,12 +111,12 @@ def compact(connection: Connection, runs: Sequence[int]) -> int:
 def reports_of(
     connection: Connection, study: str, trial: queries.Trials, streamed: int
 ) -> Iterator[tuple[str, Report]]:
-    """Yield ``(run uid, report)`` by trial, attempt and step, of rows and curves alike."""
+    """Yield ``(run uid, report)`` by trial, attempt and step, from both rows and curves."""
     stream = connection.execution_options(yield_per=streamed)
     names = dict(connection.execute(select(schema.metrics.c.id, schema.metrics.c.name)).all())
     rows = stream.execute(queries.reports_of(study, trial))
     packed = stream.execute(queries.curves_of(study, trial))
-    # Of equal places the curve comes first: what was reported again, later, is a row.
+    # At equal places the curve comes first: a value that was reported again, later, is a row.
     both = merge(_points_of_curves(packed), _points_of_rows(rows), key=itemgetter(0))
     for (*_, uid), group in groupby(both, key=itemgetter(0)):
         by_step: dict[int, dict[int, float]] = {}

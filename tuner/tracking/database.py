@@ -22,7 +22,7 @@ ASKING_PATIENCE = 5.0
 
 
 class Database:
-    """Gives connections for reading and writing; makes the database at the first write."""
+    """Provides connections for reading and writing; creates the database at the first write."""
 
     def __init__(self, location: Location) -> None:
         self.location = location
@@ -42,7 +42,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection that sees one snapshot; a store that is not there yet is empty."""
+        """Provide a connection that sees one snapshot; a store that does not exist yet is empty."""
         self._after_fork()
         self._notice_removal()
         with (
@@ -51,7 +51,7 @@ class Database:
             self._engine_to_read().connect() as connection,
         ):
             if connection.dialect.name == "postgresql":
-                # SQLite's transactions are snapshots always.
+                # SQLite's transactions are always snapshots.
                 connection = connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
                 )
@@ -59,7 +59,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Give a connection whose transaction is committed at the end, or rolled back."""
+        """Provide a connection whose transaction is committed at the end, or rolled back."""
         self._after_fork()
         with self._explained():
             if not self._exists:
@@ -77,7 +77,7 @@ class Database:
             self._look(wrote=True)
 
     def check_in_place(self) -> None:
-        """Check that the SQLite file that is open is what is at its path; of servers, nothing.
+        """Check that the open SQLite file is the one at its path; do nothing for servers.
 
         Raises
         ------
@@ -87,14 +87,14 @@ class Database:
         self._look()
 
     def turn(self, study_id: int) -> AbstractContextManager[None]:
-        """Wait for our turn to ask for trials of a study; see `Store.turn`."""
+        """Wait for this process's turn to ask for trials of a study; see `Store.turn`."""
         file = self.location.file
         if file is None:
             return postgres_turn(self._engine, study_id)
         return turn(file, study_id, ASKING_PATIENCE)
 
     def close(self) -> None:
-        """Release the connections; they are made again when needed."""
+        """Release the connections; they are reopened when needed."""
         self._after_fork()
         self._engine.dispose()
         if self._presence is not None:
@@ -105,14 +105,14 @@ class Database:
 
     @property
     def exists(self) -> bool:
-        """Whether the database has been made."""
+        """Whether the database has been created."""
         if not self._exists:
             self._exists = is_there(self._engine, self.location)
         return self._exists
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Raise what the database raises as a `StoreError`: that its file is gone, if it is."""
+        """Translate database errors to `StoreError`; report a missing file first."""
         try:
             with as_store_errors(self.location):
                 yield
@@ -134,18 +134,18 @@ class Database:
             else:
                 self._presence.check(wrote=wrote)
         except StoreError:
-            # SQLite writes what is in its log to the file, if that is still the one at its path,
-            # and else leaves the log there alone, which may be another store's.
+            # On close, SQLite writes its log into the file if that is still the one at its path.
+            # Otherwise it leaves the log alone, which may belong to another store.
             self._engine.dispose()
             raise
 
     def _notice_removal(self) -> None:
-        """See that a reader reads what is at the path now: nothing, after the file was removed.
+        """Make a reader see the file that is now at the path; a removed file reads as empty.
 
         Raises
         ------
         StoreError
-            If this process has written to the file that was there before.
+            If this process has written to the previous file.
         """
         file = self.location.file
         if file is None or self._presence is None or not self._exists:
@@ -168,10 +168,11 @@ class Database:
         return self._empty
 
     def _after_fork(self) -> None:
-        """Leave the parent's connections alone in a forked child: they are not shared."""
+        """Abandon the parent's connections in a forked child: they cannot be shared."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            # Kept, because a connection that is collected is closed, and that reaches the parent.
+            # Kept, because garbage collection would close the connections, which affects the
+            # parent.
             self._abandoned.append(self._engine.pool)
             self._engine.dispose(close=False)
             if self._presence is not None:
@@ -179,7 +180,7 @@ class Database:
 
 
 def _watched(engine: Engine, location: Location) -> Presence | None:
-    """Return what notices that the file of SQLite is gone, None for a server."""
+    """Return the watcher that detects the removal of a SQLite file; None for a server."""
     if location.file is None:
         return None
     presence = Presence(location.file)
@@ -188,12 +189,12 @@ def _watched(engine: Engine, location: Location) -> Presence | None:
 
 
 def _plan_anew_as_it_grows(connection: Connection) -> None:
-    """Have PostgreSQL forget its plans at a connection's first write, second, fourth, and so on.
+    """Discard PostgreSQL's plans at a connection's first write, second, fourth, and so on.
 
-    It keeps those of statements and of checks of foreign keys for as long as the connection lasts.
-    Made while tables are empty, they look through all of a table or of a study, until it is next
-    analyzed: in that minute a driver may write a hundred thousand trials, the last ones at a
-    hundredth of the rate of the first.
+    PostgreSQL caches the plans of statements and of foreign-key checks for the life of a
+    connection. Plans made while tables are empty scan a whole table or study until the table is
+    next analyzed. In that minute a driver may write a hundred thousand trials, the last ones at a
+    hundredth of the initial rate.
     """
     writes = connection.info["writes"] = connection.info.get("writes", 0) + 1
     if writes & (writes - 1) == 0:

@@ -1,4 +1,4 @@
-"""What a database's error means for a store, said as one of tuner's own."""
+"""Translate database errors into tuner's own errors."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _REFUSED = {"SQLITE_TOOBIG", "SQLITE_MISMATCH", "SQLITE_RANGE"}
 _NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR"}
 
 # PostgreSQL, appendix A: read_only_sql_transaction, insufficient_privilege; lock_not_available,
-# serialization_failure, deadlock_detected; classes of connections and operator intervention, with
-# insufficient resources and system errors, which a full disk is one of.
+# serialization_failure, deadlock_detected; the classes of connection errors, operator intervention,
+# insufficient resources (which includes a full disk) and system errors.
 _PG_IDLE = "25P03"  # idle_in_transaction_session_timeout
 _PG_READ_ONLY = {"25006", "42501"}
 _PG_LOCKED = {"55P03", "40001", "40P01"}
 _PG_AWAY = ("08", "28", "3D", "57P", "53", "58")
 
-# Classes of data exceptions, and of limits of a row or an index.
+# The classes of data exceptions, and of limits of a row or an index.
 _PG_REFUSED = ("22", "54")
 
 _WRITER_LOCK = 120
@@ -40,14 +40,14 @@ _WRITER_LOCK = 120
 
 @contextmanager
 def as_damage(location: Location) -> Iterator[None]:
-    """Raise what code that decodes rows meets in a damaged store as a `StoreCorrupt`."""
+    """Raise `StoreCorrupt` for the errors of code that decodes rows of a damaged store."""
     with translated(f"store {location}", data=StoreCorrupt):
         yield
 
 
 @contextmanager
 def as_store_errors(location: Location) -> Iterator[None]:
-    """Raise what the database raises as a `StoreError` that names the store and the remedy."""
+    """Raise `StoreError`, with the store and the remedy, for the errors of the database."""
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
@@ -66,7 +66,7 @@ def as_store_errors(location: Location) -> Iterator[None]:
 
 
 def _of_database(location: Location, error: SQLAlchemyError | sqlite3.Error) -> StoreError:
-    """Return the `StoreError` for what SQLAlchemy or SQLite raised."""
+    """Return the `StoreError` for an error of SQLAlchemy or SQLite."""
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(location, error)
     if isinstance(error, DataError):
@@ -79,18 +79,18 @@ def _of_database(location: Location, error: SQLAlchemyError | sqlite3.Error) -> 
 
 
 def was_idle(error: StoreError) -> bool:
-    """Whether PostgreSQL ended a transaction, uncommitted, as its client did nothing for long."""
+    """Return whether PostgreSQL ended an uncommitted transaction because its client was idle."""
     cause = error.__cause__
     return isinstance(cause, DBAPIError) and getattr(cause.orig, "sqlstate", None) == _PG_IDLE
 
 
 def _of_driver(location: Location, error: BaseException) -> StoreError:
-    """Return the `StoreError` for what the driver raised."""
+    """Return the `StoreError` for an error of the driver."""
     if isinstance(error, sqlite3.Error):
         return _of_sqlite(location, error)
     state = getattr(error, "sqlstate", None)
     if type(error).__name__ in ("DataError", "ProgrammingError") and state is None:
-        # The driver refused a value or the URL's options before the server saw them.
+        # The driver refused a value or the URL's options before the server received them.
         return StoreError(f"store {location}: {_line(error)}")
     if state in _PG_READ_ONLY:
         return StoreReadOnly(
@@ -148,7 +148,7 @@ def _refused(location: Location, error: BaseException) -> StoreRefused:
 
 
 def _lock_holder(file: Path | None) -> str:
-    """Return who holds the lock of the writer, as far as the system tells."""
+    """Return the holder of the writer's lock, if the system tells."""
     try:
         shared = os.stat(f"{file}-shm")
         locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()

@@ -1,4 +1,4 @@
-"""Translates errors of the file system, local or behind a URL, into errors of the store."""
+"""Translate errors of the file system, local or behind a URL, into errors of the store."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from tuner.errors import StoreError, StoreReadOnly, StoreUnavailable
 _PASSING = {
     getattr(errno, name)
     for name in (
-        # No room, or a device that fails.
+        # The device is full or failing.
         "ENOSPC", "EDQUOT", "EFBIG", "EIO", "EREMOTEIO", "ENOMEM",
-        # Too much is open or busy just now.
+        # Too much is open or busy at the moment.
         "EAGAIN", "EBUSY", "EDEADLK", "EINTR", "EMFILE", "ENFILE", "ENOLCK", "ETXTBSY",
-        # A server that is away.
+        # A server cannot be reached.
         "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN",
         "ENETRESET", "ENETUNREACH", "ENOTCONN", "EPIPE", "ESHUTDOWN", "ESTALE", "ETIMEDOUT",
     )
@@ -34,7 +34,7 @@ _REFUSALS = (
     TypeError,
     ValueError,
 )
-"""Exceptions by which a file system of fsspec says that a request can never succeed."""
+"""Exceptions of an fsspec file system that mean that a request can never succeed."""
 
 
 def of_writing(what: str, place: object, error: BaseException) -> StoreError:
@@ -50,7 +50,7 @@ def of_writing(what: str, place: object, error: BaseException) -> StoreError:
     place
         The folder or URL.
     error
-        The error of the operating system, or of a file system of fsspec.
+        The error of the operating system or of an fsspec file system.
     """
     if is_passing(error):
         return StoreUnavailable(
@@ -64,7 +64,7 @@ def of_writing(what: str, place: object, error: BaseException) -> StoreError:
 
 
 def of_reading(what: str, place: object, error: BaseException) -> StoreError:
-    """Return the `StoreError` for a file that is there and cannot be read.
+    """Return the `StoreError` for a file that exists and cannot be read.
 
     It is a `StoreUnavailable` if the same read can succeed later.
     """
@@ -79,7 +79,7 @@ def of_reading(what: str, place: object, error: BaseException) -> StoreError:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the cause of an error can end without a change of configuration.
+    """Return whether the cause of an error can end without a change of configuration.
 
     Errors of a protocol's own types count as passing unless they state a refusal: a repeated
     request costs little, while a search that ends because of a lost connection costs much.
@@ -92,14 +92,14 @@ def is_passing(error: BaseException) -> bool:
     if isinstance(error, _REFUSALS):
         return False
     if isinstance(error, OSError):
-        # Libraries raise errors of a connection as an OSError without a number, and a name server's
-        # have negative ones.
+        # Libraries raise connection errors as an OSError without a number, and errors of name
+        # servers have negative numbers.
         return error.errno is None or error.errno < 0 or error.errno in _PASSING
     return "Credential" not in type(error).__name__
 
 
 def _http_status(error: BaseException) -> int | None:
-    """Return the HTTP status that an error of a client of S3 or of Google's storage names."""
+    """Return the HTTP status in an error of an S3 or Google Cloud Storage client."""
     cause: BaseException | None = error
     while cause is not None:
         response = getattr(cause, "response", None)

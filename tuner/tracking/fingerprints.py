@@ -1,4 +1,4 @@
-"""Fingerprints of data: equal content gives the same one, in every process and on every machine."""
+"""Fingerprints of data: equal for equal content, in every process and on every machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Digest: TypeAlias = "hashlib._Hash"
 
 _CHUNK = 1 << 22
-"""Bytes of an array that are copied at a time, where they must be."""
+"""Bytes of an array that are copied at a time, if a copy is needed."""
 
 _ROWS = 1 << 16
 """Rows of a table that are hashed at a time."""
@@ -29,21 +29,22 @@ _ROWS = 1 << 16
 def fingerprint(data: Any) -> str:
     """Return a hash of the content of `data`, 32 hexadecimal digits.
 
-    Arrays, tables and files are read piece by piece: beside the data it takes a few megabytes.
+    Arrays, tables and files are read piece by piece, so a fingerprint needs only a few megabytes of
+    memory beside the data.
 
     Parameters
     ----------
     data
-        NumPy arrays and scalars, what NumPy takes for an array (such as a tensor of PyTorch),
+        NumPy arrays and scalars, other array-likes (such as a PyTorch tensor),
         pandas DataFrames, Series and Indexes, tables of Arrow and Polars, SciPy sparse matrices,
-        numbers, text, bytes, None, a `Path` of a file or folder (its content counts, not its
-        place), and lists, tuples, sets and dicts of these. The order of a dict does not count.
-        Text is text: write ``Path("data.csv")`` for a file.
+        numbers, strings, bytes, None, a `Path` of a file or folder (its content counts, not its
+        location), and lists, tuples, sets and dicts of these. The order of a dict does not count.
+        A string is hashed as a string: write ``Path("data.csv")`` for a file.
 
     Raises
     ------
     ArgumentError
-        For anything else, or a path that cannot be read.
+        For any other type, or a path that cannot be read.
 
     Examples
     --------
@@ -56,7 +57,7 @@ def fingerprint(data: Any) -> str:
 
 
 def _add(digest: Digest, data: Any, place: str) -> None:
-    """Add a value to the digest, preceded by what kind it is and how long."""
+    """Add a value to the digest, preceded by its type and length."""
     match data:
         case None | bool() | int() | float() | complex() | str():
             _add_bytes(digest, type(data).__name__, repr(data).encode("utf-8", "backslashreplace"))
@@ -83,7 +84,7 @@ def _add(digest: Digest, data: Any, place: str) -> None:
 
 
 def _add_library_type(digest: Digest, data: Any, place: str) -> None:
-    """Add a value of another library, which is not imported unless the data is its own."""
+    """Add a value of another library; the library is imported only if the data comes from it."""
     library = type(data).__module__.split(".")[0]
     if library == "pandas" and hasattr(data, "to_frame"):
         _add_frame(digest, data.to_frame(), type(data).__name__, place)
@@ -121,7 +122,7 @@ def _add_array(digest: Digest, array: np.ndarray[Any, Any], place: str) -> None:
         for i, item in enumerate(array.flat):
             _add(digest, item, f"{place}.ravel()[{i}]")
         return
-    # Little-endian and in C order, whatever the machine and the memory layout are.
+    # Little-endian and in C order, independent of the machine and the memory layout.
     order = array.dtype.newbyteorder("<")
     _add_bytes(digest, "array", f"{order.str} {order.names} {array.shape}".encode())
     for block in _blocks(array):
@@ -130,7 +131,7 @@ def _add_array(digest: Digest, array: np.ndarray[Any, Any], place: str) -> None:
 
 
 def _blocks(array: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield an array in pieces that are not large, in C order."""
+    """Yield an array in small pieces, in C order."""
     if array.nbytes <= _CHUNK or array.ndim == 0:
         yield array
         return
@@ -158,13 +159,13 @@ def _add_arrow(digest: Digest, table: pa.Table, place: str) -> None:
 
 
 def _add_rows(digest: Digest, count: int, pieces: Iterator[pd.DataFrame], what: str) -> None:
-    """Add a hash of each row, as if all of them were one array."""
+    """Add a hash of each row, as if all rows were one array."""
     import pandas as pd
 
     _add_bytes(digest, "array", f"<u8 None {(count,)}".encode())
     for piece in pieces:
         try:
-            # pandas hashes text, categories and missing values by content.
+            # pandas hashes strings, categories and missing values by content.
             hashes = pd.util.hash_pandas_object(piece, index=True)
         except TypeError as error:
             raise ArgumentError(

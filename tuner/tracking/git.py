@@ -1,4 +1,4 @@
-"""Asks git, where there is one; without git or a repository there is just no answer."""
+"""Query git. Without git or a repository, the results are empty."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import subprocess
 from pathlib import Path
 
 MAX_DIFF = 1_000_000
-"""Characters of a diff that are kept."""
+"""Maximum characters of a diff that are kept."""
 
 GIT_TIMEOUT = 5.0
-"""Seconds that git may take; a repository that is slower goes unrecorded."""
+"""Seconds that git may take; if it takes longer, nothing is recorded."""
 
 
 def is_commit(text: str) -> bool:
-    """Return whether a text can be a commit's hash; a record may hold anything."""
+    """Return whether a string is a valid commit hash; a record may hold any string."""
     return re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text) is not None
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Return what git prints, "" if it fails, is missing or takes too long."""
-    # The index is not refreshed, which would lock it: git is only asked, and in passing.
+    """Return the output of git, "" if it fails, is missing or takes too long."""
+    # Do not refresh the index, which would lock it: these commands only read.
     settings = ("-c", "core.quotePath=false", "-c", "diff.autoRefreshIndex=false")
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:

@@ -1,10 +1,10 @@
-"""Looks at a SQLite file without opening it ourselves.
+"""Read the header of a SQLite file without opening the file ourselves.
 
 POSIX drops all locks that a process has on a file as soon as the process closes any descriptor of
-it. Reading the first bytes of a database would take away the locks of each connection that this
-process has to it, and the last process that closes it would delete the log of the others (SQLite,
-"How To Corrupt An SQLite Database File", 2.2). SQLite itself takes care of that for its own
-descriptors, so it is SQLite that reads.
+it. If we read the first bytes of a database, every connection of this process to it would lose its
+locks, and the last process that closes it would delete the log of the others (SQLite, "How To
+Corrupt An SQLite Database File", 2.2). SQLite handles this for its own descriptors, so we let
+SQLite read.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ _SHORTEST = 512
 
 
 def read_mark(file: Path) -> int | None:
-    """Return the number in the header of a SQLite file that `creation.mark` gave it.
+    """Return the number that `creation.mark` wrote into the header of a SQLite file.
 
-    The log is left aside: this is what the file itself says, as of the last checkpoint.
+    The log is not read: the number is the one in the file itself, as of the last checkpoint.
 
     Returns
     -------
     int or None
-        0 if it has none; None if there is no file, or an empty one.
+        0 if the header has none; None if the file is missing or empty.
 
     Raises
     ------
     NotRegular
-        If there is something else than a file.
+        If the path is not a regular file.
     sqlite3.DatabaseError
-        If it is no SQLite database, is shorter than its header says, or cannot be read.
+        If it is not a SQLite database, is shorter than its header states, or cannot be read.
     """
     try:
         found = os.stat(file)
@@ -48,7 +48,7 @@ def read_mark(file: Path) -> int | None:
     if found.st_size == 0:
         return None
     if found.st_size < _SHORTEST:
-        # SQLite would take it for an empty database, and write over it.
+        # SQLite would treat it as an empty database, and overwrite it.
         error = sqlite3.DatabaseError("file is not a database")
         error.sqlite_errorname = "SQLITE_NOTADB"
         raise error
@@ -59,5 +59,5 @@ def read_mark(file: Path) -> int | None:
 
 
 def is_other_file(error: sqlite3.Error) -> bool:
-    """Whether an error says that a file is no SQLite database."""
+    """Return whether an error means that a file is not a SQLite database."""
     return getattr(error, "sqlite_errorname", "").startswith("SQLITE_NOTADB")

@@ -1,4 +1,4 @@
-"""JSON as the store's columns hold it."""
+"""JSON encoding of the store's columns."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tuner.errors import StoreRefused
 
 
 def dumps(value: Any) -> str:
-    """Return a value as JSON, all of it ASCII.
+    """Encode a value as ASCII-only JSON.
 
     Raises
     ------
     StoreRefused
-        If it holds something that JSON has not.
+        If it holds a value that JSON cannot represent.
 
     Examples
     --------
@@ -33,9 +33,9 @@ def dumps(value: Any) -> str:
 
 
 def loads(text: str | bytes) -> Any:
-    """Return the value that `dumps` was given, less what JSON does not tell apart.
+    """Decode the JSON of `dumps`; types that JSON does not distinguish are not restored.
 
-    Integers are exact at any size, and floats to the last bit.
+    Integers are exact at any size, and floats are exact to the last bit.
 
     Examples
     --------
@@ -45,12 +45,13 @@ def loads(text: str | bytes) -> Any:
     try:
         return _decode(text)
     except ValueError:
-        # NaN, infinities and lone surrogates, which Python writes, and takes.
+        # NaN, infinities and lone surrogates, which Python's encoder writes and its decoder
+        # accepts.
         return json.loads(text)
 
 
 def loads_all(texts: Sequence[str | None]) -> Sequence[Any]:
-    """Return the values of many texts, None for None, in about half the time of one after another.
+    """Decode many JSON texts, None for None, in about half the time of separate calls.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Who may write a study: the record of a lease, and what a process is known by."""
+"""The lease of a study, which gives one driver the right to write, and the identity of drivers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from tuner.records import Record
 
 LEASE = 30.0
-"""Seconds after which a driver that nothing is heard of may be replaced by another."""
+"""Seconds without renewal after which another driver may replace this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder(Record):
-    """Who holds a study: one driver of one process.
+    """The holder of a study: one driver of one process.
 
-    `process` tells that process from others that had or will have its number, on this machine or
-    another of the same name: the machine's start, the process namespace and the process's own
-    start; and after a # which driver of that process it is.
+    `process` distinguishes that process from others with the same number, earlier or later, on this
+    machine or on another one of the same name. It holds the boot ID, the process namespace and the
+    process's start time, and after a # the number of the driver within that process.
     """
 
     host: str
@@ -30,7 +30,7 @@ class Holder(Record):
 
     @property
     def is_gone(self) -> bool:
-        """Whether this process is known to have ended; never true of one on another machine."""
+        """Whether this process is known to have ended; always False for another machine."""
         here = _machine()
         if not here or self.host != socket.gethostname() or not self.process.startswith(here):
             return False
@@ -45,9 +45,9 @@ class Holder(Record):
 class Lease(Record):
     """The right to write a study, until another driver takes it.
 
-    The `epoch` is one more with each driver that took the study. Whoever writes names it, and a
-    write of an earlier one is refused. The lease lapses `seconds` after it was last renewed, which
-    every write does; that it has lapsed takes nothing from its holder until another one comes.
+    The `epoch` grows by one each time a driver takes the study. Every write states its epoch, and a
+    write with an earlier one is refused. The lease expires `seconds` after its last renewal; every
+    write renews it. An expired lease stays valid until another driver takes the study.
     """
 
     study: str
@@ -57,7 +57,7 @@ class Lease(Record):
 
 
 def new_holder() -> Holder:
-    """Return what one more driver of this process is known by."""
+    """Return the identity of a new driver of this process."""
     pid = os.getpid()
     return Holder(socket.gethostname(), pid, f"{_identity(pid) or ''}#{next(_numbers)}")
 
@@ -67,9 +67,9 @@ _numbers = itertools.count(1)
 
 @cache
 def _machine() -> str:
-    """Return what tells this start of this machine, and process namespace, from any other.
+    """Return text that identifies this boot of this machine, and the process namespace.
 
-    Empty where the system does not say: then no process is ever known to be gone.
+    Empty if the system does not tell: then no process is ever known to be gone.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -79,10 +79,10 @@ def _machine() -> str:
 
 
 def _identity(pid: int) -> str | None:
-    """Return what tells a process from others of its number; None if there is none now.
+    """Return text that distinguishes a process from others of its number; None if none exists now.
 
-    Empty if there is one that this user may not look at, as where ``/proc`` is mounted with
-    ``hidepid``.
+    Empty if the process exists but this user may not inspect it, for example if ``/proc`` is
+    mounted with ``hidepid``.
     """
     if not _machine():
         return None
@@ -90,7 +90,7 @@ def _identity(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "" if _exists(pid) else None
-    # Fields 3 and 22 of proc(5), after the name in brackets, which may hold anything.
+    # Fields 3 and 22 of proc(5), after the name in brackets, which may contain any character.
     state, *fields = stat.rpartition(")")[2].split()
     return None if state in "ZX" else f"{_machine()}{fields[18]}"
 
@@ -101,5 +101,5 @@ def _exists(pid: int) -> bool:
     except (ProcessLookupError, OverflowError, ValueError):
         return False
     except OSError:
-        return True  # another user's
+        return True  # the process of another user
     return True

@@ -1,9 +1,10 @@
-"""One driver at a time writes a study: its lease, as a row of the store.
+"""Leases in the store: one driver at a time writes a study.
 
-The row has an epoch that only grows. A driver takes the study by raising it, and each of its writes
-asks in the same transaction that the epoch still is its own: so whatever a driver writes that was
-frozen while another took over is refused as a whole, whenever it wakes up. The time in the row, by
-the clock of the database, only decides when a study may be taken; no write rests on it.
+The row of a lease has an epoch that only grows. A driver takes the study by raising the epoch. Each
+of its writes checks in the same transaction that the epoch is still the driver's. If a driver was
+suspended while another one took over, all its later writes are therefore refused. The expiry time
+in the row, by the clock of the database, only decides when a study may be taken; no write depends
+on it.
 """
 
 from __future__ import annotations
@@ -30,16 +31,15 @@ from tuner.tracking import schema, upserts
 from tuner.tracking.lease import Holder, Lease
 
 Clock = Callable[[], float]
-"""Seconds since the epoch; None, where one may be given, is the clock of the database."""
+"""Seconds since the epoch; None, if allowed, means the clock of the database."""
 
 PATIENCE = 3.0
-"""Seconds after which PostgreSQL ends a transaction that has a study and does nothing."""
+"""Seconds after which PostgreSQL ends an idle transaction that holds a study."""
 
 _table = schema.leases
 
 _given_up: set[tuple[str, Holder]] = set()
-"""Studies and drivers of this process that have done with them, whether the store was told or not:
-it may have been away just then."""
+"""Studies released by drivers of this process, even if the store was unreachable at that time."""
 
 
 def take(
@@ -49,12 +49,13 @@ def take(
     seconds: float,
     clock: Clock | None,
 ) -> Lease:
-    """Make `holder` the one who writes a study (its id, uid and name).
+    """Make `holder` the writer of a study (its id, uid and name).
 
     Raises
     ------
     StudyBusy
-        If another holds it, whose lease has not lapsed and whose process is not known to be gone.
+        If another driver holds it, its lease has not expired, and its process is not known to be
+        gone.
     """
     return _take(connection, study, holder, seconds, clock)
 
@@ -66,11 +67,11 @@ def _take(
     seconds: float | None,
     clock: Clock | None,
 ) -> Lease:
-    """Take a study for so many seconds; None gives it back at once."""
+    """Take a study for `seconds`; None releases it at once."""
     study_id, uid, name = study
     if connection.dialect.name != "sqlite":
-        # Nobody else takes it meanwhile; the row of the lease may not be there yet. One round trip:
-        # without parameters, PostgreSQL takes several statements at once.
+        # Lock the row of the study, because the lease may not have a row yet. In one round trip:
+        # without parameters, PostgreSQL accepts several statements at once.
         connection.exec_driver_sql(
             f"SET LOCAL idle_in_transaction_session_timeout = {round(1e3 * PATIENCE)}; "
             f"SELECT id FROM studies WHERE id = {int(study_id)} FOR UPDATE",
@@ -99,14 +100,14 @@ def _take(
 
 @cache
 def _taking(dialect: str, own_clock: bool, lasts: bool) -> upserts.Insert:
-    """Return the upsert of a lease; built once, as that takes longer than running it."""
+    """Return the upsert of a lease; cached, because building it takes longer than running it."""
     insert = upserts.replacing_in(dialect, _table)
     until = _now(dialect, own_clock) + bindparam("seconds", type_=Double) if lasts else 0.0
     return insert.values(until=until)
 
 
 def renew(connection: Connection, study_id: int, lease: Lease, clock: Clock | None) -> None:
-    """Let the lease last from now on again, and hold it until the transaction ends.
+    """Restart the lease's time from now, and lock its row until the transaction ends.
 
     Raises
     ------
@@ -125,12 +126,15 @@ def renew(connection: Connection, study_id: int, lease: Lease, clock: Clock | No
 
 
 def give_up(study: str, holder: Holder) -> None:
-    """Do without the study, told or not: other drivers of this process may take it."""
+    """Release the study locally, even if the store is unreachable.
+
+    Other drivers of this process may then take it.
+    """
     _given_up.add((study, holder))
 
 
 def release(connection: Connection, study_id: int, lease: Lease) -> None:
-    """Give the study back, unless another driver has it."""
+    """Release the study, unless another driver has it."""
     connection.execute(
         update(_table)
         .where(_table.c.study_id == study_id, _table.c.epoch == lease.epoch)
@@ -144,7 +148,7 @@ def advance(
     holder: Holder,
     clock: Clock | None,
 ) -> int:
-    """Take the study and give it back within this transaction; return the new epoch.
+    """Take the study and release it within this transaction; return the new epoch.
 
     Raises
     ------
@@ -157,8 +161,8 @@ def advance(
 def settled_epoch(connection: Connection, study_id: int) -> int | None:
     """Return the epoch, None if some driver may still write under it.
 
-    A lease that lapsed is still its holder's until it is given back or taken, so that trials may
-    change while the epoch does not.
+    The holder of an expired lease may write until the lease is released or taken. Trials may
+    therefore change while the epoch does not.
     """
     found = connection.execute(_EPOCH, {"study": study_id}).first()
     if found is None:
@@ -169,7 +173,7 @@ def settled_epoch(connection: Connection, study_id: int) -> int | None:
 def current(
     connection: Connection, study_id: int, uid: str, clock: Clock | None
 ) -> tuple[int, Holder | None]:
-    """Return the epoch, 0 if nobody ever held the study, and who holds it now."""
+    """Return the epoch, 0 if the study was never taken, and the current holder."""
     found = _read(connection, study_id, clock)
     if found is None:
         return 0, None
@@ -183,7 +187,7 @@ def holder_of(row: Row[Any]) -> Holder:
 
 
 def _is_over(uid: str, row: Row[Any]) -> bool:
-    """Whether the holder is known to have done with its lease, though the store was not told."""
+    """Return whether the holder has died or given up its lease, even if the store does not know."""
     holder = holder_of(row)
     return holder.is_gone or (uid, holder) in _given_up
 
@@ -207,7 +211,7 @@ def _reading(dialect: str, own_clock: bool) -> Select[Any]:
 def taken_over(
     connection: Connection, study_id: int, epoch: int, clock: Clock | None
 ) -> StudyTakenOver:
-    """Return the error that says who has written since `epoch`."""
+    """Return the error that names the driver that took over since `epoch`."""
     found = _read(connection, study_id, clock)
     by = "another driver" if found is None else str(holder_of(found))
     return StudyTakenOver(
@@ -217,11 +221,11 @@ def taken_over(
 
 
 def _now(dialect: str, own_clock: bool) -> ColumnElement[float]:
-    """Return the time as the database sees it: seconds since the epoch."""
+    """Return the current time of the database, in seconds since the epoch."""
     if own_clock:
         return bindparam("now", type_=Double)
     if dialect == "sqlite":
-        # Julian days; unixepoch('subsec') is of SQLite 3.42.
+        # Julian days; unixepoch('subsec') requires SQLite 3.42.
         return (func.julianday("now") - 2440587.5) * 86400.0
     return func.extract("epoch", func.clock_timestamp()).cast(Double)
 

@@ -1,4 +1,4 @@
-"""Where a store lies: its database and its artifact folder."""
+"""The location of a store: its database and its artifact folder."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ DATABASE = "tuner.db"
 ARTIFACTS = "artifacts"
 
 _MISSPELLED = re.compile(r"(postgres(ql)?|mysql|mariadb|oracle|mssql)(\+\w+)?(:|//)|sqlite:/")
-"""A URL with a slip in it, which is no path that anyone means: ``postgresql:/host/db``."""
+"""A mistyped URL, such as ``postgresql:/host/db``, which is unlikely to be meant as a path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
     """A database, and the folder of the artifacts that it records.
 
-    `file` is the database file of SQLite, None for a server. `artifact_url` is where artifacts are
-    kept instead of in the folder, if the environment variable ``TUNER_ARTIFACTS`` is a URL.
+    `file` is the database file of SQLite, None for a server. `artifact_url` replaces the folder if
+    the environment variable ``TUNER_ARTIFACTS`` is a URL.
     """
 
     url: URL
@@ -38,7 +38,7 @@ class Location:
     artifact_url: str | None = field(default_factory=lambda: _artifact_url())
 
     def __str__(self) -> str:
-        """What to call it in a message: without credentials."""
+        """Return the name for messages, without credentials."""
         return str(self.file) if self.file else hide(self.url.render_as_string(hide_password=True))
 
     def __repr__(self) -> str:
@@ -47,7 +47,7 @@ class Location:
 
 
 def locate(store: str | Path | None) -> Location:
-    """Return where `store` lies.
+    """Return the location of `store`.
 
     Parameters
     ----------
@@ -58,9 +58,9 @@ def locate(store: str | Path | None) -> Location:
     Raises
     ------
     ArgumentError
-        If it is none of these.
+        If it is none of these types.
     StoreError
-        If something else than a file is there, or this user may not look.
+        If the path is not a regular file, or this user has no permission to inspect it.
     """
     if store is None:
         store = os.environ.get("TUNER_STORE") or DEFAULT_FOLDER
@@ -109,7 +109,7 @@ def _absolute(text: str) -> Path:
 
 
 def _check_kind(file: Path) -> None:
-    """Refuse what is there and can be no database: opening a FIFO would wait for ever."""
+    """Refuse a path that cannot be a database: opening a FIFO would wait forever."""
     try:
         mode = file.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

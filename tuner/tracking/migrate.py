@@ -1,4 +1,4 @@
-"""Brings a store up to the schema of this version of tuner: what ``tuner db upgrade`` runs."""
+"""Migrate a store to the schema of this version of tuner; implements ``tuner db upgrade``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tuner.tracking.location import locate
 
 
 def upgrade(store: str | Path | None = None) -> list[str]:
-    """Migrate a store to the schema of this code, in one transaction, and return the steps taken.
+    """Migrate a store to the current schema, in one transaction, and return the applied revisions.
 
-    A store that has it already is left as it is.
+    A store that already has the current schema is left unchanged.
 
     Parameters
     ----------
@@ -30,11 +30,11 @@ def upgrade(store: str | Path | None = None) -> list[str]:
     Raises
     ------
     StoreError
-        If there is no store, or it cannot be written.
+        If the store does not exist, or cannot be written.
     StoreCorrupt
-        If the database is another program's.
+        If the database belongs to another program.
     StoreVersion
-        If a newer tuner has made it.
+        If a newer tuner has created it.
     """
     location = locate(store)
     engine = make_engine(location)
@@ -46,7 +46,7 @@ def upgrade(store: str | Path | None = None) -> list[str]:
                 engine.connect().execution_options(**{WRITING: True}) as connection,
                 connection.begin(),
             ):
-                # Another process may have upgraded it by now.
+                # Another process may have upgraded it in the meantime.
                 lock_schema(connection)
                 before = read_revision(connection)
                 if before not in schema.REVISIONS:
@@ -61,7 +61,7 @@ def upgrade(store: str | Path | None = None) -> list[str]:
 
 
 def run_migrations(connection: Connection) -> None:
-    """Run what is missing of the migrations on a connection that writes."""
+    """Run the missing migrations on a connection that writes."""
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, schema.REVISIONS[-1])
@@ -76,7 +76,7 @@ def scripted_revisions() -> list[str]:
 def _config() -> Config:
     config = Config()
     config.set_main_option("path_separator", "os")
-    # A % in the path would be taken for a reference to another option.
+    # A % in the path would be parsed as a reference to another option.
     folder = str(Path(__file__).with_name("migrations")).replace("%", "%%")
     config.set_main_option("script_location", folder)
     return config

@@ -1,4 +1,4 @@
-"""Where a file lies: on a disk of this machine, or across a network."""
+"""Detect whether a path is on a local disk or on a network file system."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _NETWORK = re.compile(
     r"nfs\d?|cifs|smb\d?|smbfs|9p|afs|ceph|lustre|gpfs|beegfs|glusterfs|orangefs|pvfs2|ncpfs|"
     r"fuse\.(sshfs|s3fs|gcsfuse|goofys|rclone|glusterfs|ceph|davfs.*|juicefs|beegfs.*)"
 )
-"""File systems whose locks other machines may not see, or that have none."""
+"""File systems without locks, or with locks that other machines may not see."""
 
 
 def network_file_system(path: Path, mounts: str | None = None) -> str | None:
-    """Return the kind of network file system that a path lies on, or will; None if it is local.
+    """Return the type of the network file system of a path, which may not exist yet; None if local.
 
     Parameters
     ----------
     path
-        It need not be there yet.
+        The path; it need not exist.
     mounts
-        What ``/proc/self/mountinfo`` says (proc_pid_mountinfo(5)); read if not given. Where the
-        system has no such file, every path counts as local.
+        The content of ``/proc/self/mountinfo`` (proc_pid_mountinfo(5)); read if None. On a system
+        without this file, every path counts as local.
 
     Examples
     --------
@@ -42,9 +42,9 @@ def network_file_system(path: Path, mounts: str | None = None) -> str | None:
         before, separator, after = line.partition(" - ")
         if not separator:
             continue
-        # Octal escapes stand for spaces and the like.
+        # Octal escapes represent spaces and similar characters.
         point = re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), before.split()[4])
-        # Of mounts on the same place the last one is seen.
+        # Of several mounts on the same place, the last one is visible.
         if len(point) >= len(place) and path.is_relative_to(point):
             place, kind = point, after.split()[0]
     return kind if _NETWORK.fullmatch(kind) else None

@@ -1,4 +1,4 @@
-"""Other SQLite stores beside an artifact folder, and which of its files they name."""
+"""Other SQLite stores beside an artifact folder, and the files in it that they name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tuner.tracking.turns import QUEUE
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Paths that other stores name, how many stores there are, and which cannot be asked."""
+    """The paths that other stores name, the number of stores, and the unreadable ones."""
 
     paths: frozenset[str]
     stores: int
@@ -25,16 +25,16 @@ class Named:
 
 
 def named_by_neighbors(root: Path, own: Path | None, paths: Sequence[str]) -> Named:
-    """Ask the SQLite stores in the folder that holds an artifact folder which paths they name.
+    """Return which paths the SQLite stores beside an artifact folder name.
 
-    These share the artifact folder, and a copy of a store may never have been opened.
+    These stores share the artifact folder, and a copy of a store may never have been opened.
 
     Parameters
     ----------
     root
         The artifact folder.
     own
-        The SQLite file that is not asked; None for a store of PostgreSQL.
+        The SQLite file to leave out; None for a PostgreSQL store.
     paths
         Paths of artifacts, relative to the root.
     """
@@ -57,13 +57,13 @@ def named_by_neighbors(root: Path, own: Path | None, paths: Sequence[str]) -> Na
 
 
 def _databases(root: Path, own: Path | None) -> Iterator[Path]:
-    """Yield the SQLite files beside the artifact folder, but for `own`."""
+    """Yield the SQLite files beside the artifact folder, except `own`."""
     folders = {root.parent, Path(os.path.realpath(root)).parent}
     for folder in folders:
         for file in sorted(folder.iterdir()) if folder.is_dir() else ():
             if file.name.endswith(("-wal", "-shm", "-journal", QUEUE)):
                 continue
-            # A link counts as the file that it leads to; a pipe or device is not opened.
+            # A link counts as its target file; a pipe or device is not opened.
             if file.is_file() and os.access(file, os.R_OK) and not _is_same(file, own):
                 yield file
 

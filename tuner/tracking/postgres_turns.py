@@ -1,8 +1,8 @@
-"""Queues of processes on PostgreSQL: who asks first for trials of a study goes first.
+"""A first-come, first-served queue of the processes that ask for trials, on PostgreSQL.
 
-The queue is that of an advisory lock, which the server drops when its client dies. It ends the
-session of a client that was stopped, or that takes too long. As beside SQLite, a queue is a
-courtesy.
+The queue is the wait queue of an advisory lock, which the server releases when its client dies. The
+server ends the session of a client that is suspended, or that takes too long. As with SQLite, the
+queue is only a courtesy: correctness does not depend on it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 SPACE = 0x7E5E5
-"""First key of our advisory locks; the second is the study."""
+"""First key of our advisory locks; the second key is the study."""
 
 PATIENCE = 3.0
 """Seconds that a process may keep its turn before the server takes it away."""
@@ -22,7 +22,7 @@ PATIENCE = 3.0
 
 @contextmanager
 def postgres_turn(engine: Engine, study_id: int) -> Iterator[None]:
-    """Wait until it is our turn; the others wait until the block ends."""
+    """Wait for this process's turn; the others wait until the block ends."""
     connection = _queue(engine, study_id)
     try:
         yield
@@ -32,18 +32,18 @@ def postgres_turn(engine: Engine, study_id: int) -> Iterator[None]:
 
 
 def _queue(engine: Engine, study_id: int) -> Connection | None:
-    """Return a connection that has the turn, None if we stop waiting for it."""
+    """Return a connection that has the turn, None if the wait was given up."""
     connection: Connection | None = None
     try:
         connection = engine.connect()
-        # One round trip: without parameters, PostgreSQL takes several statements at once.
+        # One round trip: without parameters, PostgreSQL accepts several statements at once.
         connection.exec_driver_sql(
             f"SET LOCAL idle_in_transaction_session_timeout = {round(1e3 * PATIENCE)}; "
             f"SELECT pg_advisory_xact_lock({SPACE}, {study_id % 2**31})",
             execution_options={"no_parameters": True},
         )
     except SQLAlchemyError:
-        # Whatever it is, the commit that follows meets it again, and says so.
+        # The commit that follows meets any such error again, and reports it.
         if connection is not None:
             _leave(connection)
         return None
@@ -56,7 +56,7 @@ def _queue(engine: Engine, study_id: int) -> Connection | None:
 
 
 def _leave(connection: Connection) -> None:
-    """Let the next one take its turn."""
+    """Pass the turn to the next process."""
     with suppress(SQLAlchemyError):  # the server may have ended the session
         connection.rollback()
     with suppress(SQLAlchemyError):

@@ -1,8 +1,9 @@
-"""Notices that an open SQLite database is no longer the file at its path.
+"""Detect that an open SQLite database file was deleted, moved, replaced or overwritten.
 
-A process goes on writing to a file that was deleted or replaced, and SQLite says nothing: the
-record is gone when the process ends. So the file that is open is compared with its path around each
-transaction that writes, and every few seconds while a session waits. That takes a few system calls.
+A process keeps writing to a file that was deleted or replaced, and SQLite reports no error: the
+record is lost when the process ends. The open file is therefore compared with its path around each
+transaction that writes, and every few seconds while a session waits. A comparison takes a few
+system calls.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from tuner.errors import StoreError
 from tuner.tracking.headers import is_other_file, read_mark
 
 _GROWING = 1.0
-"""Seconds for which a file may be shorter than its header says, while a checkpoint is written."""
+"""Seconds for which a file may be shorter than its header states, while a checkpoint is written."""
 
 Identity = tuple[int, int]
 """Device and inode."""
 
 
 class Presence:
-    """Compares the SQLite file that connections have open with what is at its path.
+    """Compares the SQLite file that connections have open with the file at its path.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ class Presence:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, after all connections were closed."""
+        """Reset the state, after all connections were closed."""
         self._known: dict[str, Identity] = {}
         self._beside: dict[str, str] = {}
         self.writes = self._had_content = False
@@ -48,17 +49,17 @@ class Presence:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether what is at the path, if anything, is not what was opened."""
+        """Whether the file at the path is missing or not the opened one."""
         with self._lock:
             return "" in self._known and _identity(self._path) != self._known[""]
 
     def opened(self) -> None:
-        """Take note of the file that was opened just now.
+        """Record the identity of the file that was just opened.
 
         Raises
         ------
         StoreError
-            If this process has written to another one, which was at this path before.
+            If this process has written to another file, which was at this path before.
         """
         with self._lock:
             found = _identity(self._path)
@@ -67,12 +68,12 @@ class Presence:
             if found is not None:
                 self._known[""] = found
                 self._had_content = self._had_content or os.path.getsize(self._path) > 0
-                # SQLite has its other files beside the one that a link leads to.
+                # If the path is a link, SQLite keeps its other files beside the link's target.
                 real = os.path.realpath(self._path)
                 self._beside = {suffix: real + suffix for suffix in ("-wal", "-shm")}
 
     def check_file(self) -> None:
-        """Compare the database that is open with the file at its path, and not what is beside it.
+        """Compare the open database with the file at its path, but not the files beside it.
 
         Raises
         ------
@@ -84,17 +85,17 @@ class Presence:
                 self._stat()
 
     def check(self, *, wrote: bool = False) -> None:
-        """Compare the files that are open with those at their paths.
+        """Compare the open files with the files at their paths.
 
         Parameters
         ----------
         wrote
-            Whether a transaction was just committed: then the files that it went through are there.
+            Whether a transaction was just committed: its files must then exist.
 
         Raises
         ------
         StoreError
-            If the database or a file that SQLite has beside it was deleted, replaced or truncated.
+            If the database or one of SQLite's files beside it was deleted, replaced or truncated.
         """
         with self._lock:
             if "" not in self._known:
@@ -132,7 +133,7 @@ class Presence:
                 )
 
     def _check_header(self) -> None:
-        """Check what the file says of itself; it was changed since we looked last."""
+        """Check the header of the file, which has changed since the last check."""
         deadline = time.monotonic() + _GROWING
         while True:
             try:

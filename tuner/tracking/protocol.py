@@ -27,8 +27,8 @@ from tuner.tracking.lease import Holder, Lease
 class Batch:
     """Writes for one study that are committed together, or not at all.
 
-    The same trial or run may appear more than once: the last one wins, but a finished trial or
-    run never changes again.
+    The same trial or run may appear more than once: the last one wins, but a finished trial or run
+    never changes again.
     """
 
     trials: list[Trial] = field(default_factory=list)
@@ -46,13 +46,14 @@ Place: TypeAlias = tuple[State, int]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Trials that are new or have changed since a reader last looked.
+    """Trials that are new or have changed since a reader's last call.
 
     Attributes
     ----------
     epoch
-        The study's epoch, to be named the next time. None while a driver holds the study, or may
-        still write as its lease was never given back: then trials change and the epoch does not.
+        The study's epoch, to be passed to the next call. None while a driver holds the study, or
+        may still write because its lease was never released: then trials change and the epoch
+        does not.
     trials
         By number.
     """
@@ -65,8 +66,8 @@ class Changes:
 class Store(Protocol):
     """Short, typed, idempotent writes, in batches; reads that stream.
 
-    The contract is checked by ``tests/conformance/stores.py``. Writing the same batch twice
-    leaves the same store. Each method may be called from any thread of the process.
+    ``tests/conformance/stores.py`` checks this contract. Writing the same batch twice leaves the
+    same store. Each method may be called from any thread of the process.
 
     Raises
     ------
@@ -81,39 +82,39 @@ class Store(Protocol):
     """The folder that holds the artifacts."""
 
     def create_study(self, info: StudyInfo) -> StudyInfo:
-        """Record a study, or return the one that has its name already."""
+        """Record a study, or return the existing one of the same name."""
 
     def update_study(self, info: StudyInfo) -> None:
-        """Replace what may change about a study: its optimizer, data fingerprint and tags."""
+        """Replace the mutable parts of a study: its optimizer, data fingerprint and tags."""
 
     def find_study(self, name: str) -> StudyInfo | None:
-        """Return the study of that name, None if there is none."""
+        """Return the study of that name, None if it does not exist."""
 
     def studies(self) -> Iterator[StudyInfo]:
         """Yield every study, oldest first."""
 
     def take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
-        """Record a study if it is not there, and make `holder` the one who writes it.
+        """Record a study if it does not exist, and make `holder` its writer.
 
         Raises
         ------
         StudyBusy
             If another driver holds it.
         StudyExists
-            If another study has got its name meanwhile.
+            If another study has taken its name in the meantime.
         """
 
     def release_study(self, lease: Lease) -> None:
-        """Give a study back, unless another driver has it by now."""
+        """Release a study, unless another driver holds it by now."""
 
     def study_epoch(self, study: str) -> int:
-        """Return how often the study was taken; see `write_at`."""
+        """Return the number of times the study was taken; see `write_at`."""
 
     def write(self, study: str, batch: Batch, lease: Lease | None = None) -> None:
         """Commit `batch` for the study with that uid, in one transaction.
 
-        With a lease, only while it is still held, and it lasts from now on again; an empty batch
-        does that alone.
+        With a lease, commit only if the lease is still held, and renew it. An empty batch only
+        renews the lease.
 
         Raises
         ------
@@ -129,16 +130,16 @@ class Store(Protocol):
         holder: Holder,
         expected: Mapping[int, Place | None] | None = None,
     ) -> int:
-        """Commit `batch` if nobody has taken the study since `epoch`, and return the next epoch.
+        """Commit `batch` if the study has not been taken since `epoch`, and return the next epoch.
 
-        For who writes now and then and holds no lease between. With `expected`, others may have
-        written if they left these trials, by number, as they are expected to be; None stands for
-        a trial that is not there.
+        For callers that write occasionally and hold no lease in between. With `expected`, other
+        drivers may have written, as long as these trials, by number, are in the expected state;
+        None stands for a trial that does not exist.
 
         Raises
         ------
         StudyTakenOver
-            If another has written since: look again at what is there.
+            If another driver has written since: read the changes and try again.
         StudyBusy
             If a driver holds the study.
         """
@@ -146,18 +147,19 @@ class Store(Protocol):
     def changes(
         self, study: str, epoch: int | None, after: int, known: Mapping[int, Place]
     ) -> Changes:
-        """Return the trials that a reader does not know yet; it reads no others.
+        """Return the trials that are new to a reader; no others are read.
 
         Parameters
         ----------
         study
             Its uid.
         epoch
-            The epoch of the last answer; if it still is that, nothing has changed. None looks.
+            The epoch of the last result; if it is still current, nothing has changed. None always
+            reads.
         after
-            The highest number that the reader knows.
+            The highest trial number that the reader knows.
         known
-            The open trials that it knows, by number. Finished ones never change.
+            The open trials that the reader knows, by number. Finished trials never change.
         """
 
     def write_on(
@@ -168,9 +170,9 @@ class Store(Protocol):
         holder: Holder,
         decide: Callable[[Changes], Batch],
     ) -> int:
-        """Read the `changes`, and commit what `decide` makes of them, in one transaction.
+        """Read the `changes`, and commit the batch that `decide` returns, in one transaction.
 
-        Nobody else writes the study meanwhile, so it cannot be refused; return the next epoch.
+        The study stays locked meanwhile, so the write cannot be refused. Return the next epoch.
 
         Raises
         ------
@@ -179,14 +181,14 @@ class Store(Protocol):
         """
 
     def turn(self, study: str) -> AbstractContextManager[None]:
-        """Wait for our turn to ask for trials of a study: first come, first served.
+        """Wait for this process's turn to ask for trials of a study: first come, first served.
 
-        A courtesy that spares those who ask the work of doing it again. Nobody waits for a process
-        that has died or does not go on, so what is written must still be checked.
+        This is a courtesy that spares processes repeated work. A process that has died or hangs is
+        skipped, so writes must still be checked.
         """
 
     def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
-        """Pack the reports of runs that have ended, all if None; return how many metrics' values.
+        """Pack the reports of ended runs, all if None; return the number of metric values packed.
 
         Readers see no difference.
         """
@@ -195,9 +197,9 @@ class Store(Protocol):
         """Yield the trials of a study by number, only those in `states` if given."""
 
     def best_trials(self, study: str, direction: Direction) -> Generator[Trial, None, None]:
-        """Yield the completed trials of a study that have a value, by their first one, best first.
+        """Yield the completed trials of a study that have a value, best first by their first value.
 
-        Of equals the earliest first.
+        Ties are ordered by number, earliest first.
         """
 
     def runs(self, study: str, trial: int | Sequence[int] | None = None) -> Iterator[Run]:
@@ -212,15 +214,15 @@ class Store(Protocol):
         """Yield the artifacts of a study, or of one run of it."""
 
     def put_artifact(self, run: str, upload: Upload) -> Artifact:
-        """Write an upload's files, checksum them, and return what to record."""
+        """Write an upload's files, checksum them, and return the artifact's record."""
 
     def read_artifact(self, artifact: Artifact) -> dict[str, bytes]:
-        """Return an artifact's files by their relative paths, once their checksum is verified.
+        """Return an artifact's files by their relative paths, after verifying their checksum.
 
         Raises
         ------
         ChecksumMismatch
-            If they are not byte for byte what was recorded.
+            If the files differ from the recorded ones in any byte.
         """
 
     def put_code(self, code: Code) -> str:

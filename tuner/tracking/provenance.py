@@ -1,4 +1,4 @@
-"""Where a run came from: the code that it ran and the environment it ran in."""
+"""Provenance of a run: its code and its environment."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _SITE = {"site-packages", "dist-packages"}
 
 
 def current_code(objective: Callable[..., Any] | None = None) -> Code:
-    """Return the code as it is now: the git commit, what differs from it, and the objective.
+    """Return the current code: the git commit, the diff to it, and the objective.
 
     The repository is the one that holds the objective's source file, else the one of the working
-    directory. Without git or a repository, commit and diff are empty; without source, such as for
-    a function typed into an interpreter, the source is. Passwords in URLs and known secrets are
+    directory. Without git or a repository, commit and diff are empty. Without source, such as for a
+    function typed into an interpreter, the source is empty. Passwords in URLs and known secrets are
     hidden in diff and source.
 
     Parameters
     ----------
     objective
-        A function, lambda, partial, method, class or an object that can be called.
+        A function, lambda, partial, method, class or callable object.
     """
     target = _innermost(objective)
     source = _source(target)
@@ -57,8 +57,8 @@ def current_code(objective: Callable[..., Any] | None = None) -> Code:
 def current_environment() -> Environment:
     """Return Python, the platform and the versions of all installed packages.
 
-    What a package carries in a folder of its own and puts on the path when it is imported, as Ray
-    does, is a part of that package.
+    Packages that another package bundles in a private folder and adds to the path on import, as Ray
+    does, count as parts of that package.
     """
     installed = [p for p in sys.path if not _SITE.intersection(Path(p).parts[:-2])]
     # The first one on the path is the one that is imported.
@@ -72,9 +72,10 @@ def current_environment() -> Environment:
 
 
 def _name_and_version(package: importlib.metadata.Distribution) -> tuple[str, str]:
-    """Return what the first lines of a package's metadata say.
+    """Return the name and version in the first lines of a package's metadata.
 
-    The properties of a distribution parse all of it each time, seconds for hundreds of packages.
+    The properties of a distribution parse all metadata on each access, which takes seconds for
+    hundreds of packages.
     """
     text = next(filter(None, map(package.read_text, ("METADATA", "PKG-INFO", ""))), "")
     head = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]
@@ -83,10 +84,10 @@ def _name_and_version(package: importlib.metadata.Distribution) -> tuple[str, st
 
 
 def current_user() -> str:
-    """Return the name of the user that runs this process, "" if the system has none."""
+    """Return the name of the user who runs this process, "" if the system has none."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under a number that has no name
+    except (OSError, KeyError):  # a container may run under a UID that has no name
         return ""
 
 
@@ -94,7 +95,10 @@ def current_user() -> str:
 
 
 def _innermost(objective: Any) -> Any:
-    """Return what holds the code: the function in a partial, wrapper or method, or the class."""
+    """Return the object that holds the code: the innermost function, or a class.
+
+    Partials, wrappers and methods are unwrapped.
+    """
     while True:
         if isinstance(objective, functools.partial):
             objective = objective.func
@@ -122,12 +126,12 @@ def _source(target: Any) -> str:
 
 
 def _folder(target: Any) -> Path:
-    """Return the folder of the file that holds the objective, else the working directory."""
+    """Return the folder of the objective's source file, else the working directory."""
     try:
         file = Path(inspect.getsourcefile(target) or "") if target is not None else Path()
     except TypeError:
         file = Path()
-    # A notebook's cell has a file name that leads nowhere; an installed package is not the user's.
+    # The file of a notebook cell does not exist; an installed package is not the user's code.
     if file.is_file() and not _SITE.intersection(file.parts):
         return file.resolve().parent
     return Path.cwd()
@@ -137,7 +141,7 @@ def _folder(target: Any) -> Path:
 
 
 def _git_state(folder: Path) -> tuple[str, str]:
-    """Return the commit, and the diff to it with the names of untracked files."""
+    """Return the commit, and the diff to it, preceded by the names of untracked files."""
     commit = git(folder, "rev-parse", "--verify", "--quiet", "HEAD").strip()
     if not commit:
         return "", ""

@@ -41,7 +41,7 @@ from tuner.tracking.schema import (
 )
 
 AT_ONCE = 500
-"""Values in one IN (...); SQLite takes 32,766, older ones 999."""
+"""Values in one IN (...); SQLite allows 32,766, older versions 999."""
 
 _T = TypeVar("_T")
 
@@ -49,7 +49,7 @@ Trials: TypeAlias = int | Sequence[int] | None
 """A trial's number, several (at most `AT_ONCE`), or None for all."""
 
 FINISHED = tuple(state.value for state in State if state.finished)
-"""The states, as they are stored, of trials and runs that have ended."""
+"""The stored states of trials and runs that have ended."""
 
 
 def in_parts(values: Sequence[_T], n: int = AT_ONCE) -> Iterator[Sequence[_T]]:
@@ -67,10 +67,10 @@ def in_parts(values: Sequence[_T], n: int = AT_ONCE) -> Iterator[Sequence[_T]]:
 def among(
     connection: Connection, column: Column[Any], values: Sequence[Any]
 ) -> Iterator[ColumnElement[bool]]:
-    """Yield conditions that a column has one of `values`, a part of them in each.
+    """Yield conditions that a column has one of `values`, with a part of the values in each.
 
-    PostgreSQL takes them all as one array, so that the statement is the same for any number: it is
-    neither made nor planned anew.
+    PostgreSQL takes all values as one array, so the statement is the same for any number of them,
+    and is neither built nor planned again.
     """
     if connection.dialect.name == "postgresql":
         if values:
@@ -81,7 +81,7 @@ def among(
 
 
 def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
-    """Return the trials of a study by number, what is JSON as text, for `rows.decoded`."""
+    """Return the trials of a study by number, with JSON as text for `rows.decoded`."""
     columns = [cast(c, Text) if isinstance(c.type, JSON) else c for c in trials.columns]
     query = (
         select(*columns)
@@ -119,7 +119,7 @@ def places_of(
     return _places(dialect), {"study": study_id, "numbers": _list(dialect, numbers)}
 
 
-# Built once: to build such a statement takes longer than to run it.
+# Cached, because building such a statement takes longer than running it.
 _OF_STUDY = trials.c.study_id == bindparam("study", type_=BigInteger)
 _TRIAL = [cast(c, Text) if isinstance(c.type, JSON) else c for c in trials.columns]
 _NEWER = select(*_TRIAL).where(_OF_STUDY, trials.c.number > bindparam("after", type_=BigInteger))
@@ -141,7 +141,7 @@ def _places(dialect: str) -> Select[Any]:
 
 
 def _is_listed(dialect: str) -> ColumnElement[bool]:
-    """Return the condition that a trial's number is in the list of a parameter, however long."""
+    """Return the condition that a trial's number is in a parameter's list, of any length."""
     if dialect == "postgresql":
         return trials.c.number == any_(bindparam("numbers", type_=ARRAY(BigInteger)))
     listed = func.json_each(bindparam("numbers", type_=Text)).table_valued("value")
@@ -153,7 +153,7 @@ def _list(dialect: str, numbers: Sequence[int]) -> Any:
 
 
 def best_of(study_id: int, sign: float) -> Select[Any]:
-    """Return the completed trials of a study, the best first value first, then the earliest."""
+    """Return the completed trials of a study, ordered by the first value, then by number."""
     value = trials.c.value if sign > 0 else trials.c.value.desc()
     return (
         select(trials)
@@ -167,7 +167,7 @@ def best_of(study_id: int, sign: float) -> Select[Any]:
 
 
 def runs_of(study: str, trial: Trials) -> Select[Any]:
-    """Return the runs of a study with the keys of what they ran, by trial and attempt."""
+    """Return the runs of a study with their code and environment keys, by trial and attempt."""
     query = (
         select(
             runs,
@@ -193,13 +193,13 @@ def _narrowed(query: Select[Any], trial: Trials) -> Select[Any]:
 
 
 def reports_of(study: str, trial: Trials) -> Select[Any]:
-    """Return the rows of reports, one a metric, by trial, attempt and step."""
+    """Return the rows of reports, one per metric, by trial, attempt and step."""
     query = _of_runs(study, trial, reports)
     return query.order_by(*_RUN, reports.c.step, reports.c.metric_id)
 
 
 def curves_of(study: str, trial: Trials) -> Select[Any]:
-    """Return the curves of runs, one a metric, by trial and attempt."""
+    """Return the curves of runs, one per metric, by trial and attempt."""
     return _of_runs(study, trial, curves).order_by(*_RUN, curves.c.metric_id)
 
 
@@ -235,7 +235,7 @@ def _of_runs(study: str, trial: Trials, table: Table) -> Select[Any]:
 
 
 def artifacts_of(study: str, run: str | None) -> Select[Any]:
-    """Return the artifacts of a study, of each name of a run the latest."""
+    """Return the artifacts of a study, only the latest for each run and name."""
     later = artifacts.alias("later")
     superseded = select(later.c.id).where(
         later.c.run_id == artifacts.c.run_id,
@@ -252,7 +252,7 @@ def artifacts_of(study: str, run: str | None) -> Select[Any]:
 
 
 def artifact_paths(run: str, name: str) -> Select[Any]:
-    """Return the paths of all that a run kept under a name, in the order it did."""
+    """Return the paths of all artifacts that a run kept under a name, oldest first."""
     return (
         select(artifacts.c.path)
         .join(runs)

@@ -1,8 +1,8 @@
-"""Reads regular files only, and no more of them than was announced.
+"""Read regular files only, and never more bytes than announced.
 
-A pipe, socket or device in a folder would keep its reader waiting for ever, and a device such as
-``/dev/zero`` never ends. So every file is looked at before it is opened, opened without waiting,
-and looked at again through its descriptor, because another process may have replaced it.
+A pipe, socket or device in a folder would block its reader forever, and a device such as
+``/dev/zero`` never ends. Every file is therefore checked before it is opened, opened without
+blocking, and checked again through its descriptor, because another process may have replaced it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
 class NotRegular(OSError):
-    """A file that is no regular one: the message says where it is, and what."""
+    """The path is not a regular file; the message names the path and its type."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(errno.EINVAL, f"{what}, no regular file", str(path))
@@ -43,7 +43,7 @@ def open_regular(path: Path, *, follow: bool = False) -> BufferedReader:
     Raises
     ------
     NotRegular
-        If it is anything else.
+        If it is not a regular file.
     OSError
         If it cannot be opened.
     """
@@ -68,13 +68,13 @@ def read_regular(path: Path, limit: int, *, follow: bool = False) -> bytes:
     Raises
     ------
     NotRegular
-        If it is no regular file.
+        If it is not a regular file.
     OSError
         If it cannot be read.
     """
     with open_regular(path, follow=follow) as file:
         content: bytes | None = file.read(limit)
-    if content is None:  # such as /proc/kmsg, which has nothing to say just now
+    if content is None:  # such as /proc/kmsg, which has nothing to read at the moment
         raise BlockingIOError(errno.EAGAIN, "would wait for its content", str(path))
     return content
 
@@ -92,8 +92,8 @@ def regular_files(folder: Path, *, follow: bool = False) -> Iterator[tuple[str, 
     Raises
     ------
     NotRegular
-        At a pipe, a socket, a device, a link that leads nowhere or back to a folder above it, or
-        with `follow` off, any link.
+        At a pipe, a socket, a device, a broken link, a link to a folder above it, or with `follow`
+        off, any link.
     OSError
         If a folder cannot be read.
     """
@@ -124,7 +124,7 @@ def _below(
 
 
 def check_regular(path: Path, mode: int) -> None:
-    """Raise `NotRegular` unless the mode of a file is that of a regular one."""
+    """Raise `NotRegular` unless the mode denotes a regular file."""
     if not stat.S_ISREG(mode):
         raise NotRegular(path, _KINDS.get(stat.S_IFMT(mode), "a special file"))
 

@@ -1,4 +1,4 @@
-"""Artifacts on a file system that fsspec reaches: S3, Google Cloud Storage, SFTP, memory, ..."""
+"""Artifacts on a remote file system of fsspec: S3, Google Cloud Storage, SFTP, memory, ..."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tuner.tracking.file_failures import of_reading, of_writing
 from tuner.tracking.uuid7 import uuid7
 
 STAGED = ".new"
-"""The folder of what is being written."""
+"""The folder of files that are being written."""
 
 
 class RemoteArtifacts:
     """Keeps artifacts as `ArtifactFolder` does, below a URL.
 
-    Each file is written under another name and renamed, so that no reader sees half of one. A
-    record is written after its files, so that it never names what is not there.
+    Each file is written under a temporary name and renamed, so that no reader sees a partial file.
+    A record is written after its files, so that it never names missing files.
 
     Parameters
     ----------
     url
-        Where to, such as ``"s3://bucket/tuner"``; the package of its protocol must be installed.
+        The root, such as ``"s3://bucket/tuner"``; the package of its protocol must be installed.
     recorded
         As for `ArtifactFolder`.
     local
@@ -45,7 +45,7 @@ class RemoteArtifacts:
     Raises
     ------
     ArgumentError
-        If there is no such protocol.
+        If the protocol is unknown.
     MissingExtra
         If its package is not installed.
     """
@@ -59,10 +59,10 @@ class RemoteArtifacts:
             self.fs, root = fsspec.core.url_to_fs(url)
         except ImportError as error:
             raise MissingExtra(f"TUNER_ARTIFACTS={url!r}: {error}") from error
-        except Exception as error:  # each protocol has its own for a URL that it cannot read
+        except Exception as error:  # each protocol raises its own error for an invalid URL
             hide_in(error)
             raise ArgumentError(f"TUNER_ARTIFACTS={url!r}: {error}") from error
-        # For messages; what reads and writes has the credentials.
+        # For messages only; the file system has the credentials.
         self.url = hide_url(url)
         self.root = str(root).rstrip("/")
         self._area = area or (lambda: "")
@@ -70,32 +70,32 @@ class RemoteArtifacts:
         self._local = local
 
     def put(self, run: str, upload: Upload) -> Artifact:
-        """Write an upload's files and return what to record; as `ArtifactFolder.put`."""
+        """Write an upload's files and return the artifact's record; see `ArtifactFolder.put`."""
         check_paths(upload)
         digest = checksum(upload.files)
         area = self._area()
         path = self._paths.next(run, upload.name, digest, area)
         try:
-            # Written again even if it is there, which makes it young for `retention`.
+            # Written again even if it exists, which marks it as new for `retention`.
             for name, content in upload.files.items():
                 self._write(area, f"{path}/{name}", content)
-        except Exception as error:  # each protocol has its own
+        except Exception as error:  # each protocol raises its own errors
             what = f"artifact {upload.name!r} of run {run}"
             raise of_writing(what, self.url, error) from error
         self._paths.add(run, upload.name, path)
         return record_of(run, upload, path, digest)
 
     def read(self, artifact: Artifact) -> dict[str, bytes]:
-        """Return an artifact's files by their relative paths; as `ArtifactFolder.read`.
+        """Return an artifact's files by their relative paths; see `ArtifactFolder.read`.
 
         Raises
         ------
         ChecksumMismatch
-            If they are not byte for byte what was recorded.
+            If the files differ from the recorded ones in any byte.
         StoreUnavailable
             If the server cannot be reached.
         StoreError
-            If it refuses to give them.
+            If it refuses to send them.
         """
         parts = artifact.path.split("/")
         if any(part in ("", ".", "..") for part in parts):
@@ -113,7 +113,7 @@ class RemoteArtifacts:
             files = {name[len(folder) :].lstrip("/"): self.fs.cat_file(name) for name in found}
         except TunerError:
             raise
-        except Exception as error:  # each protocol has its own
+        except Exception as error:  # each protocol raises its own errors
             what = f"artifact {artifact.name!r} of run {artifact.run}"
             raise of_reading(what, self.url, error) from error
         if checksum(files) != artifact.sha256:
@@ -125,37 +125,37 @@ class RemoteArtifacts:
 
     @property
     def place(self) -> str:
-        """The root, as it is recorded: without credentials."""
+        """The root, as the store records it: without credentials."""
         protocol = self.fs.protocol
         # Some file systems keep the credentials of the URL in the root.
         return hide_url(f"{protocol if isinstance(protocol, str) else protocol[0]}://{self.root}")
 
     def has_area(self, uid: str) -> bool:
-        """Whether a store has an area of that uid here."""
+        """Return whether a store has an area with that uid here."""
         return self._is_there(posixpath.join(self.root, STORES, uid))
 
     def mark_shared(self, uid: str, by: str) -> None:
-        """Note that two databases may name files of an area; see `tuner.tracking.areas`."""
+        """Mark that two databases may name files of an area; see `tuner.tracking.areas`."""
         folder = posixpath.join(self.root, STORES, f"{uid}.shared")
         try:
             self._make_folder(folder)
             self.fs.pipe_file(posixpath.join(folder, by), b"shared")
-        except Exception as error:  # each protocol has its own
+        except Exception as error:  # each protocol raises its own errors
             raise of_writing(f"the mark of a shared area, {uid},", self.url, error) from error
 
     def is_shared(self, uid: str) -> bool:
-        """Whether that was noted of an area."""
+        """Return whether an area is marked as shared."""
         return self._is_there(posixpath.join(self.root, STORES, f"{uid}.shared"))
 
     def _is_there(self, folder: str) -> bool:
         try:
             self.fs.invalidate_cache()
             return bool(self.fs.exists(folder))
-        except Exception as error:  # each protocol has its own
+        except Exception as error:  # each protocol raises its own errors
             raise of_reading("the area of a store", self.url, error) from error
 
     def _check_before_reading(self, artifact: Artifact, found: dict[str, dict[str, Any]]) -> None:
-        """Raise unless these are regular files, as far as the protocol tells, of that size."""
+        """Raise unless these are regular files, if the protocol tells, of the artifact's size."""
         what = f"artifact {artifact.name!r} of run {artifact.run} below {self.url}"
         for name, details in found.items():
             if details.get("type", "file") != "file":
@@ -182,7 +182,7 @@ class RemoteArtifacts:
         self.fs.makedirs(folder, exist_ok=True)
 
     def modified(self, path: str) -> float | None:
-        """Return when a file was written, in seconds since the epoch, None if nobody knows."""
+        """Return a file's modification time, in seconds since the epoch, None if it is unknown."""
         try:
             moment: Any = self.fs.modified(path)
         except (NotImplementedError, FileNotFoundError):

@@ -1,15 +1,15 @@
-"""Which artifacts go: models that nobody wants to keep, and files that no record names.
+"""Garbage collection of artifacts: unwanted models, and files that no record names.
 
-Several stores may share an artifact root, so that no record in this database does not mean that
-there is none. Only what lies in the store's own area is collected (see `tuner.tracking.areas`), and
-nothing that a SQLite store beside the root names. What versions before areas kept may be any
-store's. It is collected where only this store can have written it: a SQLite file that is alone with
-its folder of artifacts. Elsewhere it stays, unless the caller says that no other store uses the
-root.
+Several stores may share an artifact root. A file without a record in this database may therefore
+have one in another. Only files in the store's own area are collected (see `tuner.tracking.areas`),
+except those that a SQLite store beside the root names. Files that versions before areas kept may
+belong to any store. They are collected only if no other store can have written them: for a SQLite
+file whose artifact folder is not shared. Otherwise they stay, unless the caller states that no
+other store uses the root.
 
-What a model version needs, what a run that has not ended has kept, and what is young stays. Files
-are written before their record, so a file without one may be one whose record comes in a moment:
-only what was written longer ago than `GRACE` is collected, unless the caller says otherwise.
+Artifacts that a model version needs, artifacts of unfinished runs, and new files stay. Files are
+written before their record, so the record of a new file may not be written yet: only files older
+than `GRACE` are collected, unless the caller chooses another age.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ if TYPE_CHECKING:
     from tuner.tracking.sql_store import SqlStore
 
 GRACE = 3600.0
-"""Seconds for which a file without a record is left alone."""
+"""Seconds for which a file without a record is kept."""
 
 _RUN = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """How many artifacts without a record were deleted, or would be, and their size in bytes.
+    """The number of artifacts without a record that were (or would be) deleted, and their bytes.
 
-    `kept` and `kept_size` are those without a record in this store that stay, because another store
-    may name them; `notes` say why and what to do.
+    `kept` and `kept_size` count those without a record in this store that stay because another
+    store may name them; `notes` give the reason and the remedy.
     """
 
     artifacts: int = 0
@@ -64,7 +64,7 @@ class Collected:
 
 
 class _Found(Protocol):
-    """One artifact's files, whether a record names them or not; `path` as a record would."""
+    """One artifact's files, with or without a record; `path` has the form that a record has."""
 
     @property
     def path(self) -> str: ...
@@ -74,14 +74,14 @@ class _Found(Protocol):
     def size(self) -> int: ...
 
     def remove(self, cutoff: float) -> bool:
-        """Delete it unless it was written after `cutoff` meanwhile; return whether it is gone."""
+        """Delete it unless it was written after `cutoff`; return whether it was deleted."""
 
 
 def forget_models(store: SqlStore, study: str, kept: Collection[int]) -> int:
-    """Delete the records of a study's models but those of the trials `kept`; return how many.
+    """Delete the model records of a study except for the trials in `kept`; return the number.
 
-    What a model version was registered from stays, and so does what a run that has not ended has
-    kept. The files go with the next `collect`.
+    Models that a model version was registered from stay, and so do the models of unfinished runs.
+    The files are deleted by the next `collect`.
     """
     a, r = schema.artifacts, schema.runs
     unfinished = [s.value for s in State if not s.finished]
@@ -113,7 +113,7 @@ def collect(
     now: float | None = None,
     alone: bool = False,
 ) -> Collected:
-    """Delete the files of artifacts that no record names, and return what that was.
+    """Delete the files of artifacts that no record names, and return their number and size.
 
     Artifacts of other stores in the same root stay.
 
@@ -122,21 +122,22 @@ def collect(
     store
         The store.
     older_than
-        Seconds since they were written. Less than the default is safe only if nobody writes.
+        The minimum age in seconds. Less than the default is safe only if no process writes.
     dry_run
         Only count.
     now
         The time, in seconds since the epoch.
     alone
         The caller knows that no other store, and no copy of this one, uses the root: also collect
-        what may be another one's. SQLite stores beside the root are asked all the same.
+        files that might belong to another store. SQLite stores beside the root are checked even
+        then.
 
     Raises
     ------
     StoreReadOnly
         If the files cannot be deleted.
     StoreUnavailable
-        If they cannot be deleted just now.
+        If they cannot be deleted at the moment.
     """
     cutoff = (time.time() if now is None else now) - older_than
     files = store.files
@@ -149,7 +150,7 @@ def collect(
             found.extend((True, each) for each in _below(files, path_of(areas.current)))
         for base in (*map(path_of, areas.earlier), ""):
             found.extend((False, each) for each in _below(files, base))
-        # Asked after looking: what is recorded meanwhile is known.
+        # Query records after listing the files: a record that is written meanwhile is seen.
         old = [(is_own, f) for is_own, f in found if f.modified < cutoff]
         paths = [f.path for _, f in old]
         recorded = _recorded(store, paths)
@@ -192,11 +193,11 @@ _SILENT = (
 
 
 def _is_alone(store: SqlStore, root: Path) -> bool:
-    """Whether a store that has no SQLite store beside it can be the only one that used a folder.
+    """Return whether a store without a SQLite store beside it is the only user of its folder.
 
-    Stores of PostgreSQL use `DEFAULT_FOLDER`, or what TUNER_ARTIFACTS says. Those that have an
-    area, or had one, are seen by it; those that never had one are not, so that the default folder
-    counts as shared.
+    PostgreSQL stores use `DEFAULT_FOLDER`, or the value of TUNER_ARTIFACTS. Stores that have or had
+    an area are detected by it. Stores that never had one are not, so the default folder counts as
+    shared.
     """
     if store.file is None or root.is_symlink() or root.parent.name == DEFAULT_FOLDER:
         return False
@@ -208,7 +209,7 @@ def _is_alone(store: SqlStore, root: Path) -> bool:
 
 
 def _below(files: ArtifactFolder | RemoteArtifacts, base: str) -> Iterator[_Found]:
-    """Yield the artifacts in an area, or with no base what was kept before there were areas."""
+    """Yield the artifacts in an area; with an empty base, those kept before areas existed."""
     return _local(files, base) if isinstance(files, ArtifactFolder) else _remote(files, base)
 
 
@@ -240,13 +241,14 @@ class _Folder:
         try:
             if target.stat().st_mtime >= cutoff:
                 return False
-            # Who keeps the same content now either made it young before this, or finds it gone.
+            # A writer of the same content has either renewed the time before this, or finds it
+            # gone.
             target.rename(aside)
         except FileNotFoundError:
             return False
         gone = aside.stat().st_mtime < cutoff
         if not gone:
-            with suppress(FileExistsError):  # another one has been written in its place
+            with suppress(FileExistsError):  # the same content has been written again meanwhile
                 put_in_place(aside, target)
         shutil.rmtree(aside, ignore_errors=True)
         with suppress(OSError):  # not empty, or gone
@@ -257,7 +259,7 @@ class _Folder:
 
 
 def _local(files: ArtifactFolder, base: str) -> Iterator[_Folder]:
-    """Yield all artifacts below `base` in a folder, and what was left half written."""
+    """Yield all artifacts below `base` in a folder, and partially written leftovers."""
     root = files.root
     top = root / base
     places = [*top.glob(f"{CONTENT}/[0-9a-f][0-9a-f]/*/*"), *top.glob(f"{CONTENT}/.new-*")]
@@ -306,7 +308,7 @@ class _Objects:
 
 
 def _remote(files: RemoteArtifacts, base: str) -> Iterator[_Objects]:
-    """Yield all artifacts below `base` at a URL; one whose age nobody knows counts as new."""
+    """Yield all artifacts below `base` at a URL; one of unknown age counts as new."""
     files.fs.invalidate_cache()
     groups: dict[str, list[tuple[str, int]]] = {}
     n = base.count("/") + 1 if base else 0

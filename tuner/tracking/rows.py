@@ -1,4 +1,4 @@
-"""Records as rows of the store, and rows as records."""
+"""Convert records to rows of the store, and rows to records."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 
 class ParamsCodec:
-    """Params as the flat JSON object that is stored, and back.
+    """Converts params to the flat JSON object in the store, and back.
 
-    A study whose space is empty keeps its params nested, as they are.
+    A study with an empty space keeps its params nested, unchanged.
     """
 
     def __init__(self, space: Mapping[str, Any]) -> None:
@@ -46,7 +46,7 @@ class ParamsCodec:
             self._space = Space.from_dict(space)
 
     def encode(self, params: Params) -> dict[str, Any]:
-        """Return what is stored, such as ``{"model": "svm", "model.svm.C": 1.0}``."""
+        """Return the stored form, such as ``{"model": "svm", "model.svm.C": 1.0}``."""
         return encode_params(params if self._space is None else self._space.flatten(params))
 
     def decode(self, stored: Mapping[str, Any]) -> Params:
@@ -75,7 +75,7 @@ def study_row(info: StudyInfo) -> dict[str, Any]:
 
 
 def study_of(row: Row[Any]) -> StudyInfo:
-    """Return the study that a row holds."""
+    """Return the study of a row."""
     _check_numbers(row.seed, row.created)
     return StudyInfo(
         uid=row.uid,
@@ -110,7 +110,7 @@ def _earlier_trials(row: Row[Any]) -> tuple[Trial, ...]:
 
 
 def goal_json(goal: Goal) -> dict[str, Any]:
-    """Return both fields of a goal, also where they are the default: queries read them."""
+    """Return both fields of a goal, including defaults, because queries read them."""
     return {"metric": goal.metric, "direction": goal.direction.value}
 
 
@@ -135,7 +135,7 @@ def trial_row(study_id: int, codec: ParamsCodec, trial: Trial) -> dict[str, Any]
 
 
 def decoded(part: Sequence[Row[Any]]) -> Iterator[tuple[Any, ...]]:
-    """Yield rows of trials whose JSON is text as rows where it is not."""
+    """Yield rows of trials with their JSON text decoded."""
     columns: list[Sequence[Any]] = list(zip(*part, strict=True))
     for place in _JSON_PLACES if columns else ():
         columns[place] = loads_all(columns[place])
@@ -146,10 +146,10 @@ _JSON_PLACES = [n for n, c in enumerate(schema.trials.columns) if isinstance(c.t
 
 
 def trial_reader(codec: ParamsCodec) -> Callable[[Row[Any] | tuple[Any, ...]], Trial]:
-    """Return a function that makes trials of whole rows of the table."""
+    """Return a function that converts full rows of the table to trials."""
 
     def read(row: Row[Any] | tuple[Any, ...]) -> Trial:
-        # By place, which is twice as fast as by name: studies have many trials.
+        # By position, which is twice as fast as by name: studies have many trials.
         (
             _, number, state, params, _, values, metrics, error, seed, attempts, started, ended,
             notes, constraints,
@@ -184,7 +184,7 @@ def _values(stored: list[Any] | None) -> tuple[float, ...]:
 
 
 def _check_numbers(*values: Any) -> None:
-    """Refuse what a damaged SQLite file may hold in a column of numbers: text or bytes."""
+    """Refuse text or bytes in a column of numbers, which a damaged SQLite file may hold."""
     for value in values:
         if value is not None and type(value) is not int and type(value) is not float:
             raise TypeError(f"{value!r:.80} is where a number was written")
@@ -215,7 +215,7 @@ def run_row(study_id: int, run: Run, key_ids: Mapping[str, int]) -> dict[str, An
 
 
 def run_of(row: Row[Any]) -> Run:
-    """Return the run that a row holds; the row has the keys of its code and environment."""
+    """Return the run of a row; the row has the keys of its code and environment."""
     _check_numbers(row.trial, row.attempt, row.pid, row.started, row.ended)
     return Run(
         uid=row.uid,
@@ -249,7 +249,7 @@ def artifact_row(run_id: int, artifact: Artifact) -> dict[str, Any]:
 
 
 def artifact_of(row: Row[Any]) -> Artifact:
-    """Return the artifact that a row holds; the row has the uid of its run as `run`."""
+    """Return the artifact of a row; the row has the uid of its run as `run`."""
     return Artifact(
         name=row.name,
         run=row.run,
@@ -262,7 +262,7 @@ def artifact_of(row: Row[Any]) -> Artifact:
 
 
 def code_row(key: str, code: Code) -> dict[str, Any]:
-    """Return the columns of a code."""
+    """Return the columns of a `Code` record."""
     return {
         "key": key,
         "commit": code.commit,
@@ -274,7 +274,7 @@ def code_row(key: str, code: Code) -> dict[str, Any]:
 
 
 def code_of(row: Row[Any]) -> Code:
-    """Return the code that a row holds."""
+    """Return the code of a row."""
     return Code(row.commit, row.diff, row.objective, row.source, row.source_sha256)
 
 
@@ -289,12 +289,12 @@ def environment_row(key: str, environment: Environment) -> dict[str, Any]:
 
 
 def environment_of(row: Row[Any]) -> Environment:
-    """Return the environment that a row holds."""
+    """Return the environment of a row."""
     return Environment(row.python, row.platform, _dict(row.packages))
 
 
 def number_or_null(value: float | None) -> float | None:
-    """Return what a numeric column holds for `value`: SQLite knows no NaN but NULL."""
+    """Return the value for a numeric column; NaN becomes NULL, as SQLite does not support NaN."""
     return None if value is None or math.isnan(value) else float(value)
 
 
@@ -307,7 +307,7 @@ def _dict(stored: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _failure_json(failure: Failure | None) -> dict[str, Any] | None:
-    """Return what is stored of a failure: a message of somebody's may quote a password."""
+    """Return the stored form of a failure, without credentials: a message may quote a password."""
     if failure is None:
         return None
     data = failure.to_json()

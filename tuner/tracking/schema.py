@@ -1,8 +1,8 @@
 """The tables of a store, the same on SQLite and PostgreSQL.
 
-Rows have integer keys inside; studies and runs are known outside by a UUIDv7. What a trial tried
-is one JSON column of dotted paths (``{"model": "svm", "model.svm.C": 1.0}``), so that SQL can ask
-for it; metrics over steps are one narrow table.
+Rows have integer primary keys. For external use, studies and runs have a UUIDv7. The params of a
+trial are one JSON column of dotted paths (``{"model": "svm", "model.svm.C": 1.0}``), which SQL can
+query; metrics over steps are one narrow table.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
-"""Every revision of this schema, oldest first; the last one is what this code reads and writes."""
+"""Every revision of this schema, oldest first; this code reads and writes the last one."""
 
 VERSION_TABLE = "tuner_schema"
-"""Where alembic keeps the revision; not its usual name, which other programs' stores use."""
+"""The table in which alembic keeps the revision; other programs' stores use the usual name."""
 
 
 class ExactText(TypeDecorator[str]):
-    """Text that comes back as it was given, whatever it holds.
+    """Text that is returned exactly as it was given.
 
-    Captured output may hold NUL, which PostgreSQL refuses, and lone surrogates, which no database
-    takes. These, and the escape character itself, are kept as the escape character and four
-    hexadecimal digits.
+    Captured output may hold NUL, which PostgreSQL refuses, and lone surrogates, which every
+    database refuses. These, and the escape character itself, are stored as the escape character and
+    four hexadecimal digits.
     """
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, _: Dialect) -> str | None:
-        """Escape what a database would refuse."""
+        """Escape characters that a database would refuse."""
         return None if value is None else escape_text(value)
 
     def process_result_value(self, value: str | None, _: Dialect) -> str | None:
@@ -59,17 +59,17 @@ class ExactText(TypeDecorator[str]):
 
 
 class BigCount(TypeDecorator[int]):
-    """A non-negative integer of any size, kept as text: seeds may have 128 bits."""
+    """A non-negative integer of any size, stored as text: seeds may have 128 bits."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: int | None, _: Dialect) -> str | None:
-        """Write the digits."""
+        """Return the decimal digits."""
         return None if value is None else str(value)
 
     def process_result_value(self, value: str | None, _: Dialect) -> int | None:
-        """Read the digits."""
+        """Parse the decimal digits."""
         return None if value is None else int(value)
 
 
@@ -78,11 +78,11 @@ _UNSAFE = re.compile("[\x00\x1a\ud800-\udfff]")
 
 
 def escape_text(text: str) -> str:
-    """Return `text` as `ExactText` keeps it."""
+    """Return `text` in the stored form of `ExactText`."""
     return _UNSAFE.sub(lambda m: f"{_ESCAPE}{ord(m[0]):04x}", text)
 
 
-# SQLite numbers rows by itself only where the key is declared INTEGER.
+# SQLite assigns row numbers itself only if the key is declared INTEGER.
 _Key = BigInteger().with_variant(Integer(), "sqlite")
 _Json = JSON(none_as_null=True)
 
@@ -119,7 +119,7 @@ studies = Table(
     Column("user", ExactText, comment="who created it"),
 )
 
-# Who runs a study: see `tuner.tracking.leases`.
+# The driver that runs a study: see `tuner.tracking.leases`.
 leases = Table(
     "leases",
     metadata,
@@ -204,7 +204,7 @@ metrics = Table(
     Column("name", ExactText, nullable=False, unique=True),
 )
 
-# By run, step and metric: reports are read and written in that order.
+# Ordered by run, step and metric: reports are read and written in that order.
 reports = Table(
     "reports",
     metadata,
@@ -215,7 +215,7 @@ reports = Table(
     sqlite_with_rowid=False,
 )
 
-# What `reports` had of a run that has ended: see `tuner.tracking.curves`.
+# The packed `reports` of a run that has ended: see `tuner.tracking.curves`.
 curves = Table(
     "curves",
     metadata,
@@ -225,8 +225,8 @@ curves = Table(
     Column("values", LargeBinary, nullable=False, comment="IEEE doubles, low byte first"),
 )
 
-# A row never changes: what a run keeps again under the same name, with other content, has another
-# path and is another row, so that a model version goes on to mean what was registered.
+# A row never changes. If a run keeps different content under the same name, that content has a
+# different path and a new row, so a model version keeps its meaning.
 artifacts = Table(
     "artifacts",
     metadata,
@@ -241,7 +241,7 @@ artifacts = Table(
     UniqueConstraint("run_id", "path"),
 )
 
-# Which artifacts of a shared root are this store's own: see `tuner.tracking.areas`.
+# The areas of this store in a shared artifact root: see `tuner.tracking.areas`.
 areas = Table(
     "areas",
     metadata,

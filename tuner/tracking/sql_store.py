@@ -40,11 +40,13 @@ from tuner.tracking.writes import BatchWrite, ids_of
 
 STREAMED = 1000
 FIRST = 20
-"""Rows fetched at a time by a read that streams, and by one of which the first rows matter."""
+"""Rows fetched at a time: by a streaming read, and by a read of which the first rows matter."""
 
 DECODED = 100
-"""Rows whose JSON is decoded at once: with many more, what lives meanwhile is collected as garbage
-so often that it takes longer."""
+"""Rows whose JSON is decoded at once.
+
+With many more, the live objects trigger garbage collection so often that decoding gets slower.
+"""
 
 _S = TypeVar("_S", bound=Store)
 _T = TypeVar("_T")
@@ -57,13 +59,13 @@ def open_store(store: _S) -> _S: ...
 def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
     """Open the store that keeps the record of studies, trials and runs.
 
-    Nothing is created before the first write: until then, a store that is not there reads as an
+    Nothing is created before the first write. Until then, a store that does not exist reads as an
     empty one.
 
     Parameters
     ----------
     store
-        A folder; an SQLAlchemy URL of SQLite or PostgreSQL; a SQLite file that is there; a store,
+        A folder; an SQLAlchemy URL of SQLite or PostgreSQL; an existing SQLite file; a store,
         which is returned as it is; or None for the environment variable ``TUNER_STORE``, else for
         the folder ``./.tuner``.
 
@@ -72,9 +74,9 @@ def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
     ArgumentError
         If `store` is none of these.
     StoreCorrupt, StoreVersion
-        If what is there is no store of ours, or of another version of tuner.
+        If the database does not belong to tuner, or is of another version of tuner.
     MissingExtra
-        If the driver of PostgreSQL is not installed.
+        If the PostgreSQL driver is not installed.
 
     Examples
     --------
@@ -91,7 +93,7 @@ def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
 class SqlStore:
     """The `Store` protocol on a SQL database; see `open_store`.
 
-    `clock` tells when leases lapse; None is the clock of the database.
+    `clock` decides when leases expire; None is the clock of the database.
     """
 
     def __init__(self, location: Location, clock: leases.Clock | None = None) -> None:
@@ -112,7 +114,7 @@ class SqlStore:
         self.artifact_root = location.artifact_root
 
     def __str__(self) -> str:
-        """Where the store is, to be shown: without a password."""
+        """Return the location of the store for display, without a password."""
         return str(self._database.location)
 
     def __repr__(self) -> str:
@@ -120,28 +122,28 @@ class SqlStore:
 
     @property
     def exists(self) -> bool:
-        """Whether the store has been made: nothing is before the first write."""
+        """Whether the store has been created; the first write creates it."""
         return self._database.exists
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """Give a connection that sees one snapshot of the store.
+        """Provide a connection that sees one snapshot of the store.
 
-        For the tables of others in the same database, such as the registry's.
+        For other modules with tables in the same database, such as the registry.
         """
         return self._database.reading()
 
     def writing(self) -> AbstractContextManager[Connection]:
-        """Give a connection whose transaction is committed at the end, or rolled back.
+        """Provide a connection whose transaction is committed at the end, or rolled back.
 
-        SQLite takes the lock of the only writer at once, so what is read in it holds until the
-        end. PostgreSQL runs it at READ COMMITTED: lock the rows that a decision rests on.
+        SQLite takes its write lock at once, so values read in the transaction stay valid until its
+        end. PostgreSQL runs it at READ COMMITTED: lock the rows that a decision depends on.
         """
         with suppress(StoreError):  # of the artifacts, which this write may not need
             self._ownership.settle()
         return self._database.writing()
 
     def check_in_place(self) -> None:
-        """Check that the record and the artifacts are still where this store has them open.
+        """Check that the open database and the artifact folder are still in place.
 
         Raises
         ------
@@ -152,13 +154,13 @@ class SqlStore:
         self._check_artifacts()
 
     def close(self) -> None:
-        """Release the connections; they are made again when needed."""
+        """Release the connections; they are reopened when needed."""
         self._database.close()
 
     # --- studies ------------------------------------------------------------------------------
 
     def create_study(self, info: StudyInfo) -> StudyInfo:
-        """Record a study, or return the one that has its name already."""
+        """Record a study, or return the existing one of the same name."""
         with self.writing() as connection:
             return rows.study_of(self._put_study(connection, info))
 
@@ -173,7 +175,7 @@ class SqlStore:
         return found
 
     def update_study(self, info: StudyInfo) -> None:
-        """Replace what may change about a study: its optimizer, data fingerprint and tags."""
+        """Replace the mutable parts of a study: its optimizer, data fingerprint and tags."""
         changes = {k: rows.study_row(info)[k] for k in ("optimizer", "data", "tags")}
         with self.writing() as connection:
             table = schema.studies
@@ -182,7 +184,7 @@ class SqlStore:
             raise StudyNotFound(f"store {self} has no study {info.name!r} with uid {info.uid}")
 
     def find_study(self, name: str) -> StudyInfo | None:
-        """Return the study of that name, None if there is none."""
+        """Return the study of that name, None if it does not exist."""
         with self.reading() as connection:
             found = connection.execute(_studies().where(schema.studies.c.name == name)).first()
             return None if found is None else rows.study_of(found)
@@ -191,22 +193,22 @@ class SqlStore:
         """Yield every study, oldest first."""
         yield from self._stream(_studies().order_by(schema.studies.c.id), rows.study_of)
 
-    # --- who writes a study -------------------------------------------------------------------
+    # --- leases -------------------------------------------------------------------------------
 
     def take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
-        """Record a study if it is not there, and make `holder` the one who writes it.
+        """Record a study if it does not exist, and make `holder` its writer.
 
         Raises
         ------
         StudyBusy
             If another driver holds it.
         StudyExists
-            If another study has got its name meanwhile.
+            If another study has taken its name in the meantime.
         """
         try:
             return self._take_study(info, holder, seconds)
         except StoreError:
-            # It may have been committed, and only the answer was lost.
+            # The lease may have been committed, with only the answer lost.
             leases.give_up(info.uid, holder)
             raise
 
@@ -224,12 +226,12 @@ class SqlStore:
         return lease
 
     def release_study(self, lease: Lease) -> None:
-        """Give a study back, unless another driver has it by now.
+        """Release a study, unless another driver holds it by now.
 
         Raises
         ------
         StoreError
-            If what was recorded is no longer in place; see `check_in_place`.
+            If the store was deleted or replaced; see `check_in_place`.
         """
         leases.give_up(lease.study, lease.holder)
         with self.writing() as connection:
@@ -237,11 +239,11 @@ class SqlStore:
         self._check_artifacts()
 
     def study_epoch(self, study: str) -> int:
-        """Return how often the study was taken; see `write_at`."""
+        """Return the number of times the study was taken; see `write_at`."""
         return self._lease_state(study)[0]
 
     def study_holder(self, study: str) -> Holder | None:
-        """Return the process that holds the study now, None if there is none."""
+        """Return the process that holds the study now, None if no process does."""
         return self._lease_state(study)[1]
 
     def _lease_state(self, study: str) -> tuple[int, Holder | None]:
@@ -254,8 +256,8 @@ class SqlStore:
     def write(self, study: str, batch: Batch, lease: Lease | None = None) -> None:
         """Commit `batch` for the study with that uid, in one transaction.
 
-        With a lease, only while it is still held, and it lasts from now on again; an empty batch
-        does that alone.
+        With a lease, commit only if the lease is still held, and renew it. An empty batch only
+        renews the lease.
 
         Raises
         ------
@@ -281,15 +283,15 @@ class SqlStore:
         holder: Holder,
         expected: Mapping[int, Place | None] | None = None,
     ) -> int:
-        """Commit `batch` if nobody has taken the study since `epoch`, and return the next epoch.
+        """Commit `batch` if the study has not been taken since `epoch`, and return the next epoch.
 
-        With `expected`, others may have written if they left these trials, by number, as they are
-        expected to be; None stands for a trial that is not there.
+        With `expected`, other drivers may have written, as long as these trials, by number, are in
+        the expected state; None stands for a trial that does not exist.
 
         Raises
         ------
         StudyTakenOver
-            If another has written since: look again at what is there.
+            If another driver has written since: read the changes and try again.
         StudyBusy
             If a driver holds the study.
         """
@@ -308,18 +310,19 @@ class SqlStore:
     def changes(
         self, study: str, epoch: int | None, after: int, known: Mapping[int, Place]
     ) -> Changes:
-        """Return the trials that a reader does not know yet; it reads no others.
+        """Return the trials that are new to a reader; no others are read.
 
         Parameters
         ----------
         study
             Its uid.
         epoch
-            The epoch of the last answer; if it still is that, nothing has changed. None looks.
+            The epoch of the last result; if it is still current, nothing has changed. None always
+            reads.
         after
-            The highest number that the reader knows.
+            The highest trial number that the reader knows.
         known
-            The open trials that it knows, by number. Finished ones never change.
+            The open trials that the reader knows, by number. Finished trials never change.
         """
         with self.reading() as connection:
             study_id = self._study_id(connection, study)
@@ -346,9 +349,9 @@ class SqlStore:
         holder: Holder,
         decide: Callable[[Changes], Batch],
     ) -> int:
-        """Read the `changes`, and commit what `decide` makes of them, in one transaction.
+        """Read the `changes`, and commit the batch that `decide` returns, in one transaction.
 
-        Nobody else writes the study meanwhile, so it cannot be refused; return the next epoch.
+        The study stays locked meanwhile, so the write cannot be refused. Return the next epoch.
 
         Raises
         ------
@@ -365,7 +368,7 @@ class SqlStore:
         return following
 
     def turn(self, study: str) -> AbstractContextManager[None]:
-        """Wait for our turn to ask for trials of a study: first come, first served."""
+        """Wait for this process's turn to ask for trials of a study: first come, first served."""
         if study not in self._study_ids:
             with self.reading() as connection:
                 self._codec(connection, study)
@@ -378,7 +381,7 @@ class SqlStore:
             BatchWrite(connection, str(self), study_id, codec, self._key_ids).write(batch)
 
     def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
-        """Pack the reports of runs that have ended, all if None; return how many metrics' values.
+        """Pack the reports of ended runs, all if None; return the number of metric values packed.
 
         Readers see no difference. See `tuner.tracking.curves`.
         """
@@ -404,9 +407,9 @@ class SqlStore:
                 yield from map(read, rows.decoded(part))
 
     def best_trials(self, study: str, direction: Direction) -> Generator[Trial, None, None]:
-        """Yield the completed trials of a study that have a value, by their first one, best first.
+        """Yield the completed trials of a study that have a value, best first by their first value.
 
-        Of equals the earliest first.
+        Ties are ordered by number, earliest first.
         """
         with self.reading() as connection:
             try:
@@ -431,12 +434,12 @@ class SqlStore:
     def artifacts(self, study: str, run: str | None = None) -> Iterator[Artifact]:
         """Yield the artifacts of a study, or of one run of it.
 
-        Where a run kept another content under the same name later, that is what is yielded.
+        If a run kept several contents under one name, only the latest is yielded.
         """
         yield from self._stream(queries.artifacts_of(study, run), rows.artifact_of)
 
     def put_artifact(self, run: str, upload: Upload) -> Artifact:
-        """Write an upload's files, checksum them, and return what to record."""
+        """Write an upload's files, checksum them, and return the artifact's record."""
         return self._files.put(run, upload)
 
     def read_artifact(self, artifact: Artifact) -> dict[str, bytes]:
@@ -445,13 +448,13 @@ class SqlStore:
         Raises
         ------
         ChecksumMismatch
-            If they are not byte for byte what was recorded.
+            If the files differ from the recorded ones in any byte.
         """
         return self._files.read(artifact)
 
     @property
     def files(self) -> ArtifactFolder | RemoteArtifacts:
-        """Where the artifacts' files are."""
+        """The storage of the artifacts' files."""
         return self._files
 
     @property
@@ -461,7 +464,7 @@ class SqlStore:
 
     @property
     def ownership(self) -> Ownership:
-        """Which artifacts of a shared root are this store's own."""
+        """The store's areas in its artifact root."""
         return self._ownership
 
     def _check_artifacts(self) -> None:
@@ -512,10 +515,10 @@ class SqlStore:
             raise StoreError(f"store {self} has no row {key!r} in {table.name}")
         return row
 
-    # --- looking up ---------------------------------------------------------------------------
+    # --- lookups ------------------------------------------------------------------------------
 
     def _stream(self, query: Select[Any], read: Callable[[Row[Any]], _T]) -> Iterator[_T]:
-        """Yield what `read` makes of each row; what it cannot read is damage."""
+        """Yield `read` of each row; a row that cannot be read counts as damage."""
         with self.reading() as connection:
             for row in connection.execution_options(yield_per=STREAMED).execute(query):
                 yield read(row)
@@ -525,7 +528,7 @@ class SqlStore:
         return self._study_ids[uid]
 
     def _codec(self, connection: Connection, uid: str) -> rows.ParamsCodec:
-        """Return what translates the params of a study; a study's space never changes."""
+        """Return the codec for the params of a study; a study's space never changes."""
         if uid not in self._codecs:
             table = schema.studies
             row = connection.execute(
@@ -541,7 +544,10 @@ class SqlStore:
 
 @contextmanager
 def _not_idle() -> Iterator[None]:
-    """Say that others may have written if PostgreSQL ended the transaction of a stopped process."""
+    """Raise `StudyTakenOver` if PostgreSQL ended the transaction of a suspended process.
+
+    Other drivers may have written in the meantime.
+    """
     try:
         yield
     except StoreError as error:
@@ -553,7 +559,7 @@ def _not_idle() -> Iterator[None]:
 def _is_as_expected(
     connection: Connection, study_id: int, expected: Mapping[int, Place | None]
 ) -> bool:
-    """Whether the trials of these numbers have the state and attempts, or are not there."""
+    """Return whether each trial has the expected state and attempts, or does not exist."""
     rows = connection.execute(*queries.places_of(connection, study_id, list(expected)))
     found = {number: (State(state), attempts) for number, state, attempts in rows}
     return all(found.get(number) == place for number, place in expected.items())
@@ -564,6 +570,6 @@ def _studies() -> Select[Any]:
 
 
 def _key(record: Record) -> str:
-    """Return what a record is known by: the hash of its content."""
+    """Return the key of a record: the hash of its content."""
     text = json.dumps(record.to_json(), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]

@@ -1,12 +1,12 @@
-"""Queues of processes beside a SQLite file: who came first takes the first turn.
+"""First-come, first-served queues of processes beside a SQLite file.
 
 SQLite has no queue: locked-out writers back off exponentially, so the longest waiter would starve.
-Here they wait in the system's queue for a lock on a byte of a file beside the database. Queue 0 is
-that of all writers; those who ask for trials of a study have one of their own.
+Here they wait in the operating system's queue for a lock on a byte of a file beside the database.
+Queue 0 is for all writers; each study has another queue for the processes that ask for its trials.
 
 A queue is a courtesy, not a guarantee: SQLite's lock and the checks of each commit keep writers
-apart. So nobody waits for a process that was killed (the system drops its locks), for one that was
-stopped by a signal, or for one that keeps its turn for too long: the others form another line.
+apart. A process is therefore skipped if it was killed (the system drops its locks), was stopped by
+a signal, or keeps its turn for too long: the others form another line.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ PATIENCE = 1.0
 """Seconds that a process may keep its turn before the others stop waiting for it."""
 
 LINES = 4
-"""Lines of a queue, one byte of the file each: the next is used while one is held up."""
+"""Lines of a queue, one byte of the file each; the next line is used while one is blocked."""
 
 LOOK = 0.2
-"""Seconds between two looks at the process whose turn it is."""
+"""Seconds between two checks of the process whose turn it is."""
 
 HELD_UP = 10.0
-"""Seconds for which a line that was given up is not tried again while its head is the same."""
+"""Seconds before a blocked line is tried again, if its head is still the same process."""
 
 
 @contextmanager
 def turn(file: Path, queue: int = 0, patience: float | None = None) -> Iterator[None]:
-    """Wait until it is our turn; the others of the queue wait until the block ends.
+    """Wait for this process's turn; the others in the queue wait until the block ends.
 
     Parameters
     ----------
     file
         The SQLite database.
     queue
-        Which of its queues, from 0.
+        The number of the queue, from 0.
     patience
-        Seconds that another may keep its turn; None for `PATIENCE`.
+        Seconds that another process may keep its turn; None for `PATIENCE`.
     """
     place = _Place.of(file, queue, PATIENCE if patience is None else patience)
     try:
@@ -63,10 +63,10 @@ def turn(file: Path, queue: int = 0, patience: float | None = None) -> Iterator[
 
 
 class FairLock:
-    """A reentrant lock between threads that is handed over in the order of arrival.
+    """A reentrant lock between threads that is granted in the order of arrival.
 
-    A thread that releases a `threading.Lock` and takes it again at once mostly gets it, however
-    long others have waited.
+    A thread that releases a `threading.Lock` and acquires it again at once usually gets it, even if
+    others have waited longer.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class FairLock:
         self._waiting: deque[threading.Lock] = deque()
 
     def acquire(self, timeout: float = -1) -> bool:
-        """Wait at most `timeout` seconds, or for ever if negative; return whether it is ours."""
+        """Wait at most `timeout` seconds, forever if negative; return whether it is acquired."""
         me = threading.get_ident()
         if self._owner != me:
             if not self._acquire(timeout):
@@ -100,12 +100,12 @@ class FairLock:
         finally:
             if not got:
                 got = self._withdraw(gate)
-                if got and sys.exc_info()[0] is not None:  # an interrupt, as it was handed over
+                if got and sys.exc_info()[0] is not None:  # interrupted while it was granted
                     self._hand_over()
         return got
 
     def _withdraw(self, gate: threading.Lock) -> bool:
-        """Leave the queue; return whether the lock was handed to us before."""
+        """Leave the queue; return whether the lock was granted to this thread before."""
         with self._mutex:
             if gate in self._waiting:
                 self._waiting.remove(gate)
@@ -113,7 +113,7 @@ class FairLock:
             return True
 
     def release(self) -> None:
-        """Hand the lock to the thread that has waited longest."""
+        """Grant the lock to the thread that has waited longest."""
         self._depth -= 1
         if not self._depth:
             self._owner = 0
@@ -135,10 +135,10 @@ class FairLock:
 
 @dataclass(slots=True)
 class _LockFile:
-    """The lock file as this process has it open: once, as closing it drops all of its locks.
+    """The lock file, opened once per process, because closing it drops all locks of the process.
 
     POSIX locks belong to a process, so its threads wait for each other first. A forked child does
-    not inherit them, and opens the file anew.
+    not inherit the locks, and opens the file again.
     """
 
     key: tuple[int, str]
@@ -148,7 +148,7 @@ class _LockFile:
 
     @classmethod
     def join(cls, file: Path) -> _LockFile | None:
-        """Return the lock file of a database, None if there is none to be had."""
+        """Return the lock file of a database, None if it cannot be opened."""
         key = os.getpid(), f"{file}{QUEUE}"
         with _mutex:
             found = _open.get(key)
@@ -181,17 +181,17 @@ class _LockFile:
         return True
 
     def wait(self, byte: int) -> None:
-        """Lock a byte when it becomes free."""
-        with suppress(OSError):  # such as a deadlock, as the system sees it, of two queues
+        """Wait until a byte is free, and lock it."""
+        with suppress(OSError):  # such as a deadlock of two queues that the system detects
             fcntl.lockf(self.descriptor, fcntl.LOCK_EX, 1, byte)
 
     def unlock(self, byte: int) -> None:
-        """Let the next one in the line have the byte."""
+        """Release a byte to the next process in the line."""
         with suppress(OSError):
             fcntl.lockf(self.descriptor, fcntl.LOCK_UN, 1, byte)
 
     def head(self, byte: int) -> int:
-        """Return the process that has locked a byte, 0 if that is unknown or nobody."""
+        """Return the process that has locked a byte, 0 if it is unknown or the byte is free."""
         if sys.platform != "linux":
             return 0
         asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
@@ -211,7 +211,7 @@ _open: dict[tuple[int, str], _LockFile] = {}
 _mutex = threading.Lock()
 
 _held_up: dict[tuple[tuple[int, str], int], tuple[int, float]] = {}
-"""By line: the process that kept its turn for too long, and until when it is not waited for."""
+"""For each line: the process that kept its turn too long, and the time until which to skip it."""
 
 
 def _renew_mutex() -> None:
@@ -245,7 +245,7 @@ class _Place:
 
     @classmethod
     def of(cls, file: Path, queue: int, patience: float) -> _Place | None:
-        """Return a place, None if there is no queue to be had."""
+        """Return a place, None if no queue is available."""
         if sys.platform == "win32":
             return None
         found = _LockFile.join(file)
@@ -258,7 +258,7 @@ class _Place:
             raise
 
     def leave(self) -> None:
-        """Let the next one take its turn."""
+        """Pass the turn to the next process."""
         if self._byte is not None:
             self._file.unlock(self._byte)
         if self._threads is not None:
@@ -266,7 +266,7 @@ class _Place:
         self._file.leave()
 
     def _reach(self, byte: int) -> bool:
-        """Wait for the head of a line; return False if the process there holds it up."""
+        """Wait for the head of a line; return False if the process at the head blocks it."""
         if self._file.lock(byte):
             return True
         head = self._file.head(byte)
@@ -281,7 +281,7 @@ class _Place:
             raise
 
     def _outwait(self, waiting: _Waiting, byte: int, head: int) -> bool:
-        """Return whether the byte is ours, once it is, or the process that has it holds it up."""
+        """Wait for the byte; return whether it was locked: False if its holder blocks the line."""
         since = time.monotonic()
         while not waiting.over(LOOK):
             now, before = time.monotonic(), head
@@ -301,7 +301,7 @@ class _Place:
 
 
 class _Waiting:
-    """Waits for a byte on a thread of its own, as the system's call has no limit of time."""
+    """Waits for a byte on a separate thread, because the system call cannot time out."""
 
     def __init__(self, file: _LockFile, byte: int) -> None:
         self._file = file
@@ -314,11 +314,11 @@ class _Waiting:
         threading.Thread(target=self._wait, name="tuner-turn", daemon=True).start()
 
     def over(self, seconds: float) -> bool:
-        """Return whether the byte is locked, after at most so many seconds."""
+        """Return whether the byte is locked, after at most `seconds`."""
         return self._over.wait(seconds)
 
     def give_up(self) -> bool:
-        """Wait no more; return whether the byte has been locked by now."""
+        """Stop waiting; return whether the byte has been locked by now."""
         with self._mutex:
             self._left = not self._over.is_set()
             return not self._left
@@ -333,7 +333,7 @@ class _Waiting:
 
 
 def _is_stopped(pid: int) -> bool:
-    """Whether a process was stopped by a signal or a debugger."""
+    """Return whether a process was stopped by a signal or a debugger."""
     if not pid:
         return False
     try:

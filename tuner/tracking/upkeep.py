@@ -1,4 +1,4 @@
-"""Looks after a store: is it whole, a copy of it, and as little room as it needs."""
+"""Maintenance of a store: integrity check, backup, and compaction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COPIED = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What `compact` did: values packed, and the bytes of the database before and after."""
+    """The result of `compact`: values packed, and the bytes of the database before and after."""
 
     values: int
     before: int
@@ -34,15 +34,15 @@ class Compacted:
 
 @public()
 def check(store: str | Path | None = None, *, artifacts: bool = True) -> Iterator[str]:
-    """Yield what is wrong with a store, in words; nothing if it is whole.
+    """Yield a description of each defect of a store; nothing if it is intact.
 
-    The database's own check, what our tables promise each other, and with `artifacts` that the
-    files are byte for byte what was recorded.
+    The checks are the database's integrity check, the consistency of tuner's tables, and with
+    `artifacts`, that the files equal the recorded ones byte for byte.
 
     Raises
     ------
     StoreError
-        If there is no store, or it cannot be read.
+        If the store does not exist, or cannot be read.
     """
     opened = _existing(store)
     with opened.reading() as connection:
@@ -57,17 +57,17 @@ def check(store: str | Path | None = None, *, artifacts: bool = True) -> Iterato
 
 @public()
 def backup(to: str | Path, store: str | Path | None = None) -> Path:
-    """Copy the database of a store into a new SQLite store at the folder `to`, as of one moment.
+    """Copy the database of a store into a new SQLite store at the folder `to`, as one snapshot.
 
-    Others may write meanwhile. What was copied from PostgreSQL is a store, too. Artifacts stay
-    where they are: copy their folder after this, as files there never change.
+    Other processes may write meanwhile. The copy of a PostgreSQL store is a SQLite store, too.
+    Artifacts are not copied: copy their folder afterwards, as files in it never change.
 
     Raises
     ------
     ArgumentError
-        If there is something at `to` already.
+        If a store exists at `to`.
     StoreError
-        If there is no store, or it cannot be read.
+        If the store does not exist, or cannot be read.
     """
     opened = _existing(store)
     target = locate(Path(to))
@@ -87,20 +87,21 @@ def backup(to: str | Path, store: str | Path | None = None) -> Path:
 
 @public()
 def compact(store: str | Path | None = None) -> Compacted:
-    """Pack the reports of all runs that have ended, and give the room back.
+    """Pack the reports of all runs that have ended, and reclaim the space.
 
-    SQLite gives it back to the disk, PostgreSQL keeps it for new rows, so nobody need wait.
+    SQLite returns the space to the disk. PostgreSQL keeps it for new rows, so other sessions are
+    not blocked.
 
     Raises
     ------
     StoreError
-        If there is no store, or it cannot be written.
+        If the store does not exist, or cannot be written.
     """
     opened = _existing(store)
     before = _size(opened)
     values = sum(opened.compact(study.uid) for study in list(opened.studies()))
     engine = make_engine(locate(opened.url))
-    # VACUUM runs in no transaction, and what it cleared stays in SQLite's log until that is cut.
+    # VACUUM cannot run in a transaction, and its changes stay in SQLite's log until a truncation.
     with closing(engine.raw_connection()) as raw:
         if engine.dialect.name == "postgresql":
             raw.driver_connection.autocommit = True  # type: ignore[union-attr]
@@ -122,7 +123,7 @@ def _existing(store: str | Path | None) -> SqlStore:
 
 
 def _size(store: SqlStore) -> int:
-    """Return the bytes of the database."""
+    """Return the size of the database in bytes."""
     file = locate(store.url).file
     if file is not None:
         return sum(p.stat().st_size for p in (file, Path(f"{file}-wal")) if p.exists())
@@ -133,7 +134,7 @@ def _size(store: SqlStore) -> int:
 
 def _database_check(connection: Connection) -> Iterator[str]:
     if connection.dialect.name != "sqlite":
-        return  # PostgreSQL keeps foreign keys itself; checksums of pages are its operator's
+        return  # PostgreSQL enforces foreign keys itself; page checksums are up to its operator
     for (line,) in connection.execute(text("PRAGMA integrity_check")):
         if line != "ok":
             yield f"SQLite: {line}"
@@ -187,7 +188,7 @@ def _artifact_check(store: SqlStore) -> Iterator[str]:
 
 
 def _copy_rows(source: SqlStore, target: Location) -> None:
-    """Copy every table, parents before what names them."""
+    """Copy every table, parents before the tables that reference them."""
     copy = SqlStore(target)
     with source.reading() as reading, copy.writing() as writing:
         for table in schema.metadata.sorted_tables:

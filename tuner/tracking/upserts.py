@@ -33,9 +33,9 @@ from tuner.tracking.queries import FINISHED
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
 
 TOGETHER = 16
-"""Rows in one statement for PostgreSQL, which takes about as long for as many as for one."""
+"""Rows in one statement for PostgreSQL, where several rows take about as long as one."""
 
-# Literals, because the rows of an executemany are its only parameters.
+# Literals, because an executemany takes no parameters besides its rows.
 _FINISHED = [literal_column(f"'{state}'", String) for state in FINISHED]
 
 
@@ -45,30 +45,30 @@ def insert(connection: Connection, table: Table) -> Insert:
 
 
 def unless_finished(connection: Connection, table: Table) -> Insert:
-    """Return an upsert that leaves a row alone once its state is final.
+    """Return an upsert that does not change a row once its state is final.
 
-    Nor does an earlier attempt of a trial ever overwrite what a later one has begun.
+    An earlier attempt of a trial never overwrites a later one either.
     """
     return _unless_finished(connection.dialect.name, table)
 
 
 def replacing(connection: Connection, table: Table) -> Insert:
-    """Return an upsert that replaces what a row says."""
+    """Return an upsert that replaces the values of a row."""
     return _replacing(connection.dialect.name, table)
 
 
 def replacing_in(dialect: str, table: Table) -> Insert:
-    """Return `replacing` for a dialect by its name."""
+    """Return `replacing` for the dialect of that name."""
     return _replacing(dialect, table)
 
 
 def write_rows(
     connection: Connection, table: Table, statement: Insert, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Run an INSERT into a table for many rows, which all have the same columns.
+    """Run an INSERT into a table for many rows, all with the same columns.
 
-    What SQLAlchemy does for each row would take longer than what the database does for it. Here
-    rows are tuples, and the values of a column are converted one after the other.
+    SQLAlchemy's work for each row would take longer than the database's. Here rows are tuples, and
+    values are converted column by column.
     """
     if not rows:
         return
@@ -93,21 +93,21 @@ def write_rows(
 def replace_values(
     connection: Connection, table: Table, rows: Sequence[tuple[int, int, int, float]]
 ) -> None:
-    """Write rows of a key and a value, NULL where that is NaN, in the place of those of their key.
+    """Write rows of a key and a value, replacing the rows of the same key; NaN becomes NULL.
 
-    Of several with one key the last one counts. Where there are hundreds of thousands of them, a
-    dict for each row takes more time than the database does.
+    Of several rows with one key, the last one counts. With hundreds of thousands of rows, a dict
+    for each row would take more time than the database.
     """
     if not rows:
         return
     names = tuple(column.name for column in table.columns)
     if connection.dialect.name == "sqlite":
-        # It takes NaN for NULL, and one row after the other.
+        # SQLite stores NaN as NULL, and takes one row after the other.
         sql = _by_place("sqlite", _replacing("sqlite", table), names)
         connection.exec_driver_sql(sql, list(rows))
         return
     latest = {row[:-1]: None if row[-1] != row[-1] else row[-1] for row in rows}
-    # All writers take rows in the same order, so they cannot deadlock.
+    # All writers lock rows in the same order, so they cannot deadlock.
     columns = zip(*((*key, latest[key]) for key in sorted(latest)), strict=True)
     arrays = dict(zip(names, map(list, columns), strict=True))
     connection.execute(_replacing_arrays(table), arrays)
@@ -115,7 +115,7 @@ def replace_values(
 
 @cache
 def _by_place(dialect: str, statement: Insert, names: tuple[str, ...], rows: int = 1) -> str:
-    """Return the SQL of an INSERT as a driver takes it: rows of these columns in this order."""
+    """Return an INSERT as SQL for the driver, with positional parameters in this column order."""
     places: list[dict[str, BindParameter[Any]]] = [
         {name: bindparam(f"{name} {row}") for name in names} for row in range(rows)
     ]
@@ -128,7 +128,7 @@ def _by_place(dialect: str, statement: Insert, names: tuple[str, ...], rows: int
 
 
 def _conversion(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    """Return what makes values of a column what the driver takes, None where they are that."""
+    """Return the converter from a column's values to the driver's, None if none is needed."""
     if isinstance(kind, JSON):
         return _json_or_null
     return kind.dialect_impl(dialect).bind_processor(dialect)
@@ -176,7 +176,7 @@ def _replacing(dialect: str, table: Table) -> Insert:
 
 
 def _identity(table: Table) -> list[str]:
-    """Return the columns by which a record is known outside."""
+    """Return the columns that identify a record outside the database."""
     if table is schema.runs:
         return ["uid"]
     return [c.name for c in table.primary_key]

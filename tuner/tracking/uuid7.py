@@ -1,4 +1,4 @@
-"""UUIDs of version 7: unique everywhere, in the order of their making (RFC 9562, section 5.7)."""
+"""UUIDs of version 7: globally unique, ordered by creation (RFC 9562, section 5.7)."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def uuid7() -> str:
 
 
 def _random_start() -> int:
-    """Return where to count from: half of the counter's range is left to count in."""
+    """Return a random counter start, with at least half of the counter's range left."""
     return int.from_bytes(os.urandom(6)) >> (48 - _COUNTER_BITS + 1)
 
 
 def _after_fork() -> None:
-    """Part ways with the parent: its lock may be held, its counter would be counted twice."""
+    """Reset the state in a forked child: the lock may be held, and counters must not repeat."""
     global _lock, _last_ms, _counter
     _lock = threading.Lock()
     _last_ms += 1

@@ -1,4 +1,4 @@
-"""The rows of a batch: each kind with one statement, in an order that cannot deadlock."""
+"""Write the rows of a batch: one statement per table, in an order that cannot deadlock."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _uid: Callable[[Run], str] = attrgetter("uid")
 
 @dataclass(frozen=True, slots=True)
 class BatchWrite:
-    """Writes batches of one study on a connection whose transaction is open.
+    """Writes batches of one study on a connection with an open transaction.
 
     Parameters
     ----------
     connection
-        It writes.
+        The connection; its transaction must be a writing one.
     store
-        What to call the store in a message.
+        The store's name in messages.
     study_id
-        The row of the study.
+        The id of the study's row.
     codec
-        Translates its params.
+        The codec of its params.
     known
-        Ids of codes, environments and metrics by table and key, which never change: each is looked
-        up once.
+        Ids of codes, environments and metrics by table and key. They never change, so each is
+        looked up once.
     """
 
     connection: Connection
@@ -47,7 +47,7 @@ class BatchWrite:
     known: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def write(self, batch: Batch) -> None:
-        """Write all of it."""
+        """Write all records of the batch."""
         self._write_trials(batch.trials)
         self._write_runs(batch.runs)
         run_ids = self._run_ids(batch)
@@ -75,7 +75,7 @@ class BatchWrite:
         if not batch.reports:
             return
         metric_ids = self._metric_ids(batch.reports)
-        # A run that ends in this batch, and had reported nothing before, is written whole at once.
+        # A run that ends in this batch, without earlier reports, is written directly as curves.
         ended = {run_ids[r.uid] for r in batch.runs if r.state.finished and r.uid in run_ids}
         whole = curves.without_any(self.connection, ended) if ended else set()
         series: dict[tuple[int, int], dict[int, float]] = {}
@@ -86,7 +86,7 @@ class BatchWrite:
             if run_id in whole:
                 for name, value in report.metrics.items():
                     series.setdefault((run_id, metric_ids[name]), {})[step] = value
-            else:  # the path of running trials: a function call less for each report counts
+            else:  # the path of running trials: saving one function call per report matters
                 for name, value in report.metrics.items():
                     add((run_id, step, metric_ids[name], value))
         curves.write(self.connection, series)
@@ -98,10 +98,10 @@ class BatchWrite:
             insert = upserts.insert(self.connection, schema.artifacts)
             self.connection.execute(insert.on_conflict_do_nothing(), values)
 
-    # --- looking up ---------------------------------------------------------------------------
+    # --- lookups ------------------------------------------------------------------------------
 
     def _recorded(self, table: Table, keys: Iterable[str]) -> dict[str, int]:
-        """Return the ids of codes or environments that must have been put before."""
+        """Return the ids of codes or environments, which must be recorded already."""
         known = self._looked_up(table, table.c.key, keys)
         for key in keys:
             if key not in known:
@@ -122,18 +122,18 @@ class BatchWrite:
             check_length(name, "metric")
         insert = upserts.insert(self.connection, table)
         self.connection.execute(insert.on_conflict_do_nothing(), [{"name": n} for n in new])
-        # Not remembered yet: this transaction may still be rolled back.
+        # Not cached yet: this transaction may still be rolled back.
         return {**known, **ids_of(self.connection, table, table.c.name, new)}
 
     def _looked_up(self, table: Table, column: Column[Any], keys: Iterable[str]) -> dict[str, int]:
-        """Return the ids of rows that never change, as far as they are there and have been."""
+        """Return the cached or queried ids of immutable rows; missing rows are left out."""
         known = self.known.setdefault(table.name, {})
         if unknown := [key for key in keys if key not in known]:
             known |= ids_of(self.connection, table, column, unknown)
         return known
 
     def _run_ids(self, batch: Batch) -> dict[str, int]:
-        """Return the rows of the runs that a batch's reports and artifacts belong to."""
+        """Return the row ids of the runs that a batch's reports and artifacts belong to."""
         uids = {uid for uid, _ in batch.reports} | {a.run for a in batch.artifacts}
         ids = ids_of(self.connection, schema.runs, schema.runs.c.uid, uids)
         for uid in uids:
@@ -158,9 +158,10 @@ def ids_of(
 
 
 def _settled(records: Iterable[_R], key: Callable[[_R], Any]) -> list[_R]:
-    """Return what is to be written of each trial or run: the last, but nothing after the end.
+    """Return the final record of each trial or run: the last one, but none after a finished one.
 
-    In the order of their keys, because writers that take rows in the same order cannot deadlock.
+    The records are ordered by key, because writers that lock rows in the same order cannot
+    deadlock.
     """
     settled: dict[Any, _R] = {}
     for record in records:

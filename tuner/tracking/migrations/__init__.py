@@ -1,1 +1,1 @@
-"""How a store of one schema becomes one of the next; run by `tuner.tracking.migrate`."""
+"""Schema migrations of a store; run by `tuner.tracking.migrate`."""

@@ -1,4 +1,4 @@
-"""What alembic runs to migrate a store: `tuner.tracking.migrate` gives it the connection."""
+"""The alembic environment; `tuner.tracking.migrate` provides the connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     version_table=VERSION_TABLE,
-    # SQLite changes a column by making the table anew.
+    # SQLite changes a column by rebuilding the table.
     render_as_batch=True,
 )
 context.run_migrations()

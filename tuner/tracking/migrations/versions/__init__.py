@@ -1,1 +1,1 @@
-"""One module a step, in the order that `tuner.tracking.schema.REVISIONS` lists."""
+"""One module per migration, in the order of `tuner.tracking.schema.REVISIONS`."""

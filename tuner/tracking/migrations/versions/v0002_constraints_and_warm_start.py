@@ -1,4 +1,4 @@
-"""Outcome constraints, and the earlier trials that a study began with."""
+"""Outcome constraints, and the earlier trials of a warm start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add columns; what is there has neither constraints nor earlier trials."""
+    """Add columns; existing studies have neither constraints nor earlier trials."""
     op.add_column(
         "studies",
         sa.Column(

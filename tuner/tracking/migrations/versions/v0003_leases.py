@@ -14,7 +14,7 @@ _Key = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Add the table; nobody holds a study of an earlier version."""
+    """Add the table; studies of earlier versions have no holder."""
     op.create_table(
         "leases",
         sa.Column("study_id", _Key, primary_key=True, autoincrement=False),

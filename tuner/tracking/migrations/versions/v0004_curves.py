@@ -1,4 +1,4 @@
-"""Curves: the reports of a run that has ended, in compact form. The best trial by an index."""
+"""Curves, the packed reports of ended runs, and an index for the best trial."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Add the table; ``tuner db compact`` fills it from what is there."""
+    """Add the table; ``tuner db compact`` fills it from the existing reports."""
     op.create_table(
         "curves",
         sa.Column("run_id", _KEY, primary_key=True, autoincrement=False),

@@ -1,4 +1,4 @@
-"""Finding: who created a study, and trials by value."""
+"""Search: the creator of a study, and an index of trials by value."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column, and an index for the first page of a list that is sorted by value."""
+    """Add the column, and an index for the first page of a list sorted by value."""
     op.add_column("studies", sa.Column("user", sa.Text(), comment="who created it"))
     op.create_index("ix_trials_study_id_value", "trials", ["study_id", "value"])

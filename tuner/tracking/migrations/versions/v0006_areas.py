@@ -1,4 +1,4 @@
-"""Areas: which artifacts of a shared root are a store's own."""
+"""Areas: the artifacts of a shared root that belong to a store."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     if op.get_bind().dialect.name == "sqlite":
-        # Tells the file from other stores by its header: see `tuner.tracking.presence`.
+        # The number in the header identifies the file: see `tuner.tracking.presence`.
         op.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")
