@@ -1,6 +1,6 @@
-"""Tune a scikit-learn pipeline on Ray, register the winner, load it in a new process, resume.
+"""Tune a scikit-learn pipeline on Ray, register the winner, load it in a new process, and resume.
 
-Run it with ``make demo``. Everything it writes goes to ``.tuner/`` and ``demo/`` in this folder.
+Run it with ``make demo``. It writes only to ``.tuner/`` and ``demo/`` in the current folder.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def main():
 
 
 def predict_in_a_new_process():
-    """Return the test accuracy of the champion as a process sees it that tuned nothing."""
+    """Load the champion in a new process and return its test accuracy."""
     code = (
         "import tuner; from demo import MODEL, X_test, y_test;"
         "print(tuner.load_model(f'{MODEL}@champion').score(X_test, y_test))"

@@ -1,11 +1,11 @@
-"""Exponential and logarithm whose results are the same on every processor, bit for bit.
+"""Exponential and logarithm with bit-identical results on every processor.
 
-NumPy computes both by other instructions where a processor has AVX-512, and C libraries differ too,
-so that a seed would give values that differ in the last digit. Here only additions,
-multiplications, divisions and scalings by powers of two are used, which IEEE 754 fixes. The results
-are within three units in the last place.
+NumPy uses different instructions on processors with AVX-512, and C libraries differ too, so the
+values for a seed would differ in the last digit. These functions use only additions,
+multiplications, divisions and scalings by powers of two, whose results IEEE 754 defines exactly.
+The error is at most three units in the last place.
 
-Small arrays are computed one number at a time, by the same operations, as that is faster.
+Small arrays are computed one number at a time, by the same operations, because this is faster.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[np.float64]
 
 SMALL = 16
-"""Up to so many numbers, Python's floats are faster than NumPy's arrays."""
+"""Maximum size of an array for which Python floats are faster than NumPy."""
 
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-"""Their sum is log(2); products of the first with exponents of floats are exact (fdlibm, s_exp)."""
+"""Their sum is log(2); the first times the exponent of a float is exact (fdlibm, s_exp)."""
 
 _LOG2_E = 1.4426950408889634
 _EXP = [1.0 / math.factorial(n) for n in range(13, -1, -1)]
@@ -32,7 +32,7 @@ _SQRT_HALF = 0.7071067811865476
 
 
 def exp(t: Array) -> Array:
-    """Return the exponential of `t`, any shape, finite, below log(1.8e308).
+    """Return the exponential of `t`, of any shape; values are finite and below log(1.8e308).
 
     Examples
     --------
@@ -52,7 +52,7 @@ def exp(t: Array) -> Array:
 
 
 def log(x: Array) -> Array:
-    """Return the natural logarithm of `x`, any shape, positive and finite.
+    """Return the natural logarithm of `x`, of any shape; values are positive and finite.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def log(x: Array) -> Array:
 
 
 def log_of(x: float) -> float:
-    """Return the natural logarithm of a positive, finite number, as `log` does."""
+    """Return the natural logarithm of a positive, finite number; identical to `log`."""
     m, e = math.frexp(x)
     k = float(e)
     if m < _SQRT_HALF:

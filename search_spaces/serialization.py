@@ -1,4 +1,4 @@
-"""Spaces as JSON and YAML documents, and their fingerprint."""
+"""Convert spaces to and from JSON and YAML documents; compute their fingerprint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tuner.search_spaces.numeric import Float, Int
 from tuner.search_spaces.values import shown
 
 VERSION = 1
-"""Version of the document."""
+"""Version of the document format."""
 
 _NUMERIC = {"float": Float, "int": Int}
 _FIELDS = {
@@ -37,7 +37,7 @@ _NEEDED = {
 
 
 def to_dict(params: Mapping[str, Domain], constraints: Sequence[Expression]) -> dict[str, Any]:
-    """Return the document of a space."""
+    """Return a space as a JSON-compatible document."""
     document: dict[str, Any] = {
         "version": VERSION,
         "params": {name: domain.to_dict() for name, domain in params.items()},
@@ -53,7 +53,7 @@ def from_dict(data: Any) -> tuple[dict[str, Domain], list[str]]:
     Raises
     ------
     SpaceError
-        If it is no such document; names the path.
+        If `data` is not a valid document; the message names the path.
     """
     if not isinstance(data, Mapping) or not isinstance(data.get("params"), Mapping):
         raise SpaceError("search space: the document has no 'params' with a domain for each name")
@@ -87,7 +87,7 @@ def to_json(document: Mapping[str, Any]) -> str:
 
 
 def from_json(text: str) -> tuple[dict[str, Domain], list[str]]:
-    """Return the domains and constraints of a JSON text."""
+    """Parse JSON text to domains and constraints."""
     try:
         return from_dict(json.loads(text, object_pairs_hook=_named_once))
     except (RecursionError, OverflowError, TypeError, ValueError) as error:
@@ -104,7 +104,7 @@ def to_yaml(document: Mapping[str, Any]) -> str:
 
 
 def from_yaml(text: str) -> tuple[dict[str, Domain], list[str]]:
-    """Return the domains and constraints of a YAML text."""
+    """Parse YAML text to domains and constraints."""
     from tuner.search_spaces import yaml_text
 
     return from_dict(yaml_text.load(text))
@@ -162,7 +162,7 @@ def _domain(data: Any, path: str) -> Domain:
 
 
 def _own_domain(kind: Any) -> type[Domain] | None:
-    """Return the domain of a user's own that has this kind."""
+    """Return the user-defined domain class of this kind, or None."""
     waiting = Domain.__subclasses__()
     while waiting:
         domain = waiting.pop()
@@ -228,7 +228,7 @@ def _build_branches(branches: Any, default: Any, prior: Any, path: str) -> Choic
 
 
 def _without_defaults(value: Any) -> Any:
-    """Leave out defaults and priors of domains; a parameter may be called "default" itself."""
+    """Remove the defaults and priors of domains, but not parameters that are named "default"."""
     document = dict(value)
     document["params"] = _names_without_defaults(document["params"])
     return document

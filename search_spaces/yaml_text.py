@@ -1,7 +1,8 @@
-"""YAML as people write it: 1e-3 is a number, ``no`` is a text, and no name is there twice.
+"""YAML 1.2 input and output: ``1e-3`` is a number, ``no`` is a string, names are unique.
 
-PyYAML follows YAML 1.1, by which ``1e-3`` is a text and ``no``, ``on`` and ``off`` are truths. What
-is read here follows YAML 1.2 in both; what is written is quoted so that both read it the same.
+PyYAML follows YAML 1.1, in which ``1e-3`` is a string and ``no``, ``on`` and ``off`` are booleans.
+The loader follows YAML 1.2 in both cases. The output is quoted such that both versions read the
+same values.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
 
 
 LONGEST = 2_000_000
-"""Characters of a document."""
+"""Maximum number of characters of a document."""
 
 DEEPEST = 64
-"""Mappings and lists within one another; a space of branches needs four a level."""
+"""Maximum nesting depth of mappings and lists; each level of branches needs four."""
 
 ALIASES = 10
-"""How many times as large as it is written a document may become by its aliases."""
+"""Maximum ratio of the expanded size of a document, with its aliases, to its written size."""
 
 FEW = 10_000
-"""Nodes that any document may have, however few are written."""
+"""Number of expanded nodes that are always allowed, regardless of the written number."""
 
 _KINDS = frozenset(
     f"tag:yaml.org,2002:{kind}"
     for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge", "timestamp")
 )
-"""Tags of what a space is made of; a timestamp is refused later, by its place."""
+"""Supported tags; a timestamp is rejected later, with its path in the error message."""
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own way of settling it for a class)
+    yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own interface for subclasses)
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -48,7 +49,7 @@ class _Loader(yaml.SafeLoader):
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Read a value; stop at what is too deep, for which PyYAML takes quadratic time."""
+        """Read a value; reject deep nesting early, because PyYAML needs quadratic time for it."""
         self._depth += 1
         if self._depth > DEEPEST:
             raise _too_deep(self.line + 1)
@@ -85,13 +86,13 @@ for _either in (_Loader, _Dumper):
 
 
 def load(text: str) -> Any:
-    """Return the document of a YAML text.
+    """Parse a YAML document.
 
     Raises
     ------
     SpaceError
-        If it is no YAML, has a name twice, is too long or too deep, or has aliases that make it
-        many times as large as it is written.
+        If the text is not valid YAML, contains a duplicate name, is too long or nested too deeply,
+        or its aliases expand to many times its written size.
     """
     if len(text) > LONGEST:
         raise SpaceError(
@@ -115,7 +116,7 @@ def load(text: str) -> Any:
 
 
 def _check_size(root: yaml.Node) -> None:
-    """Refuse what is deep, refers to itself, or grows by its aliases, before it is built."""
+    """Reject deep nesting, self-reference and alias expansion before the document is built."""
     sizes: dict[int, int] = {}
     _size(root, sizes, depth=0)
     written, built = len(sizes), sizes[id(root)]
@@ -131,7 +132,7 @@ def _too_deep(line: int) -> SpaceError:
 
 
 def _size(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
-    """Return how many values a node stands for, its aliases followed; `sizes` has those known."""
+    """Return the number of values of a node with its aliases expanded; `sizes` is a cache."""
     line = node.start_mark.line + 1
     if depth > DEEPEST:
         raise _too_deep(line)
@@ -145,7 +146,7 @@ def _size(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
             f"search space: line {line} has the tag {node.tag!r}; write plain numbers, texts, "
             f"lists and mappings"
         )
-    sizes[id(node)] = 0  # being counted
+    sizes[id(node)] = 0  # marks a node in progress, to detect cycles
     parts: list[yaml.Node] = []
     if isinstance(node, yaml.MappingNode):
         parts = [part for pair in node.value for part in pair]
@@ -156,7 +157,7 @@ def _size(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
 
 
 def dump(document: Any) -> str:
-    """Return a document as YAML text that `load` gives back."""
+    """Return a document as YAML text; `load` restores the same document."""
     text = _dumped(document, allow_unicode=True)
     if load(text) == document:
         return text

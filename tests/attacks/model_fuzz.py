@@ -1,9 +1,9 @@
-"""Mutates model files, loads them and predicts with them, in a process that is watched.
+"""Mutate model files, load them and predict with them, in a monitored process.
 
-``python model_fuzz.py SEED COUNT`` prints a line for each mutation before it is tried, so that the
-last line names the one that killed the process, and a JSON summary at the end. The summary lists
-what loading did besides reading bytes, of which an audit hook hears: hooks cannot be removed again,
-hence the process of its own.
+``python model_fuzz.py SEED COUNT`` prints a line before each mutation is tried, so the last line
+names the mutation that killed the process. It prints a JSON summary at the end. The summary lists
+the side effects of loading that an audit hook observed. Audit hooks cannot be removed, so the fuzz
+runs in a separate process.
 """
 
 from __future__ import annotations

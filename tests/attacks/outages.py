@@ -1,4 +1,4 @@
-"""What the attacks on a search's storage share: objectives that keep artifacts, and small disks."""
+"""Shared code of the storage tests: objectives that log artifacts, and small disks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store that is deleted, replaced or truncated during a search ends it with a `StoreError`."""
+"""Deleting, replacing or truncating the store during a search ends it with a `StoreError`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public calls and commands meet what they cannot handle: they raise an error of ours."""
+"""Public calls and commands raise an error from `tuner.errors` for input they cannot handle."""
 
 from __future__ import annotations
 

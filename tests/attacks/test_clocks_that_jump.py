@@ -1,4 +1,4 @@
-"""The wall's clock is set while a search runs: no deadline moves, and no duration is negative."""
+"""Setting the system clock during a search moves no deadline and gives no negative duration."""
 
 from __future__ import annotations
 

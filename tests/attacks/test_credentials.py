@@ -1,4 +1,4 @@
-"""Planted secrets: nothing that a passing or a failing run writes, prints or raises has one."""
+"""Planted secrets never appear in files, output or errors of passing and failing runs."""
 
 from __future__ import annotations
 

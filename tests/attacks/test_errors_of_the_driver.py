@@ -1,4 +1,4 @@
-"""An error of the driver while an objective runs ends the search, and is no trial's outcome."""
+"""An error in the driver while an objective runs ends the search; it fails no trial."""
 
 from __future__ import annotations
 

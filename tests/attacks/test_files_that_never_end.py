@@ -1,4 +1,4 @@
-"""Pipes, sockets, devices, endless files, loops of links: reading ends at once, with a reason."""
+"""Reading a pipe, socket, device, endless file or symlink loop fails at once, with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scratch folders in a folder of temporary files that containers and other users share."""
+"""Temporary folders in a directory that is shared with containers and other users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objectives and callbacks that fork: the child takes no part in the search."""
+"""A child process forked by an objective or callback does not take part in the search."""
 
 from __future__ import annotations
 

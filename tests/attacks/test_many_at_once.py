@@ -1,4 +1,4 @@
-"""Many processes ask and tell on one study: each gets its share, whichever dies or stops."""
+"""Processes that ask and tell on one study get fair shares, even if some die or stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model files that were made up to run code, to read files, or to fill the memory."""
+"""Malicious model files that try to execute code, read files or exhaust memory."""
 
 from __future__ import annotations
 

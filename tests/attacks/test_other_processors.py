@@ -1,8 +1,8 @@
-"""A seed suggests the same on another type of CPU, and with another number of threads.
+"""A seed gives the same suggestions on another type of CPU and with another number of threads.
 
-OpenBLAS and NumPy are told to use the code of another CPU. Random search and TPE are the same bit
-for bit. The Gaussian process is so as far as rounding hides the differences of linear algebra:
-that is promised for the same type of CPU only, and holds here for these seeds.
+OpenBLAS and NumPy are configured to use the code of another CPU. Random search and TPE are
+identical bit for bit. The Gaussian process is identical if rounding hides the differences of linear
+algebra; this is guaranteed only for the same type of CPU, and holds for these seeds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""No outage of a database or an artifact disk becomes a trial's outcome, on any backend."""
+"""An outage of a database or an artifact disk fails no trial, on any backend."""
 
 from __future__ import annotations
 

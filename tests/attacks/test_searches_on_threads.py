@@ -1,4 +1,4 @@
-"""Several serial searches run at once on threads of one process."""
+"""Several serial searches run concurrently on threads of one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other users of the machine cannot use the Ray of a search, or of a cluster started here."""
+"""Other users of the machine cannot use the Ray of a search or of a cluster started by tuner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any text: what is shown of it steers no terminal, and a secret of a URL is nowhere in it."""
+"""Displayed text contains no terminal control sequences and no secrets of URLs, for any input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values and exceptions that raise whenever they are looked at fail their trial, and no other."""
+"""Values and exceptions that raise on any access fail their own trial only."""
 
 from __future__ import annotations
 

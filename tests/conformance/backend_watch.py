@@ -1,4 +1,4 @@
-"""What the conformance tests of backends watch: jobs that follow a script, and what is said."""
+"""Scripted jobs and an event recorder for the conformance tests of backends."""
 
 from __future__ import annotations
 

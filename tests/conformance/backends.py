@@ -1,4 +1,4 @@
-"""What every `Backend` keeps to. Subclass `BackendConformance` and give it `make`."""
+"""Conformance tests for `Backend`; subclass `BackendConformance` and define `make`."""
 
 from __future__ import annotations
 

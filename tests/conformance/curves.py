@@ -1,4 +1,4 @@
-"""Packed or not, reports read the same: what every `Store` keeps to."""
+"""Conformance tests for `Store`: packed and unpacked reports read the same."""
 
 from __future__ import annotations
 

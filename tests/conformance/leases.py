@@ -1,4 +1,4 @@
-"""One writer at a time: what every `Store` keeps to about leases."""
+"""Conformance tests for the leases of a `Store`: one writer at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every `ModelFormat` keeps to. Subclass `ModelFormatConformance` and give it models."""
+"""Conformance tests for `ModelFormat`; subclass `ModelFormatConformance` and define models."""
 
 from __future__ import annotations
 

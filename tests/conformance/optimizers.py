@@ -1,4 +1,4 @@
-"""What every optimizer must do. Subclass `OptimizerConformance` and write `make`."""
+"""Conformance tests for optimizers; subclass `OptimizerConformance` and define `make`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a query means, in plain Python, and stores and queries to try it on.
+"""Reference evaluator of queries in plain Python, with strategies for stores and queries.
 
-`QueryConformance` asks a database and this evaluator the same; subclass it with a `store` fixture.
+`QueryConformance` compares a database with this evaluator; subclass it with a `store` fixture.
 """
 
 from __future__ import annotations

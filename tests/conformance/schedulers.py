@@ -1,4 +1,4 @@
-"""What every `Scheduler` keeps to. Subclass `SchedulerConformance` and give it `make`."""
+"""Conformance tests for `Scheduler`; subclass `SchedulerConformance` and define `make`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random spaces and points for properties."""
+"""Hypothesis strategies for spaces and points."""
 
 from __future__ import annotations
 

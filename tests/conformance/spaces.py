@@ -1,4 +1,4 @@
-"""What every domain, and a user's own, must satisfy."""
+"""Conformance tests for domains, built-in and user-defined."""
 
 from __future__ import annotations
 

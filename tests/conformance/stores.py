@@ -1,4 +1,4 @@
-"""What every `Store` keeps to. Subclass `StoreConformance` and give it a `store` fixture."""
+"""Conformance tests for `Store`; subclass `StoreConformance` with a `store` fixture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an acquisition function is largest in a mixed, conditional space."""
+"""Maximize an acquisition function in a mixed, conditional space."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tuner.optimizers.embedding import Bools, Floats
 from tuner.optimizers.rounding import to_bits, to_grid
 
 Snap: TypeAlias = Callable[[Floats], tuple[Floats, Bools, Bools]]
-"""Moves rows of the unit cube to the nearest points of the space: (X, active, feasible)."""
+"""Snaps rows of the unit cube to the nearest points of the space: (X, active, feasible)."""
 
 SMOOTH_FROM = 8
-"""An ordered column with more values than this is searched as if it were continuous."""
+"""Number of values above which an ordered column is searched as continuous."""
 
 WORTHWHILE = 1e-2
-"""A climb that gains less than this of the logarithm is over."""
+"""Minimum gain in log acquisition; an ascent with a smaller gain ends."""
 
 
 SCORE_BITS, SLOPE_BITS, PLACE_BITS = 16, 14, 20
-"""Multiples of 2**-bits to which scores and the places where climbs end are rounded, and the
-significant bits of gradients; see `tuner.optimizers.rounding`. Equal scores go by their order."""
+"""Scores and end points of ascents are rounded to multiples of 2**-bits, gradients to this number
+of significant bits; see `tuner.optimizers.rounding`. Equal scores keep their order."""
 
 
 class Acquisition(Protocol):
-    """What is maximised over the space: larger is better. Ours are logarithms."""
+    """A function to maximize over the space; the built-in ones are logarithms."""
 
     def __call__(self, X: Floats, active: Bools) -> Floats:
         """Return the values at `X` (m, d), shape (m,)."""
@@ -40,7 +40,7 @@ class Acquisition(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """The product of acquisition functions that are logarithms: their sum."""
+    """The product of acquisition functions, as the sum of their logarithms."""
 
     factors: Sequence[Acquisition]
 
@@ -58,7 +58,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Rounded:
-    """An acquisition function without the digits that differ between CPUs."""
+    """An acquisition function rounded to the digits that are equal on all CPUs."""
 
     exact: Acquisition
 
@@ -74,10 +74,10 @@ class Rounded:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How the search may move in each column of the unit cube.
+    """The possible moves in each column of the unit cube.
 
-    `levels` has for each column the places of its values, rising, or None if it is continuous or
-    has too many to list; `categorical` (d,) tells the columns whose values have no order.
+    `levels` contains the ascending positions of the values of each column; None if it is
+    continuous or has too many values to list. `categorical` (d,) is the mask of unordered columns.
     """
 
     levels: tuple[Floats | None, ...]
@@ -85,7 +85,7 @@ class Columns:
 
     @property
     def smooth(self) -> Bools:
-        """Columns, shape (d,), with order and enough values to follow a gradient and round."""
+        """Mask of the ordered columns with many values, searched by gradient and rounding; (d,)."""
         many = np.array([v is None or len(v) > SMOOTH_FROM for v in self.levels], dtype=bool)
         return np.asarray(many & ~self.categorical)
 
@@ -99,7 +99,7 @@ class Candidates:
     scores: Floats
 
     def take(self, rows: Sequence[int] | NDArray[np.intp]) -> Candidates:
-        """Return those at `rows`, in that order."""
+        """Return the candidates at `rows`, in that order."""
         at = np.asarray(rows, dtype=np.intp)
         return Candidates(self.X[at], self.active[at], self.scores[at])
 
@@ -113,19 +113,19 @@ def maximise(
     refined: int = 5,
     rounds: int = 2,
 ) -> Candidates:
-    """Return points of the space in falling order of `acquisition`.
+    """Return points of the space in descending order of `acquisition`.
 
-    All `starts` are scored; the best few of them climb abreast by the gradient in their smooth
-    columns and by single moves in the others.
+    All `starts` are scored. The best few are then improved in one batch: by gradient ascent in
+    their smooth columns, and by single moves in the other columns.
 
     Parameters
     ----------
     starts
-        Rows of the unit cube to begin from, shape (m, d).
+        The initial rows of the unit cube, shape (m, d).
     refined
-        How many of them climb.
+        The number of starts to improve.
     rounds
-        How often each climbs.
+        The number of improvement rounds.
     """
     acquisition = Rounded(acquisition)
     pool = _score(acquisition, snap, starts)
@@ -147,9 +147,10 @@ def maximise(
 
 
 def neighbours(x: Floats, columns: Columns) -> Floats:
-    """Return the points one move from `x` (d,) in one discrete column, shape (m, d).
+    """Return the points that differ from `x` (d,) by one move in a discrete column, shape (m, d).
 
-    Every other option of a categorical column, one and two values up and down in an ordered one.
+    Moves lead to every other option of a categorical column, and one or two values up or down in an
+    ordered column.
     """
     changed: list[int] = []
     targets: list[Floats] = []
@@ -178,7 +179,7 @@ def _score(acquisition: Acquisition, snap: Snap, rows: Floats) -> Candidates:
 
 
 def _spread(pool: Candidates, n: int) -> Candidates:
-    """Return the `n` best points that are not all in one place."""
+    """Return the `n` best points with a minimum distance from each other."""
     chosen: list[int] = []
     for i in range(min(len(pool.X), 200)):
         if not chosen or np.abs(pool.X[chosen] - pool.X[i]).max(axis=1).min() > 0.05:
@@ -189,7 +190,7 @@ def _spread(pool: Candidates, n: int) -> Candidates:
 
 
 def _climb(acquisition: Acquisition, columns: Columns, points: Candidates) -> Floats:
-    """Return where each point ends that climbs in its smooth active columns, shape (m, d)."""
+    """Return the end points of ascents in the smooth active columns, shape (m, d)."""
     free = columns.smooth & points.active
     if not free.any():
         return points.X
@@ -203,7 +204,7 @@ def _climb(acquisition: Acquisition, columns: Columns, points: Candidates) -> Fl
 
 
 def _risen(points: Candidates, tried: Candidates, climbs: NDArray[np.intp]) -> Candidates:
-    """Return the best that each climb tried, of those climbs that rose."""
+    """Return the best candidate of each ascent that improved on its point."""
     order = np.lexsort((-tried.scores, climbs))
     _, first = np.unique(climbs[order], return_index=True)
     best = order[first]
@@ -211,7 +212,7 @@ def _risen(points: Candidates, tried: Candidates, climbs: NDArray[np.intp]) -> C
 
 
 def _merge(parts: Sequence[Candidates]) -> Candidates:
-    """Return all candidates in one falling order."""
+    """Merge candidates, in descending order of score."""
     scores = np.concatenate([part.scores for part in parts])
     order = np.argsort(-scores, kind="stable")
     return Candidates(

@@ -1,8 +1,8 @@
-"""Many points climbing a smooth function within the unit cube, all at once.
+"""Maximize a smooth function in the unit cube from many starts at once.
 
-A suggestion climbs from a handful of points over a model of a few hundred trials. One evaluation
-of the model at all of them costs hardly more than at one, so they climb abreast, each with its own
-step and its own estimate of the curvature.
+A suggestion maximizes the acquisition function of a model of a few hundred trials, from a few
+starts. Evaluating the model at all of them costs hardly more than at one, so the ascents run as one
+batch. Each has its own step size and its own estimate of the curvature.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ from numpy.typing import NDArray
 from tuner.optimizers.embedding import Bools, Floats
 
 Slope: TypeAlias = Callable[[NDArray[np.intp], Floats], tuple[Floats, Floats]]
-"""Values (m,) and gradients (m, d) at rows (m, d); the first argument says which rows they are."""
+"""Values (m,) and gradients (m, d) at rows (m, d); the first argument has the rows' indices."""
 
 FIRST_STEP = 0.1
-"""How far a climb dares to go, in units of the cube, before it knows of any curvature."""
+"""Length of the first step of an ascent, in units of the cube, with unknown curvature."""
 
 SHORTER = 0.25
 ENOUGH = 1e-4
-"""What a step that overshot is shortened by; the share of the linear gain that a step must reach
+"""Factor that shortens a rejected step; minimum share of the linear gain of an accepted step
 (Nocedal & Wright 2006, "Numerical Optimization", eq. 3.4)."""
 
 
 def ascend(
     function: Slope, starts: Floats, free: Bools, *, iterations: int = 30, tolerance: float = 1e-5
 ) -> Floats:
-    """Return where the climbs end, shape (m, d): nowhere lower than they began.
+    """Return the end points of the ascents, shape (m, d); none is lower than its start.
 
-    Projected BFGS: a quasi-Newton step in the columns that are free and not held by a bound, cut
-    off at the cube (Bertsekas 1982, "Projected Newton methods for optimization problems with simple
-    constraints"; the update is Nocedal & Wright 2006, eq. 6.17).
+    Projected BFGS: a quasi-Newton step in the columns that are free and not at an active bound,
+    clipped to the cube (Bertsekas 1982, "Projected Newton methods for optimization problems with
+    simple constraints"; the update is Nocedal & Wright 2006, eq. 6.17).
 
     Parameters
     ----------
     function
-        Called with the indices of the climbs, shape (k,), and where they are, shape (k, d).
+        Called with the indices of the ascents, shape (k,), and their positions, shape (k, d).
     starts
         Rows of the unit cube, shape (m, d).
     free
-        Which columns of each may move, shape (m, d).
+        Mask of the columns that may change in each row, shape (m, d).
     iterations
-        Evaluations of each climb, at most.
+        Maximum number of evaluations of each ascent.
     tolerance
-        A climb ends when a step gains less.
+        An ascent ends when a step gains less than this.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def ascend(
 
 
 def _learn(curvature: Floats, step: Floats, bend: Floats, fresh: Bools) -> None:
-    """Update the inverse Hessians (m, d, d) of the falling function, in place, where they bend."""
+    """Update the inverse Hessians (m, d, d) of -f in place, for steps of positive curvature."""
     product = np.sum(step * bend, axis=1)
     rows = np.flatnonzero(product > 1e-12)
     if not len(rows):

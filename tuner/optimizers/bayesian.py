@@ -1,4 +1,4 @@
-"""Bayesian optimization: a Gaussian process of the loss, searched by log expected improvement."""
+"""Bayesian optimization: a Gaussian process of the loss and log expected improvement."""
 
 from __future__ import annotations
 
@@ -30,47 +30,46 @@ from tuner.records import Goal, Params
 from tuner.search_spaces import Space
 
 MOST_TRIALS = 400
-"""A longer history is modelled by this many of its trials; see `representatives`."""
+"""Maximum number of trials in the model of the loss; see `representatives`."""
 
 FAR_STARTS, NEAR_STARTS = 300, 200
-"""Rows scored all over the space and near the best trials, for each suggestion."""
+"""Number of rows scored for each suggestion: over the whole space, and near the best trials."""
 
 FULL_SEARCH = 150
-"""Fewer rows are scored where the model has more trials than this, as each costs more."""
+"""Number of trials above which fewer rows are scored, because each row costs more."""
 
 LEADERS = 6
-"""How many of the best trials the near rows are made from."""
+"""Number of best trials around which the near rows are drawn."""
 
 PRIOR_TRIALS = 10.0
-"""A user's prior counts in full after so many trials, half as much after twice as many, ..."""
+"""Number of trials after which a user's prior has the exponent 1; the exponent is this over n."""
 
 NEXT_TO = 0.01
-"""No parallel trial is this near to another in every column, as shares of their ranges."""
+"""Minimum distance to a pending trial in at least one column, as a share of its range."""
 
 LIKELY = math.log(0.5)
-"""A pending trial counts towards the best so far if it is this likely to keep each condition."""
+"""Log probability of each condition above which a pending trial can be the incumbent."""
 
 
 class BayesianOptimizer(SpaceOptimizer):
-    """Few, well chosen trials, for objectives that take seconds or more each.
+    """Bayesian optimization, for objectives that take a second or more per trial.
 
-    After a Sobol start, each point is where a Gaussian process expects the largest improvement
-    (by its logarithm: Ament et al. 2023, arXiv:2310.20708) on its own estimate of the best trial
-    so far, which a lucky draw of a noisy objective cannot fool. Pending trials count as if they
-    had the value that the model expects of them ("kriging believer", Ginsbourger et al. 2010), so
-    that parallel suggestions spread. Where trials failed, the probability of success is modelled
-    too and points that would fail are avoided, and so is that of keeping each outcome constraint.
-    A stopped trial counts as no better than the median.
+    After Sobol start-up points, each suggestion maximizes the log expected improvement of a
+    Gaussian process (Ament et al. 2023, arXiv:2310.20708). The incumbent is the best posterior
+    mean, which is robust to noise. Pending trials are assigned their predicted means ("kriging
+    believer", Ginsbourger et al. 2010), so parallel suggestions differ. If trials failed, a second
+    model predicts the probability of success, and points that are likely to fail are avoided. Each
+    outcome constraint has such a model as well. A stopped trial counts as at best the median.
 
-    The priors of domains weigh the improvement, the less the more is known.
-
-    With several goals each has its model, and the expected improvement is that of the hypervolume.
+    The priors of the domains weight the improvement; their influence decreases with the number of
+    trials. With several goals, each goal has a model, and the acquisition function is the expected
+    hypervolume improvement.
 
     Parameters
     ----------
     n_startup
-        How many Sobol points come before the model; None for twice the number of parameters,
-        but at least 4 and at most 10.
+        Number of Sobol points before the first model; None for twice the number of parameters, at
+        least 4 and at most 10.
 
     Examples
     --------
@@ -97,13 +96,13 @@ class BayesianOptimizer(SpaceOptimizer):
         self.n_startup = n_startup
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
-        """Begin a study with an empty history; see `Optimizer.reset`."""
+        """Start a study with an empty history; see `Optimizer.reset`."""
         super().reset(space, goals, seed)
         self._cube = UnitCube(self.space)
         self._lessons: tuple[tuple[bytes, ...], Lessons] | None = None
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:
-        """Return a Sobol point at the start, later the best point that the model knows."""
+        """Return a Sobol point at the start, later the best untried point under the model."""
         k = history.size + len(history.pending_X)
         if k < self._startup or np.sum(~history.failed) < 2:
             point = self.design.point(k)
@@ -139,7 +138,7 @@ class BayesianOptimizer(SpaceOptimizer):
     def _acquisition(
         self, history: History, values: Floats
     ) -> tuple[Acquisition, tuple[Floats, Bools]]:
-        """Return what to maximise, and the trials near which it may be largest."""
+        """Return the acquisition function, and the best trials, near which the search starts."""
         embedding = self._cube.embedding
         margin = margins(history)
         lessons = self._learn(history, values, margin)
@@ -157,9 +156,9 @@ class BayesianOptimizer(SpaceOptimizer):
 
         eligible = feasible(history)[kept]
         if not eligible.any() and not history.violation.any():
-            eligible = ~history.failed[kept]  # early values are all there is
+            eligible = ~history.failed[kept]  # only early values exist
         X, active = X[eligible], active[eligible]
-        if not len(X):  # first find where the constraints are kept
+        if not len(X):  # search for a feasible point first
             nearest = best_first(history, LEADERS)
             return Product(conditions), (history.X[nearest], history.active[nearest])
         likely = np.ones(len(history.pending_X), dtype=bool)
@@ -182,7 +181,7 @@ class BayesianOptimizer(SpaceOptimizer):
         return whole, (X[leaders], active[leaders])
 
     def _learn(self, history: History, values: Floats, margin: Floats) -> Lessons:
-        """Return what the first trials teach; the last answer is kept with what it came from."""
+        """Fit warps and hyperparameters to the first trials; cache the last result by its data."""
         m = learning_size(len(values))
         if not np.isfinite(values[:m]).any():
             m = len(values)
@@ -201,17 +200,17 @@ class BayesianOptimizer(SpaceOptimizer):
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """What was learned of each goal's losses, and of each condition's margin."""
+    """The fitted models: one for the losses of each goal, one for the margin of each condition."""
 
     goals: tuple[Learned, ...]
     conditions: tuple[Hyperparameters, ...]
 
 
 def penalised(losses: Floats, stopped: Bools) -> Floats:
-    """Return losses in which no stopped trial is better than the median of the completed ones.
+    """Raise the losses of stopped trials to at least the median of the completed trials.
 
-    A trial was stopped because it did badly, but an early value of it may look good, such as the
-    training loss of a run that was about to diverge.
+    A trial is stopped for bad values, but an early value can look good, such as the training loss
+    of a run that later diverges.
 
     Examples
     --------
@@ -225,9 +224,10 @@ def penalised(losses: Floats, stopped: Bools) -> Floats:
 
 
 def representatives(history: History, n: int) -> NDArray[np.intp]:
-    """Return indices, rising, of at most `n` trials that stand for all.
+    """Return the ascending indices of at most `n` trials that represent the whole history.
 
-    The best half, the most recent quarter, and others drawn at random with a fixed seed.
+    Half of them are the best trials, a quarter are the most recent, and the rest are drawn at
+    random with a fixed seed.
     """
     if history.size <= n:
         return np.arange(history.size)
@@ -239,19 +239,19 @@ def representatives(history: History, n: int) -> NDArray[np.intp]:
 
 
 def believe(model: GaussianProcess, history: History) -> GaussianProcess:
-    """Return the posterior as if each pending point, in turn, had the value expected of it."""
+    """Condition the model on the predicted mean of each pending point (kriging believer)."""
     if not len(history.pending_X):
         return model
-    # Believing a mean leaves every mean as it was, so all of them can be believed at once.
+    # Conditioning on a predicted mean leaves all means unchanged, so one step covers all points.
     mean, _ = model.predict(history.pending_X, history.pending_active)
     return model.condition(history.pending_X, history.pending_active, to_grid(mean, MEAN_BITS))
 
 
 def apart(candidates: Candidates, X: Floats, active: Bools) -> Candidates:
-    """Return the candidates that are not next to one of the points `X` (n, d): all if none is.
+    """Remove candidates close to the pending points `X` (n, d); keep all if all are close.
 
-    Where nothing promises much, the best place is often beside a trial that is still running, of
-    which a worker would only learn what the other is about to find.
+    If the expected improvement is small everywhere, its maximum is often next to a running trial.
+    A second trial there gains almost no information.
     """
     beside = np.zeros(len(candidates.X), dtype=bool)
     for x, on in zip(X, active, strict=True):
@@ -261,7 +261,7 @@ def apart(candidates: Candidates, X: Floats, active: Bools) -> Candidates:
 
 
 def first_untried(candidates: Candidates, X: Floats, active: Bools) -> Floats | None:
-    """Return the best candidate that is none of the points `X` (n, d), None if there is none."""
+    """Return the best candidate that is not among the points `X` (n, d), or None."""
     tried = {_identity(x, a) for x, a in zip(X, active, strict=True)}
     for x, a in zip(candidates.X, candidates.active, strict=True):
         if _identity(x, a) not in tried:
@@ -274,15 +274,15 @@ def _identity(x: Floats, active: Bools) -> bytes:
 
 
 def _middle(losses: Floats) -> float:
-    """Return the lower median, which unlike the mean of two middle ones cannot overflow."""
+    """Return the lower median; unlike the mean of two middle values, it cannot overflow."""
     return float(np.sort(losses)[(len(losses) - 1) // 2])
 
 
 @cache
 def _blas() -> ThreadpoolController:
-    """Return the switch of the linear algebra's threads, of which suggestions use one.
+    """Return the controller of BLAS threads; suggestions use one thread.
 
-    For matrices of this size several are up to 16 times slower, and sums in another order would
-    make suggestions depend on the number of cores.
+    For matrices of this size, several threads are up to 16 times slower. They also change the
+    order of sums, so suggestions would depend on the number of cores.
     """
     return ThreadpoolController()

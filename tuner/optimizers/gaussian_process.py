@@ -6,16 +6,15 @@ The covariance of two points is
 
 with a Matern-5/2 kernel (Rasmussen & Williams 2006, eq. 4.17) of the distance
 ``r^2 = sum_j d_j(x, x') / l_j^2`` with one lengthscale per column, where ``d_j`` is the squared
-distance of `tuner.optimizers.embedding`. The constant `c` says that the mean of the function is
-itself unknown with that variance (ibid., eq. 2.40). The features ``f`` are of one column each: with
-variance ``a`` columns also have an effect of their own, whatever the others are. What was seen with
-one option of a category then tells something of all the others, which a product of columns would
-keep apart (Duvenaud et al. 2011, "Additive Gaussian Processes", arXiv:1112.4394). Observations add
-noise of variance ``v``.
+distance of `tuner.optimizers.embedding`. The constant ``c`` is the prior variance of the unknown
+mean of the function (ibid., eq. 2.40). Each feature in ``f`` depends on one column, so the linear
+kernel with variance ``a`` models additive main effects (Duvenaud et al. 2011, "Additive Gaussian
+Processes", arXiv:1112.4394). They share information between the options of a category, which a pure
+product kernel treats as independent. Observations have noise of variance ``v``.
 
-The lengthscales, ``s``, ``a`` and ``v`` are the maximum of the posterior. The lengthscale prior
-widens with the square root of the dimension (Hvarfner et al. 2024, arXiv:2402.02229), which keeps
-the model useful in high dimensions.
+The lengthscales, ``s``, ``a`` and ``v`` are maximum a posteriori (MAP) estimates. The lengthscale
+prior widens with the square root of the dimension (Hvarfner et al. 2024, arXiv:2402.02229), which
+keeps the model useful in high dimensions.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ from tuner.optimizers.embedding import Bools, Embedding, Floats, squared_distanc
 from tuner.optimizers.rounding import to_grid
 
 MEAN_VARIANCE = 1.0
-"""The prior variance of the unknown mean, in units of the standardised targets."""
+"""The prior variance of the unknown mean, in units of the standardized targets."""
 
 SIGNAL_PRIOR = (0.0, 1.0)
 NOISE_PRIOR = (-8.0, 3.0)
 EFFECTS_PRIOR = (0.0, 2.0)
-"""Mean and deviation of the logarithm of each variance."""
+"""Prior mean and standard deviation of the logarithm of each variance."""
 
 LOG_BOUNDS = {
     "lengthscale": (-4.0, 6.0),
@@ -49,15 +48,15 @@ LOG_BOUNDS = {
 
 
 POSTERIOR_BITS, GRADIENT_BITS = 28, 24
-"""Multiples of 2**-bits to which the log posterior and its gradient are rounded."""
+"""The log posterior and its gradient are rounded to multiples of 2**-bits."""
 
 LEARNED_BITS = 6
-"""Multiples of 2**-bits of the logarithm, 1.6%, to which learned hyperparameters are rounded."""
+"""The logarithms of fitted hyperparameters are rounded to multiples of 2**-bits, or 1.6%."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """What is learned: lengthscales (d,), and variances of signal, noise and main effects."""
+    """Lengthscales, shape (d,), and the variances of signal, noise and main effects."""
 
     lengthscales: Floats
     signal: float
@@ -70,14 +69,14 @@ class Hyperparameters:
 
     @classmethod
     def from_log(cls, theta: Floats) -> Hyperparameters:
-        """Build from the logarithms in the order of `to_log`."""
+        """Create from the logarithms, in the order of `to_log`."""
         values = np.exp(theta)
         signal, noise, effects = values[-3:].tolist()
         return cls(values[:-3], signal, noise, effects)
 
     @classmethod
     def initial(cls, d: int, lengthscale: float = 0.5, noise: float = 1e-3) -> Hyperparameters:
-        """Return a start for the search: `lengthscale` is in units of ``sqrt(d)``."""
+        """Return initial values for `fit`; `lengthscale` is in units of ``sqrt(d)``."""
         lengthscales = np.full(d, lengthscale * math.sqrt(max(d, 1)))
         return cls(lengthscales, signal=1.0, noise=noise, effects=0.3)
 
@@ -88,11 +87,11 @@ class GaussianProcess:
     Parameters
     ----------
     embedding
-        How points become coordinates.
+        The map from points to coordinates.
     X, active
-        Observed points in the unit cube, shape (n, d), and which entries of them are active.
+        The observed points in the unit cube and the mask of their active entries, shape (n, d).
     y
-        Targets, shape (n,), standardised.
+        Standardized targets, shape (n,).
     hyperparameters
         Usually from `fit`.
 
@@ -130,7 +129,7 @@ class GaussianProcess:
         self._pull = hyperparameters.effects * (self._alpha @ self._effects)
 
     def predict(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
-        """Return mean and variance, shape (m,), of the noise-free function at `X` (m, d).
+        """Return the mean and variance, shape (m,), of the noise-free function at `X` (m, d).
 
         Rasmussen & Williams (2006), eqs. 2.25 and 2.26.
         """
@@ -145,9 +144,9 @@ class GaussianProcess:
     def predict_with_gradient(
         self, X: Floats, active: Bools
     ) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return mean and variance, shape (m,), at `X` (m, d), and their gradients, (m, d).
+        """Return the mean and variance, shape (m,), at `X` (m, d), and their gradients, (m, d).
 
-        The gradients are zero in categorical and in inactive columns.
+        The gradients are zero in categorical and inactive columns.
         """
         h = self.hyperparameters
         Z = self.embedding(X, active)
@@ -171,7 +170,7 @@ class GaussianProcess:
         return K @ self._alpha, np.maximum(variance, self._least_variance), by_mean, by_variance
 
     def leave_one_out(self) -> tuple[Floats, Floats]:
-        """Return mean and variance, shape (n,), of each target given all the others.
+        """Return the mean and variance, shape (n,), of each target given all other targets.
 
         The variance includes the noise. Rasmussen & Williams (2006), eq. 5.12.
         """
@@ -179,7 +178,7 @@ class GaussianProcess:
         return self.y - self._alpha / precision, 1.0 / precision
 
     def condition(self, X: Floats, active: Bools, y: Floats) -> GaussianProcess:
-        """Return the posterior given further observations, hyperparameters unchanged."""
+        """Return the posterior given additional observations; hyperparameters are unchanged."""
         return GaussianProcess(
             self.embedding,
             np.concatenate([self.X, X]),
@@ -189,7 +188,7 @@ class GaussianProcess:
         )
 
     def _cross_covariance(self, correlation: Floats, effects: Floats) -> Floats:
-        """Return the covariance, shape (m, n), of other points and those observed."""
+        """Return the covariance, shape (m, n), of m other points with the observed points."""
         h = self.hyperparameters
         K = h.signal * correlation
         K += MEAN_VARIANCE
@@ -197,7 +196,7 @@ class GaussianProcess:
         return K
 
     def _prior_variance(self, effects: Floats) -> Floats:
-        """Return the variance of points of which nothing is known, shape (m,)."""
+        """Return the prior variance of points, shape (m,)."""
         h = self.hyperparameters
         squares = np.einsum("ij,ij->i", effects, effects)
         return np.asarray(MEAN_VARIANCE + h.signal + h.effects * squares)
@@ -215,11 +214,11 @@ def fit(
     starts: Sequence[Hyperparameters] | None = None,
     max_iterations: int = 40,
 ) -> tuple[Hyperparameters, float]:
-    """Return the most probable hyperparameters and the log posterior density there.
+    """Return the MAP hyperparameters and their log posterior density.
 
-    L-BFGS-B with analytic gradients from each of `starts` (two fixed ones if None), so the
-    result is a function of the arguments alone. It is rounded, as are the values on the way; see
-    `tuner.optimizers.rounding`.
+    L-BFGS-B with analytic gradients runs from each of `starts`, or from two fixed starts if None,
+    so the result is a function of the arguments alone. The result and intermediate values are
+    rounded; see `tuner.optimizers.rounding`.
     """
     d = embedding.columns
     if starts is None:
@@ -253,8 +252,8 @@ def log_marginal_likelihood(
 ) -> tuple[float, Floats]:
     """Return the log marginal likelihood and its gradient by the log hyperparameters (d + 3,).
 
-    Rasmussen & Williams (2006), eqs. 5.8 and 5.9. `distances` is (d, n, n), by column; `shared`
-    (n, n) has the inner products of effects.
+    Rasmussen & Williams (2006), eqs. 5.8 and 5.9. `distances` (d, n, n) contains the squared
+    distances by column, `shared` (n, n) the inner products of effects.
     """
     weights = hyperparameters.lengthscales**-2.0
     correlation, slope = matern(np.tensordot(weights, distances, axes=1))
@@ -281,8 +280,8 @@ def log_marginal_likelihood(
 def log_prior(theta: Floats) -> tuple[float, Floats]:
     """Return the log prior density, up to a constant, and its gradient at log hyperparameters.
 
-    Lengthscales: log-normal with location ``sqrt(2) + log(d) / 2`` and scale ``sqrt(3)`` (Hvarfner
-    et al. 2024, section 5), as a density of the lengthscale; the variances: log-normal.
+    Lengthscales are log-normal with location ``sqrt(2) + log(d) / 2`` and scale ``sqrt(3)``
+    (Hvarfner et al. 2024, section 5), as a density of the lengthscale. Variances are log-normal.
     """
     d = len(theta) - 3
     log_lengths = theta[:d]
@@ -297,7 +296,7 @@ def log_prior(theta: Floats) -> tuple[float, Floats]:
 
 
 def matern(squared: Floats) -> tuple[Floats, Floats]:
-    """Return the Matern-5/2 correlation at squared distances, and its derivative by them."""
+    """Return the Matern-5/2 correlation at squared distances, and its derivative by these."""
     s = np.sqrt(5.0 * squared)
     decay = np.exp(-s)
     slope = (1.0 + s) * decay
@@ -305,7 +304,7 @@ def matern(squared: Floats) -> tuple[Floats, Floats]:
 
 
 def stable_cholesky(K: Floats) -> Floats:
-    """Return the lower Cholesky factor of `K` (n, n), with as little jitter as makes it exist."""
+    """Return the lower Cholesky factor of `K` (n, n), with the smallest sufficient jitter."""
     scale = float(np.mean(np.diagonal(K)))
     for jitter in (0.0, 1e-10, 1e-8, 1e-6, 1e-4):
         L, fault = dpotrf(K + jitter * scale * np.eye(len(K)) if jitter else K, lower=True)

@@ -1,11 +1,11 @@
-"""Rounding that makes a model-based search repeat on another type of CPU.
+"""Rounding that makes a model-based search reproducible on another type of CPU.
 
-Linear algebra libraries and NumPy choose other code for other CPUs. Their results differ in the
-last digits, and a search multiplies such differences: after a few steps of an optimizer, two
-searches with one seed are in different places. So the numbers on which a decision is based are
-rounded to a grid that is far coarser than those differences and far finer than what matters for
-the search. Two CPUs then go on with equal numbers, unless a number lies just between two points of
-its grid: that is improbable, not impossible.
+Linear algebra libraries and NumPy select code by the type of CPU. The results differ in the last
+digits, and a search amplifies such differences: after a few steps of an optimizer, two searches
+with the same seed diverge. Therefore, the numbers that determine a decision are rounded to a grid.
+The grid is far coarser than these differences, and far finer than the search needs. Two CPUs then
+continue with equal numbers, unless a number lies almost exactly between two grid points, which is
+improbable but possible.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from tuner.optimizers.embedding import Floats
 
 MEAN_BITS = 18
-"""Predicted means that go on as if they had been observed are multiples of 2**-bits."""
+"""Predicted means that are used as observations are rounded to multiples of 2**-bits."""
 
 
 def to_grid(values: Floats, bits: int) -> Floats:
-    """Return the nearest multiples of ``2**-bits``; what is not finite stays.
+    """Round to multiples of ``2**-bits``; infinite values and NaN are unchanged.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def to_grid(values: Floats, bits: int) -> Floats:
 
 
 def to_bits(values: Floats, bits: int) -> Floats:
-    """Return the nearest numbers with so many significant bits; what is not finite stays.
+    """Round to `bits` significant bits; infinite values and NaN are unchanged.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""What is learned from a history: a model of the loss.
+"""Fit the model of the loss to a history.
 
-Learning costs more than using, so it looks only now and then at the history again, and never at
-more than `LEARN_FROM` of its trials. Which trials it looks at is a function of the history alone:
-a study that was interrupted learns what it would have learned without.
+Fitting costs more than prediction, so hyperparameters are refitted only at certain history sizes,
+to at most `LEARN_FROM` trials. The selected trials depend on the history alone, so an interrupted
+study fits the same model as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tuner.optimizers.warping import IDENTITY, WARPS, Warp, prepare, standardise
 
 LEARN_FROM = 120
 COMPARE_ON = 50
-"""How many trials the hyperparameters are learned from, and the warps compared on, at most."""
+"""Maximum number of trials for fitting the hyperparameters, and for comparing the warps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Learned:
 
 
 def learning_size(n: int) -> int:
-    """Return how many of the first `n` trials to learn from: all up to 20, then in steps of 5-10%.
+    """Return how many of the first `n` trials to fit: all up to 20, then in steps of 5-10%.
 
     Examples
     --------
@@ -53,18 +53,18 @@ def learn(
     warps: Sequence[Warp] = WARPS,
     doubt: float = 0.0,
 ) -> Learned:
-    """Return the warp that predicts best and the most probable hyperparameters.
+    """Return the warp with the best predictions and its MAP hyperparameters.
 
     Parameters
     ----------
     X, active
-        Points, shape (n, d).
+        The points and their masks, shape (n, d).
     losses
-        Shape (n,); not finite where the trial failed, finite for at least one.
+        Shape (n,); not finite for failed trials; at least one is finite.
     warps
-        Which to choose from.
+        The candidate warps.
     doubt
-        By how much of the log density another warp than the first must predict better.
+        Minimum gain in log density required to choose a warp other than the first.
     """
     good = np.isfinite(losses)
     scaled = prepare(losses[good])
@@ -86,10 +86,10 @@ def choose_warp(
     warps: Sequence[Warp],
     doubt: float,
 ) -> tuple[Warp, Hyperparameters | None]:
-    """Return the warp under which the trials predict each other best, and its hyperparameters.
+    """Return the warp with the best leave-one-out predictions, and its hyperparameters.
 
-    The measure is the leave-one-out log predictive density (Rasmussen & Williams 2006, eq. 5.10),
-    as a density of the losses before the warp, which makes different warps comparable (Snelson et
+    The criterion is the leave-one-out log predictive density (Rasmussen & Williams 2006, eq. 5.10).
+    It is expressed as a density of the losses before the warp, so warps are comparable (Snelson et
     al. 2004, "Warped Gaussian Processes", eq. 6).
     """
     if len(scaled) < 6 or np.ptp(scaled) == 0.0:
@@ -100,7 +100,7 @@ def choose_warp(
     for warp in warps:
         y, deviation = standardise(warp(scaled))
         hyperparameters, _ = fit(embedding, X, active, y, (start,), max_iterations=20)
-        start = hyperparameters  # a warp later the best ones are not far
+        start = hyperparameters  # the optimum of the next warp is nearby
         model = GaussianProcess(embedding, X, active, y, hyperparameters)
         mean, variance = model.leave_one_out()
         density = -0.5 * ((y - mean) ** 2 / variance + np.log(variance))
@@ -114,10 +114,10 @@ def choose_warp(
 def loss_model(
     learned: Learned, embedding: Embedding, X: Floats, active: Bools, losses: Floats
 ) -> GaussianProcess:
-    """Return the posterior of the warped, standardised loss given those of `losses` (n,).
+    """Return the posterior of the warped, standardized loss given `losses` (n,).
 
-    A failed trial counts as what the others make expected of it, but not as better than the best:
-    it promises no improvement, and says nothing bad of its surroundings.
+    A failed trial is assigned its predicted mean, limited to the best observed loss. It then
+    promises no improvement and does not penalize its neighborhood.
     """
     good = np.isfinite(losses)
     y, _ = standardise(learned.warp(prepare(losses[good])))
@@ -130,7 +130,7 @@ def loss_model(
 
 
 def evenly(scaled: Floats, n: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Return indices, rising, of `n` trials spread evenly over the ranks of their losses."""
+    """Return the ascending indices of `n` trials with evenly spaced ranks of their losses."""
     if len(scaled) <= n:
         return np.arange(len(scaled))
     ranks = np.argsort(scaled, kind="stable")
