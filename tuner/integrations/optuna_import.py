@@ -1,4 +1,4 @@
-"""Import of Optuna studies from a database that any supported Optuna version created."""
+"""Import of Optuna studies from Optuna's database, independent of how they were created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the index arrays that compiled code follows without checks of its own.
+"""Checks of the index arrays that compiled code does not check itself.
 
 scikit-learn's compiled code indexes arrays by other attributes of a model without bounds checks, so
 a crafted file could make a prediction read or write outside of an array

@@ -35,7 +35,7 @@ _NEIGHBORS = (  # rebuilt from their points
 )
 
 _METRICS = (
-    # at most two numbers and an array; losses that call a user's function are excluded
+    # at most two numbers and an array; metrics that call a user's function are excluded
     "sklearn.metrics._dist_metrics.ChebyshevDistance64",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.metrics._dist_metrics.ManhattanDistance64",
