@@ -50,7 +50,7 @@ class _Group(click.Group):
     """Command group that reports errors of tuner and its dependencies as one line and a code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a command; its arguments are printable, even if they contain invalid characters."""
+        """Run a command, with output streams that accept any text, also from its arguments."""
         tolerate_any_text()
         return super().main(*args, **kwargs)
 
