@@ -1,4 +1,4 @@
-"""The command line: a thin face over the Python API, one file a group of commands."""
+"""The command line: a thin layer over the Python API, one file per group of commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command ``tuner`` where its script is not on the path: ``python -m tuner.cli``."""
+"""Run the command ``tuner`` as ``python -m tuner.cli``, when its script is not on the path."""
 
 from tuner.cli import main
 

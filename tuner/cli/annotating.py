@@ -1,4 +1,4 @@
-"""``tuner tag`` and ``tuner note``: what people add to the record afterwards."""
+"""``tuner tag`` and ``tuner note``: annotations that people add to the record afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands about a cluster: start it, look at it, send it a sweep, listen to it."""
+"""Cluster commands: start a cluster, check it, submit a sweep, and follow its output."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ray_option_words = click.argument("ray_options", nargs=-1, metavar="[-- RAY_OPTI
 
 @click.group()
 def cluster() -> None:
-    """Start a Ray cluster that asks for a token, join it, look at it."""
+    """Start, join or check a Ray cluster that requires a token."""
 
 
 @cluster.command()
@@ -70,8 +70,8 @@ def start(
 ) -> None:
     """Start the head of a cluster on this machine.
 
-    It asks everyone for a token, which is made if there is none. Whoever has the token may run code
-    on the cluster. What follows `--` goes to `ray start`.
+    Every client must present a token, which is created if it does not exist. Anyone who has the
+    token can run code on the cluster. Arguments after `--` are passed to `ray start`.
 
     \b
     Example:
@@ -110,9 +110,9 @@ def start(
 @block_option
 @ray_option_words
 def join(address: str, token_file: Path | None, block: bool, ray_options: tuple[str, ...]) -> None:
-    """Make this machine a node of a cluster. It needs a copy of the head's token.
+    """Add this machine to a cluster as a node. It needs a copy of the head's token.
 
-    What follows `--` goes to `ray start`.
+    Arguments after `--` are passed to `ray start`.
     """
     from tuner.cluster import launch
 
@@ -153,11 +153,11 @@ def check(
     py_modules: tuple[str, ...],
     timeout: float,
 ) -> None:
-    """Say what is on a cluster, and whether a search would run there.
+    """Show the nodes of a cluster, and check that a search would run there.
 
-    One line a node. The exit code is 1 if something is wrong, and what helps is on standard error.
-    From a machine outside the cluster give the address of the dashboard: the check then runs as a
-    job on the head.
+    The output has one line per node. If there is a problem, the exit code is 1 and standard error
+    names the fix. From a machine outside the cluster, give the address of the dashboard: the check
+    then runs as a job on the head.
     """
     if "://" in address and not address.startswith("ray://"):
         words = ["cluster", "check", "auto", "--timeout", f"{timeout:g}"]
@@ -276,9 +276,9 @@ def submit(
     no_wait: bool,
     **options: Any,
 ) -> None:
-    """Run a script on a cluster, with the folder it lies in, and show what it prints.
+    """Run a script on a cluster, together with its folder, and show its output.
 
-    The exit code is that of the script. Ctrl-C stops listening; the job goes on.
+    The exit code is the script's. Ctrl-C stops following the output; the job continues.
 
     \b
     Examples:
@@ -305,7 +305,7 @@ def submit(
 
 @click.group()
 def job() -> None:
-    """Look after what `tuner submit` sent to a cluster."""
+    """Manage the jobs that `tuner submit` sent to a cluster."""
 
 
 @job.command("list")
@@ -331,7 +331,7 @@ def list_jobs(address: str | None) -> None:
 @address_option
 @click.pass_context
 def follow(ctx: click.Context, /, name: str, address: str | None) -> None:
-    """Show what a job prints until it ends, from the beginning; the exit code is the job's."""
+    """Show the output of a job from its start to its end, and exit with the job's exit code."""
     from tuner.cluster import JobClient
 
     ctx.exit(_listen(JobClient(address), name))
@@ -341,7 +341,7 @@ def follow(ctx: click.Context, /, name: str, address: str | None) -> None:
 @click.argument("name", metavar="JOB")
 @address_option
 def stop(name: str, address: str | None) -> None:
-    """End a job. What its trials had finished is kept."""
+    """Stop a job. Finished work of its trials is kept."""
     from tuner.cluster import JobClient
 
     stopped = JobClient(address).stop(name)
@@ -349,7 +349,7 @@ def stop(name: str, address: str | None) -> None:
 
 
 def _listen(client: JobClient, name: str) -> int:
-    """Show what a job prints, and return its exit code."""
+    """Show the output of a job, and return its exit code."""
     try:
         end = client.follow(name, echo_log)
     except KeyboardInterrupt:
@@ -361,7 +361,7 @@ def _listen(client: JobClient, name: str) -> int:
         )
         return 130
     if end.exit_code:
-        why, *_ = end.message.split(", last available logs")  # which were shown already
+        why, *_ = end.message.split(", last available logs")  # they were shown already
         echo(f"job {name} {end.status}: {' '.join(why.split())}", err=True)
     return end.exit_code
 

@@ -1,4 +1,4 @@
-"""The command ``tuner`` and its commands; what they do is in the Python API."""
+"""The command ``tuner`` and its main subcommands; the Python API implements them."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ FOLDERS = ("tensorboard", "dvc")
 
 
 class _Group(click.Group):
-    """Turns errors of ours, and those of what we use, into one line and an exit code."""
+    """Command group that reports errors of tuner and its dependencies as one line and a code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a command; whatever its words are, they can be printed."""
+        """Run a command, with output streams that accept any text, also from its arguments."""
         tolerate_any_text()
         return super().main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Read the words of the command line."""
+        """Parse the arguments of the command line."""
         with _printable_usage():
             return super().make_context(*args, **kwargs)
 
@@ -76,7 +76,7 @@ class _Group(click.Group):
 
 @contextmanager
 def _printable_usage() -> Iterator[None]:
-    """Make what click says about wrong words printable: it quotes them."""
+    """Make click's usage errors printable, as they quote the wrong arguments."""
     try:
         yield
     except click.ClickException as error:
@@ -87,7 +87,7 @@ def _printable_usage() -> Iterator[None]:
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tuner")
 def cli() -> None:
-    """Hyperparameter tuning with tracking: search, look, plot, export."""
+    """Hyperparameter tuning with tracking: search, inspect, plot, export."""
 
 
 _COMMANDS = (
@@ -181,8 +181,8 @@ def run(
 ) -> None:
     """Search for the params that optimize a function of a script.
 
-    The function takes params, or params and a trial, and returns a number or a dict of metrics. It
-    may also be one of a module: MODULE:FUNCTION.
+    The function takes params, or params and a trial, and returns a number or a dict of metrics. A
+    function of a module works too: MODULE:FUNCTION.
 
     \b
     Examples:
@@ -239,7 +239,7 @@ def studies(store: str | None) -> None:
 @click.option("--trial", "number", type=int, help="Show one trial with its runs instead.")
 @store_option
 def show(study: str, top: int, number: int | None, store: str | None) -> None:
-    """Show what a study is, how it went, and its best trials."""
+    """Show the summary of a study, its best trials, and the reasons of failures."""
     loaded = tuner.load_study(study, store=store)
     if number is not None:
         for line in trial_lines(loaded, number):
@@ -260,7 +260,7 @@ def show(study: str, top: int, number: int | None, store: str | None) -> None:
 @click.option("--json", "in_json", is_flag=True, help="As one JSON object.")
 @store_option
 def best(study: str, in_json: bool, store: str | None) -> None:
-    """Print the best params of a study; with several goals, its Pareto front."""
+    """Print the best params of a study, or the Pareto front if it has several goals."""
     loaded = tuner.load_study(study, store=store)
     if in_json and len(loaded.goals) > 1:
         front = [
@@ -372,7 +372,7 @@ def models(store: str | None) -> None:
 )
 @store_option
 def export(study: str, to: str, what: str, output: Path | None, store: str | None) -> None:
-    """Write a study as a table, or as other tools want it: event files, DVC's files."""
+    """Write a study as a table, as TensorBoard event files, or as DVC files."""
     loaded = tuner.load_study(study, store=store)
     if to in FOLDERS:
         if what != "trials" or output is None:

@@ -1,4 +1,4 @@
-"""``tuner db``: looks after the database of a store."""
+"""``tuner db``: maintenance of a store's database."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tuner.cli.output import echo
 
 @click.group()
 def db() -> None:
-    """Look after the database of a store."""
+    """Maintain the database of a store."""
 
 
 @db.command()
 @store_option
 def upgrade(store: str | None) -> None:
-    """Bring a store of an older tuner to this one's schema. Make a copy before."""
+    """Migrate a store of an older tuner to the current schema. Make a copy first."""
     from tuner.tracking.migrate import upgrade as migrate
 
     steps = migrate(store)
@@ -29,7 +29,7 @@ def upgrade(store: str | None) -> None:
 @click.option("--no-artifacts", is_flag=True, help="Leave the artifacts' checksums out.")
 @store_option
 def check(no_artifacts: bool, store: str | None) -> None:
-    """Say whether a store is whole; exits with 1 if it is not."""
+    """Check the integrity of a store, and exit with 1 if it is damaged."""
     from tuner.tracking.upkeep import check as problems_of
 
     found = 0
@@ -45,7 +45,7 @@ def check(no_artifacts: bool, store: str | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @store_option
 def backup(folder: Path, store: str | None) -> None:
-    """Copy the database into a new store at FOLDER, while others go on writing."""
+    """Copy the database into a new store at FOLDER, while other processes keep writing."""
     from tuner.tracking.upkeep import backup as copy
 
     echo(f"copied to {copy(folder, store)}; artifacts stay where they are")
@@ -54,7 +54,7 @@ def backup(folder: Path, store: str | None) -> None:
 @db.command()
 @store_option
 def compact(store: str | None) -> None:
-    """Pack the metrics of runs that have ended, and give the room back."""
+    """Pack the metrics of runs that have ended, and release the free space."""
     from tuner.tracking.upkeep import compact as pack
 
     done = pack(store)

@@ -1,4 +1,4 @@
-"""``tuner compare``, ``tuner replay`` and ``tuner lineage``: what the record is good for."""
+"""``tuner compare``, ``tuner replay`` and ``tuner lineage``: provenance commands."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ DIFFERENT = 3
 def compare(
     refs: tuple[str, ...], everything: bool, no_code: bool, in_json: bool, store: str | None
 ) -> None:
-    """Show studies, trials or runs side by side: what differs between them.
+    """Show studies, trials or runs side by side, with their differences.
 
-    A study stands for its best trial. The code of each is compared with the first one's.
+    A study is represented by its best trial. The code of each is compared with the first one's.
 
     \b
     Examples:
@@ -87,10 +87,10 @@ def replay(
     in_json: bool,
     store: str | None,
 ) -> None:
-    """Run a trial again from its record and say whether the same came of it.
+    """Run a trial again from its record, and compare the metrics.
 
-    Its commit is put into a temporary worktree if the repository is here. The exit code is 0 if
-    the metrics are the same and 3 if they are not.
+    Its commit is checked out into a temporary worktree if the repository is available. The exit
+    code is 0 if the metrics are the same and 3 if they are not.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Commands that read other tools' records, write for them, report, and clean up."""
+"""Commands that import from other tools, mirror to them, write reports, and clean up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tuner.integrations.importing import Imported
 
 @click.group("import")
 def import_() -> None:
-    """Import what another tool recorded; again, only what is new."""
+    """Import the records of another tool; a repeated import adds only new ones."""
 
 
 @import_.command("optuna")
@@ -87,7 +87,7 @@ def _echo_imported(done: Imported) -> None:
 @click.option("--experiment", metavar="NAME", help="The experiment.  [default: the study's name]")
 @store_option
 def mirror(study: str, uri: str, experiment: str | None, store: str | None) -> None:
-    """Send the trials of a study that an MLflow server has not yet."""
+    """Send the trials of a study that are missing on an MLflow server."""
     from tuner.integrations import MlflowMirror
 
     loaded = tuner.load_study(study, store=store)
@@ -104,7 +104,7 @@ def mirror(study: str, uri: str, experiment: str | None, store: str | None) -> N
 )
 @store_option
 def report(study: str, output: Path | None, store: str | None) -> None:
-    """Write one HTML file about a study that can be handed on."""
+    """Write a report on a study as one self-contained HTML file."""
     from tuner.reporting import write_report
 
     echo(write_report(tuner.load_study(study, store=store), output))
@@ -141,7 +141,7 @@ def gc(
     alone: bool,
     store: str | None,
 ) -> None:
-    """Delete the files of artifacts that nothing refers to any more."""
+    """Delete the files of artifacts that no record refers to any more."""
     from tuner.retention import keep_best as forget_others
     from tuner.tracking import open_store
     from tuner.tracking.retention import collect

@@ -1,4 +1,4 @@
-"""``tuner find``: asks a store in the query language."""
+"""``tuner find``: search a store with the query language."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _export(rows: Sequence[dict[str, Any]], to: str | None, output: Path | None)
 
 
 def _show(found: tuner.query.QueryResult) -> None:
-    """Print a table: what each match is, and what the query asks about; else its params."""
+    """Print matches as a table: their names, and the queried fields or else the params."""
     unlimited = found.query.limit is None
     if unlimited:
         found = replace(found, query=replace(found.query, limit=SHOWN + 1))

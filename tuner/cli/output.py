@@ -1,4 +1,4 @@
-"""The one way out of the command line: text that is safe to show in any terminal."""
+"""The only output functions of the commands: text that is safe to show in any terminal."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _LAYOUT = "\n\t"
 
 
 def echo(text: Any = "", *, err: bool = False, nl: bool = True) -> None:
-    r"""Print a text; what in it steers a terminal is shown as escapes, such as ``\x1b``.
+    r"""Print a text, with terminal control characters as escapes, such as ``\x1b``.
 
-    What goes to standard error is a message, and without credentials.
+    Text for standard error is a message: credentials are removed from it.
     """
     shown = hide(str(text)) if err else str(text)
     click.echo(printable(shown, keep=_LAYOUT), err=err, nl=nl)
 
 
 def echo_log(text: str) -> None:
-    """Print a piece of another program's output; carriage returns stay, too."""
+    """Print a piece of another program's output, and keep its carriage returns."""
     click.echo(printable(text, keep=_LAYOUT + "\r"), nl=False)
 
 
@@ -35,7 +35,7 @@ def echo_error(message: str) -> None:
 
 
 def write_bytes(content: bytes) -> None:
-    """Write the content of a file to standard output: as it is, but for a terminal printable."""
+    """Write a file's content to standard output: unchanged, or made printable for a terminal."""
     if sys.stdout.isatty():
         echo(content.decode("utf-8", "replace"), nl=False)
         return
@@ -46,12 +46,12 @@ def write_bytes(content: bytes) -> None:
 
 
 def tolerate_any_text() -> None:
-    """Have both streams escape what their encoding lacks, instead of raising an error."""
+    """Make both streams escape characters that their encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         _tolerate(stream)
 
 
 def _tolerate(stream: TextIO | None) -> None:
-    # A stream that a caller put in place may be of any kind, or closed.
+    # A caller may have replaced the stream by one of any type, or closed it.
     with suppress(AttributeError, ValueError, OSError):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

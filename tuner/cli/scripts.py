@@ -24,7 +24,7 @@ def load_objective(spec: str) -> Callable[..., Any]:
     Raises
     ------
     ArgumentError
-        If there is no such script, module or function, or the script fails.
+        If the script, module or function does not exist, or the script fails.
     """
     objective = _attribute(spec, "objective")
     if not callable(objective):
@@ -36,22 +36,22 @@ def load_objective(spec: str) -> Callable[..., Any]:
 def load_space(spec: str | None, objective: str) -> Space:
     """Return the space of a .yaml or .json file, or of a variable of a script or module.
 
-    A variable may be a function without arguments that returns the space, such as those of
+    The variable may be a function without arguments that returns the space, such as a function in
     `tuner.search_spaces.sklearn`.
 
     Parameters
     ----------
     spec
-        What the user wrote; None takes ``space`` of where the objective is.
+        The value of the option; None takes the variable ``space`` beside the objective.
     objective
-        How the user named the objective.
+        The objective as the user named it.
 
     Raises
     ------
     ArgumentError
-        If there is no such file or variable.
+        If the file or variable does not exist.
     SpaceError
-        If it is no space.
+        If it is not a space.
     """
     if spec is None:
         spec = f"{objective.rpartition(':')[0]}:space"
@@ -89,7 +89,7 @@ def _is_path(place: str) -> bool:
 
 
 def _module(name: str, what: str) -> ModuleType:
-    """Import a module as ``python -m`` would: one of the current folder, or an installed one."""
+    """Import a module as ``python -m`` does: from the current folder, or an installed one."""
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -103,15 +103,15 @@ def _module(name: str, what: str) -> ModuleType:
             f"path, or run this where the module is"
         ) from None
     except (Exception, SystemExit) as error:
-        # Whatever a user's module raises, it cannot be used.
+        # Any exception of a user's module means that it cannot be used.
         raise ArgumentError(_failed(name, error)) from error
 
 
 def _script(path: Path) -> ModuleType:
-    """Return the script as a module, run once; workers get it by value, wherever they are.
+    """Run the script once and return it as a module; workers on any node receive it by value.
 
-    What lies beside it can be imported, here and on workers, as if Python had been given the
-    script: Ray hands the folder of ``sys.argv[0]`` on.
+    Files beside it can be imported, here and on workers, as if Python ran the script: Ray passes
+    the folder of ``sys.argv[0]`` on to its workers.
     """
     if not path.is_file():
         raise ArgumentError(f"there is no script {str(path)!r}")
@@ -129,7 +129,7 @@ def _script(path: Path) -> ModuleType:
     try:
         specification.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        # Whatever a user's script raises, it cannot be used.
+        # Any exception of a user's script means that it cannot be used.
         del sys.modules[name]
         raise ArgumentError(_failed(str(path), error)) from error
     import cloudpickle
@@ -139,7 +139,7 @@ def _script(path: Path) -> ModuleType:
 
 
 def _module_name(file: Path) -> str:
-    """Return the script's own name, or another one if it would hide a module: ``random.py``."""
+    """Return the script's name, or another if it would shadow a module, as ``random.py`` does."""
     name = file.stem
     known = sys.modules.get(name)
     is_itself = getattr(known, "__file__", None) == str(file)
@@ -156,7 +156,7 @@ def _called(make: Callable[[], Any], spec: str) -> Any:
 
 
 def _failed(what: str, error: BaseException) -> str:
-    """Say that the user's code failed, how, and in which line of which file."""
+    """Return the message for a failure of the user's code: the error, file and line."""
     if isinstance(error, SyntaxError):
         place = f" ({error.filename}, line {error.lineno})"
         return f"{what} failed: SyntaxError: {error.msg}{place}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def write_table(table: Sequence[Mapping[str, Any]], nothing: str = "") -> None:
-    """Print a table: drawn in a terminal, else one line a row with tabs between the columns."""
+    """Print a table: drawn in a terminal, else one line per row with tab-separated columns."""
     if not table:
         if nothing:
             echo(nothing, err=True)
@@ -46,7 +46,7 @@ def write_table(table: Sequence[Mapping[str, Any]], nothing: str = "") -> None:
 
 
 def summary(study: Study) -> dict[str, str]:
-    """Return what a study is and how far it is, a line each."""
+    """Return the description and progress of a study, one line per entry."""
     info = study.info
     trials = study.trials
     states = Counter(trial.state.value for trial in trials)
@@ -83,7 +83,7 @@ def goals_text(info: StudyInfo) -> str:
 
 
 def best_text(study: Study) -> str | None:
-    """Return the best value, how large the Pareto front of several goals is, or None."""
+    """Return the best value, the size of the Pareto front for several goals, or None."""
     front = study.best_trials
     if not front:
         return None
@@ -97,7 +97,7 @@ def best_first(study: Study) -> list[Trial]:
 
 
 def trial_rows(study: Study, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Return trials as the lines of a table."""
+    """Return trials as the rows of a table."""
     limited = any(trial.constraints for trial in trials)
     table: list[dict[str, Any]] = []
     for trial in trials:
@@ -111,12 +111,12 @@ def trial_rows(study: Study, trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def trial_lines(study: Study, number: int) -> Iterator[str]:
-    """Yield what is recorded of one trial and its runs.
+    """Yield the record of one trial and its runs, line by line.
 
     Raises
     ------
     ArgumentError
-        If the study has no such trial.
+        If the study does not have this trial.
     """
     trials = study.trials
     trial = next((t for t in trials if t.number == number), None)
@@ -147,7 +147,7 @@ def trial_lines(study: Study, number: int) -> Iterator[str]:
 
 
 def failures_of(study: Study) -> Iterator[str]:
-    """Yield a line for each reason that trials failed for, the most frequent first."""
+    """Yield one line per failure reason of the trials, the most frequent first."""
     failed = [t for t in study if t.state is State.FAILED and t.error is not None]
     reasons = Counter(t.error.reason for t in failed if t.error is not None)
     for reason, n in reasons.most_common(5):
@@ -156,7 +156,7 @@ def failures_of(study: Study) -> Iterator[str]:
 
 
 def params_text(space: Space, params: Params) -> str:
-    """Return a point in one line."""
+    """Return a point as one line."""
     return ", ".join(
         f"{one_line(path)}={_cell(value)}" for path, value in space.flatten(params).items()
     )

@@ -1,7 +1,7 @@
-"""Other tools: what they recorded, read in, and what we recorded, written as they want it.
+"""Import from and export to other tools.
 
-Each module is about one tool and imports it where it is used, so that none of them is needed by
-those who do not use it.
+Each module covers one tool and imports it where it is used, so that a tool is needed only by its
+users.
 """
 
 from __future__ import annotations

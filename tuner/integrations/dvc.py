@@ -1,4 +1,4 @@
-"""Files that DVC shows and compares: the params of a trial, and its metrics."""
+"""Params and metrics of a trial as files that DVC shows and compares."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ PARAMS, METRICS = "params.yaml", "metrics.json"
 def export_dvc(study: Study, folder: str | Path = ".", *, trial: int | None = None) -> list[Path]:
     """Write ``params.yaml`` and ``metrics.json`` of a trial, and return both paths.
 
-    Both are replaced if they are there. Commit them, and ``dvc params diff`` and ``dvc metrics
-    diff`` compare one winner with the next; ``dvc metrics show metrics.json`` needs no
+    Existing files are replaced. If both are committed, ``dvc params diff`` and ``dvc metrics diff``
+    compare one winner with the next; ``dvc metrics show metrics.json`` works without a
     ``dvc.yaml``.
 
     Parameters
@@ -33,16 +33,16 @@ def export_dvc(study: Study, folder: str | Path = ".", *, trial: int | None = No
     study
         The study.
     folder
-        Where to; made if it is not there.
+        The target folder, created if it does not exist.
     trial
         A trial's number; the best one if None.
 
     Raises
     ------
     ArgumentError
-        If the study has no such trial.
+        If the study does not have this trial.
     NoCompletedTrial, SeveralGoals
-        If none is given and there is no best one.
+        If `trial` is None and the study does not have a best trial.
     ExportError
         If the files cannot be written.
     """

@@ -1,4 +1,4 @@
-"""Writes what another tool recorded as a study of ours, once."""
+"""Record the studies of another tool as studies of tuner, each trial once."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did: trials `added` now, and those that were `known` from an earlier one.
+    """Result of an import: trials `added` now, and trials `known` from an earlier import.
 
-    `unfinished` trials have no outcome in the other tool yet and are left for a later import.
+    `unfinished` trials lack an outcome in the other tool and are left for a later import.
     """
 
     study: Study
@@ -48,9 +48,9 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class ForeignStudy:
-    """What another tool knows about a study.
+    """A study of another tool.
 
-    `source` says which one it is, such as ``"optuna:digits"``.
+    `source` identifies it, such as ``"optuna:digits"``.
     """
 
     source: str
@@ -63,9 +63,9 @@ class ForeignStudy:
 
 @dataclass(frozen=True, slots=True)
 class ForeignTrial:
-    """A finished trial of another tool; `key` is what it is known by there.
+    """A finished trial of another tool; `key` identifies it there.
 
-    A `trial` whose number is -1 gets the next one.
+    A `trial` with the number -1 gets the next free number.
     """
 
     key: str
@@ -77,20 +77,20 @@ class ForeignTrial:
 def write_foreign(
     foreign: ForeignStudy, trials: Iterable[ForeignTrial], store: str | Path | SqlStore | None
 ) -> Imported:
-    """Record a study of another tool and those of its trials that are not recorded yet.
+    """Record a study of another tool, and its trials that are not recorded yet.
 
     Raises
     ------
     StudyExists
-        If there is a study of that name that was not imported from there.
+        If a study of this name exists that was not imported from this source.
     StudyMismatch
-        If it has another space or other goals by now, or went on here.
+        If its space or goals have changed since the last import, or it was continued here.
     StudyBusy
         If another process runs it.
     """
     opened = open_store(store)
     info = _study_info(foreign, opened)
-    # Both sides learn from who else may write: nobody, while this goes on.
+    # The lease prevents other processes from writing the study during the import.
     lease = opened.take_study(info, new_holder(), lease_seconds())
     try:
         known = {t.number: str(t.notes.get(KEY, "")) for t in opened.trials(info.uid)}
@@ -137,7 +137,7 @@ def _write_new(
     known: dict[int, str],
     trials: Iterable[ForeignTrial],
 ) -> tuple[int, int]:
-    """Write what is not known, and return how many trials that is and how many were known."""
+    """Write the trials that are not known; return the numbers of new and of known trials."""
     keys = set(known.values())
     following = max(known, default=-1) + 1
     added = already = 0
@@ -185,7 +185,7 @@ def _add(batch: Batch, info: StudyInfo, foreign: ForeignTrial, number: int) -> N
 
 
 def _run_uid(study: str, key: str) -> str:
-    """Return the same uid for the same trial, so that what is written again is the same."""
+    """Return a uid derived from the trial, so that repeated writes are idempotent."""
     return hashlib.sha256(f"{study} {key}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

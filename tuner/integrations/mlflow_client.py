@@ -1,4 +1,4 @@
-"""The client of MLflow, where it is installed."""
+"""The MLflow client, if MLflow is installed."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def _as_text(uri: object) -> str:
 
 
 def check_is_there(uri: str) -> None:
-    """Refuse a local database or folder that is not there: MLflow would make it to read it.
+    """Check that a local database or folder exists: MLflow would create it to read it.
 
     Raises
     ------
     ForeignRecordError
-        If there is none.
+        If it does not exist.
     """
     text = _as_text(uri)
     parts = urlsplit(text)
@@ -70,7 +70,7 @@ def find_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:
     Raises
     ------
     ForeignRecordError
-        If there is none, or the server does not answer.
+        If it does not exist, or the server does not answer.
     """
     from mlflow.exceptions import MlflowException
 

@@ -1,4 +1,4 @@
-"""Runs of an MLflow experiment as the trials of a study of ours."""
+"""Import of the runs of an MLflow experiment as the trials of a study."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def import_mlflow(
     name: str | None = None,
     store: str | Path | SqlStore | None = None,
 ) -> Imported:
-    """Import the runs of an MLflow experiment that are over and were not imported before.
+    """Import the finished runs of an MLflow experiment that were not imported before.
 
-    MLflow records params as text and no space, so the space is what the runs had: whole numbers
-    and numbers in the range that was seen, on a log scale if it spans two decades, and options
-    else. The history of each metric becomes reports, tags become notes. Runs that have child runs
-    are groups, not trials, and are left out.
+    MLflow records params as text and does not record the space, so the space is inferred from the
+    runs: integers and floats get the observed range, on a log scale if it spans two decades, and
+    other values become options. The history of each metric becomes reports, tags become notes.
+    Runs with child runs are groups, not trials, and are left out.
 
     Parameters
     ----------
@@ -63,23 +63,23 @@ def import_mlflow(
     experiment
         The experiment's name.
     metric
-        The goal; may be left out if all runs have one metric only.
+        The goal; optional if all runs have only one metric.
     direction
-        Which way it gets better.
+        Whether the metric is minimized or maximized.
     space
-        The space that the runs come from, for wider ranges than were seen; params are matched by
-        their dotted paths, and a run that is no point of it is refused.
+        The space of the runs, for ranges wider than the observed ones; params are matched by
+        their dotted paths, and a run that is not a point of the space is refused.
     name
-        What to call the study, if not as the experiment.
+        The name of the study; the experiment's name if None.
     store
         As for `tuner.optimize`.
 
     Raises
     ------
     ForeignRecordError
-        If there is no such experiment, no run with params, or the metric is not clear.
+        If the experiment does not exist, none of its runs has params, or the metric is ambiguous.
     StudyExists, StudyMismatch
-        As for `import_optuna`; new runs outside of the ranges seen before change the space.
+        As for `import_optuna`; new runs outside of the earlier observed ranges change the space.
     MissingExtra
         If MLflow is not installed.
     """
@@ -120,7 +120,7 @@ def import_mlflow(
 
 @dataclass(slots=True)
 class _Survey:
-    """What a first look at the runs tells: which params with which texts, which metrics."""
+    """Summary of a first pass over the runs: the params with their texts, and the metrics."""
 
     params: dict[str, set[str]] = field(default_factory=dict)
     metrics: dict[str, int] = field(default_factory=dict)
@@ -130,7 +130,7 @@ class _Survey:
     _present: list[dict[str, str]] = field(default_factory=list)
 
     def space(self) -> ObservedSpace:
-        """Return the space of the params that were seen."""
+        """Return the space of the observed params."""
         self._domains = {name: _domain(texts) for name, texts in self.params.items()}
         presence = Presence(frozenset(n for n, d in self._domains.items() if can_branch(d)))
         for params in self._present:
@@ -138,7 +138,7 @@ class _Survey:
         return ObservedSpace(self._domains, presence)
 
     def values(self, params: Mapping[str, str]) -> dict[str, Any]:
-        """Return the values that a run's texts stand for."""
+        """Return the values of a run's param texts."""
         return {
             name: _value_in(self._domains[name], text)
             for name, text in params.items()
@@ -146,7 +146,7 @@ class _Survey:
         }
 
     def add(self, run: Run) -> None:
-        """Take a finished run into account."""
+        """Add a finished run to the summary."""
         for param, text in run.data.params.items():
             self.params.setdefault(param, set()).add(text)
         for metric in run.data.metrics:
@@ -199,11 +199,11 @@ def _only_metric(survey: _Survey, experiment: str) -> str:
     )
 
 
-# --- texts and what they stand for ----------------------------------------------------------------
+# --- texts as values ------------------------------------------------------------------------------
 
 
 def _literal(text: str) -> Any:
-    """Return the number, truth value or None that a text is, else the text."""
+    """Return the number, boolean or None that a text represents, else the text."""
     if len(text) > LONGEST_NUMBER:
         return text
     try:
@@ -231,7 +231,7 @@ def _domain(texts: set[str]) -> Domain:
 
 
 def _value_in(domain: Domain, text: str) -> Any:
-    """Return the value of a domain that a text stands for; the text itself if there is none."""
+    """Return the value of a domain that a text represents, or the text if none matches."""
     value = _literal(text)
     for meant in (value, text):
         if domain.contains(meant):
@@ -270,7 +270,7 @@ def _foreign_trial(client: MlflowClient, run: Run, fit: Fit, goal: Goal) -> Fore
     if error is not None:
         state, value = State.FAILED, None
     notes: dict[str, Any] = {"run_name": info.run_name} if info.run_name else {}
-    # The address of a repository may have a token in it.
+    # The URL of a repository may contain a token.
     tags = {key: hide(text) for key, text in data.tags.items() if _is_kept(key)}
     if tags:
         notes["tags"] = tags
@@ -300,7 +300,7 @@ def _is_kept(tag: str) -> bool:
 
 
 def _reports(client: MlflowClient, run: Run) -> Iterator[Report]:
-    """Yield what a run logged step by step; a metric that was logged once has no curve."""
+    """Yield the reports of a run, step by step, without metrics that were logged only once."""
     by_step: dict[int, dict[str, float]] = {}
     for metric in run.data.metrics:
         history = client.get_metric_history(run.info.run_id, metric)

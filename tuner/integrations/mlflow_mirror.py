@@ -1,4 +1,4 @@
-"""A live copy of studies on an MLflow server, made beside the search and never in its way."""
+"""A live copy of studies on an MLflow server, sent in the background of the search."""
 
 from __future__ import annotations
 
@@ -31,21 +31,20 @@ _log = logging.getLogger(__name__)
 
 
 class MlflowMirror:
-    """Copies each finished trial of a study to MLflow: a parent run a study, a child run a trial.
+    """Callback that copies finished trials to MLflow: a parent run per study, a child per trial.
 
-    Pass it as a callback. What is to be sent waits in a queue, and a thread of its own sends it,
-    so that a slow server slows nothing and a lost one stops nothing: it is tried again until it is
-    back. If the queue is full meanwhile, what comes then is dropped; the log says so, and
-    `catch_up` sends it later.
+    Trials wait in a queue, and a separate thread sends them, so that a slow or unavailable server
+    neither slows nor stops the search: the thread retries until the server is back. If the queue
+    is full, further trials are dropped with a log message; `catch_up` sends them later.
 
     Parameters
     ----------
     uri
         MLflow's tracking URI: a server, or a database such as ``sqlite:///mlflow.db``.
     experiment
-        The experiment, made if it is not there; the study's name if None.
+        The experiment, created if it does not exist; the study's name if None.
     queue_size
-        Trials that may wait at most.
+        The maximum number of waiting trials.
 
     Raises
     ------
@@ -58,7 +57,7 @@ class MlflowMirror:
     """
 
     def __init__(self, uri: str, experiment: str | None = None, *, queue_size: int = 1000) -> None:
-        # MLflow prints two lines for each run that ends, which nobody asked for here.
+        # MLflow prints two lines for each run that ends, which are unwanted here.
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         self._client = connect(uri)
         self._uri = hide_url(str(uri))
@@ -74,7 +73,7 @@ class MlflowMirror:
         """How many trials were not sent, because the queue was full or the server refused them."""
 
     def __call__(self, study: Study, trial: Trial) -> None:
-        """Have a trial sent; returns at once."""
+        """Queue a trial and return at once."""
         with self._changed:
             if len(self._queue) >= self._size:
                 self._drop(study, trial, f"{self._size} trials wait already")
@@ -82,18 +81,18 @@ class MlflowMirror:
             self._put(study, trial)
 
     def study_ended(self, study: Study) -> None:
-        """Have the parent run ended once everything before is sent; `tuner.optimize` calls it."""
+        """Queue the end of the parent run, after all trials; `tuner.optimize` calls it."""
         with self._changed:
             self._put(study, None)
 
     @public(files=ExportError)
     def catch_up(self, study: Study) -> int:
-        """Send every finished trial that the server has not, now, and return how many that were.
+        """Send every finished trial that the server lacks now, and return their number.
 
         Raises
         ------
         ExportError
-            If the server does not take them.
+            If the server does not accept them.
         """
         self.flush()
         runs = self._runs_of(study)
@@ -104,13 +103,13 @@ class MlflowMirror:
         return len(missing)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until all is sent, `timeout` seconds at most; return whether it is."""
+        """Wait at most `timeout` seconds until all trials are sent; return whether they are."""
         timeout = as_seconds("timeout", timeout)
         with self._changed:
             return self._changed.wait_for(lambda: not self._queue and not self._busy, timeout)
 
     def close(self, timeout: float = AT_EXIT) -> None:
-        """Send what waits, for `timeout` seconds at most, and end the thread."""
+        """Send the waiting trials, for at most `timeout` seconds, and end the thread."""
         sent = self.flush(timeout)
         with self._changed:
             self._closing = True
@@ -145,7 +144,7 @@ class MlflowMirror:
         self._queue.append((study, trial))
         if self._thread is None:
             self._closing = False
-            # A daemon, so that a server that hangs does not keep the process from ending.
+            # A daemon thread, so that a hanging server does not keep the process from ending.
             self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
             self._thread.start()
             atexit.register(self.close)
@@ -177,7 +176,7 @@ class MlflowMirror:
                 else:
                     runs.send(study, trial)
                 return
-            except Exception as error:  # whatever it is, the search goes on
+            except Exception as error:  # no error of the mirror may stop the search
                 if _is_refusal(error):
                     with self._changed:
                         self._drop(study, trial, f"it was refused: {hide(str(error))}")
@@ -212,7 +211,7 @@ class MlflowMirror:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether a server answered that it will never take this, however often it is asked."""
+    """Whether the error is a permanent refusal by the server, so that a retry is useless."""
     from mlflow.exceptions import MlflowException
 
     if not isinstance(error, MlflowException):

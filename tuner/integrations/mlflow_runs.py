@@ -1,4 +1,4 @@
-"""A study as MLflow has it: a parent run, and a child run for each trial, written once each."""
+"""A study in MLflow: a parent run, and a child run for each trial, each written once."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _NAME = re.compile(r"[^\w\-./: ]")
 
 
 class MlflowRuns:
-    """The runs of one study on a server; what is sent again is found there and not made twice.
+    """The runs of one study on a server; a repeated send finds its run instead of creating it.
 
     Parameters
     ----------
     client
         MLflow's client.
     experiment
-        The experiment's name; made if it is not there.
+        The experiment's name; created if it does not exist.
     study
         The study.
     """
@@ -75,7 +75,7 @@ class MlflowRuns:
         self._sent.add(trial.number)
 
     def end(self, study: Study) -> None:
-        """Record the study's best so far, and that nothing runs now."""
+        """Record the study's best values so far, and end the parent run."""
         front = study.best_trials
         if len(study.goals) == 1 and front:
             best = front[0]
@@ -122,7 +122,7 @@ class MlflowRuns:
 
     def _find_or_make_child(self, trial: Trial, run: Run, started: int) -> str:
         if run.uid in self._begun:
-            # It is there already if an earlier attempt got so far, even if the answer was lost.
+            # An earlier attempt may have created it, even if its answer was lost.
             for known in self._search(f"tags.`tuner.run` = '{run.uid}'"):
                 return str(known.info.run_id)
         self._begun.add(run.uid)
@@ -164,7 +164,7 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
     try:
         return str(client.create_experiment(name))
     except MlflowException:
-        # Another process may have made it just now.
+        # Another process may have created it in the meantime.
         found = client.get_experiment_by_name(name)
         if found is None:
             raise
@@ -172,7 +172,7 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
 
 
 def _committed_run(study: Study, trial: Trial) -> Run:
-    """Return the run that ended a trial, once the store has it and what it reported."""
+    """Return the run that ended a trial, once the store has it and its reports."""
     deadline = time.monotonic() + COMMIT_WAIT
     while True:
         for run in reversed(study.runs(trial.number)):
@@ -187,7 +187,7 @@ def _committed_run(study: Study, trial: Trial) -> Run:
 
 
 def _points(study: Study, trial: Trial, run: Run, ended: int) -> list[Metric]:
-    """Return what a run reported, step by step, and its final metrics after that."""
+    """Return the reports of a run, step by step, followed by its final metrics."""
     from mlflow.entities import Metric
 
     points: list[Metric] = []
@@ -213,7 +213,7 @@ def _milliseconds(seconds: float | None) -> int:
 
 
 def _key(name: str) -> str:
-    """Return a name that MLflow takes for a param, metric or tag."""
+    """Return a name that MLflow accepts for a param, metric or tag."""
     return _NAME.sub("_", name)[:LONGEST_KEY].strip("/") or "_"
 
 

@@ -1,9 +1,9 @@
-"""The space behind trials that another tool recorded: which parameters there were, and when.
+"""Inference of a space from the trials of another tool, including conditional parameters.
 
-Tools that let an objective ask for parameters as it goes along record no conditions, only what
-each trial had. Where a parameter was there if and only if a categorical one had certain options,
-it becomes part of these options' branches. Where nothing recorded explains its absence, the
-absence is an option itself: ``Choice(unset={}, set={"value": ...})``.
+Tools with define-by-run spaces record the parameters of each trial, but not their conditions. If
+a parameter is present exactly when a categorical one has certain options, it becomes part of the
+branches of these options. If no recorded choice explains its absence, the absence becomes an
+option: ``Choice(unset={}, set={"value": ...})``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ UNSET, SET, VALUE = "unset", "set", "value"
 
 @dataclass(slots=True)
 class Presence:
-    """Counts which parameters trials have, and beside which options of others.
+    """Counter of the trials that have each parameter, by the options of other parameters.
 
     Parameters
     ----------
     choices
-        The parameters that can have branches: those whose options are all names.
+        The parameters that can have branches, because all their options are names.
     """
 
     choices: frozenset[str]
@@ -51,10 +51,10 @@ class Presence:
         return self._having[name] == self.trials
 
     def condition(self, name: str) -> Condition | None:
-        """Return what a parameter depends on as far as a choice explains it, None if none does.
+        """Return the condition of a parameter on a choice, or None if no choice explains it.
 
-        A choice whose options explain every absence comes before one that explains some; of
-        several, the innermost: the one that fewest trials had.
+        A choice that explains every absence has precedence over one that explains some. Among
+        several, the innermost one is returned: the choice that the fewest trials had.
         """
         found = [
             condition
@@ -74,7 +74,7 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A parameter was there only beside these options of a choice, and if `exact`, always."""
+    """The options of a choice that a parameter requires, and if `exact`, that imply it."""
 
     choice: str
     options: tuple[str, ...]
@@ -85,9 +85,9 @@ class Condition:
 class Fit:
     """A trial as a point of an observed space.
 
-    `filled` are the parameters that the trial lacked, with the middle of their domain in their
-    place; `surplus` holds what the trial had and its point has not. Both are empty for the trials
-    that the space was made from.
+    `filled` are the parameters that the trial lacked, replaced by the middle of their domain;
+    `surplus` holds the trial's values that are not part of the point. Both are empty for the
+    trials that the space was inferred from.
     """
 
     params: Params
@@ -96,14 +96,14 @@ class Fit:
 
 
 class ObservedSpace:
-    """The space that trials come from, and the trials as points of it.
+    """A space inferred from trials, which converts the trials to its points.
 
     Parameters
     ----------
     domains
-        What each parameter may be, in the order they should have.
+        The domain of each parameter, in the order of the space.
     presence
-        Which trials had it; without any, every parameter counts as always there.
+        The presence of parameters in trials; if empty, every parameter counts as always present.
     """
 
     def __init__(self, domains: Mapping[str, Domain], presence: Presence) -> None:
@@ -123,7 +123,7 @@ class ObservedSpace:
         Raises
         ------
         InvalidParams
-            If a value is in no domain of the space.
+            If a value is outside of its domain.
         """
         filled: list[str] = []
         used: set[str] = set()
@@ -179,7 +179,7 @@ class ObservedSpace:
 
 
 def can_branch(domain: Domain) -> bool:
-    """Whether a domain can become a `Choice` with branches as it is."""
+    """Whether a domain can become a `Choice` with branches without changes."""
     return isinstance(domain, Choice) and all(
         isinstance(option, str) and option and "." not in option and option not in _WORDS
         for option in domain.options
@@ -191,7 +191,7 @@ _WORDS = ("default", "prior")
 
 
 def _clean_names(names: Iterable[str]) -> dict[str, str]:
-    """Return a name of ours for each of another tool's: without dots, not reserved, unique."""
+    """Map the names of another tool to valid names: without dots, not reserved, unique."""
     cleaned: dict[str, str] = {}
     for name in names:
         base = name.replace(".", "_") or "_"

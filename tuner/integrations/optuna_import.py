@@ -1,4 +1,4 @@
-"""Studies of Optuna as studies of ours: read from its database, whatever it was made with."""
+"""Import of Optuna studies from Optuna's database, independent of how they were created."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def import_optuna(
     name: str | None = None,
     store: str | Path | SqlStore | None = None,
 ) -> list[Imported]:
-    """Import studies of Optuna, those trials that have an outcome and were not imported before.
+    """Import Optuna studies: the trials that have an outcome and were not imported before.
 
-    The space is made of all distributions that the trials had; see `observed_space` for parameters
-    that not every trial had. Intermediate values become reports, attributes of a study tags, and
-    those of a trial notes. Trials that are waiting or running are left for a later import.
+    The space combines all distributions of the trials; see `observed_space` for parameters that
+    only some trials had. Intermediate values become reports, study attributes become tags, and
+    trial attributes become notes. Waiting and running trials are left for a later import.
 
     Parameters
     ----------
@@ -56,20 +56,20 @@ def import_optuna(
         Optuna's ``storage``: an SQLAlchemy URL of SQLite or PostgreSQL, or a SQLite file. It is
         only read.
     study
-        Which study; None imports all.
+        The name of the study; None imports all.
     name
-        What to call it here, if not as it is called there.
+        The name of the imported study; Optuna's name if None.
     store
         As for `tuner.optimize`.
 
     Raises
     ------
     ForeignRecordError
-        If the storage cannot be read, has no such study, or the study no trial with an outcome.
+        If the storage cannot be read or lacks the study, or no trial of it has an outcome.
     StudyExists
-        If a study of that name is here and was not imported from there.
+        If a study of this name exists that was not imported from this storage.
     StudyMismatch
-        If it has other parameters or ranges there now, or went on here.
+        If its parameters or ranges have changed in Optuna, or it was continued here.
     """
     with reading(storage) as tables:
         there = tables.studies()
@@ -127,7 +127,7 @@ _Decoder = Callable[[OptunaTrial], dict[str, Any]]
 def _observe(
     tables: OptunaTables, study: OptunaStudy, distributions: list[Distribution]
 ) -> tuple[ObservedSpace, _Decoder]:
-    """Return the space that the trials come from, and what reads a trial's values."""
+    """Return the space inferred from the trials, and a function that decodes their values."""
     by_name: dict[str, list[Distribution]] = {}
     for distribution in distributions:
         by_name.setdefault(distribution.param, []).append(distribution)
@@ -139,18 +139,18 @@ def _observe(
         if trial.state not in _DONE:
             continue
         values = decode(trial)
-        # A failed trial may lack what it would have asked for next.
+        # A failed trial may lack parameters that it would have suggested later.
         if trial.state != "FAIL":
             presence.add(values)
         for param in [p for p in stepped & values.keys() if not domains[p].contains(values[p])]:
-            # Optuna lets a step change between trials, and anything be enqueued.
+            # Optuna allows a step to change between trials, and any value to be enqueued.
             domains[param] = _without_step(domains[param])
             stepped.discard(param)
     return ObservedSpace(domains, presence), _decoder(domains)
 
 
 def _decoder(domains: Mapping[str, Domain]) -> _Decoder:
-    """Return a function that gives a trial's values by parameter, as our domains have them."""
+    """Return a function that decodes a trial's values by parameter, as values of our domains."""
     choices: dict[str, list[Any]] = {}
 
     def decode(trial: OptunaTrial) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def _const(domain: Domain) -> Any:
 
 
 def _domain(param: str, found: list[Distribution]) -> Domain:
-    """Return a domain that holds everything a parameter was drawn from, and what it was."""
+    """Return a domain that contains all distributions and all observed values of a parameter."""
     kinds = {d.kind for d in found}
     attributes = [d.attributes for d in found]
     if kinds == {"CategoricalDistribution"}:
@@ -232,7 +232,7 @@ def _foreign_trial(
     finite = all(map(math.isfinite, numbers))
     error = None
     if state is State.COMPLETED and not finite:
-        # To us such a trial has failed: no optimizer can learn from the value.
+        # Such a trial is recorded as failed: no optimizer can learn from the value.
         state, error = State.FAILED, Failure("NotFinite", f"the values were {numbers}")
     elif state is State.FAILED:
         reason = trial.system_attrs.get("fail_reason", "Optuna recorded no reason")
@@ -267,7 +267,7 @@ def _foreign_trial(
 
 
 def _constraints(system_attrs: Mapping[str, Any]) -> dict[str, float]:
-    """Return the values of constraints: one named each, or a list of those of a function."""
+    """Return the values of constraints: named ones, or a list from a constraint function."""
     listed = system_attrs.get("constraints") or ()
     found = {f"constraint_{i}": float(value) for i, value in enumerate(listed)}
     for key, value in system_attrs.items():
@@ -278,5 +278,5 @@ def _constraints(system_attrs: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _as_name(name: str) -> str:
-    """Return a study's name without what ours cannot have."""
+    """Return a study's name without characters that are invalid in tuner."""
     return "".join("-" if c in "/@\n\r\0" else c for c in name)[:200]

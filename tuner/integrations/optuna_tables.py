@@ -87,7 +87,7 @@ _attributes = {
 
 @dataclass(frozen=True, slots=True)
 class OptunaStudy:
-    """A study as Optuna's tables have it; directions are in the order of its objectives."""
+    """A study as in Optuna's tables; directions are in the order of its objectives."""
 
     id: int
     name: str
@@ -98,7 +98,7 @@ class OptunaStudy:
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """One distribution that a parameter had, and the range of the numbers that stand for values."""
+    """One distribution of a parameter, and the range of its internal numeric values."""
 
     param: str
     kind: str
@@ -109,7 +109,7 @@ class Distribution:
 
 @dataclass(slots=True)
 class OptunaTrial:
-    """A trial as Optuna's tables have it; params are numbers, with their distribution's JSON."""
+    """A trial as in Optuna's tables; params are numbers, with their distribution's JSON."""
 
     number: int
     state: str
@@ -124,17 +124,17 @@ class OptunaTrial:
 
 @contextmanager
 def reading(url: str) -> Iterator[OptunaTables]:
-    """Open Optuna's database, all of it as it is at one moment.
+    """Open Optuna's database and read a consistent snapshot of it.
 
     Parameters
     ----------
     url
-        What Optuna calls ``storage``: an SQLAlchemy URL of SQLite or PostgreSQL, or a SQLite file.
+        Optuna's ``storage``: an SQLAlchemy URL of SQLite or PostgreSQL, or a SQLite file.
 
     Raises
     ------
     ForeignRecordError
-        If there is no such database, it is not Optuna's, or has a schema that is not known here.
+        If the database does not exist, is not Optuna's, or has an unknown schema.
     """
     with translated("optuna storage", files=ForeignRecordError, data=ForeignRecordError):
         shown, engine = _engine(url)
@@ -170,7 +170,7 @@ def _as_foreign(shown: str) -> Iterator[None]:
 
 
 class OptunaTables:
-    """Optuna's tables on a connection; `shown` is what to call them in a message."""
+    """Optuna's tables on a connection; `shown` is their name in messages."""
 
     def __init__(self, connection: Connection, shown: str) -> None:
         self._connection = connection
@@ -182,7 +182,7 @@ class OptunaTables:
         return [self._study(*row) for row in self._connection.execute(query).all()]
 
     def distributions(self, study: int) -> list[Distribution]:
-        """Return every distribution that parameters of a study had, in the order of first use."""
+        """Return all distributions of a study's parameters, in the order of first use."""
         p = _params
         query = (
             select(
@@ -203,7 +203,7 @@ class OptunaTables:
         return found
 
     def trials(self, study: int, *, params_only: bool = False) -> Iterator[OptunaTrial]:
-        """Yield the trials of a study by number, a few hundred in memory at a time."""
+        """Yield the trials of a study by number, with a few hundred in memory at a time."""
         t = _trials
         query = (
             select(t.c.trial_id, t.c.number, t.c.state, t.c.datetime_start, t.c.datetime_complete)
@@ -273,7 +273,7 @@ class OptunaTables:
 
 
 def _engine(url: str) -> tuple[str, Any]:
-    """Return what to call a database in a message, and an engine that reads it."""
+    """Return the name of a database for messages, and an engine that reads it."""
     if not isinstance(url, str | os.PathLike):
         raise ForeignRecordError(
             f"optuna storage {url!r}: write an SQLAlchemy URL, or the path of a SQLite file"
@@ -281,7 +281,7 @@ def _engine(url: str) -> tuple[str, Any]:
     url = os.fspath(url)
     remember(url)
     try:
-        # A path is taken as it is: '#', '?' and '%' in it mean nothing.
+        # A path is taken literally: '#', '?' and '%' in it are ordinary characters.
         parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
     except (BadUrl, ValueError) as error:
         hide_in(error)
@@ -295,7 +295,7 @@ def _engine(url: str) -> tuple[str, Any]:
         file = Path(parsed.database or "").expanduser().absolute()
         if not file.is_file():
             raise ForeignRecordError(f"optuna storage {shown}: there is no file {file}")
-        # Opened for reading only: SQLite would make what is not there.
+        # Opened read-only, because SQLite would create a missing file.
         connect = partial(sqlite3.connect, f"{file.as_uri()}?mode=ro", uri=True)
         return shown, create_engine("sqlite://", creator=connect, poolclass=NullPool)
     if backend in ("postgresql", "postgres"):
@@ -329,7 +329,7 @@ def _check_schema(connection: Connection, shown: str) -> None:
 
 
 def _seconds(moment: datetime | None) -> float | None:
-    # Optuna records local time without saying so.
+    # Optuna records local time without a time zone.
     return None if moment is None else moment.timestamp()
 
 

@@ -1,9 +1,9 @@
-"""Event files for TensorBoard and its HParams tab, written with the protocol that tensorboardX has.
+"""Event files for TensorBoard and its HParams tab, written with tensorboardX's protocol messages.
 
 The root of the folder holds the experiment: every parameter with its domain, and every metric.
-Each trial is a session in a folder of its own, with its curves beside it, so that the tab links
-a row to its curves. tensorboardX's own ``add_hparams`` writes an experiment for every session,
-without domains, and the curves elsewhere.
+Each trial is a session in a separate folder, together with its curves, so that the tab links a row
+to its curves. tensorboardX's ``add_hparams`` would write an experiment for every session, without
+domains, and the curves elsewhere.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ _END = "_hparams_/session_end_info"
 
 @public(files=ExportError)
 def export_tensorboard(study: Study, folder: str | Path) -> Path:
-    """Write a study as event files below `folder` and return it; see it with ``tensorboard``.
+    """Write a study as event files for ``tensorboard`` below `folder`, and return the folder.
 
-    What an earlier export of the study has left there is replaced.
+    The files of an earlier export of the study are replaced.
 
     Parameters
     ----------
     study
         The study.
     folder
-        What to give to ``tensorboard --logdir``.
+        The folder to pass to ``tensorboard --logdir``.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def export_tensorboard(study: Study, folder: str | Path) -> Path:
 def _session(
     study: Study, trial: Trial, reports: Iterable[Report], created: float
 ) -> Iterator[tuple[float, int, Any]]:
-    """Yield the events of a trial: what it had, what it reported, how it ended."""
+    """Yield the events of a trial: its params, its reports, and its end."""
     api, plugin, summary = _protocol()
     begun = created if trial.started is None else trial.started
     ended = begun if trial.ended is None else trial.ended
@@ -120,7 +120,7 @@ def _experiment(study: Study, metrics: Iterable[str]) -> Any:
 
 
 def _hparam(path: str, domain: Domain) -> Any:
-    """Return what TensorBoard knows about a parameter: an interval, or a list of values."""
+    """Return TensorBoard's description of a parameter: an interval, or a list of values."""
     api, _, _ = _protocol()
     path = well_formed(path)
     info = api.HParamInfo(name=path, display_name=path)
@@ -136,7 +136,7 @@ def _hparam(path: str, domain: Domain) -> Any:
     else:
         info.type = api.DATA_TYPE_FLOAT64 if numbers else api.DATA_TYPE_STRING
     for option in options:
-        # TensorBoard wants the values of one parameter to be of one type.
+        # TensorBoard requires all values of one parameter to have the same type.
         same_type = isinstance(domain, Bool) or numbers
         _set_value(info.domain_discrete.values.add(), option if same_type else str(option))
     return info

@@ -1,4 +1,4 @@
-"""Model versions: what was registered, where it came from, and how it is loaded safely."""
+"""The model registry: versions of models, their lineage, and safe loading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which format keeps a model, and models as the files of an artifact."""
+"""Choice of a model's format, and conversion between models and an artifact's files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tuner.tracking.artifacts import check_paths
 def known_formats(
     *, allow_pickle: bool = False, trusted: Iterable[str] = ()
 ) -> dict[str, ModelFormat]:
-    """Return the formats by name, those that execute nothing first."""
+    """Return the formats by name, first the ones whose loading executes no code."""
     formats: list[ModelFormat] = [SkopsFormat(trusted), JsonFormat(), PickleFormat(allow_pickle)]
     return {f.name: f for f in formats}
 
@@ -27,12 +27,12 @@ def known_formats(
 def save_model(
     model: Any, *, format: str | ModelFormat | None = None, allow_pickle: bool = False
 ) -> tuple[str, dict[str, bytes]]:
-    """Return the name of the format that kept `model`, and its files by relative path.
+    """Save `model`; return the name of its format, and its files by relative path.
 
     Parameters
     ----------
     model
-        What to keep.
+        The model to save.
     format
         A format or its name; None takes the first that accepts the model.
     allow_pickle
@@ -43,7 +43,7 @@ def save_model(
     RegistryError
         If no allowed format accepts the model, or it cannot be written.
     ArgumentError
-        If there is no format of that name.
+        If the format's name is unknown.
     """
     chosen = _chosen(model, format, allow_pickle)
     with tempfile.TemporaryDirectory(prefix="tuner-model-") as folder:
@@ -62,16 +62,16 @@ def load_files(
     allow_pickle: bool = False,
     trusted: Iterable[str] = (),
 ) -> Any:
-    """Return the model that `save_model` made these files of.
+    """Load a model from files that `save_model` wrote.
 
     Raises
     ------
     UntrustedModel
-        If that would need types or code that nobody allowed.
+        If loading needs types or code that are not allowed.
     RegistryError
-        If there is no format of that name, or the files are not what it writes.
+        If the format's name is unknown, or the files do not have this format.
     ArgumentError
-        If a file's path leaves its folder, or `trusted` is no list of names.
+        If a file's path leaves its folder, or `trusted` is not a list of names.
     """
     if isinstance(format, str):
         formats = known_formats(allow_pickle=allow_pickle, trusted=trusted)

@@ -16,23 +16,23 @@ _SCALARS = (type(None), bool, int, float, str)
 
 
 class JsonFormat:
-    """Keeps what JSON can say, and tuples: dicts with text keys, lists, numbers, texts.
+    """Format for JSON values and tuples: dicts with string keys, lists, numbers, strings.
 
-    A value of a derived type, such as a named tuple or a NumPy float, would come back as another
-    type; so it is not accepted.
+    It does not accept a value of a derived type, such as a named tuple or a NumPy float, because
+    the value would load as another type.
     """
 
     name = "json"
 
     def accepts(self, model: Any) -> bool:
-        """Whether it is made of plain values only."""
+        """Whether the model consists of plain values only."""
         try:
             return _is_plain(model)
         except RecursionError:
             return False  # contains itself, or is nested too deep for JSON
 
     def save(self, model: Any, folder: Path) -> None:
-        """Write ``model.json``; raises `RegistryError` if JSON cannot say what is in the model."""
+        """Write ``model.json``; raises `RegistryError` if JSON cannot represent the model."""
         try:
             text = json.dumps(encode_params({"model": model}), indent=1)
         except (TypeError, ValueError, RecursionError) as error:
@@ -41,10 +41,10 @@ class JsonFormat:
                 f"{type(error).__name__}: {error}; keep plain values only"
             ) from error
         (folder / FILE).write_text(text, encoding="utf-8")
-        self.load(folder)  # so that nothing is registered that could not be loaded
+        self.load(folder)  # a model that cannot be loaded must not be registered
 
     def load(self, folder: Path) -> Any:
-        """Return the value; raises `RegistryError` if the file is not what `save` writes."""
+        """Return the value; raises `RegistryError` if the file does not have this format."""
         try:
             text = (folder / FILE).read_bytes()
             Budget(len(text)).spend_json(text)

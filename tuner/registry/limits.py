@@ -1,4 +1,4 @@
-"""How much memory a model file may take, known before any of it is unpacked or parsed."""
+"""Memory limits of model files, enforced before a file is unpacked or parsed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 SIZE_VARIABLE = "TUNER_MODEL_BYTES"
 """Environment variable: the most bytes that a model file may unpack to."""
 
-_ALWAYS_ALLOWED = 64 * 2**20  # bytes, whatever the size of the file
+_ALWAYS_ALLOWED = 64 * 2**20  # bytes, for a file of any size
 _RATIO = 20  # unpacked bytes per byte of the file
 _MOST = 8 * 2**30
 
@@ -16,11 +16,11 @@ _BYTES_OF_ITEM = 40  # memory of an item in one
 
 
 class Refused(ValueError):
-    """A file that its format does not write, or that is larger than allowed."""
+    """A file that is invalid in its format, or larger than allowed."""
 
 
 class Budget:
-    """Counts what a file unpacks to.
+    """Counter of the bytes that a file unpacks to, with a limit.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ class Budget:
         self._limit, self._unpacked = size_limit(packed), 0
 
     def spend(self, size: int) -> None:
-        """Count `size` bytes more.
+        """Add `size` bytes to the count.
 
         Raises
         ------
         Refused
-            If that is more than the file may unpack to.
+            If the count exceeds the limit of the file.
         """
         self._unpacked += size
         if self._unpacked > self._limit:
@@ -47,13 +47,13 @@ class Budget:
             )
 
     def spend_json(self, text: bytes) -> None:
-        """Count what a JSON text takes when it is parsed."""
+        """Add the memory that a JSON text needs when it is parsed."""
         containers = text.count(b"{") + text.count(b"[")
         self.spend(_BYTES_OF_CONTAINER * containers + _BYTES_OF_ITEM * text.count(b","))
 
 
 def size_limit(packed: int) -> int:
-    """Return how many bytes a file of `packed` bytes may unpack to."""
+    """Return the number of bytes that a file of `packed` bytes may unpack to."""
     configured = os.environ.get(SIZE_VARIABLE, "").strip()
     if not configured:
         return min(_MOST, max(_ALWAYS_ALLOWED, _RATIO * packed))

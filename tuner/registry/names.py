@@ -1,4 +1,4 @@
-"""How models, versions and aliases are named, and how a reference to one reads."""
+"""Names of models, versions and aliases, and references to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DIGITS = 9
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A model's name, with the version or the alias that is meant."""
+    """A model's name, with the version or the alias that the reference names."""
 
     name: str
     version: int | None = None
@@ -27,14 +27,14 @@ class Reference:
 
 
 def parse_reference(ref: Any) -> Reference:
-    """Return what ``"name"``, ``"name@alias"`` or ``"name@3"`` refers to.
+    """Parse ``"name"``, ``"name@alias"`` or ``"name@3"``.
 
-    A name alone is its champion.
+    A name alone refers to its champion.
 
     Raises
     ------
     ArgumentError
-        If `ref` is none of these.
+        If `ref` has another form.
 
     Examples
     --------
@@ -52,14 +52,15 @@ def parse_reference(ref: Any) -> Reference:
 
 
 def validate_model_name(name: Any) -> str:
-    """Return `name` if a model can have it: any name that a study can have.
+    """Return `name` if it is a valid model name.
 
-    The winner of a study is registered under the study's name, so there is no stricter rule here.
+    Every valid study name is valid here, because the winner of a study is registered under the
+    study's name.
 
     Raises
     ------
     ArgumentError
-        If it cannot be one; see `tuner.bounds.is_title`.
+        If the name is invalid; see `tuner.bounds.is_title`.
     """
     if not isinstance(name, str) or not name.strip():
         raise ArgumentError(f"model name {name!r}: write a non-empty string")
@@ -73,13 +74,13 @@ def validate_model_name(name: Any) -> str:
 
 
 def validate_alias(alias: Any) -> str:
-    """Return `alias` if a version can have it.
+    """Return `alias` if it is a valid alias of a version.
 
     Raises
     ------
     ArgumentError
-        If it is not 1 to 200 letters, digits, ``. _ -`` or spaces, the first a letter or a digit;
-        or if it is a number, which would be a version.
+        If it is not 1 to 200 letters, digits, ``. _ -`` or spaces that start with a letter or a
+        digit, or if it is a number, which would be read as a version.
     """
     if not isinstance(alias, str) or not _ALIAS.fullmatch(alias) or alias.isdecimal():
         raise ArgumentError(

@@ -1,4 +1,4 @@
-"""Any Python object as a pickle: only where the user says so, on saving and on loading."""
+"""Any Python object as a pickle: only if the user allows it, on saving and on loading."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILE = "model.pkl"
 
 
 class PickleFormat:
-    """Keeps any object by cloudpickle. Loading runs whatever code the file carries.
+    """Format for any object, by cloudpickle. Loading runs any code that the file contains.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class PickleFormat:
         self._allowed = allowed
 
     def accepts(self, model: Any) -> bool:  # noqa: ARG002 (that is the point of it)
-        """Whether it can be tried: always."""
+        """Always True: only an attempt to save shows whether an object can be pickled."""
         return True
 
     def save(self, model: Any, folder: Path) -> None:
@@ -35,7 +35,7 @@ class PickleFormat:
         try:
             content = cloudpickle.dumps(model)
         except Exception as error:
-            # Whatever the object's own code raises, it cannot be kept.
+            # Any exception of the object's own code means that it cannot be saved.
             raise RegistryError(
                 f"model {type(model).__name__} cannot be pickled: {type(error).__name__}: {error}"
             ) from error
@@ -49,7 +49,7 @@ class PickleFormat:
         UntrustedModel
             Unless loading pickles is allowed.
         RegistryError
-            If the object cannot be made again.
+            If the object cannot be restored.
         """
         if not self._allowed:
             raise UntrustedModel(

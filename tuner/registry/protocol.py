@@ -1,4 +1,4 @@
-"""The `ModelFormat` protocol: how a model becomes files and a model again."""
+"""The `ModelFormat` protocol: conversion of a model to files and back."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class ModelFormat(Protocol):
     """What the store records, such as ``"skops"``."""
 
     def accepts(self, model: Any) -> bool:
-        """Whether `save` can keep this model."""
+        """Whether `save` can save this model."""
 
     def save(self, model: Any, folder: Path) -> None:
         """Write the model's files into an existing, empty folder."""
 
     def load(self, folder: Path) -> Any:
-        """Return the model; executes no code that came with the files, unless made to allow it.
+        """Return the model; executes no code from the files unless the format allows it.
 
         Raises
         ------
         UntrustedModel
-            If the files need types or code that nobody allowed.
+            If the files need types or code that are not allowed.
         """

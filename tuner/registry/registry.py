@@ -1,4 +1,4 @@
-"""The registry: versions of models in the store's database, their files among its artifacts."""
+"""The registry: model versions in the store's database, with their files as artifacts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Registry:
     Parameters
     ----------
     store
-        The store whose studies, runs and artifacts the versions come from.
+        The store that holds the studies, runs and artifacts of the versions.
     """
 
     def __init__(self, store: SqlStore) -> None:
@@ -62,18 +62,18 @@ class Registry:
         goal: Goal,
         value: float,
     ) -> ModelVersion:
-        """Make a run's model the next version of `name`; a run is a version of it once.
+        """Register a run's model as the next version of `name`, at most once per run.
 
-        The alias ``champion`` moves to the new version if there was none, or if it is better
-        than the champion before on the same metric in the same direction. Where the metric or
-        the direction is another one, the version's `note` says so.
+        The alias ``champion`` moves to the new version if the model had no champion, or if the
+        new version is better than the champion on the same metric in the same direction. If the
+        metric or the direction differs, the version's `note` states it.
 
         Raises
         ------
         ArgumentError
-            If no model can have that name.
+            If the model name is invalid.
         RegistryError
-            If the store has no such run of the study, or the run no such artifact.
+            If the study does not have this run, or the run does not have this artifact.
         """
         validate_model_name(name)
         with self.store.writing() as connection:
@@ -111,14 +111,14 @@ class Registry:
         return made
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
-        """Let `alias` mean that version of the model, whatever it meant before.
+        """Point `alias` to this version of the model, also if it pointed to another one.
 
         Raises
         ------
         ModelNotFound
-            If there is no such version.
+            If the version does not exist.
         ArgumentError
-            If no version can have that alias.
+            If the alias is invalid.
         """
         validate_alias(alias)
         with self.store.writing() as connection:
@@ -139,7 +139,7 @@ class Registry:
         Raises
         ------
         ModelNotFound
-            If there is none; says what comes close.
+            If it does not exist; the message names close matches.
         """
         reference = parse_reference(ref)
         with self.store.reading() as connection:
@@ -162,16 +162,16 @@ class Registry:
         allow_pickle: bool = False,
         trusted: Sequence[str] = (),
     ) -> Any:
-        """Return the model, its checksum verified before anything of it is read.
+        """Load the model, after its checksum is verified.
 
-        A version that holds a configuration alone gives its params.
+        For a version that holds only a configuration, return its params.
 
         Parameters
         ----------
         ref
             See `get`.
         format
-            Loads a model that was kept in a format of one's own; None takes the built-in formats.
+            The custom format that the model was saved in; None means the built-in formats.
         allow_pickle, trusted
             See `tuner.load_model`.
 
@@ -192,7 +192,7 @@ class Registry:
         return load_files(format or kept, files, allow_pickle=allow_pickle, trusted=trusted)
 
     def find_version(self, name: str, run: str) -> ModelVersion | None:
-        """Return the version of `name` that this run is, None if it is none."""
+        """Return the version of `name` that this run was registered as, or None."""
         with self.store.reading() as connection:
             return self._first(connection, _VERSIONS.c.run == run, name)
 
@@ -204,7 +204,7 @@ class Registry:
             )
 
     def versions(self, name: str) -> list[ModelVersion]:
-        """Return all versions of a model, oldest first; none if there is no such model."""
+        """Return all versions of a model, oldest first; empty if the model does not exist."""
         with self.store.reading() as connection:
             query = _query().where(_MODELS.c.name == name).order_by(_VERSIONS.c.version)
             rows = connection.execute(query).all()
@@ -216,7 +216,7 @@ class Registry:
     def _model_id(self, connection: Connection, name: str) -> int:
         insert = upserts.insert(connection, _MODELS)
         connection.execute(insert.on_conflict_do_nothing(), {"name": name, "created": time.time()})
-        # Locked, so that two who register at once take turns and numbers have no gaps.
+        # The lock serializes concurrent registrations, so that the numbers have no gaps.
         query = select(_MODELS.c.id).where(_MODELS.c.name == name).with_for_update()
         return int(connection.execute(query).scalar_one())
 
@@ -265,7 +265,7 @@ class Registry:
         return self._first(connection, _VERSIONS.c.id.in_(meant), name)
 
     def _aliases(self, connection: Connection, name: str) -> dict[int, tuple[str, ...]]:
-        """Return the aliases of each version of a model, by the version's row."""
+        """Return the aliases of each version of a model, keyed by the version's row id."""
         query = (
             select(_ALIASES.c.version_id, _ALIASES.c.alias)
             .join(_MODELS)
@@ -277,7 +277,7 @@ class Registry:
         return aliases
 
     def _not_found(self, connection: Connection, name: str, which: str) -> ModelNotFound:
-        """Return the error for a model that is not there, or has no such version or alias."""
+        """Return the error for a model, version or alias that does not exist."""
         names = sorted(connection.execute(select(_MODELS.c.name)).scalars())
         if name not in names:
             close = difflib.get_close_matches(name, names) or names[:5]
@@ -345,7 +345,7 @@ def _version_of(row: Row[Any], aliases: dict[int, tuple[str, ...]]) -> ModelVers
 
 
 def _note(row: Row[Any]) -> str:
-    """Say that a version and its champion have different goals, if so."""
+    """Return a note if a version and its champion have different goals, else an empty text."""
     other = (row.champion_metric, row.champion_direction)
     if row.champion is None or other == (row.metric, row.direction):
         return ""

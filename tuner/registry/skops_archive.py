@@ -1,7 +1,7 @@
 """Bounded reading of a skops file: a zip archive of ``schema.json`` and arrays.
 
-Nothing is unpacked before the sizes that the archive declares are known to be within the limit, and
-no member can unpack to more than it declares.
+The sizes that the archive declares are checked against the limit before any member is unpacked, and
+no member can unpack to more than its declared size.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SkopsArchive:
     Raises
     ------
     Refused
-        If it is no archive of this kind, or unpacks to more than the limit.
+        If it is not such an archive, or unpacks to more than the limit.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -69,7 +69,7 @@ class SkopsArchive:
         self._budget.spend(sum(info.file_size for info in self._members.values()))
 
     def stored(self) -> bytes:
-        """Return the file with no member compressed, so that reading it unpacks nothing."""
+        """Return the file with all members uncompressed, so that reading it unpacks nothing."""
         if all(info.compress_type == zipfile.ZIP_STORED for info in self._members.values()):
             return self._content
         buffer = io.BytesIO()
@@ -188,7 +188,7 @@ def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Return a member, unpacking no more than its declared size."""
+    """Return the content of a member, and unpack at most its declared size."""
     with _opened(archive, info) as file:
         content: bytes = file.read(info.file_size)
         if len(content) != info.file_size or file.read(1):

@@ -1,4 +1,4 @@
-"""scikit-learn models in skops format: read without running code that came with the file."""
+"""scikit-learn models in skops format, loaded without running code from the file."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OTHERWISE = "write format='pickle', allow_pickle=True to keep a pickle"
 
 
 class SkopsFormat:
-    """Keeps scikit-learn estimators, pipelines of them included (https://skops.readthedocs.io).
+    """Format for scikit-learn estimators and pipelines (https://skops.readthedocs.io).
 
     Parameters
     ----------
     trusted
-        Type names to allow besides those of `tuner.registry.trusted`.
+        Type names to allow in addition to the list in `tuner.registry.trusted`.
     """
 
     name = "skops"
@@ -33,7 +33,7 @@ class SkopsFormat:
         self._trusted = more_types(trusted)
 
     def accepts(self, model: Any) -> bool:
-        """Whether it is a scikit-learn estimator; others are not imported to find out."""
+        """Whether it is a scikit-learn estimator; imports scikit-learn only for likely ones."""
         if not callable(getattr(model, "get_params", None)) or isinstance(model, type):
             return False
         from sklearn.base import BaseEstimator
@@ -41,15 +41,15 @@ class SkopsFormat:
         return isinstance(model, BaseEstimator)
 
     def save(self, model: Any, folder: Path) -> None:
-        """Write ``model.skops``, once it was loaded back by the rules of `load`.
+        """Write ``model.skops``, after the model was loaded back by the rules of `load`.
 
-        Types that nobody allowed yet are taken as trusted for that: whoever loads the model must
+        This test treats types that are not allowed as trusted; the user who loads the model must
         name them.
 
         Raises
         ------
         RegistryError
-            If skops cannot keep a part of the model, or the model would not load.
+            If skops cannot save a part of the model, or the model would not load.
         """
         from skops import io
 
@@ -57,7 +57,7 @@ class SkopsFormat:
         try:
             content = io.dumps(model)
         except Exception as error:
-            # skops raises whatever the model's own code raises; all of it means the same here.
+            # skops passes on any exception of the model's own code; all of them mean the same here.
             raise RegistryError(
                 f"model {kind} cannot be kept in skops format: {type(error).__name__}: {error}; "
                 f"{_OTHERWISE}"
@@ -77,23 +77,23 @@ class SkopsFormat:
         Raises
         ------
         UntrustedModel
-            If it needs types that nobody allowed; names them.
+            If it needs types that are not allowed; the message names them.
         RegistryError
-            If the file is not one of skops, or holds trees whose indices lead out of them.
+            If the file is not a skops file, or the indices of its trees are out of range.
         """
         try:
             return load_skops((folder / FILE).read_bytes(), self._trusted)
         except UntrustedModel:
             raise
         except Exception as error:
-            # Bytes that are no model of skops may raise anything on their way through it.
+            # Bytes that are not a skops model may raise any exception in skops.
             raise RegistryError(
                 f"{FILE} cannot be read as a model: {type(error).__name__}: {error}"
             ) from error
 
 
 def load_skops(content: bytes, trusted: frozenset[str]) -> Any:
-    """Return the model of a skops file; `trusted` are names to allow besides the list."""
+    """Return the model of a skops file; `trusted` names are allowed in addition to the list."""
     from skops import io
 
     from tuner.registry.soundness import check_model
@@ -111,11 +111,11 @@ def load_skops(content: bytes, trusted: frozenset[str]) -> Any:
 
 
 def _load_back(content: bytes, trusted: frozenset[str]) -> None:
-    """Load a model as somebody would who trusts all of its types."""
+    """Load a model as a user would who trusts all of its types."""
     from tuner.registry.skops_values import resolve
 
     _, schema = _checked(content, trusted)
-    # A class of the user's may be in no module that this process can import.
+    # This process may be unable to import the module of a user's class.
     if all(resolve(name) is not None for name in schema.untrusted):
         load_skops(content, trusted | schema.untrusted)
 

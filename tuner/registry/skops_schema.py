@@ -1,9 +1,9 @@
-"""The grammar of a skops file: what its schema may say, checked before skops makes any object.
+"""The grammar of a skops file's schema, checked before skops creates any object.
 
 skops lets each node of a schema name a class or function, and calls it in many places: the types of
 a dict's keys, the classes of lists and arrays, the constructors of reduced objects. Here each kind
-of node may name the classes of its own kind only, so that a file chooses data and never a call.
-Functions of the list may stand as attributes, each in its own place; nothing calls them on loading.
+of node may only name classes of its own kind, so that a file chooses data and never a call.
+Functions of the list may appear as attributes, each in its own place; loading never calls them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _ROOT = frozenset({"protocol", "_skops_version"})
 
 
 class SkopsSchema:
-    """Checks one schema against the grammar.
+    """Checker of one schema against the grammar.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class SkopsSchema:
     Attributes
     ----------
     untrusted
-        Names that the file asks for and that nobody allowed.
+        Names that the file requires and that are not allowed.
     """
 
     def __init__(self, archive: SkopsArchive, extra: Collection[str] = ()) -> None:
@@ -71,7 +71,7 @@ class SkopsSchema:
         Raises
         ------
         Refused
-            If it breaks the grammar in a way that no trust in a name could allow.
+            If it violates the grammar in a way that trusting a name cannot allow.
         """
         root = self._archive.schema()
         if not isinstance(root, dict) or root.get("protocol") not in _PROTOCOLS:
@@ -112,7 +112,7 @@ class SkopsSchema:
             check(self, node, where, depth)
 
     def _remember(self, node: Node) -> None:
-        """Check that a node with the id of an earlier one says the same: skops takes the first."""
+        """Check that a node equals the earlier one with its id, as skops uses the first."""
         identity = node.get("__id__")
         if identity is None:
             return
@@ -152,7 +152,7 @@ class SkopsSchema:
             raise Refused(f"a {node['__loader__']} may not be a {name}")
 
     def _trust(self, name: str, allowed: Collection[str]) -> bool:
-        """Whether a name is allowed; notes it as untrusted otherwise."""
+        """Whether a name is allowed; records it as untrusted otherwise."""
         self.types.add(name)
         if name in allowed or name in self._extra:
             return True
@@ -173,7 +173,7 @@ class SkopsSchema:
     # --- containers -----------------------------------------------------------------------------
 
     def _dict(self, node: Node, where: str, depth: int, is_state: bool = False) -> None:
-        """Check a dict: its values stand where it does, those of a state at their names."""
+        """Check a dict: its values inherit its place; in a state, each has its key as its place."""
         name = name_of(node)
         if name not in lists.DICTS:
             self._trust(name, ())
@@ -253,7 +253,7 @@ class SkopsSchema:
         self._items(node["content"], shape, where, depth)
 
     def _items(self, content: Any, shape: list[int], where: str, depth: int) -> None:
-        """Check that lists in lists have the shape that the array declares."""
+        """Check that nested lists have the shape that the array declares."""
         if not isinstance(content, list) or len(content) != shape[0]:
             raise Refused(f"the array {where!r} has other items than its shape says")
         for item in content:
@@ -323,7 +323,7 @@ class SkopsSchema:
                 raise Refused(f"attribute {where!r} has no state of random numbers")
 
     def _plain_dict(self, node: Any, where: str, depth: int) -> Node:
-        """Return the content of a plain dict with text keys."""
+        """Return the content of a plain dict with string keys."""
         self._node(node, where, depth + 1)
         if node["__loader__"] != "DictNode" or name_of(node) != "builtins.dict":
             raise Refused(f"attribute {where!r} has no dict where one must be")
@@ -342,7 +342,7 @@ class SkopsSchema:
             self._trust(name_of(node), lists.functions_at(where))
 
     def _partial(self, node: Node, where: str, depth: int) -> None:
-        """``functools.partial`` of the one function that scikit-learn binds nothing to."""
+        """Check a ``functools.partial``: an allowed function with plain values as arguments."""
         self._class(node, "functools.partial")
         content = node["content"]
         if not isinstance(content, dict) or content.keys() != {"func", "args", "kwds", "namespace"}:
@@ -358,7 +358,7 @@ class SkopsSchema:
             raise Refused(f"attribute {where!r} has a function with attributes")
 
     def _applied(self, node: Node, where: str, depth: int) -> None:
-        """Check a node that makes skops call what it names: for the user's own classes only."""
+        """Check a node that makes skops call a named object: only trusted classes may have one."""
         self._trust(name_of(node), ())
         self._node(node["content"], where, depth + 1)
         if node["content"]["__loader__"] != "TupleNode":

@@ -1,4 +1,4 @@
-"""What single nodes of a skops schema say: names, plain values, attributes of objects."""
+"""Content of single nodes of a skops schema: names, plain values, attributes of objects."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _OVERRIDDEN = ("positive",)  # a parameter whose default a class of scikit-learn
 
 @lru_cache(maxsize=4096)
 def is_name(module: object, name: object) -> bool:
-    """Whether this is a module and a name in it; a name with dots could reach into other ones."""
+    """Whether this is a module and a name in it; a dotted name could reach other modules."""
     if not isinstance(module, str) or not isinstance(name, str):
         return False
     return name.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
 def name_of(node: Any) -> str:
-    """Return the full name of what a node names."""
+    """Return the full name of the class or function that a node names."""
     return f"{node.get('__module__')}.{node.get('__class__')}" if isinstance(node, dict) else "?"
 
 
 def value_of(node: Any) -> Any:
-    """Return the plain value of a node; the node itself if it has none."""
+    """Return the plain value of a node, or the node itself if it has another kind of value."""
     if not isinstance(node, dict) or node.get("__loader__") != "JsonNode":
         return node
     return json.loads(node["content"])
@@ -46,7 +46,7 @@ def integer_of(node: Any) -> int:
 
 
 def resolve(name: str) -> Any:
-    """Return the class or function of that name, None if there is none."""
+    """Return the class or function of that name, or None if it does not exist."""
     module, _, attribute = name.rpartition(".")
     try:
         return getattr(importlib.import_module(module), attribute, None)
@@ -64,7 +64,7 @@ def is_none_or_nones(node: Any) -> bool:
     if isinstance(node, dict) and node.get("__loader__") in ("ListNode", "TupleNode"):
         return all(map(is_none, node["content"]))
     if isinstance(node, dict) and node.get("__loader__") in ("NdArrayNode", "MaskedArrayNode"):
-        return True  # what a search tried, kept as its result
+        return True  # the candidates of a search, which are part of its results
     return is_none(node)
 
 
@@ -87,7 +87,7 @@ def is_plain(node: Node) -> bool:
 
 
 def check_tuple(name: str, state: Any) -> None:
-    """Check the state of an object of compiled code, which reads it without looking."""
+    """Check the state of an object of compiled code, which reads it without checks."""
     expected = lists.STATES_OF_TUPLES[name]
     if state["__loader__"] != "TupleNode" or len(state["content"]) != len(expected):
         raise Refused(f"a {name} has another state than it writes")
@@ -114,7 +114,7 @@ REMEDY_OF = {
 
 
 def check_values(name: str, attributes: Node) -> None:
-    """Check attributes that would make a model open files or call what it should not."""
+    """Check attributes that could make a model open files or call forbidden functions."""
     for attribute, allowed in lists.ONLY_VALUES.items():
         if attribute in attributes and attributes[attribute].get("content") not in allowed:
             raise Refused(REMEDY_OF[attribute])

@@ -1,7 +1,7 @@
-"""Checks of the arrays that compiled code follows without checking them itself.
+"""Checks of the index arrays that compiled code does not check itself.
 
-scikit-learn's compiled code indexes arrays by other attributes of a model, and its predictions
-follow them blindly: a file that was made up could make them read, or write, outside of their arrays
+scikit-learn's compiled code indexes arrays by other attributes of a model without bounds checks, so
+a crafted file could make a prediction read or write outside of an array
 (https://github.com/scikit-learn/scikit-learn/pull/34558). Here each family of estimators that
 reaches such code on predicting or transforming has a check of every array that it indexes.
 docs/registry.md lists the families.
@@ -26,25 +26,25 @@ _Check = Callable[[Any], None]
 
 
 def check_model(model: Any, trusted: Collection[str] = ()) -> None:
-    """Check every part of a model that was just read and not used yet.
+    """Check every part of a model that was loaded and not used yet.
 
-    A tree of neighbors (``KDTree``, ``BallTree``) is built anew from its points.
+    A tree of neighbors (``KDTree``, ``BallTree``) is rebuilt from its points.
 
     Parameters
     ----------
     model
         The model.
     trusted
-        Full names of estimators whose attributes are trusted as they are; their trees, sparse
-        matrices and members are checked all the same.
+        Full names of estimators whose attributes are trusted without a check; their trees, sparse
+        matrices and members are still checked.
 
     Raises
     ------
     Unsound
-        If an index leads nowhere, or does not fit the model around it.
+        If an index is out of range, or inconsistent with the rest of the model.
     """
     parts = list(_parts(model))
-    # What fits together is asked once each part is known to be sound in itself.
+    # Consistency checks between parts require that each part is sound in itself.
     for checks in (_checks_of_parts(), _checks_of_owners()):
         for part in parts:
             kind = type(part)
@@ -111,13 +111,13 @@ def _checks_of_owners() -> list[tuple[type, _Check]]:
 
 
 def _parts(model: Any) -> Iterator[Any]:
-    """Yield every object that a model is made of, once, itself included."""
+    """Yield every object that a model consists of, once, including the model itself."""
     seen = {id(model)}
     waiting = [model]
     while waiting:
         part = waiting.pop()
         yield part
-        # An array of objects does not tell the garbage collector what is in it.
+        # An array of objects does not report its items to the garbage collector.
         is_array = isinstance(part, np.ndarray) and part.dtype.hasobject
         inner = [*gc.get_referents(part), *(part.ravel().tolist() if is_array else ())]
         for each in inner:

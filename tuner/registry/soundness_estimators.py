@@ -1,4 +1,4 @@
-"""Checks of estimators whose compiled code follows their attributes: all but decision trees."""
+"""Checks of estimators whose compiled code follows their attributes, except decision trees."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _vector(attributes: Any, name: str, dtype: Any) -> Any:
 
 
 def build_anew(tree: Any) -> None:
-    """Build a ``KDTree`` or ``BallTree`` from its points, as its own arrays cannot be trusted."""
+    """Rebuild a ``KDTree`` or ``BallTree`` from its points: its own arrays cannot be trusted."""
     points, _, _, _, leaf_size, *_, metric, weights = tree.__getstate__()
     points = np.asarray(points)
     require(points.ndim == 2 and points.size > 0, "its tree of neighbors has no points")
@@ -91,7 +91,7 @@ def build_anew(tree: Any) -> None:
 
 
 def check_neighbors(owner: Any) -> None:
-    """Check that neighbors lead to points and classes that are there."""
+    """Check that the indices of points and classes are in range."""
     attributes = attributes_of(owner)
     if "_fit_X" not in attributes:
         return
@@ -184,7 +184,7 @@ def check_linkage(owner: Any) -> None:
 
 
 def check_vocabulary(owner: Any) -> None:
-    """Check the columns that ``CountVectorizer`` and ``DictVectorizer`` give to words."""
+    """Check the columns that ``CountVectorizer`` and ``DictVectorizer`` assign to words."""
     words = attributes_of(owner).get("vocabulary_")
     if words is not None:
         _check_columns(words, len(words))
@@ -194,10 +194,10 @@ def check_vocabulary(owner: Any) -> None:
 
 
 def check_labels(owner: Any) -> None:
-    """Check the columns that ``MultiLabelBinarizer`` gives to classes."""
+    """Check the columns that ``MultiLabelBinarizer`` assigns to classes."""
     classes = attributes_of(owner).get("classes_")
     if classes is not None:
-        # A class that is there twice would take a column beyond the last.
+        # A duplicate class would take a column beyond the last.
         require(len(dict.fromkeys(classes)) == len(classes), "it has a class twice")
     cached = attributes_of(owner).get("_cached_dict")
     if cached is not None:

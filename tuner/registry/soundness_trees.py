@@ -15,7 +15,7 @@ _CATEGORY_WORDS = 8  # words of 32 bits in a set of 256 categories
 
 
 class Unsound(ValueError):
-    """An array that leads outside of another one."""
+    """An array whose indices are out of the range of another array."""
 
 
 def require(holds: bool, otherwise: str) -> None:
@@ -36,12 +36,12 @@ def integer(value: Any, otherwise: str) -> int:
 
 
 def attributes_of(owner: Any) -> Any:
-    """Return the dict of an object's own attributes, of which its class computes none."""
+    """Return the dict of an object's own attributes, without properties of its class."""
     return getattr(owner, "__dict__", {})
 
 
 def features_of(owner: Any) -> int:
-    """Return the number of features that an estimator asks its caller for."""
+    """Return the number of features that an estimator requires from its caller."""
     return integer(attributes_of(owner).get("n_features_in_"), "it has no number of features")
 
 
@@ -77,7 +77,7 @@ def check_predictor(predictor: Any) -> None:
 def _depth(
     n_nodes: int, parents: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]
 ) -> int:
-    """Return how deep a tree is; each node but the first must be a child once, after its parent."""
+    """Return the depth of a tree; requires that each node but the root follows its only parent."""
     for children in (left, right):
         require(
             bool(np.all(parents < children) and np.all(children < n_nodes)),
@@ -102,7 +102,7 @@ def _depth(
 
 
 def check_tree_owner(owner: Any) -> None:
-    """Check that a decision tree asks for the features that it asks its caller for."""
+    """Check that a decision tree uses only features that it requires from its caller."""
     tree = attributes_of(owner).get("tree_")
     if tree is not None:
         require(
@@ -128,7 +128,7 @@ def check_forest(forest: Any) -> None:
 
 
 def check_gradient_boosting(owner: Any) -> None:
-    """Check that every stage has as many trees as the prediction has columns."""
+    """Check that every stage has one tree per column of the prediction."""
     from sklearn.dummy import DummyClassifier, DummyRegressor
     from sklearn.tree._tree import Tree
 
@@ -170,7 +170,7 @@ def check_gradient_boosting(owner: Any) -> None:
 
 
 def check_hist_gradient_boosting(owner: Any) -> None:
-    """Check that trees ask for features, categories and bins that are there."""
+    """Check that trees use only features, categories and bins that exist."""
     from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 
     attributes = attributes_of(owner)
@@ -209,7 +209,7 @@ def _check_bins(bins: Any, n_features: int) -> None:
 
 
 def _check_preprocessor(columns: Any, n_features: int) -> None:
-    """Check the encoder of categories, which must give a column for each that it gets."""
+    """Check the encoder of categories, which must return one column per input column."""
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
     from sklearn.utils.validation import check_array
@@ -244,7 +244,7 @@ def _check_preprocessor(columns: Any, n_features: int) -> None:
 
 
 def flat(members: Any) -> Iterator[Any]:
-    """Yield the members of lists in lists."""
+    """Yield the members of nested lists."""
     for member in members:
         if isinstance(member, list | tuple | np.ndarray):
             yield from flat(member)

@@ -1,11 +1,11 @@
-"""The classes and functions that a registered model may be made of, and where each may stand.
+"""The classes and functions that a registered model may consist of, and the place of each.
 
-The list is code: no artifact can add to it. It is what fitted estimators of scikit-learn are made
-of, and a test derives it from them again. `tuner.registry.skops_schema` admits a name only in a
-node of its own kind, so nothing here is called while a model is loaded, except the constructors of
-plain types, arrays, trees and losses, whose arguments are checked first. Functions are admitted as
-the one attribute that scikit-learn keeps them in. What compiled code reads in such objects is
-checked before the model is given out: see `tuner.registry.soundness`.
+The list is code: no artifact can add to it. It contains the parts of scikit-learn's fitted
+estimators, and a test derives it from them again. `tuner.registry.skops_schema` admits a name only
+in a node of its own kind, so loading a model calls nothing of this list, except the constructors of
+plain types, arrays, trees and losses, whose arguments are checked first. Functions are admitted
+only as the attribute in which scikit-learn keeps them. The attributes that compiled code reads are
+checked before the model is returned: see `tuner.registry.soundness`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _SPARSE = (  # checked: their indices
 
 _TREES = ("sklearn.tree._tree.Tree",)  # checked: their nodes
 
-_NEIGHBORS = (  # built anew from their points
+_NEIGHBORS = (  # rebuilt from their points
     "sklearn.neighbors._ball_tree.BallTree",
     "sklearn.neighbors._kd_tree.KDTree",
 )
 
 _METRICS = (
-    # two numbers and an array at most; those that call a function of the user are not here
+    # at most two numbers and an array; metrics that call a user's function are excluded
     "sklearn.metrics._dist_metrics.ChebyshevDistance64",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.metrics._dist_metrics.ManhattanDistance64",
@@ -78,7 +78,7 @@ _LINKS = tuple(
     for name in ("HalfLogitLink", "IdentityLink", "LogLink", "LogitLink", "MultinomialLogit")
 )
 
-_PARTS_OF_ESTIMATORS = (  # Python objects with attributes alone
+_PARTS_OF_ESTIMATORS = (  # Python objects with attributes only
     *_LINKS,
     "sklearn._loss.link.Interval",
     *(
@@ -212,7 +212,7 @@ TRUSTED = (
 )  # fmt: skip
 """Every name on the list, besides plain types, numbers and functions of numbers."""
 
-# --- where a name may stand ---------------------------------------------------------------------
+# --- the places of names ------------------------------------------------------------------------
 
 SPARSE, TREES, LOSSES = frozenset(_SPARSE), frozenset(_TREES), frozenset(_LOSSES)
 METRICS, SCORERS = frozenset(_METRICS), frozenset(_SCORERS)
@@ -273,7 +273,7 @@ def objects_at(attribute: str) -> Collection[str]:
 
 
 def is_function_of_numbers(module: str, name: str) -> bool:
-    """Whether this is a ufunc of NumPy or SciPy; imports nothing that the file names."""
+    """Whether this is a ufunc of NumPy or SciPy; never imports a module that the file names."""
     import numpy as np
     import scipy.special  # noqa: F401 (so that it is among the modules)
 
@@ -283,12 +283,12 @@ def is_function_of_numbers(module: str, name: str) -> bool:
 
 
 def more_types(more: Iterable[str] = ()) -> frozenset[str]:
-    """Return the names that the operator and the caller trust besides the list.
+    """Return the names that the operator and the caller trust in addition to the list.
 
     Raises
     ------
     ArgumentError
-        If `more` is no list of names.
+        If `more` is not a list of names.
     """
     names = [more] if isinstance(more, str) else list(more)
     if isinstance(more, str) or not all(isinstance(name, str) for name in names):

@@ -1,8 +1,8 @@
-"""The estimators of scikit-learn that a registered model may be made of.
+"""The estimators of scikit-learn that a registered model may contain.
 
-The list is what scikit-learn's ``all_estimators`` gives, less what skops cannot keep (``Birch``).
-An estimator that a later scikit-learn adds is not on it until its compiled code was looked at: see
-`tuner.registry.soundness`.
+The list is the result of scikit-learn's ``all_estimators`` without estimators that skops cannot
+save (``Birch``). An estimator of a later scikit-learn joins the list once its compiled code has
+been reviewed: see `tuner.registry.soundness`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A study as one HTML file that can be handed on."""
+"""Reports: a study as one self-contained HTML file."""
 
 from __future__ import annotations
 

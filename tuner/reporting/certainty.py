@@ -1,18 +1,18 @@
-"""How sure we are of the winner: its lead over the others against the noise of the values.
+"""Certainty of the winner: the probability that it is the best, given the noise of the values.
 
-The best of many noisy values is better than it deserves: among equals, luck decides. So the
-question is not how large the lead is, but how often another trial would be the best if all were
-measured again without noise.
+The best of many noisy values is biased upwards: among equal points, luck decides. So the relevant
+quantity is not the size of the lead, but the probability that another trial would be the best if
+all were measured again without noise.
 
-The noise comes from repeats where a study has them: trials at the same point, whose values differ
-by noise alone (their pooled deviation). Without repeats it is what a Gaussian process takes for
-noise, fitted to the better half of the trials: the part of the values that their params do not
-explain. Where the process has no noise to speak of, the lead is as it stands.
+If a study has repeats, the noise is the pooled deviation of trials at the same point, whose values
+differ only by noise. Without repeats, the noise is estimated by a Gaussian process, fitted to the
+better half of the trials: the part of the values that the params do not explain. If this noise is
+negligible, the lead is taken as it is.
 
-Each of the leading trials then has a true value that is uncertain by a normal distribution: with
-repeats around the mean of its values, else around the process's mean, which draws lucky values
-back towards their neighbours. Drawing from all of them many times, we count how often each is the
-best. The draws are independent, which overstates the doubt between near neighbours.
+The true value of each leading trial then has a normal distribution: with repeats around the mean of
+its values, else around the process's mean, which shrinks lucky values towards their neighbors. The
+probability of each trial is the share of many draws in which it is the best. The draws are
+independent, which overstates the uncertainty between near neighbors.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ NEGLIGIBLE = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Certainty:
-    """What can be said about the winner.
+    """Certainty of the winner of a study.
 
-    `lead` is by how much it is better than the `runner_up`, the best trial at another point; None
-    if there is none. `noise` is the deviation of a value, None if it is unknown, and `method` says
-    where it comes from: ``"repeats"``, ``"model"`` or ``""``. `chances` gives for each leading
-    point, by the number of its best trial, how often it came out as the best, the winner first.
-    `n` is how many values or trials the noise comes from.
+    `lead` is its advantage over the `runner_up`, the best trial at another point; None if no other
+    point was measured. `noise` is the standard deviation of a value, None if it is unknown, and
+    `method` is its source: ``"repeats"``, ``"model"`` or ``""``. `chances` maps the number of the
+    best trial at each leading point to the share of draws in which it was the best, the winner
+    first. `n` is the number of values or trials that the noise is estimated from.
     """
 
     winner: int
@@ -68,29 +68,29 @@ class Certainty:
 
     @property
     def chance(self) -> float | None:
-        """How often the winner came out as the best, None if nothing is known."""
+        """The share of draws in which the winner was the best, None if unknown."""
         return self.chances[0][1] if self.chances else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """What was measured at one point: the losses, and the trial with the lowest."""
+    """The losses at one point, and the trial with the lowest loss."""
 
     best: Trial
     losses: tuple[float, ...]
 
 
 def certainty_of(space: Space, goal: Goal, trials: Sequence[Trial], seed: int = 0) -> Certainty:
-    """Return how sure we are of the best of `trials`, of which one at least is eligible.
+    """Return the certainty of the best of `trials`, of which at least one is eligible.
 
     Parameters
     ----------
     space, goal
-        Those of the study; of several goals the first.
+        The space and the first goal of the study.
     trials
-        All its trials.
+        All trials of the study.
     seed
-        Of the draws, so that the same study gives the same answer.
+        Seed of the draws, so that the same study gives the same result.
     """
     points = _points(space, goal, trials)
     winner = points[0].best
@@ -119,7 +119,7 @@ def certainty_of(space: Space, goal: Goal, trials: Sequence[Trial], seed: int = 
 
 
 def in_words(chance: float) -> str:
-    """Return a chance as precisely as it deserves.
+    """Return a chance as text, rounded to a meaningful precision.
 
     Examples
     --------
@@ -134,7 +134,7 @@ def in_words(chance: float) -> str:
 
 
 def _points(space: Space, goal: Goal, trials: Sequence[Trial]) -> list[_Point]:
-    """Return the points that were measured, the best first."""
+    """Return the measured points, the best first."""
     sign = goal.direction.sign
     groups: dict[Hashable, list[Trial]] = defaultdict(list)
     for trial in trials:
@@ -151,7 +151,7 @@ def _points(space: Space, goal: Goal, trials: Sequence[Trial]) -> list[_Point]:
 def _by_model(
     space: Space, points: Sequence[_Point], leaders: int
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Return the noise, and mean and deviation of the true losses of the leading points."""
+    """Return the noise, and the mean and deviation of the true losses of the leading points."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     from tuner.optimizers.gaussian_process import GaussianProcess, fit
@@ -164,7 +164,7 @@ def _by_model(
     y = (losses - np.mean(losses)) / spread
     X, active = space.encode([p.best.params for p in points])
     embedding = UnitCube(space).embedding
-    with threadpool_limits(1):  # the matrices are too small for more threads to be of use
+    with threadpool_limits(1):  # the matrices are too small for more threads to help
         hyperparameters, _ = fit(embedding, X, active, y)
     noise = math.sqrt(hyperparameters.noise)
     if noise < NEGLIGIBLE:
@@ -177,6 +177,6 @@ def _by_model(
 def _chances(
     mean: NDArray[np.float64], deviation: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return how often each is the lowest of independent normal draws."""
+    """Return the share of independent normal draws in which each is the lowest."""
     draws = mean + deviation * rng.standard_normal((DRAWS, len(mean)))
     return np.bincount(draws.argmin(axis=1), minlength=len(mean)) / DRAWS

@@ -1,4 +1,4 @@
-"""What a report says about a study, as plain values: no markup, no files."""
+"""Content of a study's report as plain values, without markup or files."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ IMPORTANCE_TRIALS = 100
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """How much a parameter matters, from 0 to 1, and the range that random halves give.
+    """Importance of a parameter, from 0 to 1, and its range over random halves of the trials.
 
     `where` names the branch whose trials it was computed on, empty for all; scores are comparable
-    within one branch.
+    only within one branch.
     """
 
     where: str
@@ -48,7 +48,7 @@ class Importance:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One code and environment that runs of the study had, and how many."""
+    """One code and environment of the study's runs, and the number of these runs."""
 
     code: Code
     environment: Environment | None
@@ -80,7 +80,7 @@ def summary_of(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
 
 
 def certainty_text(study: Study, trials: Sequence[Trial]) -> tuple[Certainty | None, list[str]]:
-    """Return how sure we are of the winner, and the sentences that say so and why."""
+    """Return the certainty of the winner, and sentences that explain it."""
     if len(study.goals) > 1 or not any(t.eligible for t in trials):
         return None, []
     found = certainty_of(study.space, study.goals[0], trials)
@@ -129,9 +129,9 @@ def certainty_text(study: Study, trials: Sequence[Trial]) -> tuple[Certainty | N
 
 
 def importances_of(study: Study, trials: Sequence[Trial]) -> list[Importance]:
-    """Return the importances, highest first, with the ranges that random halves give if they can.
+    """Return the importances, highest first, with ranges over random halves where possible.
 
-    Those over all trials come first, then those within branches.
+    Importances over all trials come first, then importances within branches.
     """
     done = [t for t in trials if t.state is State.COMPLETED and t.values]
     rng = np.random.default_rng(0)
@@ -165,7 +165,7 @@ def importances_of(study: Study, trials: Sequence[Trial]) -> list[Importance]:
 
 
 def importance_method(study: Study) -> str:
-    """Return what the importances mean, in a sentence."""
+    """Return the meaning of the importances as a sentence."""
     if chosen_method(study.space, None) == "fanova":
         return (
             "fANOVA: the share of the variance of the value that a parameter explains alone, over "
@@ -188,12 +188,12 @@ def origins_of(study: Study) -> list[Origin]:
 
 
 def hosts_of(study: Study) -> list[str]:
-    """Return where the trials ran."""
+    """Return the hosts of the trials."""
     return sorted({run.host for run in study.runs() if run.host})
 
 
 def models_of(study: Study) -> list[ModelVersion]:
-    """Return the model versions that were made of the study."""
+    """Return the model versions that were registered from the study."""
     from tuner.registry import Registry
 
     registry = Registry(study.store)
@@ -206,11 +206,11 @@ def models_of(study: Study) -> list[ModelVersion]:
 
 
 def table_of(study: Study, trials: Sequence[Trial]) -> tuple[list[str], list[list[Any]], int]:
-    """Return columns and rows of the table, the best trials first, and how many it leaves out."""
+    """Return the columns and rows of the table, best first, and the number of omitted trials."""
     from tuner.tables import rows
 
     chosen = ranking.best_first(study.info.goal, trials)[:MOST_ROWS]
-    # Tracebacks have their own place; here one line says why.
+    # One line gives the reason; the report shows tracebacks elsewhere.
     short = [
         t if t.error is None else replace(t, error=replace(t.error, traceback="")) for t in chosen
     ]
@@ -221,7 +221,7 @@ def table_of(study: Study, trials: Sequence[Trial]) -> tuple[list[str], list[lis
 
 
 def failures_of(trials: Sequence[Trial]) -> list[tuple[int, str, int]]:
-    """Return how often trials failed for each reason, the reason, and the first such trial."""
+    """Return the count of each failure reason, the reason, and its first trial."""
     failed = [t for t in trials if t.state is State.FAILED and t.error is not None]
     reasons = Counter(t.error.reason for t in failed if t.error)
     found = []
@@ -232,7 +232,7 @@ def failures_of(trials: Sequence[Trial]) -> list[tuple[int, str, int]]:
 
 
 def number_text(value: Any) -> str:
-    """Return a value to be read: numbers to six figures, lists without quotes."""
+    """Return a value as readable text: numbers to six digits, lists without quotes."""
     if value is None:
         return ""
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Writes the report: one HTML file with everything in it, which no network is needed to read."""
+"""The report writer: one self-contained HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ _TITLES = {
 def write_report(study: Study, path: str | Path | None = None) -> Path:
     """Write the report of a study to one HTML file and return its path.
 
-    It holds a summary, the best configuration and how sure we are of it, plots, what matters, a
-    table that can be sorted, and where the numbers come from. It needs no network and no other
-    file, so it can be mailed.
+    It contains a summary, the best configuration with its certainty, plots, importances, a
+    sortable table, and the provenance of the numbers. It needs no network and no other file, so it
+    can be mailed.
 
     Parameters
     ----------
     study
         The study.
     path
-        The file; one that exists is replaced. ``<study>-report.html`` here if None.
+        The file, replaced if it exists; ``<study>-report.html`` in the current folder if None.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def render_report(study: Study) -> str:
     columns, rows, left_out = content.table_of(study, trials)
     template = files("tuner.reporting").joinpath(TEMPLATE).read_text(encoding="utf-8")
     script = files("tuner.reporting").joinpath("sort.js").read_text(encoding="utf-8")
-    # What a study, a parameter or an error says is text, never markup.
+    # Names of studies and parameters, and errors, are text, never markup.
     environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_safe)
     environment.filters |= {"number": content.number_text, "when": content.when}
     html = environment.from_string(template).render(
@@ -120,7 +120,7 @@ def render_report(study: Study) -> str:
 
 
 def _safe(value: Any) -> Any:
-    """Return text of the record without credentials, and without what hides or reorders it."""
+    """Return a recorded text without credentials, or characters that hide or reorder text."""
     if type(value) is not str:
         return value
     drawing = value.startswith("data:image/")
@@ -128,14 +128,14 @@ def _safe(value: Any) -> Any:
 
 
 class _Script(str):
-    """Our own script, which goes into the page as it is."""
+    """A trusted script of the report, inserted into the page without escaping."""
 
     def __html__(self) -> str:
         return str(self)
 
 
 def _plots(study: Study, n_trials: int, any_completed: bool) -> Iterator[tuple[str, str]]:
-    """Yield title and data URL of each plot that has something to show."""
+    """Yield the title and data URL of each plot that has data."""
     if not n_trials:
         return
     draw = study.plot
@@ -155,7 +155,7 @@ def _plots(study: Study, n_trials: int, any_completed: bool) -> Iterator[tuple[s
 
 
 def _data_url(axes: Axes, *, vector: bool) -> str:
-    # As an image, so that nothing within a drawing can act in the page.
+    # An image, so that content of a drawing cannot run in the page.
     figure: Any = axes.get_figure(root=True)
     drawn = io.BytesIO()
     with warnings.catch_warnings():
