@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -70,6 +72,19 @@ def leaving() -> dict[str, tuple[Callable[[Any], Any], int]]:
     return {f.__name__: (f, codes.get(f, 1)) for f in functions}
 
 
+def status_of(child: int, timeout: float = 60.0) -> int:
+    """Wait for a child for `timeout` seconds at most, and return its exit status."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise AssertionError(f"the child still ran after {timeout} s")
+
+
 def forking(folder: Path, name: str) -> Callable[..., Any]:
     def objective(params: dict[str, float], trial: Any) -> float:
         with open(folder / "runs", "a") as file:
@@ -78,8 +93,7 @@ def forking(folder: Path, name: str) -> Callable[..., Any]:
         if (child := os.fork()) == 0:
             return deed(trial)
         # A Ray worker adopts and ends children, too; this is where it would hang.
-        _, status = os.waitpid(child, 0)
-        assert os.waitstatus_to_exitcode(status) == expected
+        assert status_of(child) == expected
         with trial.checkpoint() as saved:
             (saved / "state").write_text("parent")
         trial.report(params["x"], 0)
@@ -189,7 +203,7 @@ def test_a_child_that_leaves_a_callback_ends(tmp_path: Path) -> None:
             if trial.number % 2:
                 raise ValueError("in the child")
             return
-        children.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        children.append(status_of(child))
 
     study = search(tmp_path, lambda params: params["x"], backend="serial", callbacks=[callback])
     assert os.getpid() == me
@@ -238,7 +252,7 @@ def test_a_child_that_leaves_an_optimizer_ends(tmp_path: Path) -> None:
     class Forking(RandomOptimizer):
         def ask(self, n: int, pending: Any) -> Any:
             if (child := os.fork()) != 0:
-                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+                assert status_of(child) == 1
             return super().ask(n, pending)
 
     study = tuner.optimize(
@@ -246,3 +260,32 @@ def test_a_child_that_leaves_an_optimizer_ends(tmp_path: Path) -> None:
         backend="serial", store=tmp_path / "store", progress=False, register=False,
     )  # fmt: skip
     assert len(study.trials) == 3
+
+
+def test_a_child_runs_no_finalizer_of_its_parents_garbage(tmp_path: Path) -> None:
+    """A finalizer may wait for a lock that another thread held at the fork, as SQLite's did."""
+    finalized = tmp_path / "finalized"
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.cycle = self
+
+        def __del__(self) -> None:
+            with finalized.open("a") as file:
+                file.write(f"{os.getpid()}\n")
+
+    def objective(params: dict[str, float]) -> float:
+        Garbage()
+        if (child := os.fork()) == 0:
+            gc.collect()
+            return 0.0
+        assert status_of(child) == 0
+        return params["x"]
+
+    gc.disable()
+    try:
+        search(tmp_path, objective, backend="serial")
+    finally:
+        gc.enable()
+        gc.collect()
+    assert set(finalized.read_text().split()) == {str(os.getpid())}

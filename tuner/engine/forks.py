@@ -7,6 +7,7 @@ that never come. Such a child ends here instead.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -66,9 +67,31 @@ class _Block(AbstractContextManager[None]):
     def __init__(self, parent: int) -> None:
         self._parent = parent
 
+    def __enter__(self) -> None:
+        _running.append(None)
+
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if os.getpid() != self._parent:
             _end(error)
+        _running.pop()
+
+
+_running: list[None] = []
+"""One item per block that runs in this process, on any thread."""
+
+
+def _leave_garbage_to_the_parent() -> None:
+    """Exempt the objects of the parent from garbage collection in a child that user code forks.
+
+    A finalizer may wait for a lock that a thread of the parent held at the fork, such as that of
+    SQLite's allocator, and no thread of the child ever releases it.
+    """
+    if _running:
+        gc.freeze()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_garbage_to_the_parent)
 
 
 def end_if_forked(pid: int) -> None:
