@@ -104,6 +104,12 @@ def cluster() -> Iterator[None]:
     from tuner.backends.ray_tokens import read_settings_again
 
     read_settings_again()  # Ray may have been imported where a test had put other variables
-    ray.init(address="local", num_cpus=4, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        address="local",
+        num_cpus=4,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
     yield
     ray.shutdown()
