@@ -1,4 +1,4 @@
-"""Where trials run: on the caller's thread, on a pool of Ray workers, or in virtual time."""
+"""Backends run trials: on the caller's thread, on a pool of Ray workers, or in virtual time."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def resolve(spec: str | Backend | None) -> Backend:
     Raises
     ------
     ArgumentError
-        If there is no backend of that name, or `spec` is none.
+        If the name is unknown, or `spec` is not a backend.
     """
     backend: Backend = BACKENDS.resolve("ray" if spec is None else spec)
     return backend
 
 
 def __getattr__(name: str) -> Any:
-    """Import a backend when it is first used."""
+    """Import a backend on first use."""
     return BACKENDS.load(__name__, name)

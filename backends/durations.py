@@ -1,4 +1,4 @@
-"""How long simulated trials take, in virtual seconds."""
+"""Durations of simulated trials, in virtual seconds."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tuner.errors import ArgumentError
 from tuner.records import Trial
 
 Duration: TypeAlias = Callable[[Trial, int, Generator], float]
-"""Of a trial, a step of its work and its own random generator: seconds that the step takes."""
+"""A function of a trial, a step and the trial's generator that returns the step's seconds."""
 
 
 def lognormal(median: float, sigma: float = 1.0) -> Duration:
-    """Return durations drawn from a log-normal distribution, each step by itself.
+    """Return durations drawn from a log-normal distribution, independently for each step.
 
     Parameters
     ----------
     median
-        Seconds that half of them take at most, above 0.
+        Median in seconds, above 0.
     sigma
         Standard deviation of the logarithm: at 1, one in six takes over 2.7 times the median.
 
@@ -42,12 +42,12 @@ def lognormal(median: float, sigma: float = 1.0) -> Duration:
 
 
 def as_duration(duration: float | Duration) -> Duration:
-    """Return a function for what a user gave: a function, or the seconds that every step takes.
+    """Return `duration` as a function; a number is the duration of every step in seconds.
 
     Raises
     ------
     ArgumentError
-        If it is neither; also from the function returned, if it gives no number of seconds.
+        If it is neither; also raised by the returned function if its result is not a number.
     """
     if not callable(duration):
         seconds = _checked(duration)

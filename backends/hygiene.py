@@ -1,4 +1,4 @@
-"""What an objective leaves in the process of a worker: ended, or else the worker is replaced."""
+"""Clean up after an objective in a worker process, or request a replacement of the worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PR_SET_CHILD_SUBREAPER = 36
 """See prctl(2): a process that has lost its parent becomes a child of this one."""
 
 THREADS = 32
-"""Python threads that trials may leave in a worker; each costs the next ones a little."""
+"""Maximum number of threads that trials may leave in a worker; each slows later trials."""
 
 _LIMITS = ("AS", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC")
 
@@ -27,9 +27,9 @@ _LIMITS = ("AS", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC")
 class Hygiene:
     """Keeps the process of a worker fit for the next trial.
 
-    Processes that a trial leaves are ended, even those that have tried to get away. Those of pools
-    that libraries keep for the next trial, such as joblib's, are spared. Threads cannot be ended,
-    nor can files be closed that may be in use: of too many of them a worker is not rid.
+    Processes that a trial leaves are killed, including daemons. Pools that libraries keep for the
+    next trial, such as joblib's, are kept. Threads cannot be ended, and open files may be in use,
+    so a worker that accumulates too many of them is replaced.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Hygiene:
         self._streams = {number: os.dup(number) for number in (0, 1, 2)}
 
     def clean(self) -> str:
-        """Clean up after a trial; return why the worker must be replaced, empty if it need not."""
+        """Clean up after a trial; return the reason to replace the worker, empty if none."""
         try:
             self._put_streams_back()
             return (
@@ -60,7 +60,7 @@ class Hygiene:
         kept = self._before | _kept_by_libraries()
         pool = _of_multiprocessing()
         ended: set[int] = set()
-        # What a process that was ended leaves behind becomes a child of this one.
+        # Children of a killed process become children of this one.
         while left := set(_children()) - kept - ended:
             ended |= left
             for pid in left:
@@ -70,7 +70,7 @@ class Hygiene:
         )
 
     def _put_streams_back(self) -> None:
-        """Have the standard streams lead where they did, whatever was closed or redirected."""
+        """Restore the standard streams after they were closed or redirected."""
         for number, copy in self._streams.items():
             try:
                 same = os.path.samestat(os.fstat(number), os.fstat(copy))
@@ -104,7 +104,7 @@ def _has_children() -> bool:
 
 
 def _children() -> Iterable[int]:
-    """Return the children of this process, by whichever of its threads."""
+    """Return the children of this process, across all its threads."""
     for path in Path("/proc/self/task").glob("*/children"):
         with contextlib.suppress(OSError):
             yield from map(int, path.read_text().split())
@@ -118,7 +118,7 @@ def _end_child(pid: int) -> None:
 
 
 def _kept_by_libraries() -> set[int]:
-    """Return the processes that libraries keep for good and use again."""
+    """Return the processes that libraries keep and reuse."""
     loky = sys.modules.get("joblib.externals.loky.reusable_executor")
     pool: Any = getattr(loky, "_executor", None)
     kept = set(getattr(pool, "_processes", None) or ())
@@ -146,12 +146,12 @@ def _limits() -> dict[int, tuple[int, int]]:
 
 
 def _too_many_files() -> str:
-    """Say so if more than half of the files are open that may be."""
+    """Return a reason if more than half of the permitted files are open."""
     if sys.platform == "win32":
         return ""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
-        number = os.dup(1)  # the lowest that is free
+        number = os.dup(1)  # the lowest free descriptor
         os.close(number)
     except OSError:
         number = most

@@ -1,4 +1,4 @@
-"""Sees that a worker does not outlive the process that started it."""
+"""End a worker together with the process that started it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import threading
 import time
 
 PR_SET_PDEATHSIG = 1
-"""See prctl(2): the signal that a process gets when its parent ends."""
+"""See prctl(2): the signal sent to a process when its parent ends."""
 
 INTERVAL = 1.0
-"""Seconds between looks at the parent, where the system cannot send a signal."""
+"""Seconds between checks of the parent on systems that cannot send a signal."""
 
 
 def die_with(parent: int) -> None:
     """End this process as soon as its parent, of process id `parent`, has ended.
 
-    When a node of Ray is lost to us because only its raylet died, its workers run on, unnoticed.
-    On Linux the kernel ends this one, whatever it does, even if it is frozen or lets no other
-    thread run. To be called on a thread that lasts; does nothing if `parent` was never its parent.
+    If only the raylet of a Ray node dies, its workers would continue unnoticed. On Linux the
+    kernel ends this process in every state, even if it is frozen or blocks all other threads.
+    Call this on a persistent thread; it does nothing if `parent` was never the parent.
     """
     if os.getppid() != parent:
         return

@@ -1,4 +1,4 @@
-"""Processes of this machine: how one stands, and how it is ended for certain."""
+"""Inspect and kill processes of this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Condition(StrEnum):
-    """How a process stands."""
+    """The state of a process."""
 
     ALIVE = "alive"
     FROZEN = "frozen"
@@ -22,8 +22,8 @@ class Condition(StrEnum):
 class Process:
     """A process of one machine.
 
-    `born` is when it began, in ticks since the machine did: the system gives a `pid` to another
-    process once this one has ended. It is empty where there is no ``/proc``.
+    `born` is its start time in ticks since boot, because the system reuses the `pid` after the
+    process ends. It is empty on systems without ``/proc``.
     """
 
     pid: int
@@ -31,15 +31,15 @@ class Process:
 
 
 def this_process() -> Process:
-    """Return the process that this runs in."""
+    """Return the current process."""
     return Process(os.getpid(), _stat(os.getpid())[1])
 
 
 def condition_of(process: Process) -> Condition:
-    """Return how a process of this machine stands.
+    """Return the state of a process of this machine.
 
-    Frozen is what was stopped by a signal, as by ``kill -STOP``. One that a debugger holds is
-    alive, and so is every one where there is no ``/proc`` to ask.
+    A process that a signal stopped, as by ``kill -STOP``, is frozen. A process under a debugger
+    counts as alive, and so does every process on systems without ``/proc``.
     """
     if not process.born:
         return Condition.ALIVE
@@ -50,17 +50,17 @@ def condition_of(process: Process) -> Condition:
 
 
 def end(process: Process) -> None:
-    """End a process of this machine at once, frozen or not; one that is gone is no error."""
+    """Kill a process of this machine, frozen or not; ignore one that has already ended."""
     if process.born and condition_of(process) is not Condition.GONE:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
 
 
 def _stat(pid: int) -> tuple[str, str]:
-    """Return a process's state and when it began, empty if that cannot be known."""
+    """Return a process's state and start time, empty if they are unknown."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return "", ""
-    fields = text.rpartition(")")[2].split()  # the name before it may hold anything
+    fields = text.rpartition(")")[2].split()  # the preceding name may contain any character
     return fields[0], fields[19]

@@ -1,7 +1,7 @@
-"""The `Backend` protocol: where trials run.
+"""The `Backend` protocol: run trials on workers.
 
-A backend is a transport. It carries jobs to workers and their messages back; it knows nothing of
-the store, the optimizer or the study, and never decides whether something is tried again.
+A backend is a transport. It carries jobs to workers and messages back. It does not know the store,
+the optimizer or the study, and never decides about retries.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from tuner.records import Job, Message, Outcome
 
 
 class Channel(Protocol):
-    """What a job has of the outside world while it runs in a worker."""
+    """The connection of a running job to the driver."""
 
     worker: str
     """Name of the worker, unique within the study's backend."""
 
     def send(self, message: Message) -> None:
-        """Send one message to the driver; order is kept, delivery may be batched."""
+        """Send one message to the driver; order is preserved, delivery may be batched."""
 
     def stop_requested(self) -> bool:
         """Whether the driver has asked this job to end soon."""
 
 
 Work: TypeAlias = Callable[[Job, Channel], Outcome]
-"""Runs one job in a worker. It raises nothing but `tuner.errors.NOT_OUTCOMES`."""
+"""Runs one job in a worker. It raises only `tuner.errors.NOT_OUTCOMES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A job ended by itself; every message it sent has been delivered before."""
+    """A job ended by itself; all its messages have been delivered before this event."""
 
     run: str
     outcome: Outcome
@@ -48,7 +48,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A job's worker is gone, and its outcome with it; `reason` says what is known."""
+    """A job's worker died and the outcome is lost; `reason` describes the known cause."""
 
     run: str
     reason: str
@@ -66,11 +66,11 @@ Event: TypeAlias = Sent | Finished | Lost | Resized
 
 @runtime_checkable
 class Backend(Protocol):
-    """Runs jobs on workers and says what came of them.
+    """Runs jobs on workers and reports their events.
 
-    The contract, checked by ``tests/conformance/backends.py``: each submitted job gives exactly
-    one `Finished` or `Lost`; its messages come before it, in order; a killed job is `Lost`; one
-    worker's death touches no other job; after `close` no process or thread is left.
+    ``tests/conformance/backends.py`` checks the contract: each submitted job yields exactly one
+    `Finished` or `Lost`; its messages arrive before that, in order; a killed job is `Lost`; the
+    death of a worker affects no other job; after `close`, no process or thread remains.
     """
 
     def start(
@@ -81,24 +81,24 @@ class Backend(Protocol):
         resources: Mapping[str, float] | None = None,
         deliver: Callable[[Event], None] | None = None,
     ) -> None:
-        """Get ready to run jobs.
+        """Prepare to run jobs.
 
         Parameters
         ----------
         work
-            What runs a job; shipped to every worker once.
+            The callable that runs a job; shipped to every worker once.
         workers
-            How many jobs at once; None takes what the machine or cluster has.
+            Number of concurrent jobs; None uses the whole machine or cluster.
         resources
-            What each job needs, such as ``{"cpu": 0.5, "gpu": 1}``; None means one CPU.
+            Resources of each job, such as ``{"cpu": 0.5, "gpu": 1}``; None means one CPU.
         deliver
             A backend that runs jobs on the thread that calls `events` cannot return events while
-            a job runs: it passes each `Sent` to `deliver` at once instead. Others ignore it.
+            a job runs: it passes each `Sent` to `deliver` immediately instead. Others ignore it.
 
         Raises
         ------
         ResourcesError
-            If `workers` or `resources` can never be satisfied: what was asked, what is there.
+            If `workers` or `resources` can never be satisfied; the message names both amounts.
         ObjectiveError
             If `work` cannot be shipped to, or loaded by, a worker.
         BackendError
@@ -107,19 +107,19 @@ class Backend(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many jobs run at once; more may be submitted and wait their turn."""
+        """Number of jobs that run at once; further submitted jobs are queued."""
 
     def submit(self, job: Job) -> None:
-        """Queue a job; `events` tells what becomes of it."""
+        """Queue a job; `events` reports its progress and end."""
 
     def events(self, timeout: float | None) -> Sequence[Event]:
-        """Wait up to `timeout` seconds (None: as long as it takes) and return what happened."""
+        """Wait up to `timeout` seconds (None: no limit) and return the new events."""
 
     def stop(self, run: str, *, kill: bool = False) -> None:
         """Ask a job to end soon, or with `kill` end it now; an unknown `run` is ignored.
 
-        A job that had not begun when it was killed is `Lost` as well.
+        A job that is killed before it starts is `Lost` as well.
         """
 
     def close(self) -> None:
-        """End all workers and whatever was started; jobs that still run give no more events."""
+        """End all workers and everything else that was started; running jobs yield no events."""

@@ -1,4 +1,4 @@
-"""The Ray cluster that workers run on: found or started, and left as it was."""
+"""Connect to the Ray cluster that workers run on, or start one, and restore it afterwards."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ from tuner.backends.resources import local_cpus
 from tuner.errors import BackendError
 
 OBJECT_STORE = 256 * 2**20
-"""Bytes of shared memory of a local Ray: jobs and outcomes are small."""
+"""Bytes of shared memory of a local Ray cluster; jobs and outcomes are small."""
 
 REACH = 5.0
-"""Seconds within which something must answer at the address of a cluster."""
+"""Timeout in seconds for a connection to the address of a cluster."""
 
 
 @dataclass(slots=True)
 class Cluster:
-    """A Ray that this process is connected to.
+    """A Ray cluster that this process is connected to.
 
-    `own` is whether to leave it at the end, and then to put back what it changed in this process:
-    the environment, and the handler of SIGTERM (None if it was not changed). `head` is the address
-    at which the head of the cluster keeps its state. `folder` is what a Ray that was started here
-    has its token and its session in.
+    If `own` is true, `leave` disconnects and restores the environment and the SIGTERM handler
+    (None if it was not changed). `head` is the address at which the head node stores the cluster
+    state. `folder` contains the token and the session of a cluster that was started here.
     """
 
     own: bool
@@ -43,22 +42,22 @@ class Cluster:
     folder: Path | None = None
 
     def nodes(self) -> list[dict[str, float]]:
-        """Return the resources of each living node, by Ray's names."""
+        """Return the resources of each live node under Ray's names."""
         import ray
 
         return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
     def own_node(self) -> str:
-        """Return Ray's id of the node that this process is on."""
+        """Return Ray's id of the node that runs this process."""
         import ray
 
         return str(ray.get_runtime_context().get_node_id())
 
     def head_answers(self) -> bool:
-        """Whether something listens where the head of the cluster is; takes a second at most."""
+        """Whether the head address accepts connections; takes one second at most."""
         host, _, port = self.head.rpartition(":")
         if not port.isdigit():
-            return True  # through Ray's client, whose calls say themselves when it is cut off
+            return True  # Ray Client: its own calls raise when the connection is lost
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
         except OSError:
@@ -66,7 +65,7 @@ class Cluster:
         return True
 
     def leave(self) -> None:
-        """End the Ray that was started for this study; leave alone one that was there."""
+        """Shut down a cluster that was started for this study; keep an existing one."""
         import ray
 
         if not self.own:
@@ -82,19 +81,19 @@ class Cluster:
 
 
 def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -> Cluster:
-    """Return the Ray of this process, of `address` or ``RAY_ADDRESS``, or else a new local one.
+    """Return the cluster of this process, of `address` or ``RAY_ADDRESS``, or a new local one.
 
     Parameters
     ----------
     address
-        Where the cluster is, for ``ray.init``.
+        Address of the cluster, for ``ray.init``.
     runtime_env
-        What all workers of this process need; ignored by a Ray that is there already.
+        Runtime environment of all workers of this process; an existing connection ignores it.
 
     Raises
     ------
     BackendError
-        If Ray does not start, nothing answers at the address, or it refuses our token.
+        If Ray does not start, the address does not answer, or the cluster refuses the token.
     """
     import ray
 
@@ -129,7 +128,7 @@ def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -
             ray_local.remove(folder)
         if isinstance(error, BackendError) or not isinstance(error, Exception):
             raise
-        # Ray raises ConnectionError, RuntimeError, ValueError, ...: all mean that there is none.
+        # Ray raises ConnectionError, RuntimeError, ValueError, ...: all mean "no cluster".
         where = "on this machine" if local else f"at {address}"
         raise BackendError(
             f"Ray cannot be started or reached {where}: {error}; check the address, or write "
@@ -141,13 +140,13 @@ def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -
 
 
 def ray_is_there() -> bool:
-    """Whether this process is connected to a Ray; does not import it for that."""
+    """Whether this process is connected to a Ray cluster; does not import Ray to find out."""
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()
 
 
 def _head() -> str:
-    """Return where the head keeps the cluster's state, empty if Ray's client hides it."""
+    """Return the address of the cluster state on the head; empty if Ray Client hides it."""
     import ray
     from ray.util.client import ray as client
 
@@ -157,18 +156,18 @@ def _head() -> str:
 
 
 def will_be_local(address: str | None) -> bool:
-    """Whether `connect` would start a Ray of its own."""
+    """Whether `connect` would start a local cluster."""
     return (address or os.environ.get("RAY_ADDRESS") or "local") == "local"
 
 
 def _check_that_something_listens(address: str) -> bool:
-    """Refuse at once what Ray would try to reach, and complain of, for minutes.
+    """Fail immediately if the address does not answer; Ray would retry for minutes.
 
-    Returns whether the address is ``host:port``, that of a cluster itself.
+    Return whether the address is ``host:port``, the address of the cluster itself.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
-        return False  # "auto", or an address of which Ray says what is wrong
+        return False  # "auto", or an address that Ray itself reports as wrong
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()
     except (OSError, OverflowError, UnicodeError) as error:
@@ -180,14 +179,14 @@ def _check_that_something_listens(address: str) -> bool:
 
 
 def _changed_since(before: Mapping[str, str]) -> dict[str, str | None]:
-    """Return what the variables were that are set otherwise now, or are not there."""
+    """Return the earlier values of variables that have changed or disappeared since."""
     now = dict(os.environ)
     return {n: before.get(n) for n in now.keys() | before.keys() if now.get(n) != before.get(n)}
 
 
 def _put_back(changed: Mapping[str, str | None], on_sigterm: Any) -> None:
     _restore(changed)
-    read_settings_again()  # else a Ray that the user starts next would look for our token
+    read_settings_again()  # otherwise the user's next Ray cluster would look for our token
     if on_sigterm is not None and _on_main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)
 
@@ -197,7 +196,7 @@ def _on_main_thread() -> bool:
 
 
 def _show_notices(show: bool) -> None:
-    """Let Ray print, or not, that a worker died: it is told as `Lost`, and Ray has no option."""
+    """Switch Ray's messages about dead workers; `Lost` reports them, and Ray has no option."""
     from ray._private import worker
 
     if hasattr(worker, "_worker_logs_enabled"):
@@ -206,14 +205,14 @@ def _show_notices(show: bool) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Start Ray without telemetry and banners, its workers as fast as everyone else."""
+    """Start Ray without telemetry and banners, and with workers at normal priority."""
     settings = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
         "RAY_DEDUP_LOGS": "0",
-        # In a submitted job, what the script says goes before what the job was submitted with.
+        # In a submitted job, the settings of the script override those of the submission.
         "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
-        # What the objective of a worker that was killed had started, ends with it.
+        # Processes that the objective started end together with a killed worker.
         "RAY_process_group_cleanup_enabled": "true",
     }
     logger = logging.getLogger("ray")
@@ -229,7 +228,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _restore(variables: Mapping[str, str | None]) -> None:
-    """Give these variables of the environment their values again; None removes one."""
+    """Restore these environment variables; None removes one."""
     for name, value in variables.items():
         if value is None:
             os.environ.pop(name, None)

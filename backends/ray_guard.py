@@ -1,10 +1,9 @@
-"""Finds the Ray workers that Ray still takes for alive, but that will never say anything again.
+"""Detect hung workers that Ray still considers alive.
 
-Ray notices that a process has ended, within a moment, and that a machine is gone, within 15 s to
-a minute. It never notices a worker that is frozen. A busy worker answers a poll every second
-from a thread of its own, unless its objective lets no other thread run, which may be quite in
-order: a large matrix is inverted in native code. So silence alone proves nothing. It is a reason
-to look at the process, which tells the one from the other.
+Ray detects the end of a process almost immediately, and the loss of a machine within 15 s to a
+minute. It never detects a frozen worker. A busy worker answers a poll every second from a separate
+thread, unless its objective blocks all other threads. This can be legitimate: native code inverts
+a large matrix. So silence alone proves nothing; the state of the process distinguishes the cases.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ from tuner.backends.processes import Condition, Process, condition_of
 from tuner.backends.ray_member import Member
 
 SILENCE = 10.0
-"""Seconds that a busy worker may leave a poll unanswered until its process is looked at."""
+"""Seconds without an answer to a poll before the process of a busy worker is inspected."""
 
 FROZEN = 5.0
-"""Seconds between the first look that finds a process frozen, and the one that ends it."""
+"""Seconds between the first inspection that finds a process frozen and the one that kills it."""
 
 UNREACHABLE = 30.0
-"""Seconds within which a silent worker's node must say how the worker stands."""
+"""Seconds within which the node of a silent worker must report the worker's state."""
 
 STEP = 2.0
-"""Seconds that pass here from one look to the next, at most: this process may itself have slept."""
+"""Maximum seconds counted between two inspections: this process may itself have been suspended."""
 
 
 @dataclass(slots=True)
 class _Silence:
-    """What is known of a worker since it left `poll` unanswered; times by the guard's clock."""
+    """The state of a worker since it left `poll` unanswered; times on the guard's clock."""
 
     poll: Any
     since: float
@@ -46,8 +45,7 @@ class Guard:
     Parameters
     ----------
     node
-        Ray's id of the node that this process is on. Other nodes are asked by a task that runs
-        there.
+        Ray's id of the node that runs this process. A task inspects processes on other nodes.
     """
 
     def __init__(self, node: str) -> None:
@@ -57,7 +55,7 @@ class Guard:
         self._last: float | None = None
 
     def look(self, members: Iterable[Member], now: float) -> list[tuple[Member, str]]:
-        """Return the workers that will say nothing more, and why, at `now` (seconds)."""
+        """Return the workers that are lost, and the reasons, at `now` (seconds)."""
         if self._last is not None:
             self._clock += min(now - self._last, STEP)
         self._last = now
@@ -75,7 +73,7 @@ class Guard:
         return lost
 
     def _judged(self, member: Member, silence: _Silence) -> str:
-        """Return why a silent worker is lost, empty if it is not, or if that is not known yet."""
+        """Return why a silent worker is lost, empty if it is not lost or this is unknown."""
         condition = self._inspected(member, silence)
         if condition is None:
             unheard = silence.question is not None and self._clock - silence.asked > UNREACHABLE
@@ -92,7 +90,7 @@ class Guard:
         return "its process was frozen, as by SIGSTOP, and has been ended"
 
     def _inspected(self, member: Member, silence: _Silence) -> Condition | None:
-        """Return how a worker's process stands, None as long as its node does not say."""
+        """Return the state of a worker's process, None until its node reports it."""
         import ray
 
         if member.node == self._node:
@@ -106,13 +104,13 @@ class Guard:
         try:
             condition: Condition = ray.get(silence.question)
         except ray.exceptions.RayError:
-            return None  # the node is lost, of which Ray will tell, or else the time runs out
+            return None  # Ray will report the loss of the node, or the timeout expires
         silence.question = None
         return condition
 
 
 def _ask(node: str, process: Process) -> Any:
-    """Ask a node how one of its processes stands, without taking any of its resources."""
+    """Ask a node for the state of one of its processes, without reserving resources."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

@@ -1,9 +1,9 @@
-"""What a Ray worker has begun and finished, written where the worker's death cannot take it.
+"""A journal of the started and finished jobs of a Ray worker that survives the worker's death.
 
-Jobs of a few milliseconds travel in packets, and their outcomes return together. When a worker
-dies in the middle of a packet, the driver must know which job it ran, and what came of those
-before. So a worker appends to a file, before it begins each job, which one that is and all that
-the one before it sent. The operating system keeps the file whatever becomes of the process.
+Jobs of a few milliseconds are sent in batches, and their outcomes return together. If a worker
+dies during a batch, the driver must know the running job and the outcomes of the earlier ones. So
+before each job, the worker appends to a file the index of the job and all messages of the previous
+one. The operating system keeps the file after the process dies.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tuner.backends.protocol import Event
 
 
 class Journal:
-    """The driver's end: a file on its machine."""
+    """The driver's side: a file on its machine."""
 
     def __init__(self, path: Path) -> None:
         path.touch()
         self.path = str(path)
 
     def read(self, packet: int) -> tuple[int, list[Event]]:
-        """Return how many jobs of this packet have begun, and the events of all but the last."""
+        """Return how many jobs of this batch have started, and the events of all but the last."""
         begun = 0
         events: list[Event] = []
         with open(self.path, "rb") as file:
@@ -43,14 +43,14 @@ class Journal:
 
 
 class JournalPen:
-    """The worker's end."""
+    """The worker's side."""
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
         self._packet = 0
 
     def write(self, packet: int, place: int, events: Sequence[Event]) -> None:
-        """Write that the job at `place` (from 1) begins, and what was sent since the last one."""
+        """Record that the job at `place` (from 1) starts, and the events since the last record."""
         if packet != self._packet:
             os.ftruncate(self._file, 0)
             self._packet = packet

@@ -1,15 +1,15 @@
-"""A Ray on this machine that only the user who starts it can use.
+"""A local Ray cluster that only the user who starts it can use.
 
-Ray runs whatever is sent to it, as the user who started it. A Ray that is started here is closed
-to other users and machines in three ways:
+Ray executes all code sent to it, as the user who started it. A cluster that is started here is
+closed to other users and machines in three ways:
 
-- Its token is new, and lies in a file that only this user can read. Every request without it is
-  refused, whatever token the user has otherwise and whatever Ray's own default is.
-- Its ports listen on the loopback interface only. The page of its metrics, which needs no token,
-  is not served; the small ones of the dashboard and the autoscaler remain.
+- It has a new token, in a file that only this user can read. Every request without it is refused,
+  independent of the user's other tokens and of Ray's default.
+- Its ports listen on the loopback interface only. Its metrics page, which needs no token, is not
+  served; the small pages of the dashboard and the autoscaler remain.
 - Its session folder, with the sockets of the raylet and of the object store, the logs and the
-  copies of the working directory, lies in a folder that only this user can enter. Ray itself
-  makes it below ``/tmp/ray``, writable by everyone.
+  copies of the working directory, is inside a folder that only this user can enter. Ray's default
+  is below ``/tmp/ray``, writable by everyone.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ from tuner.errors import BackendError
 LOOPBACK = "127.0.0.1"
 
 PREFIX, LASTING = "tuner-ray-", "tuner-cluster-"
-"""What the names of private folders begin with: of a Ray of one process, and of lasting nodes."""
+"""Prefixes of private folders: of the cluster of one process, and of persistent nodes."""
 
 LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
-"""Characters that the path of a Unix socket may have."""
+"""Maximum length of the path of a Unix socket, in characters."""
 
 _BELOW = "/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.99"
-"""The longest path of a socket, below a private folder."""
+"""The longest socket path below a private folder."""
 
 
 def private_folder(prefix: str = PREFIX) -> Path:
-    """Make a folder that only this user can enter and whose sockets have paths short enough.
+    """Create a folder that only this user can enter, with a path short enough for sockets.
 
-    It lies in ``RAY_TMPDIR``, in Python's folder for temporary files or in ``/tmp``: in the first
-    whose entries no other user can rename.
+    Its parent is the first of ``RAY_TMPDIR``, Python's folder for temporary files and ``/tmp``
+    in which other users cannot rename entries.
 
     Raises
     ------
     BackendError
-        If there is none.
+        If none of them qualifies.
     """
     places = [os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), "/tmp"]
     for place in filter(None, places):
@@ -97,12 +97,12 @@ def lasting_folder() -> Path:
 
 
 def session_folder(folder: Path) -> str:
-    """Return what Ray is to have as its temporary folder: it opens that itself to everyone."""
+    """Return the temporary folder for Ray, which Ray itself makes accessible to everyone."""
     return str(folder / "r")
 
 
 def use_private_token(folder: Path) -> None:
-    """Make this process, and the Ray that it starts, ask for and show a new token in `folder`."""
+    """Make this process, and the Ray that it starts, require and send a new token in `folder`."""
     path = folder / "token"
     make_token_file(path)
     os.environ.pop(TOKEN, None)
@@ -112,9 +112,9 @@ def use_private_token(folder: Path) -> None:
 
 
 def start(folder: Path, **options: Any) -> None:
-    """Start a Ray of this process in a private `folder`, closed to everybody else.
+    """Start a Ray cluster in a private `folder`, closed to all other users.
 
-    The token must be in use, as by `use_private_token`. `options` are those of ``ray.init``.
+    Call `use_private_token` first. `options` are passed to ``ray.init``.
     """
     import ray
 
@@ -130,7 +130,7 @@ def start(folder: Path, **options: Any) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Delete the folder of a Ray that ended; its last processes may still write into it."""
+    """Delete the folder of a cluster that ended; its last processes may still write into it."""
     for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -141,14 +141,14 @@ def remove(folder: Path) -> None:
 def own_cluster() -> str:
     """Return the address of the cluster that this machine is a node of, for ``address="auto"``.
 
-    Ray takes any process called raylet for a node. One that another user started may lead to a
-    cluster of theirs, which would get the token and answer with objects that run code when they
-    are read. Only nodes of this user and of root count here, and not the closed Ray of one process.
+    Ray takes any process called raylet for a node. A process of another user may lead to a
+    cluster of that user, which would get the token and answer with pickles that run code. Only
+    nodes of this user and of root count here, except the private cluster of one process.
 
     Raises
     ------
     BackendError
-        If there is none.
+        If no such cluster exists.
     """
     import psutil
 
@@ -176,7 +176,7 @@ def own_cluster() -> str:
 
 @contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Have Ray take the loopback address for that of this machine.
+    """Make Ray use the loopback address as the address of this machine.
 
     ``ray.init(_node_ip_address="127.0.0.1")`` alone looks for an address that others can reach.
     Only where clusters of several machines are off, as by default on macOS and Windows, does Ray

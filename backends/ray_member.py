@@ -1,4 +1,4 @@
-"""The driver's side of one Ray worker: what it has been given, and how to ask it."""
+"""The driver's handle of one Ray worker: its assigned jobs and its pending requests."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tuner.errors import ObjectiveError
 from tuner.records import Job
 
 PATIENCE = 1.0
-"""Seconds that a worker waits for a message before it answers that there is none."""
+"""Seconds that a worker waits for a message before it sends an empty answer."""
 
 ANSWER = 1.0
-"""Seconds within which a worker must answer whether it runs a job; one that does not, hangs."""
+"""Seconds within which a worker must answer whether it runs a job; otherwise it is hung."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,19 +31,19 @@ class Member:
     Attributes
     ----------
     starting, running, polling, withdrawing
-        Ray's references to the answers that are awaited.
+        Ray's references to pending answers.
     packet
-        The jobs of its packet that have not finished, in the order in which they run.
+        The unfinished jobs of its batch, in execution order.
     shared
-        Whether it writes to its journal, which one on another machine cannot.
+        Whether it writes its journal; a worker on another machine cannot.
     process, node
-        Its process, and Ray's id of the node that this is on; known once it is ready.
+        Its process, and Ray's id of its node; known once it is ready.
     near
-        Whether that is the driver's own node.
+        Whether it runs on the driver's node.
     round
-        In which round of starts it was started.
+        The round of starts in which it was started.
     since
-        When the first of these began, as far as is known here (by the monotonic clock).
+        Start of the first unfinished job on the monotonic clock, to the driver's knowledge.
     """
 
     actor: Any
@@ -70,17 +70,17 @@ class Member:
 
     @property
     def idle(self) -> bool:
-        """Whether it can take a packet."""
+        """Whether it can accept a batch."""
         return self.starting is None and self.running is None
 
     def awaited(self) -> list[Any]:
-        """Return the references whose answers are awaited."""
+        """Return the references of pending answers."""
         refs = (self.starting, self.running, self.polling, self.withdrawing)
         return [ref for ref in refs if ref is not None]
 
     def send(self, packet: Sequence[Job]) -> None:
-        """Give it jobs to run; raises whatever pickling them raises, and then nothing is sent."""
-        # What shares the driver's disk reads checkpoints there.
+        """Send it jobs; errors of pickling propagate, and then nothing is sent."""
+        # A worker that shares the driver's disk reads checkpoints directly.
         saved = {} if self.shared else {j.run: j.checkpoint for j in packet if j.checkpoint}
         parcels = {
             run: pack(checkpoint.folder, checkpoint.size) for run, checkpoint in saved.items()
@@ -93,25 +93,25 @@ class Member:
         self.since = time.monotonic()
 
     def poll(self) -> None:
-        """Ask for the messages of what runs."""
+        """Request the messages of the running jobs."""
         self.polling = self._aside("poll", PATIENCE)
 
     def withdraw(self) -> None:
-        """Ask it to give back the jobs that it has not begun."""
+        """Ask it to return the jobs that it has not started."""
         self.withdrawing = self._aside("withdraw")
 
     def request_stop(self, run: str) -> None:
-        """Let a job see that it is to end."""
+        """Signal a job to end."""
         self._aside("request_stop", run)
 
     def ask_for_arrest(self, run: str, after: float = 0.0) -> Any:
-        """Have it find out whether it runs a job for more than `after` seconds, and halt if so."""
+        """Ask whether it has run a job for more than `after` seconds; if so, it halts."""
         return self._aside("arrest", run, self._number, after)
 
     def arrest(self, asked: Any, timeout: float = ANSWER) -> Arrest:
-        """Return the answer to `ask_for_arrest`; a worker that gives none is taken to run the job.
+        """Return the answer to `ask_for_arrest`; without an answer, assume that it runs the job.
 
-        It is dead, frozen, or in native code that lets no other thread answer.
+        Such a worker is dead, frozen, or in native code that blocks all other threads.
         """
         import ray
 
@@ -122,7 +122,7 @@ class Member:
         return found
 
     def polled(self, timeout: float | None = None) -> list[Event]:
-        """Return the answer of the poll, if there is one; that of a dead or hung worker is lost."""
+        """Return the answer of the poll, if any; a dead or hung worker's answer is lost."""
         import ray
 
         polling, self.polling = self.polling, None
@@ -134,7 +134,7 @@ class Member:
             return []
 
     def noted(self, events: Sequence[Event]) -> list[Event]:
-        """Return those events that are about jobs of the packet, and strike off what finished."""
+        """Return the events that concern jobs of the batch, and remove finished jobs."""
         self._heard += len(events)
         kept: list[Event] = []
         for event in events:
@@ -146,17 +146,17 @@ class Member:
         return kept
 
     def release(self) -> list[Job]:
-        """Return the jobs that are left of a packet that is done, and be free for another."""
+        """Return the unfinished jobs of a completed batch, and become idle."""
         jobs = list(self.packet.values())
         self.packet = {}
         self.running = self.withdrawing = None
         return jobs
 
     def post_mortem(self) -> tuple[list[Event], list[Job], list[Job]]:
-        """Return what its end leaves: events unheard of, jobs that had begun, and the others.
+        """Return the undelivered events, the started jobs and the other jobs of a dead worker.
 
-        To be called when it begins nothing more. Without a journal all jobs count as begun: none
-        may run twice under one token.
+        Call this once the worker starts no more jobs. Without a journal, all jobs count as
+        started: none may run twice under one token.
         """
         if not self.shared:
             return [], list(self.packet.values()), []
@@ -167,10 +167,10 @@ class Member:
         return unheard, [j for j in jobs if j.run in runs], [j for j in jobs if j.run not in runs]
 
     def kill(self, *, hung: bool = False) -> None:
-        """End the worker's process.
+        """Kill the worker's process.
 
-        Ray lets one that is `hung` be for some seconds first, in which it might come round and
-        begin what has been given to others; here it is ended at once, where that can be done.
+        Ray waits some seconds before it kills a `hung` worker, which could meanwhile wake up and
+        start jobs that others have been given. So the process is killed directly where possible.
         """
         import ray
 
@@ -180,7 +180,7 @@ class Member:
             ray.kill(self.actor)
 
     def leave(self) -> Any:
-        """Have the worker end by itself, for when there is no head of the cluster to end it."""
+        """Let the worker exit by itself, for a cluster that has lost its head."""
         return self._aside("leave")
 
     def is_dead(self) -> bool:
@@ -196,7 +196,7 @@ class Member:
         return False
 
     def _aside(self, method: str, *args: Any) -> Any:
-        """Call a method that answers while jobs run."""
+        """Call a method that can answer while jobs run."""
         return getattr(self.actor, method).options(concurrency_group="io").remote(*args)
 
 
@@ -206,18 +206,18 @@ def member_maker(
     folder: Path,
     runtime_env: Mapping[str, Any] | None = None,
 ) -> Callable[[], Member]:
-    """Return a function that starts a worker; the work is put into Ray once, here.
+    """Return a function that starts a worker; put the work into Ray's object store once.
 
     Parameters
     ----------
     needs
-        What each worker takes of its node, by Ray's names.
+        Resources of each worker, under Ray's names.
     work
         The pickled work.
     folder
-        Where the journals are kept.
+        Folder of the journals.
     runtime_env
-        What Ray is to prepare for it that is not prepared for all workers of this process.
+        The runtime environment beyond the one that all workers of this process share.
     """
     import ray
 
@@ -227,7 +227,7 @@ def member_maker(
     }
     if runtime_env:
         options["runtime_env"] = dict(runtime_env)
-    # Whether something is tried again is decided elsewhere, and never by Ray.
+    # Retries are decided elsewhere, never by Ray.
     actor = ray.remote(concurrency_groups={"io": 4}, max_restarts=0, max_task_retries=0)(Worker)
     shipped, node = ray.put(work), ray.get_runtime_context().get_node_id()
     names = (f"ray-{number}" for number in itertools.count())
@@ -245,7 +245,7 @@ _OPTIONS = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
 
 
 def loaded(member: Member) -> Prepared:
-    """Return the answer of a worker that has started; raises Ray's error if it died."""
+    """Return the answer of a worker that has started; raise Ray's error if it died."""
     import ray
 
     answer: Prepared = ray.get(member.starting)
@@ -257,19 +257,19 @@ def loaded(member: Member) -> Prepared:
 
 
 def pickled(work: Work) -> bytes:
-    """Return the work as it is shipped.
+    """Return the work, pickled for shipping.
 
     Raises
     ------
     ObjectiveError
-        If it cannot be.
+        If it cannot be pickled.
     """
     import cloudpickle
 
     try:
         return bytes(cloudpickle.dumps(work))
     except Exception as error:
-        # A user's __reduce__ may raise anything.
+        # A user-defined __reduce__ may raise any exception.
         raise ObjectiveError(
             f"the objective cannot be shipped to a worker: {type(error).__name__}: {error}; open "
             f"files, locks and connections in the objective itself"

@@ -1,7 +1,7 @@
-"""Brings a folder to a worker on another machine, through Ray's object store.
+"""Transfer a folder to a worker on another machine through Ray's object store.
 
-That spills to the disk what does not fit its memory, so that neither end ever holds more than one
-piece, however large the files are.
+The object store spills to disk when its memory is full. So sender and receiver each hold at most
+one piece in memory, for files of any size.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 PIECE = 8 * 2**20
-"""Bytes that are put into the object store at once."""
+"""Bytes of one piece in the object store."""
 
 Parcel: TypeAlias = Sequence[tuple[str, Any]]
 """The pieces of the files of a folder, in order: a relative path, and Ray's reference to bytes."""
@@ -20,8 +20,8 @@ Parcel: TypeAlias = Sequence[tuple[str, Any]]
 def pack(folder: str, size: int) -> Parcel:
     """Put the files below a folder into the object store.
 
-    Nothing, if they cannot be read or have not `size` bytes in sum. Whoever unpacks that finds out
-    by the checksum.
+    Return nothing if they cannot be read or their total is not `size` bytes. The receiver then
+    detects this by the checksum.
     """
     import ray
 

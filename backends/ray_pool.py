@@ -1,4 +1,4 @@
-"""Runs trials on a pool of long-lived Ray actors, reused from trial to trial."""
+"""Run trials on a pool of long-lived Ray actors, reused from trial to trial."""
 
 from __future__ import annotations
 
@@ -26,50 +26,50 @@ from tuner.errors import BackendError, ObjectiveError
 from tuner.records import Failure, Job, Outcome, State
 
 QUIET = 0.03
-"""Seconds that a packet runs before its messages are asked for while it runs."""
+"""Seconds that a batch runs before the driver polls it for messages."""
 
 HELD_UP = 0.02
-"""Seconds that a trial may run until others are given what waits behind it, if they are idle."""
+"""Seconds that a trial may run before idle workers get the jobs queued behind it."""
 
 START_TIMEOUT = 120.0
-"""Seconds within which some worker must have started."""
+"""Seconds within which at least one worker must start."""
 
 START_ROUNDS = 3
-"""How often all workers may die before any is ready, until that is an error."""
+"""Number of rounds in which all workers die before any is ready, until that is an error."""
 
 PAUSE = 1.0
-"""Seconds until a worker is replaced that died before it was ready."""
+"""Delay in seconds before the replacement of a worker that died during its start."""
 
 
 class RayBackend:
-    """A pool of Ray actors, one trial at a time on each.
+    """A pool of Ray actors, each of which runs one trial at a time.
 
-    Ray is used as this process finds it: a cluster it is connected to; else the one at `address`
-    or in the environment variable ``RAY_ADDRESS``; else one is started on this machine, with all
-    its cores, and ended at the end. The objective is shipped to each worker once.
+    The backend uses the cluster that this process is connected to; else the cluster at `address`
+    or in the environment variable ``RAY_ADDRESS``; else it starts one on this machine, with all
+    cores, and shuts it down at the end. The objective is shipped to each worker once.
 
-    Trials that take milliseconds travel in packets, to workers on the driver's own machine: when
-    such a worker dies, its journal tells which trial it ran. That one is lost, those before it
-    count, and those behind it run elsewhere.
+    Trials that take milliseconds are sent in batches to workers on the driver's machine. If such a
+    worker dies, its journal identifies the trial that it ran. This trial is lost, the earlier
+    trials count, and the later ones run elsewhere.
 
     Parameters
     ----------
     address
-        Where the cluster is: ``"auto"``, ``"host:port"``, ``"ray://host:port"``, ``"local"``.
+        Address of the cluster: ``"auto"``, ``"host:port"``, ``"ray://host:port"``, ``"local"``.
     working_dir
-        A folder that each worker gets a copy of, finds modules in, and runs in; or a .zip file, or
-        a URI that Ray can download.
+        A folder, a .zip file, or a URI that Ray can download. Each worker gets a copy, imports
+        modules from it, and runs in it.
     py_modules
-        Modules that workers can import besides: folders, .py files, wheels, URIs, or modules.
+        Additional modules for workers: folders, .py files, wheels, URIs, or modules.
     env_vars
-        Variables of the workers' environment.
+        Environment variables of the workers.
     runtime_env
-        What else Ray prepares for a worker, by Ray's names, such as ``{"pip": ["lightgbm"]}``.
+        Other fields of Ray's runtime environment, such as ``{"pip": ["lightgbm"]}``.
 
     Raises
     ------
     ArgumentError
-        If one of these cannot be: for instance a folder that is not there.
+        If an argument is invalid, for instance a folder that does not exist.
 
     Examples
     --------
@@ -116,11 +116,11 @@ class RayBackend:
         resources: Mapping[str, float] | None = None,
         deliver: Callable[[Event], None] | None = None,  # noqa: ARG002 (events come from `events`)
     ) -> None:
-        """Start the workers and give them the work; see `Backend.start`."""
+        """Start the workers and ship the work to them; see `Backend.start`."""
         needs = as_needs(resources)
         shipped = pickled(work)
         if will_be_local(self._address) and not ray_is_there():
-            # Refuse what a local Ray can never have before waiting for it to start.
+            # Reject impossible requests before waiting for a local Ray to start.
             fitting_workers(workers, needs, local_nodes())
         if self._runtime_env:
             check_with_ray(self._runtime_env)
@@ -129,7 +129,7 @@ class RayBackend:
             self._watch = ClusterWatch(self._cluster, workers, needs, time.monotonic())
             self._guard = Guard(self._cluster.own_node())
             self._folder = Path(tempfile.mkdtemp(prefix="tuner-"))
-            # A Ray that was there before has it of us worker by worker.
+            # On an existing cluster, each worker gets the runtime environment separately.
             own = {} if self._cluster.own else uploaded(self._runtime_env, self._folder)
             self._make_member = member_maker(needs, shipped, self._folder, own)
             self._await_first()
@@ -138,7 +138,7 @@ class RayBackend:
             raise
 
     def close(self) -> None:
-        """End all workers, and Ray if it was started here."""
+        """Stop all workers, and Ray if it was started here."""
         if self._watch is not None and self._watch.head_lost:
             self._dismiss()
         for member in self._members:
@@ -156,7 +156,7 @@ class RayBackend:
             self._cluster = None
 
     def _dismiss(self) -> None:
-        """Have the workers end by themselves: without a head, no one else ends them for a while."""
+        """Let the workers exit by themselves: without a head, Ray does not end them soon."""
         import ray
 
         leaving = [member.leave() for member in self._members if member.ready]
@@ -164,7 +164,7 @@ class RayBackend:
             ray.wait(leaving, num_returns=len(leaving), timeout=ANSWER)
 
     def _await_first(self) -> None:
-        """Wait until one worker is ready; the others may follow while it works."""
+        """Wait until one worker is ready; the others may become ready later."""
         self._last_ready = time.monotonic()
         while not self.capacity:
             self._fill_up()
@@ -172,7 +172,7 @@ class RayBackend:
             self._check_readiness()
 
     def _fill_up(self) -> None:
-        """Start workers that are missing; give up those that no node has had room for."""
+        """Start missing workers; abandon those that did not fit on any node."""
         assert self._make_member is not None
         assert self._watch is not None
         now = time.monotonic()
@@ -189,7 +189,7 @@ class RayBackend:
         return max(0, len(self._members) - self._watch.size)
 
     def _check_readiness(self) -> None:
-        """Give up when there has been no worker for too long."""
+        """Raise an error if the pool has had no worker for too long."""
         now = time.monotonic()
         if self.capacity:
             self._last_ready = now
@@ -203,7 +203,7 @@ class RayBackend:
 
     @property
     def capacity(self) -> int:
-        """How many workers are ready."""
+        """Number of ready workers."""
         return sum(member.ready for member in self._members)
 
     def submit(self, job: Job) -> None:
@@ -232,14 +232,14 @@ class RayBackend:
                 return self._told()
 
     def _told(self) -> list[Event]:
-        """Return the events that are there, and forget what was asked of jobs that ended."""
+        """Return the available events, and drop requests for jobs that ended."""
         events, self._early = self._early, []
         if self._stopping:
             self._stopping -= {e.run for e in events if isinstance(e, Finished | Lost)}
         return events
 
     def stop(self, run: str, *, kill: bool = False) -> None:
-        """Ask a job to end soon, or end its worker; see `Backend.stop`."""
+        """Ask a job to end soon, or kill its worker; see `Backend.stop`."""
         member = self._holder(run)
         if kill:
             if member is not None and member.withdrawing is not None:
@@ -251,24 +251,24 @@ class RayBackend:
             if self._queue.remove(run):
                 self._early.append(Lost(run, "taken back before it began"))
         elif member is not None or run in self._queue:
-            # Kept until it ends: it may wait, or yet be given to another worker.
+            # Keep the request until the job ends: it may be queued or move to another worker.
             self._stopping.add(run)
             if member is not None:
                 member.request_stop(run)
 
     def _holder(self, run: str) -> Member | None:
-        """Return the worker that has been given a job, as far as is known here."""
+        """Return the worker that holds a job, to the knowledge of the driver."""
         return next((member for member in self._members if run in member.packet), None)
 
     # --- giving out work ----------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        """Give each idle worker its next packet, an even share of what is queued."""
+        """Give each idle worker its next batch, an even share of the queue."""
         idle = [member for member in self._members if member.idle]
         for n, member in enumerate(idle):
             if not self._queue:
                 return
-            # Without a journal, what a packet had achieved would die with its worker.
+            # Without a journal, the results of a batch would be lost with its worker.
             share = -(-len(self._queue) // (len(idle) - n)) if member.shared else 1
             self._send(member, self._queue.next_packet(share))
 
@@ -276,7 +276,7 @@ class RayBackend:
         try:
             member.send(packet)
         except Exception as error:
-            # Pickling params of the user's own types may raise anything.
+            # Pickling params of user-defined types may raise any exception.
             if len(packet) > 1:
                 self._queue.put_back(packet[1:])
                 self._send(member, packet[:1])
@@ -290,7 +290,7 @@ class RayBackend:
                 member.request_stop(job.run)
 
     def _take_back_what_waits(self) -> None:
-        """Ask for what waits behind a trial that turned out to be long, for idle workers."""
+        """Reclaim jobs queued behind a long trial if other workers are idle."""
         if self._queue or not any(member.idle for member in self._members):
             return
         now = time.monotonic()
@@ -302,7 +302,7 @@ class RayBackend:
     # --- taking in what happened --------------------------------------------------------------
 
     def _wait(self, timeout: float) -> list[Any]:
-        """Return the answers that are there within `timeout` seconds."""
+        """Return the answers that arrive within `timeout` seconds."""
         import ray
 
         refs = [ref for member in self._members for ref in member.awaited()]
@@ -316,7 +316,7 @@ class RayBackend:
         return list(ready)
 
     def _until_due(self) -> float:
-        """Ask busy workers for messages; return in how many seconds there is more to do."""
+        """Poll busy workers for messages; return the seconds until the next action."""
         soonest = PATIENCE
         now = time.monotonic()
         waiting = any(member.idle for member in self._members)
@@ -366,9 +366,9 @@ class RayBackend:
         return [Resized(self.capacity)]
 
     def _on_stillborn(self, member: Member, error: Exception) -> None:
-        """Try again later, unless round after round of workers died before any was ready.
+        """Retry later, unless several rounds of workers died before any was ready.
 
-        Those of one round may have died of one cause, such as the loss of their node.
+        Workers of one round may share one cause of death, such as the loss of their node.
         """
         self._drop(member)
         if member.round == self._round:
@@ -380,29 +380,29 @@ class RayBackend:
             )
 
     def _on_packet_done(self, member: Member) -> list[Event]:
-        """Return the last events of a packet, or what its worker's death comes to."""
+        """Return the last events of a batch, or the events that follow from its worker's death."""
         import ray
 
-        # What an earlier poll took out of the outbox comes first; it may be frozen since.
+        # Events of an earlier poll come first; the worker may have frozen since.
         events = member.polled(timeout=SILENCE)
         try:
             done: PacketDone = ray.get(member.running)
         except ray.exceptions.RayError as error:
-            # Of a worker that cannot be reached just now, nothing is known for certain.
+            # The state of a worker that is temporarily unreachable is unknown.
             certain = isinstance(error, _ends())
             lost = functools.partial(_lost, why=reason(error))
             return events + self._on_death(member, lost, certain=certain)
         self._queue.learn(done.pace)
         events += member.noted(done.events)
         left = member.release()
-        # Taken back by a withdrawal whose answer has not been read; others ended unheard.
+        # Some were reclaimed by a request whose answer is unread; others ended unreported.
         self._queue.put_back([job for job in left if job.run in done.unbegun])
         unheard = [job for job in left if job.run not in done.unbegun]
         events += [Lost(job.run, "its outcome did not arrive") for job in unheard]
         return events + self._drop(member) if done.spoiled else events
 
     def _hear_what_was_taken_back(self, member: Member) -> None:
-        """Take in the answer to a withdrawal: its worker has no more of what that names."""
+        """Process the answer to a reclaim request: the worker gave up the jobs in it."""
         import ray
 
         ready, _ = ray.wait([member.withdrawing], timeout=ANSWER)
@@ -416,7 +416,7 @@ class RayBackend:
         try:
             runs = ray.get(withdrawing)
         except ray.exceptions.RayError:
-            return  # its packet's own answer tells of its death
+            return  # the answer for the batch reports its death
         self._queue.put_back([member.packet.pop(run) for run in runs if run in member.packet])
 
     # --- death --------------------------------------------------------------------------------
@@ -424,16 +424,16 @@ class RayBackend:
     def _on_death(
         self, member: Member, end: Callable[[Job], Finished | Lost], *, certain: bool
     ) -> list[Event]:
-        """Return what a dead worker's jobs come to: `end` for a begun one, the others run again.
+        """Return the events for a dead worker's jobs: `end` for a started one; requeue the others.
 
-        Unless it is `certain` that it begins nothing more, all are lost.
+        All jobs are lost unless it is `certain` that the worker starts no more of them.
         """
         events, begun, waiting = member.post_mortem()
         if certain:
             events += [end(job) for job in begun]
             if begun:
                 self._queue.put_back(waiting)
-            else:  # one of them may be what kills workers, as by params that cannot be unpickled
+            else:  # one job may kill its workers, for example by params that fail to unpickle
                 given_up = self._queue.move(waiting)
                 events += [Lost(job.run, "its workers died before it began") for job in given_up]
         else:
@@ -441,7 +441,7 @@ class RayBackend:
         return events + self._drop(member)
 
     def _end_overdue(self) -> None:
-        """End the workers of jobs that have run for longer than they may."""
+        """Kill the workers of jobs that exceed their time limit."""
         import ray
 
         now = time.monotonic()
@@ -450,14 +450,14 @@ class RayBackend:
             job = next(iter(member.packet.values()), None)
             if job is not None and job.timeout is not None and now - member.since >= job.timeout:
                 overdue.append((member, job, member.ask_for_arrest(job.run, after=job.timeout)))
-        if overdue:  # they are waited for together: each that hangs takes all of the time
+        if overdue:  # wait for all together: each hung worker takes the full timeout
             asked = [ref for _, _, ref in overdue]
             ray.wait(asked, num_returns=len(asked), timeout=ANSWER)
         for member, job, ref in overdue:
             self._kill(member, job.run, ref, _overdue, timeout=0.0)
 
     def _end_silent(self) -> None:
-        """End the workers that are frozen, or whose node does not answer."""
+        """Kill workers that are frozen or whose node does not answer."""
         assert self._guard is not None
         now = time.monotonic()
         if now < self._guard_due:
@@ -476,10 +476,10 @@ class RayBackend:
         end: Callable[[Job], Finished | Lost],
         timeout: float = ANSWER,
     ) -> None:
-        """End the worker of a job, if it is `asked` for an arrest and says that it runs the job.
+        """Kill the worker of a job if its answer to the `asked` cancellation confirms the job.
 
-        A worker that answers has sent all that the other jobs of its packet have come to. One that
-        does not is held up by the job that it runs, which may be another one.
+        A worker that answers has sent all results of the other jobs of its batch. One that does
+        not answer is blocked by the job that it runs, which may be a different one.
         """
         arrest = member.arrest(asked, timeout)
         if arrest.found is Found.WAITING:
@@ -494,7 +494,7 @@ class RayBackend:
         self._early += self._on_death(member, end, certain=certain)
 
     def _drop(self, member: Member) -> list[Event]:
-        """Take a worker out of the pool; `events` puts another in its place."""
+        """Remove a worker from the pool; `events` replaces it."""
         was_ready = member.ready
         member.kill()
         member.journal.remove()
@@ -511,7 +511,7 @@ def _lost(job: Job, why: str) -> Lost:
 
 
 def _ends() -> tuple[type[Exception], ...]:
-    """Return the errors of Ray that say that a worker runs nothing any more."""
+    """Return the Ray errors that mean that a worker has stopped running jobs."""
     from ray import exceptions
 
     return exceptions.ActorDiedError, exceptions.OutOfMemoryError, exceptions.RayTaskError

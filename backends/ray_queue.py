@@ -1,4 +1,4 @@
-"""Jobs that wait for a Ray worker, and how many of them go to one at once."""
+"""The queue of jobs for Ray workers, and the size of the batches."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Iterable, Sequence
 from tuner.records import Job
 
 PACKET = 1.0
-"""Seconds of work that go to a worker at once: between two packets it idles for milliseconds."""
+"""Seconds of work in one batch; a worker idles for milliseconds between two batches."""
 
 LARGEST = 64
-"""Jobs in a packet, at most."""
+"""Maximum number of jobs in a batch."""
 
 MOVES = 3
-"""How often a job's worker may die before any job of its packet has begun, until it is lost."""
+"""Number of times a worker may die before any job of its batch starts, until a job is lost."""
 
 
 class JobQueue:
-    """Hands jobs out in packets of about `PACKET` seconds, going by how long the last ones took."""
+    """Returns jobs in batches of about `PACKET` seconds, estimated from recent durations."""
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
         self._moves: Counter[str] = Counter()
-        self._pace = PACKET  # until more is known, one at a time
+        self._pace = PACKET  # one job at a time until a duration is known
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -32,7 +32,7 @@ class JobQueue:
         return any(job.run == run for job in self._jobs)
 
     def add(self, job: Job) -> None:
-        """Put a job at the end."""
+        """Append a job."""
         self._jobs.append(job)
 
     def put_back(self, jobs: Sequence[Job]) -> None:
@@ -40,26 +40,26 @@ class JobQueue:
         self._jobs.extendleft(reversed(jobs))
 
     def move(self, jobs: Iterable[Job]) -> list[Job]:
-        """Put back a packet whose worker died before any of it began; return what is given up."""
+        """Requeue a batch whose worker died before any job started; return abandoned jobs."""
         jobs = list(jobs)
         self._moves.update(job.run for job in jobs)
         self.put_back([job for job in jobs if self._moves[job.run] <= MOVES])
         return [job for job in jobs if self._moves[job.run] > MOVES]
 
     def remove(self, run: str) -> bool:
-        """Take a job out; return whether it was there."""
+        """Remove a job; return whether it was queued."""
         before = len(self._jobs)
         self._jobs = deque(job for job in self._jobs if job.run != run)
         return len(self._jobs) < before
 
     def learn(self, pace: float) -> None:
-        """Take in how many seconds the jobs of a packet took each."""
+        """Update the estimate with the seconds per job of a batch."""
         self._pace = 0.5 * self._pace + 0.5 * pace
 
     def next_packet(self, share: int) -> list[Job]:
-        """Take out up to `share` jobs, at least one; one that may have killed a worker goes alone.
+        """Return up to `share` jobs, at least one; a job that may have killed a worker runs alone.
 
-        Whatever made the attempt before fail must not hold up others.
+        The cause of an earlier failure must not delay other jobs.
         """
         size = max(1, min(share, LARGEST, int(PACKET / max(self._pace, 1e-6))))
         packet = [self._jobs.popleft()]
@@ -73,6 +73,6 @@ class JobQueue:
         return job.attempt > 1 or job.run in self._moves
 
     def clear(self) -> None:
-        """Forget all jobs."""
+        """Drop all jobs."""
         self._jobs.clear()
         self._moves.clear()

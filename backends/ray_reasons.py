@@ -1,4 +1,4 @@
-"""Why a worker was lost, in the words that are worth recording of what Ray says."""
+"""Extract from Ray's errors the reason why a worker was lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _CAUSE = re.compile(r"Worker exit type: (\S+) Worker exit detail: (.*?)(?= Some 
 
 
 def reason(error: Exception) -> str:
-    """Return why a worker was lost, given the error of Ray that told of it."""
+    """Return the reason why a worker was lost, given Ray's error."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, BaseException):
         return f"its worker was ended by {type(cause).__name__}: {cause}".rstrip(": ")

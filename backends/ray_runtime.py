@@ -1,4 +1,4 @@
-"""What the workers of a cluster need besides the objective: files, modules, variables."""
+"""The runtime environment of a cluster's workers: files, modules, variables."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from tuner.errors import ArgumentError, BackendError
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz")
-"""What may stand for a working directory."""
+"""Accepted types of a working directory."""
 
 MODULE_FILES = (".py", ".whl", ".zip")
-"""What may stand for the folder of a module."""
+"""Accepted types of a module's folder."""
 
 EXCLUDED = (".tuner",)
-"""What is never shipped with a folder: a store of ours may be large and is of no use there."""
+"""Excluded from shipped folders: a store can be large and is useless on workers."""
 
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
@@ -30,7 +30,7 @@ def as_runtime_env(
     runtime_env: Mapping[str, Any] | None = None,
     caller: str = "RayBackend",
 ) -> dict[str, Any]:
-    """Return Ray's `runtime_env` of these, checked, with absolute local paths; may be empty.
+    """Return a validated `runtime_env` for Ray, with absolute local paths; may be empty.
 
     Parameters
     ----------
@@ -39,16 +39,16 @@ def as_runtime_env(
     py_modules
         Folders of packages, files of modules, wheels, URIs or imported modules.
     env_vars
-        Variables of the environment.
+        Environment variables.
     runtime_env
-        Whatever else Ray knows (``pip``, ``conda``, ``container``, ...); may hold the other three.
+        Other fields of Ray (``pip``, ``conda``, ``container``, ...); may include the three above.
     caller
-        Who was called so, for messages.
+        Name of the called function, for messages.
 
     Raises
     ------
     ArgumentError
-        If one of them cannot be: what was given, and what to write instead.
+        If one of them is invalid; the message names the value and the remedy.
 
     Examples
     --------
@@ -75,12 +75,12 @@ def as_runtime_env(
 
 
 def check_with_ray(env: Mapping[str, Any]) -> None:
-    """Let Ray say what is wrong with the fields that only it knows, such as ``pip``.
+    """Let Ray validate the fields that only it knows, such as ``pip``.
 
     Raises
     ------
     ArgumentError
-        If it says something.
+        If Ray rejects a field.
     """
     from ray.runtime_env import RuntimeEnv
 
@@ -97,14 +97,14 @@ def check_with_ray(env: Mapping[str, Any]) -> None:
 
 
 def uploaded(env: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
-    """Put local folders into the cluster that this process is connected to; return the rest as is.
+    """Upload local folders to the connected cluster; return the other fields unchanged.
 
-    Ray itself does it only for what is given to ``ray.init``, not for what is given to one actor.
+    Ray itself uploads only folders given to ``ray.init``, not those given to one actor.
 
     Raises
     ------
     BackendError
-        If that does not work, for instance as they are too large.
+        If the upload fails, for instance because a folder is too large.
     """
     shipped = dict(env)
     if not shipped.keys() & {"working_dir", "py_modules"}:

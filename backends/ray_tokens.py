@@ -1,9 +1,9 @@
-"""The token that a Ray cluster asks of whoever wants in: found, made, and shown to it.
+"""Find, create and use the authentication token of a Ray cluster.
 
 Ray reads the token from ``RAY_AUTH_TOKEN``, else from the file that ``RAY_AUTH_TOKEN_PATH`` names,
-else from ``~/.ray/auth_token``, but uses it only where ``RAY_AUTH_MODE`` is ``token``. So that
-nobody has to set that, a cluster is asked without it first. Its refusal takes Ray's own client 20
-seconds of attempts, hence the question in a process of its own.
+else from ``~/.ray/auth_token``, but uses it only if ``RAY_AUTH_MODE`` is ``token``. To spare users
+this setting, the cluster is first contacted without a token. Ray's client retries for 20 seconds
+after a refusal, so a separate process makes this request.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from tuner.errors import BackendError
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
 ANSWER = 10.0
-"""Seconds within which a cluster must answer whether it lets us in."""
+"""Seconds within which a cluster must accept or refuse the token."""
 
 IMPORT = 120.0
-"""Seconds that a busy machine may take to import Ray before."""
+"""Additional seconds for the import of Ray on a busy machine."""
 
 _QUESTION = """
 import os, sys, threading
@@ -58,7 +58,7 @@ os._exit(0)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token and where it was found."""
+    """A token and its source."""
 
     text: str
     place: str
@@ -69,7 +69,7 @@ class Token:
 
 
 class Answer(StrEnum):
-    """What was said at an address."""
+    """The answer of a server to a connection attempt."""
 
     WELCOME = "welcome"
     REFUSED = "refused"
@@ -77,7 +77,7 @@ class Answer(StrEnum):
 
 
 def token_file() -> Path:
-    """Return the file in which the token of a cluster is kept or looked for."""
+    """Return the path of the token file of a cluster."""
     named = os.environ.get(TOKEN_PATH)
     return Path(named).expanduser() if named else Path.home() / ".ray" / "auth_token"
 
@@ -85,7 +85,7 @@ def token_file() -> Path:
 def find_token() -> Token | None:
     """Return the token that Ray would use, or None.
 
-    Ray itself writes the file in the home folder as the umask says; it is closed to others here.
+    Ray itself creates the file in the home folder under the umask; this function makes it private.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def find_token() -> Token | None:
     except (OSError, UnicodeDecodeError) as error:
         raise BackendError(f"the token in {path} cannot be read: {error}") from None
     if TOKEN_PATH not in os.environ:
-        with suppress(BackendError):  # one that is not ours is for its owner to close
+        with suppress(BackendError):  # only its owner can make it private
             close_to_others(path)
     if not text and TOKEN_PATH in os.environ:
         raise BackendError(f"{TOKEN_PATH}={path}: the file is empty")
@@ -116,15 +116,15 @@ def find_token() -> Token | None:
 
 
 def make_token_file(path: Path) -> bool:
-    """Write a new token into a file that only its owner can read; return False if it is there.
+    """Write a new token into a file that only its owner can read; return False if it exists.
 
-    The file appears at `path` complete, and closed to others from the beginning. One that is there
-    and that others can read is closed to them.
+    The file is created atomically and is private from the beginning. An existing file that others
+    can read is made private.
 
     Raises
     ------
     BackendError
-        If it cannot be written or closed, or if other users can replace files in its folder.
+        If it cannot be written or made private, or if other users can replace files in its folder.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -138,12 +138,12 @@ def make_token_file(path: Path) -> bool:
 
 
 def close_to_others(path: Path) -> bool:
-    """Let only the owner read a token, and return whether others could: Ray leaves it to the umask.
+    """Make a token file private, and return whether others could read it (Ray uses the umask).
 
     Raises
     ------
     BackendError
-        If it is no file, or belongs to somebody else.
+        If it is not a regular file, or belongs to another user.
     """
     try:
         found = path.stat()
@@ -160,7 +160,7 @@ def close_to_others(path: Path) -> bool:
 
 
 def is_private_place(folder: Path) -> bool:
-    """Return whether no other user but root can rename or replace what this user puts there."""
+    """Return whether only this user and root can rename or replace this user's files in it."""
     try:
         found = folder.stat()
     except OSError:
@@ -171,7 +171,7 @@ def is_private_place(folder: Path) -> bool:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder of a token in which others can replace files; close Ray's own to them."""
+    """Reject a token folder in which others can replace files; make Ray's own folder private."""
     if folder == Path.home() / ".ray" and folder.stat().st_uid == os.getuid():
         folder.chmod(stat.S_IMODE(folder.stat().st_mode) & ~0o022)
     if not is_private_place(folder):
@@ -182,7 +182,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _write_new(path: Path, text: str) -> bool:
-    """Write a file of mode 0600, whole at once; return False if there is one."""
+    """Write a file of mode 0600 atomically; return False if it exists."""
     number, name = tempfile.mkstemp(prefix=".token-", dir=path.parent)  # of mode 0600
     try:
         with os.fdopen(number, "w", encoding="utf-8") as file:
@@ -196,14 +196,14 @@ def _write_new(path: Path, text: str) -> bool:
 
 
 def be_let_in(address: str) -> None:
-    """Make this process use the token if the cluster at ``host:port`` asks for one.
+    """Make this process use the token if the cluster at ``host:port`` requires one.
 
-    Changes ``RAY_AUTH_MODE`` of this process if so, and only if it was not set.
+    In this case set ``RAY_AUTH_MODE`` of this process, unless it is already set.
 
     Raises
     ------
     BackendError
-        If there is no token, it is not that of the cluster, or no cluster answers.
+        If no token is found, the cluster refuses it, or no cluster answers.
     """
     answer = ask(address)
     if answer is Answer.REFUSED and MODE not in os.environ:
@@ -225,7 +225,7 @@ def be_let_in(address: str) -> None:
 
 
 def ask(address: str, variables: Mapping[str, str] | None = None) -> Answer:
-    """Ask the cluster at ``host:port`` whether it lets in a process with these variables."""
+    """Ask the cluster at ``host:port`` whether it accepts a process with these variables."""
     command = [sys.executable, "-c", _QUESTION, address, str(ANSWER)]
     environment = os.environ | {"RAY_BACKEND_LOG_LEVEL": "fatal"} | dict(variables or {})
     try:
@@ -239,7 +239,7 @@ def ask(address: str, variables: Mapping[str, str] | None = None) -> Answer:
 
 
 def obtain_token() -> str:
-    """Return the remedy where there is no token."""
+    """Return the remedy for a missing token."""
     return (
         f"copy it from the head of the cluster to {token_file()} (as in `scp "
         f"HEAD:.ray/auth_token ~/.ray/`), or name its file in {TOKEN_PATH}"
@@ -259,7 +259,7 @@ def _refusal(address: str) -> str:
 
 
 def read_settings_again() -> None:
-    """Let Ray see the variables of now: it reads them when it is imported."""
-    raylet: Any = importlib.import_module("ray._raylet")  # its stub leaves these out
+    """Make Ray reread the environment variables, which it otherwise reads only on import."""
+    raylet: Any = importlib.import_module("ray._raylet")  # missing from its stub
     raylet.Config.initialize("")
     raylet.AuthenticationTokenLoader.instance().reset_cache()

@@ -1,4 +1,4 @@
-"""Looks now and then how the cluster stands: whether its head answers, how many workers fit."""
+"""Check the cluster periodically: whether its head answers, and how many workers fit."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from tuner.backends.resources import fitting_workers
 from tuner.errors import BackendError, ResourcesError
 
 INTERVAL = 3.0
-"""Seconds between looks."""
+"""Seconds between checks."""
 
 HEAD_LOST = 30.0
-"""Seconds for which the head may be silent; after 60 Ray itself ends this whole process."""
+"""Seconds that the head may be silent; after 60 s Ray itself ends this whole process."""
 
 
 class ClusterWatch:
-    """How the cluster of a study stands.
+    """The state of the cluster of a study.
 
     Parameters
     ----------
     cluster
         The cluster.
     workers
-        How many workers are wanted, None for as many as fit on the nodes there are.
+        Requested number of workers; None for as many as fit on the current nodes.
     needs
-        What each takes of its node, by Ray's names.
+        Resources of each worker, under Ray's names.
 
     Attributes
     ----------
     size
-        How many workers there should be now.
+        Current target number of workers.
     head_lost
-        Whether the head of the cluster is gone.
+        Whether the head of the cluster is lost.
 
     Raises
     ------
     ResourcesError
-        If they do not fit.
+        If the workers do not fit.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ClusterWatch:
         self.size = fitting_workers(workers, needs, cluster.nodes())
 
     def look(self, now: float) -> None:
-        """Look again, if it is time to, at `now` (seconds).
+        """Check the cluster at `now` (seconds) if a check is due.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class ClusterWatch:
             return
         self._due = now + INTERVAL
         if not self._cluster.head_answers():
-            # Counted in looks, as this process may itself have slept in between.
+            # Count checks, not time: this process may itself have been suspended.
             self._unheard += INTERVAL
             if self._unheard > HEAD_LOST:
                 self.head_lost = True
@@ -76,6 +76,6 @@ class ClusterWatch:
             return
         self._unheard = 0.0
         if self._workers is None:
-            # With no node left that holds a worker, those that are missing wait for one.
+            # If no node can host a worker, missing workers wait for a new node.
             with suppress(ResourcesError):
                 self.size = fitting_workers(None, self._needs, self._cluster.nodes())

@@ -1,4 +1,4 @@
-"""What runs in a Ray worker process: jobs one after another, messages as they come."""
+"""The worker actor: run jobs one after another and send their messages as they occur."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tuner.tracebacks import describe
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What came of loading the work: the `problem`, if any; whether the journal is `shared`.
+    """The result of loading the work: the `problem`, if any; whether the journal is `shared`.
 
-    `process` is the worker's on its `node`, by Ray's id.
+    `process` is the worker's process and `node` is Ray's id of its node.
     """
 
     process: Process
@@ -39,11 +39,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class PacketDone:
-    """A packet is done.
+    """A batch is complete.
 
-    There are the `events` that no `poll` has taken, the jobs that were taken back `unbegun`, and
-    the seconds that each of the others took, `pace`. A worker that is `spoiled`, for that reason,
-    must be replaced.
+    `events` are those that no `poll` has returned. `unbegun` are the reclaimed jobs. `pace` is the
+    mean number of seconds of each other job. `spoiled` is the reason to replace the worker, if any.
     """
 
     events: list[Event]
@@ -53,7 +52,7 @@ class PacketDone:
 
 
 class Found(StrEnum):
-    """Where an arrest found a job."""
+    """The state in which a cancellation found a job."""
 
     RUNNING = "running"
     WAITING = "waiting"
@@ -62,7 +61,7 @@ class Found(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arrest:
-    """What an arrest found, the events until then that no `poll` has taken, whether it answered."""
+    """The state of a job to cancel, the events not yet polled, and whether the worker answered."""
 
     found: Found
     events: list[Event] = field(default_factory=list)
@@ -70,11 +69,11 @@ class Arrest:
 
 
 class Worker:
-    """Holds the work of a study and runs packets of jobs; becomes an actor in `ray_member`.
+    """Holds the work of a study and runs batches of jobs; `ray_member` makes it an actor.
 
-    `run` is busy as long as jobs are; the other methods are called meanwhile, from threads of
-    another concurrency group. Whoever takes events out of the outbox delivers them, so each is
-    taken once and in order.
+    `run` blocks while jobs run; the other methods are called meanwhile, from threads of another
+    concurrency group. The method that removes events from the outbox also delivers them, so each
+    event is delivered once and in order.
     """
 
     def __init__(self, name: str) -> None:
@@ -107,7 +106,7 @@ class Worker:
         try:
             self._work = cloudpickle.loads(work)
         except BaseException as error:
-            # Whatever importing the user's modules raises, the driver must hear of it.
+            # Report every error of importing the user's modules to the driver.
             return Prepared(process, node, f"{type(error).__name__}: {error}")
         self._hygiene = Hygiene()
         if node == driver_node:
@@ -118,7 +117,7 @@ class Worker:
     def run(
         self, number: int, jobs: Sequence[Job], parcels: Mapping[str, Parcel] | None = None
     ) -> PacketDone:
-        """Run the jobs of packet `number` to their end, in order; `parcels` are by their runs."""
+        """Run the jobs of batch `number` to their end, in order; `parcels` is keyed by run."""
         parcels = parcels or {}
         assert self._work is not None
         start, ran, spoiled = time.perf_counter(), 0, ""
@@ -150,8 +149,8 @@ class Worker:
         except KeyboardInterrupt as error:
             if signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
                 raise
-            # Ray keeps Ctrl-C from its workers, so it is the objective that raised this. Raised
-            # further, it would look like the death of this worker, and be tried again.
+            # Ray shields workers from Ctrl-C, so the objective raised this. Propagated further,
+            # it would look like the death of this worker, and the job would be retried.
             return Outcome(State.FAILED, error=describe(error))
 
     def _begin_next(self) -> Job | None:
@@ -164,17 +163,17 @@ class Worker:
                 try:
                     self._pen.write(self._packet, place, self._unsaved)
                 except OSError:
-                    # Such as a full disk, which is no failure of a job. Without a journal more jobs
-                    # are run again if this worker dies.
+                    # A full disk, for example, is not a failure of a job. Without a journal, more
+                    # jobs run again if this worker dies.
                     self._pen = None
                 self._unsaved = []
             self._current, self._began = job.run, time.monotonic()
             return job
 
     def poll(self, patience: float) -> list[Event]:
-        """Wait up to `patience` seconds for events, or for the end of the packet."""
+        """Wait up to `patience` seconds for events, or for the end of the batch."""
         with self._changed:
-            self._delivered = self._taken  # there is one poll at a time, so it got the last answer
+            self._delivered = self._taken  # polls are sequential, so the last answer has arrived
             self._changed.notify_all()
             self._changed.wait_for(
                 lambda: self._outbox or self._arrested or not self._busy, patience
@@ -182,23 +181,23 @@ class Worker:
             return self._take()
 
     def request_stop(self, run: str) -> None:
-        """Let the job see at its next look that it is to end."""
+        """Request that the job ends; it sees this at its next check."""
         with self._changed:
             self._stopping.add(run)
 
     def withdraw(self) -> list[str]:
-        """Take back the jobs that have not begun, and return which they were."""
+        """Reclaim the jobs that have not started, and return their runs."""
         with self._changed:
             self._unbegun += [job.run for _, job in self._todo]
             self._todo.clear()
             return list(self._unbegun)
 
     def arrest(self, run: str, packet: int, after: float = 0.0) -> Arrest:
-        """Look for a job of the packet of this number that is to be killed.
+        """Find a job of batch number `packet` that must be killed.
 
-        One that waits is taken back, even before its packet has arrived. If it has been running
-        for more than `after` seconds, then from now on nothing is begun and nothing is sent, so
-        that this process can be killed without harm to any other job.
+        A queued job is reclaimed, even before its batch has arrived. If the job has been running
+        for more than `after` seconds, this worker starts and sends nothing more, so that killing
+        the process harms no other job.
         """
         with self._changed:
             if packet > self._packet:
@@ -232,8 +231,8 @@ class Worker:
     def put_through(self, event: Event) -> None:
         """Put an event into the outbox and wait until the driver has it.
 
-        So that no more than one large message is held here, and what was saved is safe. Jobs that
-        wait behind one that saves what it does are given back, as it must be a long one.
+        This limits memory to one large message, and makes saved data safe. Jobs queued behind a
+        job that saves checkpoints are returned, because such a job is long.
         """
         with self._changed:
             self.withdraw()
@@ -274,12 +273,12 @@ class _Desk:
 
 @contextmanager
 def _at_hand(job: Job, parcel: Parcel | None) -> Iterator[Job]:
-    """Give a job whose checkpoint is on this machine."""
+    """Yield the job with its checkpoint copied to this machine."""
     if parcel is None or job.checkpoint is None:
         yield job
         return
     with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
-        # Without room for it the job finds that it is damaged, and begins anew.
+        # If the disk is full, the job finds the checkpoint damaged and starts over.
         with suppress(OSError):
             unpack(parcel, Path(folder))
         yield replace(job, checkpoint=replace(job.checkpoint, folder=folder))

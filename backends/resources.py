@@ -1,4 +1,4 @@
-"""What each trial needs, and how many trials fit on the nodes that there are."""
+"""Resources of a trial, and the number of trials that fit on the available nodes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ _RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
 
 
 def local_cpus() -> int:
-    """Return how many CPUs this process may use."""
+    """Return the number of CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def local_nodes() -> list[dict[str, float]]:
-    """Return what a Ray started here would have for sure: its GPUs are only known to itself."""
+    """Return the known resources of a local Ray cluster; only Ray itself can detect GPUs."""
     return [{"CPU": float(local_cpus()), "GPU": math.inf, "memory": math.inf}]
 
 
 def as_needs(resources: Mapping[str, float] | None) -> dict[str, float]:
-    """Return what one trial needs, by Ray's names; one CPU if nothing is said of CPUs.
+    """Return the resources of one trial under Ray's names; the default is one CPU.
 
     Raises
     ------
     ResourcesError
-        If an amount is negative, no number, or a part of more than one GPU.
+        If an amount is negative or not a number, or a GPU amount above 1 is fractional.
 
     Examples
     --------
@@ -57,23 +57,23 @@ def as_needs(resources: Mapping[str, float] | None) -> dict[str, float]:
 def fitting_workers(
     workers: int | None, needs: Mapping[str, float], nodes: Sequence[Mapping[str, float]]
 ) -> int:
-    """Return how many workers to start: `workers`, or as many as fit.
+    """Return the number of workers to start: `workers`, or as many as fit.
 
-    A worker lives on one node: two nodes of two CPUs do not make one of four.
+    A worker runs on one node: two nodes with two CPUs each cannot host a worker with four.
 
     Parameters
     ----------
     workers
-        How many are wanted, at least 1; None for all that fit.
+        Requested number, at least 1; None for all that fit.
     needs
-        What each needs, by Ray's names.
+        Resources of each worker, under Ray's names.
     nodes
-        What each node has in all, by Ray's names.
+        Total resources of each node, under Ray's names.
 
     Raises
     ------
     ResourcesError
-        If not even one fits, or not that many; says what is there and what was asked.
+        If none fits, or fewer than requested; the message names both amounts.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def fitting_workers(
 
 
 def _fit_on(needs: Mapping[str, float], node: Mapping[str, float]) -> float:
-    """Return how many workers one node holds; a hair more, as fractions add up inexactly."""
+    """Return how many workers fit on one node, with a tolerance for inexact fractions."""
     counts = [node.get(name, 0.0) / amount + 1e-9 for name, amount in needs.items() if amount > 0]
     smallest = min(counts, default=math.inf)
     return smallest if math.isinf(smallest) else math.floor(smallest)

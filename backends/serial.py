@@ -1,4 +1,4 @@
-"""Runs trials one after another on the thread that asks for events: no process, no delay."""
+"""Run trials one after another on the thread that calls `events`: no processes, no delay."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tuner.errors import BackendError, ControlException, ResourcesError
 from tuner.records import Job, Message
 
 DELIVERY = 1.0
-"""Seconds of the delivery of a message that count for a job's time limit; it usually takes less."""
+"""Seconds of a message's delivery that count toward the time limit; it usually takes less."""
 
 
 class SerialBackend:
     """One worker: the calling thread.
 
-    A time limit interrupts the objective on the main thread of a process, by the alarm signal of
-    the operating system. On another thread, and where there is no such signal, it takes effect
-    when the objective next reports or asks whether to stop. Time that the driver waits for a store
-    or a disk to take a message is not the objective's, and does not count.
+    On the main thread of a process, the operating system's alarm signal enforces a time limit. On
+    another thread, or without such a signal, the limit takes effect when the objective next
+    reports or asks whether to stop. Time that the driver waits for a store or a disk does not
+    count.
 
-    An error of the driver while it takes a message, such as that of a store, is no outcome of the
-    trial: the objective is left, and `events` raises the error even if the objective suppressed
-    what it was left by.
+    An error of the driver while it handles a message, such as a store error, is not an outcome of
+    the trial. The objective is aborted, and `events` raises the error even if the objective
+    suppressed the exception that aborted it.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class SerialBackend:
         resources: Mapping[str, float] | None = None,
         deliver: Callable[[Event], None] | None = None,
     ) -> None:
-        """Get ready; see `Backend.start`. There is one worker, and no resources are counted."""
+        """Prepare to run jobs; see `Backend.start`. It has one worker and ignores resources."""
         if workers is not None and workers != 1:
             raise ResourcesError(
                 f'workers={workers}: backend="serial" runs one trial at a time; write '
@@ -84,7 +84,7 @@ class SerialBackend:
         self._queue.append(job)
 
     def events(self, timeout: float | None) -> Sequence[Event]:
-        """Run the next job to its end and return what happened."""
+        """Run the next job to its end and return its events."""
         if self._early:
             events, self._early = self._early, []
             return events
@@ -95,7 +95,7 @@ class SerialBackend:
         return self._run(self._queue.popleft())
 
     def stop(self, run: str, *, kill: bool = False) -> None:
-        """Ask a job to end soon; with `kill`, end it when it next reports or asks."""
+        """Ask a job to end soon; with `kill`, end it at its next report or check."""
         if self._running is not None and self._running.run == run:
             self._running.stopping = True
             self._running.killed = self._running.killed or kill
@@ -107,7 +107,7 @@ class SerialBackend:
                 self._stopping.add(run)
 
     def close(self) -> None:
-        """Forget the jobs that wait."""
+        """Drop queued jobs."""
         self._queue.clear()
         self._early.clear()
         self._stopping.clear()
@@ -125,7 +125,7 @@ class SerialBackend:
                 last = Finished(job.run, self._work(job, desk))
         except _Leave as leave:
             if leave.desk is not desk:
-                raise  # of the trial in whose objective this search runs
+                raise  # belongs to an outer trial, whose objective runs this search
             last = leave.event
         except BaseException:
             if desk.error is None:
@@ -149,7 +149,7 @@ class _Desk:
         self._busy = False
         self.kept: list[Event] = []
         self.error: BaseException | None = None
-        """What the driver raised while it took a message."""
+        """The exception that the driver raised while it handled a message."""
         self._deliver = self.kept.append if deliver is None else deliver
         self._job = job
         self._deadline = None if job.timeout is None else time.monotonic() + job.timeout
@@ -162,7 +162,7 @@ class _Desk:
         try:
             self._deliver(Sent(self.run, message))
         except BaseException as error:
-            # Also a KeyboardInterrupt: none of these is the objective's to catch.
+            # Includes KeyboardInterrupt: the objective must not catch any of these.
             if self.error is None:
                 self.error = error
         finally:
@@ -178,12 +178,12 @@ class _Desk:
         return self.stopping
 
     def ring(self, _number: int, _frame: FrameType | None) -> None:
-        """Interrupt the objective, unless a message is being delivered: `send` looks up then."""
+        """Interrupt the objective, unless `send` is delivering a message and checks afterwards."""
         if not self._busy:
             raise self._time_is_up()
 
     def _look_up(self) -> None:
-        """Leave the objective if the driver failed, it has been ended, or its time is up."""
+        """Abort the objective if the driver failed, the job was killed, or its time is up."""
         if self.error is not None:
             raise _Leave(self, Lost(self.run, "the driver failed while it ran"))
         if self.killed:
@@ -192,7 +192,7 @@ class _Desk:
             raise self._time_is_up()
 
     def _set_alarm(self, deadline: float) -> None:
-        """Set this job's alarm anew, unless a search within its objective has set another."""
+        """Reset this job's alarm, unless a search inside its objective has set another."""
         if _has_alarm() and signal.getsignal(signal.SIGALRM) == self.ring:
             signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 1e-6))
 
@@ -201,9 +201,9 @@ class _Desk:
 
 
 class _Leave(ControlException):
-    """Raised in an objective to leave it; `event` is how the job of `desk` has ended.
+    """Raised in an objective to abort it; `event` is the end of the job of `desk`.
 
-    No `except Exception` of the objective's holds it up.
+    An `except Exception` in the objective does not catch it.
     """
 
     def __init__(self, desk: _Desk, event: Event) -> None:
@@ -213,9 +213,9 @@ class _Leave(ControlException):
 
 @contextmanager
 def _alarm(seconds: float | None, ring: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Call `ring` in this block after that many seconds, where signals can do it.
+    """Call `ring` after that many seconds within this block, if signals are available.
 
-    There is one alarm in a process: one that was set before rings after this block, if it is due.
+    A process has a single alarm: an alarm that was set earlier fires after this block if it is due.
     """
     if seconds is None or not _has_alarm():
         yield
@@ -230,7 +230,7 @@ def _alarm(seconds: float | None, ring: Callable[[int, FrameType | None], None])
         try:
             signal.setitimer(signal.ITIMER_REAL, 0)
         finally:
-            # It rings once, which may be between any two lines; these run all the same.
+            # The alarm fires once, possibly between any two lines; these lines still run.
             signal.signal(signal.SIGALRM, before)
             if left:
                 left = max(left - (time.monotonic() - began), 1e-6)

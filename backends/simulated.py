@@ -1,4 +1,4 @@
-"""Runs trials on simulated workers in virtual time: hours of a large cluster in seconds."""
+"""Run trials on simulated workers in virtual time: hours of a large cluster in seconds."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tuner.records import Job
 
 
 class SimulatedBackend:
-    """Workers that are not there: the objective is really called, but its time is made up.
+    """Simulated workers: the objective is really called, but its duration is simulated.
 
-    Everything happens on the calling thread, in the order of a virtual clock that moves on only
-    while the study waits for something. With the same seeds the same search happens again. For
-    studies of schedulers and of parallel search without waiting, and of what faults do to them.
+    Everything runs on the calling thread, in the order of a virtual clock that advances only while
+    the study waits. The same seeds repeat the same search. Use it to study schedulers, parallel
+    search and the effects of faults without waiting.
 
     Parameters
     ----------
@@ -31,21 +31,21 @@ class SimulatedBackend:
         if it reports none: a number, or a function of the trial, the step and a generator, such as
         ``lambda trial, step, rng: 60 * trial.params["layers"]`` or `lognormal(60)`.
     workers
-        How many workers there are; ``optimize(workers=...)`` may take fewer.
+        Number of workers; ``optimize(workers=...)`` may use fewer.
     seed
-        Of durations and faults. A trial's durations are the same in every search with this seed.
+        Seed of durations and faults. A trial has the same durations in every search with this seed.
     faults
-        What goes wrong; see `Faults`.
+        Injected faults; see `Faults`.
     sizes
-        Workers come and go: pairs of seconds since the start and how many workers there are from
-        then on. When too many are busy, the last ones leave with their trials.
+        Changes of the pool size: pairs of seconds since the start and the number of workers from
+        then on. If too many are busy, the last workers leave and their trials are lost.
     clock
-        To share the time with others; a new one if None.
+        A clock shared with other backends; None creates one.
 
     Attributes
     ----------
     clock : VirtualClock
-        The time of the simulation in seconds since the epoch, which `optimize` goes by.
+        The simulated time in seconds since the epoch; `optimize` uses it as its clock.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class SimulatedBackend:
 
     @property
     def elapsed(self) -> float:
-        """Virtual seconds since this backend was made."""
+        """Virtual seconds since this backend was created."""
         return self.clock() - self._made
 
     def start(
@@ -103,7 +103,7 @@ class SimulatedBackend:
         resources: Mapping[str, float] | None = None,
         deliver: Callable[[Event], None] | None = None,  # noqa: ARG002 (nothing runs in between)
     ) -> None:
-        """Get ready; see `Backend.start`. No resources are counted."""
+        """Prepare to run jobs; see `Backend.start`. Resources are ignored."""
         if workers is not None and not 1 <= workers <= self._workers:
             raise ResourcesError(
                 f"workers={workers}: there are {self._workers} simulated workers; write "
@@ -123,30 +123,30 @@ class SimulatedBackend:
 
     @property
     def capacity(self) -> int:
-        """How many jobs run at once."""
+        """Number of jobs that run at once."""
         return self._capacity
 
     def submit(self, job: Job) -> None:
-        """Queue a job; a worker takes it up when it is free."""
+        """Queue a job; the next free worker runs it."""
         if self._stage is None:
             raise BackendError("SimulatedBackend: submit before start; call start first")
         self._queue.append(job)
         self._assign()
 
     def events(self, timeout: float | None) -> Sequence[Event]:
-        """Let virtual time pass until something happens, at most `timeout` seconds of it.
+        """Advance virtual time to the next event, by at most `timeout` seconds.
 
         Raises
         ------
         BackendError
-            If there is no limit and nothing will ever happen.
+            If `timeout` is None and no event can ever happen.
         """
         if self._stage is None:
             return []
         agenda, heard = self._stage.agenda, self._stage.heard
         until = math.inf if timeout is None else self.clock() + timeout
         while agenda and (due := agenda.next_time) <= until:
-            # What has been said is heard before time passes, and before anyone goes on.
+            # Deliver sent messages before time advances and before any job continues.
             if heard and (due > self.clock() or agenda.next_is_after):
                 break
             self.clock.advance_to(due)
@@ -160,7 +160,7 @@ class SimulatedBackend:
         return events
 
     def stop(self, run: str, *, kill: bool = False) -> None:
-        """Ask a job to end soon, or with `kill` end it and its worker now."""
+        """Ask a job to end soon; with `kill`, end it and its worker now."""
         stage = self._stage
         if stage is None:
             return
@@ -178,7 +178,7 @@ class SimulatedBackend:
                 self._stopping.add(run)
 
     def close(self) -> None:
-        """End what runs and forget what waits; the clock stays where it is."""
+        """End running jobs and drop queued ones; the clock keeps its time."""
         self._queue.clear()
         self._stopping.clear()
         self._idle.clear()
@@ -193,7 +193,7 @@ class SimulatedBackend:
         return size if self._wanted is None else min(size, self._wanted)
 
     def _assign(self) -> None:
-        """Give what waits to workers that are free; they begin when the study next waits."""
+        """Assign queued jobs to free workers; they start when the study next waits."""
         stage = self._stage
         while stage is not None and self._idle and self._queue:
             job = self._queue.popleft()
@@ -204,7 +204,7 @@ class SimulatedBackend:
             stage.agenda.put(self.clock(), process.resume, after=True)
 
     def _freed(self, process: Process) -> None:
-        """Let the worker take another job, at once or when another stands in for it."""
+        """Free the worker for another job, now or when its replacement arrives."""
         stage, number = self._stage, process.number
         if stage is None:
             return
@@ -224,7 +224,7 @@ class SimulatedBackend:
             self._assign()
 
     def _resize(self, size: int) -> None:
-        """Let workers come, or the last ones go."""
+        """Add workers, or remove the last ones."""
         before, self._capacity = self._capacity, self._fitting(size)
         self._idle = [number for number in self._idle if number < self._capacity]
         self._away = {number for number in self._away if number < self._capacity}

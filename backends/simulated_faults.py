@@ -1,4 +1,4 @@
-"""What goes wrong in a simulation, and how often."""
+"""Faults of a simulation and their probabilities."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from tuner.errors import ArgumentError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """What goes wrong with simulated workers. Nothing does unless it is said here.
+    """Faults of simulated workers. All faults are off by default.
 
     Parameters
     ----------
     crash
         Probability that the worker dies while its trial works on a step.
     freeze
-        Probability that it hangs at a step, until it is ended because of `trial_timeout`.
+        Probability that it hangs at a step, until `trial_timeout` ends it.
     lost
         Probability that a trial ends but its outcome does not arrive, as when a machine leaves the
-        network just then; then the worker counts as lost.
+        network at that moment; then the worker counts as lost.
     delay
-        Mean seconds that a message is on its way, drawn from an exponential distribution. Those of
-        one trial keep their order, those of different trials do not.
+        Mean delay of a message in seconds, drawn from an exponential distribution. Messages of one
+        trial keep their order, messages of different trials do not.
     duplicate
-        Probability that the end of a trial is heard of once more later on.
+        Probability that the end of a trial is reported again later.
     restart
-        Seconds until another worker stands in for one that died.
+        Seconds until a dead worker is replaced.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A job under way on a simulated worker: its objective runs for real, its time is virtual."""
+"""A job on a simulated worker: the objective really runs, its time is virtual."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tuner.errors import ControlException
 from tuner.records import Begun, Job, Message, Output, Report
 
 DUPLICATE_AFTER = 30.0
-"""Mean seconds until an end is heard of once more, where that was asked for."""
+"""Mean delay in seconds of a duplicated end of a job (see `Faults.duplicate`)."""
 
 
 @dataclass(slots=True)
 class Stage:
-    """What all jobs of a simulation share: time, chance, and the driver's ear."""
+    """The shared state of a simulation: the clock, the seed, and the delivery to the driver."""
 
     work: Work
     clock: VirtualClock
@@ -40,8 +40,8 @@ class Stage:
 class Process:
     """One job on one worker, and the job's `Channel`.
 
-    It runs in a greenlet: wherever its time passes it waits there, and others go on. So the driver
-    hears of every step before the objective asks whether it is to stop.
+    It runs in a greenlet, which yields to other jobs while its virtual time passes. So the driver
+    receives every step before the objective asks whether to stop.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Process:
         self.over = False
         self.frozen = False
         self.failed = False
-        """Whether the worker is gone with the job."""
+        """Whether the worker died with the job."""
         self._stage = stage
         self._free = free
         self._greenlet = greenlet(self._run)
@@ -65,11 +65,11 @@ class Process:
     # --- for the backend ----------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Let the objective run until its time passes again, or until its end."""
+        """Run the objective until it next waits for virtual time, or until its end."""
         if self.over:
             return
         outer = sys.stdout, sys.stderr
-        # What it prints is captured by a swap of these, which must not reach the others.
+        # Output capture swaps these streams, which must not affect the other jobs.
         sys.stdout, sys.stderr = self._streams
         self._greenlet.parent = getcurrent()
         try:
@@ -82,14 +82,14 @@ class Process:
             sys.stdout, sys.stderr = outer
 
     def die(self, reason: str) -> None:
-        """End the worker, and the job with it."""
+        """Kill the worker and its job."""
         if not self.over:
             self.failed = True
             self._end(Lost(self.job.run, reason))
             self.discard()
 
     def discard(self) -> None:
-        """Leave the objective where it is."""
+        """Abandon the objective at its current point."""
         self.over = True
         if self._greenlet and not self._greenlet.dead:
             outer = sys.stdout, sys.stderr
@@ -102,7 +102,7 @@ class Process:
     # --- for the objective --------------------------------------------------------------------
 
     def send(self, message: Message) -> None:
-        """Say something to the driver; a new step takes its time before that."""
+        """Send a message to the driver; for a new step, its duration passes first."""
         if self.over:
             raise _Killed
         match message:
@@ -132,7 +132,7 @@ class Process:
     def _run(self) -> None:
         stage = self._stage
         if self.job.timeout is not None:
-            # By its name, so that what has long ended is not kept until then.
+            # Refer to it by name, so that a finished process is not kept alive.
             due = stage.clock() + self.job.timeout
             stage.agenda.put(due, partial(_time_is_up, stage, self.job.run))
         try:
@@ -147,12 +147,12 @@ class Process:
             self._end(Finished(self.job.run, outcome))
 
     def _finish_work(self) -> None:
-        """Let a job that reported nothing take its time, too."""
+        """Let time pass for a job that reported nothing, too."""
         if self._step is None:
             self._pass_time(0)
 
     def _pass_time(self, step: int) -> None:
-        """Work on `step`, and maybe not survive it."""
+        """Simulate the work on `step`, including its possible faults."""
         stage = self._stage
         self._step = step
         seconds = stage.duration(self.job.trial, step, self._times)
@@ -172,20 +172,20 @@ class Process:
         self._stay()
 
     def _stay(self) -> None:
-        """Wait here until `resume`, or for ever."""
+        """Wait until `resume`, possibly forever."""
         try:
             self._greenlet.parent.switch()
         except GreenletExit:
-            raise _Killed from None  # it is collected
+            raise _Killed from None  # the greenlet is garbage-collected
 
     def time_is_up(self) -> None:
-        """End the job as one that took too long; a frozen one does not notice."""
+        """End the job at its time limit; a frozen one does not notice."""
         if not (self.over or self.frozen):
             self._end(Finished(self.job.run, timed_out(self.job)))
             self.discard()
 
     def _end(self, event: Event | None) -> None:
-        """Say the last word, if any, and free the worker."""
+        """Send the last event, if any, and free the worker."""
         if self.over:
             return
         self.over = True
@@ -210,12 +210,12 @@ class Process:
 
     @cached_property
     def _times(self) -> Generator:
-        """The randomness of durations: the same for a trial whatever else happens."""
+        """Generator of durations; depends on the trial only."""
         return default_rng([self._stage.seed, self.job.trial.number, self.job.attempt])
 
     @cached_property
     def _luck(self) -> Generator:
-        """The randomness of faults."""
+        """Generator of faults."""
         return default_rng([self._stage.seed, self.job.trial.number, self.job.attempt, 1])
 
 
@@ -226,4 +226,4 @@ def _time_is_up(stage: Stage, run: str) -> None:
 
 
 class _Killed(ControlException):
-    """Raised in an objective that is not to go on; no `except Exception` of its holds it up."""
+    """Raised in an objective to end it; `except Exception` does not catch it."""

@@ -1,4 +1,4 @@
-"""Time that passes only when someone waits for it, and what is to happen in it."""
+"""A virtual clock, and a queue of actions ordered by virtual time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BEGINNING = 946_684_800.0
 
 
 class VirtualClock:
-    """Seconds since the epoch, moved on by hand; several may share one.
+    """Seconds since the epoch, advanced explicitly; several backends may share one clock.
 
     Examples
     --------
@@ -28,26 +28,26 @@ class VirtualClock:
         self._now = now
 
     def __call__(self) -> float:
-        """Return what time it is."""
+        """Return the current virtual time."""
         return self._now
 
     def now(self) -> float:
-        """Return the date, which is never set."""
+        """Return the wall-clock time; virtual time is never adjusted."""
         return self._now
 
     def elapsed(self) -> float:
-        """Return the time that measures, which is the date."""
+        """Return the monotonic time, which equals the wall-clock time."""
         return self._now
 
     def advance_to(self, time: float) -> None:
-        """Let it be `time`, unless it is later already."""
+        """Advance to `time`, unless the clock is already later."""
         self._now = max(self._now, time)
 
 
 class Agenda:
-    """What is to happen, by its time; of the same time, in the order in which it was put.
+    """A queue of actions ordered by time, then by insertion.
 
-    What is put with ``after`` happens once everything else of its time has.
+    An action with ``after`` runs after all other actions of the same time.
     """
 
     __slots__ = ("_entries", "_order")
@@ -60,23 +60,23 @@ class Agenda:
         return len(self._entries)
 
     def put(self, time: float, action: Callable[[], None], *, after: bool = False) -> None:
-        """Let `action` happen at `time`."""
+        """Schedule `action` at `time`."""
         heapq.heappush(self._entries, (time, after, next(self._order), action))
 
     @property
     def next_time(self) -> float:
-        """When the next action is due; the agenda must not be empty."""
+        """Return the time of the next action; the queue must not be empty."""
         return self._entries[0][0]
 
     @property
     def next_is_after(self) -> bool:
-        """Whether the next action was put with ``after``; the agenda must not be empty."""
+        """Whether the next action was put with ``after``; the queue must not be empty."""
         return self._entries[0][1]
 
     def take(self) -> Callable[[], None]:
-        """Return the next action, and cross it out."""
+        """Remove and return the next action."""
         return heapq.heappop(self._entries)[-1]
 
     def clear(self) -> None:
-        """Cross out everything."""
+        """Remove all actions."""
         self._entries.clear()

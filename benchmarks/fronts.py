@@ -1,9 +1,10 @@
-"""How much of the Pareto front searches find: ours beside Optuna's, on the same problems and seeds.
+"""Measure the share of the Pareto front that our optimizers and Optuna's find.
 
     python -m benchmarks.fronts [--quick] [--contestants bayesian,optuna-tpe] [--problems zdt]
         [--seeds 5] [--trials 200]
 
-Prints the share of the reachable hypervolume after 50, 100 and 200 trials; 1 is the whole front.
+All run on the same problems and seeds. Prints the share of the reachable hypervolume after 50, 100
+and 200 trials; 1 is the whole front.
 The problems are ZDT (Zitzler et al. 2000), DTLZ (Deb et al. 2002), and a real one: the error of
 1,227 scikit-learn pipelines on digits against the time that a prediction takes, recorded by
 

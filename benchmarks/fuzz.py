@@ -1,4 +1,4 @@
-"""What people, and others, may write: queries, spaces, constraints and artifact paths, malformed.
+"""Fuzz queries, spaces, constraints and artifact paths with malformed input.
 
     python -m benchmarks.fuzz [--minutes 60] [--seed 0]
 
@@ -117,7 +117,7 @@ def constraint(pick: random.Random) -> str:
 
 
 def artifact(pick: random.Random, root: Path) -> str:
-    """Keep a file under a name and a path that somebody made up."""
+    """Save a file under an invented name and path."""
     name, path = mangled(pick, PATHS), mangled(pick, PATHS)
     store = open_store(root / "store")
     before = _outside(root)
@@ -131,7 +131,7 @@ def artifact(pick: random.Random, root: Path) -> str:
 
 
 def store_place(pick: random.Random) -> str:
-    """Find where a store lies that somebody made up."""
+    """Resolve an invented location of a store."""
     return repr(locate(mangled(pick, PLACES)[:500]))
 
 

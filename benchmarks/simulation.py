@@ -1,9 +1,9 @@
-"""What the driver costs as a sweep grows, and what `deterministic=True` costs in idle workers.
+"""Measure the driver's cost as a sweep grows, and the idle time caused by `deterministic=True`.
 
     python -m benchmarks.simulation [--quick]
 
-Both run in virtual time: the objective does nothing and its duration is made up, so what is timed
-is ours: the loop, the optimizer and the store. A sweep on 1,000 simulated workers is run with 1,000
+Both run in virtual time: the objective does nothing and its duration is simulated, so only the
+loop, the optimizer and the store are timed. A sweep on 1,000 simulated workers is run with 1,000
 trials and with 100,000, everything tracked in SQLite, in turns; the smaller one is repeated and the
 median taken. CPU time of the process counts, so that a busy machine changes little.
 """

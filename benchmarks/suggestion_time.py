@@ -1,4 +1,4 @@
-"""How long a suggestion takes after many trials: our optimizers beside Optuna's samplers.
+"""Time a suggestion after many trials: our optimizers and Optuna's samplers.
 
 Twenty parameters, of which eight are continuous, six whole numbers and six categories (with
 ``--parameters 5``: two, two and one), and a history of random trials. Every optimizer is asked and
@@ -9,8 +9,8 @@ ratios to the peers and how much each has grown since 1,000 trials::
     python -m benchmarks.suggestion_time [--quick] [--optimizers tpe,optuna-tpe] [--trials 100,1000]
         [--parameters 20]
 
-GPSampler takes part where PyTorch is installed. Whoever needs more than `PATIENCE` seconds for a
-suggestion is left out of longer histories.
+GPSampler takes part if PyTorch is installed. An optimizer that needs more than `PATIENCE` seconds
+for a suggestion is left out of longer histories.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _CATEGORIES = {f"c{i}": Choice("a", "b", "c", "d") for i in range(6)}
 
 @dataclass(frozen=True)
 class Task:
-    """What is searched: a space, and a loss over it."""
+    """A search task: a space, and a loss over it."""
 
     space: Space
 
@@ -78,7 +78,7 @@ class Timed(Protocol):
         """Take in trials that were run elsewhere."""
 
     def step(self) -> float:
-        """Return the CPU seconds that a suggestion takes; tell what became of it."""
+        """Return the CPU seconds of one suggestion, and tell its loss."""
 
 
 class Ours:
@@ -101,7 +101,7 @@ class Ours:
             self._tell(params, value)
 
     def step(self) -> float:
-        """Return the CPU seconds that a suggestion takes; tell what became of it."""
+        """Return the CPU seconds of one suggestion, and tell its loss."""
         began = time.process_time()
         (params,) = self._optimizer.ask(1)
         seconds = time.process_time() - began
@@ -129,7 +129,7 @@ class Theirs:
         )
 
     def step(self) -> float:
-        """Return the CPU seconds that a suggestion takes; tell what became of it."""
+        """Return the CPU seconds of one suggestion, and tell its loss."""
         began = time.process_time()
         trial = self._study.ask(self._distributions)
         seconds = time.process_time() - began
@@ -157,7 +157,7 @@ if importlib.util.find_spec("torch"):
     CONTESTANTS["optuna-gp"] = lambda task: Theirs(optuna.samplers.GPSampler(seed=0), task)
 
 PEERS = {"tpe": ("optuna-tpe", "optuna-tpe-multivariate"), "bayesian": ("optuna-gp",)}
-"""Whose times are compared."""
+"""Optimizers whose times are compared."""
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""How good optimizers are; ``python -m benchmarks.quality``."""
+"""Compare the quality of optimizers; ``python -m benchmarks.quality``."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""How good optimizers are: ours beside the peers, on the same problems and seeds.
+"""Compare the quality of our optimizers with the peers, on the same problems and seeds.
 
     python -m benchmarks.quality [--quick] [--contestants auto,optuna-gp] [--problems hpolib]
         [--seeds 5] [--trials 200] [--workers 1,4,8,16] [--noisy] [--aside] [--jobs 1]

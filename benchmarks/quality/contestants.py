@@ -1,4 +1,4 @@
-"""Who takes part: our optimizers in this process, and peers in environments of their own."""
+"""The contestants: our optimizers in this process, and peers in separate environments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is minimized: a space, a loss, and what is needed to compare regrets across problems."""
+"""A benchmark problem: a space, a loss, and the scale to compare regrets across problems."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ RANDOM_POINTS = 1001
 class Problem:
     """One problem of a family.
 
-    `loss` is noise-free and what regret is measured in; `observe`, if given, is what the search
-    sees of it in its place: a draw that depends on the point and on a generator. `known_best` is
-    the smallest loss there is, or that is known.
+    `loss` is noise-free and defines the regret. `observe`, if given, replaces it in the search: a
+    draw that depends on the point and on a generator. `known_best` is the smallest possible or
+    known loss.
     """
 
     name: str

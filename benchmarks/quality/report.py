@@ -21,7 +21,7 @@ class Table:
         self._seconds: list[dict[int, float]] = []
 
     def add(self, label: str, results: Results, workers: int) -> None:
-        """Take in what is known of one contestant."""
+        """Add the results of one contestant."""
         regrets = np.full((len(self.problems), len(self.seeds), len(self.budgets)), np.nan)
         seconds: dict[int, list[float]] = {budget: [] for budget in self.budgets}
         for i, problem in enumerate(self.problems):

@@ -43,7 +43,7 @@ class Result:
 
 
 class Results:
-    """What is known of one contestant as it is now."""
+    """The stored searches of one contestant in its current version."""
 
     def __init__(self, contestant: str) -> None:
         self.contestant = contestant

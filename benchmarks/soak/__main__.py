@@ -70,7 +70,7 @@ def soak(kills: int, trials: int, seed: int = 0) -> tuple[Counter[str], int, int
     -------
     tuple
         How often each fault happened, how many calls were made, how many trials have an outcome,
-        and what was found that must not be.
+        and the violations found.
     """
     random = Random(seed)
     hits: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Judges the record of a sweep: what was committed stays, counts once, and adds up."""
+"""Check the store of a sweep: committed data stays, counts once, and is consistent."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tuner.records import Run, State, Trial
 
 
 class Record:
-    """What has been seen of one study in its store.
+    """The observed contents of one study in its store.
 
     Attributes
     ----------
     violations
-        What was found that must not be, in words.
+        Descriptions of the violations found.
     """
 
     def __init__(self, store: Path, study: str, n_trials: int) -> None:
@@ -30,16 +30,16 @@ class Record:
 
     @property
     def done(self) -> int:
-        """How many trials have been seen to have their outcome."""
+        """Number of trials observed with an outcome."""
         return len(self._seen)
 
     def look(self) -> None:
-        """Compare the store with all that it said before."""
+        """Compare the store with all its earlier contents."""
         try:
             study = tuner.load_study(self._study, store=self._store)
         except StudyNotFound:
             return
-        # The runs first: a trial that is read later may only know more.
+        # Read the runs first: a trial that is read later can only contain more.
         runs, trials = study.runs(), study.trials
         finished = {t.number: t for t in trials if t.state.finished}
         for number, trial in self._seen.items():
@@ -61,7 +61,7 @@ class Record:
         self._seen, self._runs_seen = finished, ended
 
     def conclude(self) -> None:
-        """Judge the store after the sweep has come to its end."""
+        """Check the store after the end of the sweep."""
         self.look()
         study = tuner.load_study(self._study, store=self._store)
         numbers = [t.number for t in study.trials]

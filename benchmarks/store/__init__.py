@@ -1,1 +1,1 @@
-"""How fast and how small the record is: ours beside Optuna's and MLflow's; see `__main__`."""
+"""Compare speed and size of our store with Optuna's and MLflow's; see `__main__`."""

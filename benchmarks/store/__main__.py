@@ -1,4 +1,4 @@
-"""How fast and small the record is: our store beside Optuna's and MLflow's, in one run.
+"""Compare speed and size of our store with Optuna's and MLflow's, in one run.
 
     python -m benchmarks.store [--quick] [--parts trials,writers] [--without mlflow]
     python -m benchmarks.store --parts writers --writers-for 600
@@ -60,7 +60,7 @@ class Measures:
 
 
 class Run:
-    """What was asked for, and where it happens."""
+    """The options and the folder of one benchmark run."""
 
     def __init__(
         self, given: argparse.Namespace, folder: Path, new_database: Callable[[], str]

@@ -132,7 +132,7 @@ def _work(
     elapsed = 0.0
     try:
         pair = ask(url, seed)
-        pair()  # what is imported and read once is not what is measured
+        pair()  # exclude imports and other one-time costs
         ready.wait(120)
         began = time.perf_counter()
         while time.perf_counter() - began < seconds:

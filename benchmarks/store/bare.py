@@ -1,4 +1,4 @@
-"""What the databases themselves take: rows of step metrics in batches, with nothing of ours."""
+"""Baseline of the bare databases: rows of step metrics in batches, without `tuner`."""
 
 from __future__ import annotations
 

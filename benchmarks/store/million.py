@@ -24,7 +24,7 @@ QUERIES = {
 
 @dataclass(frozen=True)
 class Size:
-    """How large a store to make."""
+    """The size of the store to create."""
 
     trials: int
     values: int

@@ -1,4 +1,4 @@
-"""Many processes writing to one store: no lock errors, nothing lost, nothing twice."""
+"""Many processes write to one store: check for lock errors, lost data and duplicates."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from benchmarks.store import ours
 from tuner.tracking import open_store
 
 TRIALS = 20
-"""Trials in each batch: what a driver of quick trials writes at once."""
+"""Trials in each batch, as a driver of short trials writes them."""
 
 
 @dataclass(frozen=True)
 class Writers:
-    """What came of it; times in milliseconds."""
+    """The results; times in milliseconds."""
 
     batches: int
     errors: int
@@ -30,7 +30,7 @@ class Writers:
 
 
 def run(url: str | Path, writers: int, seconds: float, pause: float = 0.05) -> Writers:
-    """Let so many processes each write a study of their own, and look at what is there."""
+    """Let that many processes write one study each, and check the store."""
     open_store(url).close()
     with multiprocessing.get_context("spawn").Pool(writers) as pool:
         told = pool.starmap(_write, [(str(url), seconds, pause, k) for k in range(writers)], 1)
@@ -54,7 +54,7 @@ def run(url: str | Path, writers: int, seconds: float, pause: float = 0.05) -> W
 
 
 def _write(url: str, seconds: float, pause: float, seed: int) -> tuple[str, int, int, list[float]]:
-    """Write until the time is over; return the study, its trials, the errors and each time."""
+    """Write until the time is over; return the study, its trials, the errors and all times."""
     store = open_store(url)
     info = ours.new_study(store)
     n = errors = 0

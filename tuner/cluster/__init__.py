@@ -1,7 +1,7 @@
-"""A Ray cluster as people have one: start it, look at it, send a sweep to it.
+"""Start a Ray cluster, check it, and submit a sweep to it.
 
-Searching on it is `tuner.backends.RayBackend`; the commands are `tuner cluster`, `tuner submit` and
-`tuner job`.
+`tuner.backends.RayBackend` runs searches on it; the commands are `tuner cluster`, `tuner submit`
+and `tuner job`.
 """
 
 from __future__ import annotations

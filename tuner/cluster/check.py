@@ -1,4 +1,4 @@
-"""What is on a cluster: its nodes, what they have, and whether a search would run there."""
+"""Check a cluster: its nodes, their resources and versions, and whether a search would run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ ANSWER = 60.0
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What one node has, and what is wrong with it.
+    """Resources, versions and problems of one node.
 
-    `python`, `ray` and `tuner` are versions, None where that is not known or not there; `memory`
-    is in bytes; each problem names its remedy.
+    `python`, `ray` and `tuner` are versions, None if unknown or not installed; `memory` is in
+    bytes; each problem names its remedy.
     """
 
     name: str
@@ -40,9 +40,9 @@ class NodeReport:
 
 @dataclass(frozen=True, slots=True)
 class ClusterReport:
-    """What is on a cluster, beside what this process has.
+    """The nodes of a cluster, compared with this process.
 
-    `gone` counts nodes that were there and are not.
+    `gone` counts nodes that have left the cluster.
     """
 
     nodes: tuple[NodeReport, ...]
@@ -71,21 +71,21 @@ def check(
     Parameters
     ----------
     address
-        Where the cluster is: as of `RayBackend`.
+        Address of the cluster, as in `RayBackend`.
     objective
-        What every node must be able to import, ``"module:function"``; or a function, which is
+        ``"module:function"`` that every node must be able to import; or a function, which is
         shipped as a search would ship it.
     packages
-        What every node must have in the version that is installed here.
+        Packages that every node must have in the version that is installed here.
     working_dir, py_modules
-        What a search would ship; as of `RayBackend`.
+        Files that a search would ship, as in `RayBackend`.
     timeout
         Seconds within which each node must answer.
 
     Raises
     ------
     BackendError
-        If there is no cluster, or it does not let us in.
+        If no cluster answers, or it refuses access.
     """
     import ray
 
@@ -114,12 +114,12 @@ def check(
 
 
 def _ask(node: str, objective: str | bytes | None, packages: Sequence[str], env: Any) -> Any:
-    """Start a look around on one node, and return Ray's reference to what it will have seen."""
+    """Start the inspection of one node, and return Ray's reference to its result."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     def look(objective: str | bytes | None, packages: Sequence[str]) -> dict[str, Any]:
-        # Shipped as code, since tuner may not be there: it imports what it needs itself.
+        # Ship the function as code, because tuner may be missing on the node.
         import importlib
         import importlib.metadata
         import pickle
@@ -157,7 +157,7 @@ def _ask(node: str, objective: str | bytes | None, packages: Sequence[str], env:
 
 
 def _answers(asked: Mapping[str, Any], timeout: float) -> dict[str, dict[str, Any] | str]:
-    """Return what each node saw, or why it did not."""
+    """Return the result of each node, or why it has none."""
     import ray
 
     answers: dict[str, dict[str, Any] | str] = {}
@@ -208,7 +208,7 @@ def _problems(answer: Mapping[str, Any], here: Mapping[str, str | None]) -> list
         if there[name] == version is not None:
             continue
         if name == "tuner" and there[name] is None:
-            continue  # said already, or shipped as a module, which has no version
+            continue  # reported already, or shipped as a module, which has no version
         if there[name] is None:
             wanted = name if version is None else f"{name}=={version}"
             problems.append(f"{name} is not installed; pip install {wanted} there")
@@ -230,7 +230,7 @@ def _pickled(objective: Callable[..., Any]) -> bytes:
     try:
         return bytes(cloudpickle.dumps(objective))
     except Exception as error:
-        # A user's __reduce__ may raise anything.
+        # A user-defined __reduce__ may raise any exception.
         raise ObjectiveError(f"the objective cannot be shipped: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""Ray's job API: a driver is sent to a cluster, runs there, and can be listened to and stopped."""
+"""A client of Ray's job API: submit a driver to a cluster, follow its output and stop it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tuner.errors import ArgumentError, BackendError
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 
 PATIENCE = 120.0
-"""Seconds for which a dashboard that no longer answers is asked again."""
+"""Seconds of retries if a dashboard stops answering."""
 
 PAUSE = 1.0
-"""Seconds between two looks at a job."""
+"""Seconds between two status requests of a job."""
 
 _CHATTY = (
     "ray.dashboard.modules.dashboard_sdk",
@@ -34,7 +34,7 @@ _OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 @dataclass(frozen=True, slots=True)
 class JobEnd:
-    """How a job ended: Ray's word for it, its exit code (0 if all went well), and why."""
+    """The end of a job: Ray's status, the exit code (0 for success), and the reason."""
 
     status: str
     exit_code: int
@@ -55,7 +55,7 @@ class JobClient:
     MissingExtra
         If Ray's dashboard is not installed here.
     BackendError
-        If nothing answers at the address, or it refuses our token.
+        If the address does not answer, or the cluster refuses the token.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -66,12 +66,12 @@ class JobClient:
     def submit(
         self, entrypoint: str, runtime_env: Mapping[str, Any], *, name: str | None = None
     ) -> str:
-        """Send a command with its files, and return the job's name.
+        """Submit a command with its files, and return the job's name.
 
         Raises
         ------
         BackendError
-            If the cluster does not take it.
+            If the cluster rejects it.
         """
         with _as_ours(self.address):
             job: str = self._client.submit_job(
@@ -80,14 +80,14 @@ class JobClient:
         return job
 
     def follow(self, job: str, write: Callable[[str], None]) -> JobEnd:
-        """Pass on what a job prints until it ends, across lost connections.
+        """Forward the output of a job until it ends, reconnecting after lost connections.
 
         Raises
         ------
         BackendError
-            If there is no such job, or the cluster has not answered for two minutes.
+            If the job is unknown, or the cluster has not answered for two minutes.
         """
-        self.end(job)  # an unknown job is no lost connection
+        self.end(job)  # do not mistake an unknown job for a lost connection
         heard, lost_since = 0, None
         while True:
             try:
@@ -107,7 +107,7 @@ class JobClient:
             time.sleep(PAUSE)
 
     async def _listen(self, job: str, heard: int, write: Callable[[str], None]) -> int:
-        """Write what the job prints beyond the first `heard` characters; return how many there are.
+        """Write the job's output after the first `heard` characters; return its total length.
 
         The stream begins with the first character each time.
         """
@@ -126,7 +126,7 @@ class JobClient:
         Raises
         ------
         BackendError
-            If there is no such job.
+            If the job is unknown.
         """
         with _as_ours(self.address):
             info = self._client.get_job_info(job)
@@ -136,7 +136,7 @@ class JobClient:
         if info.status == "SUCCEEDED":
             code = 0
         elif code is not None and code < 0:
-            code = 128 - code  # as shells say that a signal ended a process
+            code = 128 - code  # the shell convention for a process that a signal ended
         return JobEnd(str(info.status.value), code or int(info.status != "SUCCEEDED"), info.message)
 
     def stop(self, job: str) -> bool:
@@ -145,7 +145,7 @@ class JobClient:
         Raises
         ------
         BackendError
-            If there is no such job.
+            If the job is unknown.
         """
         with _as_ours(self.address):
             return bool(self._client.stop_job(job))
@@ -178,7 +178,7 @@ def dashboard_address(address: str | None) -> str:
     Raises
     ------
     ArgumentError
-        If it is that of something else.
+        If it is not a dashboard address.
 
     Examples
     --------
@@ -198,13 +198,13 @@ def dashboard_address(address: str | None) -> str:
 
 
 def _connected(address: str) -> Any:
-    """Return Ray's client; the token is shown only to a cluster that asks for it."""
+    """Return Ray's client; send the token only to a cluster that asks for it."""
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # Ray prefers these to the address that it is given.
+    # Ray prefers these variables to an explicit address.
     kept = {name: os.environ.pop(name) for name in _OVERRIDES if name in os.environ}
     try:
         with _as_ours(address):
@@ -230,7 +230,7 @@ def _connected(address: str) -> Any:
 
 @contextmanager
 def _as_ours(address: str) -> Iterator[None]:
-    """Turn what Ray's client raises into our errors."""
+    """Convert errors of Ray's client into errors of `tuner`."""
     from ray.exceptions import RayError
 
     try:

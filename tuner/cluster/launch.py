@@ -1,8 +1,8 @@
-"""Starting the nodes of a cluster, each with the token that keeps strangers out.
+"""Start the nodes of a cluster with token authentication.
 
-Whoever may reach a Ray cluster may run code on it. Ray asks for a token only where
-``RAY_AUTH_MODE=token`` is set on every node, so these starts set it. Their sockets and logs lie in
-a folder that only the user who starts the node can enter.
+Everyone who can reach a Ray cluster can run code on it. Ray requires a token only if
+``RAY_AUTH_MODE=token`` is set on every node, so these functions set it. Sockets and logs are in a
+folder that only the user who starts the node can enter.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _DASHBOARD_NEEDS = ("aiohttp", "aiohttp_cors", "colorful", "opencensus", "promet
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head that was started: where it is, and where its token came from.
+    """A head that was started: its addresses and the source of its token.
 
-    `exposed_token` is whether other users could read the file of the token until now.
+    `exposed_token` is whether other users could read the token file until now.
     """
 
     address: str
@@ -62,23 +62,23 @@ def start_head(
     token: Path | None = None,
     ray_options: Sequence[str] = (),
 ) -> tuple[Head, list[str], dict[str, str]]:
-    """Return a head that can be started, and the command and environment that start it.
+    """Return a head that is ready to start, with the command and environment to start it.
 
     Parameters
     ----------
     port
-        Where other nodes and drivers find the cluster.
+        Port of the cluster for other nodes and drivers.
     dashboard_host, dashboard_port
-        Where jobs are submitted; by default from the head itself, or by a tunnel to it.
+        Address for job submission; by default only the head itself, or a tunnel to it, reaches it.
     token
-        The file of the token, made if it is not there; None for where Ray looks for it.
+        The token file, created if it does not exist; None for Ray's default location.
     ray_options
-        What else `ray start` takes, such as ``["--num-cpus", "4"]``.
+        Further options of `ray start`, such as ``["--num-cpus", "4"]``.
 
     Raises
     ------
     MissingExtra
-        If what the dashboard needs is not installed.
+        If a dependency of the dashboard is not installed.
     BackendError
         If the token cannot be written or read.
     """
@@ -113,7 +113,7 @@ def join(
     Raises
     ------
     BackendError
-        If there is no token here, it is not that of the cluster, or no cluster answers.
+        If no token is found, the cluster refuses it, or no cluster answers.
     """
     if token is not None and not token.is_file():
         raise BackendError(f"--token-file {token}: there is no such file; {obtain_token()}")
@@ -140,9 +140,9 @@ def run_in_background(command: Sequence[str], environment: Mapping[str, str]) ->
     Raises
     ------
     BackendError
-        If it does not start; with what Ray says.
+        If it does not start; the message includes Ray's output.
     """
-    # Not pipes: what Ray leaves running may hold them open.
+    # No pipes: processes that Ray leaves running may hold them open.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         try:
             done = subprocess.run(
@@ -157,19 +157,19 @@ def run_in_background(command: Sequence[str], environment: Mapping[str, str]) ->
 
 
 def become(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
-    """Become the node, which ends with this process: for systemd, a container, a test."""
+    """Replace this process by the node, for systemd, a container or a test."""
     os.execve(command[0], [*command, "--block"], dict(environment))
 
 
 def need_dashboard() -> None:
-    """Refuse to go on without what the dashboard and its job API need.
+    """Check that the dependencies of the dashboard and its job API are installed.
 
     Raises
     ------
     MissingExtra
-        If a package of it is not installed.
+        If a package is not installed.
     """
-    # Of a module that is loaded, find_spec may raise: `colorful` puts an object in its place.
+    # find_spec may raise for a loaded module: `colorful` replaces its module by an object.
     missing = [
         name
         for name in _DASHBOARD_NEEDS
@@ -191,7 +191,7 @@ def _ray_start(command: Sequence[str], more: Sequence[str]) -> list[str]:
 
 
 def _environment(token: Path | None) -> dict[str, str]:
-    """Return the environment of a node, which those of its workers and jobs descend from."""
+    """Return the environment of a node; its workers and jobs inherit it."""
     environment = dict(os.environ)
     environment[MODE] = "token"
     if token is not None:
@@ -199,7 +199,7 @@ def _environment(token: Path | None) -> dict[str, str]:
         environment[TOKEN_PATH] = str(token.expanduser().absolute())
     elif not environment.get(TOKEN):
         environment[TOKEN_PATH] = str(token_file().absolute())
-    # The `python` of a job's entrypoint is to be the one that Ray and tuner are installed in.
+    # The `python` of a job's entrypoint must be the one with Ray and tuner installed.
     here = str(Path(sys.executable).parent)
     if environment.get("PATH", "").split(os.pathsep)[0] != here:
         environment["PATH"] = os.pathsep.join(filter(None, [here, environment.get("PATH")]))

@@ -1,4 +1,4 @@
-"""A script as it is sent to a cluster: its command, its files, and where its record goes."""
+"""A script for submission to a cluster: its command, its files, and the location of its store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tuner.credentials import hide
 from tuner.errors import ArgumentError
 
 STORE = "~/.tuner"
-"""Where the record is if nothing is said: in the home folder of the node that runs the script."""
+"""Default store: in the home folder of the node that runs the script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Sweep:
     entrypoint
         The command, for a shell.
     runtime_env
-        The files and the environment that it runs with, for Ray.
+        The files and the environment of the script, for Ray.
     store
-        Where its record goes unless it says otherwise itself.
+        Location of the store unless the script sets one.
     """
 
     entrypoint: str
@@ -48,21 +48,21 @@ class Sweep:
         store: str | None = None,
         python: str = "python",
     ) -> Sweep:
-        """Make one of a script.
+        """Create a sweep from a script.
 
         Parameters
         ----------
         script
             The script, in `working_dir`.
         arguments
-            What it is called with.
+            Arguments of the script.
         working_dir
             The folder that is shipped, or a URI.
         py_modules, env_vars, runtime_env
-            As of `RayBackend`.
+            As in `RayBackend`.
         store
-            Where the record goes, as seen from the head; None for a database in this shell's
-            ``TUNER_STORE``, else for ``~/.tuner`` there.
+            Location of the store, as seen from the head; None for a database in this shell's
+            ``TUNER_STORE``, else for ``~/.tuner`` on the head.
         python
             The interpreter on the head.
 
@@ -91,7 +91,7 @@ class Sweep:
 
     @property
     def place(self) -> str:
-        """What to call the store in a message: without credentials."""
+        """The store's name for messages, without credentials."""
         from sqlalchemy import make_url
 
         is_url = "://" in self.store
@@ -102,9 +102,9 @@ class Sweep:
 
 
 def _within(script: str, working_dir: str) -> str:
-    """Return the script's path as it is in the copy of the folder."""
+    """Return the script's path inside the copy of the folder."""
     if not Path(working_dir).is_dir():
-        return script  # of an archive or a URI, only the cluster sees what is in it
+        return script  # only the cluster sees the contents of an archive or a URI
     path = Path(script).expanduser().absolute()
     if not path.is_file() and not Path(script).is_absolute():
         path = Path(working_dir, script)
@@ -126,7 +126,7 @@ def _own_database() -> str | None:
 
 
 def _as_store(store: str) -> str:
-    """Refuse a place that is gone with the job."""
+    """Reject a location that is deleted with the job."""
     path = store
     if "://" in store:
         scheme, _, rest = store.partition(":///")

@@ -1,4 +1,4 @@
-"""The peers: which there are, where they live, and what a kept result of theirs depends on."""
+"""The peers: their names, their environments, and the fingerprints of their stored results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a peer's script speaks with the benchmark: JSON lines on its standard input and output.
+"""The protocol between a peer's script and the benchmark: JSON lines on standard streams.
 
 First comes the task: ``columns``, ``goals``, ``seed``, ``n_trials``, ``noisy``. A column has
 ``name``, ``kind`` (float, int, choice), ``low``, ``high``, ``log`` or ``options`` (how many; values
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 
 class Sampler(Protocol):
-    """What a script makes of a task."""
+    """A peer's sampler for one task."""
 
     def ask(self) -> dict[str, Any]:
         """Return values of the active columns by name."""
