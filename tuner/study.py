@@ -84,7 +84,7 @@ class Study:
         self._manual: ManualLoop | None = None
         self._driver: Driver | None = None
 
-    # --- what it is ---------------------------------------------------------------------------
+    # --- properties ---------------------------------------------------------------------------
 
     @property
     def info(self) -> StudyInfo:
@@ -111,7 +111,7 @@ class Study:
         """The first goal's direction."""
         return self._info.goal.direction
 
-    # --- what came of it ----------------------------------------------------------------------
+    # --- results ------------------------------------------------------------------------------
 
     @property
     def trials(self) -> list[Trial]:
@@ -212,7 +212,7 @@ class Study:
             corner = [sign * value for sign, value in zip(signs, reference, strict=True)]
         return hypervolume(ranking.losses(self.goals, front), corner)
 
-    # --- what people add ----------------------------------------------------------------------
+    # --- tags and notes -----------------------------------------------------------------------
 
     def set_tag(self, name: str, value: str | None) -> None:
         """Set a tag of the study, a short text; None takes it away."""
