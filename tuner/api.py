@@ -1,4 +1,4 @@
-"""The calls that make a search, and the study that comes of it."""
+"""The public functions that create, run and load studies."""
 
 from __future__ import annotations
 
@@ -72,31 +72,32 @@ def optimize(
     keep_models: int | None = None,
     progress: bool | Progress = True,
 ) -> Study:
-    """Search `space` for the params that optimize `objective`, record all, register the winner.
+    """Optimize `objective` over `space`, record every trial and register the best one.
 
     Parameters
     ----------
     objective
         A function of ``params``, or of ``params, trial``. It returns a number, or a dict of
-        metrics that contains the goal's. An exception, None, NaN or infinity makes a failed trial.
+        metrics that contains the goal. An exception, None, NaN or infinity fails the trial.
     space
         A dict of domains, or a `Space`.
     direction
-        ``"minimize"`` or ``"maximize"``; a list of them for several goals, of which the objective
-        returns one value each. Then `Study.best_trials` is the Pareto front.
+        ``"minimize"`` or ``"maximize"``. Pass a list for several goals; the objective then returns
+        one value per goal, and `Study.best_trials` is the Pareto front.
     metric
-        The goal's name, where the objective returns a dict; ``"value"`` if not given. A list for
+        Name of the goal if the objective returns a dict. Defaults to ``"value"``. Pass a list for
         several goals.
     constraints
-        What metrics of a feasible trial must keep, such as ``["latency <= 0.1"]``: the best trial
-        is a feasible one. An objective can report others by `LiveTrial.report_constraint`.
+        Constraints that a trial's metrics must satisfy, such as ``["latency <= 0.1"]``. The best
+        trial is a feasible one. `LiveTrial.report_constraint` reports further constraints.
     n_trials
-        How many trials the study has in all, those of earlier calls included. Without it and
-        without `timeout`: 100, or the size of a smaller space.
+        Total number of trials of the study, including trials of earlier calls. Without `n_trials`
+        and `timeout`, it is 100, or the size of the space if that is smaller.
     timeout
-        Seconds after which this call begins no more trials; those that run come to their end.
+        Seconds after which this call starts no more trials. Running trials finish.
     trial_timeout
-        Seconds that one attempt of a trial may take; then it is ended and has failed.
+        Time limit of one attempt of a trial, in seconds. An attempt that exceeds it is ended and
+        fails.
     optimizer
         ``"auto"``, ``"random"``, ``"tpe"``, ``"bayesian"``, or an `Optimizer`.
     scheduler
@@ -104,33 +105,33 @@ def optimize(
     backend
         None or ``"ray"``, ``"serial"``, or a `Backend`, such as a `SimulatedBackend`.
     workers
-        How many trials at once; None takes what the machine or cluster has.
+        Number of concurrent trials. None uses the whole machine or cluster.
     resources
-        What each trial needs, such as ``{"cpu": 0.5, "gpu": 1}``; one CPU if not given.
+        Resources of each trial, such as ``{"cpu": 0.5, "gpu": 1}``. Defaults to one CPU.
     seed
-        A non-negative integer. The same seed makes the same serial search.
+        A non-negative integer. A serial search with the same seed repeats exactly.
     study
-        A name; the same name goes on where it stopped. A new one is made up if not given.
+        Name of the study. An existing name resumes that study. By default a new name is generated.
     store
         An SQLAlchemy URL, a folder, or None for ``./.tuner`` (the environment variable
         ``TUNER_STORE`` overrides None).
     register
-        The name to register the winner under, the study's if not given; False registers nothing.
+        Model name for the winner. Defaults to the study's name; False registers nothing.
         A search with several goals has no single winner: see `Study.register`.
     refit
-        A function of the best params that makes the model to register.
+        A function that takes the best params and returns the model to register.
     data
-        Arrays, DataFrames, files or folders whose fingerprint the study is to keep.
+        Arrays, DataFrames, files or folders. The study records their fingerprint.
     initial
-        Points to try first. Without any, the domains' defaults are tried first, if there are some.
+        Points to try first. If empty, any defaults of the domains are tried first.
     warm_start
         Earlier trials for the optimizer to begin with: a study's name in this store, a `Study`, a
         study of Optuna, a DataFrame like `Study.trials_dataframe` gives, or a list of these. Their
         values must be of the same goals. They are kept with the study, do not count as its trials,
         and the best of them is tried first.
     max_retries
-        How often a trial is tried again after the objective failed. A trial whose worker was lost
-        is tried again three times in any case.
+        Number of retries after the objective fails. A trial whose worker is lost is retried up to
+        three times regardless.
     deterministic
         Make a parallel search repeatable: with the same seed and as many workers, suggestion k sees
         the outcomes of trials up to k - workers, whatever the timing. Workers wait for slow trials.
@@ -158,15 +159,15 @@ def optimize(
     ArgumentError, SpaceError
         For a wrong call, before anything is started.
     StudyMismatch
-        If a study of that name has another space, direction or seed.
+        If the study exists with a different space, direction or seed.
     StudyBusy
-        If another process runs that study now; says which, where.
+        If another process is running the study. The message names the process and its host.
     StudyTakenOver
-        If nothing was heard of this process for so long that another one took the study.
+        If the lease expired and another process took over the study.
     BackendError, StoreError, RegistryError
-        If the workers, the store or the registry do not do their part.
+        If the workers, the store or the registry fail.
     AllTrialsFailed
-        If every one of the first trials failed for the same reason.
+        If all of the first trials failed for the same reason.
 
     Examples
     --------
@@ -278,16 +279,16 @@ def create_study(
     warm_start: Any = (),
     load_if_exists: bool = False,
 ) -> Study:
-    """Create a study for a loop of one's own, with `Study.ask` and `Study.tell`.
+    """Create a study for a manual loop with `Study.ask` and `Study.tell`.
 
-    The parameters are those of `optimize`; `name` is what it calls `study`.
+    The parameters have the same meaning as in `optimize`; `name` corresponds to its `study`.
 
     Raises
     ------
     StudyExists
-        If there is a study of that name, unless `load_if_exists`.
+        If the study exists and `load_if_exists` is False.
     StudyMismatch
-        If `load_if_exists`, and it has another space, direction or seed.
+        If `load_if_exists` is True and the study has a different space, direction or seed.
     """
     plan = StudyPlan(
         as_space(space),

@@ -3,19 +3,19 @@
 ::
 
     TunerError
-    ├── SpaceError              a search space that cannot be (ValueError)
+    ├── SpaceError              an invalid search space (ValueError)
     │   └── InvalidParams       params outside their space: path, value, what was allowed
     ├── ArgumentError           a wrong argument of a public call (ValueError)
-    │   ├── UnknownOptimizer    no optimizer of that name; says which come close
+    │   ├── UnknownOptimizer    no optimizer of that name; suggests similar names
     │   ├── ObjectiveError      an objective that cannot be called or shipped
-    │   └── QueryError          a query that cannot be read or asked: the place in its text
+    │   └── QueryError          a query that cannot be parsed or names an unknown field
     ├── BackendError            trials cannot be run
     │   └── ResourcesError      the cluster can never satisfy what was asked
     ├── StudyError              a study that cannot go on as asked
     │   ├── StudyNotFound       no study of that name in this store (LookupError)
-    │   ├── StudyExists         a study of that name is there already
+    │   ├── StudyExists         a study of that name exists already
     │   ├── StudyMismatch       the same name, but another space, direction or seed
-    │   ├── StudyBusy           another driver holds it; says which process, where
+    │   ├── StudyBusy           another driver holds it; names its process and host
     │   ├── StudyTakenOver      another driver has taken it from this one
     │   ├── NoCompletedTrial    asked for the best of nothing (LookupError)
     │   │   └── NoFeasibleTrial every completed trial breaks an outcome constraint
@@ -30,10 +30,10 @@
     │   └── StoreVersion        the store's schema is newer or older than this code
     ├── RegistryError           a model that cannot be registered or found
     │   ├── ModelNotFound       no such name, version or alias (LookupError)
-    │   ├── UntrustedModel      loading would run code that nobody allowed
-    │   └── ChecksumMismatch    an artifact is not what was recorded
+    │   ├── UntrustedModel      loading would need code that was not allowed
+    │   └── ChecksumMismatch    an artifact differs from its recorded checksum
     ├── ExportError             a table that cannot be written as asked
-    ├── ForeignRecordError      what another tool recorded cannot be read as asked
+    ├── ForeignRecordError      another tool's records cannot be read as asked
     └── MissingExtra            an optional dependency is not installed (ImportError)
 
 A message names the value, the place and the remedy. Credentials in it are hidden.
@@ -52,7 +52,7 @@ class TunerError(Exception):
 
 
 class SpaceError(TunerError, ValueError):
-    """A search space that cannot be: the message names the path and the remedy."""
+    """An invalid search space; the message names the path and the remedy."""
 
 
 class InvalidParams(SpaceError):
@@ -72,16 +72,16 @@ class ObjectiveError(ArgumentError):
 
 
 class QueryError(ArgumentError):
-    """A query that is none, or asks for what is not there.
+    """A query that cannot be parsed or names an unknown field.
 
     Attributes
     ----------
     query : str
         The text.
     position : int
-        The character, from 0, at which it goes wrong.
+        Index of the character at which the error occurs, from 0.
     problem : str
-        What is wrong there, and what was expected.
+        The error at that position, and the expected text.
     """
 
     def __init__(self, query: str, position: int, problem: str) -> None:
@@ -153,7 +153,7 @@ class StoreError(TunerError, RuntimeError):
 
 
 class StoreCorrupt(StoreError):
-    """The file is no store of ours, or is damaged."""
+    """The file is not a tuner store, or is damaged."""
 
 
 class StoreReadOnly(StoreError):
@@ -181,7 +181,7 @@ class ModelNotFound(RegistryError, LookupError):
 
 
 class UntrustedModel(RegistryError):
-    """Loading the model would need types or code that nobody allowed."""
+    """Loading the model would need types or code that were not allowed."""
 
 
 class ChecksumMismatch(RegistryError):
@@ -193,7 +193,7 @@ class ExportError(TunerError, ValueError):
 
 
 class ForeignRecordError(TunerError, ValueError):
-    """What another tool recorded cannot be read as asked."""
+    """Another tool's records cannot be read as asked."""
 
 
 class MissingExtra(TunerError, ImportError):
@@ -203,7 +203,7 @@ class MissingExtra(TunerError, ImportError):
 class ControlException(BaseException):
     """Raised in a job that must not go on, by the backend that runs it; never leaves that backend.
 
-    It is no outcome of the job, and no error: work lets it pass, and the backend handles it.
+    It is neither an outcome of the job nor an error: work lets it pass, and the backend handles it.
     """
 
 

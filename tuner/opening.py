@@ -1,4 +1,4 @@
-"""Finds a study by its name and checks that it is the one that is meant, or prepares a new one."""
+"""Load a study by name and check that it matches the call, or prepare a new study."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StudyPlan:
-    """What a call wants of a study, whether it is there already or not."""
+    """The settings that a call requests for a study, new or existing."""
 
     space: Space
     goals: tuple[Goal, ...]
@@ -46,16 +46,17 @@ def open_study(
 ) -> Study:
     """Return the study of that name, bound to `optimizer` and `scheduler`.
 
-    A new one is prepared, but not recorded yet: what fails before the first trial leaves no trace.
+    A new study is prepared but not recorded yet, so a failure before the first trial leaves no
+    trace.
 
     Raises
     ------
     StudyExists
-        If it is there and `must_be_new`.
+        If the study exists and `must_be_new` is True.
     StudyMismatch
-        If it is there with another space, direction or seed.
+        If the study exists with a different space, direction or seed.
     ArgumentError
-        If the name cannot be one, or the optimizer cannot handle the space.
+        If the name is invalid, or the optimizer cannot handle the space.
     """
     from tuner.tracking import open_store
     from tuner.tracking.annotations import check_tags
@@ -122,7 +123,7 @@ def _check_same(known: StudyInfo, plan: StudyPlan, seed: int | None) -> None:
 
 
 def _space_change(old: Space, new: Space) -> str:
-    """Say what differs between two spaces, the first few parameters by name."""
+    """Describe the differences between two spaces, naming the first few parameters."""
     before = {c.path: repr(c.domain) for c in old.columns}
     after = {c.path: repr(c.domain) for c in new.columns}
     changes = [f"{p!r} is gone" for p in before if p not in after]
@@ -147,7 +148,7 @@ def _listed(constraints: tuple[OutcomeConstraint, ...]) -> str:
 
 
 def made_up_name(objective: Any) -> str:
-    """Return a name for a study that was given none: what is searched, when, and a few letters."""
+    """Return a generated study name: objective name, date and time, and random characters."""
     base = getattr(objective, "__name__", "study")
     base = base if base.isidentifier() else "study"
     return f"{base}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"

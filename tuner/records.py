@@ -92,7 +92,7 @@ class Goal(Record):
 
 @dataclass(frozen=True, slots=True)
 class OutcomeConstraint(Record):
-    """What a metric of a trial must keep for the trial to be feasible.
+    """A constraint that a trial's metric must satisfy for the trial to be feasible.
 
     `operator` is ``"<="`` or ``">="``, `bound` finite.
 
@@ -169,7 +169,7 @@ class Failure(Record):
 
     @property
     def reason(self) -> tuple[str, str]:
-        """What two failures share when they have the same cause."""
+        """A key that is equal for two failures with the same cause."""
         return (self.kind, self.place or self.message)
 
     def __str__(self) -> str:
@@ -290,7 +290,7 @@ class Run(Record):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint(Record):
-    """What an earlier attempt of a trial saved: a `folder` that the reader of this can reach.
+    """A checkpoint of an earlier attempt, in a `folder` that the reader can reach.
 
     `sha256` covers every file's relative path and content; `size` is their sum in bytes.
     """
@@ -302,7 +302,7 @@ class Checkpoint(Record):
 
 @dataclass(frozen=True, slots=True)
 class Job(Record):
-    """What a backend is asked to run: one attempt of a trial under the token `run`.
+    """A unit of work for a backend: one attempt of a trial under the token `run`.
 
     `timeout` is how many seconds the attempt may take, None for no limit. `checkpoint` is what to
     go on from: a folder on the driver's machine, which the backend brings to the worker's.
@@ -327,7 +327,7 @@ class Begun(Record):
 
 @dataclass(frozen=True, slots=True)
 class Output(Record):
-    """What a run printed, capped; `time` is when the run ended."""
+    """The captured output of a run, capped; `time` is when the run ended."""
 
     text: str
     time: float
@@ -410,7 +410,7 @@ class Environment(Record):
 
 @dataclass(frozen=True, slots=True)
 class StudyInfo(Record):
-    """What is fixed about a study when it is created.
+    """The fixed properties of a study, set when it is created.
 
     `space` is the space as JSON values. `optimizer` says which one ran and why. `data` is the
     fingerprint of the data, where the user gave some. `uid` is a UUIDv7 in hex. `constraints` are

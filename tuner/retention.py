@@ -1,4 +1,4 @@
-"""How long the models of a study are kept: those of its best trials for good, the others not."""
+"""Retention of a study's models: keep the models of the best trials and drop the others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def keep_best(study: Study, k: int) -> int:
     Raises
     ------
     ArgumentError
-        If `k` is no count from 1.
+        If `k` is not an integer of at least 1.
     """
     k = as_count("k", k) or 1
     trials = study.trials

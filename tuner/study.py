@@ -1,4 +1,4 @@
-"""A study: what was tried, what came of it, and a loop of one's own."""
+"""A study: its trials, their results, and a manual ask/tell loop."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ if TYPE_CHECKING:
 
 @public_methods
 class Study:
-    """One search: named, recorded, resumable.
+    """A named, recorded and resumable search.
 
-    Made by `tuner.optimize`, `tuner.create_study` or `tuner.load_study`. Everything it shows is
-    read from the store, so it shows what other processes have recorded, too.
+    Create one with `tuner.optimize` or `tuner.create_study`, or load it with `tuner.load_study`.
+    Results are read from the store, so they include the records of other processes.
 
     Examples
     --------
@@ -84,7 +84,7 @@ class Study:
         self._manual: ManualLoop | None = None
         self._driver: Driver | None = None
 
-    # --- what it is ---------------------------------------------------------------------------
+    # --- properties ---------------------------------------------------------------------------
 
     @property
     def info(self) -> StudyInfo:
@@ -93,7 +93,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The name that finds it again."""
+        """The name of the study in its store."""
         return self._info.name
 
     @cached_property
@@ -111,7 +111,7 @@ class Study:
         """The first goal's direction."""
         return self._info.goal.direction
 
-    # --- what came of it ----------------------------------------------------------------------
+    # --- results ------------------------------------------------------------------------------
 
     @property
     def trials(self) -> list[Trial]:
@@ -212,7 +212,7 @@ class Study:
             corner = [sign * value for sign, value in zip(signs, reference, strict=True)]
         return hypervolume(ranking.losses(self.goals, front), corner)
 
-    # --- what people add ----------------------------------------------------------------------
+    # --- tags and notes -----------------------------------------------------------------------
 
     def set_tag(self, name: str, value: str | None) -> None:
         """Set a tag of the study, a short text; None takes it away."""
@@ -278,7 +278,7 @@ class Study:
         trial
             The trial, or its number.
         value
-            What an objective would return: the goal's value, or a dict of metrics. A value that
+            The return value of an objective: the goal's value, or a dict of metrics. A value that
             is not finite or not a number makes the trial a failed one, as it does in `optimize`.
         state
             ``"failed"`` or ``"stopped"`` for a trial that has no value, or only an early one.
@@ -303,12 +303,12 @@ class Study:
         return self._loop().tell(number, value, state, getattr(trial, "run", None))
 
     def enqueue(self, params: Params) -> None:
-        """Have `ask` hand out this point before any other.
+        """Queue a point that `ask` returns before any other.
 
         Raises
         ------
         InvalidParams
-            If it is no point of the space.
+            If the params are not a point of the space.
         """
         self._loop().enqueue([self.space.validate(params)])
 

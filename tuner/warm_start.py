@@ -1,4 +1,4 @@
-"""Earlier trials, from wherever they are, as trials that a new study's optimizer begins with."""
+"""Load earlier trials from other sources to warm-start the optimizer of a new study."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def earlier_trials(
 ) -> tuple[Trial, ...]:
     """Return the completed trials of `sources` that are points of `space`, numbered up to -1.
 
-    A parameter that a trial lacks takes its default, if it declares one. What else a trial has is
-    left out, and so is a trial with a value that is outside its domain.
+    A parameter that a trial lacks takes its default, if it declares one. Other
+    parameters are dropped. A trial with a value outside its domain is left out.
 
     Parameters
     ----------
     sources
-        One or a list of what `Source` says.
+        One `Source` or a list of them.
     space, goals
         Those of the new study; the sources must have values of these metrics.
     store
@@ -49,7 +49,7 @@ def earlier_trials(
         If a source is none of these, lacks a goal, has it in the other direction, or no trial of
         all fits the space.
     StudyNotFound
-        If there is no study of a name.
+        If no study has a given name.
     """
     listed = sources if isinstance(sources, list | tuple) else [sources]
     found: list[Trial] = []
@@ -154,7 +154,7 @@ def _of_table(table: Any, goals: Sequence[Goal]) -> Iterator[Earlier]:
 
 
 def _fitted(space: Space, flat: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """Return the point of `space` that `flat` stands for, or None and why there is none."""
+    """Return the point of `space` that `flat` encodes, or None and the reason."""
     point: dict[str, Any] = {}
     for column in space.columns:
         if any(point.get(parent) != option for parent, option in column.parents):

@@ -34,8 +34,8 @@ def register_winner(
 ) -> ModelVersion:
     """Register the best trial of a study under `name`, once.
 
-    The model is what `refit` makes of the best params, else what the winning run logged; without
-    either, the version holds the configuration alone.
+    The model is the result of `refit` on the best params, else the model that the winning run
+    logged. Without either, the version holds the configuration alone.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the state machine keeps of runs under way and of trials that ended."""
+"""State that the machine keeps about active runs and finished trials."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a state machine stands: what `Machine.back_to` goes back to."""
+    """Snapshot of a state machine that `Machine.back_to` restores."""
 
     active: dict[str, Attempt]
     waiting: tuple[Trial, ...]
@@ -34,7 +34,7 @@ class Mark:
 
 @dataclass(slots=True)
 class Counts:
-    """How many trials of the study stand where."""
+    """Number of finished trials of a study, by state."""
 
     completed: int = 0
     stopped: int = 0

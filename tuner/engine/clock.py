@@ -1,7 +1,7 @@
-"""The two clocks of a session: one that measures, one that tells the date.
+"""The clocks of a session: a monotonic clock for durations and a wall clock for dates.
 
-The clock of the wall jumps: an operator or NTP sets it, forward and back. So every deadline and
-duration is measured by a monotonic clock, and the wall's clock only dates what is recorded.
+An operator or NTP can set the wall clock forward or back. Every deadline and duration is therefore
+measured by a monotonic clock, and the wall clock only dates records.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Clock(Protocol):
 class SystemClock:
     """The clocks of the operating system.
 
-    `elapsed` is `time.monotonic`: it runs at one rate whatever is done to the wall's clock. On
+    `elapsed` is `time.monotonic`: it runs at one rate regardless of changes to the wall clock. On
     Linux and macOS it stands still while the machine is suspended.
 
     Examples
@@ -51,5 +51,5 @@ class Stopwatch:
         self._since = time.monotonic()
 
     def now(self) -> float:
-        """Return the date that it is, if the wall's clock has not been set since `began`."""
+        """Return the date that it is, if the wall clock has not been set since `began`."""
         return self.began + (time.monotonic() - self._since)

@@ -1,4 +1,4 @@
-"""What a study may spend."""
+"""Limits of a study: trials, time and retries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the loop may spend. Times in seconds.
+    """Limits on trials, time and retries of the loop. Times are in seconds.
 
     `n_trials` counts the study's trials in all. `max_retries` is how often a failing objective is
     tried again, `max_lost` how often a trial whose worker was lost is. When this many first trials

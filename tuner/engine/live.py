@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LiveTrial:
-    """A trial that is running: what an objective gets as its second argument.
+    """A running trial, passed to the objective as its second argument.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class LiveTrial:
         """Whether the objective has been told to stop."""
 
     def report(self, value: float | Mapping[str, float], step: int) -> None:
-        """Report how the trial stands after `step`, so that a scheduler may stop it.
+        """Report intermediate values at `step`, so that the scheduler can stop the trial.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class LiveTrial:
         self.reported.update(report.metrics)
 
     def should_stop(self) -> bool:
-        """Return whether the scheduler wants this trial to end; return from the objective then."""
+        """Return whether the scheduler stops this trial; if True, return from the objective."""
         self.stopped = self.stopped or self._channel.stop_requested()
         return self.stopped
 
@@ -124,7 +124,7 @@ class LiveTrial:
         BadResult
             If `value` is not a finite number; the trial fails.
         ArgumentError
-            If `name` is no text, empty or too long.
+            If `name` is not a string, is empty or is too long.
         """
         if not isinstance(name, str) or not name:
             raise ArgumentError(f"trial.report_constraint: {name!r} is no name; write a text")
@@ -156,9 +156,9 @@ class LiveTrial:
         self._channel.send(Report(step, self._checked(metrics, step)))
 
     def log_artifact(self, path: str | Path, name: str | None = None) -> None:
-        """Keep a file or a folder with this run, under `name` (its own name if None).
+        """Store a file or a folder with this run under `name` (its own name if None).
 
-        Links are followed. What they lead to is kept.
+        Links are followed, and their targets are stored.
 
         Raises
         ------
@@ -178,14 +178,14 @@ class LiveTrial:
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
     ) -> None:
-        """Keep a fitted model with this run; the best trial's becomes a model version.
+        """Store a fitted model with this run; the best trial's becomes a model version.
 
         Parameters
         ----------
         model
             A scikit-learn estimator (kept in skops format), or what another format accepts.
         name
-            What to call it among the run's artifacts.
+            Name of the model among the run's artifacts.
         format
             A format or its name; None takes the first that accepts the model.
         allow_pickle
@@ -251,7 +251,7 @@ class LiveTrial:
         return self._restored
 
     def close(self) -> None:
-        """Delete what the trial has on the disk of its worker."""
+        """Delete the trial's files on the disk of its worker."""
         self._scratch.remove()
 
     def _checked(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:

@@ -66,12 +66,12 @@ from tuner.schedulers.protocol import Decision, Scheduler
 
 
 class Machine:
-    """Decides what a study does next.
+    """Decides the next step of a study.
 
     Parameters
     ----------
     limits
-        What may be spent.
+        Limits on trials, time and retries.
     goals
         The study's goals.
     seed
@@ -139,7 +139,7 @@ class Machine:
 
     @property
     def running(self) -> int:
-        """How many attempts are under way on a worker."""
+        """Number of attempts that run on a worker."""
         return min(len(self.active), self._capacity)
 
     def next_deadline(self) -> float | None:

@@ -1,4 +1,4 @@
-"""What goes into the state machine, and what comes out: events and commands."""
+"""Inputs and outputs of the state machine: events and commands."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class BadResult(Exception):
 
 
 def describe_failure(error: BaseException) -> Failure:
-    """Return what is recorded of an exception: type, message, traceback, place."""
+    """Return the record of an exception: type, message, traceback, place."""
     # By its type: an exception may claim to be of any class.
     if issubclass(type(error), BadResult):
         failure: Failure = error.failure  # type: ignore[attr-defined]

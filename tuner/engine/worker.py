@@ -1,4 +1,4 @@
-"""What runs in a worker: the objective, with everything that can come of it turned to records."""
+"""Run the objective in a worker and convert every result or exception to a record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tuner.records import Begun, Goal, Job, Outcome, OutcomeConstraint, Output, 
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveWork:
-    """The `Work` of a study: calls `objective` and says what came of it.
+    """The `Work` of a study: calls `objective` and returns its outcome.
 
     Parameters
     ----------
@@ -35,9 +35,9 @@ class ObjectiveWork:
     goals
         The metrics it must return.
     constraints
-        What its metrics must keep for the trial to be feasible.
+        Constraints that its metrics must satisfy for the trial to be feasible.
     system_metrics
-        Seconds between samples of what the run takes of its machine, None for none.
+        Seconds between samples of the run's resource use, None to disable sampling.
     """
 
     objective: Callable[..., Any]
@@ -91,7 +91,7 @@ class ObjectiveWork:
         return as_outcome(returned, self.goals, trial.logged, self.constraints, trial.constraints)
 
     def _stopped(self, trial: LiveTrial, returned: Any) -> Outcome:
-        """Return the outcome of a trial that heeded `should_stop`: its last word counts."""
+        """Return the outcome of a trial that obeyed `should_stop`, with its last values."""
         outcome = self._outcome(trial, returned)
         metrics = {**trial.reported, **trial.logged}
         if outcome.state is State.COMPLETED:

@@ -63,7 +63,7 @@ def with_patience(call: Callable[[], _T], patience: float | None = None) -> _T:
 
 
 class Writing(Protocol):
-    """What the driver records through; every method raises what the store has raised."""
+    """The driver's interface to the store; every method raises the store's errors."""
 
     def put(
         self,
@@ -78,7 +78,7 @@ class Writing(Protocol):
         """
 
     def check(self) -> None:
-        """Raise what the store has raised; called once in each round of the loop."""
+        """Raise the error of the store, if any; called once in each round of the loop."""
 
     def flush(self) -> None:
         """Wait until everything that was put is committed."""
@@ -192,7 +192,7 @@ class Writer:
                 self._changed.notify_all()
 
     def check(self) -> None:
-        """Raise what the store has raised, if it has."""
+        """Raise the error of the store, if any."""
         if self._error is not None:
             raise self._error
 
