@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tuner.boundary import public
-from tuner.errors import ExportError
+from tuner.errors import ExportError, StoreCorrupt
 from tuner.printable import well_formed
 from tuner.records import Goal, Report, Run, Trial
 from tuner.search_spaces import Space
@@ -62,6 +62,11 @@ def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[R
     for trial in trials:
         flat = space.flatten(trial.params)
         values = trial.values or (None,) * len(goals)
+        if len(values) != len(goals):
+            raise StoreCorrupt(
+                f"trial {trial.number} has {len(values)} values, its study {len(goals)} goals; "
+                f"restore the store from a copy"
+            )
         row: Row = {"number": trial.number, "state": trial.state.value}
         row.update(zip(value_names, values, strict=True))
         row["duration"] = trial.duration

@@ -31,8 +31,8 @@ def earlier_trials(
 ) -> tuple[Trial, ...]:
     """Return the completed trials of `sources` that are points of `space`, numbered up to -1.
 
-    A parameter that a trial lacks takes its default, if it declares one. Other
-    parameters are dropped. A trial with a value outside its domain is left out.
+    A parameter that a trial lacks takes its default, if it declares one. Other data
+    of a trial is dropped. A trial with a value outside its domain is left out.
 
     Parameters
     ----------

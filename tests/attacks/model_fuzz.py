@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,14 @@ def nodes(root: Any, name: str = "") -> Iterator[tuple[str, Node]]:
             yield name, root
         for key, each in root.items():
             yield from nodes(each, name if key in ("content", "key_types") else key)
+
+
+def attempt(root: Node, members: dict[str, bytes], others: list[Node], rng: Any) -> str:
+    """Mutate a file; an earlier mutation may have left nothing that another one can change."""
+    try:
+        return mutate(root, members, others, rng)
+    except (AttributeError, IndexError, KeyError, TokenError, TypeError, ValueError) as error:
+        return f"nothing: {type(error).__name__}"
 
 
 def mutate(root: Node, members: dict[str, bytes], others: list[Node], rng: Any) -> str:
@@ -380,7 +389,7 @@ def main(seed: int, count: int, only: str = "") -> dict[str, Any]:
     for number in range(count):
         name = list(files)[number % len(files)]
         root, members = copy.deepcopy(parsed[name][0]), dict(parsed[name][1])
-        done = [mutate(root, members, pool, rng) for _ in range(rng.integers(1, 3))]
+        done = [attempt(root, members, pool, rng) for _ in range(rng.integers(1, 3))]
         print(f"{seed} {number} {name}: {done}", flush=True)
         signal.setitimer(signal.ITIMER_REAL, 10)
         try:

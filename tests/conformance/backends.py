@@ -384,9 +384,11 @@ class IsolatingBackendConformance(BackendConformance):
         assert completed(ends)
         assert Counter((tmp_path / "notes").read_text().split()) == {job.run: 1 for job in jobs}
 
-    def test_a_job_that_ends_its_worker_by_an_exception_is_lost(self, watch: Watch) -> None:
-        lost, finished = watch.run(a_job(("raise", None)), a_job(("sleep", 0.1)))
-        assert isinstance(lost, Lost)
+    def test_a_job_that_raises_an_interrupt_fails_alone(self, watch: Watch) -> None:
+        end, finished = watch.run(a_job(("raise", None)), a_job(("sleep", 0.1)))
+        assert isinstance(end, Finished)
+        assert end.outcome.error is not None
+        assert end.outcome.error.kind == "KeyboardInterrupt"
         assert completed([finished, *watch.run(a_job())])
 
     def test_params_that_cannot_be_sent_fail_the_job(self, watch: Watch) -> None:
