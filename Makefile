@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test check lint format docs bench soak fuzz clean
+.PHONY: help demo test lint format docs bench soak fuzz clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,10 +21,6 @@ demo: $(READY)  ## tune a real pipeline on Ray, register the winner, load it aga
 
 test: $(READY)  ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-
-check: lint  ## lint and the tests that need no Ray, no PostgreSQL and no other process
-	$(BIN)/python -m pytest -n 2 --dist load --in-process -q \
-		-m 'not soak and not slow and not ray and not postgres and not process'
 
 lint: $(READY)  ## format, rules, types, layers
 	$(BIN)/ruff format --check .

@@ -1,20 +1,13 @@
 """Fixtures and marks of all tests.
 
-`make check` runs the tests that need no Ray, no PostgreSQL and no other process. A test gets the
-marks `ray` and `postgres` by the fixtures that it uses, and `process` by hand. With
-``--in-process`` a test without these marks fails if it starts a process, so the marks stay true.
-
-Each Ray that a test starts by Ray's own means has a token and a session folder that other users
-of this machine cannot read.
+A test gets the marks `ray` and `postgres` by the fixtures that it uses.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,25 +19,9 @@ MARK_OF_FIXTURE = {
 }
 """Fixtures that start something, and the mark of the tests that use them."""
 
-STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
-"""Audit events of a process that is started."""
-
-_started: list[str] | None = None
-
 # A loaded machine may take a second for what takes a millisecond on a quiet one.
 settings.register_profile("tuner", deadline=None)
 settings.load_profile("tuner")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--in-process", action="store_true", help="fail a test that starts another process"
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--in-process"):
-        sys.addaudithook(_note_process)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,32 +29,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in MARK_OF_FIXTURE:
                 item.add_marker(MARK_OF_FIXTURE[fixture])
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Any:
-    global _started
-    if not item.config.getoption("--in-process"):
-        return (yield)
-    _started = []
-    try:
-        result = yield
-        started = _started
-    finally:
-        _started = None
-    if started:
-        pytest.fail(f"starts another process ({started[0]}): mark it with pytest.mark.process")
-    return result
-
-
-def _note_process(event: str, args: tuple[Any, ...]) -> None:
-    if _started is None or event not in STARTS:
-        return
-    command = args[1] if event == "subprocess.Popen" else ()
-    # Every search asks git for its commit; that is part of what is tested.
-    if command and os.path.basename(str(command[0])) == "git":
-        return
-    _started.append(f"{event} {' '.join(map(str, command))[:80]}".strip())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -96,7 +47,7 @@ def _closed_ray() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
+def running_ray() -> Iterator[None]:
     """Four CPUs, whatever the machine has; a backend uses the Ray that is there, and leaves it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
@@ -113,3 +64,14 @@ def cluster() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def cluster(running_ray: None) -> None:
+    """Connect this process to the Ray of all tests, with the token of that Ray.
+
+    A test in between may have made Ray read another token, and Ray aborts the process on a refusal.
+    """
+    from tuner.backends.ray_tokens import read_settings_again
+
+    read_settings_again()

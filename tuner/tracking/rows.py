@@ -77,15 +77,12 @@ def study_row(info: StudyInfo) -> dict[str, Any]:
 def study_of(row: Row[Any]) -> StudyInfo:
     """Return the study of a row."""
     _check_numbers(row.seed, row.created)
-    goals = tuple(Goal.from_json(g) for g in row.goals)
-    if not goals:
-        raise ValueError(f"study {row.name!r} has no goal")  # damaged
     return StudyInfo(
         uid=row.uid,
         name=row.name,
         space=decode_params(row.space),
         fingerprint=row.fingerprint,
-        goals=goals,
+        goals=tuple(Goal.from_json(g) for g in row.goals),
         seed=row.seed,
         created=row.created,
         optimizer=_dict(row.optimizer),
