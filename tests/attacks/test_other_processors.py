@@ -103,7 +103,6 @@ def first_differences(
     return parts
 
 
-@pytest.mark.process
 @ON_X86_WITH_OPENBLAS
 def test_a_seed_suggests_the_same_on_other_processors() -> None:
     trials = [("random", 40), ("tpe", 40), ("bayesian", 25)]
@@ -111,7 +110,6 @@ def test_a_seed_suggests_the_same_on_other_processors() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.process
 @ON_X86_WITH_OPENBLAS
 def test_long_searches_on_other_processors() -> None:
     others, seeds = list(OTHERS), list(range(8))

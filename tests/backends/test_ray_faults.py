@@ -16,9 +16,10 @@ import pytest
 from conformance.backend_watch import Watch, completed, is_alive
 from tuner.backends import RayBackend, ray_guard
 from tuner.backends.protocol import Channel, Event, Finished, Lost, Sent, Work
+from tuner.backends.ray_tokens import read_settings_again
 from tuner.records import Begun, Job, Outcome, State, Trial
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 PATIENCE = 2.0
 """Seconds of silence until a worker's process is looked at; in earnest it is more."""
@@ -72,8 +73,9 @@ def a_job(do: str = "", seconds: float = 60.0, timeout: float | None = None) -> 
 
 
 @pytest.fixture(scope="module")
-def backend(cluster: None) -> Iterator[RayBackend]:
+def backend(running_ray: None) -> Iterator[RayBackend]:
     """Two workers for all tests here, as replacing those that died is part of what is tested."""
+    read_settings_again()  # as the fixture `cluster` does for each test
     backend = RayBackend()
     backend.start(faulty(), workers=2)
     yield backend
