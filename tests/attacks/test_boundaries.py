@@ -404,7 +404,7 @@ def test_whoever_reads_the_output_may_leave(tmp_path: Path) -> None:
     for words in ("find ''", "find '' --to csv", "export s --to json"):
         done = subprocess.run(
             ["bash", "-c", f"{sys.executable} -m tuner.cli {words} | head -c 10"],
-            cwd=tmp_path, capture_output=True, timeout=60, check=False,
+            cwd=tmp_path, capture_output=True, timeout=300, check=False,
             env={**os.environ, "TUNER_STORE": "store", "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         assert done.stderr == b"", done.stderr.decode()
