@@ -217,7 +217,7 @@ except StoreError:
     study = tuner.create_study(SPACE, name="s", store=folder, load_if_exists=True)
     study.tell(study.ask(), 1.0)
     log = (folder / "tuner.db-wal").stat().st_ino
-    assert process.communicate("go\n", timeout=30)[0] == "noticed\n"
+    assert process.communicate("go\n", timeout=120)[0] == "noticed\n"
     assert process.returncode == 0
     assert (folder / "tuner.db-wal").stat().st_ino == log
     study.tell(study.ask(), 1.0)

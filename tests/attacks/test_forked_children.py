@@ -140,7 +140,7 @@ def test_a_child_that_is_told_why(tmp_path: Path) -> None:
 
         child = context.Process(target=work)
         child.start()
-        text = said.get(timeout=30)
+        text = said.get(timeout=120)
         child.join()
         assert child.exitcode == 0
         assert text.startswith("BackendError: trial: process ")
