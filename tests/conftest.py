@@ -47,7 +47,7 @@ def _closed_ray() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def running_ray() -> Iterator[None]:
+def running_ray() -> Iterator[dict[str, str]]:
     """Four CPUs, whatever the machine has; a backend uses the Ray that is there, and leaves it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
@@ -62,16 +62,18 @@ def running_ray() -> Iterator[None]:
         log_to_driver=False,
         logging_level="ERROR",
     )
-    yield
+    yield {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
     ray.shutdown()
 
 
 @pytest.fixture
-def cluster(running_ray: None) -> None:
+def cluster(running_ray: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Connect this process to the Ray of all tests, with the token of that Ray.
 
     A test in between may have made Ray read another token, and Ray aborts the process on a refusal.
     """
     from tuner.backends.ray_tokens import read_settings_again
 
+    for name, value in running_ray.items():
+        monkeypatch.setenv(name, value)
     read_settings_again()

@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.soak.faults import Fault, children_of, descendants_of
 from tuner.backends.ray_local import private_folder, remove, use_private_token
+from tuner.backends.ray_tokens import read_settings_again
 
 MEMORY = 80 * 2**20
 """Bytes of a node's object store."""
@@ -72,6 +73,7 @@ class MachineRoom:
 @contextmanager
 def machine_room() -> Iterator[MachineRoom]:
     """Give a cluster; whatever happens, no process is left of it, nor of what used it."""
+    variables = dict(os.environ)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     logging.getLogger("ray").setLevel(logging.ERROR)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -88,6 +90,9 @@ def machine_room() -> Iterator[MachineRoom]:
             room.close()
         end_all_but(before)
         remove(folder)
+        os.environ.clear()
+        os.environ.update(variables)
+        read_settings_again()  # another Ray of this process has another token
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
