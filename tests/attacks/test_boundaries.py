@@ -519,7 +519,8 @@ def test_many_damaged_stores(tmp_path: Path, own_good: Path) -> None:
 
 @pytest.fixture(scope="module")
 def optuna_good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    optuna = pytest.importorskip("optuna")
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     file = tmp_path_factory.mktemp("optuna") / "good.db"
     study = optuna.create_study(storage=f"sqlite:///{file}", study_name="s")
@@ -573,7 +574,8 @@ def test_reading_makes_no_file(
 
 
 def test_odd_params_of_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mlflow = pytest.importorskip("mlflow")
+    import mlflow
+
     from tuner.integrations import import_mlflow
 
     monkeypatch.chdir(tmp_path)

@@ -53,24 +53,23 @@ _LOSSES_OF_SGD = tuple(
     )
 )
 
+_LOSS_NAMES = (  # each in Python, and as the compiled class that it wraps
+    "AbsoluteError",
+    "ExponentialLoss",
+    "HalfBinomialLoss",
+    "HalfGammaLoss",
+    "HalfMultinomialLoss",
+    "HalfPoissonLoss",
+    "HalfSquaredError",
+    "HalfTweedieLoss",
+    "HalfTweedieLossIdentity",
+    "HuberLoss",
+    "PinballLoss",
+)
+
 _LOSSES = (
     *_LOSSES_OF_SGD,
-    *(
-        f"sklearn._loss._loss.Cy{name}"
-        for name in (
-            "AbsoluteError",
-            "ExponentialLoss",
-            "HalfBinomialLoss",
-            "HalfGammaLoss",
-            "HalfMultinomialLoss",
-            "HalfPoissonLoss",
-            "HalfSquaredError",
-            "HalfTweedieLoss",
-            "HalfTweedieLossIdentity",
-            "HuberLoss",
-            "PinballLoss",
-        )
-    ),
+    *(f"sklearn._loss._loss.Cy{name}" for name in _LOSS_NAMES),
 )
 
 _LINKS = tuple(
@@ -81,22 +80,7 @@ _LINKS = tuple(
 _PARTS_OF_ESTIMATORS = (  # Python objects with attributes only
     *_LINKS,
     "sklearn._loss.link.Interval",
-    *(
-        f"sklearn._loss.loss.{name}"
-        for name in (
-            "AbsoluteError",
-            "ExponentialLoss",
-            "HalfBinomialLoss",
-            "HalfGammaLoss",
-            "HalfMultinomialLoss",
-            "HalfPoissonLoss",
-            "HalfSquaredError",
-            "HalfTweedieLoss",
-            "HalfTweedieLossIdentity",
-            "HuberLoss",
-            "PinballLoss",
-        )
-    ),
+    *(f"sklearn._loss.loss.{name}" for name in _LOSS_NAMES),
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.calibration._TemperatureScaling",
