@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         replay,
     )
     from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
-    from tuner.engine.live import LiveTrial
+    from tuner.engine.worker.trial import LiveTrial
     from tuner.records import State, Trial
     from tuner.search_spaces import Bool, Choice, Const, Float, Int, Normal, Ordinal, P, Space
     from tuner.study import Study
@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "LiveTrial": "tuner.engine.live",
+    "LiveTrial": "tuner.engine.worker.trial",
     "RayBackend": "tuner.backends",
     "SerialBackend": "tuner.backends",
     "SimulatedBackend": "tuner.backends",

@@ -19,8 +19,8 @@ from tuner.arguments import (
 )
 from tuner.backends import resolve as resolve_backend
 from tuner.boundary import public
-from tuner.engine.monitor import as_interval
 from tuner.engine.objective import wants_trial
+from tuner.engine.worker.system_metrics import as_interval
 from tuner.errors import ArgumentError, StudyNotFound
 from tuner.opening import StudyPlan, fingerprint_of, made_up_name, open_study
 from tuner.optimizers import resolve as resolve_optimizer
@@ -215,9 +215,9 @@ def optimize(
     if n_trials is None or done < n_trials:
         from tuner.engine.clock import SystemClock
         from tuner.engine.driver import POLL, Driver, Session
-        from tuner.engine.forks import children_end
         from tuner.engine.limits import Limits
-        from tuner.engine.worker import ObjectiveWork
+        from tuner.engine.worker.forks import children_end
+        from tuner.engine.worker.run import ObjectiveWork
         from tuner.progress import make_progress
         from tuner.tracking.provenance import current_code, current_environment
 
@@ -255,7 +255,7 @@ def optimize(
         this.register(registered_name or None, refit=refit)
     if keep_models is not None:
         from tuner.retention import keep_best
-        from tuner.tracking.retention import collect
+        from tuner.tracking.artifacts.retention import collect
 
         keep_best(this, keep_models)
         collect(this.store)

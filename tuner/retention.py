@@ -6,7 +6,7 @@ from tuner import ranking
 from tuner.arguments import as_count
 from tuner.boundary import public
 from tuner.study import Study
-from tuner.tracking.retention import forget_models
+from tuner.tracking.artifacts.retention import forget_models
 
 
 @public()
@@ -15,7 +15,7 @@ def keep_best(study: Study, k: int) -> int:
 
     Kept as well are the models of trials that have not ended, what a model version was registered
     from, and with several goals those of the Pareto front, whatever `k` is. Other artifacts than
-    models stay. The files are deleted by `tuner.tracking.retention.collect`, or ``tuner gc``.
+    models stay. The files are deleted by ``tuner gc``.
 
     Raises
     ------

@@ -38,9 +38,9 @@ from tuner.search_spaces import Space
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tuner.engine.ask_tell import ManualLoop
     from tuner.engine.driver import Driver
-    from tuner.engine.live import LiveTrial
-    from tuner.engine.manual import ManualLoop
+    from tuner.engine.worker.trial import LiveTrial
     from tuner.optimizers.protocol import Optimizer
     from tuner.plotting import Plots
     from tuner.query import QueryResult
@@ -354,8 +354,8 @@ class Study:
 
     def _loop(self) -> ManualLoop:
         if self._manual is None:
+            from tuner.engine.ask_tell import ManualLoop
             from tuner.engine.clock import SystemClock
-            from tuner.engine.manual import ManualLoop
             from tuner.optimizers import restore
             from tuner.tracking.provenance import current_environment
 
