@@ -17,8 +17,12 @@ from typing import TYPE_CHECKING, Any
 from tuner import errors
 
 if TYPE_CHECKING:
-    from tuner.api import create_study, load_study, optimize
-    from tuner.asking import (
+    from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
+    from tuner.engine.worker.trial import LiveTrial
+    from tuner.records import State, Trial
+    from tuner.search_spaces import Bool, Choice, Const, Float, Int, Normal, Ordinal, P, Space
+    from tuner.study import Study
+    from tuner.study.asking import (
         compare,
         find,
         lineage,
@@ -27,11 +31,8 @@ if TYPE_CHECKING:
         load_model,
         replay,
     )
-    from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
-    from tuner.engine.worker.trial import LiveTrial
-    from tuner.records import State, Trial
-    from tuner.search_spaces import Bool, Choice, Const, Float, Int, Normal, Ordinal, P, Space
-    from tuner.study import Study
+    from tuner.study.create import create_study, load_study
+    from tuner.study.optimize import optimize
 
 __all__ = [
     "Bool",
@@ -75,10 +76,12 @@ _LAZY = {
         ("Bool", "Choice", "Const", "Float", "Int", "Normal", "Ordinal", "P", "Space"),
         "tuner.search_spaces",
     ),
-    **dict.fromkeys(("create_study", "load_study", "optimize"), "tuner.api"),
+    "create_study": "tuner.study.create",
+    "load_study": "tuner.study.create",
+    "optimize": "tuner.study.optimize",
     **dict.fromkeys(
         ("compare", "find", "lineage", "list_models", "list_studies", "load_model", "replay"),
-        "tuner.asking",
+        "tuner.study.asking",
     ),
 }
 

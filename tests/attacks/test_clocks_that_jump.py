@@ -25,7 +25,7 @@ DATES = {
     "tuner/engine/clock.py": "dates the record",
     "tuner/integrations/importing.py": "when an imported study was made",
     "tuner/integrations/mlflow_runs.py": "when a mirrored run began, in its own record",
-    "tuner/opening.py": "when a study was made",
+    "tuner/study/create.py": "when a study was made",
     "tuner/query/result.py": "compared with dates in the record",
     "tuner/registry/registry.py": "when a model version was made",
     "tuner/reporting/report.py": "when a report was made",

@@ -10,7 +10,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tuner
-from tuner.arguments import as_study_name
 from tuner.errors import ArgumentError, ModelNotFound
 from tuner.registry.names import (
     Reference,
@@ -18,6 +17,7 @@ from tuner.registry.names import (
     validate_alias,
     validate_model_name,
 )
+from tuner.study.arguments import as_study_name
 
 names = st.text(st.characters(), max_size=8) | st.sampled_from(["a" * 200, "a" * 201])
 

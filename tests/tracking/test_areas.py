@@ -14,7 +14,7 @@ from kept_models import DAY, History, check_all_is_there, files, model
 from sqlalchemy import create_engine, text
 
 import tuner
-from tuner.retention import keep_best
+from tuner.study.registration import keep_best
 from tuner.tracking import open_store, schema
 from tuner.tracking.artifacts.retention import Collected, collect
 from tuner.tracking.database import migrate

@@ -19,7 +19,7 @@ from sklearn.linear_model import Ridge
 
 import tuner
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
-from tuner.retention import keep_best
+from tuner.study.registration import keep_best
 from tuner.tracking import open_store
 from tuner.tracking.artifacts.retention import collect
 

@@ -18,8 +18,8 @@ import tuner
 from tuner.errors import ArgumentError
 from tuner.records import State, Upload
 from tuner.registry import Registry
-from tuner.retention import keep_best
 from tuner.search_spaces import Float
+from tuner.study.registration import keep_best
 from tuner.tracking import Batch, open_store
 from tuner.tracking.artifacts.retention import collect, forget_models
 from tuner.tracking.uuid7 import uuid7

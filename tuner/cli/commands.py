@@ -39,8 +39,8 @@ from tuner.errors import ArgumentError, ExportError, QueryError, TunerError
 from tuner.plotting.plots import KINDS
 from tuner.printable import one_line, printable
 from tuner.records import State
-from tuner.tables import FORMATS, format_table, report_rows, run_rows
-from tuner.tables import write_table as write_table_file
+from tuner.study.export import FORMATS, format_table, report_rows, run_rows
+from tuner.study.export import write_table as write_table_file
 
 FOLDERS = ("tensorboard", "dvc")
 """What `export` writes into a folder, for other tools."""

@@ -142,7 +142,7 @@ def gc(
     store: str | None,
 ) -> None:
     """Delete the files of artifacts that no record refers to any more."""
-    from tuner.retention import keep_best as forget_others
+    from tuner.study.registration import keep_best as forget_others
     from tuner.tracking import open_store
     from tuner.tracking.artifacts.retention import collect
 

@@ -14,8 +14,8 @@ import tuner
 from tuner.cli.options import store_option
 from tuner.cli.output import echo, write_bytes
 from tuner.cli.text import when, write_table
-from tuner.tables import FORMATS, format_table
-from tuner.tables import write_table as write_table_file
+from tuner.study.export import FORMATS, format_table
+from tuner.study.export import write_table as write_table_file
 
 SHOWN = 100
 """Lines of a table whose query has no limit."""

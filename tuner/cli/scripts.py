@@ -11,9 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tuner.arguments import as_space
 from tuner.errors import ArgumentError
 from tuner.search_spaces import Space
+from tuner.study.arguments import as_space
 
 SPACE_FILES = (".yaml", ".yml", ".json")
 

@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tuner.arguments import as_study_name, lease_seconds
 from tuner.engine.seeds import fresh_seed, trial_seed
 from tuner.errors import StudyExists, StudyMismatch
 from tuner.optimizers import describe, resolve
 from tuner.records import Goal, Report, Run, StudyInfo, Trial
 from tuner.search_spaces import Space
 from tuner.study import Study
+from tuner.study.arguments import as_study_name, lease_seconds
 from tuner.tracking import Batch, SqlStore, open_store
 from tuner.tracking.lease import Lease, new_holder
 from tuner.tracking.uuid7 import uuid7

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.arguments import as_goals, as_space
 from tuner.boundary import public
 from tuner.credentials import hide
 from tuner.errors import ForeignRecordError, InvalidParams
@@ -18,6 +17,7 @@ from tuner.integrations.mlflow_client import check_is_there, connect, find_exper
 from tuner.integrations.observed_space import Fit, ObservedSpace, Presence, can_branch
 from tuner.records import Failure, Goal, Params, Report, State, Trial
 from tuner.search_spaces import Bool, Choice, Const, Domain, Float, Int, Space
+from tuner.study.arguments import as_goals, as_space
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

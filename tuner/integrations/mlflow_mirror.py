@@ -10,13 +10,13 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from tuner.arguments import as_count, as_seconds
 from tuner.boundary import public
 from tuner.credentials import hide, hide_url
 from tuner.errors import ExportError
 from tuner.integrations.mlflow_client import connect
 from tuner.integrations.mlflow_runs import MlflowRuns
 from tuner.records import Trial
+from tuner.study.arguments import as_count, as_seconds
 
 if TYPE_CHECKING:
     from tuner.study import Study

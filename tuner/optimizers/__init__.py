@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import UnknownOptimizer
-from tuner.optimizers.base import options_of
 from tuner.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -84,6 +83,8 @@ def describe(optimizer: Optimizer) -> dict[str, Any]:
     An optimizer may define this in a method ``describe()``. Otherwise the name is the name of its
     class, and the options are the attributes named like the arguments of its constructor.
     """
+    from tuner.optimizers.base import options_of
+
     own = getattr(optimizer, "describe", None)
     if callable(own):
         return dict(own())

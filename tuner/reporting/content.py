@@ -207,7 +207,7 @@ def models_of(study: Study) -> list[ModelVersion]:
 
 def table_of(study: Study, trials: Sequence[Trial]) -> tuple[list[str], list[list[Any]], int]:
     """Return the columns and rows of the table, best first, and the number of omitted trials."""
-    from tuner.tables import rows
+    from tuner.study.export import rows
 
     chosen = ranking.best_first(study.info.goal, trials)[:MOST_ROWS]
     # One line gives the reason; the report shows tracebacks elsewhere.

@@ -1,25 +1,110 @@
-"""Load a study by name and check that it matches the call, or prepare a new study."""
+"""Create a study, load one by name, or check that a named one matches the call."""
 
 from __future__ import annotations
 
+import difflib
 import secrets
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.arguments import as_count, as_study_name
+from tuner.boundary import public
 from tuner.engine.seeds import fresh_seed
-from tuner.errors import StudyExists, StudyMismatch
+from tuner.errors import StudyExists, StudyMismatch, StudyNotFound
 from tuner.optimizers import describe
+from tuner.optimizers import resolve as resolve_optimizer
 from tuner.records import Goal, OutcomeConstraint, StudyInfo
+from tuner.schedulers import resolve as resolve_scheduler
 from tuner.search_spaces import Space
-from tuner.study import Study
-from tuner.warm_start import earlier_trials
+from tuner.study.arguments import as_constraints, as_count, as_goals, as_space, as_study_name
+from tuner.study.study import Study
+from tuner.study.warm_start import earlier_trials
 
 if TYPE_CHECKING:
     from tuner.optimizers.protocol import Optimizer
     from tuner.schedulers.protocol import Scheduler
+
+
+@public()
+def create_study(
+    space: Space | Mapping[str, Any],
+    *,
+    name: str | None = None,
+    direction: str | Sequence[str] = "minimize",
+    metric: str | Sequence[str] | None = None,
+    constraints: Sequence[str] = (),
+    optimizer: str | Optimizer = "auto",
+    scheduler: str | Scheduler | None = None,
+    seed: int | None = None,
+    store: str | Path | None = None,
+    data: Any = None,
+    tags: Mapping[str, str] | None = None,
+    warm_start: Any = (),
+    load_if_exists: bool = False,
+) -> Study:
+    """Create a study for a manual loop with `Study.ask` and `Study.tell`.
+
+    The parameters have the same meaning as in `optimize`; `name` corresponds to its `study`.
+
+    Raises
+    ------
+    StudyExists
+        If the study exists and `load_if_exists` is False.
+    StudyMismatch
+        If `load_if_exists` is True and the study has a different space, direction or seed.
+    """
+    plan = StudyPlan(
+        as_space(space),
+        as_goals(direction, metric),
+        seed,
+        fingerprint_of(data),
+        dict(tags or {}),
+        as_constraints(constraints),
+        warm_start,
+    )
+    this = open_study(
+        made_up_name(None) if name is None else name,
+        plan,
+        store,
+        resolve_optimizer(optimizer),
+        resolve_scheduler(scheduler),
+        must_be_new=not load_if_exists,
+    )
+    this.store.create_study(this.info)
+    return this
+
+
+@public()
+def load_study(
+    name: str, *, store: str | Path | None = None, optimizer: str | Optimizer | None = None
+) -> Study:
+    """Return the study of that name.
+
+    Parameters
+    ----------
+    name, store
+        As for `optimize`.
+    optimizer
+        What `Study.ask` goes on with; None takes the one that is recorded, with its options.
+
+    Raises
+    ------
+    StudyNotFound
+        If the store has none; says which names come close.
+    """
+    from tuner.tracking import open_store
+
+    opened = open_store(store)
+    info = opened.find_study(name)
+    if info is None:
+        known = [s.name for s in opened.studies()]
+        close = difflib.get_close_matches(str(name), known, n=3) or known[-3:]
+        remedy = f"it has {', '.join(map(repr, close))}" if close else "it has no studies"
+        raise StudyNotFound(f"there is no study {name!r} in {opened}; {remedy}")
+    chosen = None if optimizer is None else resolve_optimizer(optimizer)
+    return Study(info, opened, optimizer=chosen)
 
 
 @dataclass(frozen=True, slots=True)

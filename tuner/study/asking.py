@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.boundary import public
 from tuner.errors import StoreCorrupt
-from tuner.opening import fingerprint_of
 from tuner.records import ModelVersion, StudyInfo
+from tuner.study.create import fingerprint_of
 
 if TYPE_CHECKING:
     from tuner.evidence.comparison import Comparison

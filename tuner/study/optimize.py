@@ -1,15 +1,23 @@
-"""The public functions that create, run and load studies."""
+"""Optimize an objective in one call."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.arguments import (
+from tuner.backends import resolve as resolve_backend
+from tuner.boundary import public
+from tuner.engine.objective import wants_trial
+from tuner.engine.worker.system_metrics import as_interval
+from tuner.errors import ArgumentError
+from tuner.optimizers import resolve as resolve_optimizer
+from tuner.records import Goal, Params, Trial
+from tuner.registry.names import validate_model_name
+from tuner.schedulers import resolve as resolve_scheduler
+from tuner.study.arguments import (
     as_constraints,
     as_count,
     as_goals,
@@ -17,17 +25,8 @@ from tuner.arguments import (
     as_space,
     lease_seconds,
 )
-from tuner.backends import resolve as resolve_backend
-from tuner.boundary import public
-from tuner.engine.objective import wants_trial
-from tuner.engine.worker.system_metrics import as_interval
-from tuner.errors import ArgumentError, StudyNotFound
-from tuner.opening import StudyPlan, fingerprint_of, made_up_name, open_study
-from tuner.optimizers import resolve as resolve_optimizer
-from tuner.records import Goal, Params, Trial
-from tuner.registry.names import validate_model_name
-from tuner.schedulers import resolve as resolve_scheduler
-from tuner.study import Study, best_of
+from tuner.study.create import StudyPlan, fingerprint_of, made_up_name, open_study
+from tuner.study.study import Study, best_of
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
@@ -146,7 +145,7 @@ def optimize(
         what the environment variable ``TUNER_SYSTEM_METRICS`` says.
     keep_models
         How many of the best trials keep the models that they logged when the search ends; None
-        keeps all. Registered models are always kept; see `tuner.retention.keep_best`.
+        keeps all. Registered models are always kept; see `tuner.study.registration.keep_best`.
     progress
         Whether to show one progress display.
 
@@ -254,92 +253,12 @@ def optimize(
     if registered_name is not None and any(trial.eligible for trial in this):
         this.register(registered_name or None, refit=refit)
     if keep_models is not None:
-        from tuner.retention import keep_best
+        from tuner.study.registration import keep_best
         from tuner.tracking.artifacts.retention import collect
 
         keep_best(this, keep_models)
         collect(this.store)
     return this
-
-
-@public()
-def create_study(
-    space: Space | Mapping[str, Any],
-    *,
-    name: str | None = None,
-    direction: str | Sequence[str] = "minimize",
-    metric: str | Sequence[str] | None = None,
-    constraints: Sequence[str] = (),
-    optimizer: str | Optimizer = "auto",
-    scheduler: str | Scheduler | None = None,
-    seed: int | None = None,
-    store: str | Path | None = None,
-    data: Any = None,
-    tags: Mapping[str, str] | None = None,
-    warm_start: Any = (),
-    load_if_exists: bool = False,
-) -> Study:
-    """Create a study for a manual loop with `Study.ask` and `Study.tell`.
-
-    The parameters have the same meaning as in `optimize`; `name` corresponds to its `study`.
-
-    Raises
-    ------
-    StudyExists
-        If the study exists and `load_if_exists` is False.
-    StudyMismatch
-        If `load_if_exists` is True and the study has a different space, direction or seed.
-    """
-    plan = StudyPlan(
-        as_space(space),
-        as_goals(direction, metric),
-        seed,
-        fingerprint_of(data),
-        dict(tags or {}),
-        as_constraints(constraints),
-        warm_start,
-    )
-    this = open_study(
-        made_up_name(None) if name is None else name,
-        plan,
-        store,
-        resolve_optimizer(optimizer),
-        resolve_scheduler(scheduler),
-        must_be_new=not load_if_exists,
-    )
-    this.store.create_study(this.info)
-    return this
-
-
-@public()
-def load_study(
-    name: str, *, store: str | Path | None = None, optimizer: str | Optimizer | None = None
-) -> Study:
-    """Return the study of that name.
-
-    Parameters
-    ----------
-    name, store
-        As for `optimize`.
-    optimizer
-        What `Study.ask` goes on with; None takes the one that is recorded, with its options.
-
-    Raises
-    ------
-    StudyNotFound
-        If the store has none; says which names come close.
-    """
-    from tuner.tracking import open_store
-
-    opened = open_store(store)
-    info = opened.find_study(name)
-    if info is None:
-        known = [s.name for s in opened.studies()]
-        close = difflib.get_close_matches(str(name), known, n=3) or known[-3:]
-        remedy = f"it has {', '.join(map(repr, close))}" if close else "it has no studies"
-        raise StudyNotFound(f"there is no study {name!r} in {opened}; {remedy}")
-    chosen = None if optimizer is None else resolve_optimizer(optimizer)
-    return Study(info, opened, optimizer=chosen)
 
 
 def _default_budget(space: Space, timeout: float | None) -> int | None:

@@ -1,10 +1,12 @@
-"""Registers the winner of a study as a model version."""
+"""Register the winner of a study as a model version, and keep the models of the best trials."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tuner import ranking
+from tuner.boundary import public
 from tuner.errors import RegistryError
 from tuner.records import (
     Artifact,
@@ -19,7 +21,12 @@ from tuner.records import (
 from tuner.registry import Registry
 from tuner.registry.formats import save_model
 from tuner.registry.protocol import ModelFormat
+from tuner.study.arguments import as_count
+from tuner.tracking.artifacts.retention import forget_models
 from tuner.tracking.protocol import Batch
+
+if TYPE_CHECKING:
+    from tuner.study.study import Study
 
 
 def register_winner(
@@ -85,3 +92,26 @@ def _refitted(info: StudyInfo, best: Trial, refit: Callable[[Params], Any]) -> A
             f"study {info.name!r}: refit failed on the best params {best.params!r}: "
             f"{type(error).__name__}: {error}; the study itself is recorded"
         ) from error
+
+
+@public()
+def keep_best(study: Study, k: int) -> int:
+    """Forget the models of a study but those of its `k` best trials, and return how many.
+
+    Kept as well are the models of trials that have not ended, what a model version was registered
+    from, and with several goals those of the Pareto front, whatever `k` is. Other artifacts than
+    models stay. The files are deleted by ``tuner gc``.
+
+    Raises
+    ------
+    ArgumentError
+        If `k` is not an integer of at least 1.
+    """
+    k = as_count("k", k) or 1
+    trials = study.trials
+    ranked = ranking.best_first(study.info.goal, [t for t in trials if t.eligible])
+    kept = {t.number for t in trials if not t.state.finished}
+    kept |= {t.number for t in ranked[:k]}
+    if len(study.goals) > 1:
+        kept |= {t.number for t in study.best_trials}
+    return forget_models(study.store, study.info.uid, kept)

@@ -85,7 +85,7 @@ def earlier_trials(
 
 
 def _read(source: Source, goals: Sequence[Goal], store: SqlStore) -> Iterable[Earlier]:
-    from tuner.study import Study
+    from tuner.study.study import Study
 
     if isinstance(source, str):
         info = store.find_study(source)

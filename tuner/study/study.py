@@ -259,7 +259,7 @@ class Study:
         StudyBusy
             If another process runs the study by `tuner.optimize`.
         """
-        from tuner.arguments import as_count
+        from tuner.study.arguments import as_count
 
         trials = self._loop().ask(as_count("n", n) or 1)
         return trials[0] if n is None else trials
@@ -396,7 +396,7 @@ class Study:
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return one flat dict a trial: number, state, value, params, further metrics."""
-        from tuner.tables import rows
+        from tuner.study.export import rows
 
         return rows(self.space, self.goals, self.trials)
 
@@ -414,7 +414,7 @@ class Study:
         ExportError
             If the format is unknown or the file cannot be written.
         """
-        from tuner.tables import write_table
+        from tuner.study.export import write_table
 
         write_table(self.to_rows(), path, to)
         return Path(path)
@@ -457,7 +457,7 @@ class Study:
             If the model cannot be kept, or `refit` failed.
         """
         from tuner.registry import Registry
-        from tuner.winner import register_winner
+        from tuner.study.registration import register_winner
 
         if trial is not None and trial.state is not State.COMPLETED:
             raise ArgumentError(

@@ -1,0 +1,5 @@
+"""Studies: create, run, load and export them, and register their winners."""
+
+from tuner.study.study import Study
+
+__all__ = ["Study"]
