@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from sqlalchemy import create_engine, inspect
 
 import tuner
-from tuner.errors import ForeignRecordError, StudyExists, StudyMismatch
-from tuner.integrations import import_optuna, optuna_tables
+from tuner.errors import ForeignRecordError, MissingExtra, StudyExists, StudyMismatch
+from tuner.integrations import import_optuna
 from tuner.records import Direction, State
 from tuner.search_spaces import Choice, Const, Float, Int
 
@@ -51,7 +55,9 @@ def storage(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'optuna.db'}"
 
 
-def made(storage: str, objective=conditional, n: int = 40, **options) -> optuna.Study:
+def made(
+    storage: str | JournalStorage, objective=conditional, n: int = 40, **options
+) -> optuna.Study:
     sampler = optuna.samplers.RandomSampler(seed=1)
     study = optuna.create_study(study_name="old", sampler=sampler, **options)
     study.optimize(objective, n_trials=n, catch=(ValueError,))
@@ -83,10 +89,7 @@ def flat_by_optunas_names(params: dict) -> dict:
     return flat
 
 
-def test_every_trial_is_what_optuna_says(
-    storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(optuna_tables, "AT_ONCE", 7)
+def test_every_trial_is_what_optuna_says(storage: str, tmp_path: Path) -> None:
     theirs = made(storage, direction="maximize")
     theirs.set_user_attr("team", "vision")
     ours = imported(storage, tmp_path)
@@ -227,6 +230,33 @@ def test_postgresql_is_read_too(tmp_path: Path, new_database: Callable[[], str])
     assert study.trials == imported(url, tmp_path).trials
 
 
+class TestJournals:
+    @pytest.fixture
+    def journal(self, tmp_path: Path) -> Path:
+        file = tmp_path / "optuna#1.log"
+        made(JournalStorage(JournalFileBackend(str(file))), n=10)
+        return file
+
+    def test_a_file_and_a_storage_object_give_the_same_study(
+        self, journal: Path, tmp_path: Path
+    ) -> None:
+        before = journal.read_bytes(), sorted(os.listdir(tmp_path))
+        study = imported(str(journal), tmp_path / "a")
+        assert len(study.trials) == 10
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        [done] = import_optuna(storage, store=tmp_path / "a/store")
+        assert (done.added, done.known) == (0, 10)
+        assert done.study.trials == study.trials
+        assert before == (journal.read_bytes(), sorted({*os.listdir(tmp_path)} - {"a"}))
+
+    def test_a_damaged_journal(self, journal: Path, tmp_path: Path) -> None:
+        lines = journal.read_bytes().splitlines(keepends=True)
+        for damaged in (lines[1:], [*lines[:5], b"{\n", *lines[5:]], [b"{}\n"]):
+            journal.write_bytes(b"".join(damaged))
+            with pytest.raises(ForeignRecordError):
+                import_optuna(str(journal), store=tmp_path / "store")
+
+
 class TestRefusals:
     def test_no_such_study(self, storage: str, tmp_path: Path) -> None:
         made(storage, n=1)
@@ -242,6 +272,25 @@ class TestRefusals:
         sqlite3.connect(tmp_path / "optuna.db").execute("CREATE TABLE cats (name)")
         with pytest.raises(ForeignRecordError, match="no tables of Optuna"):
             import_optuna(storage, store=tmp_path / "store")
+        with sqlite3.connect(tmp_path / "optuna.db") as database:
+            assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("cats",)]
+
+    def test_another_programs_postgresql_database_stays_as_it_is(
+        self, tmp_path: Path, new_database: Callable[[], str]
+    ) -> None:
+        url = new_database()
+        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "CREATE TABLE version_info (version_info_id int PRIMARY KEY, schema_version int, "
+                "library_version varchar)"
+            )
+        with pytest.raises(ForeignRecordError, match="read-only"):
+            import_optuna(url, store=tmp_path / "store")
+        assert inspect(engine).get_table_names() == ["version_info"]
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT * FROM version_info").all() == []
+        engine.dispose()
 
     def test_another_schema_says_how_to_upgrade(self, storage: str, tmp_path: Path) -> None:
         made(storage, n=1)
@@ -250,9 +299,26 @@ class TestRefusals:
         with pytest.raises(ForeignRecordError, match="optuna storage upgrade"):
             import_optuna(storage, store=tmp_path / "store")
 
-    def test_a_database_of_another_kind(self, tmp_path: Path) -> None:
-        with pytest.raises(ForeignRecordError, match="SQLite and PostgreSQL"):
-            import_optuna("mysql://u:secret@host/db", store=tmp_path)
+    def test_the_schema_of_optuna_3_0_is_read(self, storage: str, tmp_path: Path) -> None:
+        made(storage, n=3)
+        with sqlite3.connect(tmp_path / "optuna.db") as database:
+            database.execute("UPDATE alembic_version SET version_num = 'v3.0.0.d'")
+        assert len(imported(storage, tmp_path).trials) == 3
+
+    def test_a_missing_driver_is_named_without_the_password(self, tmp_path: Path) -> None:
+        with pytest.raises(MissingExtra, match="pip install PyMySQL") as caught:
+            import_optuna("mysql+pymysql://u:hunter2@host/db", store=tmp_path)
+        assert "hunter2" not in str(caught.value)
+
+    @pytest.mark.parametrize("url", ["oracle://host/db", "redis://host/0", "nonsense://"])
+    def test_a_database_of_another_kind(self, url: str, tmp_path: Path) -> None:
+        with pytest.raises(ForeignRecordError, match="PostgreSQL and MySQL"):
+            import_optuna(url, store=tmp_path)
+
+    @pytest.mark.parametrize("storage", [7, None])
+    def test_not_a_storage(self, storage: object, tmp_path: Path) -> None:
+        with pytest.raises(ForeignRecordError, match="pass an SQLAlchemy URL"):
+            import_optuna(storage, store=tmp_path)  # type: ignore[arg-type]
 
     def test_a_study_of_ours_has_that_name(self, storage: str, tmp_path: Path) -> None:
         made(storage, n=1)

@@ -18,12 +18,12 @@ def import_() -> None:
 
 
 @import_.command("optuna")
-@click.argument("storage", metavar="URL")
-@click.option("--study", metavar="NAME", help="Which study; all of them if not given.")
-@click.option("--name", metavar="NAME", help="What to call it here.  [default: as there]")
+@click.argument("storage", metavar="STORAGE")
+@click.option("--study", metavar="NAME", help="The study to import.  [default: all]")
+@click.option("--name", metavar="NAME", help="The name of the imported study.  [default: as there]")
 @store_option
 def import_optuna(storage: str, study: str | None, name: str | None, store: str | None) -> None:
-    """Import studies from Optuna's SQLite or PostgreSQL database."""
+    """Import studies from Optuna: a database URL, or a SQLite or journal file."""
     from tuner.integrations import import_optuna as run_import
 
     for done in run_import(storage, study, name=name, store=store):

@@ -1,12 +1,22 @@
-"""Import of Optuna studies from Optuna's database, independent of how they were created."""
+"""Import of Optuna studies from any of Optuna's storages."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.boundary import public
 from tuner.credentials import hide
@@ -19,26 +29,24 @@ from tuner.integrations.importing import (
     write_foreign,
 )
 from tuner.integrations.observed_space import ObservedSpace, Presence, can_branch
-from tuner.integrations.optuna_tables import (
-    Distribution,
-    OptunaStudy,
-    OptunaTables,
-    OptunaTrial,
-    reading,
-)
+from tuner.integrations.optuna_storage import reading
 from tuner.records import Direction, Failure, Goal, Report, State, Trial
 from tuner.search_spaces import Choice, Const, Domain, Float, Int
 
 if TYPE_CHECKING:
     from tuner.tracking import SqlStore
 
-_DONE = {"COMPLETE": State.COMPLETED, "PRUNED": State.STOPPED, "FAIL": State.FAILED}
-"""States of Optuna's that are final, and ours."""
+_DONE = {
+    TrialState.COMPLETE: State.COMPLETED,
+    TrialState.PRUNED: State.STOPPED,
+    TrialState.FAIL: State.FAILED,
+}
+"""The final states of Optuna, and the states here."""
 
 
 @public(files=ForeignRecordError)
 def import_optuna(
-    storage: str,
+    storage: str | Path | BaseStorage,
     study: str | None = None,
     *,
     name: str | None = None,
@@ -53,8 +61,8 @@ def import_optuna(
     Parameters
     ----------
     storage
-        Optuna's ``storage``: an SQLAlchemy URL of SQLite or PostgreSQL, or a SQLite file. It is
-        only read.
+        An SQLAlchemy URL of SQLite, PostgreSQL or MySQL, the path of a SQLite or journal file, or a
+        storage object of Optuna. It is never written to.
     study
         The name of the study; None imports all.
     name
@@ -71,133 +79,97 @@ def import_optuna(
     StudyMismatch
         If its parameters or ranges have changed in Optuna, or it was continued here.
     """
-    with reading(storage) as tables:
-        there = tables.studies()
-        chosen = [s for s in there if study is None or s.name == study]
+    with reading(storage) as (shown, opened):
+        known = optuna.get_all_study_names(opened)
+        chosen = [n for n in known if study is None or n == study]
         if not chosen:
-            known = ", ".join(repr(s.name) for s in there) or "none"
-            which = "a study" if study is None else repr(study)
+            wanted = "a study" if study is None else repr(study)
             raise ForeignRecordError(
-                f"optuna storage {tables.shown} has not {which}; it has {known}"
+                f"optuna storage {shown} does not have {wanted}; it has "
+                f"{', '.join(map(repr, known)) or 'none'}"
             )
         if name is not None and len(chosen) > 1:
             raise ForeignRecordError(
-                f"optuna storage {tables.shown} has {len(chosen)} studies; say which one is to be "
-                f"called {name!r}"
+                f"optuna storage {shown} has {len(chosen)} studies; pass study= to name the one "
+                f"that becomes {name!r}"
             )
-        return [_import(tables, s, name or _as_name(s.name), store) for s in chosen]
+        return [
+            _import(optuna.load_study(study_name=n, storage=opened), name or _as_name(n), store)
+            for n in chosen
+        ]
 
 
-def _import(
-    tables: OptunaTables, study: OptunaStudy, name: str, store: str | Path | SqlStore | None
-) -> Imported:
-    distributions = tables.distributions(study.id)
-    if not distributions:
-        raise ForeignRecordError(
-            f"optuna study {study.name!r} has no trial with a parameter, so there is nothing to "
-            f"import"
-        )
-    space, decoder = _observe(tables, study, distributions)
+def _import(study: optuna.Study, name: str, store: str | Path | SqlStore | None) -> Imported:
+    trials = study.get_trials(deepcopy=False)
+    finished = [t for t in trials if t.state in _DONE]
+    space = _observe(study.study_name, trials, finished)
     goals = _goals(study)
     foreign = ForeignStudy(
-        source=f"optuna:{study.name}",
+        source=f"optuna:{study.study_name}",
         name=name,
         space=space.space,
         goals=goals,
-        created=next((t.started for t in tables.trials(study.id, params_only=True)), None),
+        created=_seconds(trials[0].datetime_start),
         tags={key: as_tag(value) for key, value in study.user_attrs.items()},
     )
-    unfinished = 0
-
-    def finished() -> Iterator[ForeignTrial]:
-        nonlocal unfinished
-        for trial in tables.trials(study.id):
-            if trial.state in _DONE:
-                yield _foreign_trial(trial, space, decoder, goals)
-            else:
-                unfinished += 1
-
-    done = write_foreign(foreign, finished(), store)
-    return Imported(done.study, done.added, done.known, unfinished)
+    done = write_foreign(foreign, (_foreign_trial(t, space, goals) for t in finished), store)
+    return Imported(done.study, done.added, done.known, len(trials) - len(finished))
 
 
-_Decoder = Callable[[OptunaTrial], dict[str, Any]]
-
-
-def _observe(
-    tables: OptunaTables, study: OptunaStudy, distributions: list[Distribution]
-) -> tuple[ObservedSpace, _Decoder]:
-    """Return the space inferred from the trials, and a function that decodes their values."""
-    by_name: dict[str, list[Distribution]] = {}
-    for distribution in distributions:
-        by_name.setdefault(distribution.param, []).append(distribution)
-    domains = {param: _domain(param, found) for param, found in by_name.items()}
-    decode = _decoder(domains)
+def _observe(name: str, trials: list[FrozenTrial], finished: list[FrozenTrial]) -> ObservedSpace:
+    """Return the space inferred from the trials of the study `name`."""
+    distributions: dict[str, dict[str, BaseDistribution]] = {}
+    values: dict[str, list[Any]] = {}
+    for trial in trials:
+        for param, distribution in trial.distributions.items():
+            # Optuna equates 1, 1.0 and True.
+            distributions.setdefault(param, {}).setdefault(repr(distribution), distribution)
+            values.setdefault(param, []).append(trial.params[param])
+    if not distributions:
+        raise ForeignRecordError(
+            f"optuna study {name!r} has no trial with a parameter, so there is nothing to import"
+        )
+    domains = {p: _domain(p, [*d.values()], values[p]) for p, d in distributions.items()}
     stepped = {p for p, d in domains.items() if isinstance(d, Float | Int) and d.step}
     presence = Presence(frozenset(p for p, d in domains.items() if can_branch(d)))
-    for trial in tables.trials(study.id, params_only=True):
-        if trial.state not in _DONE:
-            continue
-        values = decode(trial)
+    for trial in finished:
         # A failed trial may lack parameters that it would have suggested later.
-        if trial.state != "FAIL":
-            presence.add(values)
-        for param in [p for p in stepped & values.keys() if not domains[p].contains(values[p])]:
-            # Optuna allows a step to change between trials, and any value to be enqueued.
+        if trial.state is not TrialState.FAIL:
+            presence.add(trial.params)
+        # Optuna allows a step to change between trials, and any value to be enqueued.
+        for param in [
+            p for p in stepped & trial.params.keys() if not domains[p].contains(trial.params[p])
+        ]:
             domains[param] = _without_step(domains[param])
             stepped.discard(param)
-    return ObservedSpace(domains, presence), _decoder(domains)
+    return ObservedSpace(domains, presence)
 
 
-def _decoder(domains: Mapping[str, Domain]) -> _Decoder:
-    """Return a function that decodes a trial's values by parameter, as values of our domains."""
-    choices: dict[str, list[Any]] = {}
-
-    def decode(trial: OptunaTrial) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for param, (number, text) in trial.params.items():
-            domain = domains[param]
-            if isinstance(domain, Float | Int):
-                values[param] = domain.type(number)
-                continue
-            if text not in choices:
-                choices[text] = json.loads(text)["attributes"].get("choices", [])
-            listed = choices[text]
-            values[param] = listed[int(number)] if listed else _const(domain)
-        return values
-
-    return decode
-
-
-def _const(domain: Domain) -> Any:
-    return domain.grid(1)[0]
-
-
-def _domain(param: str, found: list[Distribution]) -> Domain:
-    """Return a domain that contains all distributions and all observed values of a parameter."""
-    kinds = {d.kind for d in found}
-    attributes = [d.attributes for d in found]
-    if kinds == {"CategoricalDistribution"}:
+def _domain(param: str, distributions: list[BaseDistribution], values: list[Any]) -> Domain:
+    """Return a domain that contains all distributions and all values of a parameter."""
+    if all(isinstance(d, CategoricalDistribution) for d in distributions):
         options: list[Any] = []
-        for option in (o for a in attributes for o in a["choices"]):
+        for option in (o for d in distributions for o in d.choices):
             if not any(type(o) is type(option) and o == option for o in options):
                 options.append(option)
         return Choice(*options) if len(options) > 1 else Const(options[0])
-    numeric = {"FloatDistribution": Float, "IntDistribution": Int}
-    if not kinds <= numeric.keys():
+    if not all(isinstance(d, FloatDistribution | IntDistribution) for d in distributions):
         raise ForeignRecordError(
-            f"optuna parameter {param!r} has the distributions {', '.join(sorted(kinds))}; numbers "
-            f"and categories cannot be one parameter, and older kinds need: optuna storage upgrade"
+            f"optuna parameter {param!r} has the distributions "
+            f"{', '.join(sorted(type(d).__name__ for d in distributions))}; a parameter cannot "
+            f"be both a number and a category"
         )
-    kind: Any = Float if "FloatDistribution" in kinds else Int
-    low = kind(0, 1).type(min(*(a["low"] for a in attributes), *(d.low for d in found)))
-    high = kind(0, 1).type(max(*(a["high"] for a in attributes), *(d.high for d in found)))
+    whole = all(isinstance(d, IntDistribution) for d in distributions)
+    kind: Any = Int if whole else Float
+    number = int if whole else float
+    low = number(min(*(d.low for d in distributions), *values))
+    high = number(max(*(d.high for d in distributions), *values))
     if low == high:
         return Const(low)
-    log = all(a["log"] for a in attributes) and low > 0
-    steps = {a["step"] for a in attributes}
+    log = all(d.log for d in distributions) and low > 0
+    steps = {d.step for d in distributions}
     (step,) = steps if len(steps) == 1 else (None,)
-    if log or (kind is Int and step == 1) or (step is not None and low + step > high):
+    if log or (whole and step == 1) or (step is not None and low + step > high):
         step = None
     made: Domain = kind(low, high, log=log, step=step)
     # A step that does not divide the range would cut off its end.
@@ -209,25 +181,24 @@ def _without_step(domain: Domain) -> Domain:
     return type(domain)(domain.low, domain.high, log=domain.log)
 
 
-def _goals(study: OptunaStudy) -> tuple[Goal, ...]:
-    many = len(study.directions) > 1
-    named = study.system_attrs.get("study:metric_names")
-    names = named or [f"value_{i}" if many else "value" for i in range(len(study.directions))]
-    directions = [
-        Direction.MAXIMIZE if direction == "maximize" else Direction.MINIMIZE
-        for direction in study.directions
+def _goals(study: optuna.Study) -> tuple[Goal, ...]:
+    directions = [Direction[direction.name] for direction in study.directions]
+    many = len(directions) > 1
+    names = study.metric_names or [
+        f"value_{i}" if many else "value" for i in range(len(directions))
     ]
     return tuple(map(Goal, names, directions))
 
 
 def _foreign_trial(
-    trial: OptunaTrial, space: ObservedSpace, decode: _Decoder, goals: tuple[Goal, ...]
+    trial: FrozenTrial, space: ObservedSpace, goals: tuple[Goal, ...]
 ) -> ForeignTrial:
-    fit = space.fit(decode(trial))
+    fit = space.fit(trial.params)
     state = _DONE[trial.state]
-    numbers = [trial.values.get(i, math.nan) for i in range(len(goals))]
-    if state is State.STOPPED and not trial.values and trial.reports:
-        numbers[0] = trial.reports[max(trial.reports)]
+    numbers = trial.values or [math.nan] * len(goals)
+    reports = trial.intermediate_values
+    if state is State.STOPPED and not trial.values and reports:
+        numbers[0] = reports[max(reports)]
     metrics = {g.metric: n for g, n in zip(goals, numbers, strict=True) if not math.isnan(n)}
     finite = all(map(math.isfinite, numbers))
     error = None
@@ -253,14 +224,14 @@ def _foreign_trial(
             values=tuple(numbers) if finite and state is not State.FAILED else (),
             metrics=metrics,
             error=error,
-            started=trial.started,
-            ended=trial.ended,
+            started=_seconds(trial.datetime_start),
+            ended=_seconds(trial.datetime_complete),
             notes=notes,
             constraints=_constraints(trial.system_attrs),
         ),
         reports=tuple(
             Report(step, {goals[0].metric: value})
-            for step, value in trial.reports.items()
+            for step, value in sorted(reports.items())
             if step >= 0
         ),
     )
@@ -275,6 +246,11 @@ def _constraints(system_attrs: Mapping[str, Any]) -> dict[str, float]:
         if group == "constraints" and colon and isinstance(value, int | float):
             found[name] = float(value)
     return found
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    # Optuna records local time without a time zone.
+    return None if moment is None else moment.timestamp()
 
 
 def _as_name(name: str) -> str:
