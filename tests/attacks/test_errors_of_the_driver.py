@@ -11,7 +11,7 @@ import pytest
 
 import tuner
 from tuner import Float, State
-from tuner.progress import NoProgress, Snapshot
+from tuner.progress import Display, Snapshot
 from tuner.schedulers.protocol import Decision
 
 
@@ -37,10 +37,11 @@ class FailingScheduler:
         pass
 
 
-class FailingProgress(NoProgress):
+class FailingProgress(Display):
     """A display that raises at a message of trial 3."""
 
     def __init__(self, error: BaseException) -> None:
+        super().__init__(None)
         self.error = error
         self.armed = False
 

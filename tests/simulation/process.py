@@ -20,7 +20,7 @@ from tuner.engine.driver import Driver, Session
 from tuner.engine.limits import Limits
 from tuner.errors import StoreUnavailable, TunerError
 from tuner.optimizers import RandomOptimizer, TPEOptimizer
-from tuner.progress import NoProgress
+from tuner.progress import Display
 from tuner.records import (
     Begun,
     Environment,
@@ -127,7 +127,7 @@ class Process:
                 max_lost=2,
                 same_failures=None,
             ),
-            progress=NoProgress(),
+            progress=Display(None),
             scheduler=scheduler,
             environment=Environment("3", "simulated"),
             listeners=[self.world.history.told[self.number].append],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import tuner
-from tuner.cli.options import store_option
+from tuner.cli.options import as_pair, store_option
 from tuner.cli.text import write_table
 from tuner.errors import ArgumentError
 
@@ -23,7 +23,7 @@ def tag(study: str, tags: tuple[str, ...], remove: tuple[str, ...], store: str |
       tuner tag digits team=vision stage=review --remove draft
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
     loaded = tuner.load_study(study, store=store)
-    changes = {**dict(map(_pair, tags)), **dict.fromkeys(remove)}
+    changes = {**dict(map(as_pair, tags)), **dict.fromkeys(remove)}
     if changes:
         loaded.set_tags(changes)
     write_table(
@@ -48,15 +48,8 @@ def note(trial: str, notes: tuple[str, ...], remove: tuple[str, ...], store: str
     if not name or not number.isdecimal():
         raise ArgumentError(f"{trial!r}: write STUDY/TRIAL, such as digits/17")
     loaded = tuner.load_study(name, store=store)
-    changes = {**dict(map(_pair, notes)), **dict.fromkeys(remove)}
+    changes = {**dict(map(as_pair, notes)), **dict.fromkeys(remove)}
     known = loaded.set_notes(int(number), changes)
     write_table(
         [{"note": key, "text": str(value)} for key, value in known.items()], nothing="no notes"
     )
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ArgumentError(f"{text!r}: write KEY=VALUE")
-    return key, value

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
+from tuner.cli.options import as_pair
 from tuner.cli.output import echo, echo_log
 from tuner.cli.scripts import load_objective
 from tuner.cli.text import when, write_table
@@ -290,7 +291,7 @@ def submit(
     sweep = Sweep.of_script(
         script,
         arguments,
-        env_vars=dict(map(_as_variable, variables)),
+        env_vars=dict(map(as_pair, variables)),
         runtime_env=_read_mapping(runtime_env_file),
         **options,
     )
@@ -364,13 +365,6 @@ def _listen(client: JobClient, name: str) -> int:
         why, *_ = end.message.split(", last available logs")  # they were shown already
         echo(f"job {name} {end.status}: {' '.join(why.split())}", err=True)
     return end.exit_code
-
-
-def _as_variable(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ArgumentError(f"--env {text}: write NAME=VALUE")
-    return name, value
 
 
 def _read_mapping(path: Path | None) -> Mapping[str, Any] | None:

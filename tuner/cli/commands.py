@@ -19,7 +19,7 @@ from tuner.cli.database import db
 from tuner.cli.evidence import compare, lineage, replay
 from tuner.cli.exchange import gc, import_, mirror, report
 from tuner.cli.finding import find
-from tuner.cli.options import store_option
+from tuner.cli.options import as_pair, store_option
 from tuner.cli.output import echo, echo_error, tolerate_any_text, write_bytes
 from tuner.cli.scripts import load_objective, load_space
 from tuner.cli.text import (
@@ -35,7 +35,7 @@ from tuner.cli.text import (
     write_table,
 )
 from tuner.credentials import hide
-from tuner.errors import ArgumentError, ExportError, QueryError, TunerError
+from tuner.errors import ExportError, QueryError, TunerError
 from tuner.plotting.plots import KINDS
 from tuner.printable import one_line, printable
 from tuner.records import State
@@ -199,7 +199,7 @@ def run(
         register=False if no_register else register,
         resources=resources or None,
         progress=not quiet,
-        tags=dict(map(_as_tag, tags)),
+        tags=dict(map(as_pair, tags)),
         direction=direction or "minimize",
         metric=metric or None,
         **options,
@@ -407,10 +407,3 @@ def _echo_best(study: tuner.Study) -> None:
     echo(f"best: {one_line(study.info.goal.metric)} = {trial.value!r} in trial {trial.number}")
     for path, value in study.space.flatten(trial.params).items():
         echo(f"  {one_line(path)}: {value!r}")
-
-
-def _as_tag(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ArgumentError(f"--tag {text}: write KEY=VALUE")
-    return key, value

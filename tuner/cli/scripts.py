@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from tuner.errors import ArgumentError
+from tuner.evidence.scripts import load_script
 from tuner.search_spaces import Space
 from tuner.study.arguments import as_space
 
@@ -115,37 +115,20 @@ def _script(path: Path) -> ModuleType:
     """
     if not path.is_file():
         raise ArgumentError(f"there is no script {str(path)!r}")
-    file = path.resolve()
-    name = _module_name(file)
-    if name in sys.modules:
-        return sys.modules[name]
-    specification = importlib.util.spec_from_file_location(name, file)
-    if specification is None or specification.loader is None:
-        raise ArgumentError(f"{str(path)!r} is no Python script; its name must end in .py")
-    module = importlib.util.module_from_spec(specification)
-    sys.path.insert(0, str(file.parent))
-    sys.argv[0] = str(file)
-    sys.modules[name] = module
+    folder = str(path.resolve().parent)
+    if sys.path[0] != folder:
+        sys.path.insert(0, folder)
     try:
-        specification.loader.exec_module(module)
+        module = load_script(path)
+    except ArgumentError:
+        raise
     except (Exception, SystemExit) as error:
         # Any exception of a user's script means that it cannot be used.
-        del sys.modules[name]
         raise ArgumentError(_failed(str(path), error)) from error
     import cloudpickle
 
     cloudpickle.register_pickle_by_value(module)
     return module
-
-
-def _module_name(file: Path) -> str:
-    """Return the script's name, or another if it would shadow a module, as ``random.py`` does."""
-    name = file.stem
-    known = sys.modules.get(name)
-    is_itself = getattr(known, "__file__", None) == str(file)
-    if name in sys.stdlib_module_names or (known is not None and not is_itself):
-        return f"script_{name}"
-    return name
 
 
 def _called(make: Callable[[], Any], spec: str) -> Any:
@@ -161,7 +144,8 @@ def _failed(what: str, error: BaseException) -> str:
         place = f" ({error.filename}, line {error.lineno})"
         return f"{what} failed: SyntaxError: {error.msg}{place}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f.filename != __file__ and not f.filename.startswith("<frozen")]
+    ours = {__file__, load_script.__code__.co_filename}
+    own = [f for f in frames if f.filename not in ours and not f.filename.startswith("<frozen")]
     place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
     if isinstance(error, SystemExit):
         return f"{what} ended the program when it was loaded{place}; guard that by __name__"

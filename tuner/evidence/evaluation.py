@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import json
 import subprocess
@@ -18,6 +17,7 @@ from tuner.engine.clock import Stopwatch
 from tuner.engine.objective import wants_trial
 from tuner.engine.worker.run import ObjectiveWork
 from tuner.errors import ArgumentError
+from tuner.evidence.scripts import load_script
 from tuner.evidence.workspace import Workspace
 from tuner.records import (
     REPLAY,
@@ -192,7 +192,8 @@ def load(folder: Path, file: Path, name: str) -> Callable[..., Any]:
     for path in (folder, root):
         sys.path.insert(0, str(path))
     try:
-        found: Any = importlib.import_module(".".join(parts)) if len(parts) > 1 else _script(file)
+        in_package = len(parts) > 1
+        found: Any = importlib.import_module(".".join(parts)) if in_package else load_script(file)
         for part in name.split("."):
             found = _member(found, part)
         objective: Callable[..., Any] = found() if isinstance(found, type) else found
@@ -209,19 +210,6 @@ def _member(owner: Any, name: str) -> Any:
     if isinstance(owner, type) and inspect.isfunction(inspect.getattr_static(owner, name, None)):
         return getattr(owner(), name)
     return getattr(owner, name)
-
-
-def _script(file: Path) -> Any:
-    """Import a script under its own name, or a prefixed one if it would shadow a stdlib module."""
-    name = file.stem if file.stem not in sys.stdlib_module_names else f"script_{file.stem}"
-    specification = importlib.util.spec_from_file_location(name, file)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    sys.argv[0] = str(file)
-    specification.loader.exec_module(module)
-    return module
 
 
 def main() -> None:
