@@ -27,8 +27,8 @@ from tuner.errors import TunerError
 from tuner.printable import one_line, printable
 from tuner.query.compiler import Compiler
 from tuner.query.fields import subject
-from tuner.query.json_values import dialect_of
 from tuner.query.parser import parse
+from tuner.query.values import dialect_of
 from tuner.records import Upload
 from tuner.search_spaces import Choice, Float, Int, Ordinal, P, Space
 from tuner.search_spaces.parsing import parse_constraint

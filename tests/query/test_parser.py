@@ -11,9 +11,9 @@ from tuner.errors import ArgumentError, QueryError
 from tuner.query import parse
 from tuner.query.compiler import Compiler
 from tuner.query.fields import SUBJECTS, subject
-from tuner.query.json_values import dialect_of
 from tuner.query.parser import DEEPEST, MOST_OPTIONS, MOST_TESTS
 from tuner.query.syntax import And, Comparison, Duration, Field, Like, Literal, Missing, Not, Or
+from tuner.query.values import dialect_of
 
 
 def test_precedence() -> None:

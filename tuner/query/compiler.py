@@ -17,7 +17,6 @@ from sqlalchemy import Select, and_, false, func, literal, not_, or_
 
 from tuner.errors import QueryError
 from tuner.query.fields import Subject
-from tuner.query.json_values import Dialect
 from tuner.query.syntax import (
     And,
     Comparison,
@@ -35,7 +34,7 @@ from tuner.query.syntax import (
     Or,
     Query,
 )
-from tuner.query.values import Expression, Kind, Value, as_number
+from tuner.query.values import Dialect, Expression, Kind, Value, as_number
 
 
 @dataclass(frozen=True, slots=True)

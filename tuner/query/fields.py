@@ -22,8 +22,8 @@ from sqlalchemy import (
 )
 
 from tuner.errors import ArgumentError
-from tuner.query.json_values import Dialect
 from tuner.query.values import (
+    Dialect,
     Expression,
     Kind,
     Value,

@@ -84,14 +84,13 @@ def _trial(match: FoundTrial, spaces: _Spaces) -> dict[str, Any]:
 
 def _run(match: FoundRun) -> dict[str, Any]:
     study, run = match
-    ended = None if run.started is None or run.ended is None else run.ended - run.started
     return {
         "study": study,
         "trial": run.trial,
         "attempt": run.attempt,
         "uid": run.uid,
         "state": run.state.value,
-        "duration": ended,
+        "duration": run.duration,
         "started": run.started,
         "worker": run.worker,
         "host": run.host,

@@ -1,11 +1,17 @@
-"""A recursive-descent parser; each method is a rule of the grammar in ``docs/find.md``."""
+"""A tokenizer, and a recursive-descent parser with the grammar of ``docs/find.md``."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
 
 from tuner.errors import QueryError
 from tuner.query.syntax import (
+    KEYWORDS,
+    PART,
     And,
     Comparison,
     Condition,
@@ -23,7 +29,12 @@ from tuner.query.syntax import (
     Or,
     Query,
 )
-from tuner.query.tokens import Kind, Token, tokenize
+
+LONGEST = 20_000
+"""Maximum length of a query in characters."""
+
+UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+"""Units of time, in seconds."""
 
 DEEPEST = 50
 """Maximum nesting of parentheses and `not`."""
@@ -157,9 +168,9 @@ class _Parser:
             return Like(field, str(pattern.value), negated)
         if negated:
             raise self._wrong(f"expected in or like after not, found {self._now}")
-        if self._now.kind is Kind.END or self._is_word("and", "or", "order", "limit", "offset"):
-            return Comparison(field, Operator.EQUAL, Literal(True, field.position))
-        if self._now.kind is Kind.SIGN and self._now.text == ")":
+        closes = self._now.kind is Kind.SIGN and self._now.text == ")"
+        ends = self._now.kind is Kind.END or self._is_word("and", "or", "order", "limit", "offset")
+        if closes or ends:
             return Comparison(field, Operator.EQUAL, Literal(True, field.position))
         raise self._wrong(
             f"expected a comparison, in, like or is null after {field}, found {self._now}"
@@ -226,8 +237,6 @@ class _Parser:
                 raise self._wrong("null cannot be compared; write is null or is not null", token)
         raise self._wrong(f"expected {expected}, found {token}", token)
 
-    # --- tokens -------------------------------------------------------------------------------
-
     @property
     def _now(self) -> Token:
         return self._tokens[self._at]
@@ -259,3 +268,133 @@ class _Parser:
 
 def _either(words: list[str]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
+
+
+# --- tokens -------------------------------------------------------------------------------------
+
+
+class Kind(Enum):
+    """The kind of a token."""
+
+    NAME = auto()
+    KEYWORD = auto()
+    NUMBER = auto()
+    DURATION = auto()
+    STRING = auto()
+    SIGN = auto()
+    END = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token; `value` holds the parts of a name, a number, seconds, a string, a word or a sign."""
+
+    kind: Kind
+    text: str
+    position: int
+    value: tuple[str, ...] | float | int | str = ""
+
+    def __str__(self) -> str:
+        return "the end of the query" if self.kind is Kind.END else self.text
+
+
+_QUOTED = r"""'(?:[^']|'')*'|"(?:[^"]|"")*\""""
+_TOKEN = re.compile(
+    rf"""
+      (?P<space>\s+)
+    | (?P<name>[^\W\d]\w*(?:[-/]\w+)*(?:\.(?:{PART}|{_QUOTED}))*)
+    | (?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(?P<unit>[^\W\d_]*)
+    | (?P<string>{_QUOTED})
+    | (?P<sign>==|!=|<>|<=|>=|[=<>(),])
+    """,
+    re.VERBOSE,
+)
+_NAME_PART = re.compile(rf"(?P<quoted>{_QUOTED})|(?P<bare>{PART})")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def tokenize(text: str) -> list[Token]:
+    """Return the tokens of a query; the last token marks its end.
+
+    Raises
+    ------
+    QueryError
+        If the query has an unknown character, an invalid string, or a number out of range.
+    """
+    if len(text) > LONGEST:
+        raise QueryError(
+            text, LONGEST, f"the query has {len(text)} characters; the maximum is {LONGEST}"
+        )
+    if bad := _UNSTORABLE.search(text):
+        raise QueryError(text, bad.start(), f"a query cannot contain {bad[0]!r}; remove it")
+    tokens, position = list[Token](), 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise QueryError(text, position, _why_not(text, position))
+        if not match["space"]:
+            tokens.append(_token(text, match))
+        position = match.end()
+    return [*tokens, Token(Kind.END, "", len(text))]
+
+
+def unquote(text: str) -> str:
+    """Return the content of a quoted string; a quote within it is written twice."""
+    quote = text[0]
+    return text[1:-1].replace(quote * 2, quote)
+
+
+def _token(query: str, match: re.Match[str]) -> Token:
+    text, position = match[0], match.start()
+    if name := match["name"]:
+        if name.lower() in KEYWORDS:
+            return Token(Kind.KEYWORD, text, position, name.lower())
+        return Token(Kind.NAME, text, position, _name_parts(name))
+    if match["number"]:
+        return _number(query, match)
+    if match["string"]:
+        return Token(Kind.STRING, text, position, unquote(text))
+    return Token(Kind.SIGN, text, position, {"==": "=", "<>": "!="}.get(text, text))
+
+
+def _name_parts(name: str) -> tuple[str, ...]:
+    return tuple(
+        unquote(match["quoted"]) if match["quoted"] else match["bare"]
+        for match in _NAME_PART.finditer(name)
+    )
+
+
+def _number(query: str, match: re.Match[str]) -> Token:
+    text, unit, position = match["number"], match["unit"], match.start()
+    whole = text.lstrip("+-").isdecimal()
+    # Python rejects integers of thousands of digits; they exceed the range of doubles anyway.
+    value = int(text) if whole and len(text) < 300 else float(text)
+    if not math.isfinite(value):
+        raise QueryError(query, position, f"the number {text:.30} is too large")
+    if not unit:
+        return Token(Kind.NUMBER, match[0], position, value)
+    if unit not in UNITS:
+        raise QueryError(
+            query,
+            match.start("unit"),
+            f"unknown unit of time {unit!r}; write {', '.join(UNITS)}, or a quoted string",
+        )
+    seconds = value * UNITS[unit]
+    if not math.isfinite(seconds):
+        raise QueryError(query, position, f"the duration {match[0]:.30} is too long")
+    return Token(Kind.DURATION, match[0], position, seconds)
+
+
+def _why_not(text: str, position: int) -> str:
+    character = text[position]
+    if character in "'\"":
+        return "this quote is not closed; write a quote within a string twice"
+    hint = {
+        "!": "; write != or not",
+        "&": "; write and",
+        "|": "; write or",
+        "%": "; write a pattern in quotes",
+        ".": "; a name must start with a letter",
+        "`": "; quote with ' or \"",
+    }.get(character, "")
+    return f"unexpected {character!r}{hint}"

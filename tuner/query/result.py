@@ -11,11 +11,11 @@ from sqlalchemy import Connection, Row, Select, func, select
 
 from tuner.query.compiler import Compiler
 from tuner.query.fields import subject
-from tuner.query.json_values import dialect_of
 from tuner.query.matches import FoundRun, FoundTrial, Match, flat_rows
 from tuner.query.pages import has_pages, page
 from tuner.query.parser import parse
 from tuner.query.syntax import Query
+from tuner.query.values import dialect_of
 from tuner.records import Trial, decode_params
 from tuner.registry import Registry
 from tuner.tracking import rows, schema

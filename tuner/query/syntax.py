@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from tuner.query.tokens import KEYWORDS, quote
+_LOGIC = ("and", "or", "not", "in", "like", "is", "null", "true", "false")
+_CLAUSES = ("order", "by", "asc", "desc", "limit", "offset")
+
+KEYWORDS = frozenset((*_LOGIC, *_CLAUSES))
+
+PART = r"\w+(?:[-/]\w+)*"
+"""A regular expression of a part of a field's name that needs no quotes."""
+
+
+def quote(text: str) -> str:
+    """Quote a string; a quote within it is written twice."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 class Operator(StrEnum):
@@ -235,8 +246,5 @@ def _fields(condition: Condition) -> list[Field]:
             return [field for each in conditions for field in _fields(each)]
 
 
-_PLAIN_PART = re.compile(r"\w+(?:[-/]\w+)*")
-
-
 def _name_part(part: str) -> str:
-    return part if _PLAIN_PART.fullmatch(part) and part not in KEYWORDS else quote(part)
+    return part if re.fullmatch(PART, part) and part not in KEYWORDS else quote(part)
