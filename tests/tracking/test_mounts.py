@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,16 +12,19 @@ from tuner.tracking.database import creation
 from tuner.tracking.database.creation import network_file_system
 
 # As machines have them; the last two lie over the same place.
-MOUNTS = r"""
-22 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw
-40 22 0:35 / /home rw,relatime shared:20 - nfs4 server:/home rw,vers=4.2
-41 40 0:36 / /home/ada/local rw shared:21 - xfs /dev/sdb1 rw
-42 22 0:37 / /mnt/two\040words rw - cifs //server/share rw
-43 22 0:38 / /data rw master:1 - fuse.sshfs ada@host: rw
-44 22 0:39 / /scratch rw - lustre 10.0.0.1@tcp:/scratch rw
-45 22 0:40 / /srv rw - nfs server:/srv rw
-46 45 0:41 / /srv rw - tmpfs tmpfs rw
-"""
+MOUNTS = [
+    SimpleNamespace(mountpoint=place, fstype=kind)
+    for place, kind in (
+        ("/", "ext4"),
+        ("/home", "nfs4"),
+        ("/home/ada/local", "xfs"),
+        ("/mnt/two words", "cifs"),
+        ("/data", "fuse.sshfs"),
+        ("/scratch", "lustre"),
+        ("/srv", "nfs"),
+        ("/srv", "tmpfs"),
+    )
+]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,7 @@ def test_this_machine_says_where_a_link_leads(tmp_path: Path) -> None:
 def test_a_store_on_a_network_is_refused_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = f"36 35 98:0 / {tmp_path} rw - nfs4 server:/export rw"
+    here = [SimpleNamespace(mountpoint=str(tmp_path), fstype="nfs4")]
     monkeypatch.setattr(
         creation, "network_file_system", lambda path: network_file_system(path, here)
     )

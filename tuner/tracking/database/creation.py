@@ -7,7 +7,9 @@ import re
 import secrets
 import sqlite3
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy import Connection, Engine, inspect, text
 
@@ -219,38 +221,40 @@ _NETWORK = re.compile(
 """File systems without locks, or with locks that other machines may not see."""
 
 
-def network_file_system(path: Path, mounts: str | None = None) -> str | None:
-    """Return the type of the network file system of a path, which may not exist yet; None if local.
+class Mount(Protocol):
+    """A mounted file system, as psutil returns it."""
+
+    mountpoint: str
+    fstype: str
+
+
+def network_file_system(path: Path, mounts: Iterable[Mount] | None = None) -> str | None:
+    """Return the type of the network file system of a path; None if it is local.
 
     Parameters
     ----------
     path
         The path; it need not exist.
     mounts
-        The content of ``/proc/self/mountinfo`` (proc_pid_mountinfo(5)); read if None. On a system
-        without this file, every path counts as local.
+        The mounted file systems in the order of mounting; those of this machine if None.
 
     Examples
     --------
-    >>> mounts = "36 35 98:0 / /home rw,noatime - nfs4 server:/export rw"
+    >>> from types import SimpleNamespace
+    >>> mounts = [SimpleNamespace(mountpoint="/home", fstype="nfs4")]
     >>> network_file_system(Path("/home/ada/.tuner/tuner.db"), mounts)
     'nfs4'
     >>> network_file_system(Path("/var/tuner.db"), mounts)
     """
     if mounts is None:
-        try:
-            mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return None
+        import psutil
+
         path = Path(os.path.realpath(path))
-    place, kind = "", ""
-    for line in mounts.splitlines():
-        before, separator, after = line.partition(" - ")
-        if not separator:
-            continue
-        # Octal escapes represent spaces and similar characters.
-        point = re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), before.split()[4])
-        # Of several mounts on the same place, the last one is visible.
-        if len(point) >= len(place) and path.is_relative_to(point):
-            place, kind = point, after.split()[0]
-    return kind if _NETWORK.fullmatch(kind) else None
+        try:
+            mounts = psutil.disk_partitions(all=True)
+        except OSError:  # such as a system without /proc
+            return None
+    around = [mount for mount in mounts if path.is_relative_to(mount.mountpoint)]
+    # Of several mounts on the same place, the last one is visible.
+    innermost = max(reversed(around), key=lambda m: len(m.mountpoint), default=None)
+    return innermost.fstype if innermost and _NETWORK.fullmatch(innermost.fstype) else None

@@ -334,10 +334,11 @@ class _Waiting:
 
 def _is_stopped(pid: int) -> bool:
     """Return whether a process was stopped by a signal or a debugger."""
-    if not pid:
+    if pid <= 0:
         return False
+    import psutil
+
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    except psutil.Error:
         return False
-    return stat.rpartition(")")[2].split()[:1] in (["T"], ["t"])
