@@ -283,6 +283,11 @@ class Run(Record):
     code: str = ""
 
     @property
+    def duration(self) -> float | None:
+        """Seconds from start to end, None if not ended."""
+        return None if self.started is None or self.ended is None else self.ended - self.started
+
+    @property
     def is_replay(self) -> bool:
         """Whether it repeated a trial that had its outcome, to which it adds nothing."""
         return self.worker == REPLAY

@@ -137,8 +137,7 @@ def trial_lines(study: Study, number: int) -> Iterator[str]:
     for run in study.runs(number):
         where = f" on {run.worker} ({run.host})" if run.host else ""
         begun = "" if run.started is None else f", began {when(run.started)}"
-        took = "" if run.started is None or run.ended is None else run.ended - run.started
-        lasted = took and f", took {took:.3g} s"
+        lasted = "" if run.duration is None else f", took {run.duration:.3g} s"
         yield one_line(f"run {run.attempt}: {run.state}{where}{begun}{lasted}")
         if run.error is not None:
             yield (run.error.traceback or str(run.error)).rstrip()

@@ -167,8 +167,8 @@ def _run_facts(side: Subject) -> dict[str, Any]:
         facts["error"] = None if trial.error is None else str(trial.error)
     if run is not None:
         facts |= {"host": run.host or None, "worker": run.worker or None}
-        if run.started is not None and run.ended is not None:
-            facts["duration"] = run.ended - run.started
+        if run.duration is not None:
+            facts["duration"] = run.duration
     if side.code is not None:
         facts |= {
             "commit": side.code.commit or None,

@@ -88,8 +88,7 @@ def run_rows(runs: Iterable[Run]) -> list[Row]:
     for run in runs:
         row: Row = {name: getattr(run, name) for name in fixed}
         row["state"] = run.state.value
-        known = run.started is not None and run.ended is not None
-        row["duration"] = run.ended - run.started if known else None  # type: ignore[operator]
+        row["duration"] = run.duration
         row.update((column, run.metrics.get(name)) for name, column in names.items())
         row["error"] = None if run.error is None else str(run.error)
         table.append(row)
