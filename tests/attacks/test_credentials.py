@@ -236,7 +236,7 @@ def test_neither_a_store_nor_a_location_shows_a_password(
 ) -> None:
     monkeypatch.setenv("TUNER_ARTIFACTS", f"memory://key:{ARTIFACTS}@bucket")
     url = with_password(server.new_database())
-    study = tuner.create_study({"x": Float(0, 1)}, name="s", store=url)
+    study = tuner.create_study({"x": Float(0, 1)}, study="s", store=url)
     shown = repr(study) + repr(study.store) + str(study.store) + repr(locate(url))
     assert leaks(shown.encode()) == []
     # What connects still has it.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from tuner.bounds import LONGEST_TITLE, as_name, is_title
 from tuner.errors import ArgumentError, SpaceError
@@ -15,6 +17,32 @@ from tuner.records import Direction, Goal, OutcomeConstraint
 
 if TYPE_CHECKING:
     from tuner.search_spaces import Space
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def renamed(old: str, new: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Decorate a public function: it accepts the keyword `old` as a deprecated alias of `new`.
+
+    It must be the innermost decorator below `tuner.boundary.public`, so that the warning points to
+    the caller.
+    """
+
+    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        @functools.wraps(function)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            if old in kwargs:
+                text = f"{function.__name__}: {old}= is deprecated; write {new}="
+                if kwargs.get(new) is not None:
+                    raise ArgumentError(f"{function.__name__}: {old}= is {new}=; write only {new}=")
+                warnings.warn(text, DeprecationWarning, stacklevel=3)
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def as_space(space: Space | Mapping[str, Any]) -> Space:

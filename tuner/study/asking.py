@@ -51,7 +51,7 @@ def find(query: str = "", *, what: str = "trials", store: str | Path | None = No
     --------
     >>> import tempfile, tuner
     >>> folder = tempfile.mkdtemp()
-    >>> study = tuner.create_study({"x": tuner.Int(1, 9)}, name="s", store=folder, seed=0)
+    >>> study = tuner.create_study({"x": tuner.Int(1, 9)}, study="s", store=folder, seed=0)
     >>> for _ in range(9):
     ...     trial = study.ask()
     ...     told = study.tell(trial, trial.params["x"])
