@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.boundary import public
 from tuner.engine.seeds import fresh_seed
-from tuner.errors import StudyExists, StudyMismatch
+from tuner.errors import ArgumentError, StudyExists, StudyMismatch
 from tuner.evidence.references import find_study
 from tuner.optimizers import describe
 from tuner.optimizers import resolve as resolve_optimizer
@@ -182,6 +182,8 @@ def load_study(
     """
     from tuner.tracking import open_store
 
+    if not isinstance(study, str):
+        raise ArgumentError(f"study={study!r}: write the name of a study")
     opened = open_store(store)
     return Study(
         find_study(study, opened),
