@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import tuner
 from tuner import Float, Int, State, errors
-from tuner.optimizers import OptunaOptimizer, TPEOptimizer
+from tuner.optimizers import OptunaOptimizer, RandomOptimizer, TPEOptimizer
 
 SPACE = {"x": Float(-1, 1), "n": Int(1, 5)}
 QUIET: dict[str, Any] = {"backend": "serial", "progress": False}
@@ -77,6 +78,31 @@ def test_a_search_in_parts_is_the_search_in_one_call(
     )
     assert [t.params for t in study] == [t.params for t in whole]
     assert [t.seed for t in study] == [t.seed for t in whole]
+
+
+class Counting(RandomOptimizer):
+    """Counts how often it is told each trial since the last reset."""
+
+    def reset(self, space: Any, goals: Any, seed: int) -> None:
+        super().reset(space, goals, seed)
+        self.told: Counter[int] = Counter()
+
+    def tell(self, trial: tuner.Trial, outcome: Any) -> None:
+        super().tell(trial, outcome)
+        self.told[trial.number] += 1
+
+
+def test_an_optimizer_is_told_each_trial_once(tmp_path: Path) -> None:
+    optimizer = Counting()
+    study = tuner.create_study(SPACE, store=tmp_path, optimizer=optimizer, seed=1)
+    for _ in range(2):
+        ask_and_tell(study, 2)
+        study.optimize(objective, n_trials=len(study.trials) + 2, **QUIET)
+    copied = copy.copy(study)
+    for asking in (study, copied, study, copied):
+        ask_and_tell(asking, 2)
+    study.ask()  # takes in what the copy told
+    assert optimizer.told == Counter(range(16))
 
 
 def test_a_new_study_tries_the_defaults_first(tmp_path: Path) -> None:
