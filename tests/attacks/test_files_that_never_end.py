@@ -17,11 +17,11 @@ import tuner
 from tuner.engine.checkpoints import copy_checkpoint, send_checkpoint
 from tuner.engine.uploads import files_to_keep
 from tuner.errors import ChecksumMismatch, TunerError
+from tuner.provenance.fingerprints import fingerprint
 from tuner.records import Artifact, CheckpointEnd, CheckpointPart, Upload
 from tuner.tracking import open_store, upkeep
 from tuner.tracking.artifacts import ArtifactFolder
 from tuner.tracking.checkpoints import CheckpointShelf
-from tuner.tracking.fingerprints import fingerprint
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="other systems have no such files")
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import tuner
 from tuner.cli.commands import cli
 from tuner.errors import ArgumentError
-from tuner.tracking.provenance import current_user
+from tuner.provenance.capture import current_user
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -12,9 +12,9 @@ from tuner.records import ModelVersion, StudyInfo
 from tuner.study.create import fingerprint_of
 
 if TYPE_CHECKING:
-    from tuner.evidence.comparison import Comparison
-    from tuner.evidence.lineage import Lineage
-    from tuner.evidence.replaying import Replay
+    from tuner.provenance.compare import Comparison
+    from tuner.provenance.lineage import Lineage
+    from tuner.provenance.replay import Replay
     from tuner.query import QueryResult
     from tuner.registry.protocol import ModelFormat
 
@@ -88,7 +88,7 @@ def compare(*refs: str, store: str | Path | None = None) -> Comparison:
     ArgumentError, StudyNotFound
         If there are fewer than two, or one is not there.
     """
-    from tuner.evidence.comparison import compare as compare_in
+    from tuner.provenance.compare import compare as compare_in
     from tuner.tracking import open_store
 
     return compare_in(refs, open_store(store))
@@ -133,7 +133,7 @@ def replay(
     ArgumentError
         If there is no such trial, it has no outcome, or its objective cannot be found.
     """
-    from tuner.evidence.replaying import replay as replay_in
+    from tuner.provenance.replay import replay as replay_in
     from tuner.tracking import open_store
 
     return replay_in(
@@ -161,7 +161,7 @@ def lineage(ref: str, *, store: str | Path | None = None) -> Lineage:
     ModelNotFound
         If there is no such version.
     """
-    from tuner.evidence.lineage import lineage as lineage_in
+    from tuner.provenance.lineage import lineage as lineage_in
     from tuner.tracking import open_store
 
     return lineage_in(ref, open_store(store))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tuner.boundary import public
 from tuner.engine.seeds import fresh_seed
 from tuner.errors import ArgumentError, StudyExists, StudyMismatch
-from tuner.evidence.references import find_study
 from tuner.optimizers import describe
 from tuner.optimizers import resolve as resolve_optimizer
+from tuner.provenance.references import find_study
 from tuner.records import Goal, OutcomeConstraint, StudyInfo
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.search_spaces import Space
@@ -230,7 +230,7 @@ def open_study(
 
 
 def _new_study(plan: StudyPlan, seed: int, store: SqlStore) -> StudyInfo:
-    from tuner.tracking.provenance import current_user
+    from tuner.provenance.capture import current_user
     from tuner.tracking.uuid7 import uuid7
 
     return StudyInfo(
@@ -309,6 +309,6 @@ def fingerprint_of(data: Any) -> str:
     """Return the fingerprint of the data that a study is about, "" if none is given."""
     if data is None:
         return ""
-    from tuner.tracking.provenance import fingerprint
+    from tuner.provenance.capture import fingerprint
 
     return fingerprint(data)

@@ -145,7 +145,7 @@ def session_of(
     from tuner.engine.driver import POLL, Session
     from tuner.engine.worker import ObjectiveWork
     from tuner.progress import make_progress
-    from tuner.tracking.provenance import current_code, current_environment
+    from tuner.provenance.capture import current_code, current_environment
 
     progress = search.progress
     virtual = getattr(search.backend, "clock", None)

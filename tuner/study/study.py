@@ -23,7 +23,7 @@ from tuner.errors import (
     StudyError,
     UnknownOptimizer,
 )
-from tuner.evidence.references import find_study
+from tuner.provenance.references import find_study
 from tuner.records import (
     Artifact,
     Direction,
@@ -487,7 +487,7 @@ class Study:
         if self._manual is None:
             from tuner.engine.clock import SystemClock
             from tuner.engine.manual import ManualLoop
-            from tuner.tracking.provenance import current_environment
+            from tuner.provenance.capture import current_environment
 
             self._manual = ManualLoop(
                 self._info,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError
-from tuner.evidence.differences import code_diff
-from tuner.evidence.references import Subject, resolve
+from tuner.provenance.differences import code_diff
+from tuner.provenance.references import Subject, resolve
 from tuner.records import Code
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tuner.evidence.references import find_study, find_trial
+from tuner.provenance.references import find_study, find_trial
 from tuner.records import Code, Environment, ModelVersion, Run, StudyInfo, Trial
 from tuner.registry import Registry
 

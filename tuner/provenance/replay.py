@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError
-from tuner.evidence.differences import UNKNOWN, package_changes
-from tuner.evidence.evaluation import Evaluation, evaluate, evaluate_apart
-from tuner.evidence.references import Subject, resolve
-from tuner.evidence.workspace import Workspace, workspace
+from tuner.provenance.differences import UNKNOWN, package_changes
+from tuner.provenance.evaluation import Evaluation, evaluate, evaluate_apart
+from tuner.provenance.references import Subject, resolve
+from tuner.provenance.workspace import Workspace, workspace
 from tuner.records import REPLAY, Code, Environment, Job, Run, State, StudyInfo
 from tuner.tracking.protocol import Batch
 from tuner.tracking.uuid7 import uuid7
