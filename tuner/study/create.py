@@ -73,6 +73,7 @@ def as_plan(
     ArgumentError, SpaceError
         If a setting is invalid; the message names it.
     """
+    from tuner.provenance.fingerprints import fingerprint
     from tuner.tracking.annotations import check_tags
 
     tags = dict(tags or {})
@@ -85,7 +86,7 @@ def as_plan(
         optimizer=resolve_optimizer(optimizer),
         scheduler=resolve_scheduler(scheduler),
         seed=as_count("seed", seed, low=0),
-        data=fingerprint_of(data),
+        data="" if data is None else fingerprint(data),
         tags=tags,
         warm_start=warm_start,
     )
@@ -191,6 +192,14 @@ def load_study(
         optimizer=None if optimizer is None else resolve_optimizer(optimizer),
         scheduler=resolve_scheduler(scheduler),
     )
+
+
+@public()
+def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
+    """Return the record of each study in the store, oldest first."""
+    from tuner.tracking import open_store
+
+    return list(open_store(store).studies())
 
 
 def open_study(
@@ -303,12 +312,3 @@ def _generate_name(objective: Any) -> str:
     base = getattr(objective, "__name__", "study")
     base = base if base.isidentifier() else "study"
     return f"{base}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-
-
-def fingerprint_of(data: Any) -> str:
-    """Return the fingerprint of the data that a study is about, "" if none is given."""
-    if data is None:
-        return ""
-    from tuner.provenance.capture import fingerprint
-
-    return fingerprint(data)
