@@ -23,20 +23,26 @@ _R = TypeVar("_R")
 
 
 def renamed(old: str, new: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Decorate a public function: it accepts the keyword `old` as a deprecated alias of `new`.
+    """Decorate a public function to accept the keyword `old` as a deprecated alias of `new`.
 
-    It must be the innermost decorator below `tuner.boundary.public`, so that the warning points to
-    the caller.
+    `tuner.boundary.public` must be the next decorator, so that the warning names the caller's line.
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        called = function.__name__
+
         @functools.wraps(function)
         def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             if old in kwargs:
-                text = f"{function.__name__}: {old}= is deprecated; write {new}="
                 if kwargs.get(new) is not None:
-                    raise ArgumentError(f"{function.__name__}: {old}= is {new}=; write only {new}=")
-                warnings.warn(text, DeprecationWarning, stacklevel=3)
+                    raise ArgumentError(
+                        f"{called}: {old}= and {new}= are the same argument; write only {new}="
+                    )
+                warnings.warn(
+                    f"{called}: {old}= is deprecated; write {new}=",
+                    DeprecationWarning,
+                    stacklevel=3,
+                )
                 kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 
