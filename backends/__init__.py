@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 from tuner.plugins import Plugins
 
 if TYPE_CHECKING:
-    from tuner.backends.durations import lognormal
     from tuner.backends.protocol import Backend
-    from tuner.backends.ray_pool import RayBackend
+    from tuner.backends.ray.pool import RayBackend
     from tuner.backends.serial import SerialBackend
-    from tuner.backends.simulated import SimulatedBackend
-    from tuner.backends.simulated_faults import Faults
+    from tuner.backends.simulated.backend import SimulatedBackend
+    from tuner.backends.simulated.durations import lognormal
+    from tuner.backends.simulated.faults import Faults
 
 __all__ = ["Faults", "RayBackend", "SerialBackend", "SimulatedBackend", "lognormal", "resolve"]
 
 BACKENDS = Plugins(
     "backend",
     "tuner.backends.protocol:Backend",
-    {"ray": "tuner.backends.ray_pool:RayBackend", "serial": "tuner.backends.serial:SerialBackend"},
+    {"ray": "tuner.backends.ray.pool:RayBackend", "serial": "tuner.backends.serial:SerialBackend"},
     (
-        "tuner.backends.simulated:SimulatedBackend",
-        "tuner.backends.simulated_faults:Faults",
-        "tuner.backends.durations:lognormal",
+        "tuner.backends.simulated.backend:SimulatedBackend",
+        "tuner.backends.simulated.faults:Faults",
+        "tuner.backends.simulated.durations:lognormal",
     ),
 )
 

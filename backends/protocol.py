@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from tuner.records import Job, Message, Outcome
+from tuner.records import Failure, Job, Message, Outcome, State
 
 
 class Channel(Protocol):
@@ -123,3 +123,10 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """End all workers and everything else that was started; running jobs yield no events."""
+
+
+def timed_out(job: Job) -> Outcome:
+    """Return the outcome of a job that exceeded its time limit."""
+    limit = "it may" if job.timeout is None else f"trial_timeout={job.timeout:g} s"
+    message = f"ran longer than {limit}"
+    return Outcome(State.FAILED, error=Failure("Timeout", message))

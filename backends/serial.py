@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from tuner.backends.protocol import Event, Finished, Lost, Sent, Work
+from tuner.backends.protocol import Event, Finished, Lost, Sent, Work, timed_out
 from tuner.backends.resources import as_needs
-from tuner.backends.timeouts import timed_out
 from tuner.errors import BackendError, ControlException, ResourcesError
 from tuner.records import Job, Message
 

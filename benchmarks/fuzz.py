@@ -33,7 +33,7 @@ from tuner.records import Upload
 from tuner.search_spaces import Choice, Float, Int, Ordinal, P, Space
 from tuner.search_spaces.parsing import parse_constraint
 from tuner.tracking import open_store
-from tuner.tracking.location import locate
+from tuner.tracking.database.location import locate
 
 SLOW = 10.0
 """Seconds of CPU time that an input may take."""

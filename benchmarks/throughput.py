@@ -223,7 +223,7 @@ def start_ray() -> float:
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (the name that Ray reads)
     import ray  # noqa: F401 (its import is not counted)
 
-    from tuner.backends.ray_cluster import connect
+    from tuner.backends.ray.cluster import connect
 
     began = time.perf_counter()
     atexit.register(connect("local").leave)

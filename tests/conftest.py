@@ -33,8 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _closed_ray() -> Iterator[None]:
-    from tuner.backends.ray_local import private_folder
-    from tuner.backends.ray_tokens import MODE, TOKEN_PATH, make_token_file
+    from tuner.backends.ray.auth import MODE, TOKEN_PATH, make_token_file
+    from tuner.backends.ray.local import private_folder
 
     folder = private_folder()
     make_token_file(folder / "token")
@@ -52,7 +52,7 @@ def running_ray() -> Iterator[dict[str, str]]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
-    from tuner.backends.ray_tokens import read_settings_again
+    from tuner.backends.ray.auth import read_settings_again
 
     read_settings_again()  # Ray may have been imported where a test had put other variables
     ray.init(
@@ -72,7 +72,7 @@ def cluster(running_ray: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Non
 
     A test in between may have made Ray read another token, and Ray aborts the process on a refusal.
     """
-    from tuner.backends.ray_tokens import read_settings_again
+    from tuner.backends.ray.auth import read_settings_again
 
     for name, value in running_ray.items():
         monkeypatch.setenv(name, value)

@@ -18,7 +18,7 @@ from tuner import errors
 
 if TYPE_CHECKING:
     from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
-    from tuner.engine.live import LiveTrial
+    from tuner.engine.worker.trial import LiveTrial
     from tuner.provenance.compare import compare
     from tuner.provenance.lineage import lineage
     from tuner.provenance.replay import replay
@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "LiveTrial": "tuner.engine.live",
+    "LiveTrial": "tuner.engine.worker.trial",
     "RayBackend": "tuner.backends",
     "SerialBackend": "tuner.backends",
     "SimulatedBackend": "tuner.backends",

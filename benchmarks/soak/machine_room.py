@@ -15,8 +15,8 @@ from random import Random
 from typing import Any
 
 from benchmarks.soak.faults import Fault, children_of, descendants_of
-from tuner.backends.ray_local import private_folder, remove, use_private_token
-from tuner.backends.ray_tokens import read_settings_again
+from tuner.backends.ray.auth import read_settings_again
+from tuner.backends.ray.local import private_folder, remove, use_private_token
 
 MEMORY = 80 * 2**20
 """Bytes of a node's object store."""

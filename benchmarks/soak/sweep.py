@@ -11,7 +11,8 @@ import time
 from typing import Any
 
 import tuner
-from tuner.backends import RayBackend, ray_guard
+from tuner.backends import RayBackend
+from tuner.backends.ray import health as ray_guard
 
 
 def objective(params: dict[str, Any], trial: Any) -> float:

@@ -19,7 +19,7 @@ NAME = "ask-tell"
 SPACE = {"x": tuner.Float(-1.0, 1.0), "y": tuner.Float(1e-3, 1.0, log=True), "n": tuner.Int(1, 9)}
 
 # One server process imports the libraries once; the askers are forked from it.
-_PRELOAD = ["tuner.study", "tuner.engine.manual", "tuner.optimizers.tpe", "optuna", __name__]
+_PRELOAD = ["tuner.study", "tuner.engine.ask_tell", "tuner.optimizers.tpe", "optuna", __name__]
 
 
 @dataclass(frozen=True)

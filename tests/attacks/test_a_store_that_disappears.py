@@ -20,10 +20,11 @@ import tuner
 from tuner.engine import writer
 from tuner.errors import StoreError, StoreReadOnly, StoreUnavailable
 from tuner.records import Goal, StudyInfo, Upload
-from tuner.tracking import open_store, upkeep
-from tuner.tracking.artifacts import ArtifactFolder
+from tuner.tracking import open_store
+from tuner.tracking.artifacts.folder import ArtifactFolder
+from tuner.tracking.artifacts.retention import collect
+from tuner.tracking.database import maintenance as upkeep
 from tuner.tracking.lease import new_holder
-from tuner.tracking.retention import collect
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="open files cannot be deleted there")
 

@@ -24,7 +24,7 @@ from tuner import Choice, Float, Int, errors
 from tuner.boundary import public, translated
 from tuner.integrations import export_dvc, export_tensorboard, import_optuna
 from tuner.reporting import write_report
-from tuner.tracking import upkeep
+from tuner.tracking.database import maintenance as upkeep
 
 ROOT = Path(__file__).parents[2]
 
@@ -154,11 +154,11 @@ def test_folders_of_others_are_errors_of_ours(open_folder: Path) -> None:
 import os, sys, traceback
 from pathlib import Path
 import tuner
-from tuner.tracking import upkeep
+from tuner.tracking.database import maintenance as upkeep
 from tuner.integrations import export_dvc, export_tensorboard, import_optuna
 from tuner.reporting import write_report
-from tuner.tracking.retention import collect
-from tuner.tracking.migrate import upgrade
+from tuner.tracking.artifacts.retention import collect
+from tuner.tracking.database.migrate import upgrade
 base = Path(sys.argv[1])
 space = {"x": tuner.Float(0, 1)}
 study = tuner.load_study("s", store=base / "theirs")

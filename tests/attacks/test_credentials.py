@@ -23,7 +23,7 @@ from benchmarks.postgres import Server, own_server
 from tuner import Float, errors
 from tuner.credentials import hide, hide_in
 from tuner.tracking import open_store
-from tuner.tracking.location import locate
+from tuner.tracking.database.location import locate
 
 ROOT = Path(__file__).parents[2]
 

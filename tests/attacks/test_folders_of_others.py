@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tuner.engine.scratch import Scratch
+from tuner.engine.worker.temp_dir import Scratch
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no flock")
 
 OWNER = """
 import sys, time
-from tuner.engine.scratch import Scratch
+from tuner.engine.worker.temp_dir import Scratch
 scratch = Scratch()
 folder = scratch.fresh()
 folder.mkdir()

@@ -47,7 +47,7 @@ class Askers:
 
     def __init__(self, url: str, n: int, pause: float = 0.0) -> None:
         self.context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["tuner.study", "tuner.engine.manual", __name__])
+        self.context.set_forkserver_preload(["tuner.study", "tuner.engine.ask_tell", __name__])
         self.url, self.pause = url, pause
         self.counts: Any = self.context.Array("q", n, lock=False)
         self.end = self.context.Event()

@@ -24,7 +24,7 @@ from benchmarks.postgres import Server, own_server
 from tuner import Float, State, errors
 from tuner.backends import SimulatedBackend
 from tuner.engine import writer
-from tuner.tracking import connections
+from tuner.tracking.database import connections
 
 cloudpickle.register_pickle_by_value(outages)  # Ray's workers do not see the tests
 

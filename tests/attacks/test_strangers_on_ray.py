@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from strangers import NOBODY, Target, attack
-from tuner.backends.ray_local import lasting_folder, own_cluster, private_folder
-from tuner.backends.ray_tokens import make_token_file
+from tuner.backends.ray.auth import make_token_file
+from tuner.backends.ray.local import lasting_folder, own_cluster, private_folder
 from tuner.errors import BackendError
 
 pytestmark = pytest.mark.ray

@@ -15,7 +15,7 @@ from tuner.credentials import _COMMON, HIDDEN, hide, hide_url
 from tuner.errors import SpaceError, TunerError
 from tuner.printable import one_line, printable, well_formed
 from tuner.search_spaces import Space
-from tuner.tracking.location import locate
+from tuner.tracking.database.location import locate
 
 ANY_TEXT = st.text(st.characters(), max_size=60)  # with lone surrogates and controls
 SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=8, max_size=20)

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from conformance.backend_watch import Watch, completed, is_alive
-from tuner.backends import RayBackend, ray_guard
+from tuner.backends import RayBackend
 from tuner.backends.protocol import Channel, Event, Finished, Lost, Sent, Work
-from tuner.backends.ray_tokens import read_settings_again
+from tuner.backends.ray import health
+from tuner.backends.ray.auth import read_settings_again
 from tuner.records import Begun, Job, Outcome, State, Trial
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
@@ -84,8 +85,8 @@ def backend(running_ray: None) -> Iterator[RayBackend]:
 
 @pytest.fixture
 def watch(backend: RayBackend, monkeypatch: pytest.MonkeyPatch) -> Watch:
-    monkeypatch.setattr(ray_guard, "SILENCE", PATIENCE)
-    monkeypatch.setattr(ray_guard, "FROZEN", 1.0)
+    monkeypatch.setattr(health, "SILENCE", PATIENCE)
+    monkeypatch.setattr(health, "FROZEN", 1.0)
     watch = Watch(backend)
     watch.until(lambda: backend.capacity == 2)
     return watch
@@ -118,7 +119,7 @@ def test_a_frozen_worker_is_noticed_and_ended_without_any_time_limit(watch: Watc
 def test_a_worker_that_is_frozen_only_for_a_while_is_left_alone(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_guard, "FROZEN", 60.0)
+    monkeypatch.setattr(health, "FROZEN", 60.0)
     frozen = a_job("freeze")
 
     def thaw(event: Event) -> None:

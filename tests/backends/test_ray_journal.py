@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tuner.backends.protocol import Finished, Sent
-from tuner.backends.ray_journal import Journal, JournalPen
-from tuner.backends.ray_reasons import reason
+from tuner.backends.ray.health import reason
+from tuner.backends.ray.journal import Journal, JournalPen
 from tuner.records import Outcome, Report, State, Upload
 
 

@@ -39,12 +39,13 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 import tuner
-from tuner.backends import RayBackend, ray_guard, ray_watch
+from tuner.backends import RayBackend
+from tuner.backends.ray import health
 from tuner.backends.protocol import Finished, Lost
 from tuner.records import Job, Outcome, State, Trial
 
-ray_watch.INTERVAL, ray_watch.HEAD_LOST = 1.0, 4.0
-ray_guard.SILENCE, ray_guard.UNREACHABLE, ray_guard.FROZEN = 2.0, 4.0, 1.0
+health.INTERVAL, health.HEAD_LOST = 1.0, 4.0
+health.SILENCE, health.UNREACHABLE, health.FROZEN = 2.0, 4.0, 1.0
 STORE = {"object_store_memory": 80 * 2**20}
 
 def cluster():

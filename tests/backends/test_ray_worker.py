@@ -10,7 +10,7 @@ import pytest
 
 from conformance.backend_watch import a_job
 from tuner.backends.protocol import Channel, Finished, Sent
-from tuner.backends.ray_worker import Found, PacketDone, Worker
+from tuner.backends.ray.worker import Found, PacketDone, Worker
 from tuner.records import CheckpointPart, Job, Outcome, Report, State
 
 

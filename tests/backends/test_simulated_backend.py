@@ -14,7 +14,7 @@ from conformance.backend_watch import Watch, a_job, completed, scripted
 from conformance.backends import BackendConformance
 from tuner.backends import Faults, SimulatedBackend, lognormal
 from tuner.backends.protocol import Channel, Finished, Lost, Resized
-from tuner.backends.virtual_clock import VirtualClock
+from tuner.backends.simulated.clock import VirtualClock
 from tuner.errors import AllTrialsFailed, ArgumentError, BackendError, ResourcesError
 from tuner.records import Job, Outcome, Report, State
 

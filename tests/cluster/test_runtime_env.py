@@ -10,7 +10,7 @@ import pytest
 
 from cluster_shell import Shell
 from tuner.backends import RayBackend
-from tuner.backends.ray_runtime import as_runtime_env
+from tuner.backends.ray.runtime_env import as_runtime_env
 from tuner.errors import ArgumentError
 
 SCRIPT = """
@@ -35,7 +35,7 @@ backend = RayBackend(
 )
 os.chdir("/")  # the paths above are of where they were written
 if before == "ray-is-there":
-    from tuner.backends.ray_tokens import be_let_in
+    from tuner.backends.ray.auth import be_let_in
     be_let_in(address)
     ray.init(address=address, log_to_driver=False, logging_level="ERROR")
 study = tuner.optimize(

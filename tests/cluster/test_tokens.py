@@ -18,7 +18,7 @@ import pytest
 from cluster_shell import Shell
 from heads import RunningHead, ray_flags, running, tuner_command
 from strangers import METRICS, Target, attack
-from tuner.backends import ray_tokens
+from tuner.backends.ray import auth as ray_tokens
 from tuner.cluster import start_head
 from tuner.errors import BackendError
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.engine.capture import Transcript, captured
+from tuner.engine.worker.output import Transcript, captured
 
 
 @given(st.lists(st.text(max_size=30)), st.integers(2, 60))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tuner
 from tuner import Float, Int
-from tuner.engine.manual import ManualLoop
+from tuner.engine.ask_tell import ManualLoop
 from tuner.optimizers import OptunaOptimizer
 from tuner.schedulers import ASHA
 from tuner.tracking import SqlStore

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from tuner.backends.virtual_clock import VirtualClock
-from tuner.engine.inline_writer import InlineWriter
+from simulation.inline_writer import InlineWriter
+from tuner.backends.simulated.clock import VirtualClock
 from tuner.engine.writer import PATIENCE
 from tuner.errors import StoreUnavailable, StudyTakenOver
 from tuner.records import Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Float, Space
+from tuner.tracking.database.location import locate
 from tuner.tracking.lease import Holder
-from tuner.tracking.location import locate
 from tuner.tracking.protocol import Batch
 from tuner.tracking.sql_store import SqlStore
 from tuner.tracking.uuid7 import uuid7
@@ -135,7 +135,7 @@ def test_a_study_that_was_taken_over_is_written_no_more(place: Place) -> None:
 def test_a_queue_that_is_full_is_committed_at_once(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.engine.inline_writer.MAX_QUEUED", 3)
+    monkeypatch.setattr("simulation.inline_writer.MAX_QUEUED", 3)
     place.away = 2
     for number in range(3):
         place.put(number)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tuner
-from tuner.engine.monitor import as_interval
+from tuner.engine.worker.system_metrics import as_interval
 from tuner.errors import ArgumentError
 from tuner.records import SYSTEM, State
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.engine.results import BadResult, as_metrics, as_outcome
+from tuner.engine.worker.outcome import BadResult, as_metrics, as_outcome
 from tuner.records import Goal, State
 
 ONE = (Goal("value"),)

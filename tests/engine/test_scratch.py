@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tuner.engine.scratch import LOCK, PREFIX, Scratch
+from tuner.engine.worker.temp_dir import LOCK, PREFIX, Scratch
 
 OWNER = """
 import sys, time
-from tuner.engine.scratch import Scratch
+from tuner.engine.worker.temp_dir import Scratch
 scratch = Scratch()
 path = scratch.fresh()
 path.mkdir()

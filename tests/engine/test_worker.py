@@ -14,7 +14,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tuner.engine.objective import wants_trial
-from tuner.engine.worker import ObjectiveWork
+from tuner.engine.worker.run import ObjectiveWork
 from tuner.errors import ObjectiveError
 from tuner.records import Begun, Goal, Job, Message, Outcome, Output, Report, State, Trial, Upload
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.optimizers.acquisition import Columns, Product, maximise, neighbours
-from tuner.optimizers.conditions import ProbabilityOfFeasibility
-from tuner.optimizers.embedding import Embedding
-from tuner.optimizers.expected_improvement import LogExpectedImprovement, log_h
-from tuner.optimizers.gaussian_process import GaussianProcess, Hyperparameters
+from tuner.optimizers.bayesian.acquisition import Columns, Product, maximise, neighbours
+from tuner.optimizers.bayesian.embedding import Embedding
+from tuner.optimizers.bayesian.expected_improvement import LogExpectedImprovement, log_h
+from tuner.optimizers.bayesian.feasibility import ProbabilityOfFeasibility
+from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperparameters
 
 
 def one(function, z):

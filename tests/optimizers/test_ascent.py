@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from tuner.optimizers.ascent import ascend
+from tuner.optimizers.bayesian.maximize import ascend
 
 
 def hill(top, steepness):

@@ -9,8 +9,8 @@ import pytest
 
 import pace
 from tuner.errors import ArgumentError
-from tuner.optimizers.acquisition import Candidates
-from tuner.optimizers.bayesian import BayesianOptimizer, apart, penalised, representatives
+from tuner.optimizers.bayesian.acquisition import Candidates
+from tuner.optimizers.bayesian.optimizer import BayesianOptimizer, apart, penalised, representatives
 from tuner.optimizers.history import Observation, TrialTable
 from tuner.optimizers.pareto import hypervolume
 from tuner.records import Direction, Goal, Outcome, State, Trial

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuner.optimizers.conditions import condition, learn_condition, margins
-from tuner.optimizers.embedding import Embedding
+from tuner.optimizers.bayesian.embedding import Embedding
+from tuner.optimizers.bayesian.feasibility import condition, learn_condition, margins
 from tuner.optimizers.history import Observation, TrialTable
 from tuner.search_spaces import Float, Space
 

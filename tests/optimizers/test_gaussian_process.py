@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.linalg import LinAlgError
 from scipy.optimize import approx_fprime
 
-from tuner.optimizers.embedding import Embedding
-from tuner.optimizers.gaussian_process import (
+from tuner.optimizers.bayesian.embedding import Embedding
+from tuner.optimizers.bayesian.gaussian_process import (
     LOG_BOUNDS,
     MEAN_VARIANCE,
     GaussianProcess,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuner.optimizers.embedding import Embedding
-from tuner.optimizers.surrogate import (
+from tuner.optimizers.bayesian.embedding import Embedding
+from tuner.optimizers.bayesian.surrogate import (
     LEARN_FROM,
     learn,
     learning_size,
     loss_model,
 )
-from tuner.optimizers.warping import IDENTITY, WARPS
+from tuner.optimizers.bayesian.warping import IDENTITY, WARPS
 
 EMBEDDING = Embedding([0, 0], [False, False])
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tuner.optimizers.warping import IDENTITY, TAIL, WARPS, Warp, prepare, standardise
+from tuner.optimizers.bayesian.warping import IDENTITY, TAIL, WARPS, Warp, prepare, standardise
 
 any_losses = arrays(
     np.float64, st.integers(1, 30), elements=st.floats(allow_nan=False, allow_infinity=False)

@@ -15,7 +15,7 @@ from tuner.cli.commands import cli
 from tuner.engine.replay import last_reports
 from tuner.errors import ArgumentError, StudyNotFound
 from tuner.records import REPLAY, State
-from tuner.tracking import upkeep
+from tuner.tracking.database import maintenance as upkeep
 
 SCRIPT = """
 import random

@@ -12,11 +12,11 @@ from greenlet import getcurrent, greenlet
 
 from simulation.checker import STALE
 from simulation.history import Submitted
+from simulation.inline_writer import InlineWriter
 from simulation.plan import Plan
 from tuner.backends import SimulatedBackend, lognormal
 from tuner.backends.protocol import Channel, Event, Finished, Lost, Sent
 from tuner.engine.driver import Driver, Session
-from tuner.engine.inline_writer import InlineWriter
 from tuner.engine.limits import Limits
 from tuner.errors import StoreUnavailable, TunerError
 from tuner.optimizers import RandomOptimizer, TPEOptimizer

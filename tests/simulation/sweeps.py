@@ -20,7 +20,7 @@ from simulation.history import History, Observer
 from simulation.plan import Plan
 from simulation.world import World
 from tuner.records import Environment
-from tuner.tracking.location import locate
+from tuner.tracking.database.location import locate
 from tuner.tracking.sql_store import SqlStore
 
 BLOCK = 50

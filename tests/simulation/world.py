@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event
 from simulation.history import History, Observer
 from simulation.plan import Plan
 from simulation.process import LEASE, Killed, Process
-from tuner.backends.virtual_clock import VirtualClock
+from tuner.backends.simulated.clock import VirtualClock
 from tuner.errors import TunerError
 from tuner.tracking.sql_store import SqlStore
 from tuner.tracking.uuid7 import uuid7

@@ -15,10 +15,11 @@ from sqlalchemy import create_engine, text
 
 import tuner
 from tuner.study.registration import keep_best
-from tuner.tracking import migrate, open_store, schema
-from tuner.tracking.connections import make_engine
-from tuner.tracking.location import locate
-from tuner.tracking.retention import Collected, collect
+from tuner.tracking import open_store, schema
+from tuner.tracking.artifacts.retention import Collected, collect
+from tuner.tracking.database import migrate
+from tuner.tracking.database.connections import make_engine
+from tuner.tracking.database.location import locate
 from tuner.tracking.uuid7 import uuid7
 
 
@@ -168,7 +169,7 @@ def test_a_restored_dump(
 def test_a_backup_of_postgresql_into_the_folder_of_its_artifacts(
     tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tuner.tracking import upkeep
+    from tuner.tracking.database import maintenance as upkeep
 
     monkeypatch.chdir(tmp_path)
     original = filled(new_database())

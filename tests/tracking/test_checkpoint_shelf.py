@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.engine.checkpoints import PART, copy_checkpoint, send_checkpoint
+from tuner.engine.worker.checkpoints import PART, copy_checkpoint, send_checkpoint
 from tuner.errors import ArgumentError, StoreReadOnly
 from tuner.records import Checkpoint, CheckpointEnd, CheckpointPart, Message
-from tuner.tracking.artifacts import checksum as checksum_of_bytes
-from tuner.tracking.checkpoints import CheckpointShelf, checksum
+from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf, checksum
+from tuner.tracking.artifacts.folder import checksum as checksum_of_bytes
 
 names = st.sampled_from(["state", "a/b", "a/c/d", "naïve ☃", "weights.bin", "a~2"])
 contents = st.dictionaries(names, st.binary(max_size=50), min_size=1, max_size=4)
@@ -166,9 +166,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 SAVES = """
 import sys
 from pathlib import Path
-from tuner.engine.checkpoints import send_checkpoint
+from tuner.engine.worker.checkpoints import send_checkpoint
 from tuner.records import CheckpointPart
-from tuner.tracking.checkpoints import CheckpointShelf
+from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf
 
 class Desk:
     worker = "desk"

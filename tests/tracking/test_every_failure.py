@@ -23,7 +23,7 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 import tuner
 from tuner import Float, State, errors
 from tuner.engine import writer
-from tuner.tracking import upkeep
+from tuner.tracking.database import maintenance as upkeep
 
 N_TRIALS = 2
 

@@ -19,9 +19,9 @@ import pytest
 
 from tuner.errors import ArgumentError, StoreError, StoreReadOnly, StoreUnavailable
 from tuner.records import CheckpointEnd, CheckpointPart, Upload
-from tuner.tracking.artifacts import ArtifactFolder, checksum
-from tuner.tracking.checkpoints import CheckpointShelf
-from tuner.tracking.file_failures import is_passing, of_reading, of_writing
+from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf
+from tuner.tracking.artifacts.file_failures import is_passing, of_reading, of_writing
+from tuner.tracking.artifacts.folder import ArtifactFolder, checksum
 
 RUN = "0" * 32
 

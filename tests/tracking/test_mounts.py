@@ -6,8 +6,9 @@ import pytest
 
 from tuner.errors import StoreError
 from tuner.records import Code
-from tuner.tracking import creation, open_store
-from tuner.tracking.mounts import network_file_system
+from tuner.tracking import open_store
+from tuner.tracking.database import creation
+from tuner.tracking.database.creation import network_file_system
 
 # As machines have them; the last two lie over the same place.
 MOUNTS = r"""

@@ -23,9 +23,9 @@ from tuner.errors import (
 )
 from tuner.records import Code, Goal, StudyInfo
 from tuner.tracking import open_store, schema
-from tuner.tracking.connections import make_engine
-from tuner.tracking.creation import is_there
-from tuner.tracking.location import locate
+from tuner.tracking.database.connections import make_engine
+from tuner.tracking.database.creation import is_there
+from tuner.tracking.database.location import locate
 from tuner.tracking.uuid7 import uuid7
 
 
@@ -303,7 +303,7 @@ def test_a_lock_that_is_never_released_names_its_holder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = made(tmp_path)
-    monkeypatch.setattr("tuner.tracking.connections.LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("tuner.tracking.database.connections.LOCK_TIMEOUT", 0.1)
     store = open_store(tmp_path)
     code = (
         "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None);"

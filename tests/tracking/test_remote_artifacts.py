@@ -21,7 +21,7 @@ import tuner
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
 from tuner.study.registration import keep_best
 from tuner.tracking import open_store
-from tuner.tracking.retention import collect
+from tuner.tracking.artifacts.retention import collect
 
 
 @contextmanager

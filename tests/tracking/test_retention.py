@@ -21,7 +21,7 @@ from tuner.registry import Registry
 from tuner.search_spaces import Float
 from tuner.study.registration import keep_best
 from tuner.tracking import Batch, open_store
-from tuner.tracking.retention import collect, forget_models
+from tuner.tracking.artifacts.retention import collect, forget_models
 from tuner.tracking.uuid7 import uuid7
 
 actions = st.lists(

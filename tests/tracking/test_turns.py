@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from tuner.tracking import turns
-from tuner.tracking.turns import QUEUE, FairLock, turn
+from tuner.tracking.database import write_queue as turns
+from tuner.tracking.database.write_queue import QUEUE, FairLock, turn
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such queue")
 
 TAKE = """
 import pathlib, sys
-from tuner.tracking import turns
-from tuner.tracking.turns import turn
+from tuner.tracking.database import write_queue as turns
+from tuner.tracking.database.write_queue import turn
 
 turns.PATIENCE = 60.0
 print("here", flush=True)

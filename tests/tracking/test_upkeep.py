@@ -15,7 +15,8 @@ from conformance.stores import contents, finished
 from tuner.cli.commands import cli
 from tuner.errors import ArgumentError, StoreError
 from tuner.records import Report, Run, State, Trial
-from tuner.tracking import Batch, open_store, upkeep
+from tuner.tracking import Batch, open_store
+from tuner.tracking.database import maintenance as upkeep
 from tuner.tracking.uuid7 import uuid7
 
 

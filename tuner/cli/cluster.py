@@ -187,7 +187,7 @@ def check(
 def _check_as_job(
     address: str, words: Sequence[str], working_dir: str | None, py_modules: Sequence[str]
 ) -> int:
-    from tuner.backends.ray_runtime import as_runtime_env
+    from tuner.backends.ray.runtime_env import as_runtime_env
     from tuner.cluster import JobClient
 
     env = as_runtime_env(working_dir=working_dir, py_modules=py_modules or None, caller="check")

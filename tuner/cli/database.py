@@ -19,7 +19,7 @@ def db() -> None:
 @store_option
 def upgrade(store: str | None) -> None:
     """Migrate a store of an older tuner to the current schema. Make a copy first."""
-    from tuner.tracking.migrate import upgrade as migrate
+    from tuner.tracking.database.migrate import upgrade as migrate
 
     steps = migrate(store)
     echo(f"upgraded: {', '.join(steps)}" if steps else "the store is up to date")
@@ -30,7 +30,7 @@ def upgrade(store: str | None) -> None:
 @store_option
 def check(no_artifacts: bool, store: str | None) -> None:
     """Check the integrity of a store, and exit with 1 if it is damaged."""
-    from tuner.tracking.upkeep import check as problems_of
+    from tuner.tracking.database.maintenance import check as problems_of
 
     found = 0
     for problem in problems_of(store, artifacts=not no_artifacts):
@@ -46,7 +46,7 @@ def check(no_artifacts: bool, store: str | None) -> None:
 @store_option
 def backup(folder: Path, store: str | None) -> None:
     """Copy the database into a new store at FOLDER, while other processes keep writing."""
-    from tuner.tracking.upkeep import backup as copy
+    from tuner.tracking.database.maintenance import backup as copy
 
     echo(f"copied to {copy(folder, store)}; artifacts stay where they are")
 
@@ -55,7 +55,7 @@ def backup(folder: Path, store: str | None) -> None:
 @store_option
 def compact(store: str | None) -> None:
     """Pack the metrics of runs that have ended, and release the free space."""
-    from tuner.tracking.upkeep import compact as pack
+    from tuner.tracking.database.maintenance import compact as pack
 
     done = pack(store)
     echo(f"packed {done.values} values; {done.before:,} bytes before, {done.after:,} now")

@@ -144,7 +144,7 @@ def gc(
     """Delete the files of artifacts that no record refers to any more."""
     from tuner.study.registration import keep_best as forget_others
     from tuner.tracking import open_store
-    from tuner.tracking.retention import collect
+    from tuner.tracking.artifacts.retention import collect
 
     for k, name in () if dry_run else keep_best:
         study = tuner.load_study(name, store=store)

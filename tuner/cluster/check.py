@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tuner.backends.ray_cluster import connect
-from tuner.backends.ray_runtime import as_runtime_env, check_with_ray, uploaded
+from tuner.backends.ray.cluster import connect
+from tuner.backends.ray.runtime_env import as_runtime_env, check_with_ray, uploaded
 from tuner.errors import ObjectiveError
 
 ANSWER = 60.0
@@ -134,7 +134,7 @@ def _ask(node: str, objective: str | bytes | None, packages: Sequence[str], env:
         seen: dict[str, Any] = {"python": platform.python_version(), "failed": {}}
         seen["versions"] = {name: version(name) for name in ("ray", "tuner", *packages)}
         try:
-            import tuner.backends.ray_worker  # noqa: F401 (that it can be is what is asked)
+            import tuner.backends.ray.worker  # noqa: F401 (that it can be is what is asked)
         except BaseException as error:
             seen["failed"]["tuner"] = f"{type(error).__name__}: {error}"
         try:

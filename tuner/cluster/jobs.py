@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.backends.ray_tokens import find_token, obtain_token
+from tuner.backends.ray.auth import find_token, obtain_token
 from tuner.cluster.launch import need_dashboard
 from tuner.errors import ArgumentError, BackendError
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from tuner.backends.ray_local import lasting_folder, session_folder
-from tuner.backends.ray_tokens import (
+from tuner.backends.ray.auth import (
     MODE,
     TOKEN,
     TOKEN_PATH,
@@ -30,6 +29,7 @@ from tuner.backends.ray_tokens import (
     obtain_token,
     token_file,
 )
+from tuner.backends.ray.local import lasting_folder, session_folder
 from tuner.errors import BackendError, MissingExtra
 
 GCS_PORT, DASHBOARD_PORT = 6379, 8265

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tuner.backends.ray_runtime import as_runtime_env
+from tuner.backends.ray.runtime_env import as_runtime_env
 from tuner.credentials import hide
 from tuner.errors import ArgumentError
 

@@ -18,8 +18,8 @@ from typing import Any
 from tuner import ranking
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
+from tuner.engine.checkpoint_manager import SavedTrials
 from tuner.engine.clock import Clock, SystemClock
-from tuner.engine.forks import children_end, end_if_forked
 from tuner.engine.lagged import LaggedOptimizer
 from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
@@ -43,7 +43,7 @@ from tuner.engine.messages import (
     Tick,
 )
 from tuner.engine.replay import replay
-from tuner.engine.saved import SavedTrials
+from tuner.engine.worker.forks import children_end, end_if_forked
 from tuner.engine.writer import MakeWriter, Writer, Writing
 from tuner.errors import StoreError, StoreUnavailable, TunerError
 from tuner.optimizers import describe

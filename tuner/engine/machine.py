@@ -19,10 +19,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
-from tuner.engine.attempts import Attempt, Counts, Mark
-from tuner.engine.deadlines import Deadlines
-from tuner.engine.failures import FailureWatch
-from tuner.engine.limits import Limits
+from tuner.engine.limits import FailureWatch, Limits
+from tuner.engine.machine_state import Attempt, Counts, Deadlines, Mark
 from tuner.engine.messages import (
     Ask,
     Command,

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import UnknownOptimizer
-from tuner.optimizers.description import options_of
 from tuner.plugins import Plugins
 
 if TYPE_CHECKING:
     from tuner.optimizers.auto import AutoOptimizer
     from tuner.optimizers.base import SpaceOptimizer
-    from tuner.optimizers.bayesian import BayesianOptimizer
+    from tuner.optimizers.bayesian.optimizer import BayesianOptimizer
     from tuner.optimizers.optuna_adapter import OptunaOptimizer
     from tuner.optimizers.protocol import Optimizer
     from tuner.optimizers.random import RandomOptimizer
@@ -38,7 +37,7 @@ OPTIMIZERS = Plugins(
         "auto": "tuner.optimizers.auto:AutoOptimizer",
         "random": "tuner.optimizers.random:RandomOptimizer",
         "tpe": "tuner.optimizers.tpe:TPEOptimizer",
-        "bayesian": "tuner.optimizers.bayesian:BayesianOptimizer",
+        "bayesian": "tuner.optimizers.bayesian.optimizer:BayesianOptimizer",
     },
     exports=(
         "tuner.optimizers.optuna_adapter:OptunaOptimizer",
@@ -84,6 +83,8 @@ def describe(optimizer: Optimizer) -> dict[str, Any]:
     An optimizer may define this in a method ``describe()``. Otherwise the name is the name of its
     class, and the options are the attributes named like the arguments of its constructor.
     """
+    from tuner.optimizers.base import options_of
+
     own = getattr(optimizer, "describe", None)
     if callable(own):
         return dict(own())

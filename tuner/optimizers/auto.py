@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tuner.optimizers.base import SpaceOptimizer
-from tuner.optimizers.bayesian import BayesianOptimizer
+from tuner.optimizers.bayesian.optimizer import BayesianOptimizer
 from tuner.optimizers.random import RandomOptimizer
 from tuner.optimizers.tpe import TPEOptimizer
 from tuner.records import Goal, Outcome, Params, Trial

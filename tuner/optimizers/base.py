@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tuner.errors import ArgumentError
-from tuner.optimizers.description import options_of
 from tuner.optimizers.history import History, Observation, TrialTable
 from tuner.optimizers.sobol import SobolDesign
 from tuner.records import Goal, Outcome, Params, State, Trial
@@ -163,3 +163,28 @@ class SpaceOptimizer(ABC):
             listed = [(self.space.key(point), point) for point in self.space.grid()]
         self._listed = [entry for entry in listed if entry[0] not in self._tried]
         return [point for key, point in self._listed if key not in self._taken]
+
+
+def options_of(optimizer: object) -> dict[str, Any]:
+    """Return the attributes named like the arguments of the constructor, as JSON values."""
+    names = inspect.signature(type(optimizer)).parameters
+    return {name: as_json(getattr(optimizer, name)) for name in names if hasattr(optimizer, name)}
+
+
+def as_json(value: Any) -> Any:
+    """Convert an option to a JSON value; other types become their ``repr``.
+
+    Examples
+    --------
+    >>> as_json({"gamma": (0.1, None), "kind": complex(1, 2)})
+    {'gamma': [0.1, None], 'kind': '(1+2j)'}
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, Mapping):
+        return {str(k): as_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(v) for v in value]
+    return repr(value)

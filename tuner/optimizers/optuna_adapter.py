@@ -17,8 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import ArgumentError, MissingExtra
-from tuner.optimizers.base import History, SpaceOptimizer
-from tuner.optimizers.description import as_json
+from tuner.optimizers.base import History, SpaceOptimizer, as_json
 from tuner.optimizers.optuna_distributions import OptunaColumn
 from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Space

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tuner.optimizers.embedding import Bools, Floats
+from tuner.optimizers.bayesian.embedding import Bools, Floats
 from tuner.optimizers.history import History
 from tuner.optimizers.pareto import Places, hypervolume_subset, ranks
 

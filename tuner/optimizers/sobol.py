@@ -7,7 +7,7 @@ from copy import deepcopy
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.optimizers.unit_cube import UnitCube
+from tuner.optimizers.bayesian.unit_cube import UnitCube
 from tuner.records import Params
 from tuner.search_spaces import Space
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tuner.engine.clock import Stopwatch
 from tuner.engine.objective import wants_trial
-from tuner.engine.worker import ObjectiveWork
+from tuner.engine.worker.run import ObjectiveWork
 from tuner.errors import ArgumentError
 from tuner.provenance.capture import current_code, current_environment
 from tuner.provenance.workspace import Workspace

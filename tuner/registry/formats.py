@@ -13,7 +13,7 @@ from tuner.registry.json_format import JsonFormat
 from tuner.registry.pickle_format import PickleFormat
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.skops_format import SkopsFormat
-from tuner.tracking.artifacts import check_paths
+from tuner.tracking.artifacts.folder import check_paths
 
 
 def known_formats(

@@ -154,8 +154,8 @@ def _by_model(
     """Return the noise, and the mean and deviation of the true losses of the leading points."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    from tuner.optimizers.gaussian_process import GaussianProcess, fit
-    from tuner.optimizers.unit_cube import UnitCube
+    from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, fit
+    from tuner.optimizers.bayesian.unit_cube import UnitCube
 
     losses = np.array([float(np.mean(p.losses)) for p in points])
     spread = float(np.std(losses))

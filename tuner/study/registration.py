@@ -22,8 +22,8 @@ from tuner.registry import Registry
 from tuner.registry.formats import save_model
 from tuner.registry.protocol import ModelFormat
 from tuner.study.arguments import as_count
+from tuner.tracking.artifacts.retention import forget_models
 from tuner.tracking.protocol import Batch
-from tuner.tracking.retention import forget_models
 
 if TYPE_CHECKING:
     from tuner.study.study import Study
@@ -100,7 +100,7 @@ def keep_best(study: Study, k: int) -> int:
 
     Kept as well are the models of trials that have not ended, what a model version was registered
     from, and with several goals those of the Pareto front, whatever `k` is. Other artifacts than
-    models stay. The files are deleted by `tuner.tracking.retention.collect`, or ``tuner gc``.
+    models stay. The files are deleted by ``tuner gc``.
 
     Raises
     ------

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner import ranking
 from tuner.backends import resolve as resolve_backend
 from tuner.engine.limits import Limits
-from tuner.engine.monitor import as_interval
 from tuner.engine.objective import wants_trial
+from tuner.engine.worker.system_metrics import as_interval
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Params
 from tuner.registry.names import validate_model_name
@@ -143,7 +143,7 @@ def session_of(
     """Return the session by which a driver runs a search of `study`."""
     from tuner.engine.clock import SystemClock
     from tuner.engine.driver import POLL, Session
-    from tuner.engine.worker import ObjectiveWork
+    from tuner.engine.worker.run import ObjectiveWork
     from tuner.progress import make_progress
     from tuner.provenance.capture import current_code, current_environment
 
@@ -179,7 +179,7 @@ def session_of(
 
 def notify_ended(search: Search, study: Study) -> None:
     """Call the method ``study_ended`` of the callbacks that have it."""
-    from tuner.engine.forks import children_end
+    from tuner.engine.worker.forks import children_end
 
     for callback in search.callbacks:
         if callable(ended := getattr(callback, "study_ended", None)):
@@ -193,7 +193,7 @@ def apply_policy(policy: ModelPolicy, study: Study) -> None:
         study.register(policy.name or None, refit=policy.refit)
     if policy.keep is not None:
         from tuner.study.registration import keep_best
-        from tuner.tracking.retention import collect
+        from tuner.tracking.artifacts.retention import collect
 
         keep_best(study, policy.keep)
         collect(study.store)

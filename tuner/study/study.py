@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tuner.backends.protocol import Backend
+    from tuner.engine.ask_tell import ManualLoop
     from tuner.engine.driver import Driver
-    from tuner.engine.live import LiveTrial
-    from tuner.engine.manual import ManualLoop
+    from tuner.engine.worker.trial import LiveTrial
     from tuner.optimizers.protocol import Optimizer
     from tuner.plotting import Plots
     from tuner.progress import Progress
@@ -485,8 +485,8 @@ class Study:
     def _loop(self) -> ManualLoop:
         self._check_idle()
         if self._manual is None:
+            from tuner.engine.ask_tell import ManualLoop
             from tuner.engine.clock import SystemClock
-            from tuner.engine.manual import ManualLoop
             from tuner.provenance.capture import current_environment
 
             self._manual = ManualLoop(

@@ -29,14 +29,14 @@ from tuner.records import (
     decode_params,
 )
 from tuner.tracking import curves, leases, queries, rows, schema, upserts
-from tuner.tracking.areas import Ownership
-from tuner.tracking.artifacts import ArtifactFolder
-from tuner.tracking.database import Database
-from tuner.tracking.failures import was_idle
+from tuner.tracking.artifacts.areas import Ownership
+from tuner.tracking.artifacts.folder import ArtifactFolder
+from tuner.tracking.artifacts.remote import RemoteArtifacts
+from tuner.tracking.database.failures import was_idle
+from tuner.tracking.database.location import Location, locate
+from tuner.tracking.database.opening import Database
 from tuner.tracking.lease import Holder, Lease
-from tuner.tracking.location import Location, locate
 from tuner.tracking.protocol import Batch, Changes, Place, Store
-from tuner.tracking.remote_artifacts import RemoteArtifacts
 from tuner.tracking.writes import BatchWrite, ids_of
 
 STREAMED = 1000

@@ -1,0 +1,1 @@
+"""Run trials on Ray: a pool of reused workers, and the cluster that they run on."""

@@ -1,0 +1,210 @@
+"""Detect hung workers that Ray still considers alive.
+
+Ray detects the end of a process almost immediately, and the loss of a machine within 15 s to a
+minute. It never detects a frozen worker. A busy worker answers a poll every second from a separate
+thread, unless its objective blocks all other threads. This can be legitimate: native code inverts
+a large matrix. So silence alone proves nothing; the state of the process distinguishes the cases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.backends.os_processes import Condition, Process, condition_of
+from tuner.backends.ray.cluster import Cluster
+from tuner.backends.ray.worker_handle import Member
+from tuner.backends.resources import fitting_workers
+from tuner.errors import BackendError, ResourcesError
+
+SILENCE = 10.0
+"""Seconds without an answer to a poll before the process of a busy worker is inspected."""
+
+FROZEN = 5.0
+"""Seconds between the first inspection that finds a process frozen and the one that kills it."""
+
+UNREACHABLE = 30.0
+"""Seconds within which the node of a silent worker must report the worker's state."""
+
+STEP = 2.0
+"""Maximum seconds counted between two inspections: this process may itself have been suspended."""
+
+
+@dataclass(slots=True)
+class _Silence:
+    """The state of a worker since it left `poll` unanswered; times on the guard's clock."""
+
+    poll: Any
+    since: float
+    question: Any = None
+    asked: float = 0.0
+    frozen: float | None = None
+
+
+class Guard:
+    """Watches the busy workers of a pool.
+
+    Parameters
+    ----------
+    node
+        Ray's id of the node that runs this process. A task inspects processes on other nodes.
+    """
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._silent: dict[Member, _Silence] = {}
+        self._clock = 0.0
+        self._last: float | None = None
+
+    def look(self, members: Iterable[Member], now: float) -> list[tuple[Member, str]]:
+        """Return the workers that are lost, and the reasons, at `now` (seconds)."""
+        if self._last is not None:
+            self._clock += min(now - self._last, STEP)
+        self._last = now
+        before, self._silent = self._silent, {}
+        lost = []
+        for member in members:
+            if member.polling is None:
+                continue
+            silence = before.get(member)
+            if silence is None or silence.poll is not member.polling:
+                silence = _Silence(member.polling, self._clock)
+            self._silent[member] = silence
+            if self._clock - silence.since > SILENCE and (why := self._judged(member, silence)):
+                lost.append((member, why))
+        return lost
+
+    def _judged(self, member: Member, silence: _Silence) -> str:
+        """Return why a silent worker is lost, empty if it is not lost or this is unknown."""
+        condition = self._inspected(member, silence)
+        if condition is None:
+            unheard = silence.question is not None and self._clock - silence.asked > UNREACHABLE
+            return f"neither it nor its node has answered for {UNREACHABLE:g} s" if unheard else ""
+        if condition is Condition.GONE:
+            return "its process is gone"
+        if condition is Condition.ALIVE:
+            silence.frozen = None
+            return ""
+        if silence.frozen is None:
+            silence.frozen = self._clock
+        if self._clock - silence.frozen < FROZEN:
+            return ""
+        return "its process was frozen, as by SIGSTOP, and has been ended"
+
+    def _inspected(self, member: Member, silence: _Silence) -> Condition | None:
+        """Return the state of a worker's process, None until its node reports it."""
+        import ray
+
+        if member.node == self._node:
+            return condition_of(member.process)
+        if silence.question is None:
+            silence.question = _ask(member.node, member.process)
+            silence.asked = self._clock
+        ready, _ = ray.wait([silence.question], timeout=0)
+        if not ready:
+            return None
+        try:
+            condition: Condition = ray.get(silence.question)
+        except ray.exceptions.RayError:
+            return None  # Ray will report the loss of the node, or the timeout expires
+        silence.question = None
+        return condition
+
+
+def _ask(node: str, process: Process) -> Any:
+    """Ask a node for the state of one of its processes, without reserving resources."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    task = ray.remote(num_cpus=0, max_retries=0)(condition_of)
+    return task.options(scheduling_strategy=there).remote(process)
+
+
+_CAUSE = re.compile(r"Worker exit type: (\S+) Worker exit detail: (.*?)(?= Some common causes|$)")
+
+
+def reason(error: Exception) -> str:
+    """Return the reason why a worker was lost, given Ray's error."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, BaseException):
+        return f"its worker was ended by {type(cause).__name__}: {cause}".rstrip(": ")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if found := _CAUSE.search(" ".join(lines)):
+        return f"its worker process died ({found[1]}): {found[2]}"
+    return lines[0] if lines else type(error).__name__
+
+
+INTERVAL = 3.0
+"""Seconds between checks."""
+
+HEAD_LOST = 30.0
+"""Seconds that the head may be silent; after 60 s Ray itself ends this whole process."""
+
+
+class ClusterWatch:
+    """The state of the cluster of a study.
+
+    Parameters
+    ----------
+    cluster
+        The cluster.
+    workers
+        Requested number of workers; None for as many as fit on the current nodes.
+    needs
+        Resources of each worker, under Ray's names.
+
+    Attributes
+    ----------
+    size
+        Current target number of workers.
+    head_lost
+        Whether the head of the cluster is lost.
+
+    Raises
+    ------
+    ResourcesError
+        If the workers do not fit.
+    """
+
+    def __init__(
+        self, cluster: Cluster, workers: int | None, needs: Mapping[str, float], now: float
+    ) -> None:
+        self._cluster = cluster
+        self._workers = workers
+        self._needs = needs
+        self._due = now + INTERVAL
+        self._unheard = 0.0
+        self.head_lost = False
+        self.size = fitting_workers(workers, needs, cluster.nodes())
+
+    def look(self, now: float) -> None:
+        """Check the cluster at `now` (seconds) if a check is due.
+
+        Raises
+        ------
+        BackendError
+            If the head has been silent for too long.
+        """
+        if now < self._due:
+            return
+        self._due = now + INTERVAL
+        if not self._cluster.head_answers():
+            # Count checks, not time: this process may itself have been suspended.
+            self._unheard += INTERVAL
+            if self._unheard > HEAD_LOST:
+                self.head_lost = True
+                raise BackendError(
+                    f"the head of the Ray cluster at {self._cluster.head} has not answered for "
+                    f"{HEAD_LOST:g} s; what trials have told is recorded: make the same call "
+                    f"again when there is a cluster, and the study goes on"
+                )
+            return
+        self._unheard = 0.0
+        if self._workers is None:
+            # If no node can host a worker, missing workers wait for a new node.
+            with suppress(ResourcesError):
+                self.size = fitting_workers(None, self._needs, self._cluster.nodes())

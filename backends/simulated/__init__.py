@@ -1,0 +1,1 @@
+"""Run trials in virtual time, with faults drawn from one seed."""

@@ -1,0 +1,156 @@
+"""What an objective may change in its process, given back after each trial.
+
+The next trial on a worker, and with ``backend="serial"`` the user's own program, must not depend
+on what another trial did. This state belongs to the process, so trials that run at once on several
+threads share it: the first of them saves it and the last one restores it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+
+from tuner.engine.worker import scopes
+
+_SIGNALS = [int(number) for number in signal.Signals]
+_TIMERS = [
+    getattr(signal, name)
+    for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")
+    if hasattr(signal, name)
+]
+
+
+_KIND = "surroundings"
+
+
+class _State:
+    """State of the process, as it was when this was made."""
+
+    def __init__(self) -> None:
+        self._folder = _working_directory()
+        self._variables = dict(os.environ)
+        self._path, self._path_list = list(sys.path), sys.path
+        self._limit, self._collects = sys.getrecursionlimit(), gc.isenabled()
+        # NumPy's global generator is the one that objectives use, often unawares.
+        self._generators = random.getstate(), np.random.get_state()  # noqa: NPY002
+        self._idle = [timer for timer in _TIMERS if not signal.getitimer(timer)[0]]
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+
+    def restore(self) -> None:
+        """Put it back."""
+        for timer in self._idle:
+            if signal.getitimer(timer)[0]:
+                signal.setitimer(timer, 0)
+        if self._folder and _working_directory() != self._folder:
+            with suppress(OSError):  # it was deleted: then there is none to go to
+                os.chdir(self._folder)
+        for name in set(os.environ) - set(self._variables):
+            del os.environ[name]
+        for name, text in self._variables.items():
+            if os.environ.get(name) != text:
+                os.environ[name] = text
+        self._path_list[:] = self._path
+        sys.path = self._path_list
+        with suppress(RecursionError):  # this thread is deeper than that
+            sys.setrecursionlimit(self._limit)
+        (gc.enable if self._collects else gc.disable)()
+        random.setstate(self._generators[0])
+        np.random.set_state(self._generators[1])  # noqa: NPY002
+        self._warnings.__exit__(None, None, None)
+
+
+_first: _State | None = None
+"""The state before the first of the trials that run now."""
+
+_running = 0
+"""How many trials run now."""
+
+
+def _after_fork() -> None:
+    global _first, _running
+    _first, _running = None, 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextmanager
+def given_back(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python and NumPy for this block, and then tidy up.
+
+    Their state is put back, as are the working directory, the environment, the module path, the
+    filters of warnings, the recursion limit, whether garbage is collected, signal handlers, and
+    timers that did not run before.
+
+    Blocks on several threads may overlap in any order: the state before the first one is put back
+    when the last one ends. A block inside another one is put back at its own end, unless a third
+    one overlaps it. Only the main thread can set signal handlers, so these are put back at the end
+    of each of its blocks.
+    """
+    with scopes.opened(_KIND) as scope, _handlers():
+        own = _save(scope)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            _restore(scope, own)
+
+
+def _save(scope: scopes.Scope) -> _State | None:
+    """Save the state, unless a trial that runs on another thread may have changed it."""
+    global _first, _running
+    with scopes.lock:
+        own = _State() if not _running or scopes.is_alone(scope) else None
+        if not _running:
+            _first = own
+        _running += 1
+        return own
+
+
+def _restore(scope: scopes.Scope, own: _State | None) -> None:
+    """Put the state back, unless a trial on another thread still needs it as it is."""
+    global _first, _running
+    with scopes.lock:
+        if not _running:
+            return  # a forked child: the state is the parent's
+        _running -= 1
+        state = own if scopes.is_alone(scope) else None
+        if not _running:
+            state, _first = _first, None
+        if state is not None:
+            state.restore()
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""  # deleted
+
+
+@contextmanager
+def _handlers() -> Iterator[None]:
+    """Put back the handlers of signals, which only the main thread can set."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not handler and handler is not None:
+                signal.signal(number, handler)

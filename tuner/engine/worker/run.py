@@ -1,0 +1,105 @@
+"""Run the objective in a worker and convert every result or exception to a record."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from tuner.backends.protocol import Channel
+from tuner.credentials import hide
+from tuner.engine.clock import Stopwatch
+from tuner.engine.worker.forks import children_end
+from tuner.engine.worker.outcome import as_outcome, describe_failure
+from tuner.engine.worker.output import captured
+from tuner.engine.worker.process_state import given_back
+from tuner.engine.worker.system_metrics import monitored
+from tuner.engine.worker.trial import LiveTrial
+from tuner.errors import NOT_OUTCOMES
+from tuner.records import Begun, Goal, Job, Outcome, OutcomeConstraint, Output, State
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveWork:
+    """The `Work` of a study: calls `objective` and returns its outcome.
+
+    Parameters
+    ----------
+    objective
+        The user's function of ``params`` or ``params, trial``.
+    wants_trial
+        Whether it takes the trial.
+    goals
+        The metrics it must return.
+    constraints
+        Constraints that its metrics must satisfy for the trial to be feasible.
+    system_metrics
+        Seconds between samples of the run's resource use, None to disable sampling.
+    """
+
+    objective: Callable[..., Any]
+    wants_trial: bool
+    goals: Sequence[Goal]
+    constraints: Sequence[OutcomeConstraint] = ()
+    system_metrics: float | None = None
+
+    def __call__(self, job: Job, channel: Channel) -> Outcome:
+        """Run one job; every exception of the objective becomes a failed outcome.
+
+        `KeyboardInterrupt` and the exceptions by which a backend ends a job pass through.
+        """
+        watch = Stopwatch()
+        channel.send(Begun(channel.worker, _hostname(), os.getpid(), watch.began))
+        with monitored(channel, self.system_metrics) as along:
+            trial = LiveTrial(job, self.goals, along)
+            outcome, text = None, ""
+            try:
+                with captured() as transcript, given_back(trial.seed):
+                    outcome = self._evaluate(trial)
+                text = str(transcript)
+            except NOT_OUTCOMES:
+                raise
+            except BaseException as error:
+                # Restoring the process failed, as the objective had broken it. An outcome stands.
+                failure = describe_failure(error)
+                outcome = outcome or Outcome(State.FAILED, error=failure)
+                text = failure.traceback
+            finally:
+                trial.close()
+        # Here as well as in the store: a worker may have secrets that the driver does not know.
+        channel.send(Output(hide(text), watch.now()))
+        return outcome
+
+    def _evaluate(self, trial: LiveTrial) -> Outcome:
+        try:
+            args = (trial.params, trial) if self.wants_trial else (trial.params,)
+            with children_end():
+                returned = self.objective(*args)
+        except NOT_OUTCOMES:
+            raise
+        except BaseException as error:
+            metrics = {**trial.reported, **trial.logged}
+            return Outcome(State.FAILED, metrics, describe_failure(error))
+        if trial.stopped:
+            return self._stopped(trial, returned)
+        return self._outcome(trial, returned)
+
+    def _outcome(self, trial: LiveTrial, returned: Any) -> Outcome:
+        return as_outcome(returned, self.goals, trial.logged, self.constraints, trial.constraints)
+
+    def _stopped(self, trial: LiveTrial, returned: Any) -> Outcome:
+        """Return the outcome of a trial that obeyed `should_stop`, with its last values."""
+        outcome = self._outcome(trial, returned)
+        metrics = {**trial.reported, **trial.logged}
+        if outcome.state is State.COMPLETED:
+            metrics |= outcome.metrics
+        return Outcome(State.STOPPED, metrics, constraints=outcome.constraints)
+
+
+@cache
+def _hostname() -> str:
+    """Return the name of this machine; asking for it once a trial can cost more than the trial."""
+    return socket.gethostname()

@@ -1,0 +1,272 @@
+"""The trial as the objective sees it."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.backends.protocol import Channel
+from tuner.bounds import as_name, as_step, check_count
+from tuner.engine.worker.checkpoints import copy_checkpoint, send_checkpoint
+from tuner.engine.worker.forks import OwnProcess
+from tuner.engine.worker.outcome import BadResult, as_metric, checked_metrics
+from tuner.engine.worker.temp_dir import Scratch
+from tuner.engine.worker.uploads import files_to_keep
+from tuner.errors import ArgumentError
+from tuner.records import Goal, Job, Params, Report, Upload
+from tuner.tracking.artifacts.folder import check_upload
+
+if TYPE_CHECKING:
+    from tuner.registry.protocol import ModelFormat
+
+
+class LiveTrial:
+    """A running trial, passed to the objective as its second argument.
+
+    Attributes
+    ----------
+    number : int
+        The trial's number in its study, from 0.
+    params : dict
+        The point to evaluate.
+    seed : int
+        The trial's own seed in [0, 2**32); the same for every attempt of this trial.
+    attempt : int
+        1 for the first run of the trial, 2 for the first retry, ...
+
+    Examples
+    --------
+    >>> def objective(params, trial):
+    ...     for epoch in range(10):
+    ...         loss = (params["x"] - 3) ** 2 / (epoch + 1)
+    ...         trial.report(loss, epoch)
+    ...         if trial.should_stop():
+    ...             break
+    ...     return loss
+    """
+
+    def __init__(self, job: Job, goals: Sequence[Goal], channel: Channel) -> None:
+        self.number = job.trial.number
+        self.params: Params = copy.deepcopy(job.trial.params)
+        self.seed = job.trial.seed
+        self.attempt = job.attempt
+        self.run = job.run
+        self._goals = tuple(goals)
+        self._channel = OwnProcess(channel)
+        self._last_step = -1
+        self._names: set[str] = set()
+        self._scratch = Scratch()
+        self._checkpoint = job.checkpoint
+        self._looked = False
+        self._restored: Path | None = None
+        self._saved = 0
+        self.logged: dict[str, float] = {}
+        """Final values of metrics logged without a step."""
+        self.reported: dict[str, float] = {}
+        """The last reported values."""
+        self.constraints: dict[str, float] = {}
+        """The reported values of outcome constraints."""
+        self.stopped = False
+        """Whether the objective has been told to stop."""
+
+    def report(self, value: float | Mapping[str, float], step: int) -> None:
+        """Report intermediate values at `step`, so that the scheduler can stop the trial.
+
+        Parameters
+        ----------
+        value
+            The goal's metric so far, or a dict of metrics that contains it.
+        step
+            Epoch, iteration, fold, ...: an integer from 0, higher at each call.
+
+        Raises
+        ------
+        BadResult
+            If a value is not a finite number; the trial fails, naming the metric and the step.
+        ArgumentError
+            If `step` is negative, does not rise or is not below 2**63, or a name is too long.
+        """
+        step = as_step(step)
+        if step <= self._last_step:
+            raise ArgumentError(
+                f"trial.report: step {step} came after step {self._last_step}; steps must rise"
+            )
+        metric = self._goals[0].metric
+        values = value if isinstance(value, Mapping) else {metric: value}
+        report = Report(step, self._checked(values, step))
+        if metric not in report.metrics:
+            raise ArgumentError(
+                f"trial.report: {metric!r} is missing from {sorted(report.metrics)[:20]}; report "
+                f"it, or use trial.log_metrics for other metrics"
+            )
+        self._channel.send(report)
+        # Only now: in a loop of the user's own, the same step can be reported again if that failed.
+        self._last_step = step
+        self.reported.update(report.metrics)
+
+    def should_stop(self) -> bool:
+        """Return whether the scheduler stops this trial; if True, return from the objective."""
+        self.stopped = self.stopped or self._channel.stop_requested()
+        return self.stopped
+
+    def report_constraint(self, name: str, value: float) -> None:
+        """Report an outcome constraint: the trial is feasible if `value` is 0 or less.
+
+        The last value of a name counts. The more it is above 0, the worse; the best trial of a
+        study is a feasible one.
+
+        Raises
+        ------
+        BadResult
+            If `value` is not a finite number; the trial fails.
+        ArgumentError
+            If `name` is not a string, is empty or is too long.
+        """
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(f"trial.report_constraint: {name!r} is no name; write a text")
+        name = as_name(name, "constraint")
+        check_count({*self.constraints, name}, "constraint")
+        self.constraints[name] = as_metric(value, name)
+
+    def log_metric(self, name: str, value: float, step: int | None = None) -> None:
+        """Record a metric: over steps, or with no `step` as a final value of the trial.
+
+        Raises
+        ------
+        BadResult
+            If `value` is not a finite number; the trial fails.
+        ArgumentError
+            If `step` is not an integer from 0 to 2**63 - 1, `name` has more than
+            `tuner.bounds.LONGEST_NAME` characters, or the trial has too many metrics.
+        """
+        self.log_metrics({name: value}, step)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Record several metrics at once; see `log_metric`."""
+        if step is None:
+            checked = checked_metrics(metrics)
+            self._count(checked)
+            self.logged.update(checked)
+            return
+        step = as_step(step)
+        self._channel.send(Report(step, self._checked(metrics, step)))
+
+    def log_artifact(self, path: str | Path, name: str | None = None) -> None:
+        """Store a file or a folder with this run under `name` (its own name if None).
+
+        Links are followed, and their targets are stored.
+
+        Raises
+        ------
+        ArgumentError
+            If there is nothing at `path`, or something else than regular files and folders, such as
+            a pipe, a device or a link that leads in a circle, if it is larger than the memory of
+            this machine, or if `name` is too long.
+        """
+        path = Path(path)
+        self._channel.send(check_upload(Upload(name or path.name, files_to_keep(path))))
+
+    def log_model(
+        self,
+        model: Any,
+        name: str = "model",
+        *,
+        format: str | ModelFormat | None = None,
+        allow_pickle: bool = False,
+    ) -> None:
+        """Store a fitted model with this run; the best trial's becomes a model version.
+
+        Parameters
+        ----------
+        model
+            A scikit-learn estimator (kept in skops format), or what another format accepts.
+        name
+            Name of the model among the run's artifacts.
+        format
+            A format or its name; None takes the first that accepts the model.
+        allow_pickle
+            Fall back on pickle, which must be allowed again on loading.
+
+        Raises
+        ------
+        RegistryError
+            If no allowed format accepts the model.
+        """
+        from tuner.registry.formats import save_model
+
+        kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
+        self._channel.send(check_upload(Upload(name, files, kind="model", format=kind)))
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[Path]:
+        """Give an empty folder to save in; when the block ends well, that is the checkpoint.
+
+        Should the trial be tried again, because its worker or the study's driver died, its next
+        attempt finds the files by `restore`, on whatever machine that is. Only the last checkpoint
+        is kept, until the trial has its outcome. Nothing is kept of a block that raises, or that
+        the worker did not survive: then the checkpoint before it still stands.
+
+        Examples
+        --------
+        >>> import json
+        >>> def objective(params, trial):
+        ...     state = {"epoch": 0, "loss": 1.0}
+        ...     if saved := trial.restore():
+        ...         state = json.loads((saved / "state.json").read_text())
+        ...     while state["epoch"] < 10:
+        ...         state = {"epoch": state["epoch"] + 1, "loss": state["loss"] * params["rate"]}
+        ...         with trial.checkpoint() as folder:
+        ...             (folder / "state.json").write_text(json.dumps(state))
+        ...         trial.report(state["loss"], step=state["epoch"])
+        ...     return state["loss"]
+
+        Raises
+        ------
+        ArgumentError
+            If nothing was saved in the folder.
+        """
+        folder = self._scratch.fresh()
+        folder.mkdir()
+        try:
+            yield folder
+            self._saved += 1
+            send_checkpoint(folder, self._saved, self._channel)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def restore(self) -> Path | None:
+        """Return a folder with what the last attempt saved by `checkpoint`, None if there is none.
+
+        It is a copy, this attempt's own, and is deleted at its end.
+        """
+        if not self._looked:
+            self._looked = True
+            folder = self._scratch.fresh()
+            found = self._checkpoint is not None and copy_checkpoint(self._checkpoint, folder)
+            self._restored = folder if found else None
+        return self._restored
+
+    def close(self) -> None:
+        """Delete the trial's files on the disk of its worker."""
+        self._scratch.remove()
+
+    def _checked(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
+        try:
+            checked = checked_metrics(metrics)
+        except BadResult as error:
+            raise BadResult(error.failure.kind, f"at step {step}, {error}") from None
+        self._count(checked)
+        return checked
+
+    def _count(self, metrics: Mapping[str, float]) -> None:
+        """Refuse more names than a trial may have."""
+        if not metrics.keys() <= self._names:
+            check_count(self._names | metrics.keys(), "metric")
+            self._names |= metrics.keys()
+
+    def __repr__(self) -> str:
+        return f"LiveTrial(number={self.number}, params={self.params!r}, attempt={self.attempt})"

@@ -1,0 +1,1 @@
+"""Bayesian optimization: a Gaussian process, and acquisition functions over it."""

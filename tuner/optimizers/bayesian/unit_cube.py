@@ -1,0 +1,70 @@
+"""The unit-cube representation of a space, for the model and the acquisition search."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tuner.optimizers.bayesian.acquisition import Columns
+from tuner.optimizers.bayesian.embedding import Bools, Embedding, Floats
+from tuner.search_spaces import Bool, Choice, Const, Domain, Space
+
+LISTED = 256
+"""Maximum number of values of a column whose values are listed, for moves between them."""
+
+
+class UnitCube:
+    """The columns of `space` in the unit cube, and operations on rows of the unit cube.
+
+    Examples
+    --------
+    >>> from tuner.search_spaces import Float, Int
+    >>> cube = UnitCube(Space({"lr": Float(0.0, 1.0), "depth": Int(1, 2)}))
+    >>> X, active, feasible = cube.snap(np.array([[0.3, 0.4]]))
+    >>> X.tolist(), active.tolist(), feasible.tolist()
+    ([[0.3, 0.25]], [[True, True]], [True])
+    """
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        domains = [column.domain for column in space.columns]
+        categorical = np.array([isinstance(d, Choice | Bool | Const) for d in domains], dtype=bool)
+        self.columns = Columns(tuple(_levels(d) for d in domains), categorical)
+        self.embedding = Embedding(
+            options=[int(d.size) if c else 0 for d, c in zip(domains, categorical, strict=True)],
+            conditional=[bool(column.parents) for column in space.columns],
+        )
+
+    def snap(self, rows: Floats) -> tuple[Floats, Bools, Bools]:
+        """Snap `rows` (m, d) to points; return X, active and a mask of the feasible points."""
+        X, active = self.space.snap(rows)
+        if not self.space.constraints:
+            return X, active, np.ones(len(rows), dtype=bool)
+        points = self.space.decode(rows)
+        return X, active, np.array([self.space.feasible(p) for p in points], dtype=bool)
+
+    def spread(self, rng: np.random.Generator, m: int) -> Floats:
+        """Draw `m` random feasible rows, shape (m, d)."""
+        if not self.space.constraints:
+            return self.space.prior.places(rng.random((m, len(self.space.columns))))
+        return self.space.encode(self.space.sample(rng, m))[0]
+
+    def nearby(self, rng: np.random.Generator, X: Floats, active: Bools, m: int) -> Floats:
+        """Draw `m` rows near the rows of `X` (k, d): some columns change, by random distances.
+
+        Inactive columns get random values, so a change of branch reaches any point of the branch.
+        """
+        d = X.shape[1]
+        origin = rng.integers(len(X), size=m)
+        rows = np.where(active[origin], X[origin], rng.random((m, d)))
+        width = 10.0 ** rng.uniform(-3.0, -0.5, (m, 1))
+        moved = np.clip(rows + width * rng.standard_normal((m, d)), 0.0, 1.0)
+        moved = np.where(self.columns.categorical, rng.random((m, d)), moved)
+        changed = rng.random((m, d)) < rng.uniform(1.0 / d, 1.0, (m, 1))
+        return np.where(changed, moved, rows)
+
+
+def _levels(domain: Domain) -> Floats | None:
+    """Return the ascending positions of the values of a discrete domain; None if too many."""
+    if domain.size > LISTED:
+        return None
+    return np.unique(domain.to_unit(domain.grid(int(domain.size))))

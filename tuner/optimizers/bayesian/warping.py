@@ -1,0 +1,88 @@
+"""Transform losses to targets for a Gaussian process.
+
+Losses of real objectives span orders of magnitude and contain outliers. `prepare` clips the bad
+tail and scales the losses so that the best is 0 and the median is 1. A `Warp` then increases the
+resolution near the best loss. `standardise` yields mean 0 and variance 1. All steps are strictly
+increasing up to the clip, so they preserve the order of the good trials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.optimizers.bayesian.embedding import Floats
+
+TAIL = 20.0
+"""Upper clip of the losses, in units of the distance from the best to the median."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """``log(1 + u / softness)`` of a scaled loss `u`, or `u` itself if `softness` is infinite.
+
+    A smaller softness gives a higher resolution near the best loss and a lower one far from it.
+    The warps interpolate between the logarithm and the identity, two members of the Box-Cox family.
+    """
+
+    softness: float
+
+    def __call__(self, u: Floats) -> Floats:
+        """Return the warped losses."""
+        if np.isinf(self.softness):
+            return np.asarray(u, dtype=float)
+        return np.asarray(np.log1p(u / self.softness))
+
+    def log_slope(self, u: Floats) -> Floats:
+        """Return the logarithm of the derivative at `u`."""
+        if np.isinf(self.softness):
+            return np.zeros_like(u)
+        return np.asarray(-np.log(self.softness + u))
+
+
+IDENTITY = Warp(np.inf)
+WARPS = (IDENTITY, Warp(1.0), Warp(0.1), Warp(0.01))
+"""The candidate warps, compared on the data."""
+
+MILD_WARPS = WARPS[:2]
+"""The candidate warps for one of several goals; the others overemphasize the ends of a front."""
+
+MILD_DOUBT = 8.0
+"""The minimum gain in log density required to warp one of several goals."""
+
+
+def prepare(losses: Floats) -> Floats:
+    """Scale losses so that the best is 0 and the median is 1, and clip them at `TAIL`.
+
+    Parameters
+    ----------
+    losses
+        Shape (n,), n at least 1; any finite values.
+
+    Examples
+    --------
+    >>> prepare(np.array([1.0, 3.0, 1e300])).tolist()
+    [0.0, 1.0, 20.0]
+    """
+    magnitude = float(np.max(np.abs(losses)))
+    if magnitude > 1e100:  # sums and differences of larger values could overflow
+        losses = losses / magnitude
+    above = losses - np.min(losses)
+    unit = _unit(above)
+    return np.minimum(above, TAIL * unit) / unit if unit else np.zeros_like(above)
+
+
+def standardise(values: Floats) -> tuple[Floats, float]:
+    """Return `values` with mean 0 and standard deviation 1, and the deviation (1 if it is 0)."""
+    deviation = float(np.std(values)) or 1.0
+    return (values - np.mean(values)) / deviation, deviation
+
+
+def _unit(above: Floats) -> float:
+    """Return the median of the losses above the best; if it is 0, the smallest positive one."""
+    median = float(np.median(above))
+    if median > 0.0:
+        return median
+    positive = above[above > 0.0]
+    return float(np.min(positive)) if positive.size else 0.0

@@ -1,0 +1,1 @@
+"""Files of a store: artifacts, checkpoints, their folders, and their deletion."""

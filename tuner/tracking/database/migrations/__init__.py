@@ -1,0 +1,1 @@
+"""Schema migrations of a store; run by `tuner.tracking.database.migrate`."""

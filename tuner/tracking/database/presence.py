@@ -1,0 +1,165 @@
+"""Detect that an open SQLite database file was deleted, moved, replaced or overwritten.
+
+A process keeps writing to a file that was deleted or replaced, and SQLite reports no error: the
+record is lost when the process ends. The open file is therefore compared with its path around each
+transaction that writes, and every few seconds while a session waits. A comparison takes a few
+system calls.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+from tuner.errors import StoreError
+from tuner.tracking.database.headers import is_other_file, read_mark
+
+_GROWING = 1.0
+"""Seconds for which a file may be shorter than its header states, while a checkpoint is written."""
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
+class Presence:
+    """Compares the SQLite file that connections have open with the file at its path.
+
+    Parameters
+    ----------
+    file
+        The database.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._path = os.fspath(file)
+        self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Reset the state, after all connections were closed."""
+        self._known: dict[str, Identity] = {}
+        self._beside: dict[str, str] = {}
+        self.writes = self._had_content = False
+        self._mark = 0
+        self._seen: tuple[int, int] | None = None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the file at the path is missing or not the opened one."""
+        with self._lock:
+            return "" in self._known and _identity(self._path) != self._known[""]
+
+    def opened(self) -> None:
+        """Record the identity of the file that was just opened.
+
+        Raises
+        ------
+        StoreError
+            If this process has written to another file, which was at this path before.
+        """
+        with self._lock:
+            found = _identity(self._path)
+            if self.writes and found != self._known.get(""):
+                raise self._error("was deleted or replaced")
+            if found is not None:
+                self._known[""] = found
+                self._had_content = self._had_content or os.path.getsize(self._path) > 0
+                # If the path is a link, SQLite keeps its other files beside the link's target.
+                real = os.path.realpath(self._path)
+                self._beside = {suffix: real + suffix for suffix in ("-wal", "-shm")}
+
+    def check_file(self) -> None:
+        """Compare the open database with the file at its path, but not the files beside it.
+
+        Raises
+        ------
+        StoreError
+            If it was deleted, replaced or truncated to nothing.
+        """
+        with self._lock:
+            if "" in self._known:
+                self._stat()
+
+    def check(self, *, wrote: bool = False) -> None:
+        """Compare the open files with the files at their paths.
+
+        Parameters
+        ----------
+        wrote
+            Whether a transaction was just committed: its files must then exist.
+
+        Raises
+        ------
+        StoreError
+            If the database or one of SQLite's files beside it was deleted, replaced or truncated.
+        """
+        with self._lock:
+            if "" not in self._known:
+                return
+            self.writes = self.writes or wrote
+            found = self._stat()
+            if self.writes:
+                self._check_beside()
+                if (found.st_size, found.st_mtime_ns) != self._seen:
+                    self._check_header()
+                    self._seen = (found.st_size, found.st_mtime_ns)
+
+    def _stat(self) -> os.stat_result:
+        try:
+            found = os.stat(self._path)
+        except OSError as error:
+            raise self._error("was deleted or moved away") from error
+        if (found.st_dev, found.st_ino) != self._known[""]:
+            raise self._error("was replaced by another file")
+        if found.st_size == 0 and self._had_content:
+            raise self._error("was truncated to 0 bytes")
+        self._had_content = found.st_size > 0
+        return found
+
+    def _check_beside(self) -> None:
+        """Check the log and the shared memory, which stay as long as a connection is open."""
+        for suffix, path in self._beside.items():
+            found = _identity(path)
+            known = self._known.get(suffix)
+            if known is None and found is not None:
+                self._known[suffix] = found
+            elif found != known:
+                raise self._error(
+                    f"has lost its file {self._file.name}{suffix}, which was deleted or replaced,"
+                )
+
+    def _check_header(self) -> None:
+        """Check the header of the file, which has changed since the last check."""
+        deadline = time.monotonic() + _GROWING
+        while True:
+            try:
+                mark = read_mark(self._file)
+                break
+            except (sqlite3.Error, OSError) as error:
+                if isinstance(error, sqlite3.Error) and is_other_file(error):
+                    raise self._error("was overwritten with something else") from error
+                if time.monotonic() > deadline:
+                    raise self._error(f"was truncated or overwritten ({error})") from error
+            time.sleep(0.05)
+        if mark and self._mark and mark != self._mark:
+            raise self._error("was overwritten with another store")
+        self._mark = mark or self._mark
+
+    def _error(self, what: str) -> StoreError:
+        return StoreError(
+            f"store {self._file} {what} while this process was using it; what was recorded since "
+            f"then, or all of it, is not in the store: put the file back from a copy and run the "
+            f"call again"
+        )
+
+
+def _identity(path: str) -> Identity | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,1 +1,0 @@
-"""Schema migrations of a store; run by `tuner.tracking.migrate`."""
