@@ -24,7 +24,7 @@ class History:
     """A store with one study, and what is expected of it."""
 
     def __init__(self, folder: Path | str) -> None:
-        self.study = tuner.create_study({"x": Float(0, 1)}, name="s", store=folder, seed=0)
+        self.study = tuner.create_study({"x": Float(0, 1)}, study="s", store=folder, seed=0)
         self.store = open_store(folder)
         self.n = 0
 

@@ -71,7 +71,7 @@ def ours(url: str | Path, processes: int, seconds: float, optimizer: str = "rand
     AssertionError
         If a trial was lost, counted twice, or has no outcome.
     """
-    tuner.create_study(SPACE, name=NAME, store=url, optimizer=optimizer, seed=1).store.close()
+    tuner.create_study(SPACE, study=NAME, store=url, optimizer=optimizer, seed=1).store.close()
     found, pairs = _run(_ask_ours, str(url), processes, seconds)
     study = tuner.load_study(NAME, store=url)
     numbers = [trial.number for trial in study if trial.state is tuner.State.COMPLETED]

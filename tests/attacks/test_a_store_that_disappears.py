@@ -165,7 +165,7 @@ def test_a_session_that_waits_notices_within_seconds(
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_ask_and_tell(folder: Path, attack: Callable[[Path], None]) -> None:
-    study = tuner.create_study(SPACE, name="s", store=folder, load_if_exists=True)
+    study = tuner.create_study(SPACE, study="s", store=folder, load_if_exists=True)
     first = study.ask()
     study.tell(first, 1.0)
     attack(folder)
@@ -192,7 +192,7 @@ def test_the_log_of_the_store_that_took_the_place_is_not_deleted(folder: Path) -
     script = """
 import sys, tuner
 from tuner.errors import StoreError
-study = tuner.create_study({"x": tuner.Float(0, 1)}, name="s", store=sys.argv[1],
+study = tuner.create_study({"x": tuner.Float(0, 1)}, study="s", store=sys.argv[1],
                            load_if_exists=True)
 study.tell(study.ask(), 1.0)
 print("ready", flush=True)
@@ -215,7 +215,7 @@ except StoreError:
     for file in folder.glob("tuner.db*"):
         file.unlink()
     replace_by_another_store(folder)
-    study = tuner.create_study(SPACE, name="s", store=folder, load_if_exists=True)
+    study = tuner.create_study(SPACE, study="s", store=folder, load_if_exists=True)
     study.tell(study.ask(), 1.0)
     log = (folder / "tuner.db-wal").stat().st_ino
     assert process.communicate("go\n", timeout=120)[0] == "noticed\n"
@@ -247,7 +247,7 @@ def test_looking_at_a_file_takes_no_locks_away(folder: Path) -> None:
 
 
 def test_what_was_in_a_deleted_log_is_not_lost(folder: Path) -> None:
-    study = tuner.create_study(SPACE, name="s", store=folder, load_if_exists=True)
+    study = tuner.create_study(SPACE, study="s", store=folder, load_if_exists=True)
     for value in range(3):
         study.tell(study.ask(), float(value))
     delete_log(folder)
@@ -328,7 +328,7 @@ def small_disk(place: Path) -> Iterator[None]:
 
 def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk"):
-        study = tuner.create_study(SPACE, name="s", store=tmp_path / "disk")
+        study = tuner.create_study(SPACE, study="s", store=tmp_path / "disk")
         study.tell(study.ask(), 1.0)
         study.store.close()  # the system refuses while a file is open for writing
         files = ArtifactFolder(tmp_path / "disk" / "artifacts")

@@ -185,8 +185,8 @@ os.setgroups([]); os.setgid(NOBODY); os.setuid(NOBODY)
 os.chdir("/")
 study = tuner.load_study("s", store=base / "theirs")
 calls = {
-    "new": lambda: tuner.create_study(space, name="n", store=base / "new"),
-    "write": lambda: tuner.create_study(space, name="n", store=base / "theirs"),
+    "new": lambda: tuner.create_study(space, study="n", store=base / "new"),
+    "write": lambda: tuner.create_study(space, study="n", store=base / "theirs"),
     "hidden": lambda: tuner.list_studies(store=base / "hidden"),
     "hidden file": lambda: tuner.list_studies(store=base / "hidden" / "x" / "y"),
     "hidden url": lambda: tuner.create_study(space, store=f"sqlite:///{base}/hidden/x.db"),

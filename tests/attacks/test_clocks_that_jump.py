@@ -114,7 +114,7 @@ def test_a_failed_and_a_timed_out_run_have_their_measured_duration(
 
 
 def test_a_trial_that_is_told_after_the_clock_was_set_back(tmp_path: Path, wall: Wall) -> None:
-    study = tuner.create_study({"x": Float(0, 1)}, name="manual", store=tmp_path)
+    study = tuner.create_study({"x": Float(0, 1)}, study="manual", store=tmp_path)
     here, elsewhere = study.ask(), study.ask()
     time.sleep(0.05)
     wall.ahead -= HOUR

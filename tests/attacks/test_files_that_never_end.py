@@ -17,12 +17,12 @@ import tuner
 from tuner.engine.worker.checkpoints import copy_checkpoint, send_checkpoint
 from tuner.engine.worker.uploads import files_to_keep
 from tuner.errors import ChecksumMismatch, TunerError
+from tuner.provenance.fingerprints import fingerprint
 from tuner.records import Artifact, CheckpointEnd, CheckpointPart, Upload
 from tuner.tracking import open_store
 from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf
 from tuner.tracking.artifacts.folder import ArtifactFolder
 from tuner.tracking.database import maintenance as upkeep
-from tuner.tracking.fingerprints import fingerprint
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="other systems have no such files")
 

@@ -131,7 +131,7 @@ def test_a_server_that_is_away_costs_no_trial_of_a_loop_of_ones_own(
     server: Server, away_for: Outage, tmp_path: Path
 ) -> None:
     space = {"x": Float(0, 1)}
-    study = tuner.create_study(space, name="kept", store=server.new_database(), seed=0)
+    study = tuner.create_study(space, study="kept", store=server.new_database(), seed=0)
     for number in range(12):
         if number in (3, 6, 9):
             away_for(0.6)

@@ -173,7 +173,7 @@ def test_no_value_given_to_a_trial_breaks_its_study(url: str, data: st.DataObjec
     )  # fmt: skip
     assert [t.state.finished for t in study] == [True] * 4
     study.reports()
-    again = tuner.create_study({"x": Float(0, 1)}, store=url, name=uuid7())
+    again = tuner.create_study({"x": Float(0, 1)}, store=url, study=uuid7())
     for value in returned:
         if value is None:
             with pytest.raises(errors.ArgumentError):

@@ -23,7 +23,7 @@ from tuner.integrations.tensorboard import EVENTS
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TUNER_STORE", raising=False)
-    study = tuner.create_study({"x": Float(0, 1)}, name="digits", seed=0)
+    study = tuner.create_study({"x": Float(0, 1)}, study="digits", seed=0)
     for value in (2.0, 1.0, 3.0):
         trial = study.ask()
         trial.report(value * 2, 0)

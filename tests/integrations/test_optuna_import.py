@@ -322,6 +322,6 @@ class TestRefusals:
 
     def test_a_study_of_ours_has_that_name(self, storage: str, tmp_path: Path) -> None:
         made(storage, n=1)
-        tuner.create_study({"x": Float(0, 1)}, name="old", store=tmp_path / "store")
+        tuner.create_study({"x": Float(0, 1)}, study="old", store=tmp_path / "store")
         with pytest.raises(StudyExists, match="another name"):
             import_optuna(storage, store=tmp_path / "store")

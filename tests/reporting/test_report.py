@@ -39,7 +39,7 @@ class Page(HTMLParser):
 
 def study_of(tmp_path: Path, name: str = "digits", n: int = 12, **options) -> tuner.Study:
     space = {"rate": Float(0, 1), "model": Choice(svm={"C": Float(0.1, 10)}, dummy={})}
-    study = tuner.create_study(space, name=name, store=tmp_path / "store", seed=0, **options)
+    study = tuner.create_study(space, study=name, store=tmp_path / "store", seed=0, **options)
     for number in range(n):
         trial = study.ask()
         trial.report(1.0, 0)

@@ -158,7 +158,7 @@ def test_a_driver_that_was_frozen_is_replaced_and_what_it_writes_later_is_refuse
 
 
 def test_many_processes_ask_and_tell_of_one_study(tmp_path: Path) -> None:
-    study = tuner.create_study({"x": Float(0, 1)}, name="shared", store=tmp_path, optimizer="tpe")
+    study = tuner.create_study({"x": Float(0, 1)}, study="shared", store=tmp_path, optimizer="tpe")
     processes = [start(ASKING, tmp_path, 8) for _ in range(3)]
     for process in processes:
         _, err = process.communicate(timeout=120)
@@ -171,7 +171,7 @@ def test_many_processes_ask_and_tell_of_one_study(tmp_path: Path) -> None:
 def test_what_was_asked_for_is_run_by_a_driver_and_cannot_be_told_any_more(
     tmp_path: Path,
 ) -> None:
-    study = tuner.create_study({"x": Float(0, 1)}, name="shared", store=tmp_path / "store")
+    study = tuner.create_study({"x": Float(0, 1)}, study="shared", store=tmp_path / "store")
     asked = study.ask()
     asked.report(1.0, 0)
     assert not asked.should_stop()
@@ -184,7 +184,7 @@ def test_what_was_asked_for_is_run_by_a_driver_and_cannot_be_told_any_more(
 
 
 def test_a_trial_that_is_under_way_elsewhere_again_is_told_by_who_runs_it(tmp_path: Path) -> None:
-    study = tuner.create_study({"x": Float(0, 1)}, name="shared", store=tmp_path / "store")
+    study = tuner.create_study({"x": Float(0, 1)}, study="shared", store=tmp_path / "store")
     asked = study.ask()
     with pytest.raises(KeyboardInterrupt):
         tuner.optimize(

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import tuner
 from tuner.cli.commands import cli
 from tuner.errors import ArgumentError
-from tuner.tracking.provenance import current_user
+from tuner.provenance.capture import current_user
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -27,7 +27,7 @@ def store(
 
 
 def make(store: str) -> tuner.Study:
-    study = tuner.create_study({"x": tuner.Float(0, 1)}, name="s", store=store, tags={"team": "a"})
+    study = tuner.create_study({"x": tuner.Float(0, 1)}, study="s", store=store, tags={"team": "a"})
     study.tell(study.ask(), 1.0)
     return study
 

@@ -16,11 +16,11 @@ from tuner.boundary import translated
 from tuner.cli.annotating import note, tag
 from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.database import db
-from tuner.cli.evidence import compare, lineage, replay
 from tuner.cli.exchange import gc, import_, mirror, report
 from tuner.cli.finding import find
 from tuner.cli.options import as_pair, store_option
 from tuner.cli.output import echo, echo_error, tolerate_any_text, write_bytes
+from tuner.cli.provenance import compare, lineage, replay
 from tuner.cli.scripts import load_objective, load_space
 from tuner.cli.text import (
     as_json,

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from tuner.errors import ArgumentError
-from tuner.evidence.scripts import load_script
+from tuner.provenance.scripts import load_script
 from tuner.search_spaces import Space
 from tuner.study.arguments import as_space
 

@@ -162,6 +162,11 @@ class ManualLoop:
             # No one else writes what this run reports, so nobody need be asked.
             with_patience(partial(self.store.write, self.info.uid, batch))
 
+    def forget(self) -> None:
+        """Read the whole study again at the next call, because its optimizer was used elsewhere."""
+        with self._lock:
+            self._stale = True
+
     def is_open(self, run: str) -> bool:
         """Whether the outcome of a run would still count, as far as is known here."""
         return run in self._machine.active

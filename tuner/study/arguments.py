@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from tuner.bounds import LONGEST_TITLE, as_name, is_title
 from tuner.errors import ArgumentError, SpaceError
@@ -15,6 +17,38 @@ from tuner.records import Direction, Goal, OutcomeConstraint
 
 if TYPE_CHECKING:
     from tuner.search_spaces import Space
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def renamed(old: str, new: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Decorate a public function to accept the keyword `old` as a deprecated alias of `new`.
+
+    `tuner.boundary.public` must be the next decorator, so that the warning names the caller's line.
+    """
+
+    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        called = function.__name__
+
+        @functools.wraps(function)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            if old in kwargs:
+                if kwargs.get(new) is not None:
+                    raise ArgumentError(
+                        f"{called}: {old}= and {new}= are the same argument; write only {new}="
+                    )
+                warnings.warn(
+                    f"{called}: {old}= is deprecated; write {new}=",
+                    DeprecationWarning,
+                    stacklevel=3,
+                )
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def as_space(space: Space | Mapping[str, Any]) -> Space:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -18,9 +19,11 @@ from tuner.errors import (
     NoCompletedTrial,
     NoFeasibleTrial,
     SeveralGoals,
+    StudyBusy,
     StudyError,
     UnknownOptimizer,
 )
+from tuner.provenance.references import find_study
 from tuner.records import (
     Artifact,
     Direction,
@@ -38,15 +41,18 @@ from tuner.search_spaces import Space
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tuner.backends.protocol import Backend
     from tuner.engine.ask_tell import ManualLoop
     from tuner.engine.driver import Driver
     from tuner.engine.worker.trial import LiveTrial
     from tuner.optimizers.protocol import Optimizer
     from tuner.plotting import Plots
+    from tuner.progress import Progress
     from tuner.query import QueryResult
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
+    from tuner.study.search import Search
     from tuner.tracking.sql_store import SqlStore
 
 
@@ -56,6 +62,10 @@ class Study:
 
     Create one with `tuner.optimize` or `tuner.create_study`, or load it with `tuner.load_study`.
     Results are read from the store, so they include the records of other processes.
+
+    A study can be copied and pickled. The copy contains the name, the location of the store, the
+    optimizer and the scheduler, and reads the record again. **A pickle contains the URL of the
+    store with its password in clear text.**
 
     Examples
     --------
@@ -242,7 +252,85 @@ class Study:
         number = trial if isinstance(trial, int) else trial.number
         return set_notes(self.store, self._info.uid, number, notes)
 
-    # --- a loop of one's own ------------------------------------------------------------------
+    # --- search -------------------------------------------------------------------------------
+
+    def optimize(
+        self,
+        objective: Callable[..., Any],
+        *,
+        n_trials: int | None = None,
+        timeout: float | None = None,
+        trial_timeout: float | None = None,
+        backend: str | Backend | None = None,
+        workers: int | None = None,
+        resources: Mapping[str, float] | None = None,
+        register: str | bool | None = None,
+        refit: Callable[[Params], Any] | None = None,
+        max_retries: int = 0,
+        deterministic: bool = False,
+        callbacks: Sequence[Callable[[Study, Trial], None]] = (),
+        system_metrics: bool | float | None = None,
+        keep_models: int | None = None,
+        progress: bool | Progress = True,
+    ) -> Study:
+        """Run the search until the study has `n_trials` trials, and register the winner.
+
+        The study may have trials of earlier calls, and of `ask` and `tell`; all of them count.
+        Points of `enqueue` are tried first. A trial that was asked for and not told is run again
+        here, and can no longer be told.
+
+        The parameters have the same meaning as in `tuner.optimize`.
+
+        Returns
+        -------
+        Study
+            This study.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is invalid; nothing is started.
+        StudyBusy
+            If this object or another process runs a search of the study.
+        StudyTakenOver, BackendError, StoreError, RegistryError, AllTrialsFailed
+            As for `tuner.optimize`.
+
+        Examples
+        --------
+        >>> import tempfile, tuner
+        >>> study = tuner.create_study({"x": tuner.Int(0, 9)}, store=tempfile.mkdtemp(), seed=0)
+        >>> for total in (3, 10):
+        ...     study = study.optimize(
+        ...         lambda params: params["x"] ** 2, n_trials=total, backend="serial",
+        ...         progress=False,
+        ...     )
+        >>> len(study.trials), study.best_value
+        (10, 0.0)
+        """
+        from tuner.study.search import as_search
+
+        search = as_search(
+            objective,
+            self.goals,
+            self._scheduler,
+            n_trials=n_trials,
+            timeout=timeout,
+            trial_timeout=trial_timeout,
+            backend=backend,
+            workers=workers,
+            resources=resources,
+            register=register,
+            refit=refit,
+            max_retries=max_retries,
+            deterministic=deterministic,
+            callbacks=callbacks,
+            system_metrics=system_metrics,
+            keep_models=keep_models,
+            progress=progress,
+        )
+        return self.run(search)
+
+    # --- ask and tell -------------------------------------------------------------------------
 
     @overload
     def ask(self, n: None = None) -> LiveTrial: ...
@@ -251,13 +339,13 @@ class Study:
     def ask(self, n: int | None = None) -> LiveTrial | list[LiveTrial]:
         """Return a trial to evaluate, or a list of `n`.
 
-        The trial is recorded as running; tell its outcome with `tell`, today or in another
-        process next week. Any number of processes may ask and tell of one study.
+        The trial is recorded as running. Its outcome can be told at any later time, also by another
+        process. Any number of processes may ask and tell in one study.
 
         Raises
         ------
         StudyBusy
-            If another process runs the study by `tuner.optimize`.
+            If a search of the study is running.
         """
         from tuner.study.arguments import as_count
 
@@ -271,7 +359,7 @@ class Study:
         *,
         state: State | str | None = None,
     ) -> Trial:
-        """Record the outcome of a trial that `ask` gave, and return it.
+        """Record the outcome of a trial that `ask` returned, and return the trial.
 
         Parameters
         ----------
@@ -279,7 +367,7 @@ class Study:
             The trial, or its number.
         value
             The return value of an objective: the goal's value, or a dict of metrics. A value that
-            is not finite or not a number makes the trial a failed one, as it does in `optimize`.
+            is not a finite number fails the trial, as it does in `optimize`.
         state
             ``"failed"`` or ``"stopped"`` for a trial that has no value, or only an early one.
 
@@ -288,7 +376,7 @@ class Study:
         TrialFinished
             If the trial has an outcome already, or another process took it over.
         StudyBusy
-            If another process runs the study by `tuner.optimize`.
+            If a search of the study is running.
         ArgumentError
             If there is no such trial, or neither a value nor a state is given.
         """
@@ -313,7 +401,7 @@ class Study:
         self._loop().enqueue([self.space.validate(params)])
 
     def stop(self) -> None:
-        """End a running `tuner.optimize` from a callback: what runs ends, nothing new begins.
+        """End a running search, usually from a callback: running trials finish, none start.
 
         Raises
         ------
@@ -324,55 +412,88 @@ class Study:
             raise StudyError(f"study {self.name!r} is not running here; there is nothing to stop")
         self._driver.stop()
 
-    def run(self, driver: Driver) -> None:
-        """Let `driver` run this study's loop to its end.
+    def run(self, search: Search) -> Study:
+        """Run a checked search and register the winner; `optimize` is the public form.
 
         Raises
         ------
-        AllTrialsFailed
-            If the first trials all failed for the same reason.
+        StudyBusy
+            If this object or another process runs a search of the study.
         """
-        from tuner.engine.writer import with_patience
+        from tuner.study.search import apply_policy, limits_of, notify_ended
 
-        self._driver = driver
+        self._check_idle()
+        n_trials = limits_of(search, self.space).n_trials
+        if n_trials is None or sum(trial.state.finished for trial in self) < n_trials:
+            try:
+                self._drive(search)
+            finally:
+                notify_ended(search, self)
+        apply_policy(search.models, self)
+        return self
+
+    def _drive(self, search: Search) -> None:
+        from tuner.engine.driver import Driver
+        from tuner.engine.writer import with_patience
+        from tuner.study.search import session_of
+
+        optimizer, scheduler = self._bound_optimizer(), self._scheduler
+        optimizer.reset(self.space, self.goals, self._info.seed)
+        if scheduler is not None:
+            scheduler.reset(self.goals)
+        self._driver = driver = Driver(session_of(search, self, optimizer, scheduler))
         try:
             end = driver.run()
         finally:
             self._driver = None
-        # A search that is over must not be lost to a store that is away at its last word.
+            if self._manual is not None:
+                self._manual.forget()
+        # The store may be unavailable at the end of a search; wait for it to return.
         with_patience(partial(self.replace_info, optimizer=driver.describe_optimizer()))
         failure = driver.machine.failure
         if end is End.ALL_FAILED and failure is not None:
+            place = f" ({failure.place})" if failure.place else ""
             error = AllTrialsFailed(
-                f"study {self.name!r}: every trial so far failed for the same reason: {failure}"
-                f"{f' ({failure.place})' if failure.place else ''}; mend the objective and call "
-                f"again"
+                f"study {self.name!r}: every trial so far failed for the same reason: "
+                f"{failure}{place}; fix the objective and call again"
             )
             if failure.traceback:
                 error.add_note(failure.traceback)
             raise error
 
+    def _check_idle(self) -> None:
+        if self._driver is not None:
+            raise StudyBusy(
+                f"study {self.name!r} is being optimized by this process; wait until that ends, or "
+                f"write study.stop()"
+            )
+
+    def _bound_optimizer(self) -> Optimizer:
+        """Return the optimizer of this object; by default the recorded one."""
+        if self._optimizer is None:
+            from tuner.optimizers import restore
+
+            try:
+                self._optimizer = restore(self._info.optimizer)
+            except UnknownOptimizer as error:
+                raise UnknownOptimizer(
+                    f"study {self.name!r}: its optimizer has no registered name; "
+                    f"write tuner.load_study({self.name!r}, optimizer=...)"
+                ) from error
+        return self._optimizer
+
     def _loop(self) -> ManualLoop:
+        self._check_idle()
         if self._manual is None:
             from tuner.engine.ask_tell import ManualLoop
             from tuner.engine.clock import SystemClock
-            from tuner.optimizers import restore
-            from tuner.tracking.provenance import current_environment
+            from tuner.provenance.capture import current_environment
 
-            optimizer = self._optimizer
-            if optimizer is None:
-                try:
-                    optimizer = restore(self._info.optimizer)
-                except UnknownOptimizer as error:
-                    raise UnknownOptimizer(
-                        f"study {self.name!r} was made with an optimizer that has no name here; "
-                        f"write tuner.load_study({self.name!r}, optimizer=...)"
-                    ) from error
             self._manual = ManualLoop(
                 self._info,
                 self.space,
                 self.store,
-                optimizer,
+                self._bound_optimizer(),
                 SystemClock(),
                 self._scheduler,
                 environment=self.store.put_environment(current_environment()),
@@ -475,10 +596,28 @@ class Study:
             allow_pickle=allow_pickle,
         )
 
+    def keep_models(self, k: int) -> int:
+        """Forget the models of all trials but the `k` best, and return how many were forgotten.
+
+        The models of unfinished trials, of registered versions and, with several goals, of the
+        Pareto front are always kept. Other artifacts stay. ``tuner gc`` deletes the files.
+
+        Raises
+        ------
+        ArgumentError
+            If `k` is not an integer of at least 1.
+        """
+        from tuner.study.registration import keep_best
+
+        return keep_best(self, k)
+
     def replace_info(self, **changes: Any) -> None:
         """Change what may change about the study's record: optimizer, data and tags."""
         self._info = dataclasses.replace(self._info, **changes)
         self.store.update_study(self._info)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reconnected, (self.store, self.name, self._optimizer, self._scheduler)
 
     def __iter__(self) -> Iterator[Trial]:
         return self.store.trials(self._info.uid)
@@ -486,6 +625,18 @@ class Study:
     def __repr__(self) -> str:
         goal = self._info.goal
         return f"Study({self.name!r}, {goal.direction} {goal.metric!r}, store={str(self.store)!r})"
+
+
+def _reconnected(
+    store: SqlStore, name: str, optimizer: Optimizer | None, scheduler: Scheduler | None
+) -> Study:
+    """Return a copy of a study; an optimizer and a scheduler serve one study object only."""
+    return Study(
+        find_study(name, store),
+        store,
+        optimizer=copy.deepcopy(optimizer),
+        scheduler=copy.deepcopy(scheduler),
+    )
 
 
 def best_of(info: StudyInfo, trials: Iterator[Trial] | Sequence[Trial]) -> Trial:

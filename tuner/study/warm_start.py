@@ -26,7 +26,7 @@ class Earlier:
     constraints: Mapping[str, float] = field(default_factory=dict)
 
 
-def earlier_trials(
+def warm_start_trials(
     sources: Source | Sequence[Source], space: Space, goals: Sequence[Goal], store: SqlStore
 ) -> tuple[Trial, ...]:
     """Return the completed trials of `sources` that are points of `space`, numbered up to -1.

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, overload
 
 from sqlalchemy import Connection, Row, Select, Table, select, update
 
+from tuner.credentials import remember
 from tuner.errors import StoreError, StudyExists, StudyNotFound, StudyTakenOver
 from tuner.records import (
     Artifact,
@@ -112,6 +113,9 @@ class SqlStore:
         self._key_ids: dict[str, dict[str, int]] = {}
         self.url = location.url.render_as_string(hide_password=False)
         self.artifact_root = location.artifact_root
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self._database.location, self._clock)
 
     def __str__(self) -> str:
         """Return the location of the store for display, without a password."""
@@ -563,6 +567,13 @@ def _is_as_expected(
     rows = connection.execute(*queries.places_of(connection, study_id, list(expected)))
     found = {number: (State(state), attempts) for number, state, attempts in rows}
     return all(found.get(number) == place for number, place in expected.items())
+
+
+def _reopened(location: Location, clock: leases.Clock | None) -> SqlStore:
+    """Return a store from a pickle; messages of this process hide its password from now on."""
+    remember(location.url.render_as_string(hide_password=False))
+    remember(location.artifact_url or "")
+    return SqlStore(location, clock)
 
 
 def _studies() -> Select[Any]:

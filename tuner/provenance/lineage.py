@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from tuner.evidence.references import find_study, find_trial
+from tuner.boundary import public
+from tuner.provenance.references import find_study, find_trial
 from tuner.records import Code, Environment, ModelVersion, Run, StudyInfo, Trial
 from tuner.registry import Registry
-
-if TYPE_CHECKING:
-    from tuner.tracking.sql_store import SqlStore
+from tuner.tracking import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +95,33 @@ class Lineage:
         )
 
 
-def lineage(ref: str, store: SqlStore) -> Lineage:
-    """Return the lineage of the model version ``"name"``, ``"name@alias"`` or ``"name@3"``.
+@public()
+def lineage(ref: str, *, store: str | Path | None = None) -> Lineage:
+    """Return the lineage of a model version: run, trial, study, code, environment and data.
+
+    Parameters
+    ----------
+    ref, store
+        As for `load_model`.
 
     Raises
     ------
     ModelNotFound
         If the model version does not exist.
     """
-    version = Registry(store).get(ref)
-    study = find_study(version.study, store)
-    trial = find_trial(study, version.trial, store)
+    opened = open_store(store)
+    version = Registry(opened).get(ref)
+    study = find_study(version.study, opened)
+    trial = find_trial(study, version.trial, opened)
     assert trial is not None, "each version has a run, and each run has a trial"
-    run = next(r for r in store.runs(study.uid, version.trial) if r.uid == version.run)
+    run = next(r for r in opened.runs(study.uid, version.trial) if r.uid == version.run)
     return Lineage(
         version,
         study,
         trial,
         run,
-        store.get_code(version.code) if version.code else None,
-        store.get_environment(version.environment) if version.environment else None,
+        opened.get_code(version.code) if version.code else None,
+        opened.get_environment(version.environment) if version.environment else None,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import ArgumentError
-from tuner.evidence.scripts import load_script
+from tuner.provenance.scripts import load_script
 
 
 @pytest.fixture(autouse=True)

@@ -88,7 +88,7 @@ def find_study(name: str, store: SqlStore) -> StudyInfo:
     info = store.find_study(name)
     if info is None:
         known = [study.name for study in store.studies()]
-        close = difflib.get_close_matches(name, known) or known[-3:]
+        close = difflib.get_close_matches(str(name), known) or known[-3:]
         remedy = f"it has {', '.join(map(repr, close))}" if close else "it has no studies"
         raise StudyNotFound(f"study {name!r} does not exist in {store}; {remedy}")
     return info

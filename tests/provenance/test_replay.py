@@ -228,7 +228,7 @@ def test_a_noisy_objective_and_a_tolerance(tmp_path: Path) -> None:
         study="s", metric="loss", progress=False, data=[1, 2],
     )  # fmt: skip
 
-    def again(**options) -> tuner.evidence.replaying.Replay:
+    def again(**options) -> tuner.provenance.replay.Replay:
         return tuner.replay("s/0", store=tmp_path, objective=objective, **options)
 
     assert not again().same

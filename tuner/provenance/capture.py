@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tuner.credentials import hide_exact
+from tuner.provenance.fingerprints import fingerprint
+from tuner.provenance.git import MAX_DIFF, git
 from tuner.records import Code, Environment
-from tuner.tracking.fingerprints import fingerprint
-from tuner.tracking.git import MAX_DIFF, git
 
 __all__ = ["current_code", "current_environment", "current_user", "fingerprint"]
 

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.boundary import public
 from tuner.errors import ArgumentError
-from tuner.evidence.differences import UNKNOWN, package_changes
-from tuner.evidence.evaluation import Evaluation, evaluate, evaluate_apart
-from tuner.evidence.references import Subject, resolve
-from tuner.evidence.workspace import Workspace, workspace
+from tuner.provenance.differences import UNKNOWN, package_changes
+from tuner.provenance.evaluation import Evaluation, evaluate, evaluate_apart
+from tuner.provenance.fingerprints import fingerprint
+from tuner.provenance.references import Subject, resolve
+from tuner.provenance.workspace import Workspace, workspace
 from tuner.records import REPLAY, Code, Environment, Job, Run, State, StudyInfo
+from tuner.tracking import open_store
 from tuner.tracking.protocol import Batch
 from tuner.tracking.uuid7 import uuid7
 
@@ -61,13 +64,14 @@ class Replay:
     notes: tuple[str, ...] = ()
 
 
+@public()
 def replay(
     ref: str,
-    store: SqlStore,
     *,
+    store: str | Path | None = None,
     objective: Callable[..., Any] | str | None = None,
-    repository: Path | None = None,
-    data: str = "",
+    repository: str | Path | None = None,
+    data: Any = None,
     metrics: Sequence[str] = (),
     tolerance: float = 0.0,
 ) -> Replay:
@@ -78,14 +82,15 @@ def replay(
     ref
         ``"study/17"``, or ``"study/17/2"`` to compare with its second run.
     store
-        The store of the record.
+        As for `optimize`.
     objective
-        A function runs in this process. ``"script.py:function"`` runs in a new process, and so does
-        the recorded objective if `objective` is None.
+        A function runs in this process; ``"script.py:function"`` runs in a new one. None runs the
+        recorded objective in a new process: from its commit in a temporary worktree if the
+        repository is available, else from its current file, else from its recorded source.
     repository
         A folder of the git repository; None uses the working directory.
     data
-        The fingerprint of the current data, to compare with the recorded one.
+        The current data, to compare their fingerprint with the recorded one.
     metrics
         The metrics that must agree; empty for all metrics.
     tolerance
@@ -98,21 +103,24 @@ def replay(
     """
     if not 0.0 <= tolerance < 1.0:
         raise ArgumentError(f"tolerance={tolerance!r} must be at least 0 and below 1")
-    subject = resolve(ref, store)
+    opened = open_store(store)
+    subject = resolve(ref, opened)
     trial, before = subject.trial, subject.run
     if subject.whole_study or trial is None:
         raise ArgumentError(f"replay {ref!r}: name a trial, such as '{subject.info.name}/0'")
     if not trial.state.finished or before is None:
         raise ArgumentError(f"replay {ref!r}: the trial is {trial.state} and has no outcome yet")
-    runs = list(store.runs(subject.info.uid, trial.number))
+    runs = list(opened.runs(subject.info.uid, trial.number))
     job = Job(uuid7(), trial, max(run.attempt for run in runs) + 1)
     stop_after = None
     if before.state is State.STOPPED:
-        reports = store.reports(subject.info.uid, trial.number)
+        reports = opened.reports(subject.info.uid, trial.number)
         steps = [report.step for uid, report in reports if uid == before.uid]
         stop_after = max(steps, default=None)
-    evaluation, notes = _evaluated(subject, job, objective, repository or Path.cwd(), stop_after)
-    run = _record(store, subject.info, job, evaluation)
+    mark = "" if data is None else fingerprint(data)
+    folder = Path.cwd() if repository is None else Path(repository)
+    evaluation, notes = _evaluated(subject, job, objective, folder, stop_after)
+    run = _record(opened, subject.info, job, evaluation)
     recorded = before.metrics or trial.metrics
     pairs = _pairs(recorded, run.metrics, metrics)
     agree = all(_agree(a, b, tolerance) for a, b in pairs.values())
@@ -122,7 +130,7 @@ def replay(
         run,
         pairs,
         agree and run.state is before.state,
-        tuple(_changes(subject, before, evaluation, run, data)),
+        tuple(_changes(subject, before, evaluation, run, mark)),
         notes,
     )
 

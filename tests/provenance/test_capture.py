@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tuner.tracking import provenance
-from tuner.tracking.provenance import current_code, current_environment
+from tuner.provenance import capture as provenance
+from tuner.provenance.capture import current_code, current_environment
 
 
 def objective(params: dict[str, Any]) -> float:
@@ -103,7 +103,7 @@ def test_an_objective_without_source(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_function_of_a_script_is_of_main(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from tuner.tracking.provenance import current_code\n"
+        "from tuner.provenance.capture import current_code\n"
         "def f(params):\n    return 1\n"
         "print(current_code(f).objective, len(current_code(f).source))\n",
         encoding="utf-8",
@@ -179,7 +179,7 @@ def test_a_git_that_hangs_is_left(
     slow.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", str(slow.parent), prepend=":")
-    monkeypatch.setattr("tuner.tracking.git.GIT_TIMEOUT", 0.2)
+    monkeypatch.setattr("tuner.provenance.git.GIT_TIMEOUT", 0.2)
     begun = time.monotonic()
     assert current_code(function).commit == ""
     assert time.monotonic() - begun < 5
@@ -207,7 +207,7 @@ def test_what_a_package_brings_along_is_no_package_of_its_own() -> None:
     # Ray puts a folder with psutil and colorama on the path when it is imported.
     said = [
         subprocess.run(
-            [sys.executable, "-c", f"{first}; from tuner.tracking.provenance import *; "
+            [sys.executable, "-c", f"{first}; from tuner.provenance.capture import *; "
              "print(current_environment().packages)"],
             capture_output=True, text=True, check=True,
         ).stdout

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.errors import ArgumentError
+from tuner.provenance.git import git, is_commit
 from tuner.records import Code
-from tuner.tracking.git import git, is_commit
 
 _CHECKOUT_TIMEOUT = 600.0
 

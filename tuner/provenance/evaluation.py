@@ -17,8 +17,9 @@ from tuner.engine.clock import Stopwatch
 from tuner.engine.objective import wants_trial
 from tuner.engine.worker.run import ObjectiveWork
 from tuner.errors import ArgumentError
-from tuner.evidence.scripts import load_script
-from tuner.evidence.workspace import Workspace
+from tuner.provenance.capture import current_code, current_environment
+from tuner.provenance.scripts import load_script
+from tuner.provenance.workspace import Workspace
 from tuner.records import (
     REPLAY,
     Code,
@@ -31,7 +32,6 @@ from tuner.records import (
     Output,
     Report,
 )
-from tuner.tracking.provenance import current_code, current_environment
 
 
 @dataclass(slots=True)
@@ -144,7 +144,7 @@ def evaluate_apart(
     with tempfile.TemporaryDirectory(prefix="tuner-replay-") as temp_dir:
         answer = Path(temp_dir, "answer.json")
         process = subprocess.run(
-            [sys.executable, "-m", "tuner.evidence.evaluation"],
+            [sys.executable, "-m", "tuner.provenance.evaluation"],
             input=json.dumps(task | {"answer": str(answer)}).encode(),
             # The output of the objective is recorded with the run; stdout is for the command.
             stdout=sys.stderr.fileno() if _is_real(sys.stderr) else subprocess.DEVNULL,

@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 from tuner.errors import ArgumentError
-from tuner.tracking.provenance import fingerprint
+from tuner.provenance.capture import fingerprint
 
 A = np.arange(12.0).reshape(3, 4)
 FRAME = pd.DataFrame({"a": [1, 2], "b": ["x", None], "t": pd.to_datetime(["2020", "2021"])})
@@ -71,7 +71,7 @@ def test_other_content_has_another(one: Any, other: Any) -> None:
 
 def test_is_the_same_in_every_process() -> None:
     code = (
-        "import numpy as np, pandas as pd; from tuner.tracking.provenance import fingerprint;"
+        "import numpy as np, pandas as pd; from tuner.provenance.capture import fingerprint;"
         "print(fingerprint({'b': {'x', 'y', 'z'}, 'a': pd.Series(['u', 'v']), 'c': np.ones(3)}))"
     )
     prints = {

@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
+from tuner.provenance.git import MAX_DIFF, git, is_commit
 from tuner.records import Code
-from tuner.tracking.git import MAX_DIFF, git, is_commit
 
 UNKNOWN = "not recorded"
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.boundary import public
 from tuner.errors import ArgumentError
-from tuner.evidence.differences import code_diff
-from tuner.evidence.references import Subject, resolve
+from tuner.provenance.differences import code_diff
+from tuner.provenance.references import Subject, resolve
 from tuner.records import Code
+from tuner.tracking import open_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +84,10 @@ class Comparison:
         return {"names": list(self.names), **tables, "code": dict(self.code)}
 
 
-def compare(refs: tuple[str, ...], store: SqlStore, repository: Path | None = None) -> Comparison:
+@public()
+def compare(
+    *refs: str, store: str | Path | None = None, repository: str | Path | None = None
+) -> Comparison:
     """Compare studies, trials or runs.
 
     Parameters
@@ -91,9 +96,15 @@ def compare(refs: tuple[str, ...], store: SqlStore, repository: Path | None = No
         Two or more references: ``"study"``, ``"study/17"`` or ``"study/17/2"``. The column of a
         study contains its settings and its best trial.
     store
-        The store of the records.
+        As for `optimize`.
     repository
         The git repository for the commits; None uses the working directory.
+
+    Returns
+    -------
+    Comparison
+        Tables of params, metrics, packages and other facts, and the diff of the code;
+        ``.differing()`` omits what all columns have in common.
 
     Raises
     ------
@@ -107,12 +118,13 @@ def compare(refs: tuple[str, ...], store: SqlStore, repository: Path | None = No
             f"compare{refs!r}: needs at least two studies, trials or runs, such as 'a/3' and 'b'"
         )
     names = _unique(refs)
-    sides = [resolve(ref, store) for ref in refs]
+    opened = open_store(store)
+    sides = [resolve(ref, opened) for ref in refs]
     first = sides[0].code or Code()
-    folder = repository or Path.cwd()
+    folder = Path.cwd() if repository is None else Path(repository)
     return Comparison(
         names,
-        study=_table([_study_facts(side, store) for side in sides]),
+        study=_table([_study_facts(side, opened) for side in sides]),
         params=_table([side.params for side in sides]),
         metrics=_table([_metrics(side) for side in sides]),
         run=_table([_run_facts(side) for side in sides]),

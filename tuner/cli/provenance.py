@@ -14,7 +14,7 @@ from tuner.cli.output import echo
 from tuner.cli.text import as_json, write_table
 
 if TYPE_CHECKING:
-    from tuner.evidence.replaying import Replay
+    from tuner.provenance.replay import Replay
 
 DIFFERENT = 3
 """Exit code of a replay whose metrics came out otherwise."""
