@@ -2,7 +2,6 @@
 
 import pytest
 
-from conformance.optimizers import OptimizerConformance
 from tuner.optimizers import (
     AutoOptimizer,
     BayesianOptimizer,
@@ -10,6 +9,7 @@ from tuner.optimizers import (
     RandomOptimizer,
     TPEOptimizer,
 )
+from tuner.testing import OptimizerConformance
 
 
 class TestRandom(OptimizerConformance):

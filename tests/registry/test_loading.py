@@ -17,7 +17,6 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 import tuner
-from conformance.model_formats import Touch
 from tuner.errors import (
     ArgumentError,
     ChecksumMismatch,
@@ -28,6 +27,7 @@ from tuner.records import ModelVersion
 from tuner.registry import Registry
 from tuner.registry.formats import load_files, save_model
 from tuner.registry.trusted import VARIABLE
+from tuner.testing.model_formats import Touch
 from tuner.tracking import open_store
 
 X, y = load_iris(return_X_y=True)
