@@ -45,6 +45,8 @@ class TestAuto(OptimizerConformance):
 
 class TestOptunaTPE(OptimizerConformance):
     centered = False
+    # Optuna keeps the rejected points of a constrained space, and so sees more than the history.
+    test_suggestions_do_not_depend_on_earlier_asks = None
 
     def make(self):
         return OptunaOptimizer("TPESampler", multivariate=True)

@@ -86,9 +86,12 @@ def _comparison(draw: st.DrawFn, columns: Sequence[Column]) -> Expression:
     domain, parameter = column.domain, P(column.path)
     if isinstance(domain, Float | Int):
         bound = domain.from_unit([draw(st.floats(0.2, 0.8))])[0]
-        return draw(st.sampled_from([parameter <= bound, parameter >= bound, parameter != bound]))
-    value = draw(st.sampled_from(domain.grid(1)))
-    return draw(st.sampled_from([parameter == value, parameter != value, parameter.isin([value])]))
+        comparisons = [parameter <= bound, parameter >= bound, parameter != bound]
+    else:
+        value = draw(st.sampled_from(domain.grid(1)))
+        comparisons = [parameter == value, parameter != value, parameter.isin([value])]
+    chosen: Expression = draw(st.sampled_from(comparisons))
+    return chosen
 
 
 @st.composite
