@@ -33,6 +33,7 @@ def log() -> DerivedState[tuple[str, ...]]:
 @given(events)
 def test_it_equals_a_fold_after_late_and_replaced_outcomes(events) -> None:
     table, kept = TrialTable(SPACE), log()
+    assert kept.at(table.history([])) == kept.at(table.history([{"x": 0.5}])) == ()
     for number, loss, stopped, constraints in events:
         table.add(number, Observation({"x": number / 12}, [loss], stopped, constraints))
         history = table.history([])

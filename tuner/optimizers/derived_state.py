@@ -6,8 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-import numpy as np
-
 from tuner.optimizers.history import History, HistoryRow
 
 State = TypeVar("State")

@@ -100,9 +100,9 @@ class History:
 
     def common_rows(self, other: History) -> int:
         """Return the number of leading told trials that two histories share, in O(n d)."""
-        if self.constraints.shape[1] != other.constraints.shape[1]:
-            return 0
         n = min(self.size, other.size)
+        if n == 0 or self.constraints.shape[1] != other.constraints.shape[1]:
+            return 0
         same = np.ones(n, dtype=bool)
         for name in ("X", "active", "values", "stopped", "constraints"):
             one, two = getattr(self, name)[:n], getattr(other, name)[:n]
