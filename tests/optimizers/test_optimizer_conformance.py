@@ -45,7 +45,7 @@ class TestAuto(OptimizerConformance):
 
 class TestOptunaTPE(OptimizerConformance):
     centered = False
-    # Optuna keeps the rejected points of a constrained space, and so sees more than the history.
+    # In a constrained space, a live and a rebuilt sampler differ after a parallel search.
     test_suggestions_do_not_depend_on_earlier_asks = None
 
     def make(self):

@@ -32,7 +32,7 @@ class DerivedState(Generic[State]):
     --------
     >>> from tuner.optimizers.history import Observation, TrialTable
     >>> from tuner.search_spaces import Float, Space
-    >>> best = DerivedState(lambda: np.inf, lambda state, row: min(state, row.loss))
+    >>> best = DerivedState(lambda: float("inf"), lambda state, row: min(state, row.loss))
     >>> table = TrialTable(Space({"x": Float(0, 1)}))
     >>> table.add(0, Observation({"x": 0.5}, [2.0]))
     >>> best.at(table.history([]))
