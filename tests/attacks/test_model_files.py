@@ -34,10 +34,10 @@ from skops_nodes import (
     value,
 )
 
-from conformance.model_formats import Touch
 from tuner.errors import RegistryError
 from tuner.registry.json_format import JsonFormat
 from tuner.registry.skops_format import FILE, SkopsFormat
+from tuner.testing.model_formats import Touch
 
 PIPELINE = "sklearn.pipeline.Pipeline"
 SCORER = "sklearn.metrics._scorer._Scorer"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.backend_watch import is_alive
+from tuner.testing.scripted_jobs import is_alive
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

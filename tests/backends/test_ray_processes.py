@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.backend_watch import is_alive
 from interrupts import heed_interrupts
+from tuner.testing.scripted_jobs import is_alive
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

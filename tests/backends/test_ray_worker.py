@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from conformance.backend_watch import a_job
 from tuner.backends.protocol import Channel, Finished, Sent
 from tuner.backends.ray.worker import Found, PacketDone, Worker
 from tuner.records import CheckpointPart, Job, Outcome, Report, State
+from tuner.testing.scripted_jobs import make_job
 
 
 class Running:
@@ -57,7 +57,7 @@ def running() -> Iterator[Running]:
 
 
 def test_events_are_taken_once_in_order(running: Running) -> None:
-    job = a_job()
+    job = make_job()
     running.start(job)
     first = running.worker.poll(5.0)
     assert first == [Sent(job.run, Report(0, {"value": 0.0}))]
@@ -70,7 +70,7 @@ def test_events_are_taken_once_in_order(running: Running) -> None:
 
 
 def test_a_poll_ends_with_the_packet(running: Running) -> None:
-    running.start(a_job())
+    running.start(make_job())
     running.worker.poll(5.0)
     began = time.monotonic()
     running.finish(1)
@@ -79,7 +79,7 @@ def test_a_poll_ends_with_the_packet(running: Running) -> None:
 
 
 def test_what_has_not_begun_can_be_withdrawn(running: Running) -> None:
-    jobs = [a_job() for _ in range(4)]
+    jobs = [make_job() for _ in range(4)]
     running.start(*jobs)
     running.until_begun(1)
     waiting = [job.run for job in jobs[1:]]
@@ -90,7 +90,7 @@ def test_what_has_not_begun_can_be_withdrawn(running: Running) -> None:
 
 
 def test_what_was_saved_is_with_the_driver_before_the_job_goes_on(running: Running) -> None:
-    jobs = [a_job() for _ in range(3)]
+    jobs = [make_job() for _ in range(3)]
     parts = [CheckpointPart(1, "state", bytes([n])) for n in range(3)]
 
     def work(job: Job, channel: Channel) -> Outcome:
@@ -117,7 +117,7 @@ def test_what_was_saved_is_with_the_driver_before_the_job_goes_on(running: Runni
 
 
 def test_a_job_is_refused_before_its_packet_arrives(running: Running) -> None:
-    jobs = [a_job() for _ in range(2)]
+    jobs = [make_job() for _ in range(2)]
     assert running.worker.arrest(jobs[0].run, packet=1).found is Found.WAITING
     running.start(*jobs)
     running.finish(1)
@@ -125,7 +125,7 @@ def test_a_job_is_refused_before_its_packet_arrives(running: Running) -> None:
 
 
 def test_an_arrest_freezes_the_worker_that_runs_the_job(running: Running) -> None:
-    jobs = [a_job() for _ in range(3)]
+    jobs = [make_job() for _ in range(3)]
     running.start(*jobs)
     running.until_begun(1)
     arrest = running.worker.arrest(jobs[0].run, packet=1)
@@ -136,7 +136,7 @@ def test_an_arrest_freezes_the_worker_that_runs_the_job(running: Running) -> Non
 
 
 def test_an_arrest_of_another_job_harms_none(running: Running) -> None:
-    jobs = [a_job() for _ in range(3)]
+    jobs = [make_job() for _ in range(3)]
     running.start(*jobs)
     running.until_begun(1)
     assert running.worker.arrest(jobs[1].run, packet=1).found is Found.WAITING
@@ -147,7 +147,7 @@ def test_an_arrest_of_another_job_harms_none(running: Running) -> None:
 
 
 def test_a_request_to_stop_reaches_its_job_only(running: Running) -> None:
-    jobs = [a_job() for _ in range(2)]
+    jobs = [make_job() for _ in range(2)]
     running.worker.request_stop(jobs[1].run)
     running.start(*jobs)
     said = {

@@ -4,8 +4,8 @@ import inspect
 
 import numpy as np
 
-from conformance.optimizers import OptimizerConformance
 from tuner.optimizers import SpaceOptimizer
+from tuner.testing import OptimizerConformance
 
 
 class HillClimb(SpaceOptimizer):

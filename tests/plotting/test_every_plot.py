@@ -20,12 +20,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import tuner
-from conformance.space_strategies import spaces_and_points
 from tuner.errors import ExportError
 from tuner.plotting import Plots
 from tuner.plotting.plots import KINDS
 from tuner.records import Direction, Goal, State, Trial
 from tuner.search_spaces import Choice, Const, Float, Int, Space
+from tuner.testing.strategies import spaces_and_points
 
 every_plot = pytest.mark.parametrize("kind", KINDS)
 

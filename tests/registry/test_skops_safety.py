@@ -28,10 +28,10 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from skops import io as skops_io
 
-from conformance.model_formats import Touch
 from tuner.errors import RegistryError, UntrustedModel
 from tuner.registry.skops_format import FILE, SkopsFormat
 from tuner.registry.soundness import Unsound, check_model
+from tuner.testing.model_formats import Touch
 
 X, y = load_iris(return_X_y=True)
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from conformance.spaces import DomainConformance
 from tuner.errors import SpaceError
 from tuner.search_spaces import Bool, Choice, Const, Domain, Float, Ordinal, Space
+from tuner.testing import DomainConformance
 
 BOOL = {"type": "bool"}
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.spaces import DomainConformance
 from tuner.errors import SpaceError
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal
+from tuner.testing import DomainConformance
 
 
 class TestFloat(DomainConformance):

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.space_strategies import constrained_spaces, spaces, spaces_and_points
 from tuner.errors import ArgumentError, InvalidParams, SpaceError
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
+from tuner.testing.strategies import constrained_spaces, spaces, spaces_and_points
 
 DEEP = Space(
     {

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.space_strategies import spaces_and_points
 from tuner.errors import ExportError
 from tuner.records import Failure, Goal, State, Trial
 from tuner.search_spaces import Choice, Float, Int, Space
 from tuner.study.export import FORMATS, format_table, rows, write_table
+from tuner.testing.strategies import spaces_and_points
 
 SPACE = Space({"x": Float(0, 1), "model": Choice("none", svm={"C": Float(0.1, 10.0)})})
 

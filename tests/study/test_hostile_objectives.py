@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 
 import tuner
-from conformance.backend_watch import is_alive
 from tuner import Float, State
+from tuner.testing.scripted_jobs import is_alive
 
 
 def hostile() -> dict[str, tuple[Callable[[Path], Any], str]]:

@@ -12,13 +12,14 @@ from typing import Any
 import click
 
 import tuner
+from tuner.backends import BACKENDS
 from tuner.boundary import translated
 from tuner.cli.annotating import note, tag
 from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.database import db
 from tuner.cli.exchange import gc, import_, mirror, report
 from tuner.cli.finding import find
-from tuner.cli.options import as_pair, store_option
+from tuner.cli.options import NameOption, as_pair, store_option
 from tuner.cli.output import echo, echo_error, tolerate_any_text, write_bytes
 from tuner.cli.provenance import compare, lineage, replay
 from tuner.cli.scripts import load_objective, load_space
@@ -36,9 +37,11 @@ from tuner.cli.text import (
 )
 from tuner.credentials import hide
 from tuner.errors import ExportError, QueryError, TunerError
+from tuner.optimizers import OPTIMIZERS
 from tuner.plotting.plots import KINDS
 from tuner.printable import one_line, printable
 from tuner.records import State
+from tuner.schedulers import SCHEDULERS
 from tuner.study.export import FORMATS, format_table, report_rows, run_rows
 from tuner.study.export import write_table as write_table_file
 
@@ -136,10 +139,20 @@ for command in _COMMANDS:
     help="What a metric of a feasible trial must keep.",
 )
 @click.option(
-    "--optimizer", default="auto", help="auto, random, tpe or bayesian.", show_default=True
+    "--optimizer",
+    cls=NameOption,
+    plugins=OPTIMIZERS,
+    default="auto",
+    show_default=True,
+    summary="Suggests the params of the next trial",
 )
-@click.option("--scheduler", help="asha or median, to stop bad trials early.")
-@click.option("--backend", help="ray or serial.  [default: ray]")
+@click.option("--scheduler", cls=NameOption, plugins=SCHEDULERS, summary="Stops bad trials early")
+@click.option(
+    "--backend",
+    cls=NameOption,
+    plugins=BACKENDS,
+    summary="Runs the trials; ray if not given",
+)
 @click.option("--workers", type=int, help="How many trials at once.  [default: what there is]")
 @click.option("--cpus", type=float, help="CPUs that each trial needs.")
 @click.option("--gpus", type=float, help="GPUs that each trial needs.")

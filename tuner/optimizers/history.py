@@ -14,6 +14,32 @@ from tuner.search_spaces import Space
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One told trial of a `History`, with the fields of its row.
+
+    Attributes
+    ----------
+    x, active, constraints
+        Shape (d,), (d,) and (c,).
+    values
+        Shape (g,): the values of the goals, lower is better; NaN without a value.
+    stopped
+        Whether the trial was stopped early.
+    """
+
+    x: NDArray[np.float64]
+    active: NDArray[np.bool_]
+    values: NDArray[np.float64]
+    stopped: bool
+    constraints: NDArray[np.float64]
+
+    @property
+    def loss(self) -> float:
+        """The value of the first goal; NaN without a value."""
+        return float(self.values[0])
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """The observed and pending trials of a study, as arrays.
 
@@ -65,6 +91,24 @@ class History:
     def known(self) -> int:
         """The number of told and pending trials."""
         return len(self.values) + len(self.pending_X)
+
+    def row(self, k: int) -> HistoryRow:
+        """Return told trial `k` in the order of trial numbers, from 0."""
+        return HistoryRow(
+            self.X[k], self.active[k], self.values[k], bool(self.stopped[k]), self.constraints[k]
+        )
+
+    def common_rows(self, other: History) -> int:
+        """Return the number of leading told trials that two histories share, in O(n d)."""
+        n = min(self.size, other.size)
+        if n == 0 or self.constraints.shape[1] != other.constraints.shape[1]:
+            return 0
+        same = np.ones(n, dtype=bool)
+        for name in ("X", "active", "values", "stopped", "constraints"):
+            one, two = getattr(self, name)[:n], getattr(other, name)[:n]
+            equal = (one == two) | ((one != one) & (two != two))  # NaN equals NaN
+            same &= equal.reshape(n, -1).all(axis=1)
+        return n if same.all() else int(np.argmin(same))
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,11 +84,12 @@ def optimize(
         Time limit of one attempt of a trial, in seconds. An attempt that exceeds it is ended and
         fails.
     optimizer
-        ``"auto"``, ``"random"``, ``"tpe"``, ``"bayesian"``, or an `Optimizer`.
+        A registered name, such as ``"tpe"``, or an `Optimizer`.
     scheduler
-        ``"median"``, ``"asha"``, a `Scheduler`, or None to let every trial run to its end.
+        A registered name, such as ``"asha"``, a `Scheduler`, or None to let every trial run to its
+        end.
     backend
-        None or ``"ray"``, ``"serial"``, or a `Backend`, such as a `SimulatedBackend`.
+        A registered name, such as ``"serial"``, a `Backend`, or None for ``"ray"``.
     workers
         Number of concurrent trials. None uses the whole machine or cluster.
     resources

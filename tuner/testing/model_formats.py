@@ -1,4 +1,4 @@
-"""Conformance tests for `ModelFormat`; subclass `ModelFormatConformance` and define models."""
+"""The conformance suite of model formats."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tuner.registry.protocol import ModelFormat
 
 
 class Touch:
-    """Unpickling it makes a file: what a malicious model would do, harmlessly."""
+    """An object whose unpickling creates a folder, as a harmless sign that code ran."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -28,7 +28,7 @@ class Touch:
 
 
 class Odd:
-    """An object that answers every question with an error."""
+    """An object whose attributes and comparison raise."""
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)
@@ -40,7 +40,7 @@ class Odd:
 
 
 def zipped(content: bytes, *names: str) -> bytes:
-    """Return a zip archive that has `content` under each of these names."""
+    """Return a zip archive with `content` under each of these names."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in names:
@@ -62,33 +62,47 @@ GARBAGE = {
 
 
 class ModelFormatConformance:
-    """Subclass as ``TestMine``; write `make` and `models`, and `same` where == does not do."""
+    """Tests of the contract of `tuner.registry.protocol.ModelFormat`.
+
+    Subclass it as ``TestMyFormat``, and define `make` and `models`. Models must load equal from a
+    moved folder; truncated, foreign or missing files must raise `RegistryError`; a pickle in place
+    of the files must not run.
+
+    Examples
+    --------
+    >>> from tuner.registry.json_format import JsonFormat
+    >>> class TestJsonFormat(ModelFormatConformance):
+    ...     def make(self):
+    ...         return JsonFormat()
+    ...     def models(self):
+    ...         return [{"threshold": 0.5}, [1, 2, 3]]
+    """
 
     def make(self) -> ModelFormat:
-        """Return the format, with leave to load what `models` gives."""
+        """Return the format, with the permissions that loading `models` needs."""
         raise NotImplementedError
 
     def make_careful(self) -> ModelFormat:
-        """Return the format as it is where nobody allowed anything."""
+        """Return the format without any permission; the default is `make`."""
         return self.make()
 
     def models(self) -> list[Any]:
-        """Return models that it keeps, the more kinds the better."""
+        """Return models that the format accepts, of as many kinds as possible."""
         raise NotImplementedError
 
     def foreign(self) -> list[Any]:
-        """Return objects that it does not keep."""
+        """Return objects that the format does not accept."""
         return [Odd(), object(), print]
 
     def same(self, model: Any, loaded: Any) -> bool:
-        """Whether the loaded model does what the model does."""
+        """Return whether a loaded model equals the saved one; the default compares by ``==``."""
         return type(model) is type(loaded) and bool(model == loaded)
 
     def test_it_is_a_format(self) -> None:
         assert isinstance(self.make(), ModelFormat)
         assert self.make().name.isidentifier()
 
-    def test_it_accepts_what_it_keeps_and_nothing_else(self) -> None:
+    def test_it_accepts_its_models_and_no_others(self) -> None:
         chosen = self.make()
         assert [m for m in self.models() if chosen.accepts(m) is not True] == []
         assert [f for f in self.foreign() if chosen.accepts(f) is not False] == []
@@ -122,14 +136,14 @@ class ModelFormatConformance:
         assert self.same(last, self.make().load(tmp_path))
 
     @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE.keys())
-    def test_other_bytes_are_an_error_of_ours(self, content: bytes, tmp_path: Path) -> None:
+    def test_foreign_content_raises_registry_error(self, content: bytes, tmp_path: Path) -> None:
         self.make().save(self.models()[0], tmp_path)
         for path in self.paths(tmp_path):
             path.write_bytes(content)
         with pytest.raises(RegistryError):
             self.make().load(tmp_path)
 
-    def test_a_part_of_the_bytes_is_an_error_of_ours(self, tmp_path: Path) -> None:
+    def test_truncated_content_raises_registry_error(self, tmp_path: Path) -> None:
         self.make().save(self.models()[0], tmp_path)
         for path in self.paths(tmp_path):
             content = path.read_bytes()
@@ -139,7 +153,7 @@ class ModelFormatConformance:
                     self.make().load(tmp_path)
             path.write_bytes(content)
 
-    def test_no_file_is_an_error_of_ours(self, tmp_path: Path) -> None:
+    def test_missing_files_raise_registry_error(self, tmp_path: Path) -> None:
         with pytest.raises(RegistryError):
             self.make().load(tmp_path)
 
@@ -162,7 +176,9 @@ class ModelFormatConformance:
         assert (tmp_path / "trace").exists()
 
     def paths(self, folder: Path) -> list[Path]:
+        """Return the files below a folder, sorted."""
         return sorted(path for path in folder.rglob("*") if path.is_file())
 
     def files(self, folder: Path) -> dict[Path, bytes]:
+        """Return the content of each file below a folder."""
         return {path: path.read_bytes() for path in self.paths(folder)}

@@ -34,6 +34,7 @@ options = st.lists(
 
 @st.composite
 def floats(draw: st.DrawFn) -> Float:
+    """Draw a continuous `Float`."""
     log = draw(st.booleans())
     low = draw(st.floats(1e-6, 1e3) if log else st.floats(-1e6, 1e6))
     high = low + draw(st.floats(1e-3, 1e3)) * max(1.0, abs(low))
@@ -42,6 +43,7 @@ def floats(draw: st.DrawFn) -> Float:
 
 @st.composite
 def stepped(draw: st.DrawFn) -> Float:
+    """Draw a `Float` with a step."""
     step = draw(st.sampled_from([0.1, 0.25, 0.5, 1.0, 0.3]))
     low = draw(st.integers(-5, 5)) * step
     return Float(low, low + draw(st.integers(1, 20)) * step, step=step)
@@ -49,6 +51,7 @@ def stepped(draw: st.DrawFn) -> Float:
 
 @st.composite
 def ints(draw: st.DrawFn) -> Int:
+    """Draw an `Int`."""
     log = draw(st.booleans())
     step = 1 if log else draw(st.integers(1, 4))
     low = draw(st.integers(1, 50) if log else st.integers(-50, 50))
@@ -83,14 +86,17 @@ def _comparison(draw: st.DrawFn, columns: Sequence[Column]) -> Expression:
     domain, parameter = column.domain, P(column.path)
     if isinstance(domain, Float | Int):
         bound = domain.from_unit([draw(st.floats(0.2, 0.8))])[0]
-        return draw(st.sampled_from([parameter <= bound, parameter >= bound, parameter != bound]))
-    value = draw(st.sampled_from(domain.grid(1)))
-    return draw(st.sampled_from([parameter == value, parameter != value, parameter.isin([value])]))
+        comparisons = [parameter <= bound, parameter >= bound, parameter != bound]
+    else:
+        value = draw(st.sampled_from(domain.grid(1)))
+        comparisons = [parameter == value, parameter != value, parameter.isin([value])]
+    chosen: Expression = draw(st.sampled_from(comparisons))
+    return chosen
 
 
 @st.composite
 def constrained_spaces(draw: st.DrawFn) -> Space:
-    """Spaces with constraints on parameters at any depth, which some points satisfy."""
+    """Draw a satisfiable space with constraints on parameters at any depth."""
     space = draw(spaces)
     constraints = []
     for _ in range(draw(st.integers(1, 2))):
@@ -106,7 +112,7 @@ def constrained_spaces(draw: st.DrawFn) -> Space:
 def spaces_and_points(
     draw: st.DrawFn, n: int = 5, *, constrained: bool = False
 ) -> tuple[Space, list[dict[str, Any]]]:
-    """A space and `n` of its points; with `constrained`, some of the spaces have constraints."""
+    """Draw a space and `n` of its points; with `constrained`, some spaces have constraints."""
     space = draw(spaces | constrained_spaces() if constrained else spaces)
     seed = draw(st.integers(0, 2**32))
     return space, space.sample(np.random.default_rng(seed), n)

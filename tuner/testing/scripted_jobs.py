@@ -1,4 +1,4 @@
-"""Scripted jobs and an event recorder for the conformance tests of backends."""
+"""Scripted jobs, and a recorder of the events of a backend, for the suite of backends."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 from tuner.backends.protocol import Backend, Channel, Event, Finished, Lost, Resized, Sent, Work
 from tuner.records import Begun, Failure, Job, Outcome, Output, Report, State, Trial, Upload
 
-PATIENCE = 60.0
-"""Seconds within which anything must happen; a busy machine starts a process in several."""
+TIMEOUT = 60.0
+"""Seconds until a missing event fails a test; a loaded machine needs several to start a process."""
 
 _numbers = itertools.count()
 
 
-def scripted() -> Work:
-    """Return a work that does what the job's params say, step by step."""
+def scripted_work() -> Work:
+    """Return work that executes the list of (verb, argument) pairs ``params["do"]`` of a job."""
 
     def work(job: Job, channel: Channel) -> Outcome:
         import time
@@ -36,7 +36,7 @@ def scripted() -> Work:
                 end = time.monotonic() + arg
                 while time.monotonic() < end:
                     pass
-            elif verb == "hog":  # native code that lets no other thread run
+            elif verb == "hog":  # native code that holds the global interpreter lock
                 sum(range(arg))
             elif verb == "upload":
                 channel.send(Upload("big", {"file": bytes(range(256)) * (arg // 256)}))
@@ -66,14 +66,14 @@ def scripted() -> Work:
     return work
 
 
-def a_job(*do: tuple[str, Any], timeout: float | None = None, attempt: int = 1) -> Job:
-    """Return a job with a token of its own that does these steps."""
+def make_job(*do: tuple[str, Any], timeout: float | None = None, attempt: int = 1) -> Job:
+    """Return a job with a unique run and trial number that executes these steps."""
     number = next(_numbers)
     return Job(f"run-{number}", Trial(number, {"do": do}), attempt, timeout)
 
 
-class Watch:
-    """Collects what a backend says and checks the order in which it says it."""
+class EventRecorder:
+    """Records the events of a backend, and fails if one follows the end of its job."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -83,8 +83,8 @@ class Watch:
         self.first_sent: dict[str, float] = {}
         self.on_event: Callable[[Event], None] = lambda _event: None
 
-    def take(self, event: Event) -> None:
-        """Take in one event."""
+    def record(self, event: Event) -> None:
+        """Record one event."""
         if not isinstance(event, Resized):
             assert event.run not in self.ends, f"{event} came after {self.ends[event.run]}"
         if isinstance(event, Sent):
@@ -95,48 +95,48 @@ class Watch:
             self.end_times[event.run] = time.monotonic()
         self.on_event(event)
 
-    def look(self, timeout: float = 0.05) -> None:
-        """Take in what happens within `timeout` seconds."""
+    def poll(self, timeout: float = 0.05) -> None:
+        """Record the events of the next `timeout` seconds."""
         for event in self.backend.events(timeout):
-            self.take(event)
+            self.record(event)
 
     def until(self, done: Callable[[], bool]) -> None:
-        """Take in events until `done`."""
-        deadline = time.monotonic() + PATIENCE
+        """Record events until `done` returns True."""
+        deadline = time.monotonic() + TIMEOUT
         while not done():
-            assert time.monotonic() < deadline, f"after {PATIENCE} s: {self.ends}"
-            self.look(1.0)
+            assert time.monotonic() < deadline, f"after {TIMEOUT} s: {self.ends}"
+            self.poll(1.0)
 
     def run(self, *jobs: Job) -> list[Finished | Lost]:
-        """Submit jobs and return their ends, when all have ended and nothing else comes."""
+        """Submit jobs, wait for all of them, and return the event that ended each."""
         for job in jobs:
             self.backend.submit(job)
         return self.wait(*jobs)
 
     def wait(self, *jobs: Job) -> list[Finished | Lost]:
-        """Return the ends of jobs that have been submitted."""
+        """Wait for submitted jobs, and return the event that ended each."""
         self.until(lambda: all(job.run in self.ends for job in jobs))
-        self.look()
+        self.poll()
         return [self.ends[job.run] for job in jobs]
 
     def reports(self, job: Job) -> list[int]:
-        """Return the steps that a job has reported."""
+        """Return the steps that a job reported, in order of arrival."""
         return [message.step for message in self.sent[job.run] if isinstance(message, Report)]
 
     def begun(self, job: Job) -> Begun:
-        """Return a job's own word that it has begun."""
+        """Return the first message of a job, which names its worker and process."""
         begun = self.sent[job.run][0]
         assert isinstance(begun, Begun)
         return begun
 
 
 def completed(ends: Sequence[Finished | Lost]) -> bool:
-    """Whether all ended well."""
+    """Return whether all jobs completed."""
     return all(isinstance(e, Finished) and e.outcome.state is State.COMPLETED for e in ends)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs (one that has ended but was not waited for does not)."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1].split()[0] not in "ZX"
     except OSError:

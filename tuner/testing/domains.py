@@ -1,4 +1,4 @@
-"""Conformance tests for domains, built-in and user-defined."""
+"""The conformance suite of domains, the parameters of a search space."""
 
 from __future__ import annotations
 
@@ -12,17 +12,35 @@ import pytest
 
 from tuner.search_spaces import Domain, Space
 
-MANY = 1_000
-"""Values beyond which a finite domain is not listed whole."""
+MAX_ENUMERATED = 1_000
+"""Maximum size of a finite domain of which every value is tested."""
 
 
 class DomainConformance:
-    """Subclass it, and give domains and values that are not in them."""
+    """Tests of the contract of `tuner.search_spaces.Domain`.
+
+    Subclass it as ``TestMyDomain`` and define `domains`. Samples must be values of the domain; the
+    unit interval, the grid and JSON must preserve values; a uniform domain must sample uniformly.
+
+    Attributes
+    ----------
+    domains
+        Domains with various options.
+    outsiders
+        Values that no domain contains; a value that a domain enumerates is skipped for it.
+
+    Examples
+    --------
+    >>> from tuner import Int
+    >>> class TestInt(DomainConformance):
+    ...     domains = [Int(1, 9), Int(0, 100, step=10), Int(1, 1000, log=True)]
+    """
 
     domains: Sequence[Domain]
     outsiders: Sequence[Any] = (None, float("nan"), float("inf"), object(), [], {})
 
     def rng(self) -> np.random.Generator:
+        """Return a generator with a fixed seed."""
         return np.random.default_rng(0)
 
     def test_samples_are_values_of_the_domain(self) -> None:
@@ -60,7 +78,7 @@ class DomainConformance:
 
     def test_every_value_of_a_finite_domain_is_equally_likely(self) -> None:
         for domain in self.domains:
-            if domain.size > MANY or getattr(domain, "log", False):
+            if domain.size > MAX_ENUMERATED or getattr(domain, "log", False):
                 continue
             n = int(2_000 * domain.size)
             index = {repr(value): i for i, value in enumerate(domain.grid(2))}
@@ -74,7 +92,7 @@ class DomainConformance:
 
     def test_the_grid_is_the_domain(self) -> None:
         for domain in self.domains:
-            if MANY < domain.size < math.inf:
+            if MAX_ENUMERATED < domain.size < math.inf:
                 continue
             grid = domain.grid(4)
             assert all(map(domain.contains, grid))
@@ -84,7 +102,7 @@ class DomainConformance:
     def test_outsiders_are_refused(self) -> None:
         for domain in self.domains:
             for value in self.outsiders:
-                if domain.size <= MANY and any(value is v for v in domain.grid(2)):
+                if domain.size <= MAX_ENUMERATED and any(value is v for v in domain.grid(2)):
                     continue
                 assert not domain.contains(value), (domain, value)
 
