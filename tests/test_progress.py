@@ -9,7 +9,7 @@ import sys
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-import pace
+from support import pace
 from tuner.progress import (
     Display,
     LineScreen,

@@ -20,17 +20,9 @@ from typing import Any
 import pytest
 
 import tuner
-from benchmarks.postgres import running_server
 from tuner import Float, State, errors
 
 SPACE = {"x": Float(0, 1), "y": Float(0, 1)}
-
-
-@pytest.fixture(scope="module")
-def new_database() -> Iterator[Callable[[], str]]:
-    """A function that makes a PostgreSQL database and returns its URL."""
-    with running_server() as server:
-        yield server.new_database
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

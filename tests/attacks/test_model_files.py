@@ -17,7 +17,9 @@ import pytest
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from skops import io as skops_io
-from skops_nodes import (
+
+from conformance.model_formats import Touch
+from support.skops_nodes import (
     Node,
     a_list,
     an_object,
@@ -33,8 +35,6 @@ from skops_nodes import (
     unpacked,
     value,
 )
-
-from conformance.model_formats import Touch
 from tuner.errors import RegistryError
 from tuner.registry.json_format import JsonFormat
 from tuner.registry.skops_format import FILE, SkopsFormat
@@ -299,7 +299,7 @@ def test_json_that_takes_much_memory_is_refused(tmp_path: Path) -> None:
 
 # --- fuzz ---------------------------------------------------------------------------------------
 
-FUZZ = Path(__file__).with_name("model_fuzz.py")
+FUZZ = Path(__file__).parents[1] / "support" / "model_fuzz.py"
 
 
 def fuzzed(seed: int, count: int) -> None:

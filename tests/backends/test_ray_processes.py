@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conformance.backend_watch import is_alive
-from interrupts import heed_interrupts
+from support.interrupts import heed_interrupts
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

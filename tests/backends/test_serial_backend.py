@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-import pace
 from conformance.backend_watch import Watch, a_job, completed, scripted
 from conformance.backends import BackendConformance
+from support import pace
 from tuner.backends import SerialBackend
 from tuner.backends.protocol import Channel, Event, Finished, Sent
 from tuner.errors import ResourcesError

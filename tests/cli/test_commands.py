@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 import tuner
 import tuner.cli.exchange
-from interrupts import heed_interrupts
+from support.interrupts import heed_interrupts
 from tuner.cli.commands import cli
 
 ROOT = Path(__file__).parent.parent.parent

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import tuner
-from cluster_shell import Shell
-from heads import tuner_command
-from interrupts import heed_interrupts
+from support.cluster_shell import Shell
+from support.heads import tuner_command
+from support.interrupts import heed_interrupts
 from tuner.cluster import JobClient, Sweep
 from tuner.cluster.jobs import dashboard_address
 from tuner.errors import ArgumentError

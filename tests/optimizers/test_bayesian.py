@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-import pace
+from support import pace
 from tuner.errors import ArgumentError
 from tuner.optimizers.acquisition import Candidates
 from tuner.optimizers.bayesian import BayesianOptimizer, apart, penalised, representatives

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import pace
+from support import pace
 from tuner.optimizers import AutoOptimizer, BayesianOptimizer, RandomOptimizer, TPEOptimizer
 from tuner.records import Goal, Outcome, State, Trial
 from tuner.search_spaces import Float, Space

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, qmc
 
-import pace
+from support import pace
 from tuner.optimizers import RandomOptimizer
 from tuner.optimizers.sobol import LENGTH, SobolDesign, scrambled_sobol, sobol_digits
 from tuner.records import Goal, Outcome, State, Trial

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import truncnorm
 
-import pace
+from support import pace
 from tuner.errors import ArgumentError
 from tuner.optimizers import RandomOptimizer, TPEOptimizer
 from tuner.optimizers.parzen import KernelColumns, ParzenDensity, neighbour_widths

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from threadpoolctl import threadpool_limits
 
-from benchmarks.postgres import running_server
 from tuner.tracking import SqlStore, open_store
 
 
@@ -15,13 +14,6 @@ def one_thread() -> Iterator[None]:
     """Fit small models without the threads that cost them more than they save."""
     with threadpool_limits(1):
         yield
-
-
-@pytest.fixture(scope="session")
-def new_database() -> Iterator[Callable[[], str]]:
-    """A function that makes a PostgreSQL database and returns its URL."""
-    with running_server() as server:
-        yield server.new_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

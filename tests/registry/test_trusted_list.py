@@ -19,8 +19,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import all_estimators
 from skops import io as skops_io
-from skops_nodes import names
 
+from support.skops_nodes import names
 from tuner.errors import UntrustedModel
 from tuner.registry.skops_format import load_skops
 from tuner.registry.trusted import TRUSTED

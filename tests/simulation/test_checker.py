@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, update
 
-from simulation.checker import violations
-from simulation.sweeps import theatre
+from support.simulation.checker import violations
+from support.simulation.sweeps import theatre
 from tuner.tracking import leases, schema, upserts
 from tuner.tracking.lease import Lease
 

@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from simulation.checker import violations
-from simulation.plan import Plan
-from simulation.sweeps import judge_all, story, theatre
+from support.simulation.checker import violations
+from support.simulation.plan import Plan
+from support.simulation.sweeps import judge_all, story, theatre
 
 
 @pytest.mark.slow

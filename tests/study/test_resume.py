@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import tuner
-from interrupts import heed_interrupts
+from support.interrupts import heed_interrupts
 from tuner import Float, Int, State
 
 SCRIPT = """

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from kept_models import History, check_all_is_there, model
 from sklearn.linear_model import Ridge
 
 import tuner
+from support.kept_models import History, check_all_is_there, model
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
 from tuner.retention import keep_best
 from tuner.tracking import open_store

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent, greenlet
 
-from simulation.checker import STALE
-from simulation.history import Submitted
-from simulation.plan import Plan
+from support.simulation.checker import STALE
+from support.simulation.history import Submitted
+from support.simulation.plan import Plan
 from tuner.backends import SimulatedBackend, lognormal
 from tuner.backends.protocol import Channel, Event, Finished, Lost, Sent
 from tuner.engine.driver import Driver, Session
