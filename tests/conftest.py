@@ -20,9 +20,12 @@ from support import footprint
 
 MARK_OF_FIXTURE = {
     "cluster": "ray",
+    "gs_server": "process",
     "head": "ray",
     "mlflow_server": "process",
     "new_database": "postgres",
+    "s3_server": "process",
+    "server": "postgres",
 }
 """Fixtures that start something, and the mark of the tests that use them."""
 

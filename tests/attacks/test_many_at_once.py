@@ -25,7 +25,7 @@ from tuner import Float, State, errors
 SPACE = {"x": Float(0, 1), "y": Float(0, 1)}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "sqlite":
         return str(tmp_path / "store")

@@ -19,7 +19,7 @@ from tuner.tracking import Batch, open_store, upkeep
 from tuner.tracking.uuid7 import uuid7
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
     if request.param == "sqlite":
