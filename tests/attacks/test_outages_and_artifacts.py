@@ -26,6 +26,8 @@ from tuner.backends import SimulatedBackend
 from tuner.engine import writer
 from tuner.tracking import connections
 
+pytestmark = pytest.mark.process
+
 cloudpickle.register_pickle_by_value(outages)  # Ray's workers do not see the tests
 
 Outage = Callable[[float], None]

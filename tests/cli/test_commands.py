@@ -359,6 +359,7 @@ def test_register_and_no_register_exclude_each_other(folder: Path) -> None:
     run("--register", "m", "--no-register", code=2)
 
 
+@pytest.mark.process
 def test_ctrl_c_is_exit_code_130(folder: Path) -> None:
     process = subprocess.Popen(
         [Path(sys.executable).parent / "tuner", "run", "train.py:slow", "--backend", "serial",
@@ -431,6 +432,7 @@ def test_the_space_in_the_docs_is_one() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.process
 def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:
     run()
     command = f"{Path(sys.executable).parent / 'tuner'} export s | head -1"
@@ -439,6 +441,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.process
 def test_tables_are_drawn_in_a_terminal(folder: Path) -> None:
     import pty
 

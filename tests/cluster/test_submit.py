@@ -272,6 +272,7 @@ def test_other_addresses_are_refused(address: str) -> None:
         dashboard_address(address)
 
 
+@pytest.mark.process
 def test_without_a_dashboard_the_extra_is_named(tmp_path: Path) -> None:
     code = """
 import sys

@@ -155,6 +155,7 @@ def test_a_file_that_cannot_be_written(made_up: MakeUp, kind: str, tmp_path: Pat
         draw(plots, kind, save=tmp_path / "no" / "such" / "plot.png")
 
 
+@pytest.mark.process
 def test_drawing_uses_no_pyplot_and_importing_no_matplotlib(tmp_path: Path) -> None:
     code = """
 import sys

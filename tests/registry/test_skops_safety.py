@@ -131,6 +131,7 @@ def test_a_call_in_the_file_is_not_made(
         assert not trace.exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_the_calls_would_be_made_if_allowed(
     call: tuple[Callable[[str], Node], list[str]], tmp_path: Path

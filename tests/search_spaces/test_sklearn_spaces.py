@@ -119,6 +119,7 @@ def test_an_unknown_model_or_task_is_named(model, task, says) -> None:
         ready.build(model, task)
 
 
+@pytest.mark.process
 def test_sklearn_is_imported_where_it_is_used() -> None:
     code = """
 import sys

@@ -366,6 +366,7 @@ def test_reserved_names_are_free_below_the_top() -> None:
 # --- identity -------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_the_fingerprint_is_the_same_everywhere_and_does_not_look_at_defaults() -> None:
     assert DEEP.fingerprint == ("723037938c78e835134c3e5d278c3c740a67ae50f48a1a9ec99a7c5dfe13a7a5")
     without = Space.from_yaml(re.sub(r" +default: 1.0\n", "", DEEP.to_yaml()))

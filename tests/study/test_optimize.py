@@ -254,6 +254,7 @@ def test_the_record_is_shown_as_a_table(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 13
 
 
+@pytest.mark.process
 def test_neither_import_nor_call_prints_anything(tmp_path: Path) -> None:
     code = f"""
 import tuner
@@ -264,6 +265,7 @@ tuner.optimize(lambda p: p["x"], {{"x": tuner.Float(0, 1)}}, n_trials=5, backend
     assert (done.stdout, done.stderr) == ("", "")
 
 
+@pytest.mark.process
 def test_import_tuner_imports_nothing_heavy() -> None:
     code = """
 import sys, tuner

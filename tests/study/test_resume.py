@@ -119,6 +119,7 @@ def test_a_scheduler_remembers_what_earlier_calls_reported(tmp_path: Path) -> No
     assert len(study.reports(6)) == 2
 
 
+@pytest.mark.process
 def test_a_killed_driver_loses_nothing_committed_and_runs_it_no_second_time(
     tmp_path: Path,
 ) -> None:
