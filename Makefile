@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-INNER  := not (ray or postgres or process or soak)
+INNER  := not (ray or postgres or process or slow or soak)
 
 .PHONY: help demo check test lint format docs bench soak fuzz clean
 
@@ -20,7 +20,7 @@ $(READY): pyproject.toml
 demo: $(READY)  ## tune a real pipeline on Ray, register the winner, load it again, resume
 	$(BIN)/python examples/demo.py
 
-check: lint  ## lint, and the tests that need no Ray, no PostgreSQL and no other process
+check: lint  ## lint, and the quick tests without Ray, PostgreSQL and other processes
 	$(BIN)/python -m pytest -n 2 -q -m '$(INNER)'
 
 test: $(READY)  ## run every test

@@ -357,6 +357,7 @@ def test_a_drawn_table_and_the_progress_steer_only_by_themselves(hostile: Path) 
             assert planted not in output, (words, output)
 
 
+@pytest.mark.slow
 def test_hostile_text_is_exported_and_reported(hostile: Path, tmp_path: Path) -> None:
     import pandas as pd
 

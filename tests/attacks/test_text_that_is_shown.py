@@ -48,6 +48,7 @@ def check_password(secret: str) -> None:
     assert secret not in repr(locate(text)) + str(locate(text))
 
 
+@pytest.mark.slow
 @given(PASSWORDS)
 @settings(max_examples=40)  # the module remembers each secret and looks for all of them
 @example("p@ss/w:rd?x#y")

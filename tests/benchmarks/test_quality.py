@@ -106,6 +106,7 @@ class TestProblems:
         again = models.Kept(problem.name, lambda _: pytest.fail("it was trained again"))
         assert again(point) == 0.5
 
+    @pytest.mark.slow
     def test_models_that_are_kept_aside_have_a_loss_everywhere(self, monkeypatch, tmp_path):
         monkeypatch.setattr(models.Kept, "folder", tmp_path)
         for problem in aside.small_data():

@@ -219,6 +219,7 @@ def test_the_best_as_text_and_json(folder: Path) -> None:
     assert content["params"]["m"][0] == best.params["m"][0]
 
 
+@pytest.mark.slow
 def test_plots_are_drawn(folder: Path) -> None:
     run()
     output = call("plot", "s", "--to", "plots", "--kind", "history", "--format", "svg").stdout

@@ -90,6 +90,7 @@ def test_export_into_a_folder(folder: Path) -> None:
     typed("export", "digits", "--to", "dvc", code=2)
 
 
+@pytest.mark.slow
 def test_report(folder: Path) -> None:
     assert typed("report", "digits").stdout == "digits-report.html\n"
     assert "digits" in Path("digits-report.html").read_text()

@@ -141,6 +141,7 @@ def test_imported_again_it_changes_nothing(storage: str, tmp_path: Path) -> None
     assert (more.added, more.known, more.unfinished) == (3, 40, 1)
 
 
+@pytest.mark.slow
 def test_it_goes_on_here(storage: str, tmp_path: Path) -> None:
     made(storage)
     study = imported(storage, tmp_path)

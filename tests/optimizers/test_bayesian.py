@@ -323,6 +323,7 @@ class TestConstraintsAndGoals:
         inside = 0.25 - rng[:, 0] * rng[:, 1] - (rng[:, 0] - rng[:, 1]) ** 2 <= 0
         assert min(kept) < rng[inside].sum(axis=1).min() + 0.01
 
+    @pytest.mark.slow
     def test_a_small_feasible_region_is_found(self):
         def outcome(params):
             away = np.hypot(params["x"] - 0.8, params["y"] - 0.15) - 0.08  # 2% of the space
@@ -346,6 +347,7 @@ class TestConstraintsAndGoals:
         (point,) = optimizer.ask(1, pending)
         assert 0.4 < point["x"] < 0.6
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("goals", [2, 3])
     def test_the_front_is_covered(self, goals):
         corners = np.eye(3)[:goals, :2] if goals == 2 else np.array([[0, 0], [1, 0], [0, 1.0]])

@@ -43,6 +43,7 @@ class TestAuto(OptimizerConformance):
         return AutoOptimizer()
 
 
+@pytest.mark.slow
 class TestOptunaTPE(OptimizerConformance):
     centered = False
 

@@ -299,6 +299,7 @@ def test_a_branch_that_the_search_soon_left_is_not_forgotten(direction: Directio
     assert group.scores["m"] > 0.8
 
 
+@pytest.mark.slow
 def test_branches_of_a_space_have_groups_of_their_own(made_up: MakeUp) -> None:
     plots = made_up(120, states="C")
     trials = plots._trials()
@@ -329,6 +330,7 @@ def test_one_point_tried_many_times_has_no_importances() -> None:
         assert ax.figure is not None
 
 
+@pytest.mark.slow
 def test_the_same_trials_give_the_same_importances() -> None:
     trials = on_plane(300, lambda p: p["x"] + p["y"])._trials()
     assert importance_scores(PLANE, Goal(), trials) == importance_scores(PLANE, Goal(), trials)

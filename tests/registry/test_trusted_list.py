@@ -106,6 +106,7 @@ def files() -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.slow
 def test_every_estimator_loads_without_opting_in() -> None:
     refused = {}
     for name, content in files().items():

@@ -79,6 +79,7 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
         assert base64.b64decode(url.partition(",")[2]).startswith(b"<?xml")
 
 
+@pytest.mark.slow
 def test_a_hostile_name_is_text(tmp_path: Path) -> None:
     plain = Page(render_report(study_of(tmp_path / "a")))
     study = study_of(tmp_path / "b", EVIL, tags={EVIL: EVIL})

@@ -35,6 +35,7 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "name"), MODELS)
 def test_samples_fit(task: str, name: str) -> None:
     params, (X, y) = TASKS[task]

@@ -56,6 +56,7 @@ def test_flat_and_nested_are_the_same(made: tuple[Space, list[dict[str, Any]]]) 
         assert [p for p in paths if p in flat] == list(flat)
 
 
+@pytest.mark.slow
 @given(spaces_and_points(n=8, constrained=True))
 @settings(deadline=None)
 def test_encoded_and_decoded_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
@@ -88,6 +89,7 @@ def test_rows_snap_to_where_their_points_are(
     np.testing.assert_array_equal(on, active)
 
 
+@pytest.mark.slow
 @given(spaces_and_points(constrained=True))
 @settings(deadline=None)
 def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]]) -> None:
@@ -105,6 +107,7 @@ def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]])
             assert point in again
 
 
+@pytest.mark.slow
 @given(spaces | constrained_spaces())
 @settings(deadline=None)
 def test_the_grid_of_a_finite_space_is_the_space(space: Space) -> None:

@@ -50,6 +50,7 @@ def test_without_fencing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first_consequence()
 
 
+@pytest.mark.slow
 def test_without_the_finality_of_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upserts, "unless_finished", upserts.replacing)
     assert first_consequence()

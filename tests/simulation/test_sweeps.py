@@ -28,6 +28,7 @@ def test_ten_thousand_sweeps_with_faults() -> None:
     assert not wrong, story(wrong)
 
 
+@pytest.mark.slow
 def test_a_driver_killed_at_each_of_its_steps() -> None:
     plan = Plan(n_trials=3, workers=2, steps=1, asha=True)
     wrong: dict[int, list[str]] = {}
@@ -43,6 +44,7 @@ def test_a_driver_killed_at_each_of_its_steps() -> None:
     assert not wrong, wrong
 
 
+@pytest.mark.slow
 def test_the_same_seed_is_the_same_sweep() -> None:
     def log(seed: int) -> list[object]:
         with theatre() as here:

@@ -138,6 +138,7 @@ def test_a_name_is_given_once(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_interleaving_counts_every_trial_once(

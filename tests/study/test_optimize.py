@@ -64,6 +64,7 @@ def test_every_trial_is_a_tracked_run(tmp_path: Path) -> None:
     assert study.info.tags == {"team": "red"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["auto", "random", "tpe", "bayesian"])
 def test_the_same_seed_makes_the_same_search(tmp_path: Path, optimizer: str) -> None:
     first = search(tmp_path / "a", optimizer=optimizer, n_trials=25)

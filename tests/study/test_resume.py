@@ -65,6 +65,7 @@ def search(folder: Path, n_trials: int, **options: Any) -> tuner.Study:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["random", "tpe", "bayesian", "auto"])
 def test_a_search_in_pieces_is_the_search_in_one(tmp_path: Path, optimizer: str) -> None:
     for n_trials in (1, 7, 15, 15, 24):
