@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import _posixsubprocess
 import os
+import socket
 import sys
-from collections.abc import Callable
 from functools import wraps
 from pathlib import PurePath
 from typing import Any
@@ -21,6 +21,9 @@ PROVENANCE = {"git", "uname"}
 FORK_EXEC = "tests.fork_exec"
 """Audit event for a process that `multiprocessing` starts, which raises none of its own."""
 
+LISTEN = "tests.listen"
+"""Audit event for a socket that starts to listen, which raises none of its own."""
+
 _STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", FORK_EXEC}
 
 _found: list[str] | None = None
@@ -28,7 +31,20 @@ _found: list[str] | None = None
 
 def install() -> None:
     """Add the audit hook to this process; it cannot be removed."""
-    _posixsubprocess.fork_exec = _audited(_posixsubprocess.fork_exec)
+    fork_exec, listen = _posixsubprocess.fork_exec, socket.socket.listen
+
+    @wraps(fork_exec)
+    def audited_fork_exec(*args: Any) -> int:
+        sys.audit(FORK_EXEC)  # `subprocess` calls the original and raises its own event
+        return fork_exec(*args)
+
+    @wraps(listen)
+    def audited_listen(self: socket.socket, *args: Any) -> None:
+        sys.audit(LISTEN, self.getsockname())
+        listen(self, *args)
+
+    _posixsubprocess.fork_exec = audited_fork_exec
+    socket.socket.listen = audited_listen
     sys.addaudithook(_hook)
 
 
@@ -55,21 +71,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
             _found.append(f"starts {' '.join(words)[:200]}")
     elif event in _STARTS:
         _found.append(f"starts a process ({event})")
-    elif event == "socket.bind":
-        _found.append(f"listens on {args[1]}")
+    elif event == LISTEN and isinstance(args[0], tuple):  # Unix sockets are files
+        _found.append(f"listens on {args[0]}")
     elif event == "import" and args[0] == "ray":
         _found.append("imports ray")
-
-
-def _audited(call: Callable[..., int]) -> Callable[..., int]:
-    """Raise an audit event before a call of ``fork_exec``.
-
-    `subprocess` holds a reference of its own to the function and raises its own event.
-    """
-
-    @wraps(call)
-    def fork_exec(*args: Any) -> int:
-        sys.audit(FORK_EXEC)
-        return call(*args)
-
-    return fork_exec
