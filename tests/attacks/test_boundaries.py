@@ -551,6 +551,7 @@ def read_optuna(bad: Path) -> None:
         done.study.to_rows()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_a_damaged_optuna_database(tmp_path: Path, optuna_good: Path, seed: int) -> None:
     check_damaged(tmp_path, optuna_good, seed, read_optuna)

@@ -213,6 +213,7 @@ def test_a_file_outside_of_its_members_is_refused(name: str, tmp_path: Path) -> 
         load(packed(root, {"0.npz": b"", "1.npy": npy(X)}), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_search_with_scores_loads_and_scores(tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
@@ -236,6 +237,7 @@ def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
         load(content, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_operator_may_raise_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     array = npy(np.zeros(10 * 2**20))
     root = scaler(a=node("NdArrayNode", "numpy.ndarray", type="numpy", file="0.npy"))

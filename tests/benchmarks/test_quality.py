@@ -212,6 +212,7 @@ class TestPeers:
 
 
 class TestReport:
+    @pytest.mark.slow
     def test_figures_of_two_contestants(self):
         problems = [BOWL, *functions.problems()[:2]]
         for name in ("random", "tpe"):

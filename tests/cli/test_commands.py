@@ -302,6 +302,7 @@ def test_a_store_is_upgraded(folder: Path) -> None:
     assert call("db", "upgrade").stdout == "the store is up to date\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "says"),
     [

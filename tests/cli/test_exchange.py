@@ -55,6 +55,7 @@ def test_import_optuna(folder: Path) -> None:
     assert "schema v9" in typed("import", "optuna", storage, code=1).stderr
 
 
+@pytest.mark.slow
 def test_mirror_and_import_mlflow(folder: Path) -> None:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     assert "sent: 3 trials" in typed("mirror", "digits", uri, "--experiment", "e").stdout

@@ -85,6 +85,7 @@ class TestQuality:
         _, high = search(SQUARE, lambda p: completed(-branin(p)), 14, direction=Direction.MAXIMIZE)
         assert [p for p, _ in low] == [p for p, _ in high]
 
+    @pytest.mark.slow
     def test_it_finds_the_best_branch_and_what_is_best_in_it(self):
         _, told = search(MIXED, lambda p: completed(mixed_loss(p)), 45)
         params, _ = min(told, key=lambda t: t[1].metrics["value"])
@@ -129,6 +130,7 @@ class TestQuality:
 
 
 class TestFailures:
+    @pytest.mark.slow
     def test_failures_by_chance_do_not_stop_it(self):
         rng = np.random.default_rng(0)
         _, told = search(
@@ -136,6 +138,7 @@ class TestFailures:
         )
         assert best(told) < 0.05
 
+    @pytest.mark.slow
     def test_it_learns_where_trials_fail(self):
         _, told = search(SQUARE, lambda p: FAILED if p["x"] > 0.7 else completed(branin(p)), 45)
         assert best(told) < 0.05
@@ -310,6 +313,7 @@ class TestConstraintsAndGoals:
             optimizer.tell(Trial(number, params), told[-1][1])
         return optimizer, told
 
+    @pytest.mark.slow
     def test_the_optimum_at_a_constraints_edge_is_found(self):
         def outcome(params):  # at best 1/2, where the edge crosses the diagonal
             values = {"value": params["x"] + params["y"]}

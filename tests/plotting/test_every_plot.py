@@ -153,6 +153,7 @@ def test_a_plot_is_saved(
     assert path.read_bytes().startswith(begin)
 
 
+@pytest.mark.slow
 @every_plot
 def test_a_file_that_cannot_be_written(made_up: MakeUp, kind: str, tmp_path: Path) -> None:
     plots = made_up(3)
@@ -182,6 +183,7 @@ assert "matplotlib.pyplot" not in sys.modules
     assert len(list(tmp_path.glob("*.png"))) == len(KINDS)
 
 
+@pytest.mark.slow
 def test_the_plots_of_a_real_study(tmp_path: Path) -> None:
     def objective(params: dict[str, Any], trial: Any) -> float:
         for step in range(3):

@@ -225,6 +225,7 @@ def load_again(model: Any, folder: Path) -> Any:
     return SkopsFormat().load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "tree_of"), TREES.values(), ids=TREES.keys())
 @pytest.mark.parametrize("change", TREE_CHANGES.values(), ids=TREE_CHANGES.keys())
 def test_a_tree_that_leads_astray_is_not_loaded(

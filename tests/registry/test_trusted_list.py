@@ -117,6 +117,7 @@ def test_every_estimator_loads_without_opting_in() -> None:
     assert refused.keys() == NOT_KEPT.keys() - {"Birch"}, refused
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(OF_SKLEARN < (1, 9), reason="the list has estimators of later versions")
 def test_no_estimator_is_listed_that_is_not_needed() -> None:
     used: set[str] = set()

@@ -35,6 +35,7 @@ DEEP = Space(
 )
 
 
+@pytest.mark.slow
 @given(spaces_and_points(constrained=True))
 @settings(deadline=None)
 def test_samples_are_points(made: tuple[Space, list[dict[str, Any]]]) -> None:
@@ -45,6 +46,7 @@ def test_samples_are_points(made: tuple[Space, list[dict[str, Any]]]) -> None:
         assert repr(space.validate(point)) == repr(point), "the types are the declared ones"
 
 
+@pytest.mark.slow
 @given(spaces_and_points(constrained=True))
 @settings(deadline=None)
 def test_flat_and_nested_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
@@ -121,6 +123,7 @@ def test_the_grid_of_a_finite_space_is_the_space(space: Space) -> None:
     assert {space.key(p) for p in space.sample(np.random.default_rng(0), 50)} <= keys
 
 
+@pytest.mark.slow
 @given(spaces_and_points(n=2, constrained=True))
 @settings(deadline=None)
 def test_keys_tell_points_apart(made: tuple[Space, list[dict[str, Any]]]) -> None:

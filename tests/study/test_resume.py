@@ -152,6 +152,7 @@ def test_a_killed_driver_loses_nothing_committed_and_runs_it_no_second_time(
         assert State.RUNNING not in states
 
 
+@pytest.mark.process
 def test_ctrl_c_ends_cleanly_with_what_is_finished_recorded(tmp_path: Path) -> None:
     process = start(tmp_path, 10_000, "random")
     while _lines(tmp_path) < 30:
