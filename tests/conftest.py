@@ -29,6 +29,9 @@ MARK_OF_FIXTURE = {
 }
 """Fixtures that start something, and the mark of the tests that use them."""
 
+MARK_OF_TEST = {"test_a_holder_whose_process_has_ended_holds_nothing": "process"}
+"""Tests of the conformance suites that start processes; those suites know no marks of ours."""
+
 MAY_START_PROCESSES = ("process", "ray", "postgres", "soak")
 
 _REMOVED = ("TUNER_", "RAY_", "MLFLOW_", "PYTHONHASHSEED")
@@ -48,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture in getattr(item, "fixturenames", ()):
             if fixture in MARK_OF_FIXTURE:
                 item.add_marker(MARK_OF_FIXTURE[fixture])
+        if mark := MARK_OF_TEST.get(item.name):
+            item.add_marker(mark)
     # Files with Ray first: they take longest, and the others use the time in which they wait.
     with_ray = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: item.path not in with_ray)

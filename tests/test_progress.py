@@ -370,6 +370,7 @@ display.close("finished")
 """
 
 
+@pytest.mark.process
 def test_in_a_real_kernel_one_cell_output_is_updated():
     manager, kernel = start_new_kernel()
     try:
@@ -386,6 +387,7 @@ def test_in_a_real_kernel_one_cell_output_is_updated():
     assert "finished" in shown[1]["data"]["text/html"]
 
 
+@pytest.mark.process
 def test_importing_it_is_light():
     code = "import sys, tuner.progress; assert not {'rich', 'IPython', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -112,6 +112,7 @@ def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return url
 
 
+@pytest.mark.process
 def test_artifacts_go_there_and_come_back(url: str, tmp_path: Path) -> None:
     history = History(tmp_path)
     run = history.trial(1.0, [1, 2, 1])
