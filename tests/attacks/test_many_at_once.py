@@ -22,6 +22,8 @@ import pytest
 import tuner
 from tuner import Float, State, errors
 
+pytestmark = pytest.mark.process
+
 SPACE = {"x": Float(0, 1), "y": Float(0, 1)}
 
 

@@ -133,6 +133,7 @@ def test_nothing_is_done_where_there_is_no_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_thirty_two_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     import subprocess
     import sys
