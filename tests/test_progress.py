@@ -9,7 +9,7 @@ import sys
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-import pace
+from support import pace
 from tuner.progress import (
     Display,
     LineScreen,
@@ -374,6 +374,7 @@ display.close("finished")
 """
 
 
+@pytest.mark.process
 def test_in_a_real_kernel_one_cell_output_is_updated():
     manager, kernel = start_new_kernel()
     try:
@@ -390,6 +391,7 @@ def test_in_a_real_kernel_one_cell_output_is_updated():
     assert "finished" in shown[1]["data"]["text/html"]
 
 
+@pytest.mark.process
 def test_importing_it_is_light():
     code = "import sys, tuner.progress; assert not {'rich', 'IPython', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -187,6 +187,7 @@ def test_another_store_that_was_put_there_is_not_written_to(folder: Path) -> Non
     assert (folder / "tuner.db").read_bytes() == before
 
 
+@pytest.mark.process
 def test_the_log_of_the_store_that_took_the_place_is_not_deleted(folder: Path) -> None:
     """SQLite's last connection deletes the log at its path, unless the file has moved."""
     script = """
@@ -224,6 +225,7 @@ except StoreError:
     study.tell(study.ask(), 1.0)
 
 
+@pytest.mark.process
 def test_looking_at_a_file_takes_no_locks_away(folder: Path) -> None:
     """Closing any descriptor of a file drops the locks that SQLite has on it in this process."""
     stores = {}
@@ -326,6 +328,7 @@ def small_disk(place: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@pytest.mark.process
 def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk"):
         study = tuner.create_study(SPACE, study="s", store=tmp_path / "disk")
@@ -344,6 +347,7 @@ def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
         study.store.close()
 
 
+@pytest.mark.process
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk"):
         store = open_store(tmp_path / "disk")

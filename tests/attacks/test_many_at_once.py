@@ -20,20 +20,14 @@ from typing import Any
 import pytest
 
 import tuner
-from benchmarks.postgres import running_server
 from tuner import Float, State, errors
+
+pytestmark = pytest.mark.process
 
 SPACE = {"x": Float(0, 1), "y": Float(0, 1)}
 
 
-@pytest.fixture(scope="module")
-def new_database() -> Iterator[Callable[[], str]]:
-    """A function that makes a PostgreSQL database and returns its URL."""
-    with running_server() as server:
-        yield server.new_database
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "sqlite":
         return str(tmp_path / "store")

@@ -16,15 +16,17 @@ from typing import Any
 
 import cloudpickle
 import pytest
-from attacks import outages
-from attacks.outages import check_artifacts, check_complete, keep, search, small_disk
 
 import tuner
 from benchmarks.postgres import Server, own_server
+from support import outages
+from support.outages import check_artifacts, check_complete, keep, search, small_disk
 from tuner import Float, State, errors
 from tuner.backends import SimulatedBackend
 from tuner.engine import writer
 from tuner.tracking.database import connections
+
+pytestmark = pytest.mark.process
 
 cloudpickle.register_pickle_by_value(outages)  # Ray's workers do not see the tests
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from interrupts import heed_interrupts
+from support.interrupts import heed_interrupts
 from tuner.testing.scripted_jobs import is_alive
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-import pace
+from support import pace
 from tuner.backends import SerialBackend
 from tuner.backends.protocol import Channel, Event, Finished, Sent
 from tuner.errors import ResourcesError

@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 import tuner
 import tuner.cli.exchange
-from interrupts import heed_interrupts
+from support.interrupts import heed_interrupts
 from tuner.cli.commands import cli
 
 ROOT = Path(__file__).parent.parent.parent
@@ -219,6 +219,7 @@ def test_the_best_as_text_and_json(folder: Path) -> None:
     assert content["params"]["m"][0] == best.params["m"][0]
 
 
+@pytest.mark.slow
 def test_plots_are_drawn(folder: Path) -> None:
     run()
     output = call("plot", "s", "--to", "plots", "--kind", "history", "--format", "svg").stdout
@@ -301,6 +302,7 @@ def test_a_store_is_upgraded(folder: Path) -> None:
     assert call("db", "upgrade").stdout == "the store is up to date\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -359,6 +361,7 @@ def test_register_and_no_register_exclude_each_other(folder: Path) -> None:
     run("--register", "m", "--no-register", code=2)
 
 
+@pytest.mark.process
 def test_ctrl_c_is_exit_code_130(folder: Path) -> None:
     process = subprocess.Popen(
         [Path(sys.executable).parent / "tuner", "run", "train.py:slow", "--backend", "serial",
@@ -431,6 +434,7 @@ def test_the_space_in_the_docs_is_one() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.process
 def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:
     run()
     command = f"{Path(sys.executable).parent / 'tuner'} export s | head -1"
@@ -439,6 +443,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.process
 def test_tables_are_drawn_in_a_terminal(folder: Path) -> None:
     import pty
 

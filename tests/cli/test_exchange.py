@@ -55,6 +55,7 @@ def test_import_optuna(folder: Path) -> None:
     assert "schema v9" in typed("import", "optuna", storage, code=1).stderr
 
 
+@pytest.mark.slow
 def test_mirror_and_import_mlflow(folder: Path) -> None:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     assert "sent: 3 trials" in typed("mirror", "digits", uri, "--experiment", "e").stdout
@@ -90,6 +91,7 @@ def test_export_into_a_folder(folder: Path) -> None:
     typed("export", "digits", "--to", "dvc", code=2)
 
 
+@pytest.mark.slow
 def test_report(folder: Path) -> None:
     assert typed("report", "digits").stdout == "digits-report.html\n"
     assert "digits" in Path("digits-report.html").read_text()

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster_shell import Shell
-from heads import free_ports, ray_flags
+from support.cluster_shell import Shell
+from support.heads import free_ports, ray_flags
 from tuner.cluster import launch
 from tuner.errors import BackendError, MissingExtra
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cluster_shell import Shell
+from support.cluster_shell import Shell
 from tuner.backends import RayBackend
 from tuner.backends.ray.runtime_env import as_runtime_env
 from tuner.errors import ArgumentError

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import tuner
-from cluster_shell import Shell
-from heads import tuner_command
-from interrupts import heed_interrupts
+from support.cluster_shell import Shell
+from support.heads import tuner_command
+from support.interrupts import heed_interrupts
 from tuner.cluster import JobClient, Sweep
 from tuner.cluster.jobs import dashboard_address
 from tuner.errors import ArgumentError
@@ -272,6 +272,7 @@ def test_other_addresses_are_refused(address: str) -> None:
         dashboard_address(address)
 
 
+@pytest.mark.process
 def test_without_a_dashboard_the_extra_is_named(tmp_path: Path) -> None:
     code = """
 import sys

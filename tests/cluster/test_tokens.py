@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster_shell import Shell
-from heads import RunningHead, ray_flags, running, tuner_command
-from strangers import METRICS, Target, attack
+from support.cluster_shell import Shell
+from support.heads import RunningHead, ray_flags, running, tuner_command
+from support.strangers import METRICS, Target, attack
 from tuner.backends.ray import auth as ray_tokens
 from tuner.cluster import start_head
 from tuner.errors import BackendError

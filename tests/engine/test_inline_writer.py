@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from simulation.inline_writer import InlineWriter
+from support.simulation.inline_writer import InlineWriter
 from tuner.backends.simulated.clock import VirtualClock
 from tuner.engine.writer import PATIENCE
 from tuner.errors import StoreUnavailable, StudyTakenOver

@@ -47,6 +47,7 @@ def search(durations, lag, stop_after=None):
     return points
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.floats(0.01, 10), min_size=20, max_size=20),

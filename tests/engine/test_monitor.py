@@ -33,6 +33,7 @@ def samples(study: tuner.Study, trial: int = 0) -> list[dict[str, float]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_run_is_sampled_while_it_works_and_at_its_end(tmp_path: Path) -> None:
     held = []
 

@@ -60,6 +60,7 @@ def test_a_folder_is_made_when_needed_and_removed() -> None:
     assert folders() == []
 
 
+@pytest.mark.process
 def test_the_folder_of_a_living_process_stays_and_that_of_a_dead_one_goes(
     owner: tuple[subprocess.Popen[str], Path],
 ) -> None:
@@ -77,6 +78,7 @@ def test_the_folder_of_a_living_process_stays_and_that_of_a_dead_one_goes(
     first.remove()
 
 
+@pytest.mark.process
 def test_a_process_id_of_another_namespace_does_not_matter(
     owner: tuple[subprocess.Popen[str], Path],
 ) -> None:

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from integrations.mlflow_server import MlflowServer
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 import tuner
+from support.mlflow_server import MlflowServer
 from tuner import Choice, Float, Int
 from tuner.errors import ForeignRecordError, StudyMismatch
 from tuner.integrations import MlflowMirror, import_mlflow

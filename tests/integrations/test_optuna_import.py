@@ -130,6 +130,7 @@ def test_conditions_become_branches(storage: str, tmp_path: Path) -> None:
     assert forest["units1"] == Choice(unset={}, set={"value": Int(4, 128, step=4)})
 
 
+@pytest.mark.slow
 def test_imported_again_it_changes_nothing(storage: str, tmp_path: Path) -> None:
     theirs = made(storage)
     first = imported(storage, tmp_path)
@@ -144,6 +145,7 @@ def test_imported_again_it_changes_nothing(storage: str, tmp_path: Path) -> None
     assert (more.added, more.known, more.unfinished) == (3, 40, 1)
 
 
+@pytest.mark.slow
 def test_it_goes_on_here(storage: str, tmp_path: Path) -> None:
     made(storage)
     study = imported(storage, tmp_path)
@@ -164,6 +166,7 @@ def test_it_goes_on_here(storage: str, tmp_path: Path) -> None:
     grown.plot.slice(save=tmp_path / "slice.png")
 
 
+@pytest.mark.slow
 def test_what_went_on_in_both_is_refused(storage: str, tmp_path: Path) -> None:
     theirs = made(storage, n=5)
     study = imported(storage, tmp_path)

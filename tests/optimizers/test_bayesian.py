@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-import pace
+from support import pace
 from tuner.errors import ArgumentError
 from tuner.optimizers.bayesian.acquisition import Candidates
 from tuner.optimizers.bayesian.optimizer import BayesianOptimizer, apart, penalised, representatives
@@ -85,6 +85,7 @@ class TestQuality:
         _, high = search(SQUARE, lambda p: completed(-branin(p)), 14, direction=Direction.MAXIMIZE)
         assert [p for p, _ in low] == [p for p, _ in high]
 
+    @pytest.mark.slow
     def test_it_finds_the_best_branch_and_what_is_best_in_it(self):
         _, told = search(MIXED, lambda p: completed(mixed_loss(p)), 45)
         params, _ = min(told, key=lambda t: t[1].metrics["value"])
@@ -129,6 +130,7 @@ class TestQuality:
 
 
 class TestFailures:
+    @pytest.mark.slow
     def test_failures_by_chance_do_not_stop_it(self):
         rng = np.random.default_rng(0)
         _, told = search(
@@ -136,6 +138,7 @@ class TestFailures:
         )
         assert best(told) < 0.05
 
+    @pytest.mark.slow
     def test_it_learns_where_trials_fail(self):
         _, told = search(SQUARE, lambda p: FAILED if p["x"] > 0.7 else completed(branin(p)), 45)
         assert best(told) < 0.05
@@ -310,6 +313,7 @@ class TestConstraintsAndGoals:
             optimizer.tell(Trial(number, params), told[-1][1])
         return optimizer, told
 
+    @pytest.mark.slow
     def test_the_optimum_at_a_constraints_edge_is_found(self):
         def outcome(params):  # at best 1/2, where the edge crosses the diagonal
             values = {"value": params["x"] + params["y"]}
@@ -323,6 +327,7 @@ class TestConstraintsAndGoals:
         inside = 0.25 - rng[:, 0] * rng[:, 1] - (rng[:, 0] - rng[:, 1]) ** 2 <= 0
         assert min(kept) < rng[inside].sum(axis=1).min() + 0.01
 
+    @pytest.mark.slow
     def test_a_small_feasible_region_is_found(self):
         def outcome(params):
             away = np.hypot(params["x"] - 0.8, params["y"] - 0.15) - 0.08  # 2% of the space
@@ -346,6 +351,7 @@ class TestConstraintsAndGoals:
         (point,) = optimizer.ask(1, pending)
         assert 0.4 < point["x"] < 0.6
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("goals", [2, 3])
     def test_the_front_is_covered(self, goals):
         corners = np.eye(3)[:goals, :2] if goals == 2 else np.array([[0, 0], [1, 0], [0, 1.0]])

@@ -34,6 +34,7 @@ def probabilities(told, column=0):
 
 
 class TestSuccess:
+    @pytest.mark.slow
     def test_a_region_where_trials_fail_is_known(self):
         found = probabilities(lambda x: (np.nan if x[0] > 0.5 else 1.0, {}))
         assert found[GRID[:, 0] > 0.7].max() < 0.1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pace
+from support import pace
 from tuner.errors import ArgumentError
 from tuner.optimizers import RandomOptimizer, SpaceOptimizer
 from tuner.optimizers.history import Observation, TrialTable

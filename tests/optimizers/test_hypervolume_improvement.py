@@ -73,6 +73,7 @@ class TestFreeBoxes:
         assert len(lower) <= 2 * 60 + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goals", [2, 3])
 @pytest.mark.parametrize("front", [None, []])
 def test_against_the_mean_of_samples(front, goals):

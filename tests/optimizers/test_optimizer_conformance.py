@@ -43,6 +43,7 @@ class TestAuto(OptimizerConformance):
         return AutoOptimizer()
 
 
+@pytest.mark.slow
 class TestOptunaTPE(OptimizerConformance):
     centered = False
     # In a constrained space, a live and a rebuilt sampler differ after a parallel search.

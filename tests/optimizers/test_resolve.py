@@ -104,6 +104,7 @@ def test_every_export_is_there_and_nothing_else():
         tuner.optimizers.GridOptimizer  # noqa: B018
 
 
+@pytest.mark.process
 def test_importing_and_random_search_need_neither_scipy_nor_optuna():
     code = """
 import sys

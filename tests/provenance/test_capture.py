@@ -100,6 +100,7 @@ def test_an_objective_without_source(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert current_code().objective == ""
 
 
+@pytest.mark.process
 def test_a_function_of_a_script_is_of_main(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -203,6 +204,7 @@ def test_the_environment_is_this_one() -> None:
     assert current_environment() is environment
 
 
+@pytest.mark.process
 def test_what_a_package_brings_along_is_no_package_of_its_own() -> None:
     # Ray puts a folder with psutil and colorama on the path when it is imported.
     said = [

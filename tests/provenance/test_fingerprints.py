@@ -69,6 +69,7 @@ def test_other_content_has_another(one: Any, other: Any) -> None:
     assert fingerprint(one) != fingerprint(other)
 
 
+@pytest.mark.process
 def test_is_the_same_in_every_process() -> None:
     code = (
         "import numpy as np, pandas as pd; from tuner.provenance.capture import fingerprint;"

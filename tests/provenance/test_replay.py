@@ -17,6 +17,8 @@ from tuner.errors import ArgumentError, StudyNotFound
 from tuner.records import REPLAY, State
 from tuner.tracking.database import maintenance as upkeep
 
+pytestmark = pytest.mark.process
+
 SCRIPT = """
 import random
 from beside import square

@@ -179,6 +179,7 @@ def test_files_stay_in_their_folder(path: str) -> None:
         load_files("json", {path: b"1"})
 
 
+@pytest.mark.process
 def test_formats_import_what_they_need_only() -> None:
     code = """
 import sys

@@ -35,6 +35,7 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "name"), MODELS)
 def test_samples_fit(task: str, name: str) -> None:
     params, (X, y) = TASKS[task]
@@ -119,6 +120,7 @@ def test_an_unknown_model_or_task_is_named(model, task, says) -> None:
         ready.build(model, task)
 
 
+@pytest.mark.process
 def test_sklearn_is_imported_where_it_is_used() -> None:
     code = """
 import sys

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, update
 
-from simulation.checker import violations
-from simulation.sweeps import theatre
+from support.simulation.checker import violations
+from support.simulation.sweeps import theatre
 from tuner.tracking import leases, schema, upserts
 from tuner.tracking.lease import Lease
 
@@ -50,6 +50,7 @@ def test_without_fencing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first_consequence()
 
 
+@pytest.mark.slow
 def test_without_the_finality_of_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upserts, "unless_finished", upserts.replacing)
     assert first_consequence()

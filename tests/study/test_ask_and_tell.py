@@ -47,6 +47,7 @@ def test_several_trials_at_once_are_told_in_any_order(tmp_path: Path) -> None:
     assert len({(t.params["x"], t.params["n"]) for t in study}) == 20
 
 
+@pytest.mark.process
 def test_a_trial_asked_for_in_one_process_is_told_in_another(tmp_path: Path) -> None:
     study = tuner.create_study(SPACE, study="lab", store=tmp_path, optimizer="random", seed=1)
     first, second = study.ask(2)
@@ -137,6 +138,7 @@ def test_a_name_is_given_once(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_interleaving_counts_every_trial_once(

@@ -92,6 +92,7 @@ def check_whole(study: tuner.Study, n_trials: int) -> None:
         assert State.RUNNING not in [r.state for r in runs]
 
 
+@pytest.mark.process
 def test_a_second_driver_is_told_who_the_first_is_and_starts_nothing(tmp_path: Path) -> None:
     first = start(SEARCH, tmp_path, 80, 0.1)
     try:
@@ -131,6 +132,7 @@ def freeze(process: subprocess.Popen[str], folder: Path) -> None:
     database.close()
 
 
+@pytest.mark.process
 def test_a_driver_that_was_frozen_is_replaced_and_what_it_writes_later_is_refused(
     tmp_path: Path,
 ) -> None:
@@ -157,6 +159,7 @@ def test_a_driver_that_was_frozen_is_replaced_and_what_it_writes_later_is_refuse
     check_whole(study, 60)
 
 
+@pytest.mark.process
 def test_many_processes_ask_and_tell_of_one_study(tmp_path: Path) -> None:
     study = tuner.create_study({"x": Float(0, 1)}, study="shared", store=tmp_path, optimizer="tpe")
     processes = [start(ASKING, tmp_path, 8) for _ in range(3)]

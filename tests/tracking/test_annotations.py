@@ -15,15 +15,13 @@ from tuner.errors import ArgumentError
 from tuner.provenance.capture import current_user
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    new_database: Callable[[], str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> str:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
-    return str(tmp_path) if request.param == "sqlite" else new_database()
+    if request.param == "sqlite":
+        return str(tmp_path)
+    new_database: Callable[[], str] = request.getfixturevalue("new_database")
+    return new_database()
 
 
 def make(store: str) -> tuner.Study:

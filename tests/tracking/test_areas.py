@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kept_models import DAY, History, check_all_is_there, files, model
 from sqlalchemy import create_engine, text
 
 import tuner
+from support.kept_models import DAY, History, check_all_is_there, files, model
 from tuner.study.registration import keep_best
 from tuner.tracking import open_store, schema
 from tuner.tracking.artifacts.retention import Collected, collect

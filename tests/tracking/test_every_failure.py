@@ -138,6 +138,7 @@ def search(folder: Path) -> tuner.Study:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fails", "error"),
     [

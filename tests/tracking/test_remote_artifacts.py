@@ -14,10 +14,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from kept_models import History, check_all_is_there, model
 from sklearn.linear_model import Ridge
 
 import tuner
+from support.kept_models import History, check_all_is_there, model
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
 from tuner.study.registration import keep_best
 from tuner.tracking import open_store
@@ -112,6 +112,7 @@ def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return url
 
 
+@pytest.mark.process
 def test_artifacts_go_there_and_come_back(url: str, tmp_path: Path) -> None:
     history = History(tmp_path)
     run = history.trial(1.0, [1, 2, 1])

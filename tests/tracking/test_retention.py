@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kept_models import History, all_paths, check_all_is_there, files, model
 
 import tuner
+from support.kept_models import History, all_paths, check_all_is_there, files, model
 from tuner.errors import ArgumentError
 from tuner.records import State, Upload
 from tuner.registry import Registry

@@ -20,7 +20,7 @@ from tuner.tracking.database import maintenance as upkeep
 from tuner.tracking.uuid7 import uuid7
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
     if request.param == "sqlite":
@@ -134,6 +134,7 @@ def test_nothing_is_done_where_there_is_no_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_thirty_two_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     import subprocess
     import sys

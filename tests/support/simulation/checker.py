@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from simulation.history import History, loads
+from support.simulation.history import History, loads
 
 STALE = -99.0
 """The value of outcomes that are delivered too late, under a token that is over."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent, greenlet
 
-from simulation.checker import STALE
-from simulation.history import Submitted
-from simulation.inline_writer import InlineWriter
-from simulation.plan import Plan
+from support.simulation.checker import STALE
+from support.simulation.history import Submitted
+from support.simulation.inline_writer import InlineWriter
+from support.simulation.plan import Plan
 from tuner.backends import SimulatedBackend, lognormal
 from tuner.backends.protocol import Channel, Event, Finished, Lost, Sent
 from tuner.engine.driver import Driver, Session
@@ -40,7 +40,7 @@ from tuner.tracking.sql_store import SqlStore
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from support.simulation.world import World
 
 LEASE = 30.0
 POLL = 5.0

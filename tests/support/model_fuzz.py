@@ -37,8 +37,8 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import LabelPropagation
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from skops import io as skops_io
-from skops_nodes import Node, npy, packed, unpacked
 
+from support.skops_nodes import Node, npy, packed, unpacked
 from tuner.registry.skops_format import load_skops
 from tuner.registry.trusted import TRUSTED
 

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from click.testing import CliRunner
 
-from heads import RunningHead, tuner_command
+from support.heads import RunningHead, tuner_command
 from tuner.cli.commands import cli
 
 

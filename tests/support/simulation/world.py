@@ -16,9 +16,9 @@ from typing import Any
 from greenlet import getcurrent
 from sqlalchemy import Engine, event
 
-from simulation.history import History, Observer
-from simulation.plan import Plan
-from simulation.process import LEASE, Killed, Process
+from support.simulation.history import History, Observer
+from support.simulation.plan import Plan
+from support.simulation.process import LEASE, Killed, Process
 from tuner.backends.simulated.clock import VirtualClock
 from tuner.errors import TunerError
 from tuner.tracking.sql_store import SqlStore

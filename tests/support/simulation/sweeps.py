@@ -1,6 +1,6 @@
 """Plays sweeps by their seeds, in as many processes as there are cores.
 
-PYTHONPATH=tests python -m simulation.sweeps 123     # one seed, with all that was committed
+PYTHONPATH=tests python -m support.simulation.sweeps 123     # one seed, with all that was committed
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from simulation.checker import violations
-from simulation.history import History, Observer
-from simulation.plan import Plan
-from simulation.world import World
+from support.simulation.checker import violations
+from support.simulation.history import History, Observer
+from support.simulation.plan import Plan
+from support.simulation.world import World
 from tuner.records import Environment
 from tuner.tracking.database.location import locate
 from tuner.tracking.sql_store import SqlStore
@@ -91,7 +91,8 @@ def judge_all(seeds: range) -> tuple[dict[int, list[str]], Counter[str]]:
 def story(wrong: dict[int, list[str]]) -> str:
     """Return what a failing test says."""
     return "\n".join(
-        f"seed {seed}: {found[0]}\n  all of it: PYTHONPATH=tests python -m simulation.sweeps {seed}"
+        f"seed {seed}: {found[0]}\n"
+        f"  all of it: PYTHONPATH=tests python -m support.simulation.sweeps {seed}"
         for seed, found in wrong.items()
     )
 
