@@ -219,11 +219,11 @@ def test_a_job_is_killed_on_its_way_back_from_a_worker() -> None:
         for job in jobs:
             backend.submit(job)
         recorder.poll(0.0)
-        (member,) = (member for member in backend._members if jobs[0].run in member.packet)
+        (worker,) = (worker for worker in backend._workers if jobs[0].run in worker.batch)
         time.sleep(0.2)
-        member.withdraw()  # as the backend does for a worker that is idle
+        worker.reclaim()  # as the backend does for a worker that is idle
         time.sleep(0.2)  # the answer is there, which nobody has heard
-        victim = list(member.packet)[-1]
+        victim = list(worker.batch)[-1]
         assert victim != jobs[0].run
         backend.stop(victim, kill=True)
         ends = {end.run: end for end in recorder.wait(*jobs)}

@@ -44,7 +44,7 @@ from tuner.backends.ray import health
 from tuner.backends.protocol import Finished, Lost
 from tuner.records import Job, Outcome, State, Trial
 
-health.INTERVAL, health.HEAD_LOST = 1.0, 4.0
+health.HEAD_CHECK_INTERVAL, health.HEAD_LOST = 1.0, 4.0
 health.SILENCE, health.UNREACHABLE, health.FROZEN = 2.0, 4.0, 1.0
 STORE = {"object_store_memory": 80 * 2**20}
 

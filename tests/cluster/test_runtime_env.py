@@ -35,8 +35,8 @@ backend = RayBackend(
 )
 os.chdir("/")  # the paths above are of where they were written
 if before == "ray-is-there":
-    from tuner.backends.ray.auth import be_let_in
-    be_let_in(address)
+    from tuner.backends.ray.auth import authenticate
+    authenticate(address)
     ray.init(address=address, log_to_driver=False, logging_level="ERROR")
 study = tuner.optimize(
     objective, {"x": tuner.Float(0, 1)}, n_trials=4, workers=2, seed=0, backend=backend,

@@ -9,7 +9,7 @@ import pytest
 
 from support.simulation.inline_writer import InlineWriter
 from tuner.backends.simulated.clock import VirtualClock
-from tuner.engine.writer import PATIENCE
+from tuner.engine.writer import STORE_TIMEOUT
 from tuner.errors import StoreUnavailable, StudyTakenOver
 from tuner.records import Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Float, Space
@@ -116,7 +116,7 @@ def test_a_store_that_stays_away_ends_the_study(place: Place) -> None:
     place.away = 1_000
     place.put(0)
     place.writer.check()
-    place.sleep(PATIENCE + 1)
+    place.sleep(STORE_TIMEOUT + 1)
     for action in (place.writer.check, place.writer.check, place.writer.close):
         with pytest.raises(StoreUnavailable):
             action()
@@ -135,7 +135,7 @@ def test_a_study_that_was_taken_over_is_written_no_more(place: Place) -> None:
 def test_a_queue_that_is_full_is_committed_at_once(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulation.inline_writer.MAX_QUEUED", 3)
+    monkeypatch.setattr("support.simulation.inline_writer.MAX_QUEUED", 3)
     place.away = 2
     for number in range(3):
         place.put(number)

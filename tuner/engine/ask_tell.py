@@ -16,21 +16,21 @@ from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
 from tuner.engine.messages import (
     Ask,
+    AskRequested,
     Command,
     Event,
-    Keep,
     Launch,
-    Log,
     Record,
+    RecordReport,
+    SaveArtifact,
     Stop,
     Suggested,
     Tell,
-    Wanted,
 )
 from tuner.engine.replay import follow, replay, reports_of
 from tuner.engine.worker.outcome import as_outcome
 from tuner.engine.worker.trial import LiveTrial
-from tuner.engine.writer import with_patience
+from tuner.engine.writer import retry_while_unavailable
 from tuner.errors import ArgumentError, StoreUnavailable, StudyTakenOver, TrialFinished
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, Trial
@@ -50,7 +50,7 @@ SHARED = 20
 
 
 @dataclass(slots=True)
-class _Desk:
+class ManualChannel:
     """The `Channel` of a trial that the user runs: messages go straight to the store."""
 
     run: str
@@ -59,9 +59,11 @@ class _Desk:
     stopping: bool = False
 
     def send(self, message: Message) -> None:
+        """Record a message."""
         self.loop.hear(Sent(self.run, message))
 
     def stop_requested(self) -> bool:
+        """Whether the scheduler stops the trial, or its outcome no longer counts."""
         return self.stopping or not self.loop.is_open(self.run)
 
 
@@ -97,7 +99,7 @@ class ManualLoop:
     """How many of our next asks take turns, as others use the study just now."""
     _stale: bool = field(init=False, default=True)
     _trials: dict[str, LiveTrial] = field(default_factory=dict)
-    _desks: dict[str, _Desk] = field(default_factory=dict)
+    _channels: dict[str, ManualChannel] = field(default_factory=dict)
     _adopted: set[str] = field(default_factory=set)
     """Runs under way that others began."""
     _batch: Batch = field(default_factory=Batch)
@@ -120,13 +122,13 @@ class ManualLoop:
             If a driver holds the study.
         """
         with self._lock:
-            self._patiently(lambda: self._create(lambda: self._ask(n)))
+            self._retrying(lambda: self._create(lambda: self._ask(n)))
             return [self._live(uid) for uid in self._launched]
 
     def enqueue(self, points: Sequence[Params]) -> None:
         """Have these points handed out before any other."""
         with self._lock:
-            self._patiently(lambda: self._create(lambda: self._act(self._machine.enqueue(points))))
+            self._retrying(lambda: self._create(lambda: self._act(self._machine.enqueue(points))))
 
     def tell(
         self,
@@ -149,9 +151,9 @@ class ManualLoop:
             If a driver holds the study.
         """
         with self._lock:
-            self._patiently(lambda: self._tell(number, returned, state, run))
+            self._retrying(lambda: self._tell(number, returned, state, run))
             for uid in [u for u, live in self._trials.items() if live.number == number]:
-                del self._trials[uid], self._desks[uid]
+                del self._trials[uid], self._channels[uid]
             return self._told
 
     def hear(self, message: Sent) -> None:
@@ -160,7 +162,7 @@ class ManualLoop:
             self._act(self._handled(message))
             batch, self._batch = self._batch, Batch()
             # No one else writes what this run reports, so nobody need be asked.
-            with_patience(partial(self.store.write, self.info.uid, batch))
+            retry_while_unavailable(partial(self.store.write, self.info.uid, batch))
 
     def forget(self) -> None:
         """Read the whole study again at the next call, because its optimizer was used elsewhere."""
@@ -173,7 +175,7 @@ class ManualLoop:
 
     # --- one call, one transaction ------------------------------------------------------------
 
-    def _patiently(self, call: Callable[[], None]) -> None:
+    def _retrying(self, call: Callable[[], None]) -> None:
         """Do `call`; again while the store is away, with the same patience as in a search."""
         since = time.monotonic()
         self._sent = Batch()
@@ -183,9 +185,9 @@ class ManualLoop:
                     call()
             except StoreUnavailable:
                 self._epoch = None
-                if time.monotonic() - since > writer.PATIENCE:
+                if time.monotonic() - since > writer.STORE_TIMEOUT:
                     raise
-                time.sleep(writer.PAUSE)
+                time.sleep(writer.RETRY_DELAY)
             else:
                 return
 
@@ -236,7 +238,7 @@ class ManualLoop:
 
     def _attempt(self, action: Callable[[], None], *, alone: bool = False) -> None:
         """Do `action` and commit; take it back and raise if what it rests on does not hold."""
-        known, mark = self._places(), self._machine.mark()
+        known, savepoint = self._places(), self._machine.savepoint()
         self._batch = Batch()
         try:
             action()
@@ -248,7 +250,7 @@ class ManualLoop:
         try:
             self._commit(None if alone else expected)
         except BaseException:
-            self._machine.back_to(mark)
+            self._machine.rollback_to(savepoint)
             self._epoch = None
             raise
 
@@ -256,12 +258,12 @@ class ManualLoop:
         """Do `action` on what is there, and commit it, in a transaction that keeps others out."""
         if self._stale:
             self._catch_up()
-        mark = self._machine.mark()
+        savepoint = self._machine.savepoint()
 
         def decide(changes: Changes) -> Batch:
-            nonlocal mark
+            nonlocal savepoint
             self._take_in(changes)
-            mark = self._machine.mark()
+            savepoint = self._machine.savepoint()
             self._batch = Batch()
             try:
                 action()
@@ -278,7 +280,7 @@ class ManualLoop:
                 self.info.uid, machine.last_number, self._places(), self._who(), decide
             )
         except BaseException:
-            machine.back_to(mark)
+            machine.rollback_to(savepoint)
             self._epoch = None
             raise
 
@@ -374,7 +376,7 @@ class ManualLoop:
 
     def _new_machine(self) -> Machine:
         machine = Machine(
-            Limits(same_failures=None),
+            Limits(max_identical_failures=None),
             self.info.goals,
             self.info.seed,
             uuid7,
@@ -392,7 +394,7 @@ class ManualLoop:
 
     def _ask(self, n: int) -> None:
         before = set(self._machine.active)
-        self._act(self._handled(Wanted(n)))
+        self._act(self._handled(AskRequested(n)))
         self._launched = [uid for uid in self._machine.active if uid not in before]
 
     def _tell(self, number: int, returned: Any, state: State | None, run: str | None) -> None:
@@ -457,8 +459,8 @@ class ManualLoop:
     def _live(self, uid: str) -> LiveTrial:
         if uid not in self._trials:
             attempt = self._machine.active[uid]
-            self._desks[uid] = _Desk(uid, self)
-            self._trials[uid] = LiveTrial(attempt.job, self.info.goals, self._desks[uid])
+            self._channels[uid] = ManualChannel(uid, self)
+            self._trials[uid] = LiveTrial(attempt.job, self.info.goals, self._channels[uid])
         return self._trials[uid]
 
     def _handled(self, event: Event) -> list[Command]:
@@ -476,13 +478,13 @@ class ManualLoop:
                 case Record(trial, run):
                     self._batch.trials += [] if trial is None else [trial]
                     self._batch.runs += [] if run is None else [run]
-                case Log(uid, report):
+                case RecordReport(uid, report):
                     self._batch.reports.append((uid, report))
-                case Keep(uid, upload):
-                    kept = with_patience(partial(self.store.put_artifact, uid, upload))
+                case SaveArtifact(uid, upload):
+                    kept = retry_while_unavailable(partial(self.store.put_artifact, uid, upload))
                     self._batch.artifacts.append(kept)
                 case Tell(trial, outcome):
                     self.optimizer.tell(trial, outcome)
                     self._told = trial
                 case Stop(uid):
-                    self._desks[uid].stopping = True
+                    self._channels[uid].stopping = True

@@ -18,7 +18,7 @@ from typing import Any
 from tuner import ranking
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
-from tuner.engine.checkpoint_manager import SavedTrials
+from tuner.engine.checkpoint_manager import CheckpointManager
 from tuner.engine.clock import Clock, SystemClock
 from tuner.engine.lagged import LaggedOptimizer
 from tuner.engine.limits import Limits
@@ -26,24 +26,24 @@ from tuner.engine.machine import Machine
 from tuner.engine.messages import (
     Ask,
     Command,
-    Drained,
+    DropStale,
     End,
     Event,
-    Halted,
-    Keep,
+    Interrupted,
     Launch,
-    Log,
     Opened,
     Record,
-    Refuse,
-    Shelve,
+    RecordReport,
+    SaveArtifact,
+    SaveCheckpoint,
     Stop,
+    StopRequested,
     Suggested,
     Tell,
     Tick,
 )
 from tuner.engine.replay import replay
-from tuner.engine.worker.forks import children_end, end_if_forked
+from tuner.engine.worker.forks import exit_forked_children, exit_if_forked
 from tuner.engine.writer import MakeWriter, Writer, Writing
 from tuner.errors import StoreError, StoreUnavailable, TunerError
 from tuner.optimizers import describe
@@ -129,10 +129,10 @@ class Driver:
         self._opened = s.clock.elapsed()
         self._pid = os.getpid()
         self._end: End | None = None
-        self._drain_reason: str | None = None
+        self._stop_reason: str | None = None
         self._lease: Lease | None = None
         self._writer: Writing | None = None
-        self._saved = SavedTrials(s.store.artifact_root, s.info.uid)
+        self._checkpoints = CheckpointManager(s.store.artifact_root, s.info.uid)
 
     @property
     def machine(self) -> Machine:
@@ -145,7 +145,7 @@ class Driver:
 
     def stop(self, reason: str = "stopped") -> None:
         """Begin no more trials; those that run come to their end."""
-        self._drain_reason = reason
+        self._stop_reason = reason
 
     def run(self) -> End:
         """Run until the machine says that it is over, and return why.
@@ -188,7 +188,7 @@ class Driver:
         s = self._session
         known = s.store.find_study(s.info.name) is not None
         if known:
-            self._take()
+            self._acquire_lease()
         history = list(s.store.trials(s.info.uid)) if known else []
         replay(s.info, history, self._optimizer, s.scheduler, s.store)
         self._machine = self._new_machine(history)
@@ -200,7 +200,7 @@ class Driver:
         s.backend.start(s.work, workers=s.workers, resources=s.resources, deliver=self._deliver)
         if not known:
             # Only now is there something to record: a call that fails earlier leaves no trace.
-            self._take()
+            self._acquire_lease()
         self._record_origin()
         self._opened = s.clock.elapsed()
         self._handle(Opened(s.backend.capacity))
@@ -214,24 +214,24 @@ class Driver:
         s = self._session
         if self._writer is not None:
             self._writer.check()
-        if self._drain_reason is not None:
-            self._handle(Drained(self._drain_reason))
-            self._drain_reason = None
+        if self._stop_reason is not None:
+            self._handle(StopRequested(self._stop_reason))
+            self._stop_reason = None
         self._handle(Tick())
         s.progress.update(self._snapshot())
         if self._end is None:
-            self._handle_all(s.backend.events(self._patience()))
+            self._handle_all(s.backend.events(self._poll_timeout()))
         return self._end
 
     def close(self, closing: str) -> None:
         """End the workers, commit what is left and give the study back."""
-        end_if_forked(self._pid)
+        exit_if_forked(self._pid)
         s = self._session
         with ExitStack() as last:
             last.callback(s.progress.close, closing)
             last.callback(lambda: s.progress.update(self._snapshot()))
             if self._lease is not None:
-                last.callback(self._give_back, self._lease)
+                last.callback(self._release_lease, self._lease)
             if self._writer is not None:
                 last.callback(self._writer.close)
             s.backend.close()
@@ -240,13 +240,13 @@ class Driver:
         s = self._session
         return Machine(self._limits, s.info.goals, s.info.seed, s.new_run, history, s.scheduler)
 
-    def _take(self) -> None:
+    def _acquire_lease(self) -> None:
         """Take the study by a lease, which the writer keeps alive from here on."""
         s = self._session
         self._lease = s.store.take_study(s.info, s.holder, s.lease)
         self._writer = s.writer(s.store, self._lease)
 
-    def _give_back(self, lease: Lease) -> None:
+    def _release_lease(self, lease: Lease) -> None:
         # All is written by now; where this cannot be, the lease lapses by itself.
         with suppress(StoreUnavailable):
             self._session.store.release_study(lease)
@@ -274,14 +274,14 @@ class Driver:
             if trial.state is State.RUNNING
         ]
         s.store.write(s.info.uid, Batch(waiting, left), self._lease)
-        self._saved.tidy(trial.number for trial in self._machine.pending)
+        self._checkpoints.tidy(trial.number for trial in self._machine.pending)
 
     def _deliver(self, event: BackendEvent) -> None:
         """Take in an event at once, while `events` still runs a job on this thread."""
         self._handle(event)
         self._session.progress.update(self._snapshot())
 
-    def _patience(self) -> float:
+    def _poll_timeout(self) -> float:
         """How long to wait for events: until the next deadline, and no longer than `poll`."""
         s = self._session
         due = self._machine.next_deadline()
@@ -290,7 +290,7 @@ class Driver:
     def _give_up(self, reason: str) -> None:
         """Leave what runs open for a later call; record it if the store still takes it."""
         clock = self._session.clock
-        for command in self._machine.handle(Halted(reason), clock.elapsed(), clock.now()):
+        for command in self._machine.handle(Interrupted(reason), clock.elapsed(), clock.now()):
             # The store may be what failed, and then the next call tidies up.
             with suppress(TunerError):
                 self._execute(command)
@@ -298,7 +298,7 @@ class Driver:
     # --- acting on commands -------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
-        end_if_forked(self._pid)
+        exit_if_forked(self._pid)
         clock = self._session.clock
         self._act(self._machine.handle(event, clock.elapsed(), clock.now()))
 
@@ -322,24 +322,26 @@ class Driver:
         match command:
             case Launch(job, run):
                 self._put(trial=job.trial, run=run)
-                s.backend.submit(self._saved.provide(job))
+                s.backend.submit(self._checkpoints.provide(job))
             case Record(trial, run):
                 self._put(trial=trial, run=run)
             case Tell(trial, outcome):
                 self._tell(trial, outcome)
-            case Log(run_uid, report):
+            case RecordReport(run_uid, report):
                 if self._writer is not None:
                     self._writer.put(report=(run_uid, report))
-            case Refuse(run_uid, outcome):
+            case DropStale(run_uid, outcome):
                 _log.info("run %s is over; its late %s outcome is refused", run_uid, outcome.state)
             case Ask(n):
                 self._handle(Suggested(self._optimizer.ask(n, self._machine.pending)))
-            case Keep(run_uid, upload):
+            case SaveArtifact(run_uid, upload):
                 if self._writer is not None:
                     self._writer.put(upload=(run_uid, upload))
-            case Shelve(number, run_uid, piece):
+            case SaveCheckpoint(number, run_uid, piece):
                 if self._writer is not None:
-                    self._writer.insist(partial(self._saved.take, number, run_uid, piece))
+                    self._writer.call_with_retries(
+                        partial(self._checkpoints.take, number, run_uid, piece)
+                    )
             case Stop(run_uid, kill):
                 s.backend.stop(run_uid, kill=kill)
             case End():
@@ -350,14 +352,14 @@ class Driver:
             self._writer.put(trial=trial, run=run)
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
-        if self._writer is not None and self._saved.has(trial.number):
+        if self._writer is not None and self._checkpoints.has(trial.number):
             self._writer.flush()  # only what is committed needs no checkpoint any more
-            self._saved.remove(trial.number)
+            self._checkpoints.remove(trial.number)
         self._optimizer.tell(trial, outcome)
         if ranking.beats(self._session.info.goal, trial, self._best):
             self._best = trial
         for listener in self._session.listeners:
-            with children_end():
+            with exit_forked_children():
                 listener(trial)
 
     def _snapshot(self) -> Snapshot:

@@ -13,7 +13,7 @@ class Limits:
 
     `n_trials` counts the study's trials in all. `max_retries` is how often a failing objective is
     tried again, `max_lost` how often a trial whose worker was lost is. When this many first trials
-    (`same_failures`, None for never) have all failed for the same reason, the study ends.
+    (`max_identical_failures`, None for never) have all failed for the same reason, the study ends.
     `lookahead` is how many jobs per worker may be handed out at once, more than 1 only when
     suggestions do not depend on outcomes. With `in_order`, trial k begins only when all up to
     k - capacity have their outcomes.
@@ -24,22 +24,22 @@ class Limits:
     trial_timeout: float | None = None
     max_retries: int = 0
     max_lost: int = 3
-    same_failures: int | None = 5
+    max_identical_failures: int | None = 5
     lookahead: int = 1
     in_order: bool = False
 
 
-class FailureWatch:
+class RepeatedFailureDetector:
     """Looks at a study's outcomes until one is no failure, or failed for another reason.
 
     Parameters
     ----------
     limits
-        `same_failures` says how many trials are enough; all trials of a smaller budget are, too.
+        `max_identical_failures` says how many trials are enough; all trials of a smaller budget are, too.
     """
 
     def __init__(self, limits: Limits) -> None:
-        enough = limits.same_failures
+        enough = limits.max_identical_failures
         if enough is not None and limits.n_trials is not None:
             enough = min(enough, limits.n_trials)
         self._enough = enough

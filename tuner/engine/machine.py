@@ -19,27 +19,27 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
-from tuner.engine.limits import FailureWatch, Limits
-from tuner.engine.machine_state import Attempt, Counts, Deadlines, Mark
+from tuner.engine.limits import Limits, RepeatedFailureDetector
+from tuner.engine.machine_state import Attempt, Counts, Deadlines, Savepoint
 from tuner.engine.messages import (
     Ask,
+    AskRequested,
     Command,
-    Drained,
+    DropStale,
     End,
     Event,
-    Halted,
-    Keep,
+    Interrupted,
     Launch,
-    Log,
     Opened,
     Record,
-    Refuse,
-    Shelve,
+    RecordReport,
+    SaveArtifact,
+    SaveCheckpoint,
     Stop,
+    StopRequested,
     Suggested,
     Tell,
     Tick,
-    Wanted,
 )
 from tuner.engine.seeds import trial_seed
 from tuner.records import (
@@ -108,7 +108,7 @@ class Machine:
         self._waiting: deque[Trial] = deque()
         self._open: dict[int, Trial] = {}  # by number, as numbers are given in their order
         self._deadlines = Deadlines()
-        self._watch = FailureWatch(limits)
+        self._failures = RepeatedFailureDetector(limits)
         self._lost: dict[int, int] = {}
         self._failed: dict[int, int] = {}
         self._capacity = 0
@@ -123,7 +123,7 @@ class Machine:
             self._next_number = max(self._next_number, trial.number + 1)
             if trial.state.finished:
                 self.counts.add(trial.state)
-                self._watch.see(Outcome(trial.state, error=trial.error))
+                self._failures.see(Outcome(trial.state, error=trial.error))
             else:
                 self._waiting.append(trial)
                 self._open[trial.number] = trial
@@ -177,8 +177,8 @@ class Machine:
                 return self._on_lost(run, reason, now)
             case Suggested(points):
                 return self._on_suggested(points, now)
-            case Wanted(n):
-                return self._hand_out(n, now)
+            case AskRequested(n):
+                return self._launch_or_ask(n, now)
             case Opened(capacity):
                 self._opened_at = now
                 self._capacity = capacity
@@ -187,10 +187,10 @@ class Machine:
             case Resized(capacity):
                 self._capacity = capacity
                 return []
-            case Drained():
-                return self._drain(End.STOPPED)
-            case Halted():
-                return self._halt(End.HALTED, now)
+            case StopRequested():
+                return self._stop_launching(End.STOPPED)
+            case Interrupted():
+                return self._interrupt(End.INTERRUPTED, now)
 
     # --- filling free workers -----------------------------------------------------------------
 
@@ -201,19 +201,21 @@ class Machine:
         self.active[run.uid] = Attempt(job, trial, run, launched=None)
         self._open[trial.number] = trial
 
-    def mark(self) -> Mark:
-        """Return where the machine stands, for `back_to`."""
-        return Mark(dict(self.active), tuple(self._waiting), dict(self._open), self._next_number)
+    def savepoint(self) -> Savepoint:
+        """Return where the machine stands, for `rollback_to`."""
+        return Savepoint(
+            dict(self.active), tuple(self._waiting), dict(self._open), self._next_number
+        )
 
-    def back_to(self, mark: Mark) -> None:
-        """Take back the trials that were created and launched since `mark`: nobody recorded them.
+    def rollback_to(self, savepoint: Savepoint) -> None:
+        """Take back the trials that were created and launched since `savepoint`: nobody recorded them.
 
-        Only for what `enqueue`, `Wanted` and `Suggested` do; an outcome is not taken back.
+        Only for what `enqueue`, `AskRequested` and `Suggested` do; an outcome is not taken back.
         """
-        self.active = mark.active
-        self._waiting = deque(mark.waiting)
-        self._open = mark.open
-        self._next_number = mark.next_number
+        self.active = savepoint.active
+        self._waiting = deque(savepoint.waiting)
+        self._open = savepoint.open
+        self._next_number = savepoint.next_number
         self._asked = 0
 
     def learn(self, trial: Trial) -> None:
@@ -233,7 +235,7 @@ class Machine:
         if trial.state.finished:
             self._open.pop(number, None)
             self.counts.add(trial.state)
-            self._watch.see(Outcome(trial.state, error=trial.error))
+            self._failures.see(Outcome(trial.state, error=trial.error))
             return
         self._open[number] = trial
         if trial.state is State.WAITING:
@@ -260,10 +262,10 @@ class Machine:
     def _tick(self, now: float) -> list[Command]:
         commands: list[Command] = []
         if not self._ending and self._overdue(now):
-            commands += self._drain(End.TIMEOUT)
+            commands += self._stop_launching(End.TIMEOUT)
         commands += self._kill_overdue(now)
         if not self._ending:
-            commands += self._fill(now)
+            commands += self._fill_workers(now)
         if not self.active and not self._asked and (self._ending or not self._room()):
             commands.append(self._finish(self._ending or End.BUDGET))
         return commands
@@ -287,14 +289,14 @@ class Machine:
             return float("inf")
         return n_trials - self.counts.done - len(self.active) - self._asked
 
-    def _fill(self, now: float) -> list[Command]:
+    def _fill_workers(self, now: float) -> list[Command]:
         free = self._capacity * self.limits.lookahead - len(self.active) - self._asked
         # Asking ahead in small pieces would cost what it is meant to save.
         if self.limits.lookahead > 1 and free < self._capacity and self.active:
             return []
-        return self._hand_out(int(min(free, self._left())), now)
+        return self._launch_or_ask(int(min(free, self._left())), now)
 
-    def _hand_out(self, n: int, now: float) -> list[Command]:
+    def _launch_or_ask(self, n: int, now: float) -> list[Command]:
         """Launch `n` trials: those that wait first, and for the rest ask the optimizer."""
         commands: list[Command] = []
         while self._waiting and n > 0:
@@ -367,9 +369,9 @@ class Machine:
                 attempt.run = dataclasses.replace(attempt.run, output=text, ended=time)
                 return []
             case Upload():
-                return [Keep(uid, message)]
+                return [SaveArtifact(uid, message)]
             case CheckpointPart() | CheckpointEnd():
-                return [Shelve(attempt.trial.number, uid, message)]
+                return [SaveCheckpoint(attempt.trial.number, uid, message)]
             case Report():
                 return self._on_report(attempt, message)
 
@@ -377,7 +379,7 @@ class Machine:
         attempt.last.update(
             {name: x for name, x in report.metrics.items() if not name.startswith(SYSTEM)}
         )
-        commands: list[Command] = [Log(attempt.run.uid, report)]
+        commands: list[Command] = [RecordReport(attempt.run.uid, report)]
         about_goal = self.goals[0].metric in report.metrics
         if self.scheduler is None or attempt.stop_asked or not about_goal:
             return commands
@@ -389,7 +391,7 @@ class Machine:
     def _on_finished(self, uid: str, outcome: Outcome, now: float) -> list[Command]:
         attempt = self.active.get(uid)
         if attempt is None:
-            return [Refuse(uid, outcome)]
+            return [DropStale(uid, outcome)]
         if attempt.killed is not None:
             # It ended by itself just before the kill reached it, yet it was overdue.
             return self._fail(attempt, attempt.killed, now)
@@ -454,13 +456,13 @@ class Machine:
             values=goal_values(self.goals, outcome),
             constraints=outcome.constraints,
             error=outcome.error,
-            ended=_no_earlier(run.ended, attempt.trial.started),
+            ended=_not_before(run.ended, attempt.trial.started),
         )
         self.counts.add(trial.state)
         del self._open[trial.number]
         if self.scheduler is not None:
             self.scheduler.on_finish(trial, outcome)
-        return [Record(trial, run), Tell(trial, outcome), *self._end_if_hopeless(outcome, now)]
+        return [Record(trial, run), Tell(trial, outcome), *self._end_if_all_failed(outcome, now)]
 
     def _end_run(self, attempt: Attempt, outcome: Outcome, now: float) -> Run:
         del self.active[attempt.run.uid]
@@ -470,10 +472,10 @@ class Machine:
             state=outcome.state,
             metrics=outcome.metrics,
             error=outcome.error,
-            ended=self._end_of(attempt, now),
+            ended=self._end_date(attempt, now),
         )
 
-    def _end_of(self, attempt: Attempt, now: float) -> float | None:
+    def _end_date(self, attempt: Attempt, now: float) -> float | None:
         """Return the date at which a run ended: its beginning plus the time that it was measured.
 
         The worker measures this if it can. Of a run that another driver has launched only dates
@@ -483,19 +485,19 @@ class Machine:
         if run.ended is not None:
             return run.ended
         if since is None or run.started is None:
-            return _no_earlier(self._date, run.started)
+            return _not_before(self._date, run.started)
         return run.started + max(0.0, now - since)
 
-    def _end_if_hopeless(self, outcome: Outcome, now: float) -> list[Command]:
+    def _end_if_all_failed(self, outcome: Outcome, now: float) -> list[Command]:
         """End the study when every one of its first trials failed for the same reason."""
-        self.failure = self._watch.see(outcome)
-        return [] if self.failure is None else self._halt(End.ALL_FAILED, now)
+        self.failure = self._failures.see(outcome)
+        return [] if self.failure is None else self._interrupt(End.ALL_FAILED, now)
 
     # --- deadlines and the end ----------------------------------------------------------------
 
     def _kill_overdue(self, now: float) -> list[Command]:
         commands: list[Command] = []
-        for uid in self._deadlines.passed(now):
+        for uid in self._deadlines.pop_overdue(now):
             limit = self.limits.trial_timeout
             self.active[uid].killed = Failure(
                 "Timeout", f"ran longer than trial_timeout={limit:g} s"
@@ -503,7 +505,7 @@ class Machine:
             commands.append(Stop(uid, kill=True))
         return commands
 
-    def _drain(self, end: End) -> list[Command]:
+    def _stop_launching(self, end: End) -> list[Command]:
         """Begin nothing more; take back what was handed out but has not begun."""
         self._ending = self._ending or end
         commands: list[Command] = []
@@ -514,7 +516,7 @@ class Machine:
                     commands.append(Stop(uid, kill=True))
         return commands
 
-    def _halt(self, end: End, now: float) -> list[Command]:
+    def _interrupt(self, end: End, now: float) -> list[Command]:
         self._ending = end
         commands: list[Command] = []
         for attempt in list(self.active.values()):
@@ -528,7 +530,7 @@ class Machine:
         return end
 
 
-def _no_earlier(date: float | None, began: float | None) -> float | None:
+def _not_before(date: float | None, began: float | None) -> float | None:
     """Return a date, or the beginning if that is later, as the wall's clock may have been set."""
     return date if date is None or began is None else max(date, began)
 

@@ -24,7 +24,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Savepoint:
     """Snapshot of a state machine that `Machine.back_to` restores."""
 
     active: dict[str, Attempt]
@@ -84,7 +84,7 @@ class Deadlines:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def passed(self, now: float) -> list[str]:
+    def pop_overdue(self, now: float) -> list[str]:
         """Return the runs that are overdue, and forget them."""
         overdue: list[str] = []
         while (due := self.next()) is not None and due <= now:

@@ -43,27 +43,29 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AskRequested:
     """Someone with a loop of their own wants `n` trials now, whatever the capacity."""
 
     n: int
 
 
 @dataclass(frozen=True, slots=True)
-class Halted:
+class Interrupted:
     """End now: what runs is given up and stays open, so that a later call runs it again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Drained:
+class StopRequested:
     """Begin nothing more, let what runs come to its end."""
 
     reason: str
 
 
-Event: TypeAlias = Opened | Suggested | Tick | Wanted | Halted | Drained | BackendEvent
+Event: TypeAlias = (
+    Opened | Suggested | Tick | AskRequested | Interrupted | StopRequested | BackendEvent
+)
 
 
 # --- what goes out --------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class RecordReport:
     """Write a report of a run."""
 
     run: str
@@ -101,7 +103,7 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class SaveArtifact:
     """Keep an artifact of a run."""
 
     run: str
@@ -109,7 +111,7 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelve:
+class SaveCheckpoint:
     """Keep a piece of what a run saves to go on from, or all of it when that was the last."""
 
     trial: int
@@ -134,7 +136,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
+class DropStale:
     """The outcome of a run that is over, or was never begun, has come; it counts for nothing."""
 
     run: str
@@ -147,8 +149,19 @@ class End(StrEnum):
     BUDGET = "finished"
     TIMEOUT = "timeout"
     STOPPED = "stopped"
-    HALTED = "halted"
+    INTERRUPTED = "halted"
     ALL_FAILED = "all failed"
 
 
-Command: TypeAlias = Ask | Launch | Record | Log | Keep | Shelve | Tell | Stop | Refuse | End
+Command: TypeAlias = (
+    Ask
+    | Launch
+    | Record
+    | RecordReport
+    | SaveArtifact
+    | SaveCheckpoint
+    | Tell
+    | Stop
+    | DropStale
+    | End
+)

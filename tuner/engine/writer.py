@@ -24,34 +24,34 @@ MAX_QUEUED = 20_000
 MAX_BYTES = 128 * 2**20
 """Bytes of artifacts that may wait before the driver is made to wait for the artifact store."""
 
-PATIENCE = 60.0
+STORE_TIMEOUT = 60.0
 """Seconds that a store may be away, or a disk full, until the study ends."""
 
-PAUSE = 0.25
+RETRY_DELAY = 0.25
 """Seconds between tries while it is."""
 
-AT_ONCE = 50
+PACK_BATCH = 50
 """Runs whose reports are packed while nothing else is written."""
 
 RENEWALS = 4
 """How often a lease is renewed in the time that it lasts, while there is nothing to write."""
 
 
-WATCH = 2.0
+CHECK_INTERVAL = 2.0
 """Seconds between looks at whether the store's file is still in place, while nothing is written."""
 
 _T = TypeVar("_T")
 
 
-def with_patience(call: Callable[[], _T], patience: float | None = None) -> _T:
+def retry_while_unavailable(call: Callable[[], _T], patience: float | None = None) -> _T:
     """Return ``call()``, tried again while the store is away, for `patience` seconds at most.
 
     Raises
     ------
     StoreUnavailable
-        If it still is after that; None stands for `PATIENCE`.
+        If it still is after that; None stands for `STORE_TIMEOUT`.
     """
-    patience = PATIENCE if patience is None else patience
+    patience = STORE_TIMEOUT if patience is None else patience
     since = time.monotonic()
     while True:
         try:
@@ -59,7 +59,7 @@ def with_patience(call: Callable[[], _T], patience: float | None = None) -> _T:
         except StoreUnavailable:
             if time.monotonic() - since > patience:
                 raise
-            time.sleep(PAUSE)
+            time.sleep(RETRY_DELAY)
 
 
 class Writing(Protocol):
@@ -83,7 +83,7 @@ class Writing(Protocol):
     def flush(self) -> None:
         """Wait until everything that was put is committed."""
 
-    def insist(self, call: Callable[[], object]) -> None:
+    def call_with_retries(self, call: Callable[[], object]) -> None:
         """Do something else with the store or its disk, with the same patience."""
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ class Writing(Protocol):
 MakeWriter: TypeAlias = Callable[[Store, Lease], Writing]
 
 
-class Queue:
+class WriteQueue:
     """What waits to be written: of a trial or a run its last state, and everything else."""
 
     def __init__(self) -> None:
@@ -162,8 +162,8 @@ class Writer:
     def __init__(self, store: Store, lease: Lease, patience: float | None = None) -> None:
         self._store = store
         self._lease = lease
-        self._patience = PATIENCE if patience is None else patience
-        self._queue = Queue()
+        self._patience = STORE_TIMEOUT if patience is None else patience
+        self._queue = WriteQueue()
         self._commits = Commits(store, lease)
         self._changed = threading.Condition()
         self._busy = False
@@ -203,14 +203,14 @@ class Writer:
                 self._changed.wait()
             self.check()
 
-    def insist(self, call: Callable[[], object]) -> None:
+    def call_with_retries(self, call: Callable[[], object]) -> None:
         """Do something else with the store or its disk, on this thread, with the same patience."""
 
         def unless_ended() -> None:
             self.check()
             call()
 
-        with_patience(unless_ended, self._patience)
+        retry_while_unavailable(unless_ended, self._patience)
 
     def close(self) -> None:
         """Flush, then end the thread; see what a store that failed takes by now."""
@@ -230,13 +230,13 @@ class Writer:
     def _loop(self) -> None:
         try:
             while self._next():
-                with_patience(self._commits.attempt, self._patience)
+                retry_while_unavailable(self._commits.attempt, self._patience)
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
                     idle = not self._queue
                 if idle:
-                    self._pack(AT_ONCE)
+                    self._pack(PACK_BATCH)
             self._pack()
         except BaseException as error:
             # Kept for the driver's thread, which raises it at its next call.
@@ -250,7 +250,7 @@ class Writer:
         due = time.monotonic() + self._lease.seconds / RENEWALS
         with self._changed:
             while not (self._queue or self._closed) and (left := due - time.monotonic()) > 0:
-                self._changed.wait(min(left, WATCH))
+                self._changed.wait(min(left, CHECK_INTERVAL))
                 self._look()
             if self._closed and not self._queue:
                 return False
@@ -269,7 +269,9 @@ class Writer:
         if not runs:
             return
         try:
-            with_patience(partial(self._store.compact, self._lease.study, runs), self._patience)
+            retry_while_unavailable(
+                partial(self._store.compact, self._lease.study, runs), self._patience
+            )
         except Exception as error:
             if not is_refusal(error):
                 raise

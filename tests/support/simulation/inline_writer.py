@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tuner.engine.commits import Commits
-from tuner.engine.writer import MAX_QUEUED, PATIENCE, PAUSE, RENEWALS, Queue
+from tuner.engine.writer import MAX_QUEUED, RENEWALS, RETRY_DELAY, STORE_TIMEOUT, WriteQueue
 from tuner.errors import StoreError, StoreUnavailable
 from tuner.records import Report, Run, Trial, Upload
 from tuner.tracking.lease import Lease
@@ -37,14 +37,14 @@ class InlineWriter:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        patience: float = PATIENCE,
+        patience: float = STORE_TIMEOUT,
     ) -> None:
         self._lease = lease
         self._commits = Commits(store, lease)
         self._clock = clock
         self._sleep = sleep
         self._patience = patience
-        self._queue = Queue()
+        self._queue = WriteQueue()
         self._heard = clock()
         self._error: BaseException | None = None
 
@@ -61,7 +61,7 @@ class InlineWriter:
         """
         while self._queue.is_full(MAX_QUEUED) and self._error is None:
             if not self._commit():
-                self._sleep(PAUSE)
+                self._sleep(RETRY_DELAY)
         self._queue.put(trial, run, report, upload)
 
     def check(self) -> None:
@@ -74,9 +74,9 @@ class InlineWriter:
         """Commit what is queued, however often it takes while the store is away."""
         while self._queue or self._commits:
             if not self._commit():
-                self._sleep(PAUSE)
+                self._sleep(RETRY_DELAY)
 
-    def insist(self, call: Callable[[], object]) -> None:
+    def call_with_retries(self, call: Callable[[], object]) -> None:
         """Do something else with the store or its disk, with the same patience."""
         since = self._clock()
         while True:
@@ -86,7 +86,7 @@ class InlineWriter:
             except StoreUnavailable:
                 if self._clock() > since + self._patience:
                     raise
-                self._sleep(PAUSE)
+                self._sleep(RETRY_DELAY)
                 self.check()
 
     def close(self) -> None:

@@ -125,7 +125,7 @@ class Process:
                 plan.trial_timeout,
                 max_retries=plan.max_retries,
                 max_lost=2,
-                same_failures=None,
+                max_identical_failures=None,
             ),
             progress=Display(None),
             scheduler=scheduler,

@@ -18,7 +18,7 @@ from tuner.errors import BackendError
 from tuner.records import Message
 
 
-class OwnProcess:
+class ProcessBoundChannel:
     """A channel that only the process of its trial can use.
 
     A forked child has a copy of the channel, whose messages would be lost, or be written to the
@@ -52,7 +52,7 @@ class OwnProcess:
         return os.getpid() != self._pid or self._channel.stop_requested()
 
 
-def children_end() -> AbstractContextManager[None]:
+def exit_forked_children() -> AbstractContextManager[None]:
     """End every forked child of this process that leaves the block.
 
     The child writes its traceback, if it has an error, flushes its output and exits with the status
@@ -94,7 +94,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_garbage_to_the_parent)
 
 
-def end_if_forked(pid: int) -> None:
+def exit_if_forked(pid: int) -> None:
     """End this process at once unless it has this process id.
 
     A child that left other user code than an objective, such as an optimizer, comes this far.

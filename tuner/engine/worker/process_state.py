@@ -87,7 +87,7 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def given_back(seed: int) -> Iterator[None]:
+def restored(seed: int) -> Iterator[None]:
     """Seed the global generators of Python and NumPy for this block, and then tidy up.
 
     Their state is put back, as are the working directory, the environment, the module path, the

@@ -12,10 +12,10 @@ from typing import Any
 from tuner.backends.protocol import Channel
 from tuner.credentials import hide
 from tuner.engine.clock import Stopwatch
-from tuner.engine.worker.forks import children_end
+from tuner.engine.worker.forks import exit_forked_children
 from tuner.engine.worker.outcome import as_outcome, describe_failure
 from tuner.engine.worker.output import captured
-from tuner.engine.worker.process_state import given_back
+from tuner.engine.worker.process_state import restored
 from tuner.engine.worker.system_metrics import monitored
 from tuner.engine.worker.trial import LiveTrial
 from tuner.errors import NOT_OUTCOMES
@@ -57,7 +57,7 @@ class ObjectiveWork:
             trial = LiveTrial(job, self.goals, along)
             outcome, text = None, ""
             try:
-                with captured() as transcript, given_back(trial.seed):
+                with captured() as transcript, restored(trial.seed):
                     outcome = self._evaluate(trial)
                 text = str(transcript)
             except NOT_OUTCOMES:
@@ -76,7 +76,7 @@ class ObjectiveWork:
     def _evaluate(self, trial: LiveTrial) -> Outcome:
         try:
             args = (trial.params, trial) if self.wants_trial else (trial.params,)
-            with children_end():
+            with exit_forked_children():
                 returned = self.objective(*args)
         except NOT_OUTCOMES:
             raise

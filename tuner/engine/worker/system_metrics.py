@@ -20,13 +20,13 @@ from tuner.backends.protocol import Channel
 from tuner.errors import ArgumentError
 from tuner.records import SYSTEM, Message, Report
 
-INTERVAL = 5.0
+DEFAULT_INTERVAL = 5.0
 """Seconds between samples, if nothing else is said."""
 
-SHORTEST = 0.1
+MIN_INTERVAL = 0.1
 """Seconds that must be between two samples at least."""
 
-VARIABLE = "TUNER_SYSTEM_METRICS"
+ENVIRONMENT_VARIABLE = "TUNER_SYSTEM_METRICS"
 """The environment variable that turns it on: ``1``, or the seconds between samples."""
 
 _MEBIBYTE = 1 << 20
@@ -47,17 +47,17 @@ def as_interval(system_metrics: bool | float | None) -> float | None:
     """
     given: Any = system_metrics
     if given is None:
-        text = os.environ.get(VARIABLE, "").strip().lower()
+        text = os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower()
         given = {"": False, "0": False, "false": False, "1": True, "true": True}.get(text, text)
     if isinstance(given, bool):
-        return INTERVAL if given else None
+        return DEFAULT_INTERVAL if given else None
     try:
         seconds = float(given)
     except (TypeError, ValueError):
         seconds = float("nan")
-    if not SHORTEST <= seconds < float("inf"):
+    if not MIN_INTERVAL <= seconds < float("inf"):
         raise ArgumentError(
-            f"system_metrics={given!r}: write True, or the seconds between samples, from {SHORTEST}"
+            f"system_metrics={given!r}: write True, or the seconds between samples, from {MIN_INTERVAL}"
         )
     return seconds
 
@@ -69,15 +69,15 @@ def monitored(channel: Channel, interval: float | None) -> Iterator[Channel]:
         yield channel
         return
     monitor = _Monitor(interval)
-    along = _Along(channel, monitor)
+    monitored_channel = _MonitoredChannel(channel, monitor)
     try:
-        yield along
+        yield monitored_channel
     finally:
         monitor.stop()
-    along.flush()
+    monitored_channel.flush()
 
 
-class _Along:
+class _MonitoredChannel:
     """A channel that sends what a monitor has seen before each message."""
 
     def __init__(self, channel: Channel, monitor: _Monitor) -> None:
@@ -123,13 +123,13 @@ class _Monitor:
         """Sample a last time, and no more."""
         self._over.set()
         self._thread.join()
-        self._look()
+        self._record_sample()
 
     def _loop(self) -> None:
         while not self._over.wait(self._interval):
-            self._look()
+            self._record_sample()
 
-    def _look(self) -> None:
+    def _record_sample(self) -> None:
         try:
             sample = self._sample()
         except Exception:  # a GPU or a counter that is gone is no failure of the trial

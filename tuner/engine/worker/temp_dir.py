@@ -19,7 +19,7 @@ LOCK = ".lock"
 """File in each folder that its process holds a lock on; the kernel releases it at the death."""
 
 
-class Scratch:
+class TempDir:
     """A temporary folder, created when it is first needed.
 
     A killed process cannot remove its folder, so the next one on the same machine does. A lock on

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tuner.backends.protocol import Channel
 from tuner.bounds import as_name, as_step, check_count
 from tuner.engine.worker.checkpoints import copy_checkpoint, send_checkpoint
-from tuner.engine.worker.forks import OwnProcess
+from tuner.engine.worker.forks import ProcessBoundChannel
 from tuner.engine.worker.outcome import BadResult, as_metric, checked_metrics
-from tuner.engine.worker.temp_dir import Scratch
+from tuner.engine.worker.temp_dir import TempDir
 from tuner.engine.worker.uploads import files_to_keep
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Job, Params, Report, Upload
@@ -56,10 +56,10 @@ class LiveTrial:
         self.attempt = job.attempt
         self.run = job.run
         self._goals = tuple(goals)
-        self._channel = OwnProcess(channel)
+        self._channel = ProcessBoundChannel(channel)
         self._last_step = -1
         self._names: set[str] = set()
-        self._scratch = Scratch()
+        self._temp_dir = TempDir()
         self._checkpoint = job.checkpoint
         self._looked = False
         self._restored: Path | None = None
@@ -229,7 +229,7 @@ class LiveTrial:
         ArgumentError
             If nothing was saved in the folder.
         """
-        folder = self._scratch.fresh()
+        folder = self._temp_dir.fresh()
         folder.mkdir()
         try:
             yield folder
@@ -245,14 +245,14 @@ class LiveTrial:
         """
         if not self._looked:
             self._looked = True
-            folder = self._scratch.fresh()
+            folder = self._temp_dir.fresh()
             found = self._checkpoint is not None and copy_checkpoint(self._checkpoint, folder)
             self._restored = folder if found else None
         return self._restored
 
     def close(self) -> None:
         """Delete the trial's files on the disk of its worker."""
-        self._scratch.remove()
+        self._temp_dir.remove()
 
     def _checked(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
         try:
