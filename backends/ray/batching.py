@@ -1,7 +1,7 @@
 """Run jobs on Ray workers in batches, so that short jobs do not wait for a round trip each.
 
-Jobs of a few milliseconds are sent in batches of about one second. A batch must not be visible to
-the pool: a job that waits behind a long one moves to an idle worker, a job that must be killed takes
+Jobs of a few milliseconds are sent in batches of about one second. The pool does not see batches: a
+job queued behind a long one moves to an idle worker, killing a job affects no other job, and the
 death of a worker loses only the job that it ran.
 """
 

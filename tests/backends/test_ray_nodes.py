@@ -194,7 +194,7 @@ say(sum(not t.state.finished for t in study.trials))
 def test_a_study_survives_the_head_and_goes_on_in_a_new_cluster(tmp_path: Path) -> None:
     error, in_time, kept, left = run_script(tmp_path, HEAD_LOST)
     assert error.startswith("BackendError the head of the Ray cluster at")
-    assert "make the same call again" in error
+    assert "repeat the call to continue" in error
     assert in_time == "True"
     assert kept == "True 10 True"
     assert left == "0"

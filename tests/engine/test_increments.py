@@ -41,7 +41,7 @@ def known(loop: ManualLoop) -> dict[str, Any]:
     machine = loop._machine
     return {
         "pending": machine.pending,
-        "waiting": list(machine._waiting),
+        "waiting": list(machine._trials.waiting),
         "counts": machine.counts,
         "last": machine.last_number,
         "suggested": loop.optimizer.ask(3, machine.pending),

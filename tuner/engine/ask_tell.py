@@ -13,7 +13,6 @@ from tuner.backends.protocol import Finished, Sent
 from tuner.engine import writer
 from tuner.engine.clock import Clock
 from tuner.engine.limits import Limits
-from tuner.engine.machine import Machine
 from tuner.engine.messages import (
     Ask,
     AskRequested,
@@ -28,6 +27,7 @@ from tuner.engine.messages import (
     Tell,
 )
 from tuner.engine.replay import follow, replay, reports_of
+from tuner.engine.shared_machine import SharedMachine
 from tuner.engine.worker.outcome import as_outcome
 from tuner.engine.worker.trial import LiveTrial
 from tuner.engine.writer import retry_while_unavailable
@@ -92,7 +92,7 @@ class ManualLoop:
     scheduler: Scheduler | None = None
     code: str = ""
     environment: str = ""
-    _machine: Machine = field(init=False)
+    _machine: SharedMachine = field(init=False)
     _epoch: int | None = field(init=False)
     """The epoch up to which we know the trials, None where it does not tell."""
     _shared: int = field(init=False, default=0)
@@ -374,8 +374,8 @@ class ManualLoop:
         if self.scheduler is not None:
             self.scheduler.reset(self.info.goals)
 
-    def _new_machine(self) -> Machine:
-        machine = Machine(
+    def _new_machine(self) -> SharedMachine:
+        machine = SharedMachine(
             Limits(max_identical_failures=None),
             self.info.goals,
             self.info.seed,

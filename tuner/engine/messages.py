@@ -20,7 +20,7 @@ from tuner.records import (
     Upload,
 )
 
-# --- what comes in --------------------------------------------------------------------------------
+# --- events --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +39,26 @@ class Suggested:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """All events of this moment have been handled: look at deadlines, fill free workers."""
+    """All current events have been handled: check deadlines and fill free workers."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskRequested:
-    """Someone with a loop of their own wants `n` trials now, whatever the capacity."""
+    """The user asks for `n` trials in a manual loop, regardless of the capacity."""
 
     n: int
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """End now: what runs is given up and stays open, so that a later call runs it again."""
+    """End now: running trials are abandoned and stay open, so that a later call runs them again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """Begin nothing more, let what runs come to its end."""
+    """Start no more trials; running ones continue to their end."""
 
     reason: str
 
@@ -68,7 +68,7 @@ Event: TypeAlias = (
 )
 
 
-# --- what goes out --------------------------------------------------------------------------------
+# --- commands ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Write what is new about a trial or a run."""
+    """Write the new state of a trial or a run."""
 
     trial: Trial | None = None
     run: Run | None = None
@@ -104,7 +104,7 @@ class RecordReport:
 
 @dataclass(frozen=True, slots=True)
 class SaveArtifact:
-    """Keep an artifact of a run."""
+    """Store an artifact of a run."""
 
     run: str
     upload: Upload
@@ -112,7 +112,7 @@ class SaveArtifact:
 
 @dataclass(frozen=True, slots=True)
 class SaveCheckpoint:
-    """Keep a piece of what a run saves to go on from, or all of it when that was the last."""
+    """Store a part of a checkpoint; `CheckpointEnd` completes it."""
 
     trial: int
     run: str
@@ -121,7 +121,7 @@ class SaveCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """The trial has its outcome: tell the optimizer and whoever else listens, once."""
+    """Tell the outcome of a trial to the optimizer and the callbacks, once."""
 
     trial: Trial
     outcome: Outcome
@@ -129,7 +129,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Ask a job to end soon, or end it."""
+    """Ask a job to end soon, or kill it."""
 
     run: str
     kill: bool = False
@@ -137,19 +137,19 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class DropStale:
-    """The outcome of a run that is over, or was never begun, has come; it counts for nothing."""
+    """Drop an outcome that arrived for a run that is not active."""
 
     run: str
     outcome: Outcome
 
 
 class End(StrEnum):
-    """The study's loop is over; the value says why."""
+    """The loop of the study ended, for this reason."""
 
     BUDGET = "finished"
     TIMEOUT = "timeout"
     STOPPED = "stopped"
-    INTERRUPTED = "halted"
+    INTERRUPTED = "interrupted"
     ALL_FAILED = "all failed"
 
 
