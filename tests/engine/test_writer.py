@@ -129,7 +129,7 @@ def test_a_store_that_stays_away_ends_the_study_with_what_is_safe(
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.1)
     store, info = study_in(tmp_path)
-    writer = Writer(store, store.take_study(info, new_holder(), 30.0), patience=0.5)
+    writer = Writer(store, store.take_study(info, new_holder(), 30.0), timeout=0.5)
     writer.put(trial=Trial(0, {"x": 0.5}))
     writer.flush()
     other = sqlite3.connect(tmp_path / "tuner.db", isolation_level=None)

@@ -57,7 +57,8 @@ def as_interval(system_metrics: bool | float | None) -> float | None:
         seconds = float("nan")
     if not MIN_INTERVAL <= seconds < float("inf"):
         raise ArgumentError(
-            f"system_metrics={given!r}: write True, or the seconds between samples, from {MIN_INTERVAL}"
+            f"system_metrics={given!r}: write True, or the seconds between samples, at least "
+            f"{MIN_INTERVAL}"
         )
     return seconds
 
