@@ -55,7 +55,7 @@ def terminal():
     def read():
         """Return the bytes written so far; the kernel hands them over with a delay."""
         data = b""
-        while select.select([master], [], [], 0.1)[0]:
+        while select.select([master], [], [], 0.05 if data else 0.002)[0]:
             data += os.read(master, 1_000_000)
         return data.decode()
 
