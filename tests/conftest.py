@@ -29,7 +29,16 @@ MARK_OF_FIXTURE = {
 }
 """Fixtures that start something, and the mark of the tests that use them."""
 
-MARK_OF_TEST = {"test_a_holder_whose_process_has_ended_holds_nothing": "process"}
+MARK_OF_TEST = dict.fromkeys(
+    (
+        "test_a_holder_whose_process_has_ended_holds_nothing",
+        "test_of_many_that_come_at_once_one_gets_it",
+        "test_two_processes_write_at_once",
+        "test_a_forked_child_has_its_own_connections",
+        "test_a_killed_writer_loses_no_committed_batch",
+    ),
+    "process",
+)
 """Tests of the conformance suites that start processes; those suites know no marks of ours."""
 
 MAY_START_PROCESSES = ("process", "ray", "postgres", "soak")

@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import select
 import subprocess
 import sys
 
@@ -49,14 +50,14 @@ def terminal():
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     resize(120)
-    os.set_blocking(master, False)
     stream = os.fdopen(slave, "w", encoding="utf-8")
 
     def read():
-        try:
-            return os.read(master, 1_000_000).decode()
-        except BlockingIOError:
-            return ""
+        """Return the bytes written so far; the kernel hands them over with a delay."""
+        data = b""
+        while select.select([master], [], [], 0.05 if data else 0.002)[0]:
+            data += os.read(master, 1_000_000)
+        return data.decode()
 
     stream.resize = resize
     yield stream, read

@@ -29,6 +29,7 @@ DATES = {
     "tuner/query/result.py": "compared with dates in the record",
     "tuner/registry/registry.py": "when a model version was made",
     "tuner/reporting/report.py": "when a report was made",
+    "tuner/testing/scripted_jobs.py": "dates of scripted messages",
     "tuner/tracking/artifacts/retention.py": "compared with the dates of files",
     "tuner/tracking/uuid7.py": "the date in an identifier",
 }
