@@ -180,7 +180,7 @@ def test_a_trial_that_does_not_look_completes() -> None:
         (
             lambda t: [t.report(1.0, 2), t.report(1.0, 2)],
             "ArgumentError",
-            "step 2 came after step 2",
+            "step 2 follows step 2",
         ),
         (lambda t: t.log_metric("auc", None), "WrongReturnType", "'auc' is None"),
         (lambda t: t.log_artifact("no/such/file"), "ArgumentError", "no/such/file"),

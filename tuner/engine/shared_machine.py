@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
 from tuner.engine.machine_state import Attempt
-from tuner.records import Job, Run, State, Trial
+from tuner.records import Job, Run, State, StudyInfo, Trial
+from tuner.schedulers.protocol import Scheduler
+from tuner.tracking.protocol import Place
+from tuner.tracking.uuid7 import uuid7
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,38 @@ class Savepoint:
 
 
 class SharedMachine(Machine):
-    """A state machine that also learns from the records of other processes, and can roll back."""
+    """A state machine that also learns from the records of other processes, and can roll back.
+
+    Parameters
+    ----------
+    info
+        The study, which starts without trials here.
+    scheduler
+        Decides whether a trial stops when it reports; None stops no trial.
+    """
+
+    def __init__(self, info: StudyInfo, scheduler: Scheduler | None = None) -> None:
+        limits = Limits(max_identical_failures=None)
+        super().__init__(limits, info.goals, info.seed, uuid7, scheduler=scheduler)
+        self._info = info
+
+    def alone(self, attempt: Attempt) -> SharedMachine:
+        """Return a machine without a scheduler, with a copy of this attempt only."""
+        machine = SharedMachine(self._info)
+        machine.adopt(attempt.trial, attempt.run)
+        copy = machine.active[attempt.run.uid]
+        copy.launched = attempt.launched
+        copy.last.update(attempt.last)
+        return machine
+
+    def active_run(self, number: int) -> str | None:
+        """Return the uid of the active run of a trial, or None."""
+        runs = (uid for uid, attempt in self.active.items() if attempt.trial.number == number)
+        return next(runs, None)
+
+    def places(self) -> dict[int, Place]:
+        """Return the state and the number of attempts of each open trial."""
+        return {trial.number: (trial.state, trial.attempts) for trial in self.pending}
 
     def adopt(self, trial: Trial, run: Run) -> None:
         """Continue an active attempt that another process started."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 from tuner.bounds import as_name, check_count
 from tuner.errors import NOT_OUTCOMES
-from tuner.records import Failure, Goal, Outcome, OutcomeConstraint, State
-from tuner.tracebacks import describe
+from tuner.records import Failure, Goal, Outcome, OutcomeConstraint, State, StudyInfo
+from tuner.tracebacks import describe, text_of
 
 
 class BadResult(Exception):
@@ -139,6 +140,40 @@ def as_outcome(
     except BaseException as error:
         return Outcome(State.FAILED, dict(logged or {}), describe_failure(error))
     return Outcome(State.COMPLETED, metrics, constraints=violations)
+
+
+def told_outcome(
+    returned: Any,
+    state: State | None,
+    study: StudyInfo,
+    logged: Mapping[str, float],
+    reported: Mapping[str, float],
+    constraints: Mapping[str, float],
+) -> Outcome:
+    """Return the outcome of a trial of a manual loop.
+
+    Parameters
+    ----------
+    returned
+        The told value; for a failed trial, the reason.
+    state
+        The told state; None means completed.
+    study
+        The study.
+    logged, reported
+        Metrics that the user logged without a step, and the last reported ones.
+    constraints
+        Constraint values that the user reported.
+    """
+    if state is State.FAILED:
+        reason = "failed" if returned is None else text_of(returned, "the reason")
+        return Outcome(state, dict(logged), Failure("Told", reason or "failed"))
+    if state is State.STOPPED and returned is None:
+        return Outcome(state, {**reported, **logged})
+    outcome = as_outcome(returned, study.goals, logged, study.constraints, constraints)
+    if state is State.STOPPED and outcome.state is State.COMPLETED:
+        outcome = replace(outcome, state=state)
+    return outcome
 
 
 def constraint_values(
