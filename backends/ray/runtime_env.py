@@ -96,7 +96,7 @@ def check_with_ray(env: Mapping[str, Any]) -> None:
         raise ArgumentError(f"runtime_env: {error}") from error
 
 
-def uploaded(env: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+def uploaded(env: Mapping[str, Any], temp_dir: Path) -> dict[str, Any]:
     """Upload local folders to the connected cluster; return the other fields unchanged.
 
     Ray itself uploads only folders given to ``ray.init``, not those given to one actor.
@@ -114,7 +114,7 @@ def uploaded(env: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
 
     try:
         for upload in (upload_py_modules_if_needed, upload_working_dir_if_needed):
-            shipped = upload(shipped, include_gitignore=True, scratch_dir=str(scratch))
+            shipped = upload(shipped, include_gitignore=True, scratch_dir=str(temp_dir))
     except Exception as error:
         # Ray raises its own errors, ValueError, OSError, ...
         raise BackendError(

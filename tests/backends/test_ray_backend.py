@@ -1,4 +1,4 @@
-"""A pool of Ray actors, on a Ray that is there already."""
+"""A pool of Ray actors on an existing Ray cluster."""
 
 from __future__ import annotations
 

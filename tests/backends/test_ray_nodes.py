@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def run_script(folder: Path, code: str) -> list[str]:
-    """Run a script with a cluster of its own and return the lines that it wrote down."""
+    """Run a script with its own cluster and return the lines that it wrote."""
     (folder / "script.py").write_text(HEAD + code)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     done = subprocess.run(

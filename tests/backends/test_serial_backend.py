@@ -1,4 +1,4 @@
-"""The calling thread as the worker."""
+"""The serial backend: the calling thread is the worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers that are not there: what happens is what would, in virtual time."""
+"""Simulated workers behave like real ones, in virtual time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The writer without a thread commits between rounds, and again while the store is away."""
+"""The single-threaded writer commits between iterations and retries while the store is away."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEASE = 20.0
 
 
 class Place:
-    """A store in virtual time, a study held in it, and a writer that reaches it or does not."""
+    """A store in virtual time with a leased study, and a writer with a switchable connection."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = VirtualClock()

@@ -1,4 +1,4 @@
-"""An optimizer that is told in order: the same points whatever ended first."""
+"""A lagged optimizer suggests the same points in whatever order trials end."""
 
 from __future__ import annotations
 

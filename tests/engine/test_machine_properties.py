@@ -1,4 +1,4 @@
-"""Whatever workers do, the state machine counts each trial once and never overshoots."""
+"""Properties of the state machine: each trial counts once and the budget is never exceeded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GOALS = (Goal(),)
 
 @dataclass
 class World:
-    """Plays backend, optimizer and store for a machine, and notes what it is told to do."""
+    """Simulates backend, optimizer and store of a machine, and records its commands."""
 
     machine: Machine
     now: float = 0.0
@@ -74,7 +74,7 @@ class World:
                     self.end = command
 
     def tick(self) -> None:
-        """Deliver what a backend says of killed jobs, then give the machine its turn."""
+        """Deliver the events of killed jobs, then a tick."""
         while self.killed:
             self.handle(Lost(self.killed.pop(), "killed"))
         self.handle(Tick())

@@ -1,4 +1,4 @@
-"""The writer commits everything in order, in batches, and says when it cannot."""
+"""The writer commits all records in order, in batches, and raises store errors."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class ManualLoop:
       commits, and commits if its trial numbers are still free. Concurrent outcomes do not matter.
     - A tell depends on its own trial only, so it never waits for an ask.
 
-    Running trials stay running, no matter which process asked for them, so a value that arrives days
+    Trials stay running when the process that asked for them ends, so a value that arrives days
     later can be told to the loaded study.
     """
 

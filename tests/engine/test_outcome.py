@@ -1,4 +1,4 @@
-"""What an objective returns becomes metrics, or a failure that names the key."""
+"""Return values of objectives become metrics, or failures that name the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The temporary folder of a trial: deleted when its process has ended, and never before."""
+"""The temporary folder of a trial is deleted after its process has ended, and not before."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tuner.engine.worker.temp_dir import LOCK, PREFIX, TempDir
 OWNER = """
 import sys, time
 from tuner.engine.worker.temp_dir import TempDir
-scratch = TempDir()
-path = scratch.fresh()
+folder = TempDir()
+path = folder.fresh()
 path.mkdir()
 print(path.parent, flush=True)
 time.sleep(600)
@@ -50,13 +50,13 @@ def folders() -> list[str]:
 
 
 def test_a_folder_is_made_when_needed_and_removed() -> None:
-    scratch = TempDir()
+    folder = TempDir()
     assert folders() == []
-    first, second = scratch.fresh(), scratch.fresh()
+    first, second = folder.fresh(), folder.fresh()
     assert first != second
     assert not first.exists()
     assert len(folders()) == 1
-    scratch.remove()
+    folder.remove()
     assert folders() == []
 
 
