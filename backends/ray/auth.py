@@ -102,7 +102,7 @@ def find_token() -> Token | None:
         if TOKEN_PATH not in os.environ:
             return None
         raise BackendError(
-            f"{TOKEN_PATH}={path}: there is no such file; copy the token from the head of the "
+            f"{TOKEN_PATH}={path}: the file does not exist; copy the token from the head of the "
             f"cluster, or unset the variable"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -148,13 +148,14 @@ def close_to_others(path: Path) -> bool:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise BackendError(f"the token in {path} is no regular file; remove it")
+            raise BackendError(f"the token in {path} is not a regular file; remove it")
         if not stat.S_IMODE(found.st_mode) & 0o077:
             return False
         path.chmod(0o600)
     except OSError as error:
         raise BackendError(
-            f"others can read the token in {path}, and that cannot be changed: {error.strerror}"
+            f"other users can read the token in {path}, and its mode cannot be changed: "
+            f"{error.strerror}"
         ) from None
     return True
 
@@ -257,7 +258,7 @@ def _refusal(address: str) -> str:
     if token is None:
         return f"the cluster at {address} asks for a token; {token_remedy()}"
     return (
-        f"the cluster at {address} does not accept the token from {token.place}: it is that of "
+        f"the cluster at {address} does not accept the token from {token.place}, which belongs to "
         f"another cluster; {token_remedy()}"
     )
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.backends.os_processes import Condition, Process, condition_of
+from tuner.backends.os_processes import ProcessIdentity, ProcessState, state_of
 from tuner.backends.ray.cluster import Cluster
 from tuner.backends.ray.worker_handle import WorkerHandle
 from tuner.backends.resources import fitting_workers
@@ -79,13 +79,13 @@ class HungWorkerDetector:
 
     def _verdict(self, worker: WorkerHandle, silence: _Silence) -> str:
         """Return why a silent worker is lost, empty if it is not lost or this is unknown."""
-        condition = self._inspect(worker, silence)
-        if condition is None:
+        state = self._inspect(worker, silence)
+        if state is None:
             unheard = silence.question is not None and self._clock - silence.asked > UNREACHABLE
             return f"neither it nor its node has answered for {UNREACHABLE:g} s" if unheard else ""
-        if condition is Condition.GONE:
+        if state is ProcessState.GONE:
             return "its process is gone"
-        if condition is Condition.ALIVE:
+        if state is ProcessState.ALIVE:
             silence.frozen = None
             return ""
         if silence.frozen is None:
@@ -94,12 +94,12 @@ class HungWorkerDetector:
             return ""
         return "its process was frozen, as by SIGSTOP, and has been ended"
 
-    def _inspect(self, worker: WorkerHandle, silence: _Silence) -> Condition | None:
+    def _inspect(self, worker: WorkerHandle, silence: _Silence) -> ProcessState | None:
         """Return the state of a worker's process, None until its node reports it."""
         import ray
 
         if worker.node == self._node:
-            return condition_of(worker.process)
+            return state_of(worker.process)
         if silence.question is None:
             silence.question = _ask(worker.node, worker.process)
             silence.asked = self._clock
@@ -107,20 +107,20 @@ class HungWorkerDetector:
         if not ready:
             return None
         try:
-            condition: Condition = ray.get(silence.question)
+            state: ProcessState = ray.get(silence.question)
         except ray.exceptions.RayError:
             return None  # Ray will report the loss of the node, or the timeout expires
         silence.question = None
-        return condition
+        return state
 
 
-def _ask(node: str, process: Process) -> Any:
+def _ask(node: str, process: ProcessIdentity) -> Any:
     """Ask a node for the state of one of its processes, without reserving resources."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     there = NodeAffinitySchedulingStrategy(node, soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0)(condition_of)
+    task = ray.remote(num_cpus=0, max_retries=0)(state_of)
     return task.options(scheduling_strategy=there).remote(process)
 
 

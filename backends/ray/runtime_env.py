@@ -143,7 +143,7 @@ def _as_working_dir(value: Any, caller: str) -> str:
     if path.is_dir() or (path.is_file() and path.name.endswith(ARCHIVES)):
         return str(path)
     raise ArgumentError(
-        f"{caller}: working_dir={text!r}: there is no folder {path}; write one that is on this "
+        f"{caller}: working_dir={text!r}: the folder {path} does not exist; write a folder of this "
         f"machine, an archive ({', '.join(ARCHIVES)}), or a URI such as 's3://bucket/code.zip'"
     )
 
@@ -170,7 +170,7 @@ def _as_py_module(item: Any, caller: str) -> str:
             raise ArgumentError(f"{caller}: py_modules: that module has no files to be shipped")
     if not isinstance(item, str | Path):
         raise ArgumentError(
-            f"{caller}: py_modules: {item!r} is no path; write the folder of a package, such as "
+            f"{caller}: py_modules: {item!r} is not a path; write the folder of a package, such as "
             f"'src/my_package', or an imported module"
         )
     text = str(item)
@@ -180,7 +180,7 @@ def _as_py_module(item: Any, caller: str) -> str:
     if path.is_dir() or (path.is_file() and path.suffix in MODULE_FILES):
         return str(path)
     raise ArgumentError(
-        f"{caller}: py_modules: {text!r}: there is no module at {path}; write the folder of a "
+        f"{caller}: py_modules: {text!r}: {path} is not a module; write the folder of a "
         f"package or a file ({', '.join(MODULE_FILES)})"
     )
 

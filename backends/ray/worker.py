@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from tuner.backends.os_processes import Process, this_process
+from tuner.backends.os_processes import ProcessIdentity, this_process
 from tuner.backends.protocol import Event, Finished, Sent, Work
 from tuner.backends.ray.checkpoint_transfer import ShippedFolder, receive_folder
 from tuner.backends.ray.cleanup import ProcessCleaner, exit_with_parent
@@ -30,7 +30,7 @@ class Prepared:
     `process` is the worker's process and `node` is Ray's id of its node.
     """
 
-    process: Process
+    process: ProcessIdentity
     node: str
     problem: str = ""
     shared: bool = False

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.backends.os_processes import Process, end
+from tuner.backends.os_processes import ProcessIdentity, kill_process
 from tuner.backends.protocol import Event, Finished, Sent, Work
 from tuner.backends.ray.checkpoint_transfer import ship_folder
 from tuner.backends.ray.journal import Journal
@@ -54,7 +54,7 @@ class WorkerHandle:
     reclaiming: Any = None
     batch: dict[str, Job] = field(default_factory=dict)
     shared: bool = False
-    process: Process = field(default_factory=lambda: Process(0))
+    process: ProcessIdentity = field(default_factory=lambda: ProcessIdentity(0))
     node: str = ""
     is_local: bool = False
     start_round: int = 0
@@ -176,7 +176,7 @@ class WorkerHandle:
         import ray
 
         if hung and self.is_local:
-            end(self.process)
+            kill_process(self.process)
         if ray.is_initialized():
             ray.kill(self.actor)
 

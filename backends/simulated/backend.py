@@ -12,7 +12,7 @@ from tuner.backends.resources import as_needs
 from tuner.backends.simulated.clock import VirtualClock
 from tuner.backends.simulated.durations import Duration, as_duration
 from tuner.backends.simulated.faults import Faults
-from tuner.backends.simulated.process import Process, SimulationContext
+from tuner.backends.simulated.process import SimulatedProcess, SimulationContext
 from tuner.errors import ArgumentError, BackendError, ResourcesError
 from tuner.records import Job
 
@@ -106,7 +106,7 @@ class SimulatedBackend:
         """Prepare to run jobs; see `Backend.start`. Resources are ignored."""
         if workers is not None and not 1 <= workers <= self._workers:
             raise ResourcesError(
-                f"workers={workers}: there are {self._workers} simulated workers; write "
+                f"workers={workers}: this backend has {self._workers} simulated workers; write "
                 f"SimulatedBackend(workers={max(workers, 1)}), or fewer here"
             )
         if any(amount > 0 for name, amount in as_needs(resources).items() if name != "CPU"):
@@ -199,13 +199,13 @@ class SimulatedBackend:
         context = self._context
         while context is not None and self._idle and self._queue:
             job = self._queue.popleft()
-            process = Process(job, self._idle.pop(), context, self._release)
+            process = SimulatedProcess(job, self._idle.pop(), context, self._release)
             process.stopping = job.run in self._stopping
             self._stopping.discard(job.run)
             context.running[job.run] = process
             context.queue.put(self.clock(), process.resume, after=True)
 
-    def _release(self, process: Process) -> None:
+    def _release(self, process: SimulatedProcess) -> None:
         """Free the worker for another job, now or when its replacement arrives."""
         context, number = self._context, process.number
         if context is None:

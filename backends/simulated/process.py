@@ -32,11 +32,11 @@ class SimulationContext:
     faults: Faults
     seed: int
     queue: EventQueue = field(default_factory=EventQueue)
-    running: dict[str, Process] = field(default_factory=dict)
+    running: dict[str, SimulatedProcess] = field(default_factory=dict)
     outbox: list[Event] = field(default_factory=list)
 
 
-class Process:
+class SimulatedProcess:
     """One job on one worker, and the job's `Channel`.
 
     It runs in a greenlet, which yields to other jobs while its virtual time passes. So the driver
@@ -44,7 +44,11 @@ class Process:
     """
 
     def __init__(
-        self, job: Job, number: int, context: SimulationContext, free: Callable[[Process], None]
+        self,
+        job: Job,
+        number: int,
+        context: SimulationContext,
+        free: Callable[[SimulatedProcess], None],
     ) -> None:
         self.job = job
         self.number = number

@@ -221,8 +221,8 @@ def _connected(address: str) -> Any:
                 return JobSubmissionClient(address, headers=headers)
             except AuthenticationError:
                 raise BackendError(
-                    f"the cluster at {address} does not accept the token from {token.place}: it "
-                    f"is that of another cluster; {token_remedy()}"
+                    f"the cluster at {address} does not accept the token from {token.place}, "
+                    f"which belongs to another cluster; {token_remedy()}"
                 ) from None
     finally:
         os.environ |= kept

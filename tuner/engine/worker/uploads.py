@@ -42,7 +42,7 @@ def read_files(path: Path) -> dict[str, bytes]:
         ) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArgumentError(
-            f"trial.log_artifact: there is no file or folder at {error.filename or path}"
+            f"trial.log_artifact: {error.filename or path} does not exist"
         ) from error
     except (OSError, ValueError) as error:
         raise ArgumentError(f"trial.log_artifact: {path} cannot be read: {error}") from error
