@@ -1,21 +1,24 @@
-"""Batches of jobs on Ray workers: the queue, the worker's side, and the journal."""
+"""Batches of jobs on Ray workers: the queue, the worker's side, the journal, and the pool."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tuner.backends.protocol import Channel, Finished, Sent
+from tuner.backends import RayBackend
+from tuner.backends.protocol import Channel, Finished, Lost, Sent
 from tuner.backends.ray.batching import BATCH_SECONDS, MAX_BATCH, MAX_MOVES, JobQueue
 from tuner.backends.ray.health import reason
 from tuner.backends.ray.journal import Journal, JournalWriter
 from tuner.backends.ray.worker import BatchDone, JobState, WorkerActor
-from tuner.records import CheckpointPart, Job, Outcome, Report, State, Upload
-from tuner.testing.scripted_jobs import make_job
+from tuner.records import CheckpointPart, Job, Outcome, Report, State, Trial, Upload
+from tuner.testing.scripted_jobs import EventRecorder, completed, make_job, scripted_work
 
 # --- the queue ------------------------------------------------------------------------------------
 
@@ -277,3 +280,93 @@ def test_reasons_are_short() -> None:
     )
     assert reason(RuntimeError("first\nsecond")) == "first"
     assert reason(RuntimeError()) == "RuntimeError"
+
+
+# --- batches on a pool of workers -----------------------------------------------------------------
+
+
+class DeadlyParam:
+    """Ends the process that unpickles it, so that a job dies with its worker before it starts."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (3,)
+
+
+@contextmanager
+def pool(workers: int) -> Iterator[tuple[RayBackend, EventRecorder]]:
+    """Yield a pool that expects short jobs, and therefore sends them in batches."""
+    backend = RayBackend()
+    backend.start(scripted_work(), workers=workers)
+    try:
+        recorder = EventRecorder(backend)
+        recorder.until(lambda: backend.capacity == workers)
+        recorder.run(*(make_job() for _ in range(200)))
+        yield backend, recorder
+    finally:
+        backend.close()
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
+class TestPool:
+    """The pool shows no sign of batches: each job ends as if it had its own worker."""
+
+    def test_a_job_that_kills_every_worker_before_it_starts_is_lost(self) -> None:
+        with pool(1) as (_, recorder):
+            deadly = Job("deadly", Trial(10**8, {"do": [], "x": DeadlyParam()}))
+            *others, end = recorder.run(*(make_job() for _ in range(20)), deadly)
+            assert isinstance(end, Lost)
+            assert completed(others)
+            assert completed(recorder.run(make_job()))
+
+    def test_jobs_behind_repeated_deaths_are_not_lost(self) -> None:
+        with pool(1) as (_, recorder):
+            deadly = [make_job(("die", 1)) for _ in range(5)]
+            ends = recorder.run(*deadly, *(make_job() for _ in range(10)))
+            assert all(isinstance(end, Lost) for end in ends[:5])
+            assert completed(ends[5:])
+
+    def test_a_job_is_killed_before_its_batch_arrives(self) -> None:
+        with pool(1) as (backend, recorder):
+            for _ in range(20):
+                job = make_job(("sleep", 20.0))
+                backend.submit(job)
+                backend.events(0.0)
+                backend.stop(job.run, kill=True)
+                (end,) = recorder.wait(job)
+                assert isinstance(end, Lost)
+
+    def test_a_job_is_killed_while_it_is_being_reclaimed(self) -> None:
+        with pool(2) as (backend, recorder):
+            jobs = [make_job(("sleep", 1.0)), *(make_job() for _ in range(8))]
+            for job in jobs:
+                backend.submit(job)
+            recorder.poll(0.0)
+            (worker,) = (worker for worker in backend._workers if jobs[0].run in worker.batch)
+            time.sleep(0.2)
+            worker.reclaim()  # as the dispatcher does if another worker is idle
+            time.sleep(0.2)  # the answer has arrived, but it is unread
+            victim = list(worker.batch)[-1]
+            assert victim != jobs[0].run
+            backend.stop(victim, kill=True)
+            ends = {end.run: end for end in recorder.wait(*jobs)}
+            assert isinstance(ends.pop(victim), Lost)
+            assert completed(list(ends.values()))
+
+    def test_jobs_queued_behind_longer_ones_move_to_an_idle_worker(self) -> None:
+        with pool(2) as (_, recorder):
+            longer = [make_job(("sleep", 0.05)) for _ in range(12)]
+            assert completed(recorder.run(*(make_job() for _ in range(12)), *longer))
+            on = [recorder.begun(job).worker for job in longer]
+            assert min(on.count(worker) for worker in {"ray-0", "ray-1"}) >= 2
+
+    def test_events_of_a_batch_are_not_repeated_when_its_worker_dies(self) -> None:
+        with pool(1) as (_, recorder):
+            for _ in range(3):
+                recorder.run(*(make_job() for _ in range(200)))
+                slow, deadly = make_job(("report", 3), ("sleep", 0.1)), make_job(("die", 1))
+                finished, lost = recorder.run(slow, deadly)
+                assert completed([finished])
+                assert isinstance(lost, Lost)
+                assert recorder.reports(slow) == [0, 1, 2]
+                assert len(recorder.sent[slow.run]) == 5
