@@ -27,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.dml import ReturningInsert
 
 from tuner.errors import StudyBusy, StudyTakenOver
 from tuner.tracking import schema, upserts
@@ -173,7 +174,7 @@ def advance(
 
 
 @cache
-def _advancing() -> postgresql.Insert:
+def _advancing() -> ReturningInsert[*tuple[Any, ...]]:
     """Return the statement that locks a study and raises its epoch unless the study is held.
 
     One round trip for what `_take` does in three. It locks the row of the study first, as `_take`
