@@ -47,6 +47,7 @@ def test_a_successor_takes_the_study_before_its_wait_for_the_lock_ends(
         store = open_store(url)
         info = store.find_study("shared")
         assert info is not None
+        time.sleep(0.5)  # until its lease has expired
         began = time.monotonic()
         assert store.take_study(info, new_holder(), 60.0).epoch == 2
         assert time.monotonic() - began < leases.DRIVER_PATIENCE + 5.0 < LOCK_TIMEOUT
