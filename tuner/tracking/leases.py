@@ -167,14 +167,14 @@ def advance(
     """
     if connection.dialect.name == "postgresql":
         values = {"study_id": study[0], "host": holder.host, "pid": holder.pid}
-        epoch = connection.execute(_advancing(), values | {"process": holder.process}).scalar()
+        epoch = connection.execute(advancing(), values | {"process": holder.process}).scalar()
         if epoch is not None:
             return int(epoch)
     return _take(connection, study, holder, None, clock).epoch
 
 
 @cache
-def _advancing() -> ReturningInsert[*tuple[Any, ...]]:
+def advancing() -> ReturningInsert[*tuple[Any, ...]]:
     """Return the statement that locks a study and raises its epoch unless the study is held.
 
     One round trip for what `_take` does in three. It locks the row of the study first, as `_take`
@@ -211,16 +211,18 @@ def _end_if_idle(seconds: float) -> ColumnElement[str]:
     return func.set_config(timeout, f"{round(1e3 * seconds)}", True)
 
 
-def settled_epoch(connection: Connection, study_id: int) -> int | None:
-    """Return the epoch, None if some driver may still write under it.
+def settled_epoch(epoch: int | None, until: float | None) -> int | None:
+    """Return the epoch of a lease, None if some driver may still write under it.
 
     The holder of an expired lease may write until the lease is released or taken. Trials may
     therefore change while the epoch does not.
+
+    Parameters
+    ----------
+    epoch, until
+        The columns of the lease; None if the study was never taken.
     """
-    found = connection.execute(_EPOCH, {"study": study_id}).first()
-    if found is None:
-        return 0
-    return None if found.until else found.epoch
+    return None if until else epoch or 0
 
 
 def current(
@@ -248,11 +250,6 @@ def _is_over(uid: str, row: Row[Any]) -> bool:
 def _read(connection: Connection, study_id: int, clock: Clock | None) -> Row[Any] | None:
     query = _reading(connection.dialect.name, clock is not None)
     return connection.execute(query, {"study": study_id} | _time(clock)).first()
-
-
-_EPOCH = select(_table.c.epoch, _table.c.until).where(
-    _table.c.study_id == bindparam("study", type_=BigInteger)
-)
 
 
 @cache
