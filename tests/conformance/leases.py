@@ -136,10 +136,12 @@ class LeaseConformance:
             {1: None},
             {2: (State.RUNNING, 1)},
             {1: (State.RUNNING, 1), 0: (State.RUNNING, 1)},
+            {1: (State.RUNNING, 1), 2: None, 0: None},
         ):
             before = contents(store, info.uid)
+            batch = Batch([finished(number) for number in wrong])
             with pytest.raises(StudyTakenOver):
-                store.write_at(info.uid, Batch([finished(2)]), 1, ELSEWHERE, wrong)
+                store.write_at(info.uid, batch, 1, ELSEWHERE, wrong)
             assert contents(store, info.uid) == before
             assert store.study_epoch(info.uid) == 3, "nothing of it is kept"
         store.take_study(info, ELSEWHERE, LONG)
@@ -148,31 +150,30 @@ class LeaseConformance:
 
     def test_a_reader_is_told_what_is_new(self, store: Store) -> None:
         info = study(store)
-        assert store.changes(info.uid, None, -1, {}) == Changes(0, [])
+        assert store.changes(info.uid, -1, {}) == Changes(0, [])
         epoch = store.write_at(info.uid, Batch([running(n) for n in range(4)]), 0, ELSEWHERE)
-        found = store.changes(info.uid, None, -1, {})
+        found = store.changes(info.uid, -1, {})
         assert found == Changes(epoch, [running(n) for n in range(4)])
         known = {t.number: (t.state, t.attempts) for t in found.trials}
-        assert store.changes(info.uid, epoch, 3, known) == Changes(epoch, [])
+        assert store.changes(info.uid, 3, known) == Changes(epoch, [])
         again = Trial(2, {"x": 2.0}, State.RUNNING, attempts=2)
         given_up = Trial(3, {"x": 3.0}, State.WAITING, attempts=1)
         changed = [finished(1), again, given_up, running(4), finished(5)]
         store.write_at(info.uid, Batch(changed), epoch, ELSEWHERE)
-        assert store.changes(info.uid, epoch, 3, known) == Changes(epoch + 1, changed)
-        assert store.changes(info.uid, None, 3, known) == Changes(epoch + 1, changed)
+        assert store.changes(info.uid, 3, known) == Changes(epoch + 1, changed)
         many = dict.fromkeys(range(2000), (State.RUNNING, 1))
         others = [finished(1), again, given_up, finished(5)]
-        assert store.changes(info.uid, None, 1999, many).trials == others
+        assert store.changes(info.uid, 1999, many).trials == others
 
     def test_a_reader_cannot_rely_on_the_epoch_while_a_driver_may_write(self, store: Store) -> None:
         info = study(store)
         lease = store.take_study(info, ELSEWHERE, 0.001)
         time.sleep(0.01)
-        assert store.changes(info.uid, None, -1, {}).epoch is None, "lapsed, and yet its holder's"
+        assert store.changes(info.uid, -1, {}).epoch is None, "lapsed, and yet its holder's"
         store.write(info.uid, Batch([finished(0)]), lease)
-        assert [t.number for t in store.changes(info.uid, 1, -1, {}).trials] == [0]
+        assert [t.number for t in store.changes(info.uid, -1, {}).trials] == [0]
         store.release_study(lease)
-        assert store.changes(info.uid, None, 0, {}) == Changes(1, [])
+        assert store.changes(info.uid, 0, {}) == Changes(1, [])
 
     def test_reports_and_runs_of_several_trials(self, store: Store) -> None:
         info = study(store)
@@ -215,7 +216,7 @@ class LeaseConformance:
         with pytest.raises(StudyNotFound):
             store.write_at(uuid7(), Batch([finished(0)]), 0, ELSEWHERE)
         with pytest.raises(StudyNotFound):
-            store.changes(uuid7(), None, -1, {})
+            store.changes(uuid7(), -1, {})
         with pytest.raises(StudyNotFound):
             store.turn(uuid7())
 

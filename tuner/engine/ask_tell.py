@@ -340,7 +340,7 @@ class ManualLoop:
         if self._stale:
             self._begin()
         last, known = self._machine.last_number, self._machine.places()
-        self._take_in(self.store.changes(self.info.uid, self._epoch, last, known))
+        self._take_in(self.store.changes(self.info.uid, last, known))
 
     def _take_in(self, changes: Changes) -> None:
         if changes.trials:

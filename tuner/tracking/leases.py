@@ -22,9 +22,12 @@ from sqlalchemy import (
     Select,
     bindparam,
     func,
+    literal_column,
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.dml import ReturningInsert
 
 from tuner.errors import StudyBusy, StudyTakenOver
 from tuner.tracking import schema, upserts
@@ -35,6 +38,9 @@ Clock = Callable[[], float]
 
 PATIENCE = 3.0
 """Seconds after which PostgreSQL ends an idle transaction that holds a study."""
+
+DRIVER_PATIENCE = 10.0
+"""The same for a driver, which prepares large batches between its statements."""
 
 _table = schema.leases
 
@@ -109,19 +115,23 @@ def _taking(dialect: str, own_clock: bool, lasts: bool) -> upserts.Insert:
 def renew(connection: Connection, study_id: int, lease: Lease, clock: Clock | None) -> None:
     """Restart the lease's time from now, and lock its row until the transaction ends.
 
+    If the process is suspended meanwhile, PostgreSQL ends the transaction, so that a successor need
+    not wait for the lock.
+
     Raises
     ------
     StudyTakenOver
         If another driver has the study.
     """
     until = _now(connection.dialect.name, clock is not None) + lease.seconds
-    done = connection.execute(
+    statement = (
         update(_table)
         .where(_table.c.study_id == study_id, _table.c.epoch == lease.epoch)
-        .values(until=until),
-        _time(clock),
+        .values(until=until)
     )
-    if done.rowcount == 0:
+    if connection.dialect.name == "postgresql":
+        statement = statement.returning(_end_if_idle(DRIVER_PATIENCE))
+    if connection.execute(statement, _time(clock)).rowcount == 0:
         raise taken_over(connection, study_id, lease.epoch, clock)
 
 
@@ -155,19 +165,64 @@ def advance(
     StudyBusy
         If a driver holds it.
     """
+    if connection.dialect.name == "postgresql":
+        values = {"study_id": study[0], "host": holder.host, "pid": holder.pid}
+        epoch = connection.execute(advancing(), values | {"process": holder.process}).scalar()
+        if epoch is not None:
+            return int(epoch)
     return _take(connection, study, holder, None, clock).epoch
 
 
-def settled_epoch(connection: Connection, study_id: int) -> int | None:
-    """Return the epoch, None if some driver may still write under it.
+@cache
+def advancing() -> ReturningInsert[*tuple[Any, ...]]:
+    """Return the statement that locks a study and raises its epoch unless the study is held.
+
+    One round trip for what `_take` does in three. It locks the row of the study first, as `_take`
+    does. The upsert then sees the latest lease, even one committed while it waited for that lock.
+    """
+    studies = schema.studies
+    locked = (
+        select(studies.c.id)
+        .where(studies.c.id == bindparam("study_id", type_=BigInteger))
+        .with_for_update()
+        .cte("locked")
+    )
+    row = {
+        "study_id": locked.c.id,
+        "epoch": literal_column("1"),
+        "until": literal_column("0.0"),
+        **{name: bindparam(name, type_=_table.c[name].type) for name in ("host", "pid", "process")},
+    }
+    insert = postgresql.insert(_table).from_select(list(row), select(*row.values()))
+    changes = {name: insert.excluded[name] for name in ("until", "host", "pid", "process")}
+    return insert.on_conflict_do_update(
+        index_elements=[_table.c.study_id],
+        set_=changes | {"epoch": _table.c.epoch + 1},
+        where=_table.c.until == 0.0,
+    ).returning(_table.c.epoch, _end_if_idle(PATIENCE))
+
+
+def _end_if_idle(seconds: float) -> ColumnElement[str]:
+    """Return the expression that has PostgreSQL end this transaction once it is idle for so long.
+
+    As part of another statement, it takes no round trip of its own.
+    """
+    timeout = "idle_in_transaction_session_timeout"
+    return func.set_config(timeout, f"{round(1e3 * seconds)}", True)
+
+
+def settled_epoch(epoch: int | None, until: float | None) -> int | None:
+    """Return the epoch of a lease, None if some driver may still write under it.
 
     The holder of an expired lease may write until the lease is released or taken. Trials may
     therefore change while the epoch does not.
+
+    Parameters
+    ----------
+    epoch, until
+        The columns of the lease; None if the study was never taken.
     """
-    found = connection.execute(_EPOCH, {"study": study_id}).first()
-    if found is None:
-        return 0
-    return None if found.until else found.epoch
+    return None if until else epoch or 0
 
 
 def current(
@@ -195,11 +250,6 @@ def _is_over(uid: str, row: Row[Any]) -> bool:
 def _read(connection: Connection, study_id: int, clock: Clock | None) -> Row[Any] | None:
     query = _reading(connection.dialect.name, clock is not None)
     return connection.execute(query, {"study": study_id} | _time(clock)).first()
-
-
-_EPOCH = select(_table.c.epoch, _table.c.until).where(
-    _table.c.study_id == bindparam("study", type_=BigInteger)
-)
 
 
 @cache

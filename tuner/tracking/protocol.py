@@ -51,7 +51,7 @@ class Changes:
     Attributes
     ----------
     epoch
-        The study's epoch, to be passed to the next call. None while a driver holds the study, or
+        The study's epoch, to be passed to `Store.write_at`. None while a driver holds the study, or
         may still write because its lease was never released: then trials change and the epoch
         does not.
     trials
@@ -133,8 +133,8 @@ class Store(Protocol):
         """Commit `batch` if the study has not been taken since `epoch`, and return the next epoch.
 
         For callers that write occasionally and hold no lease in between. With `expected`, other
-        drivers may have written, as long as these trials, by number, are in the expected state;
-        None stands for a trial that does not exist.
+        drivers may have written, as long as each trial of the batch, by number, is in the expected
+        state; None stands for a trial that does not exist.
 
         Raises
         ------
@@ -144,18 +144,13 @@ class Store(Protocol):
             If a driver holds the study.
         """
 
-    def changes(
-        self, study: str, epoch: int | None, after: int, known: Mapping[int, Place]
-    ) -> Changes:
+    def changes(self, study: str, after: int, known: Mapping[int, Place]) -> Changes:
         """Return the trials that are new to a reader; no others are read.
 
         Parameters
         ----------
         study
             Its uid.
-        epoch
-            The epoch of the last result; if it is still current, nothing has changed. None always
-            reads.
         after
             The highest trial number that the reader knows.
         known

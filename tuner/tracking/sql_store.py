@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -273,10 +274,10 @@ class SqlStore:
         if not batch and lease is None:
             return
         with self.writing() as connection:
-            study_id = self._study_id(connection, study)
+            writer = self._writer(connection, study)
             if lease is not None:
-                leases.renew(connection, study_id, lease, self._clock)
-            self._write(connection, study, batch)
+                leases.renew(connection, writer.study_id, lease, self._clock)
+            writer.write(batch)
         self._check_artifacts()
 
     def write_at(
@@ -289,8 +290,8 @@ class SqlStore:
     ) -> int:
         """Commit `batch` if the study has not been taken since `epoch`, and return the next epoch.
 
-        With `expected`, other drivers may have written, as long as these trials, by number, are in
-        the expected state; None stands for a trial that does not exist.
+        With `expected`, other drivers may have written, as long as each trial of the batch, by
+        number, is in the expected state; None stands for a trial that does not exist.
 
         Raises
         ------
@@ -300,50 +301,53 @@ class SqlStore:
             If a driver holds the study.
         """
         with _not_idle(), self.writing() as connection:
-            study_id = self._study_id(connection, study)
-            which = (study_id, study, self._names[study])
-            following = leases.advance(connection, which, holder, self._clock)
-            if following != epoch + 1 and (
-                expected is None or not _is_as_expected(connection, study_id, expected)
-            ):
-                raise leases.taken_over(connection, study_id, epoch, self._clock)
-            self._write(connection, study, batch)
+            writer = self._writer(connection, study)
+            done = None
+            if connection.dialect.name == "postgresql":
+                done = writer.write_at(batch, holder, expected)
+            if done is None:
+                following = self._advance(connection, study, holder)
+                unexpected = queries.unexpected(connection, writer.study_id, expected or {})
+                as_expected = following == epoch + 1 or not connection.execute(*unexpected).first()
+                writer.write(batch)
+            else:
+                following, as_expected = done
+            if not as_expected or (expected is None and following != epoch + 1):
+                raise leases.taken_over(connection, writer.study_id, epoch, self._clock)
         self._check_artifacts()
         return following
 
-    def changes(
-        self, study: str, epoch: int | None, after: int, known: Mapping[int, Place]
-    ) -> Changes:
+    def _advance(self, connection: Connection, study: str, holder: Holder) -> int:
+        which = (self._study_id(connection, study), study, self._names[study])
+        return leases.advance(connection, which, holder, self._clock)
+
+    def changes(self, study: str, after: int, known: Mapping[int, Place]) -> Changes:
         """Return the trials that are new to a reader; no others are read.
 
         Parameters
         ----------
         study
             Its uid.
-        epoch
-            The epoch of the last result; if it is still current, nothing has changed. None always
-            reads.
         after
             The highest trial number that the reader knows.
         known
             The open trials that the reader knows, by number. Finished trials never change.
         """
         with self.reading() as connection:
-            study_id = self._study_id(connection, study)
-            found = leases.settled_epoch(connection, study_id)
-            if found is not None and found == epoch:
-                return Changes(found, [])
-            return Changes(found, self._changed(connection, study, after, known))
+            return self._changes(connection, study, after, known)
 
-    def _changed(
+    def _changes(
         self, connection: Connection, study: str, after: int, known: Mapping[int, Place]
-    ) -> list[Trial]:
-        read = rows.trial_reader(self._codecs[study])
+    ) -> Changes:
+        read = rows.trial_reader(self._codec(connection, study))
+        query = queries.changes_of(connection, self._study_ids[study], after, known)
         trials: list[Trial] = []
-        for query in queries.changed_trials(connection, self._study_ids[study], after, known):
-            for part in connection.execute(*query).partitions(DECODED):
-                trials += map(read, rows.decoded(part))
-        return sorted(trials, key=lambda trial: trial.number)
+        epoch = None
+        for part in connection.execute(*query).partitions(DECODED):
+            epoch = leases.settled_epoch(*part[0][:2])
+            found = [row[2:] for row in part if row[3] is not None]
+            trials += map(read, rows.decoded(found))
+        return Changes(epoch, sorted(trials, key=lambda trial: trial.number))
 
     def write_on(
         self,
@@ -363,11 +367,10 @@ class SqlStore:
             If a driver holds the study.
         """
         with _not_idle(), self.writing() as connection:
-            study_id = self._study_id(connection, study)
-            which = (study_id, study, self._names[study])
-            following = leases.advance(connection, which, holder, self._clock)
-            found = self._changed(connection, study, after, known)
-            self._write(connection, study, decide(Changes(following - 1, found)))
+            following = self._advance(connection, study, holder)
+            found = self._changes(connection, study, after, known)
+            batch = decide(replace(found, epoch=following - 1))
+            self._writer(connection, study).write(batch)
         self._check_artifacts()
         return following
 
@@ -378,11 +381,9 @@ class SqlStore:
                 self._codec(connection, study)
         return self._database.turn(self._study_ids[study])
 
-    def _write(self, connection: Connection, study: str, batch: Batch) -> None:
-        if batch:
-            study_id = self._study_id(connection, study)
-            codec = self._codecs[study]
-            BatchWrite(connection, str(self), study_id, codec, self._key_ids).write(batch)
+    def _writer(self, connection: Connection, study: str) -> BatchWrite:
+        codec = self._codec(connection, study)
+        return BatchWrite(connection, str(self), self._study_ids[study], codec, self._key_ids)
 
     def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
         """Pack the reports of ended runs, all if None; return the number of metric values packed.
@@ -558,15 +559,6 @@ def _not_idle() -> Iterator[None]:
         if not was_idle(error):
             raise
         raise StudyTakenOver(f"{error}; look again at what is there") from error
-
-
-def _is_as_expected(
-    connection: Connection, study_id: int, expected: Mapping[int, Place | None]
-) -> bool:
-    """Return whether each trial has the expected state and attempts, or does not exist."""
-    rows = connection.execute(*queries.places_of(connection, study_id, list(expected)))
-    found = {number: (State(state), attempts) for number, state, attempts in rows}
-    return all(found.get(number) == place for number, place in expected.items())
 
 
 def _reopened(location: Location, clock: leases.Clock | None) -> SqlStore:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -13,12 +15,27 @@ from tuner.tracking.database.connections import WRITING, empty_engine, make_engi
 from tuner.tracking.database.creation import create, is_there
 from tuner.tracking.database.failures import as_damage, as_store_errors
 from tuner.tracking.database.location import Location
-from tuner.tracking.database.postgres_queue import postgres_turn
+from tuner.tracking.database.postgres_queue import PATIENCE, postgres_turn
 from tuner.tracking.database.presence import Presence
 from tuner.tracking.database.write_queue import turn
 
 ASKING_PATIENCE = 5.0
 """Seconds that a process may take to ask for trials before the others stop waiting for it."""
+
+
+class _Turn(threading.local):
+    """The open transaction of this thread's turn on PostgreSQL, which its calls may use."""
+
+    connection: Connection | None = None
+    used = 0.0
+
+    def put(self, connection: Connection | None) -> None:
+        self.connection, self.used = connection, time.monotonic()
+
+    def take(self) -> Connection | None:
+        """Return the connection, None if the server may end its transaction as idle."""
+        connection, self.connection = self.connection, None
+        return connection if time.monotonic() - self.used < PATIENCE / 2 else None
 
 
 class Database:
@@ -36,6 +53,7 @@ class Database:
         self._presence = _watched(self._engine, location)
         self._empty: Engine | None = None
         self._pid = os.getpid()
+        self._in_turn = _Turn()
         self._abandoned: list[object] = []
         with as_store_errors(location):
             self._exists = is_there(self._engine, location)
@@ -45,6 +63,11 @@ class Database:
         """Provide a connection that sees one snapshot; a store that does not exist yet is empty."""
         self._after_fork()
         self._notice_removal()
+        if (of_turn := self._in_turn.take()) is not None:
+            with as_damage(self.location), self._explained():
+                yield of_turn
+            self._in_turn.put(of_turn)
+            return
         with (
             as_damage(self.location),
             self._explained(),
@@ -66,11 +89,7 @@ class Database:
                 create(self._engine, self.location)
                 self._exists = True
             self._look(only_file=True)
-            with (
-                self._turn(),
-                self._engine.connect().execution_options(**{WRITING: True}) as connection,
-                connection.begin(),
-            ):
+            with self._turn(), self._transaction() as connection:
                 if connection.dialect.name == "postgresql":
                     _plan_anew_as_it_grows(connection)
                 yield connection
@@ -89,9 +108,34 @@ class Database:
     def turn(self, study_id: int) -> AbstractContextManager[None]:
         """Wait for this process's turn to ask for trials of a study; see `Store.turn`."""
         file = self.location.file
-        if file is None:
-            return postgres_turn(self._engine, study_id)
-        return turn(file, study_id, ASKING_PATIENCE)
+        return (
+            self._postgres_turn(study_id) if file is None else turn(file, study_id, ASKING_PATIENCE)
+        )
+
+    @contextmanager
+    def _postgres_turn(self, study_id: int) -> Iterator[None]:
+        with postgres_turn(self._engine, study_id) as connection:
+            self._in_turn.put(connection)
+            try:
+                yield
+            finally:
+                self._in_turn.put(None)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Provide a writing transaction; within a turn on PostgreSQL, that of the turn.
+
+        Its commit then ends the turn too, and saves a connection's transaction of its own.
+        """
+        if (of_turn := self._in_turn.take()) is not None:
+            with of_turn.get_transaction() or of_turn.begin():
+                yield of_turn
+            return
+        with (
+            self._engine.connect().execution_options(**{WRITING: True}) as connection,
+            connection.begin(),
+        ):
+            yield connection
 
     def close(self) -> None:
         """Release the connections; they are reopened when needed."""
@@ -171,6 +215,7 @@ class Database:
         """Abandon the parent's connections in a forked child: they cannot be shared."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
+            self._in_turn.put(None)
             # Kept, because garbage collection would close the connections, which affects the
             # parent.
             self._abandoned.append(self._engine.pool)
