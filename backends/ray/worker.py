@@ -20,7 +20,7 @@ from tuner.backends.ray.checkpoint_transfer import Parcel, unpack
 from tuner.backends.ray.cleanup import Hygiene, die_with
 from tuner.backends.ray.journal import JournalPen
 from tuner.records import CheckpointEnd, CheckpointPart, Job, Message, Outcome, State
-from tuner.tracebacks import describe
+from tuner.records.tracebacks import describe
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from tuner.cli.options import as_pair
 from tuner.cli.output import echo, echo_log
 from tuner.cli.scripts import load_objective
 from tuner.cli.text import when, write_table
-from tuner.credentials import hide
 from tuner.errors import ArgumentError
+from tuner.errors.credentials import hide
 
 if TYPE_CHECKING:
     from tuner.cluster import ClusterReport, JobClient

@@ -13,7 +13,6 @@ import click
 
 import tuner
 from tuner.backends import BACKENDS
-from tuner.boundary import translated
 from tuner.cli.annotating import note, tag
 from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.database import db
@@ -35,11 +34,12 @@ from tuner.cli.text import (
     when,
     write_table,
 )
-from tuner.credentials import hide
 from tuner.errors import ExportError, QueryError, TunerError
+from tuner.errors.boundary import translated
+from tuner.errors.credentials import hide
+from tuner.errors.printable import one_line, printable
 from tuner.optimizers import OPTIMIZERS
 from tuner.plotting.plots import KINDS
-from tuner.printable import one_line, printable
 from tuner.records import State
 from tuner.schedulers import SCHEDULERS
 from tuner.study.export import FORMATS, format_table, report_rows, run_rows

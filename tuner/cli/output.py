@@ -8,8 +8,8 @@ from typing import IO, Any, TextIO
 
 import click
 
-from tuner.credentials import hide
-from tuner.printable import printable
+from tuner.errors.credentials import hide
+from tuner.errors.printable import printable
 
 _LAYOUT = "\n\t"
 """Control characters that lay a text out."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tuner import ranking
 from tuner.cli.output import echo
 from tuner.errors import ArgumentError
-from tuner.printable import one_line
+from tuner.errors.printable import one_line
 from tuner.records import Params, State, StudyInfo, Trial
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tuner.backends.ray.runtime_env import as_runtime_env
-from tuner.credentials import hide
 from tuner.errors import ArgumentError
+from tuner.errors.credentials import hide
 
 STORE = "~/.tuner"
 """Default store: in the home folder of the node that runs the script."""

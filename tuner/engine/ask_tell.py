@@ -34,9 +34,9 @@ from tuner.engine.writer import with_patience
 from tuner.errors import ArgumentError, StoreUnavailable, StudyTakenOver, TrialFinished
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, Trial
+from tuner.records.tracebacks import text_of
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
-from tuner.tracebacks import text_of
 from tuner.tracking.database.write_queue import FairLock
 from tuner.tracking.lease import Holder, new_holder
 from tuner.tracking.protocol import Batch, Changes, Place, Store

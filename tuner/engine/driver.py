@@ -42,13 +42,13 @@ from tuner.engine.messages import (
     Tell,
     Tick,
 )
+from tuner.engine.progress import Progress, Snapshot
 from tuner.engine.replay import replay
 from tuner.engine.worker.forks import children_end, end_if_forked
 from tuner.engine.writer import MakeWriter, Writer, Writing
 from tuner.errors import StoreError, StoreUnavailable, TunerError
 from tuner.optimizers import describe
 from tuner.optimizers.protocol import Optimizer
-from tuner.progress import Progress, Snapshot
 from tuner.records import (
     Code,
     Environment,

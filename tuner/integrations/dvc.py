@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tuner.boundary import public
 from tuner.errors import ArgumentError, ExportError
-from tuner.printable import well_formed
+from tuner.errors.boundary import public
+from tuner.errors.printable import well_formed
 from tuner.records import Trial
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from urllib.request import url2pathname
 
 from sqlalchemy import make_url
 
-from tuner.credentials import remember
 from tuner.errors import ArgumentError, ForeignRecordError, MissingExtra
+from tuner.errors.credentials import remember
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.boundary import public
-from tuner.credentials import hide
 from tuner.errors import ForeignRecordError, InvalidParams
+from tuner.errors.boundary import public
+from tuner.errors.credentials import hide
 from tuner.integrations.importing import ForeignStudy, ForeignTrial, Imported, write_foreign
 from tuner.integrations.mlflow_client import check_is_there, connect, find_experiment
 from tuner.integrations.observed_space import Fit, ObservedSpace, Presence, can_branch

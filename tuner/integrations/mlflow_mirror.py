@@ -10,9 +10,9 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from tuner.boundary import public
-from tuner.credentials import hide, hide_url
 from tuner.errors import ExportError
+from tuner.errors.boundary import public
+from tuner.errors.credentials import hide, hide_url
 from tuner.integrations.mlflow_client import connect
 from tuner.integrations.mlflow_runs import MlflowRuns
 from tuner.records import Trial

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import StoreError
-from tuner.printable import well_formed
+from tuner.errors.printable import well_formed
 from tuner.records import Run, State, Trial
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from optuna.distributions import (
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.boundary import public
-from tuner.credentials import hide
 from tuner.errors import ForeignRecordError
+from tuner.errors.boundary import public
+from tuner.errors.credentials import hide
 from tuner.integrations.importing import (
     ForeignStudy,
     ForeignTrial,

@@ -18,9 +18,9 @@ from sqlalchemy.exc import ArgumentError as BadUrl
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from tuner.boundary import translated
-from tuner.credentials import hide, hide_in, remember
 from tuner.errors import ForeignRecordError, MissingExtra, TunerError
+from tuner.errors.boundary import translated
+from tuner.errors.credentials import hide, hide_in, remember
 from tuner.optimizers.optuna_adapter import quiet
 
 _READABLE = "v3.0.0.d"

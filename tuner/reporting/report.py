@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 
 import tuner
-from tuner.boundary import public
-from tuner.credentials import hide
 from tuner.errors import ExportError
-from tuner.printable import printable, well_formed
+from tuner.errors.boundary import public
+from tuner.errors.credentials import hide
+from tuner.errors.printable import printable, well_formed
 from tuner.records import State
 from tuner.reporting import content
 from tuner.reporting.certainty import in_words

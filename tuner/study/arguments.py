@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from tuner.bounds import LONGEST_TITLE, as_name, is_title
 from tuner.errors import ArgumentError, SpaceError
 from tuner.records import Direction, Goal, OutcomeConstraint
+from tuner.records.bounds import LONGEST_TITLE, as_name, is_title
 
 if TYPE_CHECKING:
     from tuner.search_spaces import Space
@@ -25,7 +25,7 @@ _R = TypeVar("_R")
 def renamed(old: str, new: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Decorate a public function to accept the keyword `old` as a deprecated alias of `new`.
 
-    `tuner.boundary.public` must be the next decorator, so that the warning names the caller's line.
+    `tuner.errors.boundary.public` must be the next decorator: the warning names the caller's line.
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.boundary import public
 from tuner.engine.seeds import fresh_seed
 from tuner.errors import ArgumentError, StudyExists, StudyMismatch
+from tuner.errors.boundary import public
 from tuner.optimizers import describe
 from tuner.optimizers import resolve as resolve_optimizer
 from tuner.provenance.references import find_study

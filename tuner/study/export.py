@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tuner.boundary import public
 from tuner.errors import ExportError, StoreCorrupt
-from tuner.printable import well_formed
+from tuner.errors.boundary import public
+from tuner.errors.printable import well_formed
 from tuner.records import Goal, Report, Run, Trial
 from tuner.search_spaces import Space
 

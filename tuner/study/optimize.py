@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.boundary import public
+from tuner.errors.boundary import public
 from tuner.records import Params, Trial
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.study.arguments import as_goals, as_space, renamed
@@ -16,8 +16,8 @@ from tuner.study.study import Study
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
+    from tuner.engine.progress import Progress
     from tuner.optimizers.protocol import Optimizer
-    from tuner.progress import Progress
     from tuner.schedulers.protocol import Scheduler
     from tuner.search_spaces import Space
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tuner import ranking
-from tuner.boundary import public
 from tuner.errors import RegistryError
+from tuner.errors.boundary import public
 from tuner.records import (
     Artifact,
     ModelVersion,

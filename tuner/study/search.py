@@ -21,8 +21,8 @@ from tuner.study.arguments import as_count, as_seconds, lease_seconds
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
     from tuner.engine.driver import Session
+    from tuner.engine.progress import Progress
     from tuner.optimizers.protocol import Optimizer
-    from tuner.progress import Progress
     from tuner.schedulers.protocol import Scheduler
     from tuner.search_spaces import Space
     from tuner.study.study import Study
@@ -143,8 +143,8 @@ def session_of(
     """Return the session by which a driver runs a search of `study`."""
     from tuner.engine.clock import SystemClock
     from tuner.engine.driver import POLL, Session
+    from tuner.engine.progress import make_progress
     from tuner.engine.worker.run import ObjectiveWork
-    from tuner.progress import make_progress
     from tuner.provenance.capture import current_code, current_environment
 
     progress = search.progress

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from tuner import ranking
-from tuner.boundary import public_methods
 from tuner.engine.messages import End
 from tuner.errors import (
     AllTrialsFailed,
@@ -23,6 +22,7 @@ from tuner.errors import (
     StudyError,
     UnknownOptimizer,
 )
+from tuner.errors.boundary import public_methods
 from tuner.provenance.references import find_study
 from tuner.records import (
     Artifact,
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
     from tuner.engine.ask_tell import ManualLoop
     from tuner.engine.driver import Driver
+    from tuner.engine.progress import Progress
     from tuner.engine.worker.trial import LiveTrial
     from tuner.optimizers.protocol import Optimizer
     from tuner.plotting import Plots
-    from tuner.progress import Progress
     from tuner.query import QueryResult
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat

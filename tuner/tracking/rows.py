@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, Row
 
-from tuner.credentials import hide, hide_exact
+from tuner.errors.credentials import hide, hide_exact
 from tuner.records import (
     Artifact,
     Code,

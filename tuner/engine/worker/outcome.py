@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from tuner.bounds import as_name, check_count
 from tuner.errors import NOT_OUTCOMES
 from tuner.records import Failure, Goal, Outcome, OutcomeConstraint, State
-from tuner.tracebacks import describe
+from tuner.records.bounds import as_name, check_count
+from tuner.records.tracebacks import describe
 
 
 class BadResult(Exception):

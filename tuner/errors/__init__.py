@@ -41,7 +41,7 @@ A message names the value, the place and the remedy. Credentials in it are hidde
 
 from __future__ import annotations
 
-from tuner.credentials import hide
+from tuner.errors.credentials import hide
 
 
 class TunerError(Exception):

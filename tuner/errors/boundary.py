@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
-from tuner.credentials import hide_in
 from tuner.errors import ArgumentError, StoreError, TunerError
+from tuner.errors.credentials import hide_in
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

@@ -9,13 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tuner.credentials import hide
 from tuner.errors import NOT_OUTCOMES
+from tuner.errors.credentials import hide
 from tuner.records import MESSAGE_LIMIT, TRACEBACK_LIMIT, Failure, capped
 
 _TRACEBACK: Any = BaseException.__dict__["__traceback__"]
 
-_OURS = str(Path(__file__).parent / "engine")
+_OURS = str(Path(__file__).parent.parent / "engine")
 """The folder whose frames at the top of a traceback tell a user nothing."""
 
 
