@@ -77,7 +77,7 @@ class TestConstraintsOnMetrics:
             tmp_path, lambda p: {"value": 1, "x": p["x"]}, constraints=["x <= -1", "x >= 0.0"]
         )
         least = min(study.trials, key=lambda t: t.params["x"])
-        text = rf"each of the 12 .* trial {least.number} does so least: x <= -1.0 by 1\."
+        text = rf"all 12 .* trial {least.number} has the smallest violation: x <= -1.0 by 1\."
         with pytest.raises(NoFeasibleTrial, match=text):
             _ = study.best_trial
         with pytest.raises(NoCompletedTrial):
@@ -177,7 +177,7 @@ class TestSeveralGoals:
             study.tell(study.ask(), values)
         assert study.hypervolume([3.0, 0.0]) == 2 * 2 + 1 * 1
         assert study.hypervolume() == 4 * 1.5 + 3 * 1.0
-        with pytest.raises(ArgumentError, match="write 2 numbers, one for each of 'cost', 'gain'"):
+        with pytest.raises(ArgumentError, match="pass 2 numbers, one for each of 'cost', 'gain'"):
             study.hypervolume([1.0])
 
     def test_infeasible_trials_are_not_on_the_front(self, tmp_path: Path) -> None:

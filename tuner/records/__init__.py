@@ -383,10 +383,11 @@ class Environment(Record):
 class StudyInfo(Record):
     """The fixed properties of a study, set when it is created.
 
-    `space` is the space as JSON values. `optimizer` says which one ran and why. `data` is the
-    fingerprint of the data, where the user gave some. `uid` is a UUIDv7 in hex. `constraints` are
-    those on metrics; others may be reported by the objective. `earlier` are trials of other studies
-    that the search began with, numbered up to -1. `user` is who created it, empty if unknown.
+    `space` is the space as JSON values. `optimizer` describes the optimizer and the reason for its
+    choice. `data` is the fingerprint of the data, empty without data. `uid` is a UUIDv7 in hex.
+    `constraints` apply to metrics; the objective may report further ones. `warm_start_trials` are
+    trials of other studies that the optimizer learned from, numbered up to -1. `user` is the
+    creator, empty if unknown.
     """
 
     uid: str
@@ -400,7 +401,7 @@ class StudyInfo(Record):
     data: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     constraints: tuple[OutcomeConstraint, ...] = ()
-    earlier: tuple[Trial, ...] = ()
+    warm_start_trials: tuple[Trial, ...] = ()
     user: str = ""
 
     @property

@@ -254,7 +254,7 @@ def _new_study(plan: StudyPlan, seed: int, store: SqlStore) -> StudyInfo:
         data=plan.data,
         tags=plan.tags,
         constraints=plan.constraints,
-        earlier=warm_start_trials(plan.warm_start, plan.space, plan.goals, store),
+        warm_start_trials=warm_start_trials(plan.warm_start, plan.space, plan.goals, store),
         user=current_user(),
     )
 

@@ -192,10 +192,9 @@ def apply_policy(policy: ModelPolicy, study: Study) -> None:
     if policy.name is not None and any(trial.eligible for trial in study):
         study.register(policy.name or None, refit=policy.refit)
     if policy.keep is not None:
-        from tuner.study.registration import keep_best
         from tuner.tracking.artifacts.retention import collect
 
-        keep_best(study, policy.keep)
+        study.keep_models(policy.keep)
         collect(study.store)
 
 
@@ -204,7 +203,7 @@ def _first_points(study: Study) -> list[Params]:
     defaults = study.space.defaults()
     points = [] if defaults is None else [defaults]
     if len(study.goals) == 1:
-        best = ranking.best(study.info.goal, study.info.earlier)
+        best = ranking.best(study.info.goal, study.info.warm_start_trials)
         points += [] if best is None or best.params in points else [best.params]
     return points
 
