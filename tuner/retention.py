@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from tuner.study import Study
+from typing import Any
 
 
-def keep_best(study: Study, k: int) -> int:
+def keep_best(study: Any, k: int) -> int:
     """Forget the models of all trials but the `k` best; deprecated, use `Study.keep_models`."""
     warnings.warn(
         "tuner.retention.keep_best is deprecated; write study.keep_models(k)",
         DeprecationWarning,
         stacklevel=2,
     )
-    return study.keep_models(k)
+    forgotten: int = study.keep_models(k)
+    return forgotten

@@ -374,7 +374,7 @@ def test_ctrl_c_is_exit_code_130(folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "the same command goes on where it stopped" in err
+    assert "repeat the command to resume" in err
     assert "Traceback" not in err
 
 

@@ -134,10 +134,10 @@ class TestRefusals:
         assert not (folder / "new").exists() or not tuner.list_studies(store=folder / "new")
 
     def test_no_source(self, tmp_path) -> None:
-        self.refused(tmp_path, "warm_start=3: write a study's name", warm_start=3)
+        self.refused(tmp_path, "warm_start=3: pass a study name", warm_start=3)
 
     def test_nothing_fits(self, first, tmp_path) -> None:
-        words = "none of 30 completed trials is a point of this space: 'y' is missing"
+        words = "none of the 30 completed trials is a point of this space: 'y' is missing"
         self.refused(tmp_path, words, warm_start=first, space={"y": Float(0, 1)})
         self.refused(
             tmp_path, r"'x' = .* is not in Float", warm_start=first, space={"x": Float(90, 99)}
@@ -146,11 +146,15 @@ class TestRefusals:
     def test_another_metric_or_direction(self, first, tmp_path) -> None:
         self.refused(tmp_path, "has no metric 'auc'", warm_start=first, metric="auc")
         self.refused(
-            tmp_path, "to minimize 'value', this one to maximize", warm_start=first,
+            tmp_path, "'minimize' for 'value', this study has 'maximize'", warm_start=first,
             direction="maximize",
         )  # fmt: skip
         theirs = optuna.create_study(direction="maximize", study_name="theirs")
-        self.refused(tmp_path, "'theirs' is to maximize, this one to minimize", warm_start=theirs)
+        self.refused(
+            tmp_path,
+            "'theirs' has directions=.*maximize.*, this study has .*minimize",
+            warm_start=theirs,
+        )
 
     def test_a_table_without_values(self, first, tmp_path) -> None:
         table = first.trials_dataframe().drop(columns="value")
@@ -158,7 +162,7 @@ class TestRefusals:
 
     def test_an_empty_study(self, tmp_path) -> None:
         empty = tuner.create_study(SPACE, store=tmp_path / "empty")
-        self.refused(tmp_path, "none of 0 completed trials", warm_start=empty)
+        self.refused(tmp_path, "none of the 0 completed trials", warm_start=empty)
 
 
 def test_failed_and_missing_rows_of_a_table_are_left_out(first, tmp_path) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
+import tuner
 from tuner.errors import ArgumentError
 from tuner.plugins import Plugins
 from tuner.provenance.scripts import load_script
-from tuner.search_spaces import Space
 from tuner.study.arguments import as_space
 
 
@@ -74,7 +74,7 @@ def load_objective(spec: str) -> Callable[..., Any]:
     return function
 
 
-def load_space(spec: str | None, objective: str) -> Space:
+def load_space(spec: str | None, objective: str) -> tuner.Space:
     """Return the space of a .yaml or .json file, or of a variable of a script or module.
 
     The variable may be a function without arguments that returns the space, such as those of
@@ -103,9 +103,11 @@ def load_space(spec: str | None, objective: str) -> Space:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ArgumentError(f"space {spec!r} cannot be read: {reason}") from None
-        return Space.from_json(text) if path.suffix == ".json" else Space.from_yaml(text)
+        return (
+            tuner.Space.from_json(text) if path.suffix == ".json" else tuner.Space.from_yaml(text)
+        )
     found = _attribute(spec, "space")
-    if callable(found) and not isinstance(found, Space):
+    if callable(found) and not isinstance(found, tuner.Space):
         found = _called(found, spec)
     return as_space(found)
 

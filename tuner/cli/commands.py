@@ -38,7 +38,6 @@ from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import OPTIMIZERS
 from tuner.plotting.plots import KINDS
-from tuner.records import State
 from tuner.schedulers import SCHEDULERS
 
 
@@ -229,11 +228,11 @@ def studies(store: str | None) -> None:
     for info in tuner.list_studies(store=store):
         study = tuner.load_study(info.name, store=store)
         trials = study.trials
-        done = [t for t in trials if t.state is State.COMPLETED]
+        done = [t for t in trials if t.state is tuner.State.COMPLETED]
         table.append(
             {
                 "study": info.name,
-                "goal": goals_text(info),
+                "goal": goals_text(study),
                 "trials": len(trials),
                 "completed": len(done),
                 "best": best_text(study),

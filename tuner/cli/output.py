@@ -8,20 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, Any, TextIO
 
 import click
 
-from tuner import ranking
+import tuner
 from tuner.errors import ArgumentError
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
-from tuner.records import Params, State, StudyInfo, Trial
-
-if TYPE_CHECKING:
-    from tuner.search_spaces import Space
-    from tuner.study import Study
-
+from tuner.optimizers import ranking
 
 _LAYOUT = "\n\t"
 """Control characters that are printed unchanged."""
@@ -108,14 +103,14 @@ def write_table(table: Sequence[Mapping[str, Any]], nothing: str = "") -> None:
     Console(markup=False, highlight=False, emoji=False).print(drawn)
 
 
-def summary(study: Study) -> dict[str, str]:
+def summary(study: tuner.Study) -> dict[str, str]:
     """Return the description and progress of a study, one line per entry."""
     info = study.info
     trials = study.trials
     states = Counter(trial.state.value for trial in trials)
     lines = {
         "study": info.name,
-        "goal": goals_text(info),
+        "goal": goals_text(study),
         "trials": f"{len(trials)} ({', '.join(f'{n} {s}' for s, n in sorted(states.items()))})",
         "optimizer": _optimizer_text(info.optimizer),
         "seed": str(info.seed),
@@ -140,12 +135,12 @@ def summary(study: Study) -> dict[str, str]:
     return {name: one_line(text) for name, text in lines.items()}
 
 
-def goals_text(info: StudyInfo) -> str:
+def goals_text(study: tuner.Study) -> str:
     """Return the goals, such as ``"minimize loss, maximize accuracy"``."""
-    return ", ".join(f"{goal.direction} {goal.metric}" for goal in info.goals)
+    return ", ".join(f"{goal.direction} {goal.metric}" for goal in study.goals)
 
 
-def best_text(study: Study) -> str | None:
+def best_text(study: tuner.Study) -> str | None:
     """Return the best value, the size of the Pareto front for several goals, or None."""
     front = study.best_trials
     if not front:
@@ -153,13 +148,13 @@ def best_text(study: Study) -> str | None:
     return f"{len(front)} trials" if len(study.goals) > 1 else repr(front[0].values[0])
 
 
-def best_first(study: Study) -> list[Trial]:
+def best_first(study: tuner.Study) -> list[tuner.Trial]:
     """Return the completed trials from best to worst."""
-    completed = [t for t in study if t.state is State.COMPLETED and t.values]
+    completed = [t for t in study if t.state is tuner.State.COMPLETED and t.values]
     return ranking.best_first(study.info.goal, completed)
 
 
-def trial_rows(study: Study, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+def trial_rows(study: tuner.Study, trials: Sequence[tuner.Trial]) -> list[dict[str, Any]]:
     """Return trials as the rows of a table."""
     limited = any(trial.constraints for trial in trials)
     table: list[dict[str, Any]] = []
@@ -169,11 +164,11 @@ def trial_rows(study: Study, trials: Sequence[Trial]) -> list[dict[str, Any]]:
         row |= dict(zip(names, trial.values, strict=True))
         if limited:
             row["feasible"] = "yes" if trial.feasible else "no"
-        table.append(row | {"params": params_text(study.space, trial.params)})
+        table.append(row | {"params": params_text(study, trial)})
     return table
 
 
-def trial_lines(study: Study, number: int) -> Iterator[str]:
+def trial_lines(study: tuner.Study, number: int) -> Iterator[str]:
     """Yield the record of one trial and its runs, line by line.
 
     Raises
@@ -208,19 +203,20 @@ def trial_lines(study: Study, number: int) -> Iterator[str]:
             yield f"output of run {run.attempt}:\n{run.output.rstrip()}"
 
 
-def failures_of(study: Study) -> Iterator[str]:
+def failures_of(study: tuner.Study) -> Iterator[str]:
     """Yield one line per failure reason of the trials, the most frequent first."""
-    failed = [t for t in study if t.state is State.FAILED and t.error is not None]
+    failed = [t for t in study if t.state is tuner.State.FAILED and t.error is not None]
     reasons = Counter(t.error.reason for t in failed if t.error is not None)
     for reason, n in reasons.most_common(5):
         first = next(t for t in failed if t.error is not None and t.error.reason == reason)
         yield one_line(f"failed {n}x: {first.error} (first in trial {first.number})")
 
 
-def params_text(space: Space, params: Params) -> str:
-    """Return a point as one line."""
+def params_text(study: tuner.Study, trial: tuner.Trial) -> str:
+    """Return the params of a trial as one line."""
     return ", ".join(
-        f"{one_line(path)}={_cell(value)}" for path, value in space.flatten(params).items()
+        f"{one_line(path)}={_cell(value)}"
+        for path, value in study.space.flatten(trial.params).items()
     )
 
 

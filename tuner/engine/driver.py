@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from tuner import ranking
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
 from tuner.engine.checkpoint_manager import SavedTrials
@@ -47,7 +46,7 @@ from tuner.engine.replay import replay
 from tuner.engine.worker.forks import children_end, end_if_forked
 from tuner.engine.writer import MakeWriter, Writer, Writing
 from tuner.errors import StoreError, StoreUnavailable, TunerError
-from tuner.optimizers import describe
+from tuner.optimizers import describe, ranking
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import (
     Code,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuner import ranking
+from tuner.optimizers import ranking
 from tuner.plotting.importance_scores import chosen_method, importance_scores
 from tuner.records import Code, Environment, ModelVersion, State, Trial
 from tuner.reporting.certainty import Certainty, certainty_of, in_words

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tuner import ranking
 from tuner.errors import RegistryError
+from tuner.optimizers import ranking
 from tuner.records import (
     Artifact,
     ModelVersion,

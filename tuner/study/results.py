@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner import ranking
 from tuner.errors import ArgumentError, NoCompletedTrial, NoFeasibleTrial, SeveralGoals
 from tuner.errors.boundary import public_methods
+from tuner.optimizers import ranking
 from tuner.records import Artifact, Direction, Goal, Params, Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Space
 

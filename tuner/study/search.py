@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tuner import ranking
 from tuner.backends import resolve as resolve_backend
 from tuner.engine.limits import Limits
 from tuner.engine.objective import wants_trial
 from tuner.engine.worker.system_metrics import as_interval
 from tuner.errors import ArgumentError
+from tuner.optimizers import ranking
 from tuner.records import Goal, Params
 from tuner.registry.names import validate_model_name
 from tuner.study.arguments import as_count, as_seconds, lease_seconds
