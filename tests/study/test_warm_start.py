@@ -73,7 +73,7 @@ def test_a_study_by_its_name(tmp_path) -> None:
     search(tmp_path, study="first")
     study = search(tmp_path, study="second", warm_start="first")
     assert len(study.info.warm_start_trials) == 8
-    with pytest.raises(StudyNotFound, match="warm_start: there is no study 'third'"):
+    with pytest.raises(StudyNotFound, match="warm_start: study 'third' does not exist"):
         search(tmp_path, study="fourth", warm_start="third")
     assert [info.name for info in tuner.list_studies(store=tmp_path)] == ["first", "second"]
 

@@ -77,7 +77,7 @@ def load_objective(spec: str) -> Callable[..., Any]:
 def load_space(spec: str | None, objective: str) -> tuner.Space:
     """Return the space of a .yaml or .json file, or of a variable of a script or module.
 
-    The variable may be a function without arguments that returns the space, such as those of
+    The variable may be a function without arguments that returns the space, as in
     `tuner.search_spaces.sklearn`.
 
     Parameters
@@ -142,7 +142,7 @@ def _module(name: str, what: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise ArgumentError(_failed(name, error)) from error
         raise ArgumentError(
-            f"{what}: there is no module {name!r} in this folder or installed; write the path of a "
+            f"{what}: module {name!r} is neither in this folder nor installed; write the path of a "
             f"script, or change to the folder of the module"
         ) from None
     except (Exception, SystemExit) as error:
@@ -157,7 +157,7 @@ def _script(path: Path) -> ModuleType:
     the folder of ``sys.argv[0]`` to its workers.
     """
     if not path.is_file():
-        raise ArgumentError(f"there is no script {str(path)!r}")
+        raise ArgumentError(f"script {str(path)!r} does not exist; check the path")
     folder = str(path.resolve().parent)
     if sys.path[0] != folder:
         sys.path.insert(0, folder)

@@ -52,7 +52,13 @@ def import_optuna(storage: str, study: str | None, name: str | None, store: str 
     metavar="FILE|SCRIPT.py:NAME|MODULE:NAME",
     help="Search space of the runs.  [default: inferred from the runs]",
 )
-@click.option("--name", metavar="NAME", help="Name of the new study.  [default: the experiment]")
+@click.option(
+    "--study",
+    "--name",
+    "study",
+    metavar="NAME",
+    help="Name of the new study.  [default: the experiment]",
+)
 @store_option
 def import_mlflow(
     uri: str,
@@ -60,7 +66,7 @@ def import_mlflow(
     metric: str | None,
     direction: str,
     space: str | None,
-    name: str | None,
+    study: str | None,
     store: str | None,
 ) -> None:
     """Import the runs of an MLflow experiment as the trials of a study."""
@@ -73,7 +79,7 @@ def import_mlflow(
         metric=metric,
         direction=direction,
         space=None if space is None else load_space(space, ""),
-        name=name,
+        study=study,
         store=store,
     )
     _echo_imported(done)

@@ -109,11 +109,11 @@ def _within(script: str, working_dir: str) -> str:
     if not path.is_file() and not Path(script).is_absolute():
         path = Path(working_dir, script)
     if not path.is_file():
-        raise ArgumentError(f"submit: there is no script {script}")
+        raise ArgumentError(f"submit: script {script} does not exist; check the path")
     folder = Path(working_dir).resolve()
     if not path.resolve().is_relative_to(folder):
         raise ArgumentError(
-            f"submit: {script} is not in {working_dir}, which is what the cluster gets; name a "
+            f"submit: {script} is not in {working_dir}, the folder copied to the cluster; name a "
             f"folder that holds it with --working-dir"
         )
     return str(PurePosixPath(path.resolve().relative_to(folder)))

@@ -61,7 +61,7 @@ def check_is_there(uri: str) -> None:
     else:
         return
     if missing:
-        raise ForeignRecordError(f"mlflow at {uri}: there is no {path!r}; check the path")
+        raise ForeignRecordError(f"mlflow at {uri}: {path!r} does not exist; check the path")
 
 
 def find_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:

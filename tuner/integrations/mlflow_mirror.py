@@ -25,7 +25,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two attempts at a server that does not answer: doubled each time."""
 
 AT_EXIT = 10.0
-"""Seconds that the process waits at its end for what is still to be sent."""
+"""Seconds that the process waits at exit for trials that are not sent yet."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class MlflowMirror:
         self._thread: threading.Thread | None = None
         self._runs: dict[str, MlflowRuns] = {}
         self.dropped = 0
-        """How many trials were not sent, because the queue was full or the server refused them."""
+        """Number of trials not sent, because the queue was full or the server refused them."""
 
     def __call__(self, study: Study, trial: Trial) -> None:
         """Queue a trial and return at once."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tuner.study import Study
 
 EVENTS = "events.out.tfevents.tuner"
-"""The file of each folder: one name, so that what is exported again takes the place of the old."""
+"""The file of each folder; the fixed name lets a repeated export replace it."""
 
 _EXPERIMENT = "_hparams_/experiment"
 _START = "_hparams_/session_start_info"

@@ -18,7 +18,7 @@ from tuner.records.json_form import encode_params as encode_params
 
 
 class State(StrEnum):
-    """Where a trial or a run stands."""
+    """State of a trial or a run."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -33,7 +33,7 @@ class State(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which way a metric gets better."""
+    """Direction in which a metric is optimized."""
 
     MINIMIZE = "minimize"
     MAXIMIZE = "maximize"
@@ -84,7 +84,7 @@ MESSAGE_LIMIT = 4_000
 """Characters that a `Failure` keeps of an error's message."""
 
 TRACEBACK_LIMIT = 32_000
-"""Characters that a `Failure` keeps of a traceback, those of chained exceptions included."""
+"""Characters that a `Failure` keeps of a traceback, including chained exceptions."""
 
 LABEL_LIMIT = 500
 """Characters that a `Failure` keeps of an exception's type name, and of a file and line."""
@@ -113,13 +113,13 @@ def capped(text: str, limit: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Failure(Record):
-    """Why a run failed.
+    """Reason of a failed run.
 
-    `kind` is the exception's type name, or one of tuner's own words: ``"WrongReturnType"``,
+    `kind` is the exception's type name, or one of these words: ``"WrongReturnType"``,
     ``"MissingMetric"``, ``"NotFinite"``, ``"Unpicklable"``, ``"Timeout"``, ``"WorkerLost"``,
     ``"Refused"``. `place` is the file and line that raised it, empty if unknown.
 
-    All fields are capped, wherever the failure comes from; see `capped`.
+    The length of all fields is limited; see `capped`.
     """
 
     kind: str
@@ -151,7 +151,7 @@ _LIMITS = {
 
 
 SYSTEM = "system/"
-"""What the names of metrics begin with that say what a run took of its machine."""
+"""Prefix of the names of system metrics: CPU, memory and GPU use of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +164,9 @@ class Report(Record):
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Record):
-    """How a run ended: `state` is COMPLETED, STOPPED or FAILED, `metrics` are final.
+    """Outcome of a run: `state` is COMPLETED, STOPPED or FAILED, `metrics` are final.
 
-    `constraints` has a value for each outcome constraint: 0 or less where it is kept.
+    `constraints` has a value for each outcome constraint: 0 or less if satisfied.
     """
 
     state: State
@@ -180,10 +180,10 @@ class Trial(Record):
     """One point of a study.
 
     `number` counts from 0. `values` holds one value per goal of the study, in their order, once
-    the trial has completed (for a stopped trial, the last reported ones; empty if there are none).
+    the trial has completed (for a stopped trial, the last reported ones; empty without reports).
     `seed` is the trial's own, derived from the study's. `attempts` counts the runs so far.
     `notes` holds small JSON values about the trial, such as why the optimizer chose it.
-    `constraints` has a value for each outcome constraint: 0 or less where it is kept.
+    `constraints` has a value for each outcome constraint: 0 or less if satisfied.
     """
 
     number: int
@@ -201,7 +201,7 @@ class Trial(Record):
 
     @property
     def feasible(self) -> bool:
-        """Whether every outcome constraint is kept."""
+        """Whether every outcome constraint is satisfied."""
         return all(value <= 0.0 for value in self.constraints.values())
 
     @property
@@ -211,7 +211,7 @@ class Trial(Record):
 
     @property
     def value(self) -> float | None:
-        """The first goal's value, None if there is none."""
+        """The value of the first goal, or None."""
         return self.values[0] if self.values else None
 
     @property
@@ -221,7 +221,7 @@ class Trial(Record):
 
 
 REPLAY = "replay"
-"""The worker of a run that repeats an earlier one, to see whether the same comes of it."""
+"""Name of the worker of a replay, which repeats a run to compare the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ class Run(Record):
 
     @property
     def is_replay(self) -> bool:
-        """Whether it repeated a trial that had its outcome, to which it adds nothing."""
+        """Whether this is a replay of a finished trial."""
         return self.worker == REPLAY
 
 
@@ -288,7 +288,7 @@ class Job(Record):
 
 @dataclass(frozen=True, slots=True)
 class Begun(Record):
-    """A worker took up a job: who, where, when."""
+    """Start of a job on a worker."""
 
     worker: str
     host: str
@@ -319,7 +319,7 @@ class Upload(Record):
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPart(Record):
-    """A piece of a checkpoint on its way to the driver: what comes next of the file at `path`.
+    """A part of a checkpoint on its way to the driver: the next bytes of the file at `path`.
 
     `number` counts the checkpoints of the run.
     """
@@ -339,7 +339,7 @@ class CheckpointEnd(Record):
 
 
 Message: TypeAlias = Begun | Report | Output | Upload | CheckpointPart | CheckpointEnd
-"""What a worker sends while it runs a job."""
+"""Messages of a worker during a job."""
 
 
 @dataclass(frozen=True, slots=True)

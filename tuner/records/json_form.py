@@ -17,7 +17,7 @@ Params: TypeAlias = dict[str, Any]
 
 
 class Record:
-    """JSON in and out for the frozen dataclasses below."""
+    """Base class of records: conversion from and to JSON values."""
 
     __slots__ = ()
 
@@ -110,7 +110,7 @@ def _decode_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _PLAIN = frozenset({float, int, str, bool, type(None)})
-"""What JSON and Python have in common."""
+"""Types that JSON represents exactly."""
 
 
 def _decode(hint: Any, value: Any) -> Any:

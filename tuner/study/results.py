@@ -64,11 +64,11 @@ class StudyResults:
         return list(self.store.trials(self._info.uid))
 
     def runs(self, trial: int | None = None) -> list[Run]:
-        """Return all runs, or those of one trial, by trial and attempt."""
+        """Return the runs of all trials, or of one trial, by trial and attempt."""
         return list(self.store.runs(self._info.uid, trial))
 
     def reports(self, trial: int | None = None) -> list[tuple[str, Report]]:
-        """Return ``(run uid, report)`` for all runs, or those of one trial, by run and step."""
+        """Return ``(run uid, report)`` of all trials, or of one trial, by run and step."""
         return list(self.store.reports(self._info.uid, trial))
 
     def artifacts(self, run: str | None = None) -> list[Artifact]:
@@ -99,7 +99,7 @@ class StudyResults:
         """
         infeasible: list[Trial] = []
         if len(self.goals) == 1:
-            # An index orders the trials by value, so one row is read, however many there are.
+            # An index orders the trials by value, so usually only one row is read.
             with closing(self.store.best_trials(self._info.uid, self.direction)) as trials:
                 for trial in trials:
                     if trial.feasible:
@@ -109,12 +109,12 @@ class StudyResults:
 
     @property
     def best_params(self) -> Params:
-        """The params of the best trial; raises `NoCompletedTrial` if there is none."""
+        """The params of the best trial; raises the same errors as `best_trial`."""
         return self.best_trial.params
 
     @property
     def best_value(self) -> float:
-        """The value of the best trial; raises `NoCompletedTrial` if there is none."""
+        """The value of the best trial; raises the same errors as `best_trial`."""
         return self.best_trial.values[0]
 
     @property
@@ -183,7 +183,7 @@ class StudyResults:
         Raises
         ------
         ArgumentError
-            If the study has no such trial, or the trial is not finished.
+            If the trial does not exist or is not finished.
         """
         from tuner.tracking.annotations import set_notes
 
@@ -239,7 +239,7 @@ def best_of(info: StudyInfo, trials: Sequence[Trial]) -> Trial:
     if len(info.goals) > 1:
         raise SeveralGoals(
             f"study {info.name!r} has {len(info.goals)} goals "
-            f"({', '.join(goal.metric for goal in info.goals)}), so there is no single best trial; "
+            f"({', '.join(goal.metric for goal in info.goals)}), so no single trial is the best; "
             f"write study.best_trials"
         )
     completed = [t for t in trials if t.state is State.COMPLETED and t.values]

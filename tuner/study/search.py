@@ -38,9 +38,9 @@ DEFAULT_N_TRIALS = 100
 class ModelPolicy:
     """The models that remain after a search.
 
-    `name` is the registered name of the winner, "" for the study's name, None to register nothing.
-    `refit` makes the winner's model from its params. `keep` is the number of best trials that keep
-    their logged models, None for all.
+    `name` is the model name of the best trial, "" for the study's name, None to register nothing.
+    `refit` returns a model for the params of the best trial. `keep` is the number of best trials
+    that keep their logged models, None for all.
     """
 
     name: str | None
@@ -126,7 +126,7 @@ def as_search(
 def limits_of(search: Search, space: Space) -> Limits:
     """Return the limits of a search, with the default for a missing `n_trials`.
 
-    Without `n_trials`, a finite space is tried once, at most 100 trials unless there is a timeout.
+    Without `n_trials`, a finite space is tried once, at most 100 trials unless a timeout is set.
     """
     limits = search.limits
     if limits.n_trials is not None:
@@ -188,7 +188,7 @@ def notify_ended(search: Search, study: Study) -> None:
 
 
 def apply_policy(policy: ModelPolicy, study: Study) -> None:
-    """Register the winner of a study, and drop the models that the policy does not keep."""
+    """Register the best trial of a study, and drop the models that the policy does not keep."""
     if policy.name is not None and any(trial.eligible for trial in study):
         study.register(policy.name or None, refit=policy.refit)
     if policy.keep is not None:
@@ -214,8 +214,8 @@ def _registered_name(register: str | bool | None, goals: Sequence[Goal]) -> str 
         return None
     if len(goals) > 1:
         raise ArgumentError(
-            f"register={register!r}: a search with {len(goals)} goals has no single winner; leave "
-            f"register out, then write study.register(..., trial=study.best_trials[0])"
+            f"register={register!r}: a search with {len(goals)} goals has no single best trial; "
+            f"omit register, then write study.register(..., trial=study.best_trials[0])"
         )
     if register is None or register is True:
         return ""

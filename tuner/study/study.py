@@ -1,4 +1,4 @@
-"""A study: its trials, their results, and a manual ask/tell loop."""
+"""A study that searches: `optimize`, ask and tell, and the registration of its best trial."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Study(StudyResults):
         keep_models: int | None = None,
         progress: bool | Progress = True,
     ) -> Study:
-        """Run the search until the study has `n_trials` trials, and register the winner.
+        """Run the search until the study has `n_trials` trials, and register the best one.
 
         The study may have trials of earlier calls, and of `ask` and `tell`; all of them count.
         Points of `enqueue` are tried first. A trial that was asked for and not told is run again
@@ -195,7 +195,7 @@ class Study(StudyResults):
             The return value of an objective: the goal's value, or a dict of metrics. A value that
             is not a finite number fails the trial, as it does in `optimize`.
         state
-            ``"failed"`` or ``"stopped"`` for a trial that has no value, or only an early one.
+            ``"failed"`` for a trial without a value, ``"stopped"`` for one with an early value.
 
         Raises
         ------
@@ -204,7 +204,7 @@ class Study(StudyResults):
         StudyBusy
             If a search of the study is running.
         ArgumentError
-            If there is no such trial, or neither a value nor a state is given.
+            If the trial does not exist, or neither a value nor a state is given.
         """
         if state is not None:
             state = _as_outcome_state(state)
@@ -235,11 +235,13 @@ class Study(StudyResults):
             If the study is not being optimized by this process.
         """
         if self._driver is None:
-            raise StudyError(f"study {self.name!r} is not running here; there is nothing to stop")
+            raise StudyError(
+                f"study {self.name!r} is not running in this process; stop() ends a running search"
+            )
         self._driver.stop()
 
     def run(self, search: Search) -> Study:
-        """Run a checked search and register the winner; `optimize` is the public form.
+        """Run a checked search and register the best trial; `optimize` is the public form.
 
         Raises
         ------
@@ -303,7 +305,7 @@ class Study(StudyResults):
                 self._optimizer = restore(self._info.optimizer)
             except UnknownOptimizer as error:
                 raise UnknownOptimizer(
-                    f"study {self.name!r}: its optimizer has no registered name; "
+                    f"study {self.name!r}: its optimizer is not registered by name; "
                     f"write tuner.load_study({self.name!r}, optimizer=...)"
                 ) from error
         return self._optimizer
@@ -337,31 +339,31 @@ class Study(StudyResults):
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
     ) -> ModelVersion:
-        """Register the best trial as a model version; `tuner.optimize` does so by itself.
+        """Register a trial as a model version; `optimize` calls this for the best trial.
 
         Parameters
         ----------
         name
-            The model's name; None takes the study's.
+            Name of the model. Defaults to the name of the study.
         trial
-            Another completed trial than the best, such as one of `best_trials`.
+            A completed trial, such as one of `best_trials`. Defaults to the best trial.
         refit
-            Makes the model from the best params. None takes the model that the best trial
-            logged, and if it logged none, registers its configuration alone.
+            A function that takes the params of the trial and returns a model. None takes the model
+            that the trial logged; without one, only the params are registered.
         format, allow_pickle
-            How to keep what `refit` makes; see `LiveTrial.log_model`.
+            Format of the model that `refit` returns; see `LiveTrial.log_model`.
 
         Returns
         -------
         ModelVersion
-            The new version, or the one that this run was registered as before.
+            The new version, or the existing version of this run.
 
         Raises
         ------
         NoCompletedTrial
-            If there is nothing to register.
+            If the study has no completed trial.
         RegistryError
-            If the model cannot be kept, or `refit` failed.
+            If the model cannot be saved, or `refit` fails.
         """
         from tuner.registry import Registry
         from tuner.study.registration import register_trial
@@ -369,7 +371,7 @@ class Study(StudyResults):
         if trial is not None and trial.state is not State.COMPLETED:
             raise ArgumentError(
                 f"study {self.name!r}: trial {trial.number} is {trial.state.value}; "
-                f"register a completed one"
+                f"pass a completed trial"
             )
         registry: Registry = Registry(self.store)
         return register_trial(
@@ -398,7 +400,7 @@ class Study(StudyResults):
         return keep_models(self, k)
 
     def replace_info(self, **changes: Any) -> None:
-        """Change what may change about the study's record: optimizer, data and tags."""
+        """Update mutable fields of the record of the study: optimizer, data and tags."""
         self._info = dataclasses.replace(self._info, **changes)
         self.store.update_study(self._info)
 

@@ -90,7 +90,7 @@ def _read(source: Source, goals: Sequence[Goal], store: SqlStore) -> Iterable[So
     if isinstance(source, str):
         info = store.find_study(source)
         if info is None:
-            raise StudyNotFound(f"warm_start: there is no study {source!r} in {store}")
+            raise StudyNotFound(f"warm_start: study {source!r} does not exist in {store}")
         source = Study(info, store)
     if isinstance(source, Study):
         return _of_study(source, goals)
@@ -163,7 +163,7 @@ def _fitted(space: Space, flat: Mapping[str, Any]) -> tuple[dict[str, Any] | Non
         if column.path not in flat and domain.default is not None:
             value = domain.default
         elif column.path not in flat and domain.size > 1:
-            return None, f"{column.path!r} is missing and has no default"
+            return None, f"{column.path!r} is missing, and its domain lacks a default"
         elif column.path not in flat:
             value = domain.middle
         try:
