@@ -20,16 +20,27 @@ from support import footprint
 
 MARK_OF_FIXTURE = {
     "cluster": "ray",
+    "gs": "process",
     "gs_server": "process",
     "head": "ray",
     "mlflow_server": "process",
     "new_database": "postgres",
+    "s3": "process",
     "s3_server": "process",
     "server": "postgres",
 }
-"""Fixtures that start something, and the mark of the tests that use them."""
+"""Fixtures that start something, and the mark of the tests that use them, also by a parameter."""
 
-MARK_OF_TEST = {"test_a_holder_whose_process_has_ended_holds_nothing": "process"}
+MARK_OF_TEST = dict.fromkeys(
+    (
+        "test_a_holder_whose_process_has_ended_holds_nothing",
+        "test_of_many_that_come_at_once_one_gets_it",
+        "test_two_processes_write_at_once",
+        "test_a_forked_child_has_its_own_connections",
+        "test_a_killed_writer_loses_no_committed_batch",
+    ),
+    "process",
+)
 """Tests of the conformance suites that start processes; those suites know no marks of ours."""
 
 MAY_START_PROCESSES = ("process", "ray", "postgres", "soak")
@@ -48,7 +59,9 @@ settings.load_profile("tuner")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for fixture in getattr(item, "fixturenames", ()):
+        callspec = getattr(item, "callspec", None)
+        chosen = [p for p in callspec.params.values() if isinstance(p, str)] if callspec else []
+        for fixture in [*getattr(item, "fixturenames", ()), *chosen]:
             if fixture in MARK_OF_FIXTURE:
                 item.add_marker(MARK_OF_FIXTURE[fixture])
         if mark := MARK_OF_TEST.get(item.name):

@@ -78,6 +78,7 @@ def test_the_reference_has_every_public_name() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_the_site_builds_and_needs_no_network(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     shutil.copy(ROOT / "zensical.toml", tmp_path)  # its folder, links resolved, is where it builds

@@ -135,7 +135,7 @@ def test_a_study_that_was_taken_over_is_written_no_more(place: Place) -> None:
 def test_a_queue_that_is_full_is_committed_at_once(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulation.inline_writer.MAX_QUEUED", 3)
+    monkeypatch.setattr("support.simulation.inline_writer.MAX_QUEUED", 3)
     place.away = 2
     for number in range(3):
         place.put(number)

@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import select
 import subprocess
 import sys
 
@@ -49,14 +50,16 @@ def terminal():
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     resize(120)
-    os.set_blocking(master, False)
     stream = os.fdopen(slave, "w", encoding="utf-8")
 
-    def read():
-        try:
-            return os.read(master, 1_000_000).decode()
-        except BlockingIOError:
-            return ""
+    def read(until=""):
+        """Return the bytes written so far; wait for `until`, which may arrive with a delay."""
+        data = b""
+        while select.select([master], [], [], 2.0 if until else 0.0)[0]:
+            data += os.read(master, 1_000_000)
+            if until and data.endswith(until.encode()):
+                break
+        return data.decode()
 
     stream.resize = resize
     yield stream, read
@@ -235,7 +238,7 @@ def test_the_last_line_of_a_terminal_stays(clock, terminal):
     display = started(TerminalScreen(stream), clock)
     display.update(Snapshot(done=100, elapsed=5))
     display.close("finished")
-    text = read()
+    text = read(until="\n")
     assert text.endswith("\n")
     assert "finished" in text
     display.update(Snapshot(done=101, elapsed=100))

@@ -12,6 +12,7 @@ from support.simulation.sweeps import judge_all, story, theatre
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_hundreds_of_sweeps_with_faults() -> None:
     wrong, happened = judge_all(range(150))
     assert not wrong, story(wrong)

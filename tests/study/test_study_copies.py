@@ -67,6 +67,7 @@ def test_a_copy_reads_the_record_as_it_is_now(tmp_path: Path) -> None:
     assert copy.copy(study).info.tags == {"team": "red"}
 
 
+@pytest.mark.process
 def test_a_pickle_is_loaded_in_another_process_and_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

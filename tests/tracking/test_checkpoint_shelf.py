@@ -191,6 +191,7 @@ for n in range(int(sys.argv[2]), 10**9):
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_kills_at_any_moment_lose_nothing_that_was_said_to_be_kept(tmp_path: Path) -> None:
     clock, said = random.Random(1), 0
     for kill in range(8):

@@ -112,6 +112,12 @@ class Display:
     def __init__(self, screen: Screen | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._screen = screen
         self._clock = clock
+        self._study, self._metric = "", ""
+        self._budget: tuple[int | None, float | None] = (None, None)
+        self._done_before = 0
+        self._snapshot = Snapshot(done=0)
+        self._shown_best: float | None = None
+        self._drawn = clock()
 
     def start(
         self, study: str, done: int, n_trials: int | None, timeout: float | None, goal: Goal
@@ -122,7 +128,7 @@ class Display:
         self._done_before = done
         self._metric = "" if goal.metric == "value" else f"{one_line(goal.metric)} "
         self._snapshot = Snapshot(done=done)
-        self._shown_best: float | None = None
+        self._shown_best = None
         self._drawn = self._clock()
 
     def note(self, text: str) -> None:
