@@ -226,7 +226,7 @@ class TestASweep:
         (tmp_path / "outside.py").write_text("")
         with pytest.raises(ArgumentError, match=r"is not in .*--working-dir"):
             Sweep.of_script(str(tmp_path / "outside.py"))
-        with pytest.raises(ArgumentError, match=r"there is no script gone\.py"):
+        with pytest.raises(ArgumentError, match=r"script gone\.py"):
             Sweep.of_script("gone.py")
         assert Sweep.of_script("gone.py", working_dir="s3://b/c.zip").entrypoint == "python gone.py"
 

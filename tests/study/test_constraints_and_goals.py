@@ -97,7 +97,7 @@ class TestConstraintsOnMetrics:
         assert not (tmp_path / "new").exists()
 
     def test_the_same_twice_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ArgumentError, match=r"'a <= 1\.0' is there twice"):
+        with pytest.raises(ArgumentError, match=r"'a <= 1\.0' is repeated"):
             search(tmp_path, trade, constraints=["a <= 1", "a<=1.0"])
 
     def test_one_text_needs_no_list(self, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ class TestConstraintsOnMetrics:
     def test_a_study_keeps_its_constraints(self, tmp_path: Path) -> None:
         search(tmp_path, trade, metric="gain", study="s", constraints=["cost <= 0.5"])
         with pytest.raises(
-            StudyMismatch, match=r"constraints are cost <= 0\.5, this call's are none"
+            StudyMismatch, match=r"constraints are cost <= 0\.5, this call has none"
         ):
             search(tmp_path, trade, metric="gain", study="s")
 
@@ -196,14 +196,14 @@ class TestSeveralGoals:
         assert (version.trial, version.params) == (chosen.number, chosen.params)
 
     def test_registering_a_winner_by_itself_is_refused_first(self, tmp_path: Path) -> None:
-        with pytest.raises(ArgumentError, match="2 goals has no single winner"):
+        with pytest.raises(ArgumentError, match="2 goals has no single best trial"):
             search(tmp_path / "new", trade, register="model", **TWO)
         assert not (tmp_path / "new").exists()
 
     def test_an_unfinished_trial_cannot_be_registered(self, tmp_path: Path) -> None:
         study = tuner.create_study(SPACE, store=tmp_path, optimizer="random")
         study.ask()
-        with pytest.raises(ArgumentError, match="trial 0 is running; register a completed one"):
+        with pytest.raises(ArgumentError, match="trial 0 is running; pass a completed trial"):
             study.register(trial=study.trials[0])
 
     def test_the_search_goes_on_where_it_stopped(self, tmp_path: Path) -> None:
