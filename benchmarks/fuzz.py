@@ -22,9 +22,9 @@ from pathlib import Path
 
 from sqlalchemy.dialects import sqlite
 
-from tuner.credentials import hide
 from tuner.errors import TunerError
-from tuner.printable import one_line, printable
+from tuner.errors.credentials import hide
+from tuner.errors.printable import one_line, printable
 from tuner.query.compiler import Compiler
 from tuner.query.fields import subject
 from tuner.query.parser import parse

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.boundary import public
 from tuner.errors import ArgumentError
+from tuner.errors.boundary import public
 from tuner.provenance.differences import code_diff
 from tuner.provenance.references import Subject, resolve
 from tuner.records import Code

@@ -13,8 +13,8 @@ from typing import Any, TypeVar, overload
 
 from sqlalchemy import Connection, Row, Select, Table, select, update
 
-from tuner.credentials import remember
 from tuner.errors import StoreError, StudyExists, StudyNotFound, StudyTakenOver
+from tuner.errors.credentials import remember
 from tuner.records import (
     Artifact,
     Code,
