@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tuner.errors import ArgumentError
 from tuner.optimizers import describe, resolve
+from tuner.optimizers.base import HistoryRow, SpaceOptimizer
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Direction, Goal, Outcome, Params, State, Trial, decode_params
 from tuner.records import encode_params as encode_record
@@ -39,8 +41,9 @@ class OptimizerConformance:
 
     Subclass it as ``TestMyOptimizer`` and define `make`. Points must lie in the space and satisfy
     its constraints; no point may repeat while untried points are left; the seed and the history
-    must determine the suggestions, also after a resume and in a parallel search; failed, stopped,
-    infeasible, equal and huge outcomes must be handled.
+    must determine the suggestions, also after a resume and in a parallel search; `update` of a
+    `SpaceOptimizer` must not modify the given state; failed, stopped, infeasible, equal and huge
+    outcomes must be handled.
 
     Attributes
     ----------
@@ -213,6 +216,25 @@ class OptimizerConformance:
         for trial, outcome in sorted(told, key=lambda pair: pair[0].number):
             rebuilt.tell(trial, outcome)
         assert rebuilt.ask(2, running) == live.ask(2, running)
+
+    def test_update_leaves_the_given_state_unchanged(self) -> None:
+        optimizer = self.make()
+        if not isinstance(optimizer, SpaceOptimizer):
+            return
+        update = optimizer.update
+
+        def checked(state: Any, row: HistoryRow) -> Any:
+            before = _pickled(state)
+            result = update(state, row)
+            assert _pickled(state) == before, "update() modified its argument `state`"
+            return result
+
+        setattr(optimizer, "update", checked)  # noqa: B010 (mypy rejects assigning a method)
+        optimizer.reset(SQUARE, [Goal("value")], 0)
+        for number in range(self.trials):
+            (params,) = optimizer.ask(1)
+            optimizer.tell(Trial(number, params), outcome_at(SQUARE, number, params))
+        optimizer.ask(1)
 
     def test_a_reset_forgets_everything(self) -> None:
         used, _ = self.search(SQUARE, self.trials)
@@ -432,3 +454,11 @@ class OptimizerConformance:
         optimizer = self.make()
         assert isinstance(optimizer, Optimizer)
         assert resolve(optimizer) is optimizer
+
+
+def _pickled(state: Any) -> bytes:
+    """Return the state as bytes, to detect changes; skip the test if it cannot be pickled."""
+    try:
+        return pickle.dumps(state)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        pytest.skip(f"changes of the derived state cannot be detected: {error}")
