@@ -88,9 +88,14 @@ class History:
         return np.asarray(np.nansum(np.maximum(self.constraints, 0.0), axis=1))
 
     @property
-    def known(self) -> int:
+    def n_seen(self) -> int:
         """The number of told and pending trials."""
         return len(self.values) + len(self.pending_X)
+
+    @property
+    def known(self) -> int:
+        """The name of `n_seen` in tuner 0.1."""
+        return self.n_seen
 
     def row(self, k: int) -> HistoryRow:
         """Return told trial `k` in the order of trial numbers, from 0."""
