@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tuner.errors import ArgumentError, InvalidParams
-from tuner.optimizers.derived_state import DerivedState
-from tuner.optimizers.history import History, HistoryRow, Observation, TrialTable
+from tuner.optimizers.history import DerivedState, History, HistoryRow, Observation, TrialTable
 from tuner.optimizers.sobol import SobolDesign
 from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Space

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
-import pickle
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,11 +18,10 @@ from tuner.optimizers.protocol import Optimizer
 from tuner.records import Direction, Goal, Outcome, Params, State, Trial, decode_params
 from tuner.records import encode_params as encode_record
 from tuner.search_spaces import Choice, Const, Float, Int, P, Space
-from tuner.testing.problems import SPACES, SQUARE, TINY, completed, loss_of, outcome_at
+from tuner.testing.problems import SPACES, SQUARE, TINY, completed, loss_of, outcome_at, pickled
 from tuner.testing.strategies import spaces_and_points
 
 each_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
-
 
 _REBUILD_TESTS = (
     "test_asking_again_gives_the_same_points",
@@ -224,15 +223,14 @@ class OptimizerConformance:
         update = optimizer.update
 
         def checked(state: Any, row: HistoryRow) -> Any:
-            before = _pickled(state)
+            before = pickled(state)
             result = update(state, row)
-            assert _pickled(state) == before, "update() modified its argument `state`"
+            assert pickled(state) == before, "update() modified its argument `state`"
             return result
 
         setattr(optimizer, "update", checked)  # noqa: B010 (mypy rejects assigning a method)
         optimizer.reset(SQUARE, [Goal("value")], 0)
-        for number in range(self.trials):
-            (params,) = optimizer.ask(1)
+        for number, params in enumerate(SQUARE.sample(np.random.default_rng(0), self.trials)):
             optimizer.tell(Trial(number, params), outcome_at(SQUARE, number, params))
         optimizer.ask(1)
 
@@ -302,8 +300,7 @@ class OptimizerConformance:
 
     def test_a_mixed_space_is_not_repeated(self) -> None:
         _, told = self.search(SPACES["three levels"], self.trials + 10)
-        keys = {SPACES["three levels"].key(trial.params) for trial, _ in told}
-        assert len(keys) == len(told)
+        assert len({SPACES["three levels"].key(trial.params) for trial, _ in told}) == len(told)
 
     # --- constraints on outcomes, several goals -----------------------------------------------
 
@@ -322,8 +319,7 @@ class OptimizerConformance:
 
         optimizer, told = self.search(space, self.trials, outcome=outcome)
         assert all(params in space for params in optimizer.ask(2))
-        keys = {space.key(trial.params) for trial, _ in told}
-        assert len(keys) == len(told)
+        assert len({space.key(trial.params) for trial, _ in told}) == len(told)
 
     @pytest.mark.parametrize("goals", [2, 3])
     @pytest.mark.parametrize("spread", [True, False], ids=["spread", "equal"])
@@ -441,8 +437,6 @@ class OptimizerConformance:
     # --- description --------------------------------------------------------------------------
 
     def test_it_is_described_by_a_name_and_json_values(self) -> None:
-        import json
-
         optimizer = self.make()
         described = describe(optimizer)
         assert isinstance(described["name"], str)
@@ -454,11 +448,3 @@ class OptimizerConformance:
         optimizer = self.make()
         assert isinstance(optimizer, Optimizer)
         assert resolve(optimizer) is optimizer
-
-
-def _pickled(state: Any) -> bytes:
-    """Return the state as bytes, to detect changes; skip the test if it cannot be pickled."""
-    try:
-        return pickle.dumps(state)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        pytest.skip(f"changes of the derived state cannot be detected: {error}")

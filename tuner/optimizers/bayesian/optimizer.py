@@ -16,10 +16,9 @@ from tuner.errors import ArgumentError
 from tuner.optimizers.base import History, SpaceOptimizer
 from tuner.optimizers.bayesian.acquisition import Acquisition, Candidates, Product, maximise
 from tuner.optimizers.bayesian.embedding import Bools, Floats
-from tuner.optimizers.bayesian.expected_improvement import LogExpectedImprovement
 from tuner.optimizers.bayesian.feasibility import condition, learn_condition, margins
 from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperparameters
-from tuner.optimizers.bayesian.hypervolume_improvement import improvement_of_front
+from tuner.optimizers.bayesian.improvement import LogExpectedImprovement, improvement_of_front
 from tuner.optimizers.bayesian.rounding import MEAN_BITS, to_grid
 from tuner.optimizers.bayesian.surrogate import Learned, learn, learning_size, loss_model
 from tuner.optimizers.bayesian.unit_cube import UnitCube
