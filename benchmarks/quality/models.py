@@ -4,7 +4,7 @@ The recorded ones are whole grids of a pipeline with branches, trained and cross
 
     python -m benchmarks.quality.models      # records them again, a few minutes
 
-The others train at every trial; what was trained is kept for this machine's later runs.
+The others train at every trial; results are cached on this machine for later runs.
 """
 
 from __future__ import annotations

@@ -298,7 +298,7 @@ def test_n_startup_must_be_positive():
 
 @pytest.mark.parametrize(("n", "seconds"), [(100, 1.0), (200, 1.5)])
 def test_asking_stays_quick_in_ten_dimensions(n, seconds):
-    # An order of magnitude above what it takes, so that only a change of kind fails: about 60 and
+    # Ten times the usual duration, so that only a change of complexity fails: about 60 and
     # 80 ms when the model is learned again, 20 ms when it is not.
     space = Space({f"x{j}": Float(0.0, 1.0) for j in range(10)})
     optimizer = BayesianOptimizer()

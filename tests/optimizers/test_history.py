@@ -1,4 +1,4 @@
-"""What optimizers learn from: arrays of the told trials, points that were not tried."""
+"""The history as arrays, and the replacement of repeated points."""
 
 import math
 
@@ -18,7 +18,7 @@ SPACE = Space({"x": Float(0.0, 1.0), "m": Choice("a", b={"n": Int(1, 4)})})
 
 
 class Watching(SpaceOptimizer):
-    """Always suggests the same point, and keeps what it was shown."""
+    """Always suggests the same point, and keeps the last history."""
 
     name = "watching"
 
