@@ -50,7 +50,10 @@ BOOL = {"type": "bool"}
         ({"params": {"x": {"type": "choice", "branches": {}}}}, "'x': 'branches' is {}"),
         ({"params": {"x": {"type": "choice", "branches": {"a": [1]}}}}, r"'x.a' is \[1\]"),
         ({"params": {"x": {"type": "choice", "branches": {"default": {}}}}}, "called 'default'"),
-        ({"params": {"x": {"type": "choice", "branches": {1: {}}}}}, "the option 1 is not a string"),
+        (
+            {"params": {"x": {"type": "choice", "branches": {1: {}}}}},
+            "the option 1 is not a string",
+        ),
         (
             {"params": {"x": {"type": "choice", "branches": {"a": {}}, "options": []}}},
             "'x': it has 'options' and 'branches'",

@@ -36,6 +36,7 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.process  # scikit-learn runs lscpu to count cores
 @pytest.mark.parametrize(("task", "name"), MODELS)
 def test_samples_fit(task: str, name: str) -> None:
     params, (X, y) = TASKS[task]
