@@ -155,7 +155,7 @@ def _model(regression: bool, kind: str, options: dict[str, Any]) -> Any:
 
 
 def cross_validated(model: Any, data: str, scoring: str = "accuracy") -> float:
-    """Return minus the mean score of three folds; of accuracy, what it lacks of 1."""
+    """Return minus the mean score of three folds; for accuracy, 1 minus the mean."""
     from sklearn.model_selection import cross_val_score
 
     X, y = data_of(data)
