@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tuner.errors import ArgumentError, ModelNotFound, RegistryError
+from tuner.errors import ArgumentError, ModelNotFound, RegistryError, StoreError
 from tuner.records import (
     Artifact,
     Direction,
@@ -190,6 +192,15 @@ def test_aliases_belong_to_their_model(store: SqlStore) -> None:
         Registry(store).get("b@staging")
 
 
+def test_a_failure_of_the_operating_system_is_a_store_error(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    register(store, "m", model={"threshold": 0.5})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(StoreError, match="missing"):
+        Registry(store).load("m")
+
+
 @pytest.mark.parametrize("version", [0, 2, -1])
 def test_an_alias_of_a_version_that_is_not_there(store: SqlStore, version: int) -> None:
     register(store, "m")
@@ -233,6 +244,7 @@ def test_no_password_is_told(store: SqlStore) -> None:
 
 REGISTER_ALL = """
 import sys
+import tempfile
 from tuner.registry import Registry
 from tuner.tracking import open_store
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, select
 
+from tuner.boundary import public_methods
 from tuner.errors import ModelNotFound, RegistryError
 from tuner.records import (
     Artifact,
@@ -37,6 +38,7 @@ _MODELS, _VERSIONS, _ALIASES = schema.models, schema.model_versions, schema.alia
 _VERSION_AFTER_COLON = re.compile(r"(.+):(\d+)")
 
 
+@public_methods
 class Registry:
     """Model versions with their lineage, numbered from 1 within a name.
 
