@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tuner.records import CheckpointEnd, CheckpointPart, Job
-from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf
+from tuner.tracking.artifacts.checkpoint_store import CheckpointStore
 
 
 class SavedTrials:
@@ -22,28 +22,28 @@ class SavedTrials:
     """
 
     def __init__(self, root: Path, study: str) -> None:
-        self._shelf = CheckpointShelf(root, study)
+        self._store = CheckpointStore(root, study)
         self._trials: set[int] = set()
 
     def tidy(self, open_trials: Iterable[int]) -> None:
         """Take up what an earlier driver left, except for what nobody needs any more."""
         numbers = list(open_trials)
-        self._shelf.tidy(numbers)
-        self._trials = {number for number in numbers if self._shelf.latest(number) is not None}
+        self._store.tidy(numbers)
+        self._trials = {number for number in numbers if self._store.latest(number) is not None}
 
     def take(self, trial: int, run: str, piece: CheckpointPart | CheckpointEnd) -> None:
         """Keep a piece of a checkpoint."""
         self._trials.add(trial)
         if isinstance(piece, CheckpointPart):
-            self._shelf.add(trial, run, piece)
+            self._store.add(trial, run, piece)
         else:
-            self._shelf.keep(trial, run, piece)
+            self._store.keep(trial, run, piece)
 
     def provide(self, job: Job) -> Job:
         """Return a job with what its trial has saved."""
         if not self.has(job.trial.number):
             return job
-        return dataclasses.replace(job, checkpoint=self._shelf.latest(job.trial.number))
+        return dataclasses.replace(job, checkpoint=self._store.latest(job.trial.number))
 
     def has(self, trial: int) -> bool:
         """Whether a trial has saved something."""
@@ -52,4 +52,4 @@ class SavedTrials:
     def remove(self, trial: int) -> None:
         """Delete what a trial saved."""
         self._trials.discard(trial)
-        self._shelf.remove(trial)
+        self._store.remove(trial)

@@ -29,8 +29,8 @@ from tuner.records import (
     decode_params,
 )
 from tuner.tracking import curves, leases, queries, rows, schema, upserts
-from tuner.tracking.artifacts.areas import Ownership
 from tuner.tracking.artifacts.folder import ArtifactFolder
+from tuner.tracking.artifacts.namespaces import StoreNamespace
 from tuner.tracking.artifacts.remote import RemoteArtifacts
 from tuner.tracking.database.failures import was_idle
 from tuner.tracking.database.location import Location, locate
@@ -100,13 +100,13 @@ class SqlStore:
     def __init__(self, location: Location, clock: leases.Clock | None = None) -> None:
         self._database = Database(location)
         self._clock = clock
-        folder = ArtifactFolder(location.artifact_root, self._artifact_paths, self._area)
+        files_of = self._artifact_paths, self._namespace_path
+        folder = ArtifactFolder(location.artifact_root, *files_of)
+        url = location.artifact_url
         self._files: ArtifactFolder | RemoteArtifacts = (
-            folder
-            if location.artifact_url is None
-            else RemoteArtifacts(location.artifact_url, self._artifact_paths, folder, self._area)
+            folder if url is None else RemoteArtifacts(url, files_of[0], folder, files_of[1])
         )
-        self._ownership = Ownership(self._database, self._files.place, self._files)
+        self._namespace = StoreNamespace(self._database, self._files.place, self._files)
         self._study_ids: dict[str, int] = {}
         self._names: dict[str, str] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
@@ -143,7 +143,7 @@ class SqlStore:
         end. PostgreSQL runs it at READ COMMITTED: lock the rows that a decision depends on.
         """
         with suppress(StoreError):  # of the artifacts, which this write may not need
-            self._ownership.settle()
+            self._namespace.record()
         return self._database.writing()
 
     def check_in_place(self) -> None:
@@ -467,16 +467,16 @@ class SqlStore:
         return self._database.location.file
 
     @property
-    def ownership(self) -> Ownership:
-        """The store's areas in its artifact root."""
-        return self._ownership
+    def namespace(self) -> StoreNamespace:
+        """The store's namespaces in its artifact root."""
+        return self._namespace
 
     def _check_artifacts(self) -> None:
         if isinstance(self._files, ArtifactFolder):
             self._files.check_in_place()
 
-    def _area(self) -> str:
-        return self._ownership.area()
+    def _namespace_path(self) -> str:
+        return self._namespace.path()
 
     def _artifact_paths(self, run: str, name: str) -> list[str]:
         with self.reading() as connection:

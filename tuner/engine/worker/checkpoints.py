@@ -10,7 +10,7 @@ from tuner.backends.protocol import Channel
 from tuner.errors import ArgumentError
 from tuner.records import Checkpoint, CheckpointEnd, CheckpointPart
 from tuner.tracking.artifacts.checkpoint_store import checksum, files_below
-from tuner.tracking.artifacts.regular_files import NotRegular, open_regular, regular_files
+from tuner.tracking.artifacts.files import NotRegular, open_regular, regular_files
 
 PART = 4 * 2**20
 """Bytes of a file that travel at once, and all that is held in memory of a checkpoint."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tuner.errors import ArgumentError
-from tuner.tracking.artifacts.regular_files import NotRegular, read_regular, regular_files
+from tuner.tracking.artifacts.files import NotRegular, read_regular, regular_files
 
 _GROWTH = 2**24
 """Bytes that are read of a file though its size says less: of a log that grows, or of /proc."""

@@ -15,7 +15,7 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
-from tuner.tracking.artifacts.regular_files import check_regular
+from tuner.tracking.artifacts.files import check_regular
 
 _SHORTEST = 512
 """Bytes of the smallest page of a SQLite database."""
