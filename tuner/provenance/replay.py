@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.boundary import public
 from tuner.errors import ArgumentError
-from tuner.provenance.differences import UNKNOWN, package_changes
+from tuner.provenance.compare import UNKNOWN, package_changes
 from tuner.provenance.evaluation import Evaluation, evaluate, evaluate_apart
 from tuner.provenance.fingerprints import fingerprint
 from tuner.provenance.references import Subject, resolve

@@ -28,8 +28,8 @@ from sqlalchemy import Connection, insert, select, text
 from tuner.tracking import schema
 from tuner.tracking.artifacts.folder import STORES
 from tuner.tracking.database.connections import connect_to_read
-from tuner.tracking.database.creation import lock_schema
-from tuner.tracking.database.headers import is_other_file
+from tuner.tracking.database.file_monitor import is_other_file
+from tuner.tracking.database.init_db import lock_schema
 from tuner.tracking.database.location import Location
 from tuner.tracking.database.opening import Database
 from tuner.tracking.database.write_queue import QUEUE

@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 from tuner.errors import StoreError, StoreVersion
 from tuner.tracking import schema
 from tuner.tracking.database.connections import WRITING, make_engine
-from tuner.tracking.database.creation import is_there, lock_schema, read_revision
 from tuner.tracking.database.failures import as_store_errors
+from tuner.tracking.database.init_db import is_there, lock_schema, read_revision
 from tuner.tracking.database.location import locate
 
 

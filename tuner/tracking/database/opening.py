@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Engine, event
 
 from tuner.errors import ArgumentError, StoreError
 from tuner.tracking.database.connections import WRITING, empty_engine, make_engine
-from tuner.tracking.database.creation import create, is_there
 from tuner.tracking.database.failures import as_damage, as_store_errors
+from tuner.tracking.database.file_monitor import FileMonitor
+from tuner.tracking.database.init_db import create, is_there
 from tuner.tracking.database.location import Location
 from tuner.tracking.database.postgres_queue import postgres_turn
-from tuner.tracking.database.presence import Presence
 from tuner.tracking.database.write_queue import turn
 
 ASKING_PATIENCE = 5.0
@@ -179,11 +179,11 @@ class Database:
                 self._presence.forget()
 
 
-def _watched(engine: Engine, location: Location) -> Presence | None:
+def _watched(engine: Engine, location: Location) -> FileMonitor | None:
     """Return the watcher that detects the removal of a SQLite file; None for a server."""
     if location.file is None:
         return None
-    presence = Presence(location.file)
+    presence = FileMonitor(location.file)
     event.listen(engine, "connect", lambda *_: presence.opened())
     return presence
 
