@@ -21,7 +21,7 @@ from tuner.records import Report, Run, StudyInfo, Trial, Upload
 from tuner.search_spaces import Space
 from tuner.tracking import open_store
 from tuner.tracking.lease import new_holder
-from tuner.tracking.protocol import Store
+from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
 letters = random.Random(0)

@@ -13,8 +13,8 @@ from conformance.stores import contents, finished, study
 from tuner.errors import StudyBusy, StudyExists, StudyNotFound, StudyTakenOver
 from tuner.records import Report, Run, State, Trial
 from tuner.tracking import Batch, Store, open_store
+from tuner.tracking.batch import Changes
 from tuner.tracking.lease import Holder, new_holder
-from tuner.tracking.protocol import Changes
 from tuner.tracking.uuid7 import uuid7
 
 ELSEWHERE = Holder("elsewhere", 4711, "boot/pid:[1]/99")

@@ -13,10 +13,10 @@ from tuner.engine.writer import PATIENCE
 from tuner.errors import StoreUnavailable, StudyTakenOver
 from tuner.records import Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Float, Space
+from tuner.tracking.batch import Batch
 from tuner.tracking.database.location import locate
 from tuner.tracking.lease import Holder
-from tuner.tracking.protocol import Batch
-from tuner.tracking.sql_store import SqlStore
+from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
 LEASE = 20.0
@@ -27,7 +27,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.clock = VirtualClock()
-        self.store = SqlStore(locate(folder), clock=self.clock)
+        self.store = Store(locate(folder), clock=self.clock)
         space = Space({"x": Float(0, 1)})
         self.info = StudyInfo(uuid7(), "s", space.to_dict(), space.fingerprint, (), 0, 0.0)
         self.lease = self.store.take_study(self.info, Holder("here", 1), LEASE)

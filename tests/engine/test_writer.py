@@ -16,9 +16,10 @@ from tuner.errors import StoreUnavailable, StudyBusy, StudyNotFound, StudyTakenO
 from tuner.records import Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Float, Space
 from tuner.tracking import open_store
+from tuner.tracking.batch import Batch
 from tuner.tracking.database import connections
 from tuner.tracking.lease import Holder, Lease, new_holder
-from tuner.tracking.protocol import Batch, Store
+from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
 

@@ -14,10 +14,10 @@ from sqlalchemy import inspect, text
 from tuner.errors import StoreCorrupt, StoreError, StoreVersion
 from tuner.records import Code, Goal, State, StudyInfo, Trial
 from tuner.tracking import open_store, schema
+from tuner.tracking.batch import Batch
 from tuner.tracking.database import migrate
 from tuner.tracking.database.connections import make_engine
 from tuner.tracking.database.location import locate
-from tuner.tracking.protocol import Batch
 from tuner.tracking.uuid7 import uuid7
 
 

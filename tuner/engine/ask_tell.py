@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.backends.protocol import Finished, Sent
 from tuner.engine import writer
@@ -37,10 +37,13 @@ from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, T
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
 from tuner.tracebacks import text_of
+from tuner.tracking.batch import Batch, Changes, Place
 from tuner.tracking.database.write_queue import FairLock
 from tuner.tracking.lease import Holder, new_holder
-from tuner.tracking.protocol import Batch, Changes, Place, Store
 from tuner.tracking.uuid7 import uuid7
+
+if TYPE_CHECKING:
+    from tuner.tracking.store import Store
 
 ATTEMPTS = 3
 """How often an ask is done again as others were faster, before it keeps them out."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner import ranking
 from tuner.backends.protocol import Backend, Work
@@ -61,9 +61,12 @@ from tuner.records import (
     Trial,
 )
 from tuner.schedulers.protocol import Scheduler
+from tuner.tracking.batch import Batch
 from tuner.tracking.lease import LEASE, Holder, Lease, new_holder
-from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.uuid7 import uuid7
+
+if TYPE_CHECKING:
+    from tuner.tracking.store import Store
 
 POLL = 0.25
 """Seconds between looks at deadlines and the display while nothing happens."""

@@ -17,7 +17,7 @@ from tuner.records import Goal, Report, Run, StudyInfo, Trial
 from tuner.search_spaces import Space
 from tuner.study import Study
 from tuner.study.arguments import as_study_name, lease_seconds
-from tuner.tracking import Batch, SqlStore, open_store
+from tuner.tracking import Batch, Store, open_store
 from tuner.tracking.lease import Lease, new_holder
 from tuner.tracking.uuid7 import uuid7
 
@@ -75,7 +75,7 @@ class ForeignTrial:
 
 
 def write_foreign(
-    foreign: ForeignStudy, trials: Iterable[ForeignTrial], store: str | Path | SqlStore | None
+    foreign: ForeignStudy, trials: Iterable[ForeignTrial], store: str | Path | Store | None
 ) -> Imported:
     """Record a study of another tool, and its trials that are not recorded yet.
 
@@ -101,7 +101,7 @@ def write_foreign(
     return Imported(Study(info, opened), added, already)
 
 
-def _study_info(foreign: ForeignStudy, store: SqlStore) -> StudyInfo:
+def _study_info(foreign: ForeignStudy, store: Store) -> StudyInfo:
     name = as_study_name(foreign.name)
     known = store.find_study(name)
     if known is None:
@@ -131,7 +131,7 @@ def _study_info(foreign: ForeignStudy, store: SqlStore) -> StudyInfo:
 
 
 def _write_new(
-    store: SqlStore,
+    store: Store,
     info: StudyInfo,
     lease: Lease,
     known: dict[int, str],

@@ -19,7 +19,7 @@ from tuner.tracking import open_store
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 UNKNOWN = "not recorded"
 
@@ -149,7 +149,7 @@ def _unique(refs: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _study_facts(side: Subject, store: SqlStore) -> dict[str, Any]:
+def _study_facts(side: Subject, store: Store) -> dict[str, Any]:
     info = side.info
     facts: dict[str, Any] = {
         "goal": ", ".join(f"{goal.direction} {goal.metric}" for goal in info.goals),

@@ -31,7 +31,7 @@ from tuner.tracking import schema, upserts
 from tuner.tracking.rows import number_or_null
 
 if TYPE_CHECKING:
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 _MODELS, _VERSIONS, _ALIASES = schema.models, schema.model_versions, schema.aliases
 
@@ -48,7 +48,7 @@ class Registry:
         The store that holds the studies, runs and artifacts of the versions.
     """
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
 
     # --- writing ------------------------------------------------------------------------------

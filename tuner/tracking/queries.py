@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from tuner.records import State
-from tuner.tracking.protocol import Place
+from tuner.tracking.batch import Place
 from tuner.tracking.schema import (
     artifacts,
     codes,

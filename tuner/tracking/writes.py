@@ -13,7 +13,7 @@ from tuner.bounds import check_length
 from tuner.errors import StoreError
 from tuner.records import Artifact, Report, Run, Trial
 from tuner.tracking import curves, queries, rows, schema, upserts
-from tuner.tracking.protocol import Batch
+from tuner.tracking.batch import Batch
 
 _R = TypeVar("_R", Trial, Run)
 

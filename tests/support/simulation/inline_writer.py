@@ -11,7 +11,7 @@ from tuner.engine.writer import MAX_QUEUED, PATIENCE, PAUSE, RENEWALS, Queue
 from tuner.errors import StoreError, StoreUnavailable
 from tuner.records import Report, Run, Trial, Upload
 from tuner.tracking.lease import Lease
-from tuner.tracking.protocol import Store
+from tuner.tracking.store import Store
 
 
 class InlineWriter:

@@ -36,7 +36,7 @@ from tuner.records import (
 from tuner.schedulers import ASHA
 from tuner.search_spaces import Float, Space
 from tuner.tracking.lease import Holder, Lease
-from tuner.tracking.sql_store import SqlStore
+from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def work(plan: Plan, seed: int, job: Job, channel: Channel) -> Outcome:
 class FaultyStore:
     """The real store, as one process reaches it."""
 
-    def __init__(self, process: Process, store: SqlStore) -> None:
+    def __init__(self, process: Process, store: Store) -> None:
         self._process = process
         self._store = store
 

@@ -40,7 +40,7 @@ from tuner.tracking.queries import in_parts
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 GRACE = 3600.0
 """Seconds for which a file without a record is kept."""
@@ -77,7 +77,7 @@ class _Found(Protocol):
         """Delete it unless it was written after `cutoff`; return whether it was deleted."""
 
 
-def forget_models(store: SqlStore, study: str, kept: Collection[int]) -> int:
+def forget_models(store: Store, study: str, kept: Collection[int]) -> int:
     """Delete the model records of a study except for the trials in `kept`; return the number.
 
     Models that a model version was registered from stay, and so do the models of unfinished runs.
@@ -106,7 +106,7 @@ def forget_models(store: SqlStore, study: str, kept: Collection[int]) -> int:
 
 
 def collect(
-    store: SqlStore,
+    store: Store,
     *,
     older_than: float = GRACE,
     dry_run: bool = False,
@@ -192,7 +192,7 @@ _SILENT = (
 )
 
 
-def _is_alone(store: SqlStore, root: Path) -> bool:
+def _is_alone(store: Store, root: Path) -> bool:
     """Return whether a store without a SQLite store beside it is the only user of its folder.
 
     PostgreSQL stores use `DEFAULT_FOLDER`, or the value of TUNER_ARTIFACTS. Stores that have or had
@@ -213,7 +213,7 @@ def _below(files: ArtifactFolder | RemoteArtifacts, base: str) -> Iterator[_Foun
     return _local(files, base) if isinstance(files, ArtifactFolder) else _remote(files, base)
 
 
-def _recorded(store: SqlStore, paths: list[str]) -> set[str]:
+def _recorded(store: Store, paths: list[str]) -> set[str]:
     known: set[str] = set()
     column = schema.artifacts.c.path
     with store.reading() as connection:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, Select, Table, select, update
 
@@ -32,11 +31,11 @@ from tuner.tracking import curves, leases, queries, rows, schema, upserts
 from tuner.tracking.artifacts.folder import ArtifactFolder
 from tuner.tracking.artifacts.namespaces import StoreNamespace
 from tuner.tracking.artifacts.remote import RemoteArtifacts
+from tuner.tracking.batch import Batch, Changes, Place
 from tuner.tracking.database.failures import was_idle
 from tuner.tracking.database.location import Location, locate
 from tuner.tracking.database.opening import Database
 from tuner.tracking.lease import Holder, Lease
-from tuner.tracking.protocol import Batch, Changes, Place, Store
 from tuner.tracking.writes import BatchWrite, ids_of
 
 STREAMED = 1000
@@ -49,15 +48,10 @@ DECODED = 100
 With many more, the live objects trigger garbage collection so often that decoding gets slower.
 """
 
-_S = TypeVar("_S", bound=Store)
 _T = TypeVar("_T")
 
 
-@overload
-def open_store(store: str | Path | None = None) -> SqlStore: ...
-@overload
-def open_store(store: _S) -> _S: ...
-def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
+def open_store(store: str | Path | Store | None = None) -> Store:
     """Open the store that keeps the record of studies, trials and runs.
 
     Nothing is created before the first write. Until then, a store that does not exist reads as an
@@ -86,12 +80,10 @@ def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
     >>> list(store.studies())
     []
     """
-    if store is not None and not isinstance(store, str | os.PathLike) and isinstance(store, Store):
-        return store
-    return SqlStore(locate(store))
+    return store if isinstance(store, Store) else Store(locate(store))
 
 
-class SqlStore:
+class Store:
     """The `Store` protocol on a SQL database; see `open_store`.
 
     `clock` decides when leases expire; None is the clock of the database.
@@ -122,7 +114,7 @@ class SqlStore:
         return str(self._database.location)
 
     def __repr__(self) -> str:
-        return f"<SqlStore {self}>"
+        return f"<Store {self}>"
 
     @property
     def exists(self) -> bool:
@@ -569,11 +561,11 @@ def _is_as_expected(
     return all(found.get(number) == place for number, place in expected.items())
 
 
-def _reopened(location: Location, clock: leases.Clock | None) -> SqlStore:
+def _reopened(location: Location, clock: leases.Clock | None) -> Store:
     """Return a store from a pickle; messages of this process hide its password from now on."""
     remember(location.url.render_as_string(hide_password=False))
     remember(location.artifact_url or "")
-    return SqlStore(location, clock)
+    return Store(location, clock)
 
 
 def _studies() -> Select[Any]:
