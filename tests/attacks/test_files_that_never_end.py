@@ -22,7 +22,7 @@ from tuner.records import Artifact, CheckpointEnd, CheckpointPart, Upload
 from tuner.tracking import open_store
 from tuner.tracking.artifacts.checkpoint_store import CheckpointStore
 from tuner.tracking.artifacts.folder import ArtifactFolder
-from tuner.tracking.database import maintenance as upkeep
+from tuner.tracking.database import maintenance
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="other systems have no such files")
 
@@ -164,7 +164,7 @@ def test_all_that_reads_artifacts(tmp_path: Path, make: Callable[[Path], None]) 
     assert outcome(lambda: tuner.load_model("m@champion", store=tmp_path)).startswith("Checksum")
 
     def check() -> None:
-        [said] = upkeep.check(tmp_path)
+        [said] = maintenance.check(tmp_path)
         raise ChecksumMismatch(said)
 
     assert "artifact 'model'" in outcome(check)

@@ -169,11 +169,11 @@ def test_a_restored_dump(
 def test_a_backup_of_postgresql_into_the_folder_of_its_artifacts(
     tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tuner.tracking.database import maintenance as upkeep
+    from tuner.tracking.database import maintenance
 
     monkeypatch.chdir(tmp_path)
     original = filled(new_database())
-    upkeep.backup(tmp_path / ".tuner", original.store.url)
+    maintenance.backup(tmp_path / ".tuner", original.store.url)
     cleaned(original)
     copy = loaded(tmp_path / ".tuner")
     check_all_is_there(copy)

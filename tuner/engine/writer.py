@@ -272,7 +272,9 @@ class Writer:
         if not runs:
             return
         try:
-            with_patience(partial(self._store.compact, self._lease.study, runs), self._patience)
+            with_patience(
+                partial(self._store.pack_metrics, self._lease.study, runs), self._patience
+            )
         except Exception as error:
             if not is_refusal(error):
                 raise

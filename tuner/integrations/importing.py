@@ -97,7 +97,7 @@ def write_foreign(
         added, already = _write_new(opened, info, lease, known, trials)
     finally:
         opened.release_study(lease)
-    opened.compact(info.uid)
+    opened.pack_metrics(info.uid)
     return Imported(Study(info, opened), added, already)
 
 

@@ -324,7 +324,7 @@ class Store(StoreConnection):
             codec = self._codecs[study]
             BatchWrite(connection, str(self), study_id, codec, self._key_ids).write(batch)
 
-    def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
+    def pack_metrics(self, study: str, runs: Sequence[str] | None = None) -> int:
         """Pack the reports of ended runs, all if None; return the number of metric values packed.
 
         Readers see no difference. See `tuner.tracking.curves`.
@@ -334,7 +334,7 @@ class Store(StoreConnection):
             ids = list(connection.execute(queries.loose_runs(study, runs)).scalars())
         for part in queries.in_parts(ids, curves.AT_ONCE):
             with self.writing() as connection:
-                packed += curves.compact(connection, part)
+                packed += curves.pack_metrics(connection, part)
         return packed
 
     def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:

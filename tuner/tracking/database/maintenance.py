@@ -99,7 +99,7 @@ def compact(store: str | Path | None = None) -> Compacted:
     """
     opened = _existing(store)
     before = _size(opened)
-    values = sum(opened.compact(study.uid) for study in list(opened.studies()))
+    values = sum(opened.pack_metrics(study.uid) for study in list(opened.studies()))
     engine = make_engine(locate(opened.url))
     # VACUUM cannot run in a transaction, and its changes stay in SQLite's log until a truncation.
     with closing(engine.raw_connection()) as raw:
