@@ -129,7 +129,7 @@ def test_nothing_is_done_where_there_is_no_store(tmp_path: Path) -> None:
         lambda: maintenance.compact(tmp_path / "none"),
         lambda: maintenance.backup(tmp_path / "to", tmp_path / "none"),
     ):
-        with pytest.raises(StoreError, match="there is no store at"):
+        with pytest.raises(StoreError, match="store not found at"):
             call()
     assert list(tmp_path.iterdir()) == []
 

@@ -134,7 +134,7 @@ def test_a_store_of_the_first_schema_is_upgraded_with_its_trials(tmp_path: Path)
 
 
 def test_no_store_cannot_be_upgraded(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no store at"):
+    with pytest.raises(StoreError, match="store not found at"):
         migrate.upgrade(tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
 

@@ -93,7 +93,7 @@ class SkopsSchema:
     def _node(self, node: Any, where: str, depth: int, *, is_state: bool = False) -> None:
         """Check a node that is the value of the attribute `where`."""
         if not isinstance(node, dict) or not isinstance(node.get("__loader__"), str):
-            raise Refused(f"attribute {where!r} has a value that is no node of skops")
+            raise Refused(f"attribute {where!r} has a value that is not a skops node")
         if depth > _DEPTH:
             raise Refused(f"its schema is more than {_DEPTH} levels deep")
         loader = node["__loader__"]
@@ -287,7 +287,7 @@ class SkopsSchema:
         if node["__loader__"] != "DictNode" or name_of(node) != "builtins.dict":
             raise Refused(f"attribute {where!r} has no dict where one must be")
         if any(name_of(t) != "builtins.str" for t in node["key_types"]["content"]):
-            raise Refused(f"attribute {where!r} has a dict whose keys are no texts")
+            raise Refused(f"attribute {where!r} has a dict whose keys are not strings")
         content: Node = node["content"]
         return content
 
@@ -312,7 +312,7 @@ class SkopsSchema:
             if not is_plain(content[part]):
                 raise Refused(f"attribute {where!r} binds arguments that are no plain values")
         if content["func"]["__loader__"] != "FunctionNode":
-            raise Refused(f"attribute {where!r} binds arguments to what is no function")
+            raise Refused(f"attribute {where!r} binds arguments to something not a function")
         if not is_empty(content["namespace"]):
             raise Refused(f"attribute {where!r} has a function with attributes")
 
@@ -323,7 +323,7 @@ class SkopsSchema:
         if node["content"]["__loader__"] != "TupleNode":
             raise Refused(f"attribute {where!r} is made of no list of arguments")
         if name_of(node) in self._extra and not isinstance(resolve(name_of(node)), type):
-            raise Refused(f"attribute {where!r} is made by {name_of(node)}, which is no class")
+            raise Refused(f"attribute {where!r} is made by {name_of(node)}, which is not a class")
 
     def _operator(self, node: Node, where: str, depth: int) -> None:
         self._trust(name_of(node), ())
@@ -331,9 +331,9 @@ class SkopsSchema:
         if name_of(node) in self._extra and node["__class__"] not in (
             "attrgetter", "itemgetter", "methodcaller",
         ):  # fmt: skip
-            raise Refused(f"attribute {where!r} is made by {name_of(node)}, which is no getter")
+            raise Refused(f"attribute {where!r} is made by {name_of(node)}, which is not a getter")
         if not is_plain(node["attrs"]) and not self.untrusted:
-            raise Refused(f"attribute {where!r} gets what is no plain value")
+            raise Refused(f"attribute {where!r} has arguments that are not plain values")
 
     def _method(self, node: Node, where: str, depth: int) -> None:
         content = node["content"]
@@ -352,7 +352,7 @@ class SkopsSchema:
         if not 0 < integer_of(features) < 2**31 or not 0 < n_outputs < 2**31:
             raise Refused(f"{lists.UNFITTED}: the tree {where!r} has no features or outputs")
         if n_classes.dtype != "int64" or n_classes.shape != (n_outputs,):
-            raise Refused(f"{lists.UNFITTED}: the tree {where!r} has classes of other outputs")
+            raise Refused(f"{lists.UNFITTED}: the tree {where!r} has other counts than outputs")
         if n_classes.min() < 1 or n_classes.max() > 2**31:
             raise Refused(f"{lists.UNFITTED}: the tree {where!r} has no classes")
         state = self._plain_dict(node["content"], where, depth)
@@ -379,7 +379,7 @@ class SkopsSchema:
             return
         arguments = self._reduced(node, where, depth, None)
         if any(type(value_of(argument)) not in (int, float) for argument in arguments):
-            raise Refused(f"the loss {where!r} is made of other than numbers")
+            raise Refused(f"the loss {where!r} has arguments that are not numbers")
         self._node(node["content"], where, depth + 1)
         if not is_empty(node["content"]):
             raise Refused(f"the loss {where!r} has a state")

@@ -195,7 +195,7 @@ def check_attributes(module: str, name: str, attributes: tuple[str, ...]) -> Non
     """Check that no attribute of an object hides a method or another attribute of its class."""
     own = getattr(importlib.import_module(module), name, None)
     if not isinstance(own, type):
-        raise Refused(f"{module}.{name} is no class")
+        raise Refused(f"{module}.{name} is not a class")
     for attribute in attributes:
         if attribute not in _OVERRIDDEN and inspect.getattr_static(own, attribute, own) is not own:
             raise Refused(f"{module}.{name} has an attribute {attribute!r} that hides its class's")

@@ -146,7 +146,10 @@ def check_support_vectors(owner: Any) -> None:
     support = _vector(attributes, "support_", np.int32)
     shape = attributes.get("shape_fit_")
     require(isinstance(shape, tuple | list) and len(shape) == 2, "it was fitted to nothing")
-    require(within(support, integer(shape[0], "it was fitted to nothing")), "its vectors are none")
+    require(
+        within(support, integer(shape[0], "it was fitted to nothing")),
+        "its support vectors are out of range",
+    )
     n_vectors, n_pairs = len(support), n_classes * (n_classes - 1) // 2
     kernel = attributes.get("kernel")
     given = isinstance(kernel, str) and kernel == "precomputed"
@@ -166,13 +169,13 @@ def check_support_vectors(owner: Any) -> None:
             isinstance(coefficients, np.ndarray)
             and coefficients.dtype == np.float64
             and coefficients.shape == (n_classes - 1, n_vectors),
-            "its coefficients are of other vectors",
+            "its coefficients do not match its vectors",
         )
         of_kernel = given or callable(kernel)
         require(vectors.shape[0] == (0 if of_kernel else n_vectors), "it lacks vectors")
     if not given and not callable(kernel):
-        require(vectors.shape[1] == features_of(owner), "its vectors are of other features")
-        require(shape[1] == features_of(owner), "its vectors are of other features")
+        require(vectors.shape[1] == features_of(owner), "its vectors do not match its features")
+        require(shape[1] == features_of(owner), "its vectors do not match its features")
     if is_classifier:
         require(bool(np.all(counts >= 0)) and counts.sum() == n_vectors, "its classes lack vectors")
     require(len(_vector(attributes, "_intercept_", np.float64)) == n_pairs, "it lacks intercepts")
@@ -191,7 +194,7 @@ def _vector(attributes: Any, name: str, dtype: Any) -> Any:
     found = attributes.get(name)
     require(
         isinstance(found, np.ndarray) and found.ndim == 1 and found.dtype == dtype,
-        f"its {name} is no list of numbers",
+        f"its {name} is not a list of numbers",
     )
     return found
 
@@ -239,7 +242,7 @@ def check_neighbors(owner: Any) -> None:
 def _check_classes_of_neighbors(attributes: Any, n_samples: int) -> None:
     targets = attributes["_y"]
     require(isinstance(targets, np.ndarray) or sparse.issparse(targets), "its targets are no table")
-    require(targets.shape[:1] == (n_samples,), "it has targets of other points")
+    require(targets.shape[:1] == (n_samples,), "its targets do not match its points")
     if "classes_" not in attributes:
         return
     classes = attributes["classes_"]
@@ -271,12 +274,14 @@ def check_centers(owner: Any) -> None:
         and centers.ndim == 2
         and len(centers) > 0
         and centers.shape[1] == n_features,
-        "its centers are of other features",
+        "its centers do not match its features",
     )
     waiting = [attributes["_bisecting_tree"]] if "_bisecting_tree" in attributes else []
     while waiting:
         node = attributes_of(waiting.pop())
-        require(np.shape(node.get("center")) == (n_features,), "a center is of other features")
+        require(
+            np.shape(node.get("center")) == (n_features,), "a center does not match its features"
+        )
         children = [child for side in ("left", "right") if (child := node.get(side)) is not None]
         require(len(children) in (0, 2), "a cluster is split into one")
         waiting.extend(children)
@@ -346,7 +351,9 @@ def check_one_hot(owner: Any) -> None:
     require(
         isinstance(categories, list | tuple) and isinstance(widths, list | tuple), "it has no table"
     )
-    require(len(categories) == len(widths) == n_features, "its categories are of other features")
+    require(
+        len(categories) == len(widths) == n_features, "its categories do not match its features"
+    )
     for n, of_feature in enumerate(categories):
         require(isinstance(of_feature, np.ndarray) and of_feature.ndim == 1, "it has no categories")
         if of_feature.dtype.kind not in "OUS":

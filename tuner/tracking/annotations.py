@@ -71,7 +71,7 @@ def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any])
     with store.writing() as connection:
         row = _locked(connection, _TRIALS, which)
         if row is None:
-            raise ArgumentError(f"note: there is no trial {number!r} in this study")
+            raise ArgumentError(f"note: this study has no trial {number!r}")
         if not State(row["state"]).finished:
             raise ArgumentError(
                 f"note: trial {number} is {row['state']}; it can have notes once it has an outcome"

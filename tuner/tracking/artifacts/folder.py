@@ -290,7 +290,9 @@ def check_upload(upload: Upload) -> Upload:
     """
     for text, what in ((upload.name, "name"), (upload.kind, "kind"), (upload.format, "format")):
         if not isinstance(text, str):
-            raise ArgumentError(f"artifact {upload.name!r:.60}: its {what} is no text; write one")
+            raise ArgumentError(
+                f"artifact {upload.name!r:.60}: its {what} is not a string; write one"
+            )
         check_length(text, "artifact")
     files: dict[str, bytes] = {}
     for path, content in upload.files.items():
@@ -318,7 +320,7 @@ def check_paths(upload: Upload) -> None:
         bad = "\x00" in path or (os.name == "nt" and ("\\" in path or ":" in path))
         if bad or any(part in ("", ".", "..") for part in path.split("/")):
             raise ArgumentError(
-                f"artifact {upload.name!r}: {path!r} is no relative path of a file; "
+                f"artifact {upload.name!r}: {path!r} is not the relative path of a file; "
                 f"write it with / and without .., such as 'plots/roc.png'"
             )
         for parent in PurePosixPath(path).parents:

@@ -164,8 +164,8 @@ class RemoteArtifacts:
         for name, details in found.items():
             if details.get("type", "file") != "file":
                 raise ChecksumMismatch(
-                    f"{what}: {name} is no regular file, and was not kept by tuner: delete it, or "
-                    f"put the files back"
+                    f"{what}: {name} is not a regular file, and was not written by tuner: delete "
+                    f"it, or put the files back"
                 )
         sizes: list[int] = [details.get("size", -1) for details in found.values()]
         if -1 not in sizes and None not in sizes and sum(sizes) != artifact.size:

@@ -118,7 +118,7 @@ def compact(store: str | Path | None = None) -> Compacted:
 def _existing(store: str | Path | None) -> Store:
     opened = open_store(store)
     if not opened.exists:
-        raise StoreError(f"there is no store at {opened}; it is made when first used")
+        raise StoreError(f"store not found at {opened}; the first write creates it")
     return opened
 
 

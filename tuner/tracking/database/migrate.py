@@ -41,7 +41,7 @@ def upgrade(store: str | Path | None = None) -> list[str]:
     try:
         with as_store_errors(location):
             if not is_there(engine, location, any_older=True):
-                raise StoreError(f"there is no store at {location}; it is made when first used")
+                raise StoreError(f"store not found at {location}; the first write creates it")
             with (
                 engine.connect().execution_options(**{WRITING: True}) as connection,
                 connection.begin(),
