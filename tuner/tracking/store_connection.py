@@ -48,7 +48,7 @@ class StoreConnection:
         self._files: ArtifactFolder | RemoteArtifacts = (
             folder if url is None else RemoteArtifacts(url, files_of[0], folder, files_of[1])
         )
-        self._namespace = StoreNamespace(self._database, self._files.place, self._files)
+        self._namespace = StoreNamespace(self._database, self._files.recorded_root, self._files)
 
     def __str__(self) -> str:
         """Return the location of the store for display, without a password."""

@@ -160,7 +160,7 @@ class ArtifactFolder:
         return files
 
     @property
-    def place(self) -> Path:
+    def recorded_root(self) -> Path:
         """The root, as the store records it."""
         return self.root
 

@@ -69,7 +69,7 @@ class Namespaces:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Recorded:
     """A database's namespaces: those in this root, and the ones of its former places."""
 
     own: tuple[str, ...]
@@ -161,22 +161,22 @@ class StoreNamespace:
             connection.execute(insert(_table), {**row, "place": found.place})
         return uid
 
-    def _read(self) -> _Found:
+    def _read(self) -> _Recorded:
         with self._database.reading() as connection:
             return self._read_from(connection)
 
-    def _read_from(self, connection: Connection) -> _Found:
+    def _read_from(self, connection: Connection) -> _Recorded:
         location = self._database.location
         root = root_name(location, self._root)
-        place = place_of(connection, location, self._root)
+        place = database_identity(connection, location, self._root)
         rows = connection.execute(select(_table).order_by(_table.c.id)).all()
         own = [row for row in rows if row.root == root]
         # Also under another name of the root, such as a folder that is mounted elsewhere.
         former = [r.uid for r in rows if r.place != place and self._marks.has_namespace(r.uid)]
         fits = bool(own) and own[-1].place == place
-        return _Found(tuple(row.uid for row in own), tuple(former), place, fits)
+        return _Recorded(tuple(row.uid for row in own), tuple(former), place, fits)
 
-    def _fits(self, found: _Found) -> bool:
+    def _fits(self, found: _Recorded) -> bool:
         """Return whether the latest namespace belongs to this database alone."""
         return found.fits and not self._marks.is_shared(found.own[-1])
 
@@ -191,7 +191,7 @@ def root_name(location: Location, root: Path | str) -> str:
     return os.path.relpath(real, os.path.dirname(os.path.realpath(location.file)))
 
 
-def place_of(connection: Connection, location: Location, root: Path | str) -> str:
+def database_identity(connection: Connection, location: Location, root: Path | str) -> str:
     """Return text that differs between a database and each copy that names files in the same root.
 
     For a SQLite file it is the path, relative to the root if the root is a folder. If the root is a
@@ -206,12 +206,12 @@ def place_of(connection: Connection, location: Location, root: Path | str) -> st
         return os.path.relpath(file, os.path.dirname(os.path.realpath(root)))
     if connection.dialect.name != "postgresql":
         return ""  # the empty store that is read before the real one exists
-    found = connection.execute(text(_POSTGRES_PLACE)).one()
+    found = connection.execute(text(_POSTGRES_IDENTITY)).one()
     return "/".join(map(str, found))
 
 
 # A role without the right to read the server's identity is told apart by the two OIDs.
-_POSTGRES_PLACE = f"""
+_POSTGRES_IDENTITY = f"""
     SELECT
         CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
             THEN (SELECT system_identifier FROM pg_control_system()) END,

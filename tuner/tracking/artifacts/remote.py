@@ -128,7 +128,7 @@ class RemoteArtifacts:
         return files
 
     @property
-    def place(self) -> str:
+    def recorded_root(self) -> str:
         """The root, as the store records it: without credentials."""
         protocol = self.fs.protocol
         # Some file systems keep the credentials of the URL in the root.
