@@ -20,14 +20,16 @@ from support import footprint
 
 MARK_OF_FIXTURE = {
     "cluster": "ray",
+    "gs": "process",
     "gs_server": "process",
     "head": "ray",
     "mlflow_server": "process",
     "new_database": "postgres",
+    "s3": "process",
     "s3_server": "process",
     "server": "postgres",
 }
-"""Fixtures that start something, and the mark of the tests that use them."""
+"""Fixtures that start something, and the mark of the tests that use them, also by a parameter."""
 
 MARK_OF_TEST = dict.fromkeys(
     (
@@ -57,7 +59,9 @@ settings.load_profile("tuner")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for fixture in getattr(item, "fixturenames", ()):
+        callspec = getattr(item, "callspec", None)
+        chosen = [p for p in callspec.params.values() if isinstance(p, str)] if callspec else []
+        for fixture in [*getattr(item, "fixturenames", ()), *chosen]:
             if fixture in MARK_OF_FIXTURE:
                 item.add_marker(MARK_OF_FIXTURE[fixture])
         if mark := MARK_OF_TEST.get(item.name):

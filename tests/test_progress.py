@@ -52,11 +52,13 @@ def terminal():
     resize(120)
     stream = os.fdopen(slave, "w", encoding="utf-8")
 
-    def read():
-        """Return the bytes written so far; the kernel hands them over with a delay."""
+    def read(until=""):
+        """Return the bytes written so far; wait for `until`, which may arrive with a delay."""
         data = b""
-        while select.select([master], [], [], 0.05 if data else 0.002)[0]:
+        while select.select([master], [], [], 2.0 if until else 0.0)[0]:
             data += os.read(master, 1_000_000)
+            if until and data.endswith(until.encode()):
+                break
         return data.decode()
 
     stream.resize = resize
@@ -236,7 +238,7 @@ def test_the_last_line_of_a_terminal_stays(clock, terminal):
     display = started(TerminalScreen(stream), clock)
     display.update(Snapshot(done=100, elapsed=5))
     display.close("finished")
-    text = read()
+    text = read(until="\n")
     assert text.endswith("\n")
     assert "finished" in text
     display.update(Snapshot(done=101, elapsed=100))

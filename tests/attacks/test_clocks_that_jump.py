@@ -95,6 +95,7 @@ def test_a_clock_that_is_set_back_holds_up_no_deadline(tmp_path: Path, wall: Wal
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_a_failed_and_a_timed_out_run_have_their_measured_duration(
     tmp_path: Path, wall: Wall
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_worker_whose_clock_differs_has_no_negative_runs() -> None:
     assert record.trial.ended >= record.trial.started
 
 
+@pytest.mark.slow
 def test_the_date_is_asked_for_only_where_it_is_recorded() -> None:
     """A deadline by the wall's clock fails as soon as that is set."""
     found = {

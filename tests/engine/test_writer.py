@@ -82,6 +82,7 @@ def test_a_queue_that_is_full_makes_the_driver_wait_and_loses_nothing(
     assert len(list(store.reports(info.uid, None))) == 2_000
 
 
+@pytest.mark.slow
 def test_a_lease_is_renewed_while_there_is_nothing_to_write(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
     writer = writer_of(store, info, seconds=1.0)

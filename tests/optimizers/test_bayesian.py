@@ -101,11 +101,13 @@ class TestQuality:
         _, told = search(space, lambda p: completed(sum((p[k] - target[k]) ** 2 for k in p)), 35)
         assert best(told) == 0
 
+    @pytest.mark.slow
     def test_noise_does_not_fool_it(self):
         rng = np.random.default_rng(0)
         _, told = search(SQUARE, lambda p: completed(branin(p) + rng.normal(0, 2.0)), 45)
         assert np.median([branin(p) for p, _ in told[-10:]]) < 3.0
 
+    @pytest.mark.slow
     def test_within_constraints_it_finds_the_best_on_the_edge(self):
         space = SQUARE.where(P("x") + P("y") <= 1)
         _, told = search(space, lambda p: completed((p["x"] - 0.8) ** 2 + (p["y"] - 0.8) ** 2), 25)
@@ -257,6 +259,7 @@ class TestStateFromHistory:
                 optimizer.tell(Trial(number, told[number][0]), told[number][1])
         assert first.ask(3) == second.ask(3)
 
+    @pytest.mark.slow
     def test_what_was_learned_before_does_not_leak_into_a_resumed_search(self):
         ongoing, told = search(SQUARE, lambda p: completed(branin(p)), 27)
         resumed = BayesianOptimizer()

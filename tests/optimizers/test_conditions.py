@@ -40,6 +40,7 @@ class TestSuccess:
         assert found[GRID[:, 0] > 0.7].max() < 0.1
         assert found[GRID[:, 0] < 0.3].min() > 0.8
 
+    @pytest.mark.slow
     def test_failures_by_chance_say_little_of_any_point(self):
         rng = np.random.default_rng(5)
         found = probabilities(lambda _: (np.nan if rng.random() < 0.3 else 1.0, {}))
@@ -58,6 +59,7 @@ class TestSuccess:
 
 
 class TestConstraints:
+    @pytest.mark.slow
     def test_the_boundary_is_found_though_values_span_decades(self):
         found = probabilities(lambda x: (1.0, {"c": np.sinh(20 * (x[0] - 0.5))}))
         assert found[GRID[:, 0] > 0.6].max() < 0.2

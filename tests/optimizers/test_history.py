@@ -96,6 +96,7 @@ class TestLedger:
         assert history.losses.tolist() == list(range(24))
         assert history.stopped.tolist() == [number % 2 == 0 for number in range(24)]
 
+    @pytest.mark.slow
     def test_a_look_costs_little_after_many_trials(self):
         table = TrialTable(SPACE)
         for number in range(20_000):
@@ -163,6 +164,7 @@ class TestNothingTwice:
         assert optimizer.history.pending_X[:3, 0].tolist() == [0.2, 0.1, 0.5]
         assert optimizer.history.known == 4
 
+    @pytest.mark.slow
     def test_the_last_points_of_a_large_finite_space_are_found(self):
         space = Space({"a": Int(1, 300), "b": Int(1, 100)})
         optimizer = watching(space, {"a": 1, "b": 1})

@@ -30,10 +30,12 @@ def waves(x):
     return np.sin(5 * x[0]) + np.cos(5 * x[1])
 
 
+@pytest.mark.slow
 def test_losses_over_orders_of_magnitude_are_warped():
     assert learn(EMBEDDING, *history(40, valley)).warp != IDENTITY
 
 
+@pytest.mark.slow
 def test_losses_that_a_gaussian_process_makes_are_left_alone():
     assert learn(EMBEDDING, *history(40, waves)).warp == IDENTITY
 

@@ -136,6 +136,7 @@ def test_what_differs_from_the_commit_is_kept(repository: Path) -> None:
     assert "sub/deep.txt" in diff
 
 
+@pytest.mark.slow
 def test_a_large_diff_is_cut(repository: Path) -> None:
     function = imported(repository / "mine.py").f
     (repository / "mine.py").write_text("x = 1\n" * 300_000, encoding="utf-8")

@@ -129,6 +129,7 @@ def test_fingerprints_stay_what_they_were() -> None:
     assert fingerprint(wide.T.astype(">f4")) == "ba135cf1ea6aad7fa18fd9dfab08a8c4"
 
 
+@pytest.mark.slow
 def test_data_is_read_piece_by_piece(tmp_path: Path) -> None:
     """Beside the data itself it takes a few megabytes, whatever the layout is."""
     values = np.arange(8_000_000.0)  # 64 MB

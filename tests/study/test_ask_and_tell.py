@@ -23,6 +23,7 @@ def value(trial: tuner.LiveTrial | tuner.Trial) -> float:
 
 
 @pytest.mark.parametrize("optimizer", ["random", "tpe", "bayesian"])
+@pytest.mark.slow
 def test_the_loop_makes_the_search_that_optimize_makes(tmp_path: Path, optimizer: str) -> None:
     study = tuner.create_study(SPACE, store=tmp_path, optimizer=optimizer, seed=5)
     for _ in range(20):

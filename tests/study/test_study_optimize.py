@@ -58,6 +58,7 @@ def test_all_trials_of_a_study_count_towards_n_trials(tmp_path: Path) -> None:
     ),
     optimizer=st.sampled_from(["random", "tpe", "bayesian"]),
 )
+@pytest.mark.slow
 def test_a_search_in_parts_is_the_search_in_one_call(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]], optimizer: str
 ) -> None:

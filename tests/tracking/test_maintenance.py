@@ -42,6 +42,7 @@ def searched(url: str) -> tuner.Study:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_store_that_is_whole(url: str) -> None:
     searched(url)
     assert list(maintenance.check(url)) == []
@@ -104,6 +105,7 @@ def test_a_copy_is_a_store_as_of_one_moment(url: str, tmp_path: Path) -> None:
     assert again.ask().number == 6, "and it can be gone on with"
 
 
+@pytest.mark.slow
 def test_packing_makes_room_and_changes_nothing(url: str) -> None:
     study = searched(url)
     uid = study.info.uid

@@ -67,6 +67,7 @@ def check_they_do_not_harm_each_other(*histories: History) -> None:
             check_all_is_there(each)
 
 
+@pytest.mark.slow
 def test_two_files_in_a_folder(tmp_path: Path) -> None:
     a, b = (filled(f"sqlite:///{tmp_path}/{name}.db") for name in "ab")
     assert a.store.artifact_root == b.store.artifact_root

@@ -43,6 +43,7 @@ actions = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(actions)
+@pytest.mark.slow
 def test_nothing_that_is_needed_is_ever_deleted(steps) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
