@@ -154,7 +154,7 @@ def test_a_session_that_waits_notices_within_seconds(
     store = open_store(folder)
     info = store.find_study("s")
     assert info is not None
-    watching = writer.Writer(store, store.take_study(info, new_holder(), 60.0))
+    watching = writer.Writer(store, store.acquire_lease(info, new_holder(), 60.0))
     watching.flush()
     attack(folder)
     with pytest.raises(StoreError, match="while this process was using it"):

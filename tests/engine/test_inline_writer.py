@@ -30,7 +30,7 @@ class Place:
         self.store = Store(locate(folder), clock=self.clock)
         space = Space({"x": Float(0, 1)})
         self.info = StudyInfo(uuid7(), "s", space.to_dict(), space.fingerprint, (), 0, 0.0)
-        self.lease = self.store.take_study(self.info, Holder("here", 1), LEASE)
+        self.lease = self.store.acquire_lease(self.info, Holder("here", 1), LEASE)
         self.away = self.deaf = 0
         self.writes = 0
         self.writer = InlineWriter(self, self.lease, clock=self.clock, sleep=self.sleep)  # type: ignore[arg-type]
@@ -124,7 +124,7 @@ def test_a_store_that_stays_away_ends_the_study(place: Place) -> None:
 
 def test_a_study_that_was_taken_over_is_written_no_more(place: Place) -> None:
     place.sleep(LEASE + 1)
-    place.store.take_study(place.info, Holder("there", 2), LEASE)
+    place.store.acquire_lease(place.info, Holder("there", 2), LEASE)
     place.put(0)
     for action in (place.writer.check, place.writer.check, place.writer.close):
         with pytest.raises(StudyTakenOver):

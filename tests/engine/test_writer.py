@@ -32,7 +32,7 @@ def study_in(folder: Path) -> tuple[Store, StudyInfo]:
 
 
 def writer_of(store: Store, info: StudyInfo, seconds: float = 30.0) -> Writer:
-    return Writer(store, store.take_study(info, new_holder(), seconds))
+    return Writer(store, store.acquire_lease(info, new_holder(), seconds))
 
 
 def test_everything_that_was_put_is_committed(tmp_path: Path) -> None:
@@ -90,17 +90,17 @@ def test_a_lease_is_renewed_while_there_is_nothing_to_write(tmp_path: Path) -> N
     deadline = time.monotonic() + 2.0
     while time.monotonic() < deadline:
         with pytest.raises(StudyBusy):
-            store.take_study(info, elsewhere, 30.0)
+            store.acquire_lease(info, elsewhere, 30.0)
         time.sleep(0.1)
     writer.close()
     time.sleep(1.2)
-    assert store.take_study(info, elsewhere, 30.0).epoch == 2
+    assert store.acquire_lease(info, elsewhere, 30.0).epoch == 2
 
 
 def test_who_has_lost_the_study_hears_of_it_without_writing(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
-    lease = store.take_study(info, new_holder(), 0.0)
-    store.take_study(info, Holder("elsewhere", 1), 30.0)
+    lease = store.acquire_lease(info, new_holder(), 0.0)
+    store.acquire_lease(info, Holder("elsewhere", 1), 30.0)
     writer = Writer(store, Lease(lease.study, lease.epoch, lease.holder, 0.4))
     writer._thread.join(20)
     with pytest.raises(StudyTakenOver, match="process 1 on elsewhere"):
@@ -131,7 +131,7 @@ def test_a_store_that_stays_away_ends_the_study_with_what_is_safe(
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.1)
     store, info = study_in(tmp_path)
-    writer = Writer(store, store.take_study(info, new_holder(), 30.0), patience=0.5)
+    writer = Writer(store, store.acquire_lease(info, new_holder(), 30.0), patience=0.5)
     writer.put(trial=Trial(0, {"x": 0.5}))
     writer.flush()
     other = sqlite3.connect(tmp_path / "tuner.db", isolation_level=None)

@@ -37,7 +37,7 @@ from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, T
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
 from tuner.tracebacks import text_of
-from tuner.tracking.batch import Batch, Changes, Place
+from tuner.tracking.batch import Batch, Changes, TrialStatus
 from tuner.tracking.database.write_queue import FairLock
 from tuner.tracking.lease import Holder, new_holder
 from tuner.tracking.uuid7 import uuid7
@@ -325,13 +325,13 @@ class ManualLoop:
             self._batch = Batch()
         return True
 
-    def _commit(self, expected: Mapping[int, Place | None] | None) -> None:
+    def _commit(self, expected: Mapping[int, TrialStatus | None] | None) -> None:
         batch, self._batch = self._batch, Batch()
         if not batch:
             return
         self._sent = batch
         before = -1 if self._epoch is None else self._epoch
-        epoch = self.store.write_at(self.info.uid, batch, before, self._who(), expected)
+        epoch = self.store.write_if_epoch(self.info.uid, batch, before, self._who(), expected)
         if epoch == before + 1 and self._epoch is not None:
             self._epoch = epoch
         else:
@@ -388,7 +388,7 @@ class ManualLoop:
         )
         return machine
 
-    def _places(self) -> dict[int, Place]:
+    def _places(self) -> dict[int, TrialStatus]:
         return {t.number: (t.state, t.attempts) for t in self._machine.pending}
 
     # --- what is done -------------------------------------------------------------------------

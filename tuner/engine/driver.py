@@ -246,13 +246,13 @@ class Driver:
     def _take(self) -> None:
         """Take the study by a lease, which the writer keeps alive from here on."""
         s = self._session
-        self._lease = s.store.take_study(s.info, s.holder, s.lease)
+        self._lease = s.store.acquire_lease(s.info, s.holder, s.lease)
         self._writer = s.writer(s.store, self._lease)
 
     def _give_back(self, lease: Lease) -> None:
         # All is written by now; where this cannot be, the lease lapses by itself.
         with suppress(StoreUnavailable):
-            self._session.store.release_study(lease)
+            self._session.store.release_lease(lease)
 
     def _record_origin(self) -> None:
         """Record what this session's runs come from; end what a dead driver left."""

@@ -91,12 +91,12 @@ def write_foreign(
     opened = open_store(store)
     info = _study_info(foreign, opened)
     # The lease prevents other processes from writing the study during the import.
-    lease = opened.take_study(info, new_holder(), lease_seconds())
+    lease = opened.acquire_lease(info, new_holder(), lease_seconds())
     try:
         known = {t.number: str(t.notes.get(KEY, "")) for t in opened.trials(info.uid)}
         added, already = _write_new(opened, info, lease, known, trials)
     finally:
-        opened.release_study(lease)
+        opened.release_lease(lease)
     opened.pack_metrics(info.uid)
     return Imported(Study(info, opened), added, already)
 

@@ -25,7 +25,7 @@ class Batch:
         return bool(self.trials or self.runs or self.reports or self.artifacts)
 
 
-Place: TypeAlias = tuple[State, int]
+TrialStatus: TypeAlias = tuple[State, int]
 """The state of an open trial, and the number of its attempts."""
 
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from tuner.records import State
-from tuner.tracking.batch import Place
+from tuner.tracking.batch import TrialStatus
 from tuner.tracking.schema import (
     artifacts,
     codes,
@@ -95,7 +95,7 @@ def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
 
 
 def changed_trials(
-    connection: Connection, study_id: int, after: int, known: Mapping[int, Place]
+    connection: Connection, study_id: int, after: int, known: Mapping[int, TrialStatus]
 ) -> Iterator[tuple[Select[Any], dict[str, Any]]]:
     """Yield queries for the trials with a number above `after`, and the known ones that changed.
 
@@ -103,15 +103,15 @@ def changed_trials(
     """
     dialect = connection.dialect.name
     yield _NEWER, {"study": study_id, "after": after}
-    by_place: dict[Place, list[int]] = {}
-    for number, place in known.items():
-        by_place.setdefault(place, []).append(number)
-    for (state, attempts), numbers in by_place.items():
+    by_status: dict[TrialStatus, list[int]] = {}
+    for number, status in known.items():
+        by_status.setdefault(status, []).append(number)
+    for (state, attempts), numbers in by_status.items():
         place_is = {"state": state.value, "attempts": attempts}
         yield _changed(dialect), {"study": study_id, "numbers": _list(dialect, numbers)} | place_is
 
 
-def places_of(
+def statuses_of(
     connection: Connection, study_id: int, numbers: Sequence[int]
 ) -> tuple[Select[Any], dict[str, Any]]:
     """Return a query for number, state and attempts of the trials with these numbers."""

@@ -22,7 +22,7 @@ from tuner.records import (
     decode_params,
 )
 from tuner.tracking import curves, leases, queries, rows, schema, upserts
-from tuner.tracking.batch import Batch, Changes, Place
+from tuner.tracking.batch import Batch, Changes, TrialStatus
 from tuner.tracking.database.failures import was_idle
 from tuner.tracking.database.location import Location, locate
 from tuner.tracking.lease import Holder, Lease
@@ -139,7 +139,7 @@ class Store(StoreConnection):
 
     # --- leases -------------------------------------------------------------------------------
 
-    def take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
+    def acquire_lease(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
         """Record a study if it does not exist, and make `holder` its writer.
 
         Raises
@@ -150,13 +150,13 @@ class Store(StoreConnection):
             If another study has taken its name in the meantime.
         """
         try:
-            return self._take_study(info, holder, seconds)
+            return self._acquire_lease(info, holder, seconds)
         except StoreError:
             # The lease may have been committed, with only the answer lost.
             leases.give_up(info.uid, holder)
             raise
 
-    def _take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
+    def _acquire_lease(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
         with self.writing() as connection:
             found = self._put_study(connection, info)
             lease = leases.take(
@@ -169,7 +169,7 @@ class Store(StoreConnection):
                 )
         return lease
 
-    def release_study(self, lease: Lease) -> None:
+    def release_lease(self, lease: Lease) -> None:
         """Release a study, unless another driver holds it by now.
 
         Raises
@@ -183,7 +183,7 @@ class Store(StoreConnection):
         self._check_artifacts()
 
     def study_epoch(self, study: str) -> int:
-        """Return the number of times the study was taken; see `write_at`."""
+        """Return the number of times the study was taken; see `write_if_epoch`."""
         return self._lease_state(study)[0]
 
     def study_holder(self, study: str) -> Holder | None:
@@ -219,15 +219,17 @@ class Store(StoreConnection):
             self._write(connection, study, batch)
         self._check_artifacts()
 
-    def write_at(
+    def write_if_epoch(
         self,
         study: str,
         batch: Batch,
         epoch: int,
         holder: Holder,
-        expected: Mapping[int, Place | None] | None = None,
+        expected: Mapping[int, TrialStatus | None] | None = None,
     ) -> int:
         """Commit `batch` if the study has not been taken since `epoch`, and return the next epoch.
+
+        For callers that write occasionally and hold no lease in between.
 
         With `expected`, other drivers may have written, as long as these trials, by number, are in
         the expected state; None stands for a trial that does not exist.
@@ -252,7 +254,7 @@ class Store(StoreConnection):
         return following
 
     def changes(
-        self, study: str, epoch: int | None, after: int, known: Mapping[int, Place]
+        self, study: str, epoch: int | None, after: int, known: Mapping[int, TrialStatus]
     ) -> Changes:
         """Return the trials that are new to a reader; no others are read.
 
@@ -276,7 +278,7 @@ class Store(StoreConnection):
             return Changes(found, self._changed(connection, study, after, known))
 
     def _changed(
-        self, connection: Connection, study: str, after: int, known: Mapping[int, Place]
+        self, connection: Connection, study: str, after: int, known: Mapping[int, TrialStatus]
     ) -> list[Trial]:
         read = rows.trial_reader(self._codecs[study])
         trials: list[Trial] = []
@@ -289,7 +291,7 @@ class Store(StoreConnection):
         self,
         study: str,
         after: int,
-        known: Mapping[int, Place],
+        known: Mapping[int, TrialStatus],
         holder: Holder,
         decide: Callable[[Changes], Batch],
     ) -> int:
@@ -312,7 +314,11 @@ class Store(StoreConnection):
         return following
 
     def turn(self, study: str) -> AbstractContextManager[None]:
-        """Wait for this process's turn to ask for trials of a study: first come, first served."""
+        """Wait for this process's turn to ask for trials of a study: first come, first served.
+
+        Turns spare processes repeated work. A process that has died or hangs is skipped, so writes
+        must still be checked.
+        """
         if study not in self._study_ids:
             with self.reading() as connection:
                 self._codec(connection, study)
@@ -416,12 +422,12 @@ def _not_idle() -> Iterator[None]:
 
 
 def _is_as_expected(
-    connection: Connection, study_id: int, expected: Mapping[int, Place | None]
+    connection: Connection, study_id: int, expected: Mapping[int, TrialStatus | None]
 ) -> bool:
     """Return whether each trial has the expected state and attempts, or does not exist."""
-    rows = connection.execute(*queries.places_of(connection, study_id, list(expected)))
+    rows = connection.execute(*queries.statuses_of(connection, study_id, list(expected)))
     found = {number: (State(state), attempts) for number, state, attempts in rows}
-    return all(found.get(number) == place for number, place in expected.items())
+    return all(found.get(number) == status for number, status in expected.items())
 
 
 def _reopened(location: Location, clock: leases.Clock | None) -> Store:

@@ -182,7 +182,7 @@ class FaultyStore:
             result = world.transact(me, method, args)
         finally:
             world.observe(me)
-        if name == "take_study":
+        if name == "acquire_lease":
             world.history.epochs[me.number] = result.epoch
         if world.happens(world.plan.unanswered):
             raise StoreUnavailable("no answer")
