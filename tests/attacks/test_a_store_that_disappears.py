@@ -24,7 +24,7 @@ from tuner.tracking import open_store
 from tuner.tracking.artifacts.folder import ArtifactFolder
 from tuner.tracking.artifacts.retention import collect
 from tuner.tracking.database import maintenance
-from tuner.tracking.lease import new_holder
+from tuner.tracking.lease import new_lease_owner
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="open files cannot be deleted there")
 
@@ -154,7 +154,7 @@ def test_a_session_that_waits_notices_within_seconds(
     store = open_store(folder)
     info = store.find_study("s")
     assert info is not None
-    watching = writer.Writer(store, store.acquire_lease(info, new_holder(), 60.0))
+    watching = writer.Writer(store, store.acquire_lease(info, new_lease_owner(), 60.0))
     watching.flush()
     attack(folder)
     with pytest.raises(StoreError, match="while this process was using it"):

@@ -15,7 +15,7 @@ from tuner import Float, State
 from tuner.backends.protocol import Finished, Lost, Sent
 from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
-from tuner.engine.messages import Opened, Tick, Wanted
+from tuner.engine.messages import AskRequested, Opened, Tick
 from tuner.records import Begun, Goal, Outcome, Output
 
 HOUR = 3600.0
@@ -146,12 +146,12 @@ def test_a_worker_whose_clock_differs_has_no_negative_runs() -> None:
     tokens = iter("abcdef")
     machine = Machine(Limits(4, max_lost=1), [Goal("value")], 0, tokens.__next__)
     machine.handle(Opened(1), 0.0, 1e9)
-    machine.handle(Wanted(1), 0.0, 1e9)
+    machine.handle(AskRequested(1), 0.0, 1e9)
     machine.handle(Tick(), 0.0, 1e9)
     machine.enqueue([{"x": 0.0}])
     (run,) = [
         command.job.run
-        for command in machine.handle(Wanted(1), 1.0, 1e9)
+        for command in machine.handle(AskRequested(1), 1.0, 1e9)
         if hasattr(command, "job")
     ]
     machine.handle(Sent(run, Begun("w", "ahead", 1, 1e9 + HOUR)), 2.0, 1e9)

@@ -15,7 +15,7 @@ import pytest
 
 import tuner
 from tuner.engine.worker.checkpoints import copy_checkpoint, send_checkpoint
-from tuner.engine.worker.uploads import files_to_keep
+from tuner.engine.worker.uploads import read_files
 from tuner.errors import ChecksumMismatch, TunerError
 from tuner.provenance.fingerprints import fingerprint
 from tuner.records import Artifact, CheckpointEnd, CheckpointPart, Upload
@@ -179,7 +179,7 @@ def test_a_folder_that_an_objective_logs(
     (tmp_path / "plots" / deep).mkdir(parents=True)
     (tmp_path / "plots" / deep / "a.txt").write_text("1")
     make(tmp_path / "plots" / deep / "odd")
-    found = outcome(lambda: files_to_keep(tmp_path / "plots"))
+    found = outcome(lambda: read_files(tmp_path / "plots"))
     assert found.startswith("ArgumentError: trial.log_artifact: "), found
     assert "odd" in found.splitlines()[0]
 
@@ -190,7 +190,7 @@ def test_a_file_that_an_objective_logs(tmp_path: Path, make: Callable[[Path], No
     if make is folder_loop:
         pytest.skip("a link to a folder is that folder")
     make(tmp_path / "odd")
-    found = outcome(lambda: files_to_keep(tmp_path / "odd"))
+    found = outcome(lambda: read_files(tmp_path / "odd"))
     assert found.startswith("ArgumentError: trial.log_artifact: "), found
 
 
@@ -200,9 +200,9 @@ def test_honest_links_and_files_without_a_size_are_kept(tmp_path: Path) -> None:
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "file").symlink_to(tmp_path / "data" / "a")
     (tmp_path / "plots" / "folder").symlink_to(tmp_path / "data")
-    assert files_to_keep(tmp_path / "plots") == {"file": b"1", "folder/a": b"1"}
+    assert read_files(tmp_path / "plots") == {"file": b"1", "folder/a": b"1"}
     if os.path.exists("/proc/self/status"):
-        assert b"Name:" in files_to_keep(Path("/proc/self/status"))["status"]
+        assert b"Name:" in read_files(Path("/proc/self/status"))["status"]
 
 
 @pytest.mark.process

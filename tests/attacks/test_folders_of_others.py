@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tuner.engine.worker.temp_dir import Scratch
+from tuner.engine.worker.temp_dir import TempDir
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no flock")
 
 OWNER = """
 import sys, time
-from tuner.engine.worker.temp_dir import Scratch
-scratch = Scratch()
+from tuner.engine.worker.temp_dir import TempDir
+scratch = TempDir()
 folder = scratch.fresh()
 folder.mkdir()
 (folder / "state").write_text("alive")
@@ -63,7 +63,7 @@ def owner(shared: Path) -> Iterator[Owner]:
 
 def look_round() -> None:
     """Make and remove a scratch folder, which removes those that were left."""
-    scratch = Scratch()
+    scratch = TempDir()
     scratch.fresh()
     scratch.remove()
 
@@ -156,7 +156,7 @@ def test_the_folder_of_another_user_is_left_alone(owner: Owner) -> None:
 @pytest.mark.process
 @pytest.mark.usefixtures("shared")
 def test_a_forked_child_has_a_folder_of_its_own() -> None:
-    scratch = Scratch()
+    scratch = TempDir()
     first = scratch.fresh()
     first.mkdir()
 
@@ -180,7 +180,7 @@ def test_a_forked_child_has_a_folder_of_its_own() -> None:
 def look_round_often(folder: str) -> None:
     tempfile.tempdir = folder
     for _ in range(150):
-        scratch = Scratch()
+        scratch = TempDir()
         mine = scratch.fresh()
         mine.mkdir()
         assert mine.exists()

@@ -152,7 +152,7 @@ def test_a_server_that_is_away_costs_no_trial_of_a_loop_of_ones_own(
 def test_a_server_that_stays_away_ends_the_search_with_its_error_and_no_failed_trial(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", 0.5)
+    monkeypatch.setattr(writer, "STORE_TIMEOUT", 0.5)
     url = server.new_database()
 
     def stop() -> None:
@@ -227,7 +227,7 @@ def test_an_artifact_disk_that_stays_full_ends_the_search_and_no_trial(
 ) -> None:
     if backend == "ray":
         request.getfixturevalue("cluster")
-    monkeypatch.setattr(writer, "PATIENCE", 0.5)
+    monkeypatch.setattr(writer, "STORE_TIMEOUT", 0.5)
     with small_disk(tmp_path / "store" / "artifacts", 1024) as disk:
 
         def objective(params: dict[str, Any], trial: Any) -> float:
@@ -255,7 +255,7 @@ def test_an_artifact_disk_that_stays_full_ends_the_search_and_no_trial(
 def test_one_artifact_that_is_too_large_for_the_disk_leaves_its_trial_open_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", 0.3)
+    monkeypatch.setattr(writer, "STORE_TIMEOUT", 0.3)
     with small_disk(tmp_path / "store" / "artifacts", 1024):
 
         def objective(params: dict[str, Any], trial: Any) -> float:

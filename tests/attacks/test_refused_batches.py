@@ -20,7 +20,7 @@ from tuner.engine.writer import Writer
 from tuner.records import Report, Run, StudyInfo, Trial, Upload
 from tuner.search_spaces import Space
 from tuner.tracking import open_store
-from tuner.tracking.lease import new_holder
+from tuner.tracking.lease import new_lease_owner
 from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
@@ -89,7 +89,7 @@ def write(url: str, oddities: list[tuple[str, Any] | None], flushes: list[bool])
     store: Store = open_store(url)
     space = Space({"x": Float(0, 1)})
     info = StudyInfo(uuid7(), uuid7(), space.to_dict(), space.fingerprint, (), 0, 0.0)
-    writer = Writer(store, store.acquire_lease(info, new_holder(), 30.0))
+    writer = Writer(store, store.acquire_lease(info, new_lease_owner(), 30.0))
     for number, (oddity, flush) in enumerate(zip(oddities, flushes, strict=False)):
         put_trial(writer, number, oddity, flush)
     writer.check()

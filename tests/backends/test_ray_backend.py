@@ -1,20 +1,18 @@
-"""A pool of Ray actors, on a Ray that is there already."""
+"""A pool of Ray actors on an existing Ray cluster."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tuner.backends import RayBackend
-from tuner.backends.protocol import Finished, Lost, Resized
+from tuner.backends.protocol import Finished, Resized
 from tuner.errors import BackendError, ObjectiveError, ResourcesError
-from tuner.records import Job, Outcome, State, Trial
+from tuner.records import Job, Outcome, State
 from tuner.testing import IsolatingBackendConformance
 from tuner.testing.scripted_jobs import EventRecorder, completed, is_alive, make_job, scripted_work
 
@@ -132,126 +130,6 @@ def test_a_worker_that_dies_while_it_is_idle_costs_no_job() -> None:
         while is_alive(recorder.begun(first).pid):
             time.sleep(0.01)
         assert completed(recorder.run(second))
-    finally:
-        backend.close()
-
-
-class DeadlyParam:
-    """Ends the process that unpickles it, so that a job dies with its worker before it begins."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os._exit, (3,)
-
-
-def test_a_job_that_no_worker_survives_to_begin_is_lost_in_the_end() -> None:
-    backend = RayBackend()
-    backend.start(scripted_work(), workers=1)
-    try:
-        recorder = EventRecorder(backend)
-        deadly = Job("deadly", Trial(10**8, {"do": [], "x": DeadlyParam()}))
-        (end,) = recorder.run(deadly)
-        assert isinstance(end, Lost)
-        assert completed(recorder.run(make_job()))
-    finally:
-        backend.close()
-
-
-def test_a_job_that_no_worker_survives_to_begin_takes_no_other_with_it() -> None:
-    backend = RayBackend()
-    backend.start(scripted_work(), workers=1)
-    try:
-        recorder = EventRecorder(backend)
-        recorder.run(*(make_job() for _ in range(200)))  # jobs are short, it seems
-        deadly = Job("deadly too", Trial(10**8, {"do": [], "x": DeadlyParam()}))
-        *others, end = recorder.run(*(make_job() for _ in range(20)), deadly)
-        assert isinstance(end, Lost)
-        assert completed(others)
-    finally:
-        backend.close()
-
-
-def test_jobs_that_wait_behind_one_death_after_another_are_not_lost() -> None:
-    backend = RayBackend()
-    backend.start(scripted_work(), workers=1)
-    try:
-        recorder = EventRecorder(backend)
-        recorder.run(*(make_job() for _ in range(200)))  # jobs are short, it seems
-        deadly = [make_job(("die", 1)) for _ in range(5)]
-        ends = recorder.run(*deadly, *(make_job() for _ in range(10)))
-        assert all(isinstance(end, Lost) for end in ends[:5])
-        assert completed(ends[5:])
-    finally:
-        backend.close()
-
-
-def test_a_job_is_killed_on_its_way_to_a_worker() -> None:
-    backend = RayBackend()
-    backend.start(scripted_work(), workers=1)
-    try:
-        recorder = EventRecorder(backend)
-        for _ in range(20):
-            job = make_job(("sleep", 20.0))
-            backend.submit(job)
-            backend.events(0.0)
-            backend.stop(job.run, kill=True)
-            (end,) = recorder.wait(job)
-            assert isinstance(end, Lost)
-    finally:
-        backend.close()
-
-
-@contextmanager
-def two_workers_used_to_short_jobs() -> Iterator[tuple[RayBackend, EventRecorder]]:
-    backend = RayBackend()
-    backend.start(scripted_work(), workers=2)
-    try:
-        recorder = EventRecorder(backend)
-        recorder.until(lambda: backend.capacity == 2)
-        recorder.run(*(make_job() for _ in range(200)))
-        yield backend, recorder
-    finally:
-        backend.close()
-
-
-def test_a_job_is_killed_on_its_way_back_from_a_worker() -> None:
-    with two_workers_used_to_short_jobs() as (backend, recorder):
-        jobs = [make_job(("sleep", 1.0)), *(make_job() for _ in range(8))]
-        for job in jobs:
-            backend.submit(job)
-        recorder.poll(0.0)
-        (member,) = (member for member in backend._members if jobs[0].run in member.packet)
-        time.sleep(0.2)
-        member.withdraw()  # as the backend does for a worker that is idle
-        time.sleep(0.2)  # the answer is there, which nobody has heard
-        victim = list(member.packet)[-1]
-        assert victim != jobs[0].run
-        backend.stop(victim, kill=True)
-        ends = {end.run: end for end in recorder.wait(*jobs)}
-        assert isinstance(ends.pop(victim), Lost)
-        assert completed(list(ends.values()))
-
-
-def test_what_waits_behind_trials_that_take_a_while_is_shared_with_an_idle_worker() -> None:
-    with two_workers_used_to_short_jobs() as (_, recorder):
-        longer = [make_job(("sleep", 0.05)) for _ in range(12)]
-        assert completed(recorder.run(*(make_job() for _ in range(12)), *longer))
-        on = [recorder.begun(job).worker for job in longer]
-        assert min(on.count(worker) for worker in {"ray-0", "ray-1"}) >= 2
-
-
-def test_what_was_heard_of_a_packet_is_not_heard_again_when_its_worker_dies() -> None:
-    backend = RayBackend()
-    backend.start(scripted_work(), workers=1)
-    try:
-        recorder = EventRecorder(backend)
-        for _ in range(3):
-            recorder.run(*(make_job() for _ in range(200)))
-            slow, deadly = make_job(("report", 3), ("sleep", 0.1)), make_job(("die", 1))
-            finished, lost = recorder.run(slow, deadly)
-            assert completed([finished])
-            assert isinstance(lost, Lost)
-            assert recorder.reports(slow) == [0, 1, 2]
-            assert len(recorder.sent[slow.run]) == 5
     finally:
         backend.close()
 

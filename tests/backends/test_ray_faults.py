@@ -1,4 +1,4 @@
-"""What becomes of trials whose worker is killed, crashes, runs out of memory, freezes or hangs."""
+"""Trials whose worker is killed, crashes, runs out of memory, freezes or hangs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tuner.testing.scripted_jobs import EventRecorder, completed, is_alive
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 PATIENCE = 2.0
-"""Seconds of silence until a worker's process is looked at; in earnest it is more."""
+"""Seconds of silence until a worker's process is inspected; the default is longer."""
 
 
 def faulty() -> Work:
-    """Return a work that does to its process what a job's params say."""
+    """Return a work that injects the fault in a job's params."""
 
     def run_out_of_memory() -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -75,7 +75,7 @@ def make_job(do: str = "", seconds: float = 60.0, timeout: float | None = None) 
 
 @pytest.fixture(scope="module")
 def backend(running_ray: None) -> Iterator[RayBackend]:
-    """Two workers for all tests here, as replacing those that died is part of what is tested."""
+    """Two workers, shared by all tests here: their replacement is tested too."""
     read_settings_again()  # as the fixture `cluster` does for each test
     backend = RayBackend()
     backend.start(faulty(), workers=2)

@@ -1,4 +1,4 @@
-"""From what a user writes to a backend."""
+"""Resolve backend names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers that are not there: what happens is what would, in virtual time."""
+"""Simulated workers behave like real ones, in virtual time."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_timestamps_are_virtual(tmp_path: Path) -> None:
 def test_the_timeout_of_a_study_is_virtual(tmp_path: Path) -> None:
     backend = SimulatedBackend(duration=60.0, workers=3)
     study = search(tmp_path, backend, timeout=3600.0)
-    # What was handed out ahead and had not begun is left for a later call.
+    # Jobs that were submitted ahead but had not started are left for a later call.
     states = Counter(t.state for t in study.trials)
     assert 3 * 60 <= states[State.COMPLETED] <= 3 * 61
     assert states.keys() <= {State.COMPLETED, State.WAITING}
@@ -136,7 +136,7 @@ def test_a_clock_can_be_shared(tmp_path: Path) -> None:
     assert clock() == 1010.0
 
 
-# --- what the objective does is real --------------------------------------------------------------
+# --- objectives really run ------------------------------------------------------------------------
 
 
 def test_what_each_trial_prints_is_kept_apart(tmp_path: Path) -> None:

@@ -223,7 +223,8 @@ class TestFiles:
     def test_a_port_of_something_else_is_no_cluster(
         self, head: RunningHead, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(ray_tokens, "ANSWER", 2.0)
+        monkeypatch.setattr(ray_tokens, "PROBE_TIMEOUT", 2.0)
         assert (
-            ray_tokens.ask(head.dashboard.removeprefix("http://")) is ray_tokens.Answer.NO_CLUSTER
+            ray_tokens.probe(head.dashboard.removeprefix("http://"))
+            is ray_tokens.ProbeResult.NO_CLUSTER
         )

@@ -14,11 +14,11 @@ from tuner.errors import StudyBusy, StudyExists, StudyNotFound, StudyTakenOver
 from tuner.records import Report, Run, State, Trial
 from tuner.tracking import Batch, Store, open_store
 from tuner.tracking.batch import Changes
-from tuner.tracking.lease import Holder, new_holder
+from tuner.tracking.lease import LeaseOwner, new_lease_owner
 from tuner.tracking.uuid7 import uuid7
 
-ELSEWHERE = Holder("elsewhere", 4711, "boot/pid:[1]/99")
-ANOTHER = Holder("another", 4712, "boot/pid:[1]/98")
+ELSEWHERE = LeaseOwner("elsewhere", 4711, "boot/pid:[1]/99")
+ANOTHER = LeaseOwner("another", 4712, "boot/pid:[1]/98")
 LONG = 3600.0
 
 
@@ -32,7 +32,7 @@ class LeaseConformance:
     def test_a_study_that_is_held_says_by_whom(self, store: Store) -> None:
         info = study(store)
         lease = store.acquire_lease(info, ELSEWHERE, LONG)
-        assert (lease.study, lease.epoch, lease.holder) == (info.uid, 1, ELSEWHERE)
+        assert (lease.study, lease.epoch, lease.owner) == (info.uid, 1, ELSEWHERE)
         with pytest.raises(StudyBusy, match=r"'study' is run by process 4711 on elsewhere.* s "):
             store.acquire_lease(info, ANOTHER, LONG)
         store.write(info.uid, Batch([finished(0)]), lease)
@@ -94,13 +94,13 @@ class LeaseConformance:
         child.start()
         child.join(60)
         assert store.study_epoch(info.uid) == 1
-        assert store.acquire_lease(info, new_holder(), LONG).epoch == 2
+        assert store.acquire_lease(info, new_lease_owner(), LONG).epoch == 2
 
     def test_new_holder_holds_until_it_gives_back(self, store: Store) -> None:
         info = study(store)
-        store.acquire_lease(info, new_holder(), LONG)
+        store.acquire_lease(info, new_lease_owner(), LONG)
         with pytest.raises(StudyBusy):
-            store.acquire_lease(info, new_holder(), LONG)
+            store.acquire_lease(info, new_lease_owner(), LONG)
 
     def test_an_earlier_attempt_does_not_overwrite_a_later_one(self, store: Store) -> None:
         info = study(store)
@@ -136,10 +136,12 @@ class LeaseConformance:
             {1: None},
             {2: (State.RUNNING, 1)},
             {1: (State.RUNNING, 1), 0: (State.RUNNING, 1)},
+            {1: (State.RUNNING, 1), 2: None, 0: None},
         ):
             before = contents(store, info.uid)
+            batch = Batch([finished(number) for number in wrong])
             with pytest.raises(StudyTakenOver):
-                store.write_if_epoch(info.uid, Batch([finished(2)]), 1, ELSEWHERE, wrong)
+                store.write_if_epoch(info.uid, batch, 1, ELSEWHERE, wrong)
             assert contents(store, info.uid) == before
             assert store.study_epoch(info.uid) == 3, "nothing of it is kept"
         store.acquire_lease(info, ELSEWHERE, LONG)
@@ -150,31 +152,30 @@ class LeaseConformance:
 
     def test_a_reader_is_told_what_is_new(self, store: Store) -> None:
         info = study(store)
-        assert store.changes(info.uid, None, -1, {}) == Changes(0, [])
+        assert store.changes(info.uid, -1, {}) == Changes(0, [])
         epoch = store.write_if_epoch(info.uid, Batch([running(n) for n in range(4)]), 0, ELSEWHERE)
-        found = store.changes(info.uid, None, -1, {})
+        found = store.changes(info.uid, -1, {})
         assert found == Changes(epoch, [running(n) for n in range(4)])
         known = {t.number: (t.state, t.attempts) for t in found.trials}
-        assert store.changes(info.uid, epoch, 3, known) == Changes(epoch, [])
+        assert store.changes(info.uid, 3, known) == Changes(epoch, [])
         again = Trial(2, {"x": 2.0}, State.RUNNING, attempts=2)
         given_up = Trial(3, {"x": 3.0}, State.WAITING, attempts=1)
         changed = [finished(1), again, given_up, running(4), finished(5)]
         store.write_if_epoch(info.uid, Batch(changed), epoch, ELSEWHERE)
-        assert store.changes(info.uid, epoch, 3, known) == Changes(epoch + 1, changed)
-        assert store.changes(info.uid, None, 3, known) == Changes(epoch + 1, changed)
+        assert store.changes(info.uid, 3, known) == Changes(epoch + 1, changed)
         many = dict.fromkeys(range(2000), (State.RUNNING, 1))
         others = [finished(1), again, given_up, finished(5)]
-        assert store.changes(info.uid, None, 1999, many).trials == others
+        assert store.changes(info.uid, 1999, many).trials == others
 
     def test_a_reader_cannot_rely_on_the_epoch_while_a_driver_may_write(self, store: Store) -> None:
         info = study(store)
         lease = store.acquire_lease(info, ELSEWHERE, 0.001)
         time.sleep(0.01)
-        assert store.changes(info.uid, None, -1, {}).epoch is None, "lapsed, and yet its holder's"
+        assert store.changes(info.uid, -1, {}).epoch is None, "an expired lease stays its owner's"
         store.write(info.uid, Batch([finished(0)]), lease)
-        assert [t.number for t in store.changes(info.uid, 1, -1, {}).trials] == [0]
+        assert [t.number for t in store.changes(info.uid, -1, {}).trials] == [0]
         store.release_lease(lease)
-        assert store.changes(info.uid, None, 0, {}) == Changes(1, [])
+        assert store.changes(info.uid, 0, {}) == Changes(1, [])
 
     def test_reports_and_runs_of_several_trials(self, store: Store) -> None:
         info = study(store)
@@ -217,7 +218,7 @@ class LeaseConformance:
         with pytest.raises(StudyNotFound):
             store.write_if_epoch(uuid7(), Batch([finished(0)]), 0, ELSEWHERE)
         with pytest.raises(StudyNotFound):
-            store.changes(uuid7(), None, -1, {})
+            store.changes(uuid7(), -1, {})
         with pytest.raises(StudyNotFound):
             store.turn(uuid7())
 
@@ -238,7 +239,7 @@ def _take_and_die(url: str, name: str) -> None:
     store = open_store(url)
     info = store.find_study(name)
     assert info is not None
-    store.acquire_lease(info, new_holder(), LONG)
+    store.acquire_lease(info, new_lease_owner(), LONG)
 
 
 def _try_to_take(which: tuple[str, str, int]) -> bool:
@@ -247,7 +248,7 @@ def _try_to_take(which: tuple[str, str, int]) -> bool:
     info = store.find_study(name)
     assert info is not None
     try:
-        store.acquire_lease(info, Holder("elsewhere", number, ""), LONG)
+        store.acquire_lease(info, LeaseOwner("elsewhere", number, ""), LONG)
     except StudyBusy:
         return False
     finally:

@@ -1,4 +1,4 @@
-"""What a loop has learned step by step is what it would learn from the whole record."""
+"""Ask and tell: incremental updates lead to the same state as a full replay."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def study_of(folder: Path, optimizer: Any, scheduler: Any) -> tuner.Study:
 
 
 def known(loop: ManualLoop) -> dict[str, Any]:
-    """Return all that decides about what a loop does next."""
+    """Return the state that determines the next steps of a loop."""
     machine = loop._machine
     return {
         "pending": machine.pending,
-        "waiting": list(machine._waiting),
+        "waiting": list(machine._trials.waiting),
         "counts": machine.counts,
         "last": machine.last_number,
         "suggested": loop.optimizer.ask(3, machine.pending),

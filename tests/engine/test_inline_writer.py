@@ -1,4 +1,4 @@
-"""The writer without a thread commits between rounds, and again while the store is away."""
+"""The single-threaded writer commits between iterations and retries while the store is away."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 
 from support.simulation.inline_writer import InlineWriter
 from tuner.backends.simulated.clock import VirtualClock
-from tuner.engine.writer import PATIENCE
+from tuner.engine.writer import STORE_TIMEOUT
 from tuner.errors import StoreUnavailable, StudyTakenOver
 from tuner.records import Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Float, Space
 from tuner.tracking.batch import Batch
 from tuner.tracking.database.location import locate
-from tuner.tracking.lease import Holder
+from tuner.tracking.lease import LeaseOwner
 from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
@@ -23,14 +23,14 @@ LEASE = 20.0
 
 
 class Place:
-    """A store in virtual time, a study held in it, and a writer that reaches it or does not."""
+    """A store in virtual time with a leased study, and a writer with a switchable connection."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = VirtualClock()
         self.store = Store(locate(folder), clock=self.clock)
         space = Space({"x": Float(0, 1)})
         self.info = StudyInfo(uuid7(), "s", space.to_dict(), space.fingerprint, (), 0, 0.0)
-        self.lease = self.store.acquire_lease(self.info, Holder("here", 1), LEASE)
+        self.lease = self.store.acquire_lease(self.info, LeaseOwner("here", 1), LEASE)
         self.away = self.deaf = 0
         self.writes = 0
         self.writer = InlineWriter(self, self.lease, clock=self.clock, sleep=self.sleep)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def test_it_renews_the_lease_in_time_and_only_then(place: Place) -> None:
         place.writer.check()
     assert place.writes == 2
     place.sleep(LEASE / 2)
-    assert place.store.study_holder(place.info.uid) == Holder("here", 1)
+    assert place.store.lease_owner(place.info.uid) == LeaseOwner("here", 1)
 
 
 def test_while_the_store_is_away_the_driver_goes_on(place: Place) -> None:
@@ -116,7 +116,7 @@ def test_a_store_that_stays_away_ends_the_study(place: Place) -> None:
     place.away = 1_000
     place.put(0)
     place.writer.check()
-    place.sleep(PATIENCE + 1)
+    place.sleep(STORE_TIMEOUT + 1)
     for action in (place.writer.check, place.writer.check, place.writer.close):
         with pytest.raises(StoreUnavailable):
             action()
@@ -124,7 +124,7 @@ def test_a_store_that_stays_away_ends_the_study(place: Place) -> None:
 
 def test_a_study_that_was_taken_over_is_written_no_more(place: Place) -> None:
     place.sleep(LEASE + 1)
-    place.store.acquire_lease(place.info, Holder("there", 2), LEASE)
+    place.store.acquire_lease(place.info, LeaseOwner("there", 2), LEASE)
     place.put(0)
     for action in (place.writer.check, place.writer.check, place.writer.close):
         with pytest.raises(StudyTakenOver):

@@ -116,12 +116,12 @@ def test_wrong_tells(tmp_path: Path) -> None:
         study.tell(trial)
     with pytest.raises(errors.ArgumentError, match="'done'"):
         study.tell(trial, 1.0, state="done")
-    with pytest.raises(errors.ArgumentError, match="no trial 7"):
+    with pytest.raises(errors.ArgumentError, match="trial 7 does not exist"):
         study.tell(7, 1.0)
     with pytest.raises(errors.ArgumentError, match="n=0"):
         study.ask(0)
     study.tell(trial, 1.0)
-    with pytest.raises(errors.TrialFinished, match="trial 0 has its outcome"):
+    with pytest.raises(errors.TrialFinished, match="trial 0 already has an outcome"):
         study.tell(trial, 2.0)
     assert study.trials[0].value == 1.0
 

@@ -141,7 +141,7 @@ class TestReportedConstraints:
 
     def test_a_name_must_be_a_text(self, tmp_path: Path) -> None:
         study = tuner.create_study(SPACE, store=tmp_path)
-        with pytest.raises(ArgumentError, match="is no name"):
+        with pytest.raises(ArgumentError, match="must be a non-empty string"):
             study.ask().report_constraint("", 1.0)
 
     def test_in_a_loop_of_ones_own(self, tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_a_trial_that_is_under_way_elsewhere_again_is_told_by_who_runs_it(tmp_pa
     again = tuner.load_study("shared", store=tmp_path / "store")
     anew = again.ask()
     assert (anew.number, anew.attempt) == (0, 3)
-    with pytest.raises(errors.TrialFinished, match="run again by another process"):
+    with pytest.raises(errors.TrialFinished, match="runs again in another process"):
         study.tell(asked, 0.5)
     assert again.tell(anew, 0.7).value == 0.7
 
@@ -239,4 +239,4 @@ def test_a_backend_that_repeats_itself_is_counted_once(
             progress=False,
         )
     check_whole(study, 5)
-    assert caplog.text.count("its late completed outcome is refused") == 5
+    assert caplog.text.count("its late completed outcome is dropped") == 5

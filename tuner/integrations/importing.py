@@ -18,7 +18,7 @@ from tuner.search_spaces import Space
 from tuner.study import Study
 from tuner.study.arguments import as_study_name, lease_seconds
 from tuner.tracking import Batch, Store, open_store
-from tuner.tracking.lease import Lease, new_holder
+from tuner.tracking.lease import Lease, new_lease_owner
 from tuner.tracking.uuid7 import uuid7
 
 AT_ONCE = 500
@@ -91,7 +91,7 @@ def write_foreign(
     opened = open_store(store)
     info = _study_info(foreign, opened)
     # The lease prevents other processes from writing the study during the import.
-    lease = opened.acquire_lease(info, new_holder(), lease_seconds())
+    lease = opened.acquire_lease(info, new_lease_owner(), lease_seconds())
     try:
         known = {t.number: str(t.notes.get(KEY, "")) for t in opened.trials(info.uid)}
         added, already = _write_new(opened, info, lease, known, trials)

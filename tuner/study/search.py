@@ -179,11 +179,11 @@ def session_of(
 
 def notify_ended(search: Search, study: Study) -> None:
     """Call the method ``study_ended`` of the callbacks that have it."""
-    from tuner.engine.worker.forks import children_end
+    from tuner.engine.worker.forks import exit_forked_children
 
     for callback in search.callbacks:
         if callable(ended := getattr(callback, "study_ended", None)):
-            with children_end():
+            with exit_forked_children():
                 ended(study)
 
 

@@ -434,7 +434,7 @@ class Study:
 
     def _drive(self, search: Search) -> None:
         from tuner.engine.driver import Driver
-        from tuner.engine.writer import with_patience
+        from tuner.engine.writer import retry_while_unavailable
         from tuner.study.search import session_of
 
         optimizer, scheduler = self._bound_optimizer(), self._scheduler
@@ -449,7 +449,7 @@ class Study:
             if self._manual is not None:
                 self._manual.forget()
         # The store may be unavailable at the end of a search; wait for it to return.
-        with_patience(partial(self.replace_info, optimizer=driver.describe_optimizer()))
+        retry_while_unavailable(partial(self.replace_info, optimizer=driver.describe_optimizer()))
         failure = driver.machine.failure
         if end is End.ALL_FAILED and failure is not None:
             place = f" ({failure.place})" if failure.place else ""

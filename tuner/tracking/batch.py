@@ -36,7 +36,7 @@ class Changes:
     Attributes
     ----------
     epoch
-        The study's epoch, to be passed to the next call. None while a driver holds the study, or
+        The study's epoch, to be passed to `Store.write_if_epoch`. None while a driver holds it, or
         may still write because its lease was never released: then trials change and the epoch
         does not.
     trials

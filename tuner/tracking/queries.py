@@ -14,10 +14,11 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
-    String,
     Table,
     Text,
+    and_,
     any_,
     bindparam,
     cast,
@@ -25,6 +26,8 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
+    union_all,
 )
 
 from tuner.records import State
@@ -34,6 +37,7 @@ from tuner.tracking.schema import (
     codes,
     curves,
     environments,
+    leases,
     reports,
     runs,
     studies,
@@ -94,62 +98,96 @@ def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
     return query
 
 
-def changed_trials(
+def changes_of(
     connection: Connection, study_id: int, after: int, known: Mapping[int, TrialStatus]
-) -> Iterator[tuple[Select[Any], dict[str, Any]]]:
-    """Yield queries for the trials with a number above `after`, and the known ones that changed.
+) -> tuple[Select[Any], dict[str, Any]]:
+    """Return a query for the lease of a study and the trials that are new to a reader.
 
-    Each trial is found by its key, so the cost does not grow with the study.
+    These are the trials with a number above `after`, and the `known` ones that have changed. Each
+    is found by its key, so the cost does not grow with the study. Each row has epoch and expiry of
+    the lease, then the columns of a trial. If there is no trial, one row has NULL in them.
     """
     dialect = connection.dialect.name
-    yield _NEWER, {"study": study_id, "after": after}
-    by_status: dict[TrialStatus, list[int]] = {}
-    for number, status in known.items():
-        by_status.setdefault(status, []).append(number)
-    for (state, attempts), numbers in by_status.items():
-        place_is = {"state": state.value, "attempts": attempts}
-        yield _changed(dialect), {"study": study_id, "numbers": _list(dialect, numbers)} | place_is
+    return _changes(dialect), {"study": study_id, "after": after} | places(dialect, known)
 
 
-def statuses_of(
-    connection: Connection, study_id: int, numbers: Sequence[int]
+def unexpected(
+    connection: Connection, study_id: int, expected: Mapping[int, TrialStatus | None]
 ) -> tuple[Select[Any], dict[str, Any]]:
-    """Return a query for number, state and attempts of the trials with these numbers."""
+    """Return a query for those `expected` trials that are in another state, or exist if None."""
     dialect = connection.dialect.name
-    return _places(dialect), {"study": study_id, "numbers": _list(dialect, numbers)}
+    return _unexpected(dialect), {"study": study_id} | places(dialect, expected)
 
 
 # Cached, because building such a statement takes longer than running it.
-_OF_STUDY = trials.c.study_id == bindparam("study", type_=BigInteger)
-_TRIAL = [cast(c, Text) if isinstance(c.type, JSON) else c for c in trials.columns]
-_NEWER = select(*_TRIAL).where(_OF_STUDY, trials.c.number > bindparam("after", type_=BigInteger))
-
-
 @cache
-def _changed(dialect: str) -> Select[Any]:
-    changed = or_(
-        trials.c.state != bindparam("state", type_=String),
-        trials.c.attempts != bindparam("attempts", type_=BigInteger),
+def _changes(dialect: str) -> Select[Any]:
+    study = bindparam("study", type_=BigInteger)
+    # An aggregate gives a row even for a study that was never taken.
+    lease = (
+        select(func.max(leases.c.epoch).label("epoch"), func.max(leases.c.until).label("until"))
+        .where(leases.c.study_id == study)
+        .subquery()
     )
-    return select(*_TRIAL).where(_OF_STUDY, _is_listed(dialect), changed)
+    columns = [cast(c, Text).label(c.name) if isinstance(c.type, JSON) else c for c in trials.c]
+    known = known_trials(dialect)
+    new = select(*columns).where(
+        trials.c.study_id == study, trials.c.number > bindparam("after", type_=BigInteger)
+    )
+    changed = (
+        select(*columns)
+        .join(known, and_(trials.c.study_id == study, trials.c.number == known.c.number))
+        .where(or_(trials.c.state != known.c.state, trials.c.attempts != known.c.attempts))
+    )
+    found = union_all(new, changed).subquery()
+    return select(lease, found).select_from(lease.outerjoin(found, true()))
 
 
 @cache
-def _places(dialect: str) -> Select[Any]:
-    columns = trials.c.number, trials.c.state, trials.c.attempts
-    return select(*columns).where(_OF_STUDY, _is_listed(dialect))
+def _unexpected(dialect: str) -> Select[Any]:
+    study = bindparam("study", type_=BigInteger)
+    known = known_trials(dialect)
+    is_it = and_(trials.c.study_id == study, trials.c.number == known.c.number)
+    return (
+        select(known.c.number)
+        .select_from(known.outerjoin(trials, is_it))
+        .where(
+            or_(
+                trials.c.state.is_distinct_from(known.c.state),
+                trials.c.attempts.is_distinct_from(known.c.attempts),
+            )
+        )
+    )
 
 
-def _is_listed(dialect: str) -> ColumnElement[bool]:
-    """Return the condition that a trial's number is in a parameter's list, of any length."""
+@cache
+def known_trials(dialect: str) -> FromClause:
+    """Return a table of the trials that a parameter lists: number, state and attempts."""
     if dialect == "postgresql":
-        return trials.c.number == any_(bindparam("numbers", type_=ARRAY(BigInteger)))
-    listed = func.json_each(bindparam("numbers", type_=Text)).table_valued("value")
-    return trials.c.number.in_(select(listed.c.value))
+        arrays = (
+            bindparam("numbers", type_=ARRAY(BigInteger)),
+            bindparam("states", type_=ARRAY(Text)),
+            bindparam("attempts", type_=ARRAY(BigInteger)),
+        )
+        names = ("number", "state", "attempts")
+        return func.unnest(*arrays).table_valued(*names).render_derived(name="known")
+    listed = func.json_each(bindparam("known", type_=Text)).table_valued("value")
+    number, state, attempts = (func.json_extract(listed.c.value, f"$[{k}]") for k in range(3))
+    return select(
+        number.label("number"), state.label("state"), attempts.label("attempts")
+    ).subquery("known")
 
 
-def _list(dialect: str, numbers: Sequence[int]) -> Any:
-    return list(numbers) if dialect == "postgresql" else json.dumps(list(numbers))
+def places(dialect: str, known: Mapping[int, TrialStatus | None]) -> dict[str, Any]:
+    """Return the parameters of `known_trials`."""
+    listed = [(n, *(place or (None, None))) for n, place in known.items()]
+    if dialect == "sqlite":
+        return {"known": json.dumps([[n, state and state.value, k] for n, state, k in listed])}
+    return {
+        "numbers": [n for n, _, _ in listed],
+        "states": [state and state.value for _, state, _ in listed],
+        "attempts": [k for _, _, k in listed],
+    }
 
 
 def best_of(study_id: int, sign: float) -> Select[Any]:

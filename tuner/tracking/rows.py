@@ -134,7 +134,7 @@ def trial_row(study_id: int, codec: ParamsCodec, trial: Trial) -> dict[str, Any]
     }
 
 
-def decoded(part: Sequence[Row[Any]]) -> Iterator[tuple[Any, ...]]:
+def decoded(part: Sequence[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
     """Yield rows of trials with their JSON text decoded."""
     columns: list[Sequence[Any]] = list(zip(*part, strict=True))
     for place in _JSON_PLACES if columns else ():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tuner.tracking import curves, leases, queries, rows, schema, upserts
 from tuner.tracking.batch import Batch, Changes, TrialStatus
 from tuner.tracking.database.failures import was_idle
 from tuner.tracking.database.location import Location, locate
-from tuner.tracking.lease import Holder, Lease
+from tuner.tracking.lease import Lease, LeaseOwner
 from tuner.tracking.store_connection import STREAMED, StoreConnection
 from tuner.tracking.writes import BatchWrite
 
@@ -139,8 +140,8 @@ class Store(StoreConnection):
 
     # --- leases -------------------------------------------------------------------------------
 
-    def acquire_lease(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
-        """Record a study if it does not exist, and make `holder` its writer.
+    def acquire_lease(self, info: StudyInfo, owner: LeaseOwner, seconds: float) -> Lease:
+        """Record a study if it does not exist, and make `owner` its writer.
 
         Raises
         ------
@@ -150,17 +151,17 @@ class Store(StoreConnection):
             If another study has taken its name in the meantime.
         """
         try:
-            return self._acquire_lease(info, holder, seconds)
+            return self._acquire_lease(info, owner, seconds)
         except StoreError:
             # The lease may have been committed, with only the answer lost.
-            leases.give_up(info.uid, holder)
+            leases.give_up(info.uid, owner)
             raise
 
-    def _acquire_lease(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
+    def _acquire_lease(self, info: StudyInfo, owner: LeaseOwner, seconds: float) -> Lease:
         with self.writing() as connection:
             found = self._put_study(connection, info)
             lease = leases.take(
-                connection, (found.id, found.uid, info.name), holder, seconds, self._clock
+                connection, (found.id, found.uid, info.name), owner, seconds, self._clock
             )
             if found.uid != info.uid:
                 raise StudyExists(
@@ -177,7 +178,7 @@ class Store(StoreConnection):
         StoreError
             If the store was deleted or replaced; see `check_in_place`.
         """
-        leases.give_up(lease.study, lease.holder)
+        leases.give_up(lease.study, lease.owner)
         with self.writing() as connection:
             leases.release(connection, self._study_id(connection, lease.study), lease)
         self._check_artifacts()
@@ -186,11 +187,11 @@ class Store(StoreConnection):
         """Return the number of times the study was taken; see `write_if_epoch`."""
         return self._lease_state(study)[0]
 
-    def study_holder(self, study: str) -> Holder | None:
+    def lease_owner(self, study: str) -> LeaseOwner | None:
         """Return the process that holds the study now, None if no process does."""
         return self._lease_state(study)[1]
 
-    def _lease_state(self, study: str) -> tuple[int, Holder | None]:
+    def _lease_state(self, study: str) -> tuple[int, LeaseOwner | None]:
         with self.reading() as connection:
             study_id = self._study_id(connection, study)
             return leases.current(connection, study_id, study, self._clock)
@@ -213,10 +214,10 @@ class Store(StoreConnection):
         if not batch and lease is None:
             return
         with self.writing() as connection:
-            study_id = self._study_id(connection, study)
+            writer = self._writer(connection, study)
             if lease is not None:
-                leases.renew(connection, study_id, lease, self._clock)
-            self._write(connection, study, batch)
+                leases.renew(connection, writer.study_id, lease, self._clock)
+            writer.write(batch)
         self._check_artifacts()
 
     def write_if_epoch(
@@ -224,15 +225,15 @@ class Store(StoreConnection):
         study: str,
         batch: Batch,
         epoch: int,
-        holder: Holder,
+        owner: LeaseOwner,
         expected: Mapping[int, TrialStatus | None] | None = None,
     ) -> int:
         """Commit `batch` if the study has not been taken since `epoch`, and return the next epoch.
 
         For callers that write occasionally and hold no lease in between.
 
-        With `expected`, other drivers may have written, as long as these trials, by number, are in
-        the expected state; None stands for a trial that does not exist.
+        With `expected`, other drivers may have written, as long as each trial of the batch, by
+        number, is in the expected state; None stands for a trial that does not exist.
 
         Raises
         ------
@@ -242,57 +243,60 @@ class Store(StoreConnection):
             If a driver holds the study.
         """
         with _not_idle(), self.writing() as connection:
-            study_id = self._study_id(connection, study)
-            which = (study_id, study, self._names[study])
-            following = leases.advance(connection, which, holder, self._clock)
-            if following != epoch + 1 and (
-                expected is None or not _is_as_expected(connection, study_id, expected)
-            ):
-                raise leases.taken_over(connection, study_id, epoch, self._clock)
-            self._write(connection, study, batch)
+            writer = self._writer(connection, study)
+            done = None
+            if connection.dialect.name == "postgresql":
+                done = writer.write_if_epoch(batch, owner, expected)
+            if done is None:
+                following = self._advance(connection, study, owner)
+                unexpected = queries.unexpected(connection, writer.study_id, expected or {})
+                as_expected = following == epoch + 1 or not connection.execute(*unexpected).first()
+                writer.write(batch)
+            else:
+                following, as_expected = done
+            if not as_expected or (expected is None and following != epoch + 1):
+                raise leases.taken_over(connection, writer.study_id, epoch, self._clock)
         self._check_artifacts()
         return following
 
-    def changes(
-        self, study: str, epoch: int | None, after: int, known: Mapping[int, TrialStatus]
-    ) -> Changes:
+    def _advance(self, connection: Connection, study: str, owner: LeaseOwner) -> int:
+        which = (self._study_id(connection, study), study, self._names[study])
+        return leases.advance(connection, which, owner, self._clock)
+
+    def changes(self, study: str, after: int, known: Mapping[int, TrialStatus]) -> Changes:
         """Return the trials that are new to a reader; no others are read.
 
         Parameters
         ----------
         study
             Its uid.
-        epoch
-            The epoch of the last result; if it is still current, nothing has changed. None always
-            reads.
         after
             The highest trial number that the reader knows.
         known
             The open trials that the reader knows, by number. Finished trials never change.
         """
         with self.reading() as connection:
-            study_id = self._study_id(connection, study)
-            found = leases.settled_epoch(connection, study_id)
-            if found is not None and found == epoch:
-                return Changes(found, [])
-            return Changes(found, self._changed(connection, study, after, known))
+            return self._changes(connection, study, after, known)
 
-    def _changed(
+    def _changes(
         self, connection: Connection, study: str, after: int, known: Mapping[int, TrialStatus]
-    ) -> list[Trial]:
-        read = rows.trial_reader(self._codecs[study])
+    ) -> Changes:
+        read = rows.trial_reader(self._codec(connection, study))
+        query = queries.changes_of(connection, self._study_ids[study], after, known)
         trials: list[Trial] = []
-        for query in queries.changed_trials(connection, self._study_ids[study], after, known):
-            for part in connection.execute(*query).partitions(DECODED):
-                trials += map(read, rows.decoded(part))
-        return sorted(trials, key=lambda trial: trial.number)
+        epoch = None
+        for part in connection.execute(*query).partitions(DECODED):
+            epoch = leases.settled_epoch(*part[0][:2])
+            found = [row[2:] for row in part if row[3] is not None]
+            trials += map(read, rows.decoded(found))
+        return Changes(epoch, sorted(trials, key=lambda trial: trial.number))
 
     def write_on(
         self,
         study: str,
         after: int,
         known: Mapping[int, TrialStatus],
-        holder: Holder,
+        owner: LeaseOwner,
         decide: Callable[[Changes], Batch],
     ) -> int:
         """Read the `changes`, and commit the batch that `decide` returns, in one transaction.
@@ -305,11 +309,10 @@ class Store(StoreConnection):
             If a driver holds the study.
         """
         with _not_idle(), self.writing() as connection:
-            study_id = self._study_id(connection, study)
-            which = (study_id, study, self._names[study])
-            following = leases.advance(connection, which, holder, self._clock)
-            found = self._changed(connection, study, after, known)
-            self._write(connection, study, decide(Changes(following - 1, found)))
+            following = self._advance(connection, study, owner)
+            found = self._changes(connection, study, after, known)
+            batch = decide(replace(found, epoch=following - 1))
+            self._writer(connection, study).write(batch)
         self._check_artifacts()
         return following
 
@@ -324,11 +327,9 @@ class Store(StoreConnection):
                 self._codec(connection, study)
         return self._database.turn(self._study_ids[study])
 
-    def _write(self, connection: Connection, study: str, batch: Batch) -> None:
-        if batch:
-            study_id = self._study_id(connection, study)
-            codec = self._codecs[study]
-            BatchWrite(connection, str(self), study_id, codec, self._key_ids).write(batch)
+    def _writer(self, connection: Connection, study: str) -> BatchWrite:
+        codec = self._codec(connection, study)
+        return BatchWrite(connection, str(self), self._study_ids[study], codec, self._key_ids)
 
     def pack_metrics(self, study: str, runs: Sequence[str] | None = None) -> int:
         """Pack the reports of ended runs, all if None; return the number of metric values packed.
@@ -419,15 +420,6 @@ def _not_idle() -> Iterator[None]:
         if not was_idle(error):
             raise
         raise StudyTakenOver(f"{error}; look again at what is there") from error
-
-
-def _is_as_expected(
-    connection: Connection, study_id: int, expected: Mapping[int, TrialStatus | None]
-) -> bool:
-    """Return whether each trial has the expected state and attempts, or does not exist."""
-    rows = connection.execute(*queries.statuses_of(connection, study_id, list(expected)))
-    found = {number: (State(state), attempts) for number, state, attempts in rows}
-    return all(found.get(number) == status for number, status in expected.items())
 
 
 def _reopened(location: Location, clock: leases.Clock | None) -> Store:

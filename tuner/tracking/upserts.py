@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, TypeAlias
@@ -11,6 +11,8 @@ from sqlalchemy import (
     ARRAY,
     JSON,
     BindParameter,
+    ClauseElement,
+    ColumnElement,
     Connection,
     Dialect,
     String,
@@ -49,7 +51,7 @@ def unless_finished(connection: Connection, table: Table) -> Insert:
 
     An earlier attempt of a trial never overwrites a later one either.
     """
-    return _unless_finished(connection.dialect.name, table)
+    return unless_finished_in(connection.dialect.name, table)
 
 
 def replacing(connection: Connection, table: Table) -> Insert:
@@ -73,13 +75,9 @@ def write_rows(
     if not rows:
         return
     dialect = connection.dialect
-    names = tuple(rows[0])
-    columns: list[Iterable[Any]] = []
-    for name in names:
-        values = [row[name] for row in rows]
-        convert = _conversion(table.c[name].type, dialect)
-        columns.append(values if convert is None else map(convert, values))
-    tuples = list(zip(*columns, strict=True))
+    columns = converted(dialect, table, rows)
+    names = tuple(columns)
+    tuples = list(zip(*columns.values(), strict=True))
     at_once = TOGETHER if dialect.name == "postgresql" else 1
     whole = len(tuples) - len(tuples) % at_once
     if whole:
@@ -88,6 +86,18 @@ def write_rows(
         connection.exec_driver_sql(sql, [tuple(chain.from_iterable(part)) for part in parts])
     if whole < len(tuples):
         connection.exec_driver_sql(_by_place(dialect.name, statement, names), tuples[whole:])
+
+
+def converted(
+    dialect: Dialect, table: Table, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, list[Any]]:
+    """Return the columns of `rows`, which are not empty, with the values that the driver takes."""
+    columns = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows]
+        convert = _conversion(table.c[name].type, dialect)
+        columns[name] = values if convert is None else list(map(convert, values))
+    return columns
 
 
 def replace_values(
@@ -119,12 +129,18 @@ def _by_place(dialect: str, statement: Insert, names: tuple[str, ...], rows: int
     places: list[dict[str, BindParameter[Any]]] = [
         {name: bindparam(f"{name} {row}") for name in names} for row in range(rows)
     ]
+    sql = compiled(dialect, statement.values(places))
+    assert sql.positiontup == [place.key for row in places for place in row.values()]
+    return str(sql)
+
+
+def compiled(dialect: str, statement: ClauseElement) -> SQLCompiler:
+    """Return a statement as SQL for the driver, with positional parameters."""
     speaks: Callable[..., Dialect] = sqlite.dialect if dialect == "sqlite" else psycopg.dialect
     style = "qmark" if dialect == "sqlite" else "format"
-    compiled = statement.values(places).compile(dialect=speaks(paramstyle=style))
-    assert isinstance(compiled, SQLCompiler)
-    assert compiled.positiontup == [place.key for row in places for place in row.values()]
-    return str(compiled)
+    sql = statement.compile(dialect=speaks(paramstyle=style))
+    assert isinstance(sql, SQLCompiler)
+    return sql
 
 
 def _conversion(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
@@ -155,9 +171,10 @@ def _insert(dialect: str, table: Table) -> Insert:
 
 
 @cache
-def _unless_finished(dialect: str, table: Table) -> Insert:
+def unless_finished_in(dialect: str, table: Table, *also: ColumnElement[bool]) -> Insert:
+    """Return `unless_finished` for the dialect of that name, with conditions on the present row."""
     statement = _insert(dialect, table)
-    allowed = [table.c.state != state for state in _FINISHED]
+    allowed = [*also, *(table.c.state != state for state in _FINISHED)]
     if table is schema.trials:
         allowed.append(statement.excluded.attempts >= table.c.attempts)
     return statement.on_conflict_do_update(

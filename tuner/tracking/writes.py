@@ -12,8 +12,9 @@ from sqlalchemy import Column, Connection, Table, select
 from tuner.bounds import check_length
 from tuner.errors import StoreError
 from tuner.records import Artifact, Report, Run, Trial
-from tuner.tracking import curves, queries, rows, schema, upserts
-from tuner.tracking.batch import Batch
+from tuner.tracking import curves, postgres_write, queries, rows, schema, upserts
+from tuner.tracking.batch import Batch, TrialStatus
+from tuner.tracking.lease import LeaseOwner
 
 _R = TypeVar("_R", Trial, Run)
 
@@ -48,28 +49,49 @@ class BatchWrite:
 
     def write(self, batch: Batch) -> None:
         """Write all records of the batch."""
-        self._write_trials(batch.trials)
-        self._write_runs(batch.runs)
+        for table, values in (
+            (schema.trials, self._trial_rows(batch.trials)),
+            (schema.runs, self._run_rows(batch.runs)),
+        ):
+            insert = upserts.unless_finished(self.connection, table)
+            upserts.write_rows(self.connection, table, insert, values)
+        self._write_reports_and_artifacts(batch)
+
+    def write_if_epoch(
+        self, batch: Batch, owner: LeaseOwner, expected: Mapping[int, TrialStatus | None] | None
+    ) -> tuple[int, bool] | None:
+        """Raise the study's epoch and write the batch, on PostgreSQL, in one round trip.
+
+        Returns
+        -------
+        The new epoch, and whether each trial was as expected: if not, the transaction must be
+        rolled back. None if a driver may hold the study; then nothing is written.
+        """
+        trials, runs = self._trial_rows(batch.trials), self._run_rows(batch.runs)
+        done = postgres_write.advance_and_write(
+            self.connection, self.study_id, owner, trials, runs, expected
+        )
+        if done is None:
+            return None
+        self._write_reports_and_artifacts(batch)
+        epoch, written = done
+        return epoch, written == len(trials)
+
+    def _write_reports_and_artifacts(self, batch: Batch) -> None:
         run_ids = self._run_ids(batch)
         self._write_reports(run_ids, batch)
         self._write_artifacts(run_ids, batch.artifacts)
 
-    def _write_trials(self, trials: Iterable[Trial]) -> None:
-        values = [rows.trial_row(self.study_id, self.codec, t) for t in _settled(trials, _number)]
-        insert = upserts.unless_finished(self.connection, schema.trials)
-        upserts.write_rows(self.connection, schema.trials, insert, values)
+    def _trial_rows(self, trials: Iterable[Trial]) -> list[dict[str, Any]]:
+        return [rows.trial_row(self.study_id, self.codec, t) for t in _settled(trials, _number)]
 
-    def _write_runs(self, runs: Iterable[Run]) -> None:
+    def _run_rows(self, runs: Iterable[Run]) -> list[dict[str, Any]]:
         runs = _settled(runs, _uid)
-        if not runs:
-            return
         key_ids = {
             **self._recorded(schema.codes, {r.code for r in runs} - {""}),
             **self._recorded(schema.environments, {r.environment for r in runs} - {""}),
         }
-        values = [rows.run_row(self.study_id, run, key_ids) for run in runs]
-        insert = upserts.unless_finished(self.connection, schema.runs)
-        upserts.write_rows(self.connection, schema.runs, insert, values)
+        return [rows.run_row(self.study_id, run, key_ids) for run in runs]
 
     def _write_reports(self, run_ids: dict[str, int], batch: Batch) -> None:
         if not batch.reports:

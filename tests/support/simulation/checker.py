@@ -1,7 +1,7 @@
-"""Judges a simulated sweep by what was committed, and by nothing that the engine says of itself.
+"""Check a simulated sweep by its committed records, independently of the engine.
 
-A rule is a function that yields what broke it. The rules that speak of every moment look at each
-snapshot beside the one before.
+A rule is a function that yields its violations. Rules about transitions compare consecutive
+snapshots.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from itertools import pairwise
 from support.simulation.history import History, loads
 
 STALE = -99.0
-"""The value of outcomes that are delivered too late, under a token that is over."""
+"""The value of outcomes that are delivered late, under a token that is no longer active."""
 
 
 def violations(history: History) -> list[str]:
-    """Return what is wrong, each with the rule that it breaks; nothing if all is well."""
+    """Return all violations, each with its rule."""
     return [f"{rule.__name__}: {what}" for rule in RULES for what in rule(history)]
 
 
@@ -55,7 +55,7 @@ def nothing_committed_is_lost(history: History) -> Iterator[str]:
 
 
 def nothing_committed_runs_again(history: History) -> Iterator[str]:
-    """Nor does a driver that was frozen since run what it knew of; it cannot know of the rest."""
+    """A driver that was frozen meanwhile runs no trial that it knew as finished."""
     for job in history.submitted:
         epoch = history.epochs.get(job.driver)
         seen = [s for s in history.snapshots[: job.after] if s.epoch == epoch]

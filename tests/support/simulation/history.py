@@ -1,4 +1,4 @@
-"""What a simulated sweep leaves behind for the checker: all that was committed, and when."""
+"""The history of a simulated sweep: all commits, in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tuner.tracking.curves import unpack
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A trial as the store has it."""
+    """A trial in the store."""
 
     number: int
     state: str
@@ -33,7 +33,7 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class RunRow:
-    """A run as the store has it."""
+    """A run in the store."""
 
     uid: str
     trial: int
@@ -43,13 +43,13 @@ class RunRow:
 
     @property
     def accepted(self) -> bool:
-        """Whether it gave its trial an outcome of its own; failed runs may be tried again."""
+        """Whether it determined the outcome of its trial; failed runs may be retried."""
         return self.state in ("completed", "stopped")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that was committed at one moment, and the driver who had just written."""
+    """All committed records at one time, and the driver that wrote last."""
 
     writer: int
     epoch: int
@@ -59,7 +59,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that a driver handed to its workers, after so many snapshots."""
+    """A job that a driver submitted, after that many snapshots."""
 
     after: int
     driver: int
@@ -71,10 +71,9 @@ class Submitted:
 class History:
     """One sweep from its first driver to its last.
 
-    `ends` has how each driver ended that was not killed: a word of the engine's, or an error.
-    `epochs` has the epoch under which each driver held the study, if it ever did, `ended` whether
-    the sweep came to its end. A completed run reports `steps` steps; a driver runs a trial
-    `attempts_allowed` times at most.
+    `ends` maps each driver that was not killed to the reason for its end, or its error. `epochs`
+    maps drivers to the epochs of their leases. `ended` is whether the sweep ended. A completed run
+    reports `steps` steps; a driver runs a trial at most `attempts_allowed` times.
     """
 
     n_trials: int
@@ -90,7 +89,7 @@ class History:
 
 
 class Observer:
-    """Looks into the SQLite file of a store, past everything that is tested."""
+    """Reads the SQLite file of a store, without the code under test."""
 
     def __init__(self, file: Path) -> None:
         self._db = sqlite3.connect(file)
@@ -99,7 +98,7 @@ class Observer:
         self._db.close()
 
     def look(self, study: str, writer: int) -> Snapshot:
-        """Return what is committed now."""
+        """Return the committed records."""
         trials = self._db.execute(
             'SELECT number, state, attempts, params, "values", metrics, error, ended FROM trials'
             " WHERE study_id = (SELECT id FROM studies WHERE name = ?)",
@@ -122,7 +121,7 @@ class Observer:
         )
 
     def reports(self, study: str) -> dict[str, list[int]]:
-        """Return the steps that each run has reported; a run that is not recorded is named "?"."""
+        """Return the reported steps of each run; an unknown run is named "?"."""
         steps: dict[str, set[int]] = defaultdict(set)
         for table, columns in (("reports", "step"), ("curves", 'steps, "values"')):
             found = self._db.execute(
@@ -132,11 +131,11 @@ class Observer:
                 (study,),
             )
             for uid, *what in found:
-                # What is written once more after it was packed is a row as well.
+                # A report that is rewritten after packing is in both tables.
                 steps[uid] |= set(what) if table == "reports" else {n for n, _ in unpack(*what)}
         return {uid: sorted(numbers) for uid, numbers in steps.items()}
 
 
 def loads(text: str | None) -> Any:
-    """Return what a JSON column holds."""
+    """Return the value of a JSON column."""
     return None if text is None else json.loads(text)

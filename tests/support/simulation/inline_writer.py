@@ -1,4 +1,4 @@
-"""Commits what the driver records between its rounds, on the driver's own thread."""
+"""Commit records between iterations of the loop, on the driver's thread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from tuner.engine.commits import Commits
-from tuner.engine.writer import MAX_QUEUED, PATIENCE, PAUSE, RENEWALS, Queue
+from tuner.engine.writer import MAX_QUEUED, RENEWALS, RETRY_DELAY, STORE_TIMEOUT, WriteQueue
 from tuner.errors import StoreError, StoreUnavailable
 from tuner.records import Report, Run, Trial, Upload
 from tuner.tracking.lease import Lease
@@ -15,19 +15,18 @@ from tuner.tracking.store import Store
 
 
 class InlineWriter:
-    """A `Writing` without a thread: what is queued in a round is committed at the next `check`.
+    """A `Writing` without a thread: `check` commits the queued writes.
 
-    For where one thread must do everything in an order that can be repeated, such as simulations:
-    then `clock`, which measures, and `sleep` are virtual, too. While the store is away
-    the driver goes on, and the batch under way is tried again in each round; if it had been
-    committed and only the answer was lost, writing it once more changes nothing.
+    For simulations, which need a repeatable order on one thread, with a virtual `clock` and
+    `sleep`. While the store is unavailable, the driver continues, and each iteration retries the
+    current batch. Writes are idempotent.
 
     Raises
     ------
     StoreError
-        `check` and `close` raise what the store raised; nothing is written after that.
+        `check` and `close` raise the error of the store; nothing is written after that.
     StudyTakenOver
-        Likewise, if another driver has the study.
+        Likewise, if another driver took over the study.
     """
 
     def __init__(
@@ -37,14 +36,14 @@ class InlineWriter:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        patience: float = PATIENCE,
+        patience: float = STORE_TIMEOUT,
     ) -> None:
         self._lease = lease
         self._commits = Commits(store, lease)
         self._clock = clock
         self._sleep = sleep
         self._patience = patience
-        self._queue = Queue()
+        self._queue = WriteQueue()
         self._heard = clock()
         self._error: BaseException | None = None
 
@@ -55,29 +54,29 @@ class InlineWriter:
         report: tuple[str, Report] | None = None,
         upload: tuple[str, Upload] | None = None,
     ) -> None:
-        """Queue writes; those given in one call are committed together.
+        """Queue writes; the arguments of one call are committed together.
 
-        An artifact of a run, `upload`, is stored before the run's end is committed.
+        The `upload` of a run is stored before the run's end is committed.
         """
         while self._queue.is_full(MAX_QUEUED) and self._error is None:
             if not self._commit():
-                self._sleep(PAUSE)
+                self._sleep(RETRY_DELAY)
         self._queue.put(trial, run, report, upload)
 
     def check(self) -> None:
-        """Commit what is queued, or renew the lease when that is due."""
+        """Commit queued writes, or renew the lease if this is due."""
         due = self._clock() >= self._heard + self._lease.seconds / RENEWALS
         if self._queue or self._commits or self._error is not None or due:
             self._commit()
 
     def flush(self) -> None:
-        """Commit what is queued, however often it takes while the store is away."""
+        """Commit queued writes, and retry while the store is unavailable."""
         while self._queue or self._commits:
             if not self._commit():
-                self._sleep(PAUSE)
+                self._sleep(RETRY_DELAY)
 
-    def insist(self, call: Callable[[], object]) -> None:
-        """Do something else with the store or its disk, with the same patience."""
+    def call_with_retries(self, call: Callable[[], object]) -> None:
+        """Call a function that uses the store or its disk, with the same retries."""
         since = self._clock()
         while True:
             try:
@@ -86,11 +85,11 @@ class InlineWriter:
             except StoreUnavailable:
                 if self._clock() > since + self._patience:
                     raise
-                self._sleep(PAUSE)
+                self._sleep(RETRY_DELAY)
                 self.check()
 
     def close(self) -> None:
-        """Commit what is queued; see what a store that failed takes by now."""
+        """Commit queued writes; after a store error, try once more."""
         try:
             self.flush()
         finally:
@@ -100,7 +99,7 @@ class InlineWriter:
                     self._commits.finish()
 
     def _commit(self) -> bool:
-        """Write one batch; return whether the store took it."""
+        """Write one batch; return whether the store accepted it."""
         if self._error is not None:
             raise self._error
         if not self._commits:

@@ -1,4 +1,4 @@
-"""What a simulated sweep is like, and what may happen to it."""
+"""Parameters of a simulated sweep, and the probabilities of its faults."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tuner.backends import Faults
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep is like and what may happen to it; all probabilities are for one pause.
+    """Parameters of a sweep; all probabilities are per pause.
 
-    `kill_at` kills the first driver at that pause of its, whatever the probabilities say.
+    `kill_at` kills the first driver at that pause, independently of the probabilities.
     """
 
     n_trials: int = 6
@@ -41,12 +41,12 @@ class Plan:
     most_faults: int = 15
 
     def killed_at(self, pause: int) -> Plan:
-        """Return the same, but the first driver is killed at that pause of its."""
+        """Return the plan with the first driver killed at that pause."""
         return replace(self, kill_at=pause)
 
     @classmethod
     def of(cls, seed: int) -> Plan:
-        """Return what a seed stands for: some faults often, and most of the others not at all."""
+        """Return the plan of a seed: a few faults are frequent, most others off."""
         rng = random.Random(f"plan {seed}")
 
         def sometimes(highest: float) -> float:

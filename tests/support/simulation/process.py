@@ -1,4 +1,4 @@
-"""A process that drives a study in a simulated world: how it reaches its store and its workers."""
+"""A simulated process that drives a study, with its store and its workers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tuner.records import (
 )
 from tuner.schedulers import ASHA
 from tuner.search_spaces import Float, Space
-from tuner.tracking.lease import Holder, Lease
+from tuner.tracking.lease import Lease, LeaseOwner
 from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
@@ -49,11 +49,11 @@ GOALS = (Goal(),)
 
 
 class Killed(BaseException):
-    """The driver's process is no more: nothing it has yet to do is done."""
+    """Raised in a driver to simulate the death of its process."""
 
 
 class Process:
-    """One process that drives the study, from its call to its end."""
+    """One process that drives the study."""
 
     def __init__(self, number: int, world: World) -> None:
         self.number = number
@@ -62,7 +62,7 @@ class Process:
         self.frozen_until = 0.0
         self.pauses = 0
         self.store = FaultyStore(self, world.stores[number % len(world.stores)])
-        self.backend = WatchedBackend(self)
+        self.backend = RecordingBackend(self)
         self.skew = world.rng.uniform(-1, 1) * world.plan.skew
         self._greenlet = greenlet(self._main)
 
@@ -70,7 +70,7 @@ class Process:
     def over(self) -> bool:
         return self._greenlet.dead
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Let it run to its next pause."""
         self._greenlet.parent = getcurrent()
         self._greenlet.switch()
@@ -83,7 +83,7 @@ class Process:
         return self.clock()
 
     def elapsed(self) -> float:
-        """Return the time that this machine measures: its clock may be wrong, but not its pace."""
+        """Return the monotonic time, which has no skew."""
         return self.world.clock()
 
     def sleep(self, seconds: float) -> None:
@@ -99,7 +99,7 @@ class Process:
         except (TunerError, KeyboardInterrupt) as error:
             history.ends[self.number] = type(error).__name__
         except Exception as error:
-            # Not one of ours: let the checker say of which seed it is.
+            # An unexpected error: the checker reports its seed.
             history.ends[self.number] = f"{type(error).__name__}: {error}"
 
     def _drive(self) -> str:
@@ -125,15 +125,15 @@ class Process:
                 plan.trial_timeout,
                 max_retries=plan.max_retries,
                 max_lost=2,
-                same_failures=None,
+                max_identical_failures=None,
             ),
             progress=Display(None),
             scheduler=scheduler,
             environment=Environment("3", "simulated"),
             listeners=[self.world.history.told[self.number].append],
             clock=self,
-            # One of its kind, as real ones are: those that ended are remembered in this process.
-            holder=Holder(f"host-{self.number}", self.number, uuid7()),
+            # Unique, because this process remembers owners that ended.
+            owner=LeaseOwner(f"host-{self.number}", self.number, uuid7()),
             lease=LEASE,
             writer=self._writer,
         )
@@ -144,7 +144,7 @@ class Process:
 
 
 def work(plan: Plan, seed: int, job: Job, channel: Channel) -> Outcome:
-    """Do what an objective does; no two attempts of a trial have the same outcome."""
+    """Act as an objective; no two attempts of a trial have the same outcome."""
     value = job.trial.number + job.attempt / 100
     channel.send(Begun(channel.worker, "host", 1, 0.0))
     for step in range(plan.steps):
@@ -159,7 +159,7 @@ def work(plan: Plan, seed: int, job: Job, channel: Channel) -> Outcome:
 
 
 class FaultyStore:
-    """The real store, as one process reaches it."""
+    """The real store, with faults injected for one process."""
 
     def __init__(self, process: Process, store: Store) -> None:
         self._process = process
@@ -175,7 +175,7 @@ class FaultyStore:
         if world.clock() < world.away_until or world.happens(world.plan.refuse):
             raise StoreUnavailable("not now")
         if name == "write" and world.happens(world.plan.late):
-            # Sent, and carried out when nobody waits for it any more.
+            # The write is executed later, when its caller no longer waits.
             world.late.append((world.clock() + world.rng.expovariate(0.05), me, method, args))
             raise StoreUnavailable("no answer")
         try:
@@ -190,8 +190,8 @@ class FaultyStore:
         return result
 
 
-class WatchedBackend:
-    """The simulated workers of one process; may deliver what is none of its business."""
+class RecordingBackend:
+    """The simulated workers of one process; may also deliver stale events."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -230,11 +230,11 @@ class WatchedBackend:
             raise KeyboardInterrupt
         events = list(self._workers.events(min(timeout, POLL)))
         ended = {e.run for e in events if isinstance(e, Finished | Lost)}
-        stale = world.rng.choice(world.mail) if world.mail else None
+        stale = world.rng.choice(world.sent) if world.sent else None
         if stale and stale.run not in self._active and world.happens(world.plan.stale):
-            events.insert(world.rng.randint(0, len(events)), spoilt(stale))
+            events.insert(world.rng.randint(0, len(events)), with_stale_value(stale))
         self._active -= ended
-        world.mail += [e for e in events if isinstance(e, Finished | Sent)]
+        world.sent += [e for e in events if isinstance(e, Finished | Sent)]
         return events
 
     def stop(self, run: str, *, kill: bool = False) -> None:
@@ -243,16 +243,16 @@ class WatchedBackend:
 
     def close(self) -> None:
         if self._process.dead:
-            # Workers outlive the driver: what they find is delivered, if to nobody who wants it.
+            # Workers outlive the driver; their outcomes become stale events.
             with suppress(TunerError):
-                self._process.world.mail += [
+                self._process.world.sent += [
                     e for e in self._workers.events(0.0) if isinstance(e, Finished | Sent)
                 ]
         self._workers.close()
 
 
-def spoilt(stale: Event) -> Event:
-    """Return an event that can be told apart if it should count."""
+def with_stale_value(stale: Event) -> Event:
+    """Return the event with a recognizable value."""
     if isinstance(stale, Finished) and stale.outcome.metrics:
         return Finished(stale.run, Outcome(State.COMPLETED, {"value": STALE}))
     return stale

@@ -1,6 +1,6 @@
-"""Plays sweeps by their seeds, in as many processes as there are cores.
+"""Run sweeps by seed, in one process per core.
 
-PYTHONPATH=tests python -m support.simulation.sweeps 123     # one seed, with all that was committed
+PYTHONPATH=tests python -m support.simulation.sweeps 123     # one seed, with all commits
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tuner.tracking.database.location import locate
 from tuner.tracking.store import Store
 
 BLOCK = 50
-"""Sweeps that share a database; it must not grow so large that looking into it takes long."""
+"""Sweeps per database; large databases are slow to inspect."""
 
 
-class Theatre:
-    """A database for many sweeps, each a study of its own, and three ways to open it."""
+class SweepDatabase:
+    """A database for many sweeps, each one study, opened by three stores."""
 
     def __init__(self, folder: Path) -> None:
         self._world: World | None = None
@@ -52,44 +52,44 @@ class Theatre:
 
 
 @contextmanager
-def theatre() -> Iterator[Theatre]:
-    """Give a theatre in a folder that is gone afterwards."""
+def sweep_database() -> Iterator[SweepDatabase]:
+    """Yield a database in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
-        opened = Theatre(Path(folder))
+        opened = SweepDatabase(Path(folder))
         try:
             yield opened
         finally:
             opened.close()
 
 
-def judge(seeds: Sequence[int]) -> tuple[dict[int, list[str]], Counter[str]]:
-    """Return what is wrong with the sweeps of these seeds, and what happened in them all."""
+def check_sweeps(seeds: Sequence[int]) -> tuple[dict[int, list[str]], Counter[str]]:
+    """Return the violations by seed, and the counts of how drivers ended."""
     wrong: dict[int, list[str]] = {}
     happened: Counter[str] = Counter()
-    with theatre() as here:
+    with sweep_database() as sweeps:
         for seed in seeds:
-            world, history = here.play(seed)
+            world, history = sweeps.play(seed)
             happened += world.happened
             if found := violations(history):
                 wrong[seed] = found
     return wrong, happened
 
 
-def judge_all(seeds: range) -> tuple[dict[int, list[str]], Counter[str]]:
-    """Do what `judge` does, on all cores."""
+def check_all(seeds: range) -> tuple[dict[int, list[str]], Counter[str]]:
+    """Run `check_sweeps` on all cores."""
     blocks = [seeds[i : i + BLOCK] for i in range(0, len(seeds), BLOCK)]
     wrong: dict[int, list[str]] = {}
     happened: Counter[str] = Counter()
     spawning = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=spawning) as pool:
-        for bad, counts in pool.map(judge, blocks):
+        for bad, counts in pool.map(check_sweeps, blocks):
             wrong |= bad
             happened += counts
     return wrong, happened
 
 
-def story(wrong: dict[int, list[str]]) -> str:
-    """Return what a failing test says."""
+def failure_report(wrong: dict[int, list[str]]) -> str:
+    """Return the message of a failing test."""
     return "\n".join(
         f"seed {seed}: {found[0]}\n"
         f"  all of it: PYTHONPATH=tests python -m support.simulation.sweeps {seed}"
@@ -99,9 +99,9 @@ def story(wrong: dict[int, list[str]]) -> str:
 
 def main() -> None:
     seed = int(sys.argv[1])
-    with theatre() as here:
+    with sweep_database() as sweeps:
         print(Plan.of(seed))
-        _, history = here.play(seed)
+        _, history = sweeps.play(seed)
     for i, snapshot in enumerate(history.snapshots):
         print(f"\n{i}: driver {snapshot.writer} wrote, epoch {snapshot.epoch}")
         for row in (*snapshot.trials.values(), *snapshot.runs.values()):

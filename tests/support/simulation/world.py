@@ -1,8 +1,8 @@
-"""A world in which drivers are killed, frozen and cut off from their store, on one thread.
+"""A simulated world that kills, freezes and disconnects drivers, on one thread.
 
-Each driver is a greenlet that runs the real `Driver` over a real SQLite file. Wherever it touches
-the store, or waits for its workers, it comes by `World.pause`: there it may be killed, be frozen
-for longer than its lease lasts, or have to wait while others go on. All chance is of one seed.
+Each driver is a greenlet that runs the real `Driver` on a real SQLite file. Each access to the
+store or the workers calls `World.pause`, which may kill the driver, freeze it for longer than its
+lease, or switch to another driver. One seed determines all random decisions.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
 TURNS = 10_000
-"""Turns of drivers after which a sweep counts as one that never ends; most take some hundreds."""
+"""Turns after which a sweep counts as endless; most take some hundreds."""
 
 
 class World:
-    """Runs one sweep, driver after driver and side by side, until all is done and all have ended.
+    """Runs one sweep, with successive and concurrent drivers, until all have ended.
 
     Parameters
     ----------
     seed, plan
-        What decides on everything that happens.
+        Determine all events.
     stores
-        As different processes would open them, on the same file.
+        Stores on the same file, as different processes would open them.
     observer
-        Sees that file.
+        Reads that file.
     """
 
     def __init__(self, seed: int, plan: Plan, stores: Sequence[Store], observer: Observer) -> None:
@@ -53,7 +53,7 @@ class World:
         )
         self.away_until = 0.0
         self.late: list[tuple[float, Process, Callable[..., Any], tuple[Any, ...]]] = []
-        self.mail: list[Any] = []
+        self.sent: list[Any] = []
         self._observer = observer
         self._faults_left = plan.most_faults
         self._processes: list[Process] = []
@@ -61,7 +61,7 @@ class World:
         self.turns = 0
 
     def run(self) -> History:
-        """Return what came of it."""
+        """Run the sweep, and return its history."""
         self.observe(None)
         with statements(self._statement):
             while self._turn():
@@ -69,16 +69,16 @@ class World:
                 if self.turns > TURNS:
                     return self.history
             self.history.ended = True
-            # The same call once more finds everything done.
+            # Repeating the call finds all trials finished.
             self._faults_left = 0
             last = self._begin()
             while not last.over:
-                last.go_on()
+                last.resume()
         self.history.reports = self._observer.reports(self.name)
         return self.history
 
     def _turn(self) -> bool:
-        """Let one driver go on to its next pause; return whether there is anything left to do."""
+        """Resume one driver until its next pause; return whether the sweep continues."""
         self._carry_out_late()
         alive = [p for p in self._processes if not p.over]
         done = "finished" in self.history.ends.values()
@@ -97,18 +97,18 @@ class World:
         if not awake:
             wakes = min(p.frozen_until for p in alive)
             if not done and len(alive) < 3 and self.rng.random() < 0.5:
-                # Somebody wonders why nothing happens, and calls again.
+                # A user starts another driver meanwhile.
                 self.clock.advance_to(self.rng.uniform(self.clock(), wakes))
                 self._begin()
             else:
                 self.clock.advance_to(wakes)
             return True
-        self.rng.choice(awake).go_on()
+        self.rng.choice(awake).resume()
         return True
 
     @property
     def happened(self) -> Counter[str]:
-        """How drivers ended, and how many were killed."""
+        """Counts of the ends of drivers."""
         killed = sum(process.dead for process in self._processes)
         return Counter(self.history.ends.values()) + Counter(killed=killed)
 
@@ -120,14 +120,14 @@ class World:
         return self._processes[-1]
 
     def happens(self, probability: float) -> bool:
-        """Whether a fault of that probability happens now; there is an end to them."""
+        """Return whether a fault of that probability happens now; their number is limited."""
         if not probability or self._faults_left <= 0 or self.rng.random() >= probability:
             return False
         self._faults_left -= 1
         return True
 
     def pause(self, process: Process) -> None:
-        """Let others go on; the process may not come back from here, or much later."""
+        """Switch to other drivers; the process may be killed or frozen here."""
         if process.dead:
             raise Killed
         process.pauses += 1
@@ -148,7 +148,7 @@ class World:
     # --- the store ----------------------------------------------------------------------------
 
     def transact(self, process: Process, method: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Do what a process asks of its store; it may be killed between any two statements."""
+        """Execute a call of a process to its store; it may be killed between two statements."""
         self._in_transaction = process
         try:
             result = method(*args)
@@ -174,7 +174,7 @@ class World:
             self.observe(process)
 
     def observe(self, process: Process | None) -> None:
-        """Note what is committed now, if it is anything new."""
+        """Record the committed state if it changed."""
         writer = -1 if process is None else process.number
         now = self._observer.look(self.name, writer)
         seen = self.history.snapshots

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection, StaticPool
 
 from tuner.errors import MissingExtra
 from tuner.tracking.database.location import Location
@@ -18,6 +20,9 @@ from tuner.tracking.schema import metadata
 
 LOCK_TIMEOUT = 30.0
 """Seconds that a statement waits for another process's lock."""
+
+PAUSE = 1.0
+"""Seconds without use after which a connection to a server is checked before it is used again."""
 
 WRITING = "tuner_writing"
 """Execution option of a connection whose transaction will write."""
@@ -35,12 +40,11 @@ def make_engine(location: Location) -> Engine:
         return _sqlite(location, location.file)
     options = location.url.query.get("options", "")
     try:
-        return create_engine(
+        engine = create_engine(
             location.url.difference_update_query(["options"]),
             json_serializer=dumps,
             json_deserializer=loads,
             hide_parameters=True,
-            pool_pre_ping=True,
             max_overflow=-1,
             connect_args={"options": f"{options} -c lock_timeout={LOCK_TIMEOUT:.0f}s".strip()},
         )
@@ -48,6 +52,9 @@ def make_engine(location: Location) -> Engine:
         raise MissingExtra(
             f"store {location}: PostgreSQL needs a driver; write pip install 'tuner[postgres]'"
         ) from error
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", partial(_ping_after_a_pause, engine))
+    return engine
 
 
 def empty_engine() -> Engine:
@@ -97,6 +104,27 @@ def connect_to_read(file: Path) -> sqlite3.Connection:
     immutable = "" if Path(f"{file}-wal").exists() else "&immutable=1"
     uri = f"{file.absolute().as_uri()}?mode=ro{immutable}"
     return sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT, check_same_thread=False)
+
+
+def _note_use(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info["used"] = time.monotonic()
+
+
+def _ping_after_a_pause(
+    engine: Engine, connection: Any, record: ConnectionPoolEntry, _: PoolProxiedConnection
+) -> None:
+    """Replace a connection that died while it was not in use.
+
+    A connection in steady use is not checked, which saves a round trip per transaction. If it dies,
+    its next statement raises `StoreUnavailable`, and SQLAlchemy discards the pool.
+    """
+    used = record.info.get("used")
+    if used is None or time.monotonic() - used < PAUSE:
+        return
+    try:
+        engine.dialect.do_ping(connection)
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error
 
 
 def _prepare(connection: Any, _: Any) -> None:

@@ -104,7 +104,7 @@ def _of_driver(location: Location, error: BaseException) -> StoreError:
         )
     if state is not None and state.startswith(_PG_REFUSED):
         return _refused(location, error)
-    if state is None or state.startswith(_PG_AWAY):
+    if state is None or state == _PG_IDLE or state.startswith(_PG_AWAY):
         return StoreUnavailable(
             f"store {location} cannot be reached: {_line(error)}; "
             f"check the URL, and that the server runs and has the database"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -14,11 +16,26 @@ from tuner.tracking.database.failures import as_damage, as_store_errors
 from tuner.tracking.database.file_monitor import FileMonitor
 from tuner.tracking.database.init_db import create, is_there
 from tuner.tracking.database.location import Location
-from tuner.tracking.database.postgres_queue import postgres_turn
+from tuner.tracking.database.postgres_queue import PATIENCE, postgres_turn
 from tuner.tracking.database.write_queue import turn
 
 ASKING_PATIENCE = 5.0
 """Seconds that a process may take to ask for trials before the others stop waiting for it."""
+
+
+class _Turn(threading.local):
+    """The open transaction of this thread's turn on PostgreSQL, which its calls may use."""
+
+    connection: Connection | None = None
+    used = 0.0
+
+    def put(self, connection: Connection | None) -> None:
+        self.connection, self.used = connection, time.monotonic()
+
+    def take(self) -> Connection | None:
+        """Return the connection, None if the server may end its transaction as idle."""
+        connection, self.connection = self.connection, None
+        return connection if time.monotonic() - self.used < PATIENCE / 2 else None
 
 
 class Database:
@@ -33,9 +50,10 @@ class Database:
                 raise ArgumentError(
                     f"store {location}: an option of the URL is wrong: {error}"
                 ) from error
-        self._presence = _watched(self._engine, location)
+        self._monitor = _watched(self._engine, location)
         self._empty: Engine | None = None
         self._pid = os.getpid()
+        self._in_turn = _Turn()
         self._abandoned: list[object] = []
         with as_store_errors(location):
             self._exists = is_there(self._engine, location)
@@ -45,6 +63,11 @@ class Database:
         """Provide a connection that sees one snapshot; a store that does not exist yet is empty."""
         self._after_fork()
         self._notice_removal()
+        if (of_turn := self._in_turn.take()) is not None:
+            with as_damage(self.location), self._explained():
+                yield of_turn
+            self._in_turn.put(of_turn)
+            return
         with (
             as_damage(self.location),
             self._explained(),
@@ -66,11 +89,7 @@ class Database:
                 create(self._engine, self.location)
                 self._exists = True
             self._look(only_file=True)
-            with (
-                self._turn(),
-                self._engine.connect().execution_options(**{WRITING: True}) as connection,
-                connection.begin(),
-            ):
+            with self._turn(), self._transaction() as connection:
                 if connection.dialect.name == "postgresql":
                     _plan_anew_as_it_grows(connection)
                 yield connection
@@ -89,16 +108,41 @@ class Database:
     def turn(self, study_id: int) -> AbstractContextManager[None]:
         """Wait for this process's turn to ask for trials of a study; see `Store.turn`."""
         file = self.location.file
-        if file is None:
-            return postgres_turn(self._engine, study_id)
-        return turn(file, study_id, ASKING_PATIENCE)
+        return (
+            self._postgres_turn(study_id) if file is None else turn(file, study_id, ASKING_PATIENCE)
+        )
+
+    @contextmanager
+    def _postgres_turn(self, study_id: int) -> Iterator[None]:
+        with postgres_turn(self._engine, study_id) as connection:
+            self._in_turn.put(connection)
+            try:
+                yield
+            finally:
+                self._in_turn.put(None)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Provide a writing transaction; within a turn on PostgreSQL, that of the turn.
+
+        Its commit then ends the turn too, and saves a connection's transaction of its own.
+        """
+        if (of_turn := self._in_turn.take()) is not None:
+            with of_turn.get_transaction() or of_turn.begin():
+                yield of_turn
+            return
+        with (
+            self._engine.connect().execution_options(**{WRITING: True}) as connection,
+            connection.begin(),
+        ):
+            yield connection
 
     def close(self) -> None:
         """Release the connections; they are reopened when needed."""
         self._after_fork()
         self._engine.dispose()
-        if self._presence is not None:
-            self._presence.forget()
+        if self._monitor is not None:
+            self._monitor.forget()
         if self._empty is not None:
             self._empty.dispose()
             self._empty = None
@@ -126,13 +170,13 @@ class Database:
     def _look(
         self, *, wrote: bool = False, only_file: bool = False, only_if_written: bool = False
     ) -> None:
-        if self._presence is None or (only_if_written and not self._presence.writes):
+        if self._monitor is None or (only_if_written and not self._monitor.writes):
             return
         try:
             if only_file:
-                self._presence.check_file()
+                self._monitor.check_file()
             else:
-                self._presence.check(wrote=wrote)
+                self._monitor.check(wrote=wrote)
         except StoreError:
             # On close, SQLite writes its log into the file if that is still the one at its path.
             # Otherwise it leaves the log alone, which may belong to another store.
@@ -148,12 +192,12 @@ class Database:
             If this process has written to the previous file.
         """
         file = self.location.file
-        if file is None or self._presence is None or not self._exists:
+        if file is None or self._monitor is None or not self._exists:
             return
-        if self._presence.is_elsewhere:
+        if self._monitor.is_elsewhere:
             self._look(only_file=True, only_if_written=True)
             self._engine.dispose()
-            self._presence.forget()
+            self._monitor.forget()
         self._exists = file.exists()
 
     def _turn(self) -> AbstractContextManager[None]:
@@ -171,21 +215,22 @@ class Database:
         """Abandon the parent's connections in a forked child: they cannot be shared."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
+            self._in_turn.put(None)
             # Kept, because garbage collection would close the connections, which affects the
             # parent.
             self._abandoned.append(self._engine.pool)
             self._engine.dispose(close=False)
-            if self._presence is not None:
-                self._presence.forget()
+            if self._monitor is not None:
+                self._monitor.forget()
 
 
 def _watched(engine: Engine, location: Location) -> FileMonitor | None:
     """Return the watcher that detects the removal of a SQLite file; None for a server."""
     if location.file is None:
         return None
-    presence = FileMonitor(location.file)
-    event.listen(engine, "connect", lambda *_: presence.opened())
-    return presence
+    monitor = FileMonitor(location.file)
+    event.listen(engine, "connect", lambda *_: monitor.opened())
+    return monitor
 
 
 def _plan_anew_as_it_grows(connection: Connection) -> None:

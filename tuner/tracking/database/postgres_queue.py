@@ -21,11 +21,14 @@ PATIENCE = 3.0
 
 
 @contextmanager
-def postgres_turn(engine: Engine, study_id: int) -> Iterator[None]:
-    """Wait for this process's turn; the others wait until the block ends."""
+def postgres_turn(engine: Engine, study_id: int) -> Iterator[Connection | None]:
+    """Wait for this process's turn; the others wait until the transaction or the block ends.
+
+    Provide the connection whose open transaction holds the turn, None if the wait was given up.
+    """
     connection = _queue(engine, study_id)
     try:
-        yield
+        yield connection
     finally:
         if connection is not None:
             _leave(connection)

@@ -1,4 +1,4 @@
-"""What an objective returns becomes metrics, or a failure that names the key."""
+"""Return values of objectives become metrics, or failures that name the key."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_several_goals_take_a_sequence_or_a_dict() -> None:
         (-(10**400), "NotFinite", "'value' is -inf"),
         ({"value": math.nan}, "NotFinite", "'value' is nan"),
         ({"value": 1.0, "auc": "good"}, "WrongReturnType", "'auc' is 'good' (str)"),
-        ({"auc": 0.9}, "MissingMetric", "'value' is missing from what the objective returned"),
+        ({"auc": 0.9}, "MissingMetric", "'value' is missing from the dict"),
         ({}, "MissingMetric", "which has nothing"),
     ],
 )

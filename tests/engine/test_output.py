@@ -1,4 +1,4 @@
-"""The transcript keeps the beginning and the end of what a run prints."""
+"""A transcript keeps the beginning and the end of the output of a run."""
 
 from __future__ import annotations
 

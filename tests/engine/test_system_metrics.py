@@ -1,4 +1,4 @@
-"""What runs take of their machine: real samples of real work."""
+"""Resource use of runs: real samples of real work."""
 
 from __future__ import annotations
 

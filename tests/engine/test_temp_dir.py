@@ -1,4 +1,4 @@
-"""The temporary folder of a trial: deleted when its process has ended, and never before."""
+"""The temporary folder of a trial is deleted after its process has ended, and not before."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tuner.engine.worker.temp_dir import LOCK, PREFIX, Scratch
+from tuner.engine.worker.temp_dir import LOCK, PREFIX, TempDir
 
 OWNER = """
 import sys, time
-from tuner.engine.worker.temp_dir import Scratch
-scratch = Scratch()
-path = scratch.fresh()
+from tuner.engine.worker.temp_dir import TempDir
+folder = TempDir()
+path = folder.fresh()
 path.mkdir()
 print(path.parent, flush=True)
 time.sleep(600)
@@ -50,13 +50,13 @@ def folders() -> list[str]:
 
 
 def test_a_folder_is_made_when_needed_and_removed() -> None:
-    scratch = Scratch()
+    folder = TempDir()
     assert folders() == []
-    first, second = scratch.fresh(), scratch.fresh()
+    first, second = folder.fresh(), folder.fresh()
     assert first != second
     assert not first.exists()
     assert len(folders()) == 1
-    scratch.remove()
+    folder.remove()
     assert folders() == []
 
 
@@ -65,15 +65,15 @@ def test_the_folder_of_a_living_process_stays_and_that_of_a_dead_one_goes(
     owner: tuple[subprocess.Popen[str], Path],
 ) -> None:
     process, path = owner
-    first = Scratch()
+    first = TempDir()
     first.fresh()
     assert path.is_dir()
     os.kill(process.pid, signal.SIGSTOP)  # a frozen process lives as well
-    Scratch().fresh()
+    TempDir().fresh()
     assert path.is_dir()
     process.kill()
     process.wait()
-    Scratch().fresh()
+    TempDir().fresh()
     assert not path.exists()
     first.remove()
 
@@ -85,7 +85,7 @@ def test_a_process_id_of_another_namespace_does_not_matter(
     _, path = owner
     # As another container would name it: by an id that no process here has.
     other = path.rename(path.with_name(f"{PREFIX}4194304-abc"))
-    Scratch().fresh()
+    TempDir().fresh()
     assert other.is_dir()
 
 
@@ -103,7 +103,7 @@ def test_neither_links_nor_files_nor_unlocked_folders_are_touched(temp_dir: Path
     linked = temp_dir / f"{PREFIX}linked"
     linked.mkdir()
     (linked / LOCK).symlink_to(home / LOCK)
-    Scratch().fresh()
+    TempDir().fresh()
     assert (home / "thesis.txt").read_text() == "years of work"
     assert (temp_dir / f"{PREFIX}bare").is_dir()
     assert (linked / LOCK).is_symlink()
@@ -115,5 +115,5 @@ def test_the_folder_of_another_user_is_left_alone(temp_dir: Path) -> None:
     theirs.mkdir()
     (theirs / LOCK).touch()
     os.chown(theirs, 65534, 65534)
-    Scratch().fresh()
+    TempDir().fresh()
     assert (theirs / LOCK).exists()
