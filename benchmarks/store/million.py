@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 import tuner
 from benchmarks.store import ours
-from tuner.tracking import SqlStore, open_store, schema
+from tuner.tracking import Store, open_store, schema
 from tuner.tracking.curves import pack
 
 QUERIES = {
@@ -31,7 +31,7 @@ class Size:
     studies: int = 20
 
 
-def generate(store: SqlStore, size: Size) -> str:
+def generate(store: Store, size: Size) -> str:
     """Fill a store, and return the name of its largest study, with half of all trials."""
     largest = ours.new_study(store, "largest")
     others = [ours.new_study(store, f"study-{k}") for k in range(size.studies - 1)]
@@ -44,7 +44,7 @@ def generate(store: SqlStore, size: Size) -> str:
     return largest.name
 
 
-def _curves(store: SqlStore, length: int) -> None:
+def _curves(store: Store, length: int) -> None:
     """Give every run one curve by direct SQL, so that a hundred million values take minutes."""
     ours_metric = schema.metrics.insert().values(name="loss")
     rng = np.random.default_rng(0)
@@ -88,7 +88,7 @@ def measure(url: str | Path, size: Size) -> dict[str, float]:
     return figures
 
 
-def _bytes(store: SqlStore) -> int:
+def _bytes(store: Store) -> int:
     """Return the size of the database."""
     with store.reading() as connection:
         if connection.dialect.name == "postgresql":

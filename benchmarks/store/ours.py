@@ -10,7 +10,7 @@ import numpy as np
 
 from tuner.records import Goal, Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Choice, Float, Int, Space
-from tuner.tracking import Batch, SqlStore, open_store
+from tuner.tracking import Batch, Store, open_store
 from tuner.tracking.uuid7 import uuid7
 
 BATCH = 500
@@ -26,7 +26,7 @@ SPACE = Space(
 """Ten parameters."""
 
 
-def new_study(store: SqlStore, name: str = "") -> StudyInfo:
+def new_study(store: Store, name: str = "") -> StudyInfo:
     """Create a study of `SPACE`."""
     uid = uuid7()
     info = StudyInfo(uid, name or uid, SPACE.to_dict(), SPACE.fingerprint, (Goal(),), 0, 0.0)
@@ -136,7 +136,7 @@ def bytes_a_value(folder: Path, n: int, reports: int) -> tuple[float, float]:
     return packed, (sizes[1] - 2 * sizes[0]) / (n * reports)
 
 
-def _size(store: SqlStore, folder: Path) -> int:
+def _size(store: Store, folder: Path) -> int:
     """Return the size of the file after a checkpoint of its log."""
     with store.reading() as connection:
         connection.exec_driver_sql("COMMIT")

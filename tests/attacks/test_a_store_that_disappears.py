@@ -23,8 +23,8 @@ from tuner.records import Goal, StudyInfo, Upload
 from tuner.tracking import open_store
 from tuner.tracking.artifacts.folder import ArtifactFolder
 from tuner.tracking.artifacts.retention import collect
-from tuner.tracking.database import maintenance as upkeep
-from tuner.tracking.lease import new_holder
+from tuner.tracking.database import maintenance
+from tuner.tracking.lease import new_lease_owner
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="open files cannot be deleted there")
 
@@ -154,7 +154,7 @@ def test_a_session_that_waits_notices_within_seconds(
     store = open_store(folder)
     info = store.find_study("s")
     assert info is not None
-    watching = writer.Writer(store, store.take_study(info, new_holder(), 60.0))
+    watching = writer.Writer(store, store.acquire_lease(info, new_lease_owner(), 60.0))
     watching.flush()
     attack(folder)
     with pytest.raises(StoreError, match="while this process was using it"):
@@ -256,7 +256,7 @@ def test_what_was_in_a_deleted_log_is_not_lost(folder: Path) -> None:
     with pytest.raises(StoreError, match=r"tuner\.db-wal"):
         study.ask()
     assert len(tuner.load_study("s", store=folder).trials) >= 5
-    assert list(upkeep.check(folder)) == []
+    assert list(maintenance.check(folder)) == []
 
 
 def keeps(params: dict[str, float], trial: tuner.Trial) -> float:
@@ -283,7 +283,7 @@ def test_searches_that_nobody_disturbs_are_not_disturbed(folder: Path) -> None:
     search(folder, keeps, 6)
     other = open_store(folder)
     study = search(folder, keeps, 8)
-    upkeep.compact(folder)
+    maintenance.compact(folder)
     search(folder, keeps, 10)
     other.close()
     study.store.close()

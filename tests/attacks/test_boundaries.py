@@ -24,7 +24,7 @@ from tuner import Choice, Float, Int, errors
 from tuner.errors.boundary import public, translated
 from tuner.integrations import export_dvc, export_tensorboard, import_optuna
 from tuner.reporting import write_report
-from tuner.tracking.database import maintenance as upkeep
+from tuner.tracking.database import maintenance
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +51,7 @@ def read_all(store: object) -> None:
             assert study.best_trial
         list(tuner.find("", what="runs", store=store))
     tuner.list_models(store=store)
-    list(upkeep.check(store))
+    list(maintenance.check(store))
 
 
 def raw_error(call: Callable[[], object]) -> str:
@@ -109,11 +109,11 @@ def test_an_odd_store_is_an_error_of_ours(store: Any, places: Path) -> None:
 def test_a_path_means_what_it_says(name: str, tmp_path: Path) -> None:
     study = search(tmp_path / name)
     assert sorted(p.name for p in tmp_path.iterdir()) == [name]
-    copy = upkeep.backup(tmp_path / f"{name}-copy", tmp_path / name)
+    copy = maintenance.backup(tmp_path / f"{name}-copy", tmp_path / name)
     assert copy == tmp_path / f"{name}-copy" / "tuner.db"
     again = tuner.load_study("s", store=study.store.url)
     assert len(again.trials) == 4
-    assert list(upkeep.check(tmp_path / name)) == []
+    assert list(maintenance.check(tmp_path / name)) == []
     assert sorted(p.name for p in tmp_path.iterdir()) == [name, f"{name}-copy"]
 
 
@@ -128,7 +128,7 @@ def test_a_backup_goes_into_a_new_folder_only(to: str, places: Path) -> None:
         (places / "tuner.db").write_text("")
         before = {p: p.lstat().st_ino for p in places.rglob("*")}
     with pytest.raises(errors.TunerError):
-        upkeep.backup(to, places / "store")
+        maintenance.backup(to, places / "store")
     assert {p: p.lstat().st_ino for p in places.rglob("*")}.keys() == before.keys()
     assert os.stat("/dev/null").st_mode == device
     assert stat.S_ISCHR(device)
@@ -155,7 +155,7 @@ def test_folders_of_others_are_errors_of_ours(open_folder: Path) -> None:
 import os, sys, traceback
 from pathlib import Path
 import tuner
-from tuner.tracking.database import maintenance as upkeep
+from tuner.tracking.database import maintenance
 from tuner.integrations import export_dvc, export_tensorboard, import_optuna
 from tuner.reporting import write_report
 from tuner.tracking.artifacts.retention import collect
@@ -173,8 +173,8 @@ def use_all(base):
     export_tensorboard(study, base / "e")
     study.plot.history(save=base / "p.png")
     study.tell(study.ask(), 1.0)
-    upkeep.backup(base / "b", base / "theirs")
-    upkeep.compact(base / "theirs")
+    maintenance.backup(base / "b", base / "theirs")
+    maintenance.compact(base / "theirs")
     upgrade(base / "theirs")
 
 # All modules are loaded before the privileges go: another user may not read this Python.
@@ -198,9 +198,9 @@ calls = {
     "dvc": lambda: export_dvc(study, base / "hidden" / "d"),
     "events": lambda: export_tensorboard(study, base / "hidden" / "e"),
     "plot": lambda: study.plot.history(save=base / "hidden" / "p.png"),
-    "backup": lambda: upkeep.backup(base / "hidden" / "b", base / "theirs"),
-    "backup new": lambda: upkeep.backup(base / "b", base / "theirs"),
-    "compact": lambda: upkeep.compact(base / "theirs"),
+    "backup": lambda: maintenance.backup(base / "hidden" / "b", base / "theirs"),
+    "backup new": lambda: maintenance.backup(base / "b", base / "theirs"),
+    "compact": lambda: maintenance.compact(base / "theirs"),
     "upgrade": lambda: upgrade(base / "hidden"),
     "optuna": lambda: import_optuna(str(base / "hidden" / "o.db"), store="/tmp/none"),
     "data": lambda: tuner.create_study(space, store=base / "x", data=base / "hidden" / "f"),

@@ -20,9 +20,9 @@ from tuner.errors import ChecksumMismatch, TunerError
 from tuner.provenance.fingerprints import fingerprint
 from tuner.records import Artifact, CheckpointEnd, CheckpointPart, Upload
 from tuner.tracking import open_store
-from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf
+from tuner.tracking.artifacts.checkpoint_store import CheckpointStore
 from tuner.tracking.artifacts.folder import ArtifactFolder
-from tuner.tracking.database import maintenance as upkeep
+from tuner.tracking.database import maintenance
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="other systems have no such files")
 
@@ -164,7 +164,7 @@ def test_all_that_reads_artifacts(tmp_path: Path, make: Callable[[Path], None]) 
     assert outcome(lambda: tuner.load_model("m@champion", store=tmp_path)).startswith("Checksum")
 
     def check() -> None:
-        [said] = upkeep.check(tmp_path)
+        [said] = maintenance.check(tmp_path)
         raise ChecksumMismatch(said)
 
     assert "artifact 'model'" in outcome(check)
@@ -252,18 +252,18 @@ def test_a_checkpoint_that_an_objective_saves(tmp_path: Path, make: Callable[[Pa
 
 @pytest.mark.process
 @pytest.mark.parametrize("make", ENDLESS)
-def test_a_checkpoint_on_the_shelf(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_checkpoint_in_the_store(tmp_path: Path, make: Callable[[Path], None]) -> None:
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "state").write_bytes(b"1")
     channel = _Channel()
     send_checkpoint(tmp_path / "saved", 1, channel)
-    shelf = CheckpointShelf(tmp_path / "store", "study")
+    checkpoints = CheckpointStore(tmp_path / "store", "study")
     for message in channel.sent:
         if isinstance(message, CheckpointPart):
-            shelf.add(0, "run", message)
+            checkpoints.add(0, "run", message)
         elif isinstance(message, CheckpointEnd):
-            shelf.keep(0, "run", message)
-    checkpoint = shelf.latest(0)
+            checkpoints.keep(0, "run", message)
+    checkpoint = checkpoints.latest(0)
     assert checkpoint is not None
     Path(checkpoint.folder, "state").unlink()
     make(Path(checkpoint.folder, "state"))

@@ -20,8 +20,8 @@ from tuner.records import Report, Run, StudyInfo, Trial, Upload
 from tuner.records.bounds import LONGEST_NAME, MAX_STEP
 from tuner.search_spaces import Space
 from tuner.tracking import open_store
-from tuner.tracking.lease import new_holder
-from tuner.tracking.protocol import Store
+from tuner.tracking.lease import new_lease_owner
+from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
 letters = random.Random(0)
@@ -89,7 +89,7 @@ def write(url: str, oddities: list[tuple[str, Any] | None], flushes: list[bool])
     store: Store = open_store(url)
     space = Space({"x": Float(0, 1)})
     info = StudyInfo(uuid7(), uuid7(), space.to_dict(), space.fingerprint, (), 0, 0.0)
-    writer = Writer(store, store.take_study(info, new_holder(), 30.0))
+    writer = Writer(store, store.acquire_lease(info, new_lease_owner(), 30.0))
     for number, (oddity, flush) in enumerate(zip(oddities, flushes, strict=False)):
         put_trial(writer, number, oddity, flush)
     writer.check()

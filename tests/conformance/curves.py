@@ -48,7 +48,7 @@ class CurveConformance:
         for step in steps:
             if step == "compact":
                 store.write(info.uid, batch)
-                store.compact(info.uid)
+                store.pack_metrics(info.uid)
                 batch = Batch()
             elif isinstance(step, str):
                 _, *which = step.split()
@@ -70,7 +70,7 @@ class CurveConformance:
                 order.append((uid, report.step))
             assert _plain(found) == _plain(expected)
             assert order == [(r.uid, step) for r in runs for step in sorted(expected[r.uid])]
-            store.compact(info.uid)
+            store.pack_metrics(info.uid)
 
     def test_only_what_has_ended_is_packed_and_only_once(self, store: Store) -> None:
         info = study(store)
@@ -80,12 +80,12 @@ class CurveConformance:
             (r.uid, Report(k, {"loss": 1.0 / (k + 1)})) for r in (ended, going) for k in range(9)
         ]
         store.write(info.uid, Batch(trials, [ended, going], reports))
-        assert store.compact(info.uid) == 0
+        assert store.pack_metrics(info.uid) == 0
         store.write(info.uid, Batch([finished(0)], [Run(ended.uid, 0, state=State.COMPLETED)]))
         before = contents(store, info.uid)
-        assert store.compact(info.uid, [going.uid]) == 0
-        assert store.compact(info.uid, [ended.uid]) == 9
-        assert store.compact(info.uid) == 0
+        assert store.pack_metrics(info.uid, [going.uid]) == 0
+        assert store.pack_metrics(info.uid, [ended.uid]) == 9
+        assert store.pack_metrics(info.uid) == 0
         assert contents(store, info.uid) == before
 
     def test_the_reports_of_one_trial_are_read_alone(self, store: Store) -> None:

@@ -13,12 +13,12 @@ from conformance.stores import contents, finished, study
 from tuner.errors import StudyBusy, StudyExists, StudyNotFound, StudyTakenOver
 from tuner.records import Report, Run, State, Trial
 from tuner.tracking import Batch, Store, open_store
-from tuner.tracking.lease import Holder, new_holder
-from tuner.tracking.protocol import Changes
+from tuner.tracking.batch import Changes
+from tuner.tracking.lease import LeaseOwner, new_lease_owner
 from tuner.tracking.uuid7 import uuid7
 
-ELSEWHERE = Holder("elsewhere", 4711, "boot/pid:[1]/99")
-ANOTHER = Holder("another", 4712, "boot/pid:[1]/98")
+ELSEWHERE = LeaseOwner("elsewhere", 4711, "boot/pid:[1]/99")
+ANOTHER = LeaseOwner("another", 4712, "boot/pid:[1]/98")
 LONG = 3600.0
 
 
@@ -31,60 +31,60 @@ class LeaseConformance:
 
     def test_a_study_that_is_held_says_by_whom(self, store: Store) -> None:
         info = study(store)
-        lease = store.take_study(info, ELSEWHERE, LONG)
-        assert (lease.study, lease.epoch, lease.holder) == (info.uid, 1, ELSEWHERE)
+        lease = store.acquire_lease(info, ELSEWHERE, LONG)
+        assert (lease.study, lease.epoch, lease.owner) == (info.uid, 1, ELSEWHERE)
         with pytest.raises(StudyBusy, match=r"'study' is run by process 4711 on elsewhere.* s "):
-            store.take_study(info, ANOTHER, LONG)
+            store.acquire_lease(info, ANOTHER, LONG)
         store.write(info.uid, Batch([finished(0)]), lease)
         assert [t.number for t in store.trials(info.uid)] == [0]
 
     def test_a_study_that_is_new_is_recorded_when_it_is_taken(self, store: Store) -> None:
         info = study(store)
         new = replace(info, name="new", uid=uuid7())
-        store.take_study(new, ELSEWHERE, LONG)
+        store.acquire_lease(new, ELSEWHERE, LONG)
         assert store.find_study("new") == new
 
     def test_another_study_of_the_name_is_not_taken(self, store: Store) -> None:
         info = study(store)
         with pytest.raises(StudyExists, match="made by another process"):
-            store.take_study(replace(info, uid=uuid7()), ELSEWHERE, LONG)
+            store.acquire_lease(replace(info, uid=uuid7()), ELSEWHERE, LONG)
         assert store.study_epoch(info.uid) == 0
 
     def test_what_was_given_back_can_be_taken(self, store: Store) -> None:
         info = study(store)
-        store.release_study(store.take_study(info, ELSEWHERE, LONG))
-        assert store.take_study(info, ANOTHER, LONG).epoch == 2
+        store.release_lease(store.acquire_lease(info, ELSEWHERE, LONG))
+        assert store.acquire_lease(info, ANOTHER, LONG).epoch == 2
 
     def test_who_comes_back_late_writes_nothing(self, store: Store) -> None:
         info = study(store)
-        early = store.take_study(info, ELSEWHERE, 0.0)
+        early = store.acquire_lease(info, ELSEWHERE, 0.0)
         run = Run(uuid7(), 0)
         store.write(
             info.uid, Batch([Trial(0, {"x": 1.0}, State.RUNNING, attempts=1)], [run]), early
         )
-        late = store.take_study(info, ANOTHER, LONG)
+        late = store.acquire_lease(info, ANOTHER, LONG)
         before = contents(store, info.uid)
         outcome = Batch([finished(0)], [run], [(run.uid, Report(0, {"value": 1.0}))])
         for batch in (outcome, Batch()):
             with pytest.raises(StudyTakenOver, match="process 4712 on another"):
                 store.write(info.uid, batch, early)
-        store.release_study(early)
+        store.release_lease(early)
         assert contents(store, info.uid) == before
         store.write(info.uid, outcome, late)
         assert [t.state for t in store.trials(info.uid)] == [State.COMPLETED]
 
     def test_a_lease_that_lapsed_is_still_its_holders_until_it_is_taken(self, store: Store) -> None:
         info = study(store)
-        lease = store.take_study(info, ELSEWHERE, 0.0)
+        lease = store.acquire_lease(info, ELSEWHERE, 0.0)
         store.write(info.uid, Batch([finished(0)]), lease)
         assert len(list(store.trials(info.uid))) == 1
 
     def test_every_write_makes_the_lease_last(self, store: Store) -> None:
         info = study(store)
-        lapsed = store.take_study(info, ELSEWHERE, 0.0)
+        lapsed = store.acquire_lease(info, ELSEWHERE, 0.0)
         store.write(info.uid, Batch(), replace(lapsed, seconds=LONG))
         with pytest.raises(StudyBusy):
-            store.take_study(info, ANOTHER, LONG)
+            store.acquire_lease(info, ANOTHER, LONG)
 
     def test_a_holder_whose_process_has_ended_holds_nothing(self, store: Store) -> None:
         info = study(store)
@@ -94,13 +94,13 @@ class LeaseConformance:
         child.start()
         child.join(60)
         assert store.study_epoch(info.uid) == 1
-        assert store.take_study(info, new_holder(), LONG).epoch == 2
+        assert store.acquire_lease(info, new_lease_owner(), LONG).epoch == 2
 
     def test_new_holder_holds_until_it_gives_back(self, store: Store) -> None:
         info = study(store)
-        store.take_study(info, new_holder(), LONG)
+        store.acquire_lease(info, new_lease_owner(), LONG)
         with pytest.raises(StudyBusy):
-            store.take_study(info, new_holder(), LONG)
+            store.acquire_lease(info, new_lease_owner(), LONG)
 
     def test_an_earlier_attempt_does_not_overwrite_a_later_one(self, store: Store) -> None:
         info = study(store)
@@ -111,24 +111,24 @@ class LeaseConformance:
 
     def test_who_writes_now_and_then_does_so_on_what_it_has_seen(self, store: Store) -> None:
         info = study(store)
-        epoch = store.write_at(info.uid, Batch([finished(0)]), 0, ELSEWHERE)
+        epoch = store.write_if_epoch(info.uid, Batch([finished(0)]), 0, ELSEWHERE)
         assert epoch == store.study_epoch(info.uid) == 1
         with pytest.raises(StudyTakenOver):
-            store.write_at(info.uid, Batch([finished(1)]), 0, ANOTHER)
+            store.write_if_epoch(info.uid, Batch([finished(1)]), 0, ANOTHER)
         assert len(list(store.trials(info.uid))) == 1
-        assert store.write_at(info.uid, Batch([finished(1)]), 1, ANOTHER) == 2
-        lease = store.take_study(info, ELSEWHERE, LONG)
+        assert store.write_if_epoch(info.uid, Batch([finished(1)]), 1, ANOTHER) == 2
+        lease = store.acquire_lease(info, ELSEWHERE, LONG)
         with pytest.raises(StudyBusy):
-            store.write_at(info.uid, Batch([finished(2)]), 3, ANOTHER)
+            store.write_if_epoch(info.uid, Batch([finished(2)]), 3, ANOTHER)
         store.write(info.uid, Batch([finished(2)]), lease)
         assert len(list(store.trials(info.uid))) == 3
 
     def test_others_may_write_if_they_leave_the_trials_that_count(self, store: Store) -> None:
         info = study(store)
-        store.write_at(info.uid, Batch([running(0)]), 0, ELSEWHERE)
-        store.write_at(info.uid, Batch([running(1)]), 1, ANOTHER)
+        store.write_if_epoch(info.uid, Batch([running(0)]), 0, ELSEWHERE)
+        store.write_if_epoch(info.uid, Batch([running(1)]), 1, ANOTHER)
         places = {0: (State.RUNNING, 1), 2: None}
-        assert store.write_at(info.uid, Batch([finished(0)]), 1, ELSEWHERE, places) == 3
+        assert store.write_if_epoch(info.uid, Batch([finished(0)]), 1, ELSEWHERE, places) == 3
         for wrong in (
             {0: (State.RUNNING, 1)},
             {1: (State.RUNNING, 2)},
@@ -141,17 +141,19 @@ class LeaseConformance:
             before = contents(store, info.uid)
             batch = Batch([finished(number) for number in wrong])
             with pytest.raises(StudyTakenOver):
-                store.write_at(info.uid, batch, 1, ELSEWHERE, wrong)
+                store.write_if_epoch(info.uid, batch, 1, ELSEWHERE, wrong)
             assert contents(store, info.uid) == before
             assert store.study_epoch(info.uid) == 3, "nothing of it is kept"
-        store.take_study(info, ELSEWHERE, LONG)
+        store.acquire_lease(info, ELSEWHERE, LONG)
         with pytest.raises(StudyBusy):
-            store.write_at(info.uid, Batch([finished(1)]), 1, ANOTHER, {1: (State.RUNNING, 1)})
+            store.write_if_epoch(
+                info.uid, Batch([finished(1)]), 1, ANOTHER, {1: (State.RUNNING, 1)}
+            )
 
     def test_a_reader_is_told_what_is_new(self, store: Store) -> None:
         info = study(store)
         assert store.changes(info.uid, -1, {}) == Changes(0, [])
-        epoch = store.write_at(info.uid, Batch([running(n) for n in range(4)]), 0, ELSEWHERE)
+        epoch = store.write_if_epoch(info.uid, Batch([running(n) for n in range(4)]), 0, ELSEWHERE)
         found = store.changes(info.uid, -1, {})
         assert found == Changes(epoch, [running(n) for n in range(4)])
         known = {t.number: (t.state, t.attempts) for t in found.trials}
@@ -159,7 +161,7 @@ class LeaseConformance:
         again = Trial(2, {"x": 2.0}, State.RUNNING, attempts=2)
         given_up = Trial(3, {"x": 3.0}, State.WAITING, attempts=1)
         changed = [finished(1), again, given_up, running(4), finished(5)]
-        store.write_at(info.uid, Batch(changed), epoch, ELSEWHERE)
+        store.write_if_epoch(info.uid, Batch(changed), epoch, ELSEWHERE)
         assert store.changes(info.uid, 3, known) == Changes(epoch + 1, changed)
         many = dict.fromkeys(range(2000), (State.RUNNING, 1))
         others = [finished(1), again, given_up, finished(5)]
@@ -167,12 +169,12 @@ class LeaseConformance:
 
     def test_a_reader_cannot_rely_on_the_epoch_while_a_driver_may_write(self, store: Store) -> None:
         info = study(store)
-        lease = store.take_study(info, ELSEWHERE, 0.001)
+        lease = store.acquire_lease(info, ELSEWHERE, 0.001)
         time.sleep(0.01)
-        assert store.changes(info.uid, -1, {}).epoch is None, "lapsed, and yet its holder's"
+        assert store.changes(info.uid, -1, {}).epoch is None, "an expired lease stays its owner's"
         store.write(info.uid, Batch([finished(0)]), lease)
         assert [t.number for t in store.changes(info.uid, -1, {}).trials] == [0]
-        store.release_study(lease)
+        store.release_lease(lease)
         assert store.changes(info.uid, 0, {}) == Changes(1, [])
 
     def test_reports_and_runs_of_several_trials(self, store: Store) -> None:
@@ -190,7 +192,7 @@ class LeaseConformance:
         info = study(store)
         other = store.create_study(replace(info, name="other", uid=uuid7()))
         with store.turn(info.uid), store.turn(other.uid):
-            store.write_at(info.uid, Batch([finished(0)]), 0, ELSEWHERE)
+            store.write_if_epoch(info.uid, Batch([finished(0)]), 0, ELSEWHERE)
 
     def test_turns_are_taken_one_after_the_other(self, store: Store) -> None:
         info = study(store)
@@ -214,7 +216,7 @@ class LeaseConformance:
         with pytest.raises(StudyNotFound):
             store.study_epoch(uuid7())
         with pytest.raises(StudyNotFound):
-            store.write_at(uuid7(), Batch([finished(0)]), 0, ELSEWHERE)
+            store.write_if_epoch(uuid7(), Batch([finished(0)]), 0, ELSEWHERE)
         with pytest.raises(StudyNotFound):
             store.changes(uuid7(), -1, {})
         with pytest.raises(StudyNotFound):
@@ -237,7 +239,7 @@ def _take_and_die(url: str, name: str) -> None:
     store = open_store(url)
     info = store.find_study(name)
     assert info is not None
-    store.take_study(info, new_holder(), LONG)
+    store.acquire_lease(info, new_lease_owner(), LONG)
 
 
 def _try_to_take(which: tuple[str, str, int]) -> bool:
@@ -246,7 +248,7 @@ def _try_to_take(which: tuple[str, str, int]) -> bool:
     info = store.find_study(name)
     assert info is not None
     try:
-        store.take_study(info, Holder("elsewhere", number, ""), LONG)
+        store.acquire_lease(info, LeaseOwner("elsewhere", number, ""), LONG)
     except StudyBusy:
         return False
     finally:

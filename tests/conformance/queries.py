@@ -35,7 +35,7 @@ from tuner.query.syntax import (
 from tuner.records import Failure, Goal, Run, State, StudyInfo, Trial
 from tuner.registry import Registry
 from tuner.tracking import Batch
-from tuner.tracking.sql_store import SqlStore
+from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
 # --- the evaluator --------------------------------------------------------------------------------
@@ -411,11 +411,11 @@ class QueryConformance:
     """What a store's database finds is what the evaluator finds."""
 
     @pytest.fixture
-    def store(self) -> SqlStore:
+    def store(self) -> Store:
         """Give an empty store."""
         raise NotImplementedError
 
-    def test_every_value_is_compared_with_every_other(self, store: SqlStore) -> None:
+    def test_every_value_is_compared_with_every_other(self, store: Store) -> None:
         info = store.create_study(StudyInfo(uuid7(), "s", {}, "0", (Goal(),), 1, 1.5))
         values = [*TEXTS, *NUMBERS, *INFINITE, True, False, None, (64, 64)]
         numbered = [Trial(n, {"x": value}) for n, value in enumerate(values)]
@@ -441,7 +441,7 @@ class QueryConformance:
 
     @asked
     @given(data=st.data())
-    def test_a_query_finds_what_it_means(self, store: SqlStore, data: st.DataObject) -> None:
+    def test_a_query_finds_what_it_means(self, store: Store, data: st.DataObject) -> None:
         # Each example has a study of its own, and searches in that alone.
         info = StudyInfo(
             uuid7(), f"{data.draw(texts)}-{uuid7()}", {}, "0", (Goal(),), 1, 1.5,
@@ -478,7 +478,7 @@ class QueryConformance:
 
     @settings(asked, max_examples=8)
     @given(data=st.data())
-    def test_studies_are_found(self, store: SqlStore, data: st.DataObject) -> None:
+    def test_studies_are_found(self, store: Store, data: st.DataObject) -> None:
         mark = uuid7()
         infos, rows = [], []
         for direction in data.draw(st.lists(st.sampled_from(["minimize", "maximize"]), max_size=4)):
@@ -504,9 +504,7 @@ class QueryConformance:
             expected = [infos[i].name for i in find(query, rows, datetime.now().timestamp())]
             assert [info.name for info in search(store, str(query), what="studies")] == expected
 
-    def test_names_that_records_use_themselves_are_names_at_any_depth(
-        self, store: SqlStore
-    ) -> None:
+    def test_names_that_records_use_themselves_are_names_at_any_depth(self, store: Store) -> None:
         info = StudyInfo(uuid7(), uuid7(), {}, "0", (Goal(),), 1, 1.5)
         store.create_study(info)
         notes = [{}, {"q": float("inf")}, {"q": {"float": 1.0}}, {"q": {"x": {"dict": 2.0}}}]
@@ -525,7 +523,7 @@ class QueryConformance:
     @settings(asked, max_examples=8)
     @given(data=st.data())
     def test_pages_by_value_are_merged_over_studies(
-        self, store: SqlStore, data: st.DataObject
+        self, store: Store, data: st.DataObject
     ) -> None:
         mark = uuid7()
         rows: list[Row] = []
@@ -555,7 +553,7 @@ class QueryConformance:
             found = [(study, trial.number) for study, trial in search(store, str(query))]
             assert found == expected
 
-    def test_models_are_found_by_alias_version_and_value(self, store: SqlStore) -> None:
+    def test_models_are_found_by_alias_version_and_value(self, store: Store) -> None:
         info = store.create_study(StudyInfo(uuid7(), "m", {}, "0", (Goal(),), 1, 1.5))
         registry = Registry(store)
         for n, value in enumerate([3.0, 1.0, 2.0]):
@@ -587,7 +585,7 @@ class QueryConformance:
         assert versions("params.x > 0 and version < 3") == [2]
         assert versions("study = 'm' and state = 'completed' order by version desc limit 1") == [3]
 
-    def test_texts_that_a_database_cannot_hold_stop_no_query(self, store: SqlStore) -> None:
+    def test_texts_that_a_database_cannot_hold_stop_no_query(self, store: Store) -> None:
         info = store.create_study(StudyInfo(uuid7(), "s", {}, "0", (Goal(),), 1, 1.5))
         bad = ["\x00", "a\x00b", "\ud800", "\udc00", "\udc00\ud800", "🐍\ud83d", "\\u0000", "\x1a"]
         store.write(
@@ -611,7 +609,7 @@ class QueryConformance:
             assert search(store, f"{field} like '%' order by {field}").count() == len(bad)
         assert search(store, r"params.text = '\u0000'").count() == 1
 
-    def test_integers_that_no_double_holds_stop_no_query(self, store: SqlStore) -> None:
+    def test_integers_that_no_double_holds_stop_no_query(self, store: Store) -> None:
         info = store.create_study(StudyInfo(uuid7(), "s", {}, "0", (Goal(),), 1, 1.5))
         large = [10**400, -(10**400), 10**308, 2**70, 3]
         trials = [Trial(n, {"x": x}) for n, x in enumerate(large)]

@@ -81,9 +81,6 @@ class StoreConformance:
 
     # --- studies ------------------------------------------------------------------------------
 
-    def test_is_a_store(self, store: Store) -> None:
-        assert isinstance(store, Store)
-
     def test_an_empty_store_reads_as_empty(self, store: Store) -> None:
         assert list(store.studies()) == []
         assert store.find_study("study") is None

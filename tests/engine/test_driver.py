@@ -10,7 +10,7 @@ import pytest
 
 import tuner
 from tuner.errors import StoreUnavailable
-from tuner.tracking.sql_store import SqlStore
+from tuner.tracking.store import Store
 
 
 def test_a_study_that_is_all_written_ends_well_though_it_cannot_be_given_back(
@@ -19,7 +19,7 @@ def test_a_study_that_is_all_written_ends_well_though_it_cannot_be_given_back(
     def away(*_: object) -> None:
         raise StoreUnavailable("gone just now")
 
-    monkeypatch.setattr(SqlStore, "release_study", away)
+    monkeypatch.setattr(Store, "release_lease", away)
     study = tuner.optimize(
         lambda params: params["x"],
         {"x": tuner.Float(0, 1)},

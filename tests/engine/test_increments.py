@@ -15,7 +15,7 @@ from tuner import Float, Int
 from tuner.engine.ask_tell import ManualLoop
 from tuner.optimizers import OptunaOptimizer
 from tuner.schedulers import ASHA
-from tuner.tracking import SqlStore
+from tuner.tracking import Store
 
 SPACE = {"x": Float(-1, 1), "n": Int(1, 50)}
 
@@ -112,7 +112,7 @@ def test_a_call_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.Monke
         for study in (one, other):
             study.tell(study.ask(), 1.0)
     read: list[int] = []
-    whole = SqlStore.changes
+    whole = Store.changes
 
     def counted(*given: Any) -> Any:
         found = whole(*given)
@@ -122,8 +122,8 @@ def test_a_call_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.Monke
     def refused(*_: Any) -> Any:
         raise AssertionError("the whole history was read")
 
-    monkeypatch.setattr(SqlStore, "changes", counted)
-    monkeypatch.setattr(SqlStore, "trials", refused)
+    monkeypatch.setattr(Store, "changes", counted)
+    monkeypatch.setattr(Store, "trials", refused)
     for _ in range(10):
         for study in (one, other):
             study.tell(study.ask(), 1.0)
@@ -140,8 +140,8 @@ def test_one_process_alone_does_not_look_for_others(
     def refused(*_: Any) -> Any:
         raise AssertionError("it looked")
 
-    monkeypatch.setattr(SqlStore, "changes", refused)
-    monkeypatch.setattr(SqlStore, "turn", refused)
+    monkeypatch.setattr(Store, "changes", refused)
+    monkeypatch.setattr(Store, "turn", refused)
     for _ in range(5):
         study.tell(study.ask(), 1.0)
 
@@ -160,7 +160,7 @@ def test_an_ask_that_others_always_overtake_gets_its_trial(
         commit(loop, *given)
 
     monkeypatch.setattr(ManualLoop, "_commit", overtaken)
-    monkeypatch.setattr(SqlStore, "turn", lambda *_: nullcontext())
+    monkeypatch.setattr(Store, "turn", lambda *_: nullcontext())
     trial, other = slow.ask(2)
     monkeypatch.undo()
     slow.tell(trial, 1.0)

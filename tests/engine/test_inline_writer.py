@@ -13,10 +13,10 @@ from tuner.engine.writer import STORE_TIMEOUT
 from tuner.errors import StoreUnavailable, StudyTakenOver
 from tuner.records import Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Float, Space
+from tuner.tracking.batch import Batch
 from tuner.tracking.database.location import locate
-from tuner.tracking.lease import Holder
-from tuner.tracking.protocol import Batch
-from tuner.tracking.sql_store import SqlStore
+from tuner.tracking.lease import LeaseOwner
+from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
 LEASE = 20.0
@@ -27,10 +27,10 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.clock = VirtualClock()
-        self.store = SqlStore(locate(folder), clock=self.clock)
+        self.store = Store(locate(folder), clock=self.clock)
         space = Space({"x": Float(0, 1)})
         self.info = StudyInfo(uuid7(), "s", space.to_dict(), space.fingerprint, (), 0, 0.0)
-        self.lease = self.store.take_study(self.info, Holder("here", 1), LEASE)
+        self.lease = self.store.acquire_lease(self.info, LeaseOwner("here", 1), LEASE)
         self.away = self.deaf = 0
         self.writes = 0
         self.writer = InlineWriter(self, self.lease, clock=self.clock, sleep=self.sleep)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def test_it_renews_the_lease_in_time_and_only_then(place: Place) -> None:
         place.writer.check()
     assert place.writes == 2
     place.sleep(LEASE / 2)
-    assert place.store.study_holder(place.info.uid) == Holder("here", 1)
+    assert place.store.lease_owner(place.info.uid) == LeaseOwner("here", 1)
 
 
 def test_while_the_store_is_away_the_driver_goes_on(place: Place) -> None:
@@ -124,7 +124,7 @@ def test_a_store_that_stays_away_ends_the_study(place: Place) -> None:
 
 def test_a_study_that_was_taken_over_is_written_no_more(place: Place) -> None:
     place.sleep(LEASE + 1)
-    place.store.take_study(place.info, Holder("there", 2), LEASE)
+    place.store.acquire_lease(place.info, LeaseOwner("there", 2), LEASE)
     place.put(0)
     for action in (place.writer.check, place.writer.check, place.writer.close):
         with pytest.raises(StudyTakenOver):

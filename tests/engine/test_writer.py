@@ -16,9 +16,10 @@ from tuner.errors import StoreUnavailable, StudyBusy, StudyNotFound, StudyTakenO
 from tuner.records import Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Float, Space
 from tuner.tracking import open_store
+from tuner.tracking.batch import Batch
 from tuner.tracking.database import connections
-from tuner.tracking.lease import Holder, Lease, new_holder
-from tuner.tracking.protocol import Batch, Store
+from tuner.tracking.lease import Lease, LeaseOwner, new_lease_owner
+from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
 
@@ -31,7 +32,7 @@ def study_in(folder: Path) -> tuple[Store, StudyInfo]:
 
 
 def writer_of(store: Store, info: StudyInfo, seconds: float = 30.0) -> Writer:
-    return Writer(store, store.take_study(info, new_holder(), seconds))
+    return Writer(store, store.acquire_lease(info, new_lease_owner(), seconds))
 
 
 def test_everything_that_was_put_is_committed(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_everything_that_was_put_is_committed(tmp_path: Path) -> None:
 
 def test_a_store_that_fails_is_heard_at_the_next_call(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
-    writer = Writer(store, Lease("0" * 32, 1, new_holder(), 30.0))  # no such study
+    writer = Writer(store, Lease("0" * 32, 1, new_lease_owner(), 30.0))  # no such study
     writer.put(trial=Trial(0, {"x": 0.5}))
     with pytest.raises(StudyNotFound):
         writer.flush()
@@ -85,22 +86,22 @@ def test_a_queue_that_is_full_makes_the_driver_wait_and_loses_nothing(
 def test_a_lease_is_renewed_while_there_is_nothing_to_write(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
     writer = writer_of(store, info, seconds=1.0)
-    elsewhere = Holder("elsewhere", 1)
+    elsewhere = LeaseOwner("elsewhere", 1)
     deadline = time.monotonic() + 2.0
     while time.monotonic() < deadline:
         with pytest.raises(StudyBusy):
-            store.take_study(info, elsewhere, 30.0)
+            store.acquire_lease(info, elsewhere, 30.0)
         time.sleep(0.1)
     writer.close()
     time.sleep(1.2)
-    assert store.take_study(info, elsewhere, 30.0).epoch == 2
+    assert store.acquire_lease(info, elsewhere, 30.0).epoch == 2
 
 
 def test_who_has_lost_the_study_hears_of_it_without_writing(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
-    lease = store.take_study(info, new_holder(), 0.0)
-    store.take_study(info, Holder("elsewhere", 1), 30.0)
-    writer = Writer(store, Lease(lease.study, lease.epoch, lease.holder, 0.4))
+    lease = store.acquire_lease(info, new_lease_owner(), 0.0)
+    store.acquire_lease(info, LeaseOwner("elsewhere", 1), 30.0)
+    writer = Writer(store, Lease(lease.study, lease.epoch, lease.owner, 0.4))
     writer._thread.join(20)
     with pytest.raises(StudyTakenOver, match="process 1 on elsewhere"):
         writer.check()
@@ -130,7 +131,7 @@ def test_a_store_that_stays_away_ends_the_study_with_what_is_safe(
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.1)
     store, info = study_in(tmp_path)
-    writer = Writer(store, store.take_study(info, new_holder(), 30.0), timeout=0.5)
+    writer = Writer(store, store.acquire_lease(info, new_lease_owner(), 30.0), timeout=0.5)
     writer.put(trial=Trial(0, {"x": 0.5}))
     writer.flush()
     other = sqlite3.connect(tmp_path / "tuner.db", isolation_level=None)

@@ -15,7 +15,7 @@ from tuner.cli.commands import cli
 from tuner.engine.replay import last_reports
 from tuner.errors import ArgumentError, StudyNotFound
 from tuner.records import REPLAY, State
-from tuner.tracking.database import maintenance as upkeep
+from tuner.tracking.database import maintenance
 
 pytestmark = pytest.mark.process
 
@@ -275,7 +275,7 @@ def test_a_replay_adds_nothing_to_its_trial(tmp_path: Path) -> None:
     drawn = {y for lines in curves.collections for line in lines.get_segments() for y in line[:, 1]}
     assert drawn | {y for line in curves.lines for y in line.get_ydata()} == {1.0, 2.0}
     assert len(list(study.find("worker = 'replay'"))) == 0
-    assert list(upkeep.check(tmp_path)) == []
+    assert list(maintenance.check(tmp_path)) == []
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from conformance.queries import QueryConformance
-from tuner.tracking.sql_store import SqlStore, open_store
+from tuner.tracking.store import Store, open_store
 
 
 @pytest.mark.slow
 class TestSqliteQueries(QueryConformance):
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[SqlStore]:
+    def store(self, tmp_path: Path) -> Iterator[Store]:
         store = open_store(tmp_path / "store")
         yield store
         store.close()
@@ -25,7 +25,7 @@ class TestPostgresQueries(QueryConformance):
         new_database: Callable[[], str],
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
-    ) -> Iterator[SqlStore]:
+    ) -> Iterator[Store]:
         monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
         store = open_store(new_database())
         yield store

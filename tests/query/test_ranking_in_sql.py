@@ -15,7 +15,7 @@ from tuner.optimizers import ranking
 from tuner.query import search
 from tuner.records import Direction, Goal, StudyInfo, Trial
 from tuner.tracking import Batch
-from tuner.tracking.sql_store import SqlStore, open_store
+from tuner.tracking.store import Store, open_store
 from tuner.tracking.uuid7 import uuid7
 
 
@@ -23,7 +23,7 @@ class RankingInSql:
     @shared
     @given(ranked_histories(), st.sampled_from(list(Direction)))
     def test_the_best_trial_of_a_study(
-        self, store: SqlStore, trials: list[Trial], direction: Direction
+        self, store: Store, trials: list[Trial], direction: Direction
     ) -> None:
         goal = Goal("loss", direction)
         info = store.create_study(StudyInfo(uuid7(), uuid7(), {}, "0", (goal,), 1, 1.5))
@@ -37,7 +37,7 @@ class RankingInSql:
 
 class TestRankingOnSqlite(RankingInSql):
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[SqlStore]:
+    def store(self, tmp_path: Path) -> Iterator[Store]:
         store = open_store(tmp_path / "store")
         yield store
         store.close()
@@ -47,7 +47,7 @@ class TestRankingOnPostgres(RankingInSql):
     @pytest.fixture
     def store(
         self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[SqlStore]:
+    ) -> Iterator[Store]:
         monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
         store = open_store(new_database())
         yield store

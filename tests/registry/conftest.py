@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-from tuner.tracking import SqlStore, open_store
+from tuner.tracking import Store, open_store
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[SqlStore]:
+) -> Iterator[Store]:
     where: Path | str = tmp_path / "store"
     if request.param == "postgresql":
         monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))

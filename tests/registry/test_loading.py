@@ -1,4 +1,4 @@
-"""Loading what was registered: checksums first, then formats, and nothing that nobody allowed."""
+"""Loading what was registered: checksums first, then formats, and nothing that is not allowed."""
 
 from __future__ import annotations
 

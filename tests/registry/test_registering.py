@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tuner.errors import ArgumentError, ModelNotFound, RegistryError
+from tuner.errors import ArgumentError, ModelNotFound, RegistryError, StoreError
 from tuner.records import (
     Artifact,
     Direction,
@@ -25,14 +27,14 @@ from tuner.records import (
 )
 from tuner.registry import Registry
 from tuner.registry.formats import save_model
-from tuner.tracking import Batch, SqlStore
+from tuner.tracking import Batch, Store
 from tuner.tracking.uuid7 import uuid7
 
 LOSS = Goal("loss")
 SCORE = Goal("score", Direction.MAXIMIZE)
 
 
-def record(store: SqlStore, n_runs: int = 1) -> tuple[StudyInfo, list[tuple[Trial, Run]]]:
+def record(store: Store, n_runs: int = 1) -> tuple[StudyInfo, list[tuple[Trial, Run]]]:
     """Record a study with that many completed trials of one run each."""
     uid = uuid7()
     info = store.create_study(StudyInfo(uid, f"study-{uid}", {}, "0", (LOSS,), 1, 1.5, data="d1"))
@@ -46,7 +48,7 @@ def record(store: SqlStore, n_runs: int = 1) -> tuple[StudyInfo, list[tuple[Tria
 
 
 def register(
-    store: SqlStore, name: str, value: float = 1.0, goal: Goal = LOSS, model: Any = None
+    store: Store, name: str, value: float = 1.0, goal: Goal = LOSS, model: Any = None
 ) -> ModelVersion:
     """Register a new run as a version of `name`."""
     info, [(trial, run)] = record(store)
@@ -63,7 +65,7 @@ def register(
 # --- versions ---------------------------------------------------------------------------------
 
 
-def test_an_empty_store_has_no_models(store: SqlStore) -> None:
+def test_an_empty_store_has_no_models(store: Store) -> None:
     registry = Registry(store)
     assert registry.models() == []
     assert registry.versions("m") == []
@@ -72,7 +74,7 @@ def test_an_empty_store_has_no_models(store: SqlStore) -> None:
         registry.get("m")
 
 
-def test_versions_count_from_one_within_a_name(store: SqlStore) -> None:
+def test_versions_count_from_one_within_a_name(store: Store) -> None:
     made = [register(store, name).version for name in ["a", "b", "a", "a", "b"]]
     assert made == [1, 1, 2, 3, 2]
     registry = Registry(store)
@@ -81,7 +83,7 @@ def test_versions_count_from_one_within_a_name(store: SqlStore) -> None:
     assert registry.get("a@2") == registry.versions("a")[1]
 
 
-def test_a_version_keeps_its_lineage(store: SqlStore) -> None:
+def test_a_version_keeps_its_lineage(store: Store) -> None:
     info, [(trial, run)] = record(store)
     artifact = store.put_artifact(run.uid, Upload("model", {"f": b"1"}, "model", "json"))
     store.write(info.uid, Batch(artifacts=[artifact]))
@@ -94,7 +96,7 @@ def test_a_version_keeps_its_lineage(store: SqlStore) -> None:
     assert Registry(store).get("m") == made
 
 
-def test_a_run_is_one_version_of_a_name(store: SqlStore) -> None:
+def test_a_run_is_one_version_of_a_name(store: Store) -> None:
     info, [(trial, run)] = record(store)
     registry = Registry(store)
     call: dict[str, Any] = {"study": info, "trial": trial, "run": run, "artifact": None}
@@ -106,13 +108,13 @@ def test_a_run_is_one_version_of_a_name(store: SqlStore) -> None:
 
 
 @pytest.mark.parametrize("name", ["a@b", "", "a/b", None])
-def test_a_wrong_name_registers_nothing(store: SqlStore, name: Any) -> None:
+def test_a_wrong_name_registers_nothing(store: Store, name: Any) -> None:
     with pytest.raises(ArgumentError):
         register(store, name)
     assert Registry(store).models() == []
 
 
-def test_what_the_store_does_not_have_is_not_registered(store: SqlStore) -> None:
+def test_what_the_store_does_not_have_is_not_registered(store: Store) -> None:
     info, [(trial, run)] = record(store)
     call: dict[str, Any] = {"trial": trial, "goal": LOSS, "value": 1.0}
     lost = Artifact("model", run.uid, "nowhere", "0" * 64, 1, "model", "json")
@@ -141,7 +143,7 @@ def test_what_the_store_does_not_have_is_not_registered(store: SqlStore) -> None
     ],
 )
 def test_the_champion_is_the_best_and_the_first_of_equals(
-    store: SqlStore, goal: Goal, values: list[float], champions: list[int]
+    store: Store, goal: Goal, values: list[float], champions: list[int]
 ) -> None:
     for value, expected in zip(values, champions, strict=True):
         register(store, "m", value, goal)
@@ -151,9 +153,7 @@ def test_the_champion_is_the_best_and_the_first_of_equals(
 
 
 @pytest.mark.parametrize("goal", [SCORE, Goal("loss", Direction.MAXIMIZE), Goal("score")])
-def test_a_champion_of_another_goal_stays_and_the_version_says_so(
-    store: SqlStore, goal: Goal
-) -> None:
+def test_a_champion_of_another_goal_stays_and_the_version_says_so(store: Store, goal: Goal) -> None:
     register(store, "m", 0.5, LOSS)
     for value in (0.0, 1.0):
         made = register(store, "m", value, goal)
@@ -170,7 +170,7 @@ def test_a_champion_of_another_goal_stays_and_the_version_says_so(
 # --- aliases ----------------------------------------------------------------------------------
 
 
-def test_an_alias_moves(store: SqlStore) -> None:
+def test_an_alias_moves(store: Store) -> None:
     for _ in range(2):
         register(store, "m")
     registry = Registry(store)
@@ -182,7 +182,7 @@ def test_an_alias_moves(store: SqlStore) -> None:
     assert [v.version for v in registry.versions("m")] == [1, 2]
 
 
-def test_aliases_belong_to_their_model(store: SqlStore) -> None:
+def test_aliases_belong_to_their_model(store: Store) -> None:
     register(store, "a")
     register(store, "b")
     Registry(store).set_alias("a", "staging", 1)
@@ -190,8 +190,17 @@ def test_aliases_belong_to_their_model(store: SqlStore) -> None:
         Registry(store).get("b@staging")
 
 
+def test_a_failure_of_the_operating_system_is_a_store_error(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    register(store, "m", model={"threshold": 0.5})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(StoreError, match="missing"):
+        Registry(store).load("m")
+
+
 @pytest.mark.parametrize("version", [0, 2, -1])
-def test_an_alias_of_a_version_that_is_not_there(store: SqlStore, version: int) -> None:
+def test_an_alias_of_a_version_that_is_not_there(store: Store, version: int) -> None:
     register(store, "m")
     with pytest.raises(ModelNotFound, match="versions 1 to 1"):
         Registry(store).set_alias("m", "staging", version)
@@ -214,7 +223,7 @@ def test_an_alias_of_a_version_that_is_not_there(store: SqlStore, version: int) 
         ("iris:1", "no model 'iris:1'; it has 'iris'; a version is written 'iris@1'$"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(store: SqlStore, ref: str, says: str) -> None:
+def test_what_is_not_there_is_told_with_what_is(store: Store, ref: str, says: str) -> None:
     register(store, "iris")
     register(store, "digits")
     for ask in (Registry(store).get, Registry(store).load):
@@ -222,7 +231,7 @@ def test_what_is_not_there_is_told_with_what_is(store: SqlStore, ref: str, says:
             ask(ref)
 
 
-def test_no_password_is_told(store: SqlStore) -> None:
+def test_no_password_is_told(store: Store) -> None:
     with pytest.raises(ModelNotFound) as caught:
         Registry(store).get("m")
     assert str(store) in str(caught.value)
@@ -233,6 +242,7 @@ def test_no_password_is_told(store: SqlStore) -> None:
 
 REGISTER_ALL = """
 import sys
+import tempfile
 from tuner.registry import Registry
 from tuner.tracking import open_store
 
@@ -249,7 +259,7 @@ for trial, run in pairs[int(offset)::int(every)]:
 
 
 @pytest.mark.process
-def test_processes_that_register_at_once_leave_no_gaps(store: SqlStore) -> None:
+def test_processes_that_register_at_once_leave_no_gaps(store: Store) -> None:
     info, pairs = record(store, n_runs=40)
     shares = [("2", "0"), ("2", "1"), ("3", "0")]
     processes = [
@@ -263,7 +273,7 @@ def test_processes_that_register_at_once_leave_no_gaps(store: SqlStore) -> None:
     assert Registry(store).get("m@champion").value == 0.0
 
 
-def test_threads_that_register_the_same_run_make_one_version(store: SqlStore) -> None:
+def test_threads_that_register_the_same_run_make_one_version(store: Store) -> None:
     info, [(trial, run)] = record(store)
 
     def register_it(_: int) -> int:

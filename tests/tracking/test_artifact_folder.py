@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly, StoreUnavailable
 from tuner.records import Artifact, Upload
-from tuner.tracking.artifacts.folder import ArtifactFolder, checksum, put_in_place, safe_name
+from tuner.tracking.artifacts.files import put_in_place
+from tuner.tracking.artifacts.folder import ArtifactFolder, checksum, safe_name
 
 RUN = "0" * 32
 

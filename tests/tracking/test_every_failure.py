@@ -23,7 +23,7 @@ from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 import tuner
 from tuner import Float, State, errors
 from tuner.engine import writer
-from tuner.tracking.database import maintenance as upkeep
+from tuner.tracking.database import maintenance
 
 N_TRIALS = 2
 
@@ -170,7 +170,7 @@ def test_whatever_fails_the_store_is_whole_and_the_search_goes_on(
         if folder.exists() and any(tuner.list_studies(store=folder)):
             study = tuner.load_study("s", store=folder)
             safe = {t.number: t for t in study if t.state.finished}
-            assert list(upkeep.check(folder)) == [], f"failure {n}"
+            assert list(maintenance.check(folder)) == [], f"failure {n}"
         again = search(folder)
         trials = {t.number: t for t in again}
         assert safe.items() <= trials.items(), f"failure {n}"
@@ -180,6 +180,6 @@ def test_whatever_fails_the_store_is_whole_and_the_search_goes_on(
         assert len(states) == N_TRIALS, f"failure {n}"
         assert State.COMPLETED in states, f"failure {n}"
         assert all(len(again.reports(k)) >= 2 for k in trials), f"failure {n}"
-        assert list(upkeep.check(folder)) == [], f"failure {n}"
+        assert list(maintenance.check(folder)) == [], f"failure {n}"
         shutil.rmtree(folder)
     assert ended > 0, "what failed was noticed"

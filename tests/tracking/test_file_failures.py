@@ -19,7 +19,7 @@ import pytest
 
 from tuner.errors import ArgumentError, StoreError, StoreReadOnly, StoreUnavailable
 from tuner.records import CheckpointEnd, CheckpointPart, Upload
-from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf
+from tuner.tracking.artifacts.checkpoint_store import CheckpointStore
 from tuner.tracking.artifacts.file_failures import is_passing, of_reading, of_writing
 from tuner.tracking.artifacts.folder import ArtifactFolder, checksum
 
@@ -82,9 +82,9 @@ def put_artifact(root: Path) -> object:
 
 
 def put_checkpoint(root: Path) -> object:
-    shelf = CheckpointShelf(root, "study")
-    shelf.add(0, "run", CheckpointPart(1, "f", b"1"))
-    return shelf.keep(0, "run", CheckpointEnd(1, "0" * 64, 1))
+    checkpoints = CheckpointStore(root, "study")
+    checkpoints.add(0, "run", CheckpointPart(1, "f", b"1"))
+    return checkpoints.keep(0, "run", CheckpointEnd(1, "0" * 64, 1))
 
 
 @pytest.mark.parametrize("put", [put_artifact, put_checkpoint])
@@ -118,30 +118,30 @@ def test_both_kinds_of_files_report_it_alike(
 def test_a_full_disk_is_unavailable_and_room_makes_it_work(tmp_path: Path) -> None:
     """The device refuses each byte with ENOSPC, as a full disk does."""
     folder = tmp_path / "checkpoints" / "study" / "0" / ".new-run"
-    shelf = CheckpointShelf(tmp_path, "study")
-    shelf.add(0, "run", CheckpointPart(1, "a", b"1"))
+    checkpoints = CheckpointStore(tmp_path, "study")
+    checkpoints.add(0, "run", CheckpointPart(1, "a", b"1"))
     (folder / "b").symlink_to("/dev/full")
     with pytest.raises(StoreUnavailable, match="No space left"):
-        shelf.add(0, "run", CheckpointPart(1, "b", b"1"))
+        checkpoints.add(0, "run", CheckpointPart(1, "b", b"1"))
     (folder / "b").unlink()
-    shelf.add(0, "run", CheckpointPart(1, "b", b"1"))
+    checkpoints.add(0, "run", CheckpointPart(1, "b", b"1"))
 
 
 def test_a_checkpoint_that_found_no_room_is_kept_when_it_is_sent_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf = CheckpointShelf(tmp_path, "study")
+    checkpoints = CheckpointStore(tmp_path, "study")
     content = b"1" * 10_000
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))  # EFBIG after 1000 bytes
         with pytest.raises(StoreUnavailable, match="cannot be written"):
-            shelf.add(0, "run", CheckpointPart(1, "f", content))
+            checkpoints.add(0, "run", CheckpointPart(1, "f", content))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, previous)
-    shelf.add(0, "run", CheckpointPart(1, "f", content))
+    checkpoints.add(0, "run", CheckpointPart(1, "f", content))
     end = CheckpointEnd(1, checksum({"f": content}), len(content))
     real, failed = Path.rename, []
 
@@ -153,8 +153,8 @@ def test_a_checkpoint_that_found_no_room_is_kept_when_it_is_sent_again(
 
     monkeypatch.setattr(Path, "rename", full_once)
     with pytest.raises(StoreUnavailable, match="No space left"):
-        shelf.keep(0, "run", end)
-    assert shelf.keep(0, "run", end) is not None
+        checkpoints.keep(0, "run", end)
+    assert checkpoints.keep(0, "run", end) is not None
 
 
 @pytest.mark.parametrize("path", ["a" * 300, "\ud800"])

@@ -14,10 +14,10 @@ from sqlalchemy import inspect, text
 from tuner.errors import StoreCorrupt, StoreError, StoreVersion
 from tuner.records import Code, Goal, State, StudyInfo, Trial
 from tuner.tracking import open_store, schema
+from tuner.tracking.batch import Batch
 from tuner.tracking.database import migrate
 from tuner.tracking.database.connections import make_engine
 from tuner.tracking.database.location import locate
-from tuner.tracking.protocol import Batch
 from tuner.tracking.uuid7 import uuid7
 
 
@@ -134,7 +134,7 @@ def test_a_store_of_the_first_schema_is_upgraded_with_its_trials(tmp_path: Path)
 
 
 def test_no_store_cannot_be_upgraded(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no store at"):
+    with pytest.raises(StoreError, match="store not found at"):
         migrate.upgrade(tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
 

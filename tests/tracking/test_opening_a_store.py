@@ -24,7 +24,7 @@ from tuner.errors import (
 from tuner.records import Code, Goal, StudyInfo
 from tuner.tracking import open_store, schema
 from tuner.tracking.database.connections import make_engine
-from tuner.tracking.database.creation import is_there
+from tuner.tracking.database.init_db import is_there
 from tuner.tracking.database.location import locate
 from tuner.tracking.uuid7 import uuid7
 

@@ -15,17 +15,17 @@ import pytest
 import tuner
 from tuner.tracking import leases
 from tuner.tracking.database.connections import LOCK_TIMEOUT
-from tuner.tracking.lease import new_holder
-from tuner.tracking.sql_store import open_store
+from tuner.tracking.lease import new_lease_owner
+from tuner.tracking.store import open_store
 
 SUSPEND_ITSELF = """
 import os, signal, sys
 from tuner.tracking import leases
-from tuner.tracking.lease import new_holder
-from tuner.tracking.sql_store import open_store
+from tuner.tracking.lease import new_lease_owner
+from tuner.tracking.store import open_store
 
 store = open_store(sys.argv[1])
-lease = store.take_study(store.find_study("shared"), new_holder(), 0.1)
+lease = store.acquire_lease(store.find_study("shared"), new_lease_owner(), 0.1)
 with store.writing() as connection:
     leases.renew(connection, store._study_id(connection, lease.study), lease, None)
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -49,7 +49,7 @@ def test_a_successor_takes_the_study_before_its_wait_for_the_lock_ends(
         assert info is not None
         time.sleep(0.5)  # until its lease has expired
         began = time.monotonic()
-        assert store.take_study(info, new_holder(), 60.0).epoch == 2
+        assert store.acquire_lease(info, new_lease_owner(), 60.0).epoch == 2
         assert time.monotonic() - began < leases.DRIVER_PATIENCE + 5.0 < LOCK_TIMEOUT
         store.close()
     finally:

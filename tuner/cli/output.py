@@ -117,9 +117,9 @@ def summary(study: tuner.Study) -> dict[str, str]:
         "created": when(info.created),
         "space": f"{len(study.space.columns)} parameters, fingerprint {info.fingerprint[:12]}",
     }
-    holder = study.store.study_holder(info.uid)
-    if holder is not None:
-        lines["run by"] = str(holder)
+    owner = study.store.lease_owner(info.uid)
+    if owner is not None:
+        lines["run by"] = str(owner)
     if info.constraints:
         lines["constraints"] = ", ".join(map(str, info.constraints))
     if len(info.goals) > 1:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.backends.protocol import Finished, Sent
 from tuner.engine import writer
@@ -35,9 +35,12 @@ from tuner.optimizers.protocol import Optimizer
 from tuner.records import Message, Params, State, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
+from tuner.tracking.batch import Batch, Changes, TrialStatus
 from tuner.tracking.database.write_queue import FairLock
-from tuner.tracking.lease import Holder, new_holder
-from tuner.tracking.protocol import Batch, Changes, Place, Store
+from tuner.tracking.lease import LeaseOwner, new_lease_owner
+
+if TYPE_CHECKING:
+    from tuner.tracking.store import Store
 
 ATTEMPTS = 3
 """Attempts of an ask that other processes overtake, until it locks them out."""
@@ -102,7 +105,7 @@ class ManualLoop:
     """The last batch that was sent to the store."""
     _launched: list[str] = field(default_factory=list)
     _told: Trial = field(init=False)
-    _holder: Holder | None = None
+    _holder: LeaseOwner | None = None
     _lock: FairLock = field(default_factory=FairLock)
 
     def __post_init__(self) -> None:
@@ -317,22 +320,24 @@ class ManualLoop:
             self._batch = Batch()
         return True
 
-    def _commit(self, expected: Mapping[int, Place | None] | None) -> None:
+    def _commit(self, expected: Mapping[int, TrialStatus | None] | None) -> None:
         batch, self._batch = self._batch, Batch()
         if not batch:
             return
         self._sent = batch
         before = -1 if self._epoch is None else self._epoch
-        epoch = self.store.write_at(self.info.uid, batch, before, self._lease_owner(), expected)
+        epoch = self.store.write_if_epoch(
+            self.info.uid, batch, before, self._lease_owner(), expected
+        )
         if epoch == before + 1 and self._epoch is not None:
             self._epoch = epoch
         else:
             # Other processes have written since the known epoch.
             self._shared = SHARED
 
-    def _lease_owner(self) -> Holder:
+    def _lease_owner(self) -> LeaseOwner:
         if self._holder is None or self._holder.pid != os.getpid():  # in a forked child
-            self._holder = new_holder()
+            self._holder = new_lease_owner()
         return self._holder
 
     def _catch_up(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tuner.records import CheckpointEnd, CheckpointPart, Job
-from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf
+from tuner.tracking.artifacts.checkpoint_store import CheckpointStore
 
 
 class CheckpointManager:
@@ -22,7 +22,7 @@ class CheckpointManager:
     """
 
     def __init__(self, root: Path, study: str) -> None:
-        self._store = CheckpointShelf(root, study)
+        self._store = CheckpointStore(root, study)
         self._trials: set[int] = set()
 
     def tidy(self, open_trials: Iterable[int]) -> None:

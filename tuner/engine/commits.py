@@ -14,12 +14,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tuner.errors import ArgumentError, StoreError, StoreRefused
 from tuner.records import Failure, Run, State, Trial, Upload
+from tuner.tracking.batch import Batch
 from tuner.tracking.lease import Lease
-from tuner.tracking.protocol import Batch, Store
+
+if TYPE_CHECKING:
+    from tuner.tracking.store import Store
 
 _REFUSALS = (StoreRefused, ArithmeticError, ValueError, TypeError, struct.error, RecursionError)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
@@ -60,9 +60,12 @@ from tuner.records import (
     Trial,
 )
 from tuner.schedulers.protocol import Scheduler
-from tuner.tracking.lease import LEASE, Holder, Lease, new_holder
-from tuner.tracking.protocol import Batch, Store
+from tuner.tracking.batch import Batch
+from tuner.tracking.lease import LEASE, Lease, LeaseOwner, new_lease_owner
 from tuner.tracking.uuid7 import uuid7
+
+if TYPE_CHECKING:
+    from tuner.tracking.store import Store
 
 POLL = 0.25
 """Maximum seconds between two checks of deadlines and updates of the display."""
@@ -98,7 +101,7 @@ class Session:
     listeners: Sequence[Callable[[Trial], None]] = ()
     clock: Clock = field(default_factory=SystemClock)
     poll: float = POLL
-    holder: Holder = field(default_factory=new_holder)
+    owner: LeaseOwner = field(default_factory=new_lease_owner)
     lease: float = LEASE
     new_run: Callable[[], str] = uuid7
     writer: MakeWriter = Writer
@@ -241,13 +244,13 @@ class Driver:
     def _acquire_lease(self) -> None:
         """Acquire the lease of the study; from here on the writer renews it."""
         s = self._session
-        self._lease = s.store.take_study(s.info, s.holder, s.lease)
+        self._lease = s.store.acquire_lease(s.info, s.owner, s.lease)
         self._writer = s.writer(s.store, self._lease)
 
     def _release_lease(self, lease: Lease) -> None:
         # All records are written; if the store is unreachable, the lease expires by itself.
         with suppress(StoreUnavailable):
-            self._session.store.release_study(lease)
+            self._session.store.release_lease(lease)
 
     def _record_origin(self) -> None:
         """Record code and environment; end the runs that a dead driver left active."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Outcome, Report, Run, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
-from tuner.tracking.protocol import Store
+
+if TYPE_CHECKING:
+    from tuner.tracking.store import Store
 
 
 def replay(

@@ -10,7 +10,7 @@ from tuner.engine.machine import Machine
 from tuner.engine.machine_state import Attempt
 from tuner.records import Job, Run, State, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
-from tuner.tracking.protocol import Place
+from tuner.tracking.batch import TrialStatus
 from tuner.tracking.uuid7 import uuid7
 
 
@@ -54,7 +54,7 @@ class SharedMachine(Machine):
         runs = (uid for uid, attempt in self.active.items() if attempt.trial.number == number)
         return next(runs, None)
 
-    def places(self) -> dict[int, Place]:
+    def places(self) -> dict[int, TrialStatus]:
         """Return the state and the number of attempts of each open trial."""
         return {trial.number: (trial.state, trial.attempts) for trial in self.pending}
 

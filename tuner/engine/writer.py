@@ -8,13 +8,16 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from tuner.engine.commits import Commits, is_refusal
 from tuner.errors import StoreError, StoreUnavailable, TunerError
 from tuner.records import Report, Run, Trial, Upload
+from tuner.tracking.batch import Batch
 from tuner.tracking.lease import Lease
-from tuner.tracking.protocol import Batch, Store
+
+if TYPE_CHECKING:
+    from tuner.tracking.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +99,7 @@ class Writing(Protocol):
         """Commit all queued writes, and end."""
 
 
-MakeWriter: TypeAlias = Callable[[Store, Lease], Writing]
+MakeWriter: TypeAlias = "Callable[[Store, Lease], Writing]"
 
 
 class WriteQueue:
@@ -275,7 +278,7 @@ class Writer:
             return
         try:
             retry_while_unavailable(
-                partial(self._store.compact, self._lease.study, runs), self._timeout
+                partial(self._store.pack_metrics, self._lease.study, runs), self._timeout
             )
         except Exception as error:
             if not is_refusal(error):

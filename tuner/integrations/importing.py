@@ -17,8 +17,8 @@ from tuner.records import Goal, Report, Run, StudyInfo, Trial
 from tuner.search_spaces import Space
 from tuner.study import Study
 from tuner.study.arguments import as_study_name, lease_seconds
-from tuner.tracking import Batch, SqlStore, open_store
-from tuner.tracking.lease import Lease, new_holder
+from tuner.tracking import Batch, Store, open_store
+from tuner.tracking.lease import Lease, new_lease_owner
 from tuner.tracking.uuid7 import uuid7
 
 AT_ONCE = 500
@@ -75,7 +75,7 @@ class ForeignTrial:
 
 
 def write_foreign(
-    foreign: ForeignStudy, trials: Iterable[ForeignTrial], store: str | Path | SqlStore | None
+    foreign: ForeignStudy, trials: Iterable[ForeignTrial], store: str | Path | Store | None
 ) -> Imported:
     """Record a study of another tool, and its trials that are not recorded yet.
 
@@ -91,17 +91,17 @@ def write_foreign(
     opened = open_store(store)
     info = _study_info(foreign, opened)
     # The lease prevents other processes from writing the study during the import.
-    lease = opened.take_study(info, new_holder(), lease_seconds())
+    lease = opened.acquire_lease(info, new_lease_owner(), lease_seconds())
     try:
         known = {t.number: str(t.notes.get(KEY, "")) for t in opened.trials(info.uid)}
         added, already = _write_new(opened, info, lease, known, trials)
     finally:
-        opened.release_study(lease)
-    opened.compact(info.uid)
+        opened.release_lease(lease)
+    opened.pack_metrics(info.uid)
     return Imported(Study(info, opened), added, already)
 
 
-def _study_info(foreign: ForeignStudy, store: SqlStore) -> StudyInfo:
+def _study_info(foreign: ForeignStudy, store: Store) -> StudyInfo:
     name = as_study_name(foreign.name)
     known = store.find_study(name)
     if known is None:
@@ -131,7 +131,7 @@ def _study_info(foreign: ForeignStudy, store: SqlStore) -> StudyInfo:
 
 
 def _write_new(
-    store: SqlStore,
+    store: Store,
     info: StudyInfo,
     lease: Lease,
     known: dict[int, str],

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from tuner.tracking import SqlStore
+    from tuner.tracking import Store
 
 PAGE = 500
 """Number of runs per request."""
@@ -48,7 +48,7 @@ def import_mlflow(
     direction: str = "minimize",
     space: Space | Mapping[str, Any] | None = None,
     study: str | None = None,
-    store: str | Path | SqlStore | None = None,
+    store: str | Path | Store | None = None,
 ) -> Imported:
     """Import the finished runs of an MLflow experiment that were not imported before.
 

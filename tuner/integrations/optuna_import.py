@@ -34,7 +34,7 @@ from tuner.records import Direction, Failure, Goal, Report, State, Trial
 from tuner.search_spaces import Choice, Const, Domain, Float, Int
 
 if TYPE_CHECKING:
-    from tuner.tracking import SqlStore
+    from tuner.tracking import Store
 
 _DONE = {
     TrialState.COMPLETE: State.COMPLETED,
@@ -50,7 +50,7 @@ def import_optuna(
     study: str | None = None,
     *,
     name: str | None = None,
-    store: str | Path | SqlStore | None = None,
+    store: str | Path | Store | None = None,
 ) -> list[Imported]:
     """Import Optuna studies: the trials that have an outcome and were not imported before.
 
@@ -99,7 +99,7 @@ def import_optuna(
         ]
 
 
-def _import(study: optuna.Study, name: str, store: str | Path | SqlStore | None) -> Imported:
+def _import(study: optuna.Study, name: str, store: str | Path | Store | None) -> Imported:
     trials = study.get_trials(deepcopy=False)
     finished = [t for t in trials if t.state in _DONE]
     space = _observe(study.study_name, trials, finished)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tuner.errors import ArgumentError
-from tuner.tracking.artifacts.regular_files import open_regular
+from tuner.tracking.artifacts.files import open_regular
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from tuner.records import Code, Environment, Run, StudyInfo, Trial
 from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 _WRITE = "write 'study', 'study/17' for a trial, or 'study/17/2' for its second run"
 
@@ -43,7 +43,7 @@ class Subject:
         return Space.from_dict(self.info.space).flatten(self.trial.params)
 
 
-def resolve(ref: str, store: SqlStore) -> Subject:
+def resolve(ref: str, store: Store) -> Subject:
     """Resolve a reference.
 
     Raises
@@ -77,7 +77,7 @@ def resolve(ref: str, store: SqlStore) -> Subject:
     )
 
 
-def find_study(name: str, store: SqlStore) -> StudyInfo:
+def find_study(name: str, store: Store) -> StudyInfo:
     """Return the study named `name`.
 
     Raises
@@ -94,7 +94,7 @@ def find_study(name: str, store: SqlStore) -> StudyInfo:
     return info
 
 
-def find_trial(info: StudyInfo, number: int, store: SqlStore) -> Trial | None:
+def find_trial(info: StudyInfo, number: int, store: Store) -> Trial | None:
     """Return the trial with the given number of a study, or None."""
     from tuner.query import search
 
@@ -112,15 +112,13 @@ def _parts(ref: str) -> tuple[str, int | None, int | None]:
     return name, number, attempt
 
 
-def _best(info: StudyInfo, store: SqlStore) -> Trial | None:
+def _best(info: StudyInfo, store: Store) -> Trial | None:
     """Return the best eligible trial by the first goal, or None."""
     with closing(store.best_trials(info.uid, info.goal.direction)) as trials:
         return next((trial for trial in trials if trial.eligible), None)
 
 
-def _run(
-    ref: str, info: StudyInfo, trial: Trial, attempt: int | None, store: SqlStore
-) -> Run | None:
+def _run(ref: str, info: StudyInfo, trial: Trial, attempt: int | None, store: Store) -> Run | None:
     runs = list(store.runs(info.uid, trial.number))
     if attempt is None:
         originals = [run for run in runs if not run.is_replay]

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError
 from tuner.errors.boundary import public
-from tuner.provenance.differences import UNKNOWN, package_changes
+from tuner.provenance.compare import UNKNOWN, package_changes
 from tuner.provenance.evaluation import Evaluation, evaluate, evaluate_apart
 from tuner.provenance.fingerprints import fingerprint
 from tuner.provenance.references import Subject, resolve
 from tuner.provenance.workspace import Workspace, workspace
 from tuner.records import REPLAY, Code, Environment, Job, Run, State, StudyInfo
 from tuner.tracking import open_store
-from tuner.tracking.protocol import Batch
+from tuner.tracking.batch import Batch
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _named(spec: str) -> Workspace:
     return Workspace(path.parent, path, name)
 
 
-def _record(store: SqlStore, info: StudyInfo, job: Job, evaluation: Evaluation) -> Run:
+def _record(store: Store, info: StudyInfo, job: Job, evaluation: Evaluation) -> Run:
     outcome = evaluation.outcome
     run = Run(
         uid=job.run,

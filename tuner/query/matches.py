@@ -9,7 +9,7 @@ from tuner.records import ModelVersion, Params, Run, StudyInfo, Trial
 from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 _GROUPS = ("params.", "metrics.", "constraints.", "tags.")
 """Prefixes of the columns that vary between matches; they follow the fixed columns."""
@@ -33,7 +33,7 @@ Match: TypeAlias = FoundTrial | FoundRun | StudyInfo | ModelVersion
 """A match: its type depends on the subject of the search."""
 
 
-def flat_rows(store: SqlStore, matches: Iterable[Match]) -> list[dict[str, Any]]:
+def flat_rows(store: Store, matches: Iterable[Match]) -> list[dict[str, Any]]:
     """Return one row per match; all have the same columns, with None for missing values."""
     spaces = _Spaces(store)
     table = [_row(match, spaces) for match in matches]
@@ -46,7 +46,7 @@ def flat_rows(store: SqlStore, matches: Iterable[Match]) -> list[dict[str, Any]]
 class _Spaces:
     """A cache of search spaces by study name."""
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[str, Space | None] = {}
 

@@ -25,7 +25,7 @@ from tuner.tracking import open_store, rows, schema
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 STREAMED = 500
 """Number of rows fetched at a time."""
@@ -67,7 +67,7 @@ def find(query: str = "", *, what: str = "trials", store: str | Path | None = No
 
 
 def search(
-    store: SqlStore, query: str | Query = "", *, what: str = "trials", study: str | None = None
+    store: Store, query: str | Query = "", *, what: str = "trials", study: str | None = None
 ) -> QueryResult:
     """Search a store.
 
@@ -113,7 +113,7 @@ class QueryResult:
     ['study', 'number', 'state', 'value', 'duration']
     """
 
-    store: SqlStore
+    store: Store
     query: Query
     what: str
     text: str
@@ -188,7 +188,7 @@ def _limit(query: Query) -> int:
 _Read: TypeAlias = Callable[[Row[Any]], Match]
 
 
-def _trial_reader(_: SqlStore, connection: Connection) -> _Read:
+def _trial_reader(_: Store, connection: Connection) -> _Read:
     columns = len(schema.trials.c)
     readers: dict[int, Callable[[Any], Trial]] = {}
 
@@ -203,20 +203,20 @@ def _trial_reader(_: SqlStore, connection: Connection) -> _Read:
     return read
 
 
-def _run_reader(_: SqlStore, __: Connection) -> _Read:
+def _run_reader(_: Store, __: Connection) -> _Read:
     return lambda row: FoundRun(row.study, rows.run_of(row))
 
 
-def _study_reader(_: SqlStore, __: Connection) -> _Read:
+def _study_reader(_: Store, __: Connection) -> _Read:
     return rows.study_of
 
 
-def _model_reader(store: SqlStore, _: Connection) -> _Read:
+def _model_reader(store: Store, _: Connection) -> _Read:
     registry = Registry(store)
     return lambda row: registry.get(f"{row.name}@{row.version}")
 
 
-_READERS: dict[str, Callable[[SqlStore, Connection], _Read]] = {
+_READERS: dict[str, Callable[[Store, Connection], _Read]] = {
     "trials": _trial_reader,
     "runs": _run_reader,
     "studies": _study_reader,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from tuner.errors import ModelNotFound, RegistryError
+from tuner.errors.boundary import public_methods
 from tuner.records import (
     Artifact,
     Direction,
@@ -30,13 +31,14 @@ from tuner.tracking import schema, upserts
 from tuner.tracking.rows import number_or_null
 
 if TYPE_CHECKING:
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 _MODELS, _VERSIONS, _ALIASES = schema.models, schema.model_versions, schema.aliases
 
 _VERSION_AFTER_COLON = re.compile(r"(.+):(\d+)")
 
 
+@public_methods
 class Registry:
     """Model versions with their lineage, numbered from 1 within a name.
 
@@ -46,7 +48,7 @@ class Registry:
         The store that holds the studies, runs and artifacts of the versions.
     """
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
 
     # --- writing ------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ class SkopsArchive:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(content))
         except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
-            raise Refused(f"it is no zip archive: {error}") from error
+            raise Refused(f"it is not a zip archive: {error}") from error
         self._members = _members(self._zip, "the file")
         self._budget.spend(sum(info.file_size for info in self._members.values()))
 
@@ -112,7 +112,7 @@ class SkopsArchive:
             self._budget.spend(sum(info.file_size for info in members.values()))
             expected = {"format.npy", "shape.npy", "data.npy", "indices.npy", "indptr.npy"}
             if not expected <= members.keys() <= expected | {"_is_array.npy"}:
-                raise Refused(f"{name!r} is no CSR or CSC matrix")
+                raise Refused(f"{name!r} is not a CSR or CSC matrix")
             arrays = {}
             for part, info in members.items():
                 content = _read(inner, info)
@@ -120,7 +120,7 @@ class SkopsArchive:
                 _check_size(header, info.file_size, f"{name}/{part}")
                 arrays[part] = np.load(io.BytesIO(content), allow_pickle=False)
         if arrays["format.npy"].size != 1 or arrays["format.npy"].item() not in (b"csr", b"csc"):
-            raise Refused(f"{name!r} is no CSR or CSC matrix")
+            raise Refused(f"{name!r} is not a CSR or CSC matrix")
         shape = arrays["shape.npy"]
         if shape.shape != (2,) or shape.dtype.kind not in "iu" or np.any(shape < 0):
             raise Refused(f"{name!r} has no shape of two dimensions")
@@ -132,10 +132,10 @@ class SkopsArchive:
 def read_header(content: bytes, name: str) -> Header:
     """Parse the start of an npy file; refuses arrays of Python objects."""
     if content[:6] != b"\x93NUMPY" or len(content) < 10:
-        raise Refused(f"{name!r} is no array in npy format")
+        raise Refused(f"{name!r} is not an array in npy format")
     prefix = _PREFIX.get(content[6])
     if prefix is None:
-        raise Refused(f"{name!r} is no array in npy format")
+        raise Refused(f"{name!r} is not an array in npy format")
     length = int.from_bytes(content[8:prefix], "little")
     match = _HEADER.fullmatch(content[prefix : prefix + length])
     if length > _LONGEST_HEADER or match is None:

@@ -102,7 +102,7 @@ def load_skops(content: bytes, trusted: frozenset[str]) -> Any:
     if schema.untrusted:
         names = sorted(schema.untrusted)
         raise UntrustedModel(
-            f"loading this model would make objects of types that nobody allowed: "
+            f"loading this model would create objects of types that are not allowed: "
             f"{', '.join(names)}; if you know them, write trusted={names!r}, or set {VARIABLE}"
         )
     model = io.loads(archive.stored(), trusted=sorted(schema.types))

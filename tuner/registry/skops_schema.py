@@ -18,7 +18,9 @@ from tuner.registry.skops_archive import SkopsArchive
 from tuner.registry.skops_values import (
     REMEDY_OF,
     Node,
+    SharedNodes,
     check_attributes,
+    check_slice,
     check_tuple,
     check_values,
     integer_of,
@@ -61,7 +63,7 @@ class SkopsSchema:
         self._flaw = ""
         self._archive = archive
         self._extra = frozenset(extra)
-        self._by_id: dict[int, Node] = {}
+        self._shared = SharedNodes(archive.read)
         self._reader_of: dict[str, Node] = {}
         self._attributes: set[tuple[str, str, tuple[str, ...]]] = set()
 
@@ -91,7 +93,7 @@ class SkopsSchema:
     def _node(self, node: Any, where: str, depth: int, *, is_state: bool = False) -> None:
         """Check a node that is the value of the attribute `where`."""
         if not isinstance(node, dict) or not isinstance(node.get("__loader__"), str):
-            raise Refused(f"attribute {where!r} has a value that is no node of skops")
+            raise Refused(f"attribute {where!r} has a value that is not a skops node")
         if depth > _DEPTH:
             raise Refused(f"its schema is more than {_DEPTH} levels deep")
         loader = node["__loader__"]
@@ -100,51 +102,16 @@ class SkopsSchema:
             raise Refused(f"attribute {where!r} has a node of the unknown kind {loader!r}")
         if unknown := node.keys() - _COMMON - fields:
             self._flaw = self._flaw or f"a {loader} has the fields {sorted(map(str, unknown))}"
-        if missing := fields - _OPTIONAL.get(loader, frozenset()) - node.keys():
+        if missing := fields - _OPTIONAL.get(loader, set()) - node.keys():
             raise Refused(f"a {loader} lacks the fields {sorted(missing)}")
         if not is_name(node.get("__module__"), node.get("__class__")):
             raise Refused(f"a {loader} names no class or function")
-        self._remember(node)
+        self._shared.check(node)
         self.types.add(name_of(node))
         if is_state:
             self._dict(node, where, depth, is_state=True)
         else:
             check(self, node, where, depth)
-
-    def _remember(self, node: Node) -> None:
-        """Check that a node equals the earlier one with its id, as skops uses the first."""
-        identity = node.get("__id__")
-        if identity is None:
-            return
-        if type(identity) is not int or not 0 < identity < 2**64:
-            raise Refused(f"a node has the id {identity!r}")
-        first = self._by_id.setdefault(identity, node)
-        if first is not node and not self._same(first, node):
-            raise Refused(f"two different nodes have the id {identity}")
-
-    def _same(self, first: Any, other: Any) -> bool:
-        if type(first) is not type(other):
-            return False
-        if isinstance(first, dict):
-            if list(first) != list(other):
-                return False
-            is_file = first.get("__loader__") in _READING
-            return all(
-                self._same_file(first[key], other[key])
-                if is_file and key == "file"
-                else key == "__id__" or self._same(first[key], other[key])
-                for key in first
-            )
-        if isinstance(first, list):
-            return len(first) == len(other) and all(map(self._same, first, other))
-        return bool(first == other)
-
-    def _same_file(self, first: Any, other: Any) -> bool:
-        if first == other:
-            return True
-        if not isinstance(first, str) or not isinstance(other, str):
-            return False
-        return self._archive.read(first) == self._archive.read(other)
 
     def _class(self, node: Node, *allowed: str) -> None:
         name = name_of(node)
@@ -200,13 +167,9 @@ class SkopsSchema:
             raise Refused(f"the dict {where!r} has keys of the type {name}")
 
     def _list(self, node: Node, where: str, depth: int) -> None:
-        own = {
-            "ListNode": "builtins.list",
-            "TupleNode": "builtins.tuple",
-            "SetNode": "builtins.set",
-        }
-        if name_of(node) != own[node["__loader__"]]:
-            self._trust(name_of(node), ())
+        name = name_of(node)
+        if name != f"builtins.{node['__loader__'].removesuffix('Node').lower()}":
+            self._trust(name, ())
         if not isinstance(node["content"], list):
             raise Refused(f"the list {where!r} has no content")
         for value in node["content"]:
@@ -222,11 +185,7 @@ class SkopsSchema:
 
     def _slice(self, node: Node, where: str, depth: int) -> None:  # noqa: ARG002
         self._class(node, "builtins.slice")
-        content = node["content"]
-        if not isinstance(content, dict) or content.keys() != {"start", "stop", "step"}:
-            raise Refused(f"attribute {where!r} has a slice without bounds")
-        if not all(v is None or type(v) in (int, str) for v in content.values()):
-            raise Refused(f"attribute {where!r} has a slice between no plain values")
+        check_slice(node["content"], where)
 
     # --- arrays ---------------------------------------------------------------------------------
 
@@ -328,7 +287,7 @@ class SkopsSchema:
         if node["__loader__"] != "DictNode" or name_of(node) != "builtins.dict":
             raise Refused(f"attribute {where!r} has no dict where one must be")
         if any(name_of(t) != "builtins.str" for t in node["key_types"]["content"]):
-            raise Refused(f"attribute {where!r} has a dict whose keys are no texts")
+            raise Refused(f"attribute {where!r} has a dict whose keys are not strings")
         content: Node = node["content"]
         return content
 
@@ -353,7 +312,7 @@ class SkopsSchema:
             if not is_plain(content[part]):
                 raise Refused(f"attribute {where!r} binds arguments that are no plain values")
         if content["func"]["__loader__"] != "FunctionNode":
-            raise Refused(f"attribute {where!r} binds arguments to what is no function")
+            raise Refused(f"attribute {where!r} binds arguments to something not a function")
         if not is_empty(content["namespace"]):
             raise Refused(f"attribute {where!r} has a function with attributes")
 
@@ -364,7 +323,7 @@ class SkopsSchema:
         if node["content"]["__loader__"] != "TupleNode":
             raise Refused(f"attribute {where!r} is made of no list of arguments")
         if name_of(node) in self._extra and not isinstance(resolve(name_of(node)), type):
-            raise Refused(f"attribute {where!r} is made by {name_of(node)}, which is no class")
+            raise Refused(f"attribute {where!r} is made by {name_of(node)}, which is not a class")
 
     def _operator(self, node: Node, where: str, depth: int) -> None:
         self._trust(name_of(node), ())
@@ -372,9 +331,9 @@ class SkopsSchema:
         if name_of(node) in self._extra and node["__class__"] not in (
             "attrgetter", "itemgetter", "methodcaller",
         ):  # fmt: skip
-            raise Refused(f"attribute {where!r} is made by {name_of(node)}, which is no getter")
+            raise Refused(f"attribute {where!r} is made by {name_of(node)}, which is not a getter")
         if not is_plain(node["attrs"]) and not self.untrusted:
-            raise Refused(f"attribute {where!r} gets what is no plain value")
+            raise Refused(f"attribute {where!r} has arguments that are not plain values")
 
     def _method(self, node: Node, where: str, depth: int) -> None:
         content = node["content"]
@@ -393,9 +352,7 @@ class SkopsSchema:
         if not 0 < integer_of(features) < 2**31 or not 0 < n_outputs < 2**31:
             raise Refused(f"{lists.UNFITTED}: the tree {where!r} has no features or outputs")
         if n_classes.dtype != "int64" or n_classes.shape != (n_outputs,):
-            raise Refused(
-                f"{lists.UNFITTED}: the tree {where!r} has other numbers of classes than outputs"
-            )
+            raise Refused(f"{lists.UNFITTED}: the tree {where!r} has other counts than outputs")
         if n_classes.min() < 1 or n_classes.max() > 2**31:
             raise Refused(f"{lists.UNFITTED}: the tree {where!r} has no classes")
         state = self._plain_dict(node["content"], where, depth)
@@ -422,7 +379,7 @@ class SkopsSchema:
             return
         arguments = self._reduced(node, where, depth, None)
         if any(type(value_of(argument)) not in (int, float) for argument in arguments):
-            raise Refused(f"the loss {where!r} is made of other than numbers")
+            raise Refused(f"the loss {where!r} has arguments that are not numbers")
         self._node(node["content"], where, depth + 1)
         if not is_empty(node["content"]):
             raise Refused(f"the loss {where!r} has a state")
@@ -432,14 +389,11 @@ class SkopsSchema:
         if not isinstance(reduce, dict) or reduce.keys() != {"args"}:
             raise Refused(f"attribute {where!r} has no arguments to be made of")
         self._node(reduce["args"], where, depth + 1)
-        arguments = reduce["args"]
-        if arguments["__loader__"] != "TupleNode" or length not in (
-            None,
-            len(arguments["content"]),
-        ):
-            raise Refused(f"attribute {where!r} has other arguments than it is made of")
-        content: list[Node] = arguments["content"]
-        return content
+        arguments: list[Node] = reduce["args"].get("content")
+        is_tuple = reduce["args"]["__loader__"] == "TupleNode"
+        if not is_tuple or length not in (None, len(arguments)):
+            raise Refused(f"attribute {where!r} has other arguments than its constructor takes")
+        return arguments
 
     def _object(self, node: Node, where: str, depth: int) -> None:
         name, content = name_of(node), node.get("content")
@@ -492,8 +446,4 @@ _LOADERS: dict[str, tuple[_Check, frozenset[str]]] = {
         ("TypeNode", SkopsSchema._type, ""),
     )
 }
-_READING = frozenset({"BytearrayNode", "BytesNode", "NdArrayNode", "SparseMatrixNode"})
-_OPTIONAL = {
-    "NdArrayNode": frozenset({"file", "shape", "content"}),
-    "ObjectNode": frozenset({"content"}),
-}
+_OPTIONAL = {"NdArrayNode": {"file", "shape", "content"}, "ObjectNode": {"content"}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,8 @@ from tuner.registry import trusted as lists
 from tuner.registry.limits import Refused
 
 Node = dict[str, Any]
+
+_READING = frozenset({"BytearrayNode", "BytesNode", "NdArrayNode", "SparseMatrixNode"})
 
 _MOST_INTEGER = 2**62
 _OVERRIDDEN = ("positive",)  # a parameter whose default a class of scikit-learn keeps
@@ -86,6 +89,63 @@ def is_plain(node: Node) -> bool:
     )
 
 
+class SharedNodes:
+    """Check that nodes with one id are equal, because skops uses the first of them for all.
+
+    Parameters
+    ----------
+    read
+        Returns the content of a file of the archive.
+    """
+
+    def __init__(self, read: Callable[[str], bytes]) -> None:
+        self._read = read
+        self._by_id: dict[int, Node] = {}
+
+    def check(self, node: Node) -> None:
+        """Compare a node with the earlier one that has its id."""
+        identity = node.get("__id__")
+        if identity is None:
+            return
+        if type(identity) is not int or not 0 < identity < 2**64:
+            raise Refused(f"a node has the id {identity!r}")
+        first = self._by_id.setdefault(identity, node)
+        if first is not node and not self._same(first, node):
+            raise Refused(f"two different nodes have the id {identity}")
+
+    def _same(self, first: Any, other: Any) -> bool:
+        if type(first) is not type(other):
+            return False
+        if isinstance(first, dict):
+            if list(first) != list(other):
+                return False
+            is_file = first.get("__loader__") in _READING
+            return all(
+                self._same_file(first[key], other[key])
+                if is_file and key == "file"
+                else key == "__id__" or self._same(first[key], other[key])
+                for key in first
+            )
+        if isinstance(first, list):
+            return len(first) == len(other) and all(map(self._same, first, other))
+        return bool(first == other)
+
+    def _same_file(self, first: Any, other: Any) -> bool:
+        if first == other:
+            return True
+        if not isinstance(first, str) or not isinstance(other, str):
+            return False
+        return self._read(first) == self._read(other)
+
+
+def check_slice(content: Any, where: str) -> None:
+    """Check the bounds of a slice, the value of the attribute `where`."""
+    if not isinstance(content, dict) or content.keys() != {"start", "stop", "step"}:
+        raise Refused(f"attribute {where!r} has a slice without bounds")
+    if not all(v is None or type(v) in (int, str) for v in content.values()):
+        raise Refused(f"attribute {where!r} has a slice whose bounds are not plain values")
+
+
 def check_tuple(name: str, state: Any) -> None:
     """Check the state of an object of compiled code, which reads it without checks."""
     expected = lists.STATES_OF_TUPLES[name]
@@ -135,7 +195,7 @@ def check_attributes(module: str, name: str, attributes: tuple[str, ...]) -> Non
     """Check that no attribute of an object hides a method or another attribute of its class."""
     own = getattr(importlib.import_module(module), name, None)
     if not isinstance(own, type):
-        raise Refused(f"{module}.{name} is no class")
+        raise Refused(f"{module}.{name} is not a class")
     for attribute in attributes:
         if attribute not in _OVERRIDDEN and inspect.getattr_static(own, attribute, own) is not own:
             raise Refused(f"{module}.{name} has an attribute {attribute!r} that hides its class's")

@@ -195,13 +195,13 @@ def check_hist_gradient_boosting(owner: Any) -> None:
 
 def _check_bins(bins: Any, n_features: int) -> None:
     is_categorical = np.asarray(bins.is_categorical_)
-    require(is_categorical.shape == (n_features,), "its bins are of other features")
+    require(is_categorical.shape == (n_features,), "its bins do not match its features")
     n_bins = integer(bins.n_bins, "it has no number of bins")
     require(3 <= n_bins <= 256 and bins.missing_values_bin_idx_ == n_bins - 1, "its bins are odd")
     thresholds = bins.bin_thresholds_
     require(
         isinstance(thresholds, list) and len(thresholds) == n_features,
-        "its bins are of other features",
+        "its bins do not match its features",
     )
     for threshold in thresholds:
         sound = isinstance(threshold, np.ndarray) and threshold.ndim == 1
@@ -216,7 +216,7 @@ def _check_preprocessor(columns: Any, n_features: int) -> None:
 
     require(type(columns) is ColumnTransformer, "its categories are encoded in another way")
     attributes, given = attributes_of(columns), features_of(columns)
-    require(given == n_features, "its encoder is of other features")
+    require(given == n_features, "its encoder does not match its features")
     transformers = attributes.get("transformers_")
     require(isinstance(transformers, list) and len(transformers) >= 2, "its encoder is odd")
     taken = np.zeros(n_features, np.int64)
@@ -227,7 +227,7 @@ def _check_preprocessor(columns: Any, n_features: int) -> None:
             continue
         require(mask.shape == (n_features,) and mask.dtype == bool, "its encoder is odd")
         taken += mask
-        require(features_of(transformer) == mask.sum(), "its encoder is of other features")
+        require(features_of(transformer) == mask.sum(), "its encoder does not match its features")
         if type(transformer) is FunctionTransformer:
             func = transformer.func
             bound = getattr(func, "keywords", {})

@@ -32,7 +32,7 @@ from tuner.study.warm_start import warm_start_trials
 if TYPE_CHECKING:
     from tuner.optimizers.protocol import Optimizer
     from tuner.schedulers.protocol import Scheduler
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ def open_study(
     return Study(info, opened, optimizer=plan.optimizer, scheduler=plan.scheduler)
 
 
-def _new_study(plan: StudyPlan, seed: int, store: SqlStore) -> StudyInfo:
+def _new_study(plan: StudyPlan, seed: int, store: Store) -> StudyInfo:
     from tuner.provenance.capture import current_user
     from tuner.tracking.uuid7 import uuid7
 

@@ -22,7 +22,7 @@ from tuner.registry.formats import save_model
 from tuner.registry.protocol import ModelFormat
 from tuner.study.arguments import as_count
 from tuner.tracking.artifacts.retention import forget_models
-from tuner.tracking.protocol import Batch
+from tuner.tracking.batch import Batch
 
 if TYPE_CHECKING:
     from tuner.study.study import Study

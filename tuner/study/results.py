@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from tuner.plotting import Plots
     from tuner.query import QueryResult
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 
 @public_methods
 class StudyResults:
     """The record of a study in a store, with its tags and notes; the base of `Study`."""
 
-    def __init__(self, info: StudyInfo, store: SqlStore) -> None:
+    def __init__(self, info: StudyInfo, store: Store) -> None:
         self._info = info
         self.store = store
 

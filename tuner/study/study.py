@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
     from tuner.study.search import Search
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 
 @public_methods
@@ -67,7 +67,7 @@ class Study(StudyResults):
     def __init__(
         self,
         info: StudyInfo,
-        store: SqlStore,
+        store: Store,
         *,
         optimizer: Optimizer | None = None,
         scheduler: Scheduler | None = None,
@@ -413,7 +413,7 @@ class Study(StudyResults):
 
 
 def _reconnected(
-    store: SqlStore, name: str, optimizer: Optimizer | None, scheduler: Scheduler | None
+    store: Store, name: str, optimizer: Optimizer | None, scheduler: Scheduler | None
 ) -> Study:
     """Return a copy of a study; an optimizer and a scheduler serve one study object only."""
     return Study(

@@ -11,7 +11,7 @@ from tuner.records import Goal, State, Trial
 from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 Source: TypeAlias = Any
 """A study name, a `Study`, an Optuna study, or a DataFrame like `Study.trials_dataframe`."""
@@ -27,7 +27,7 @@ class SourceTrial:
 
 
 def warm_start_trials(
-    sources: Source | Sequence[Source], space: Space, goals: Sequence[Goal], store: SqlStore
+    sources: Source | Sequence[Source], space: Space, goals: Sequence[Goal], store: Store
 ) -> tuple[Trial, ...]:
     """Return the completed trials of `sources` that are points of `space`, numbered up to -1.
 
@@ -84,7 +84,7 @@ def warm_start_trials(
     )
 
 
-def _read(source: Source, goals: Sequence[Goal], store: SqlStore) -> Iterable[SourceTrial]:
+def _read(source: Source, goals: Sequence[Goal], store: Store) -> Iterable[SourceTrial]:
     from tuner.study.study import Study
 
     if isinstance(source, str):

@@ -14,12 +14,12 @@ from tuner.tracking import schema
 from tuner.tracking.json_text import dumps
 
 if TYPE_CHECKING:
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 _STUDIES, _TRIALS = schema.studies, schema.trials
 
 
-def set_tags(store: SqlStore, study: str, changes: Mapping[str, str | None]) -> dict[str, str]:
+def set_tags(store: Store, study: str, changes: Mapping[str, str | None]) -> dict[str, str]:
     """Set tags of the study with that uid, remove those that are None, and return all its tags.
 
     Tags that another process sets at the same time are kept.
@@ -51,9 +51,7 @@ def check_tags(tags: Mapping[str, str | None]) -> None:
     _stored(tags, "tags")
 
 
-def set_notes(
-    store: SqlStore, study: str, number: int, changes: Mapping[str, Any]
-) -> dict[str, Any]:
+def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Set notes on a finished trial, remove those that are None, and return all its notes.
 
     Nothing else of the trial changes.
@@ -73,7 +71,7 @@ def set_notes(
     with store.writing() as connection:
         row = _locked(connection, _TRIALS, which)
         if row is None:
-            raise ArgumentError(f"note: there is no trial {number!r} in this study")
+            raise ArgumentError(f"note: this study has no trial {number!r}")
         if not State(row["state"]).finished:
             raise ArgumentError(
                 f"note: trial {number} is {row['state']}; it can have notes once it has an outcome"

@@ -84,7 +84,7 @@ def write(
     upserts.write_rows(connection, schema.curves, insert, rows)
 
 
-def compact(connection: Connection, runs: Sequence[int]) -> int:
+def pack_metrics(connection: Connection, runs: Sequence[int]) -> int:
     """Turn the rows of finished runs into curves, and return the number of rows."""
     reports = schema.reports
     # Delete first: the deleted rows are the packed ones, even if others write at the same time.

@@ -16,8 +16,8 @@ LEASE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Holder(Record):
-    """The holder of a study: one driver of one process.
+class LeaseOwner(Record):
+    """The owner of a lease: one driver of one process.
 
     `process` distinguishes that process from others with the same number, earlier or later, on this
     machine or on another one of the same name. It holds the boot ID, the process namespace and the
@@ -52,14 +52,14 @@ class Lease(Record):
 
     study: str
     epoch: int
-    holder: Holder
+    owner: LeaseOwner
     seconds: float
 
 
-def new_holder() -> Holder:
+def new_lease_owner() -> LeaseOwner:
     """Return the identity of a new driver of this process."""
     pid = os.getpid()
-    return Holder(socket.gethostname(), pid, f"{_identity(pid) or ''}#{next(_numbers)}")
+    return LeaseOwner(socket.gethostname(), pid, f"{_identity(pid) or ''}#{next(_numbers)}")
 
 
 _numbers = itertools.count(1)

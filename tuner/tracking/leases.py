@@ -31,7 +31,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from tuner.errors import StudyBusy, StudyTakenOver
 from tuner.tracking import schema, upserts
-from tuner.tracking.lease import Holder, Lease
+from tuner.tracking.lease import Lease, LeaseOwner
 
 Clock = Callable[[], float]
 """Seconds since the epoch; None, if allowed, means the clock of the database."""
@@ -44,18 +44,18 @@ DRIVER_PATIENCE = 10.0
 
 _table = schema.leases
 
-_given_up: set[tuple[str, Holder]] = set()
+_given_up: set[tuple[str, LeaseOwner]] = set()
 """Studies released by drivers of this process, even if the store was unreachable at that time."""
 
 
 def take(
     connection: Connection,
     study: tuple[int, str, str],
-    holder: Holder,
+    owner: LeaseOwner,
     seconds: float,
     clock: Clock | None,
 ) -> Lease:
-    """Make `holder` the writer of a study (its id, uid and name).
+    """Make `owner` the writer of a study (its id, uid and name).
 
     Raises
     ------
@@ -63,13 +63,13 @@ def take(
         If another driver holds it, its lease has not expired, and its process is not known to be
         gone.
     """
-    return _take(connection, study, holder, seconds, clock)
+    return _take(connection, study, owner, seconds, clock)
 
 
 def _take(
     connection: Connection,
     study: tuple[int, str, str],
-    holder: Holder,
+    owner: LeaseOwner,
     seconds: float | None,
     clock: Clock | None,
 ) -> Lease:
@@ -87,21 +87,21 @@ def _take(
     epoch = 1 if found is None else found.epoch + 1
     if found is not None and found.left > 0 and not _is_over(uid, found):
         raise StudyBusy(
-            f"study {name!r} is run by {holder_of(found)}; let it end, or end it, or call again in "
+            f"study {name!r} is run by {owner_of(found)}; let it end, or end it, or call again in "
             f"{found.left:.0f} s if nothing has been heard of it by then"
         )
     values = {
         "study_id": study_id,
         "epoch": epoch,
-        "host": holder.host,
-        "pid": holder.pid,
-        "process": holder.process,
+        "host": owner.host,
+        "pid": owner.pid,
+        "process": owner.process,
     }
     if seconds is not None:
         values |= {"seconds": seconds} | _time(clock)
     statement = _taking(connection.dialect.name, clock is not None, seconds is not None)
     connection.execute(statement, values)
-    return Lease(uid, epoch, holder, seconds or 0.0)
+    return Lease(uid, epoch, owner, seconds or 0.0)
 
 
 @cache
@@ -135,12 +135,12 @@ def renew(connection: Connection, study_id: int, lease: Lease, clock: Clock | No
         raise taken_over(connection, study_id, lease.epoch, clock)
 
 
-def give_up(study: str, holder: Holder) -> None:
+def give_up(study: str, owner: LeaseOwner) -> None:
     """Release the study locally, even if the store is unreachable.
 
     Other drivers of this process may then take it.
     """
-    _given_up.add((study, holder))
+    _given_up.add((study, owner))
 
 
 def release(connection: Connection, study_id: int, lease: Lease) -> None:
@@ -155,7 +155,7 @@ def release(connection: Connection, study_id: int, lease: Lease) -> None:
 def advance(
     connection: Connection,
     study: tuple[int, str, str],
-    holder: Holder,
+    owner: LeaseOwner,
     clock: Clock | None,
 ) -> int:
     """Take the study and release it within this transaction; return the new epoch.
@@ -166,11 +166,11 @@ def advance(
         If a driver holds it.
     """
     if connection.dialect.name == "postgresql":
-        values = {"study_id": study[0], "host": holder.host, "pid": holder.pid}
-        epoch = connection.execute(advancing(), values | {"process": holder.process}).scalar()
+        values = {"study_id": study[0], "host": owner.host, "pid": owner.pid}
+        epoch = connection.execute(advancing(), values | {"process": owner.process}).scalar()
         if epoch is not None:
             return int(epoch)
-    return _take(connection, study, holder, None, clock).epoch
+    return _take(connection, study, owner, None, clock).epoch
 
 
 @cache
@@ -214,7 +214,7 @@ def _end_if_idle(seconds: float) -> ColumnElement[str]:
 def settled_epoch(epoch: int | None, until: float | None) -> int | None:
     """Return the epoch of a lease, None if some driver may still write under it.
 
-    The holder of an expired lease may write until the lease is released or taken. Trials may
+    The owner of an expired lease may write until the lease is released or taken. Trials may
     therefore change while the epoch does not.
 
     Parameters
@@ -227,24 +227,24 @@ def settled_epoch(epoch: int | None, until: float | None) -> int | None:
 
 def current(
     connection: Connection, study_id: int, uid: str, clock: Clock | None
-) -> tuple[int, Holder | None]:
-    """Return the epoch, 0 if the study was never taken, and the current holder."""
+) -> tuple[int, LeaseOwner | None]:
+    """Return the epoch, 0 if the study was never taken, and the current owner of the lease."""
     found = _read(connection, study_id, clock)
     if found is None:
         return 0, None
     held = found.left > 0 and not _is_over(uid, found)
-    return found.epoch, holder_of(found) if held else None
+    return found.epoch, owner_of(found) if held else None
 
 
-def holder_of(row: Row[Any]) -> Holder:
+def owner_of(row: Row[Any]) -> LeaseOwner:
     """Return the process that a row names."""
-    return Holder(row.host, row.pid, row.process)
+    return LeaseOwner(row.host, row.pid, row.process)
 
 
 def _is_over(uid: str, row: Row[Any]) -> bool:
-    """Return whether the holder has died or given up its lease, even if the store does not know."""
-    holder = holder_of(row)
-    return holder.is_gone or (uid, holder) in _given_up
+    """Return whether the owner has died or given up its lease, even if the store does not know."""
+    owner = owner_of(row)
+    return owner.is_gone or (uid, owner) in _given_up
 
 
 def _read(connection: Connection, study_id: int, clock: Clock | None) -> Row[Any] | None:
@@ -263,7 +263,7 @@ def taken_over(
 ) -> StudyTakenOver:
     """Return the error that names the driver that took over since `epoch`."""
     found = _read(connection, study_id, clock)
-    by = "another driver" if found is None else str(holder_of(found))
+    by = "another driver" if found is None else str(owner_of(found))
     return StudyTakenOver(
         f"this study was taken over by {by} after nothing was heard of this driver (epoch {epoch}) "
         f"for as long as its lease lasts; what it has not committed is not counted, and runs there"

@@ -35,17 +35,17 @@ from sqlalchemy import (
 )
 
 from tuner.tracking import leases, queries, schema, upserts
-from tuner.tracking.lease import Holder
-from tuner.tracking.protocol import Place
+from tuner.tracking.batch import TrialStatus
+from tuner.tracking.lease import LeaseOwner
 
 
 def advance_and_write(
     connection: Connection,
     study_id: int,
-    holder: Holder,
+    owner: LeaseOwner,
     trials: Sequence[Mapping[str, Any]],
     runs: Sequence[Mapping[str, Any]],
-    expected: Mapping[int, Place | None] | None,
+    expected: Mapping[int, TrialStatus | None] | None,
 ) -> tuple[int, int] | None:
     """Raise the epoch of a study, and write rows of trials and runs.
 
@@ -55,7 +55,7 @@ def advance_and_write(
         A connection to PostgreSQL with an open transaction.
     study_id
         The id of the study's row.
-    holder
+    owner
         The writer.
     trials, runs
         The rows, each trial and run once.
@@ -72,9 +72,9 @@ def advance_and_write(
     values: dict[str, Any] = {
         **defaults,
         "study_id": study_id,
-        "host": holder.host,
-        "pid": holder.pid,
-        "process": holder.process,
+        "host": owner.host,
+        "pid": owner.pid,
+        "process": owner.process,
         "study": study_id,
         "any": expected is None,
         **queries.places("postgresql", expected or {}),

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 
 from tuner.records import State
-from tuner.tracking.protocol import Place
+from tuner.tracking.batch import TrialStatus
 from tuner.tracking.schema import (
     artifacts,
     codes,
@@ -99,7 +99,7 @@ def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
 
 
 def changes_of(
-    connection: Connection, study_id: int, after: int, known: Mapping[int, Place]
+    connection: Connection, study_id: int, after: int, known: Mapping[int, TrialStatus]
 ) -> tuple[Select[Any], dict[str, Any]]:
     """Return a query for the lease of a study and the trials that are new to a reader.
 
@@ -112,7 +112,7 @@ def changes_of(
 
 
 def unexpected(
-    connection: Connection, study_id: int, expected: Mapping[int, Place | None]
+    connection: Connection, study_id: int, expected: Mapping[int, TrialStatus | None]
 ) -> tuple[Select[Any], dict[str, Any]]:
     """Return a query for those `expected` trials that are in another state, or exist if None."""
     dialect = connection.dialect.name
@@ -178,7 +178,7 @@ def known_trials(dialect: str) -> FromClause:
     ).subquery("known")
 
 
-def places(dialect: str, known: Mapping[int, Place | None]) -> dict[str, Any]:
+def places(dialect: str, known: Mapping[int, TrialStatus | None]) -> dict[str, Any]:
     """Return the parameters of `known_trials`."""
     listed = [(n, *(place or (None, None))) for n, place in known.items()]
     if dialect == "sqlite":

@@ -241,7 +241,7 @@ artifacts = Table(
     UniqueConstraint("run_id", "path"),
 )
 
-# The areas of this store in a shared artifact root: see `tuner.tracking.artifacts.areas`.
+# The namespaces of this store in a shared artifact root: see `tuner.tracking.artifacts.namespaces`.
 areas = Table(
     "areas",
     metadata,

@@ -13,8 +13,8 @@ from tuner.errors import StoreError
 from tuner.records import Artifact, Report, Run, Trial
 from tuner.records.bounds import check_length
 from tuner.tracking import curves, postgres_write, queries, rows, schema, upserts
-from tuner.tracking.lease import Holder
-from tuner.tracking.protocol import Batch, Place
+from tuner.tracking.batch import Batch, TrialStatus
+from tuner.tracking.lease import LeaseOwner
 
 _R = TypeVar("_R", Trial, Run)
 
@@ -57,8 +57,8 @@ class BatchWrite:
             upserts.write_rows(self.connection, table, insert, values)
         self._write_reports_and_artifacts(batch)
 
-    def write_at(
-        self, batch: Batch, holder: Holder, expected: Mapping[int, Place | None] | None
+    def write_if_epoch(
+        self, batch: Batch, owner: LeaseOwner, expected: Mapping[int, TrialStatus | None] | None
     ) -> tuple[int, bool] | None:
         """Raise the study's epoch and write the batch, on PostgreSQL, in one round trip.
 
@@ -69,7 +69,7 @@ class BatchWrite:
         """
         trials, runs = self._trial_rows(batch.trials), self._run_rows(batch.runs)
         done = postgres_write.advance_and_write(
-            self.connection, self.study_id, holder, trials, runs, expected
+            self.connection, self.study_id, owner, trials, runs, expected
         )
         if done is None:
             return None

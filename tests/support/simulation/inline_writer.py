@@ -11,7 +11,7 @@ from tuner.engine.writer import MAX_QUEUED, RENEWALS, RETRY_DELAY, STORE_TIMEOUT
 from tuner.errors import StoreError, StoreUnavailable
 from tuner.records import Report, Run, Trial, Upload
 from tuner.tracking.lease import Lease
-from tuner.tracking.protocol import Store
+from tuner.tracking.store import Store
 
 
 class InlineWriter:

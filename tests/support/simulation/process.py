@@ -35,8 +35,8 @@ from tuner.records import (
 )
 from tuner.schedulers import ASHA
 from tuner.search_spaces import Float, Space
-from tuner.tracking.lease import Holder, Lease
-from tuner.tracking.sql_store import SqlStore
+from tuner.tracking.lease import Lease, LeaseOwner
+from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class Process:
             listeners=[self.world.history.told[self.number].append],
             clock=self,
             # Unique, because this process remembers owners that ended.
-            holder=Holder(f"host-{self.number}", self.number, uuid7()),
+            owner=LeaseOwner(f"host-{self.number}", self.number, uuid7()),
             lease=LEASE,
             writer=self._writer,
         )
@@ -161,7 +161,7 @@ def work(plan: Plan, seed: int, job: Job, channel: Channel) -> Outcome:
 class FaultyStore:
     """The real store, with faults injected for one process."""
 
-    def __init__(self, process: Process, store: SqlStore) -> None:
+    def __init__(self, process: Process, store: Store) -> None:
         self._process = process
         self._store = store
 
@@ -182,7 +182,7 @@ class FaultyStore:
             result = world.transact(me, method, args)
         finally:
             world.observe(me)
-        if name == "take_study":
+        if name == "acquire_lease":
             world.history.epochs[me.number] = result.epoch
         if world.happens(world.plan.unanswered):
             raise StoreUnavailable("no answer")

@@ -21,7 +21,7 @@ from support.simulation.plan import Plan
 from support.simulation.world import World
 from tuner.records import Environment
 from tuner.tracking.database.location import locate
-from tuner.tracking.sql_store import SqlStore
+from tuner.tracking.store import Store
 
 BLOCK = 50
 """Sweeps per database; large databases are slow to inspect."""
@@ -32,7 +32,7 @@ class SweepDatabase:
 
     def __init__(self, folder: Path) -> None:
         self._world: World | None = None
-        self.stores = [SqlStore(locate(folder), clock=self._time) for _ in range(3)]
+        self.stores = [Store(locate(folder), clock=self._time) for _ in range(3)]
         self.stores[0].put_environment(Environment("3", "simulated"))
         self._observer = Observer(folder / "tuner.db")
 

@@ -21,7 +21,7 @@ from support.simulation.plan import Plan
 from support.simulation.process import LEASE, Killed, Process
 from tuner.backends.simulated.clock import VirtualClock
 from tuner.errors import TunerError
-from tuner.tracking.sql_store import SqlStore
+from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7
 
 TURNS = 10_000
@@ -41,9 +41,7 @@ class World:
         Reads that file.
     """
 
-    def __init__(
-        self, seed: int, plan: Plan, stores: Sequence[SqlStore], observer: Observer
-    ) -> None:
+    def __init__(self, seed: int, plan: Plan, stores: Sequence[Store], observer: Observer) -> None:
         self.seed = seed
         self.plan = plan
         self.stores = stores

@@ -10,7 +10,7 @@ from tuner.backends.protocol import Channel
 from tuner.errors import ArgumentError
 from tuner.records import Checkpoint, CheckpointEnd, CheckpointPart
 from tuner.tracking.artifacts.checkpoint_store import checksum, files_below
-from tuner.tracking.artifacts.regular_files import NotRegular, open_regular, regular_files
+from tuner.tracking.artifacts.files import NotRegular, open_regular, regular_files
 
 PART = 4 * 2**20
 """Bytes of one part; a worker holds one part of a checkpoint in memory."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from tuner.errors import ArgumentError
-from tuner.tracking.artifacts.regular_files import NotRegular, read_regular, regular_files
+from tuner.tracking.artifacts.files import NotRegular, read_regular, regular_files
 
 _GROWTH = 2**24
 """Minimum bytes to read: a log may grow, and files in /proc have size 0."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from tuner.errors import StoreError
 from tuner.records import Checkpoint, CheckpointEnd, CheckpointPart
 from tuner.tracking.artifacts.file_failures import of_writing
-from tuner.tracking.artifacts.folder import safe_name, sync_folder
-from tuner.tracking.artifacts.regular_files import open_regular, regular_files
+from tuner.tracking.artifacts.files import open_regular, regular_files, sync_folder
+from tuner.tracking.artifacts.folder import safe_name
 
 READ = 2**20
 """Bytes read at a time."""
@@ -32,7 +32,7 @@ class _Arriving:
     files: set[str] = field(default_factory=set)
 
 
-class CheckpointShelf:
+class CheckpointStore:
     """Keeps a study's checkpoints, at most one for each trial.
 
     A checkpoint is a folder below ``<root>/checkpoints/<study>/<trial>/``, with the name

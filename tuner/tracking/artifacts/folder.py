@@ -6,9 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
-import stat
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,14 +18,21 @@ from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.records import Artifact, Upload
 from tuner.records.bounds import LONGEST_PART, check_length
 from tuner.tracking.artifacts.file_failures import of_reading, of_writing
-from tuner.tracking.artifacts.regular_files import NotRegular, read_regular, regular_files
+from tuner.tracking.artifacts.files import (
+    HeldFolder,
+    NotRegular,
+    put_in_place,
+    read_regular,
+    regular_files,
+    sync_folder,
+)
 from tuner.tracking.uuid7 import uuid7
 
 CONTENT = "sha256"
 """The folder of artifacts that are addressed by their content."""
 
 STORES = "stores"
-"""The folder with the areas of all stores that share a root."""
+"""The folder with the namespaces of all stores that share a root."""
 
 _LONGEST = 150
 """Maximum bytes of an artifact's name in its folder's name; file systems allow 255."""
@@ -36,9 +41,9 @@ _LONGEST = 150
 class ArtifactFolder:
     """Keeps artifacts by content: ``sha256/<2 digits>/<sha256>/<name>/<the upload's paths>``.
 
-    With `area` these paths begin with the store's own folder. Existing files are never overwritten.
-    The same content under the same name is kept once, however many runs keep it. Paths that earlier
-    versions recorded, ``sha256/...`` and ``<run>/<name>``, can still be read.
+    With `namespace` these paths begin with the store's own folder. Existing files are never
+    overwritten. The same content under the same name is kept once, however many runs keep it. Paths
+    that earlier versions recorded, ``sha256/...`` and ``<run>/<name>``, can still be read.
 
     Parameters
     ----------
@@ -47,15 +52,15 @@ class ArtifactFolder:
     recorded
         Returns the paths that the store has for a run and a name, in the order they were kept;
         None without a store.
-    area
+    namespace
         Returns the path of the store's own folder below the root; None for the root itself.
     """
 
     def __init__(
-        self, root: Path, recorded: Recorded | None = None, area: Area | None = None
+        self, root: Path, recorded: Recorded | None = None, namespace: NamespacePath | None = None
     ) -> None:
         self.root = root
-        self._area = _whole_root if area is None else area
+        self._namespace = _whole_root if namespace is None else namespace
         self._held: HeldFolder | None = None
         self._paths = PathsOfRuns(recorded)
 
@@ -75,10 +80,10 @@ class ArtifactFolder:
         """
         check_paths(upload)
         digest = checksum(upload.files)
-        area = self._area()
-        path = self._paths.next(run, upload.name, digest, area)
+        namespace = self._namespace()
+        path = self._paths.next(run, upload.name, digest, namespace)
         try:
-            self._place(self.root / area, self.root.joinpath(*path.split("/")), upload.files)
+            self._place(self.root / namespace, self.root.joinpath(*path.split("/")), upload.files)
         except (OSError, UnicodeEncodeError) as error:
             if isinstance(error, UnicodeError) or error.errno == errno.ENAMETOOLONG:
                 raise ArgumentError(
@@ -89,7 +94,7 @@ class ArtifactFolder:
             raise of_writing(what, self.root, error) from error
         self._paths.add(run, upload.name, path)
         if self._held is None:
-            self._held = HeldFolder(self.root / area / CONTENT)
+            self._held = HeldFolder(self.root / namespace / CONTENT)
         return record_of(run, upload, path, digest)
 
     def check_in_place(self) -> None:
@@ -155,33 +160,33 @@ class ArtifactFolder:
         return files
 
     @property
-    def place(self) -> Path:
+    def recorded_root(self) -> Path:
         """The root, as the store records it."""
         return self.root
 
-    def has_area(self, uid: str) -> bool:
-        """Return whether a store has an area with that uid here."""
+    def has_namespace(self, uid: str) -> bool:
+        """Return whether a store has a namespace with that uid here."""
         return (self.root / STORES / uid).is_dir()
 
     def mark_shared(self, uid: str, by: str) -> None:
-        """Mark that two databases may name files of an area; see `artifacts.areas`."""
+        """Mark that two databases may name files of a namespace; see `artifacts.namespaces`."""
         mark = self.root / f"{STORES}/{uid}.shared" / by
         try:
             mark.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise of_writing(
-                f"the mark of a shared area, {mark.name},", self.root, error
+                f"the mark of a shared namespace, {mark.name},", self.root, error
             ) from error
 
     def is_shared(self, uid: str) -> bool:
-        """Return whether an area is marked as shared."""
+        """Return whether a namespace is marked as shared."""
         return (self.root / f"{STORES}/{uid}.shared").is_dir()
 
-    def _place(self, area: Path, target: Path, files: Mapping[str, bytes]) -> None:
+    def _place(self, namespace: Path, target: Path, files: Mapping[str, bytes]) -> None:
         """Put the files into a folder atomically, unless the folder already holds them."""
         if _is_kept(target, files):
             return
-        staged = area / CONTENT / f".new-{uuid7()}"
+        staged = namespace / CONTENT / f".new-{uuid7()}"
         staged.mkdir(parents=True)
         try:
             _write_files(staged, files)
@@ -197,65 +202,6 @@ class ArtifactFolder:
             sync_folder(target.parent)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
-
-
-class HeldFolder:
-    """A folder that is kept open, so that its inode number cannot be reused."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._descriptor: int | None = None
-        if os.name == "posix":
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-            with suppress(FileNotFoundError):
-                self._descriptor = os.open(path, flags)
-                weakref.finalize(self, os.close, self._descriptor)
-
-    def is_in_place(self) -> bool:
-        """Return whether the open folder is still the one at its path."""
-        if self._descriptor is None:
-            return self.path.is_dir()
-        try:
-            return os.path.samestat(os.stat(self.path), os.fstat(self._descriptor))
-        except OSError:
-            return False
-
-
-def put_in_place(source: Path, target: Path) -> None:
-    """Rename a folder, even while another process removes empty folders above `target`.
-
-    Raises
-    ------
-    FileExistsError
-        If `target` exists.
-    OSError
-        If `target` cannot be written, or `source` is gone.
-    """
-    while True:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.rename(target)  # which never replaces a folder with files in it
-            return
-        except OSError as error:
-            if os.path.lexists(target):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error
-            if _is_no_folder(target.parent):
-                where = errno.ENOTDIR, os.strerror(errno.ENOTDIR), target.parent
-                raise NotADirectoryError(*where) from error
-            if error.errno not in _PASSING or not source.exists():
-                raise
-
-
-_PASSING = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY)
-"""Error numbers of a folder that appears or disappears at that moment."""
-
-
-def _is_no_folder(path: Path) -> bool:
-    """Return whether a path is taken by something that is not a folder."""
-    try:
-        return not stat.S_ISDIR(path.lstat().st_mode)  # one call: it may be gone at the next
-    except FileNotFoundError:
-        return False
 
 
 def _is_kept(target: Path, files: Mapping[str, bytes]) -> bool:
@@ -274,7 +220,7 @@ def _whole_root() -> str:
 
 Recorded: TypeAlias = Callable[[str, str], list[str]]
 
-Area: TypeAlias = Callable[[], str]
+NamespacePath: TypeAlias = Callable[[], str]
 
 REMEMBERED = 1000
 """Number of (run, name) pairs whose paths are cached; for others the store is queried again."""
@@ -293,10 +239,10 @@ class PathsOfRuns:
         self._paths: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def next(self, run: str, name: str, digest: str, area: str = "") -> str:
-        """Return the path for a content, below the path of an area."""
+    def next(self, run: str, name: str, digest: str, namespace: str = "") -> str:
+        """Return the path for a content, below the path of a namespace."""
         base = f"{CONTENT}/{digest[:2]}/{digest}/{safe_name(name)}"
-        base = f"{area}/{base}" if area else base
+        base = f"{namespace}/{base}" if namespace else base
         with self._lock:
             kept = self._of(run, name)
             if kept and kept[-1].partition("~")[0] == base:
@@ -344,7 +290,9 @@ def check_upload(upload: Upload) -> Upload:
     """
     for text, what in ((upload.name, "name"), (upload.kind, "kind"), (upload.format, "format")):
         if not isinstance(text, str):
-            raise ArgumentError(f"artifact {upload.name!r:.60}: its {what} is no text; write one")
+            raise ArgumentError(
+                f"artifact {upload.name!r:.60}: its {what} is not a string; write one"
+            )
         check_length(text, "artifact")
     files: dict[str, bytes] = {}
     for path, content in upload.files.items():
@@ -372,7 +320,7 @@ def check_paths(upload: Upload) -> None:
         bad = "\x00" in path or (os.name == "nt" and ("\\" in path or ":" in path))
         if bad or any(part in ("", ".", "..") for part in path.split("/")):
             raise ArgumentError(
-                f"artifact {upload.name!r}: {path!r} is no relative path of a file; "
+                f"artifact {upload.name!r}: {path!r} is not the relative path of a file; "
                 f"write it with / and without .., such as 'plots/roc.png'"
             )
         for parent in PurePosixPath(path).parents:
@@ -464,14 +412,3 @@ def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
             os.fsync(file.fileno())
     for each in made:
         sync_folder(each)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,8 +11,8 @@ from tuner.records import Artifact, Upload
 from tuner.tracking.artifacts.file_failures import of_reading, of_writing
 from tuner.tracking.artifacts.folder import (
     STORES,
-    Area,
     ArtifactFolder,
+    NamespacePath,
     PathsOfRuns,
     Recorded,
     check_paths,
@@ -39,7 +39,7 @@ class RemoteArtifacts:
         As for `ArtifactFolder`.
     local
         The folder that an earlier configuration kept artifacts in, which is read as well.
-    area
+    namespace
         As for `ArtifactFolder`.
 
     Raises
@@ -51,7 +51,11 @@ class RemoteArtifacts:
     """
 
     def __init__(
-        self, url: str, recorded: Recorded | None, local: ArtifactFolder, area: Area | None = None
+        self,
+        url: str,
+        recorded: Recorded | None,
+        local: ArtifactFolder,
+        namespace: NamespacePath | None = None,
     ) -> None:
         import fsspec
 
@@ -65,7 +69,7 @@ class RemoteArtifacts:
         # For messages only; the file system has the credentials.
         self.url = hide_url(url)
         self.root = str(root).rstrip("/")
-        self._area = area or (lambda: "")
+        self._namespace = namespace or (lambda: "")
         self._paths = PathsOfRuns(recorded)
         self._local = local
 
@@ -73,12 +77,12 @@ class RemoteArtifacts:
         """Write an upload's files and return the artifact's record; see `ArtifactFolder.put`."""
         check_paths(upload)
         digest = checksum(upload.files)
-        area = self._area()
-        path = self._paths.next(run, upload.name, digest, area)
+        namespace = self._namespace()
+        path = self._paths.next(run, upload.name, digest, namespace)
         try:
             # Written again even if it exists, which marks it as new for `retention`.
             for name, content in upload.files.items():
-                self._write(area, f"{path}/{name}", content)
+                self._write(namespace, f"{path}/{name}", content)
         except Exception as error:  # each protocol raises its own errors
             what = f"artifact {upload.name!r} of run {run}"
             raise of_writing(what, self.url, error) from error
@@ -124,27 +128,27 @@ class RemoteArtifacts:
         return files
 
     @property
-    def place(self) -> str:
+    def recorded_root(self) -> str:
         """The root, as the store records it: without credentials."""
         protocol = self.fs.protocol
         # Some file systems keep the credentials of the URL in the root.
         return hide_url(f"{protocol if isinstance(protocol, str) else protocol[0]}://{self.root}")
 
-    def has_area(self, uid: str) -> bool:
-        """Return whether a store has an area with that uid here."""
+    def has_namespace(self, uid: str) -> bool:
+        """Return whether a store has a namespace with that uid here."""
         return self._is_there(posixpath.join(self.root, STORES, uid))
 
     def mark_shared(self, uid: str, by: str) -> None:
-        """Mark that two databases may name files of an area; see `artifacts.areas`."""
+        """Mark that two databases may name files of a namespace; see `artifacts.namespaces`."""
         folder = posixpath.join(self.root, STORES, f"{uid}.shared")
         try:
             self._make_folder(folder)
             self.fs.pipe_file(posixpath.join(folder, by), b"shared")
         except Exception as error:  # each protocol raises its own errors
-            raise of_writing(f"the mark of a shared area, {uid},", self.url, error) from error
+            raise of_writing(f"the mark of a shared namespace, {uid},", self.url, error) from error
 
     def is_shared(self, uid: str) -> bool:
-        """Return whether an area is marked as shared."""
+        """Return whether a namespace is marked as shared."""
         return self._is_there(posixpath.join(self.root, STORES, f"{uid}.shared"))
 
     def _is_there(self, folder: str) -> bool:
@@ -152,7 +156,7 @@ class RemoteArtifacts:
             self.fs.invalidate_cache()
             return bool(self.fs.exists(folder))
         except Exception as error:  # each protocol raises its own errors
-            raise of_reading("the area of a store", self.url, error) from error
+            raise of_reading("the namespace of a store", self.url, error) from error
 
     def _check_before_reading(self, artifact: Artifact, found: dict[str, dict[str, Any]]) -> None:
         """Raise unless these are regular files, if the protocol tells, of the artifact's size."""
@@ -160,8 +164,8 @@ class RemoteArtifacts:
         for name, details in found.items():
             if details.get("type", "file") != "file":
                 raise ChecksumMismatch(
-                    f"{what}: {name} is no regular file, and was not kept by tuner: delete it, or "
-                    f"put the files back"
+                    f"{what}: {name} is not a regular file, and was not written by tuner: delete "
+                    f"it, or put the files back"
                 )
         sizes: list[int] = [details.get("size", -1) for details in found.values()]
         if -1 not in sizes and None not in sizes and sum(sizes) != artifact.size:
@@ -170,9 +174,9 @@ class RemoteArtifacts:
                 f"{artifact.size}; the files have changed or are gone, do not load them"
             )
 
-    def _write(self, area: str, path: str, content: bytes) -> None:
+    def _write(self, namespace: str, path: str, content: bytes) -> None:
         target = posixpath.join(self.root, path)
-        staged = posixpath.join(self.root, area, STAGED, uuid7())
+        staged = posixpath.join(self.root, namespace, STAGED, uuid7())
         self._make_folder(posixpath.dirname(staged))
         self._make_folder(posixpath.dirname(target))
         self.fs.pipe_file(staged, content)

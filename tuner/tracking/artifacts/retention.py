@@ -1,11 +1,11 @@
 """Garbage collection of artifacts: unwanted models, and files that no record names.
 
 Several stores may share an artifact root. A file without a record in this database may therefore
-have one in another. Only files in the store's own area (see `artifacts.areas`) are collected,
-except those that a SQLite store beside the root names. Files that versions before areas kept may
-belong to any store. They are collected only if no other store can have written them: for a SQLite
-file whose artifact folder is not shared. Otherwise they stay, unless the caller states that no
-other store uses the root.
+have one in another. Only files in the store's own namespace (see `artifacts.namespaces`) are
+collected, except those that a SQLite store beside the root names. Files that versions before
+namespaces kept may belong to any store. They are collected only if no other store can have written
+them: for a SQLite file whose artifact folder is not shared. Otherwise they stay, unless the caller
+states that no other store uses the root.
 
 Artifacts that a model version needs, artifacts of unfinished runs, and new files stay. Files are
 written before their record, so the record of a new file may not be written yet: only files older
@@ -30,17 +30,17 @@ from sqlalchemy import delete, select
 from tuner.errors import StoreReadOnly, StoreUnavailable
 from tuner.records import State
 from tuner.tracking import schema
-from tuner.tracking.artifacts.areas import path_of
 from tuner.tracking.artifacts.file_failures import is_passing
-from tuner.tracking.artifacts.folder import CONTENT, STORES, ArtifactFolder, put_in_place
-from tuner.tracking.artifacts.neighbors import named_by_neighbors
+from tuner.tracking.artifacts.files import put_in_place
+from tuner.tracking.artifacts.folder import CONTENT, STORES, ArtifactFolder
+from tuner.tracking.artifacts.namespaces import path_of, paths_of_sibling_stores
 from tuner.tracking.artifacts.remote import STAGED, RemoteArtifacts
 from tuner.tracking.database.location import DEFAULT_FOLDER
 from tuner.tracking.queries import in_parts
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
-    from tuner.tracking.sql_store import SqlStore
+    from tuner.tracking.store import Store
 
 GRACE = 3600.0
 """Seconds for which a file without a record is kept."""
@@ -77,7 +77,7 @@ class _Found(Protocol):
         """Delete it unless it was written after `cutoff`; return whether it was deleted."""
 
 
-def forget_models(store: SqlStore, study: str, kept: Collection[int]) -> int:
+def forget_models(store: Store, study: str, kept: Collection[int]) -> int:
     """Delete the model records of a study except for the trials in `kept`; return the number.
 
     Models that a model version was registered from stay, and so do the models of unfinished runs.
@@ -106,7 +106,7 @@ def forget_models(store: SqlStore, study: str, kept: Collection[int]) -> int:
 
 
 def collect(
-    store: SqlStore,
+    store: Store,
     *,
     older_than: float = GRACE,
     dry_run: bool = False,
@@ -141,14 +141,14 @@ def collect(
     """
     cutoff = (time.time() if now is None else now) - older_than
     files = store.files
-    areas = store.ownership.areas()
+    namespaces = store.namespace.uids()
     n = size = kept = kept_size = 0
     notes: list[str] = []
     try:
         found: list[tuple[bool, _Found]] = []
-        if areas.current is not None:
-            found.extend((True, each) for each in _below(files, path_of(areas.current)))
-        for base in (*map(path_of, areas.earlier), ""):
+        if namespaces.current is not None:
+            found.extend((True, each) for each in _below(files, path_of(namespaces.current)))
+        for base in (*map(path_of, namespaces.earlier), ""):
             found.extend((False, each) for each in _below(files, base))
         # Query records after listing the files: a record that is written meanwhile is seen.
         old = [(is_own, f) for is_own, f in found if f.modified < cutoff]
@@ -156,7 +156,7 @@ def collect(
         recorded = _recorded(store, paths)
         silent = False
         if isinstance(files, ArtifactFolder):
-            beside = named_by_neighbors(files.root, store.file, paths)
+            beside = paths_of_sibling_stores(files.root, store.file, paths)
             recorded |= beside.paths
             silent = bool(beside.silent)
             if silent:
@@ -182,7 +182,7 @@ def collect(
 
 _KEPT = (
     "{} artifacts, {} bytes, that this store does not name were kept, as they were written before "
-    "it had an area of its own, or before it was copied or moved: another store may name them; if "
+    "it had its own namespace, or before it was copied or moved: another store may name them; if "
     "none does, run: tuner gc --alone"
 )
 
@@ -192,28 +192,28 @@ _SILENT = (
 )
 
 
-def _is_alone(store: SqlStore, root: Path) -> bool:
+def _is_alone(store: Store, root: Path) -> bool:
     """Return whether a store without a SQLite store beside it is the only user of its folder.
 
     PostgreSQL stores use `DEFAULT_FOLDER`, or the value of TUNER_ARTIFACTS. Stores that have or had
-    an area are detected by it. Stores that never had one are not, so the default folder counts as
-    shared.
+    a namespace are detected by it. Stores that never had one are not, so the default folder counts
+    as shared.
     """
     if store.file is None or root.is_symlink() or root.parent.name == DEFAULT_FOLDER:
         return False
     given = os.environ.get("TUNER_ARTIFACTS")
     if given and os.path.realpath(given) == os.path.realpath(root):
         return False
-    areas = store.ownership.areas()
-    return {p.name for p in _subfolders(root / STORES)} <= {areas.current, *areas.earlier}
+    namespaces = store.namespace.uids()
+    return {p.name for p in _subfolders(root / STORES)} <= {namespaces.current, *namespaces.earlier}
 
 
 def _below(files: ArtifactFolder | RemoteArtifacts, base: str) -> Iterator[_Found]:
-    """Yield the artifacts in an area; with an empty base, those kept before areas existed."""
+    """Yield the artifacts in a namespace; with an empty base, those of earlier versions."""
     return _local(files, base) if isinstance(files, ArtifactFolder) else _remote(files, base)
 
 
-def _recorded(store: SqlStore, paths: list[str]) -> set[str]:
+def _recorded(store: Store, paths: list[str]) -> set[str]:
     known: set[str] = set()
     column = schema.artifacts.c.path
     with store.reading() as connection:

@@ -17,7 +17,7 @@ from tuner.tracking import schema
 from tuner.tracking.database.connections import make_engine
 from tuner.tracking.database.location import DATABASE, Location, locate
 from tuner.tracking.queries import FINISHED
-from tuner.tracking.sql_store import SqlStore, open_store
+from tuner.tracking.store import Store, open_store
 
 COPIED = 5_000
 """Rows copied at a time."""
@@ -99,7 +99,7 @@ def compact(store: str | Path | None = None) -> Compacted:
     """
     opened = _existing(store)
     before = _size(opened)
-    values = sum(opened.compact(study.uid) for study in list(opened.studies()))
+    values = sum(opened.pack_metrics(study.uid) for study in list(opened.studies()))
     engine = make_engine(locate(opened.url))
     # VACUUM cannot run in a transaction, and its changes stay in SQLite's log until a truncation.
     with closing(engine.raw_connection()) as raw:
@@ -115,14 +115,14 @@ def compact(store: str | Path | None = None) -> Compacted:
     return Compacted(values, before, _size(opened))
 
 
-def _existing(store: str | Path | None) -> SqlStore:
+def _existing(store: str | Path | None) -> Store:
     opened = open_store(store)
     if not opened.exists:
-        raise StoreError(f"there is no store at {opened}; it is made when first used")
+        raise StoreError(f"store not found at {opened}; the first write creates it")
     return opened
 
 
-def _size(store: SqlStore) -> int:
+def _size(store: Store) -> int:
     """Return the size of the database in bytes."""
     file = locate(store.url).file
     if file is not None:
@@ -178,7 +178,7 @@ def _promises() -> dict[str, Select[int]]:
 _PROMISES = _promises()
 
 
-def _artifact_check(store: SqlStore) -> Iterator[str]:
+def _artifact_check(store: Store) -> Iterator[str]:
     for study in store.studies():
         for artifact in store.artifacts(study.uid):
             try:
@@ -187,9 +187,9 @@ def _artifact_check(store: SqlStore) -> Iterator[str]:
                 yield str(error)
 
 
-def _copy_rows(source: SqlStore, target: Location) -> None:
+def _copy_rows(source: Store, target: Location) -> None:
     """Copy every table, parents before the tables that reference them."""
-    copy = SqlStore(target)
+    copy = Store(target)
     with source.reading() as reading, copy.writing() as writing:
         for table in schema.metadata.sorted_tables:
             stream = reading.execution_options(yield_per=COPIED).execute(select(table))

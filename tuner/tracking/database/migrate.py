@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 from tuner.errors import StoreError, StoreVersion
 from tuner.tracking import schema
 from tuner.tracking.database.connections import WRITING, make_engine
-from tuner.tracking.database.creation import is_there, lock_schema, read_revision
 from tuner.tracking.database.failures import as_store_errors
+from tuner.tracking.database.init_db import is_there, lock_schema, read_revision
 from tuner.tracking.database.location import locate
 
 
@@ -41,7 +41,7 @@ def upgrade(store: str | Path | None = None) -> list[str]:
     try:
         with as_store_errors(location):
             if not is_there(engine, location, any_older=True):
-                raise StoreError(f"there is no store at {location}; it is made when first used")
+                raise StoreError(f"store not found at {location}; the first write creates it")
             with (
                 engine.connect().execution_options(**{WRITING: True}) as connection,
                 connection.begin(),

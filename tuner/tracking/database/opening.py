@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Engine, event
 
 from tuner.errors import ArgumentError, StoreError
 from tuner.tracking.database.connections import WRITING, empty_engine, make_engine
-from tuner.tracking.database.creation import create, is_there
 from tuner.tracking.database.failures import as_damage, as_store_errors
+from tuner.tracking.database.file_monitor import FileMonitor
+from tuner.tracking.database.init_db import create, is_there
 from tuner.tracking.database.location import Location
 from tuner.tracking.database.postgres_queue import PATIENCE, postgres_turn
-from tuner.tracking.database.presence import Presence
 from tuner.tracking.database.write_queue import turn
 
 ASKING_PATIENCE = 5.0
@@ -50,7 +50,7 @@ class Database:
                 raise ArgumentError(
                     f"store {location}: an option of the URL is wrong: {error}"
                 ) from error
-        self._presence = _watched(self._engine, location)
+        self._monitor = _watched(self._engine, location)
         self._empty: Engine | None = None
         self._pid = os.getpid()
         self._in_turn = _Turn()
@@ -141,8 +141,8 @@ class Database:
         """Release the connections; they are reopened when needed."""
         self._after_fork()
         self._engine.dispose()
-        if self._presence is not None:
-            self._presence.forget()
+        if self._monitor is not None:
+            self._monitor.forget()
         if self._empty is not None:
             self._empty.dispose()
             self._empty = None
@@ -170,13 +170,13 @@ class Database:
     def _look(
         self, *, wrote: bool = False, only_file: bool = False, only_if_written: bool = False
     ) -> None:
-        if self._presence is None or (only_if_written and not self._presence.writes):
+        if self._monitor is None or (only_if_written and not self._monitor.writes):
             return
         try:
             if only_file:
-                self._presence.check_file()
+                self._monitor.check_file()
             else:
-                self._presence.check(wrote=wrote)
+                self._monitor.check(wrote=wrote)
         except StoreError:
             # On close, SQLite writes its log into the file if that is still the one at its path.
             # Otherwise it leaves the log alone, which may belong to another store.
@@ -192,12 +192,12 @@ class Database:
             If this process has written to the previous file.
         """
         file = self.location.file
-        if file is None or self._presence is None or not self._exists:
+        if file is None or self._monitor is None or not self._exists:
             return
-        if self._presence.is_elsewhere:
+        if self._monitor.is_elsewhere:
             self._look(only_file=True, only_if_written=True)
             self._engine.dispose()
-            self._presence.forget()
+            self._monitor.forget()
         self._exists = file.exists()
 
     def _turn(self) -> AbstractContextManager[None]:
@@ -220,17 +220,17 @@ class Database:
             # parent.
             self._abandoned.append(self._engine.pool)
             self._engine.dispose(close=False)
-            if self._presence is not None:
-                self._presence.forget()
+            if self._monitor is not None:
+                self._monitor.forget()
 
 
-def _watched(engine: Engine, location: Location) -> Presence | None:
+def _watched(engine: Engine, location: Location) -> FileMonitor | None:
     """Return the watcher that detects the removal of a SQLite file; None for a server."""
     if location.file is None:
         return None
-    presence = Presence(location.file)
-    event.listen(engine, "connect", lambda *_: presence.opened())
-    return presence
+    monitor = FileMonitor(location.file)
+    event.listen(engine, "connect", lambda *_: monitor.opened())
+    return monitor
 
 
 def _plan_anew_as_it_grows(connection: Connection) -> None:

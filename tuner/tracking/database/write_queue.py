@@ -54,12 +54,12 @@ def turn(file: Path, queue: int = 0, patience: float | None = None) -> Iterator[
     patience
         Seconds that another process may keep its turn; None for `PATIENCE`.
     """
-    place = _Place.of(file, queue, PATIENCE if patience is None else patience)
+    position = _Position.of(file, queue, PATIENCE if patience is None else patience)
     try:
         yield
     finally:
-        if place is not None:
-            place.leave()
+        if position is not None:
+            position.leave()
 
 
 class FairLock:
@@ -224,8 +224,8 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_renew_mutex)
 
 
-class _Place:
-    """A place in a queue, and later at the head of one of its lines."""
+class _Position:
+    """A position in a queue, and later at the head of one of its lines."""
 
     def __init__(self, file: _LockFile, queue: int, patience: float) -> None:
         self._file = file
@@ -244,8 +244,8 @@ class _Place:
                 raise
 
     @classmethod
-    def of(cls, file: Path, queue: int, patience: float) -> _Place | None:
-        """Return a place, None if no queue is available."""
+    def of(cls, file: Path, queue: int, patience: float) -> _Position | None:
+        """Return a position, None if no queue is available."""
         if sys.platform == "win32":
             return None
         found = _LockFile.join(file)

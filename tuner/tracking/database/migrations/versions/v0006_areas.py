@@ -35,5 +35,5 @@ def upgrade() -> None:
         if_not_exists=True,
     )
     if op.get_bind().dialect.name == "sqlite":
-        # The number in the header identifies the file: see `tuner.tracking.database.presence`.
+        # The number in the header identifies the file: see `tuner.tracking.database.file_monitor`.
         op.execute(f"PRAGMA user_version = {secrets.randbelow(2**31 - 1) + 1}")

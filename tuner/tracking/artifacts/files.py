@@ -1,4 +1,4 @@
-"""Read regular files only, and never more bytes than announced.
+"""Operations on files and folders: reads of regular files only, and atomic renames of folders.
 
 A pipe, socket or device in a folder would block its reader forever, and a device such as
 ``/dev/zero`` never ends. Every file is therefore checked before it is opened, opened without
@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -121,6 +123,76 @@ def _below(
         else:
             check_regular(path, found.st_mode)
             yield relative, path, found.st_size
+
+
+class HeldFolder:
+    """A folder that is kept open, so that its inode number cannot be reused."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        if os.name == "posix":
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+            with suppress(FileNotFoundError):
+                self._descriptor = os.open(path, flags)
+                weakref.finalize(self, os.close, self._descriptor)
+
+    def is_in_place(self) -> bool:
+        """Return whether the open folder is still the one at its path."""
+        if self._descriptor is None:
+            return self.path.is_dir()
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+
+def put_in_place(source: Path, target: Path) -> None:
+    """Rename a folder, even while another process removes empty folders above `target`.
+
+    Raises
+    ------
+    FileExistsError
+        If `target` exists.
+    OSError
+        If `target` cannot be written, or `source` is gone.
+    """
+    while True:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.rename(target)  # which never replaces a folder with files in it
+            return
+        except OSError as error:
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from error
+            if _is_no_folder(target.parent):
+                where = errno.ENOTDIR, os.strerror(errno.ENOTDIR), target.parent
+                raise NotADirectoryError(*where) from error
+            if error.errno not in _PASSING or not source.exists():
+                raise
+
+
+_PASSING = (errno.ENOENT, errno.EEXIST, errno.ENOTEMPTY)
+"""Error numbers of a folder that appears or disappears at that moment."""
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Return whether a path is taken by something that is not a folder."""
+    try:
+        return not stat.S_ISDIR(path.lstat().st_mode)  # one call: it may be gone at the next
+    except FileNotFoundError:
+        return False
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_regular(path: Path, mode: int) -> None:

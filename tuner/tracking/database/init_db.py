@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Engine, inspect, text
 from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable, StoreVersion
 from tuner.tracking import schema
 from tuner.tracking.artifacts.file_failures import is_passing
-from tuner.tracking.artifacts.regular_files import NotRegular
+from tuner.tracking.artifacts.files import NotRegular
 from tuner.tracking.database.connections import LOCK_TIMEOUT, WRITING
-from tuner.tracking.database.headers import is_other_file, read_mark
+from tuner.tracking.database.file_monitor import is_other_file, read_mark
 from tuner.tracking.database.location import DEFAULT_FOLDER, Location
 from tuner.tracking.database.network_fs import network_file_system
 

@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, select, update
+from sqlalchemy import Connection, Row, Select, select, update
 
 from tuner.errors import StoreError, StudyExists, StudyNotFound, StudyTakenOver
 from tuner.errors.credentials import remember
 from tuner.records import (
     Artifact,
-    Code,
     Direction,
-    Environment,
-    Record,
     Report,
     Run,
     State,
     StudyInfo,
     Trial,
-    Upload,
     decode_params,
 )
 from tuner.tracking import curves, leases, queries, rows, schema, upserts
-from tuner.tracking.artifacts.areas import Ownership
-from tuner.tracking.artifacts.folder import ArtifactFolder
-from tuner.tracking.artifacts.remote import RemoteArtifacts
+from tuner.tracking.batch import Batch, Changes, TrialStatus
 from tuner.tracking.database.failures import was_idle
 from tuner.tracking.database.location import Location, locate
-from tuner.tracking.database.opening import Database
-from tuner.tracking.lease import Holder, Lease
-from tuner.tracking.protocol import Batch, Changes, Place, Store
-from tuner.tracking.writes import BatchWrite, ids_of
+from tuner.tracking.lease import Lease, LeaseOwner
+from tuner.tracking.store_connection import STREAMED, StoreConnection
+from tuner.tracking.writes import BatchWrite
 
-STREAMED = 1000
 FIRST = 20
-"""Rows fetched at a time: by a streaming read, and by a read of which the first rows matter."""
+"""Rows fetched at a time by a read of which the first rows matter."""
 
 DECODED = 100
 """Rows whose JSON is decoded at once.
@@ -50,15 +39,8 @@ DECODED = 100
 With many more, the live objects trigger garbage collection so often that decoding gets slower.
 """
 
-_S = TypeVar("_S", bound=Store)
-_T = TypeVar("_T")
 
-
-@overload
-def open_store(store: str | Path | None = None) -> SqlStore: ...
-@overload
-def open_store(store: _S) -> _S: ...
-def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
+def open_store(store: str | Path | Store | None = None) -> Store:
     """Open the store that keeps the record of studies, trials and runs.
 
     Nothing is created before the first write. Until then, a store that does not exist reads as an
@@ -87,80 +69,38 @@ def open_store(store: str | Path | _S | None = None) -> SqlStore | _S:
     >>> list(store.studies())
     []
     """
-    if store is not None and not isinstance(store, str | os.PathLike) and isinstance(store, Store):
-        return store
-    return SqlStore(locate(store))
+    return store if isinstance(store, Store) else Store(locate(store))
 
 
-class SqlStore:
-    """The `Store` protocol on a SQL database; see `open_store`.
+class Store(StoreConnection):
+    """The record of studies, trials and runs, in SQLite or PostgreSQL; see `open_store`.
 
-    `clock` decides when leases expire; None is the clock of the database.
+    Writes are short, come in batches and are idempotent: writing the same batch twice leaves the
+    same store. Reads stream. Each method may be called from any thread of the process.
+
+    Parameters
+    ----------
+    location
+        The database and the artifact root.
+    clock
+        Decides when leases expire; None is the clock of the database.
+
+    Raises
+    ------
+    StoreError
+        Every method, when the record cannot be read or written; see its subclasses.
     """
 
     def __init__(self, location: Location, clock: leases.Clock | None = None) -> None:
-        self._database = Database(location)
+        super().__init__(location)
         self._clock = clock
-        folder = ArtifactFolder(location.artifact_root, self._artifact_paths, self._area)
-        self._files: ArtifactFolder | RemoteArtifacts = (
-            folder
-            if location.artifact_url is None
-            else RemoteArtifacts(location.artifact_url, self._artifact_paths, folder, self._area)
-        )
-        self._ownership = Ownership(self._database, self._files.place, self._files)
         self._study_ids: dict[str, int] = {}
         self._names: dict[str, str] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
         self._key_ids: dict[str, dict[str, int]] = {}
-        self.url = location.url.render_as_string(hide_password=False)
-        self.artifact_root = location.artifact_root
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._database.location, self._clock)
-
-    def __str__(self) -> str:
-        """Return the location of the store for display, without a password."""
-        return str(self._database.location)
-
-    def __repr__(self) -> str:
-        return f"<SqlStore {self}>"
-
-    @property
-    def exists(self) -> bool:
-        """Whether the store has been created; the first write creates it."""
-        return self._database.exists
-
-    def reading(self) -> AbstractContextManager[Connection]:
-        """Provide a connection that sees one snapshot of the store.
-
-        For other modules with tables in the same database, such as the registry.
-        """
-        return self._database.reading()
-
-    def writing(self) -> AbstractContextManager[Connection]:
-        """Provide a connection whose transaction is committed at the end, or rolled back.
-
-        SQLite takes its write lock at once, so values read in the transaction stay valid until its
-        end. PostgreSQL runs it at READ COMMITTED: lock the rows that a decision depends on.
-        """
-        with suppress(StoreError):  # of the artifacts, which this write may not need
-            self._ownership.settle()
-        return self._database.writing()
-
-    def check_in_place(self) -> None:
-        """Check that the open database and the artifact folder are still in place.
-
-        Raises
-        ------
-        StoreError
-            If the database file or the artifact folder was deleted, replaced or truncated.
-        """
-        self._database.check_in_place()
-        self._check_artifacts()
-
-    def close(self) -> None:
-        """Release the connections; they are reopened when needed."""
-        self._database.close()
 
     # --- studies ------------------------------------------------------------------------------
 
@@ -200,8 +140,8 @@ class SqlStore:
 
     # --- leases -------------------------------------------------------------------------------
 
-    def take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
-        """Record a study if it does not exist, and make `holder` its writer.
+    def acquire_lease(self, info: StudyInfo, owner: LeaseOwner, seconds: float) -> Lease:
+        """Record a study if it does not exist, and make `owner` its writer.
 
         Raises
         ------
@@ -211,17 +151,17 @@ class SqlStore:
             If another study has taken its name in the meantime.
         """
         try:
-            return self._take_study(info, holder, seconds)
+            return self._acquire_lease(info, owner, seconds)
         except StoreError:
             # The lease may have been committed, with only the answer lost.
-            leases.give_up(info.uid, holder)
+            leases.give_up(info.uid, owner)
             raise
 
-    def _take_study(self, info: StudyInfo, holder: Holder, seconds: float) -> Lease:
+    def _acquire_lease(self, info: StudyInfo, owner: LeaseOwner, seconds: float) -> Lease:
         with self.writing() as connection:
             found = self._put_study(connection, info)
             lease = leases.take(
-                connection, (found.id, found.uid, info.name), holder, seconds, self._clock
+                connection, (found.id, found.uid, info.name), owner, seconds, self._clock
             )
             if found.uid != info.uid:
                 raise StudyExists(
@@ -230,7 +170,7 @@ class SqlStore:
                 )
         return lease
 
-    def release_study(self, lease: Lease) -> None:
+    def release_lease(self, lease: Lease) -> None:
         """Release a study, unless another driver holds it by now.
 
         Raises
@@ -238,20 +178,20 @@ class SqlStore:
         StoreError
             If the store was deleted or replaced; see `check_in_place`.
         """
-        leases.give_up(lease.study, lease.holder)
+        leases.give_up(lease.study, lease.owner)
         with self.writing() as connection:
             leases.release(connection, self._study_id(connection, lease.study), lease)
         self._check_artifacts()
 
     def study_epoch(self, study: str) -> int:
-        """Return the number of times the study was taken; see `write_at`."""
+        """Return the number of times the study was taken; see `write_if_epoch`."""
         return self._lease_state(study)[0]
 
-    def study_holder(self, study: str) -> Holder | None:
+    def lease_owner(self, study: str) -> LeaseOwner | None:
         """Return the process that holds the study now, None if no process does."""
         return self._lease_state(study)[1]
 
-    def _lease_state(self, study: str) -> tuple[int, Holder | None]:
+    def _lease_state(self, study: str) -> tuple[int, LeaseOwner | None]:
         with self.reading() as connection:
             study_id = self._study_id(connection, study)
             return leases.current(connection, study_id, study, self._clock)
@@ -280,15 +220,17 @@ class SqlStore:
             writer.write(batch)
         self._check_artifacts()
 
-    def write_at(
+    def write_if_epoch(
         self,
         study: str,
         batch: Batch,
         epoch: int,
-        holder: Holder,
-        expected: Mapping[int, Place | None] | None = None,
+        owner: LeaseOwner,
+        expected: Mapping[int, TrialStatus | None] | None = None,
     ) -> int:
         """Commit `batch` if the study has not been taken since `epoch`, and return the next epoch.
+
+        For callers that write occasionally and hold no lease in between.
 
         With `expected`, other drivers may have written, as long as each trial of the batch, by
         number, is in the expected state; None stands for a trial that does not exist.
@@ -304,9 +246,9 @@ class SqlStore:
             writer = self._writer(connection, study)
             done = None
             if connection.dialect.name == "postgresql":
-                done = writer.write_at(batch, holder, expected)
+                done = writer.write_if_epoch(batch, owner, expected)
             if done is None:
-                following = self._advance(connection, study, holder)
+                following = self._advance(connection, study, owner)
                 unexpected = queries.unexpected(connection, writer.study_id, expected or {})
                 as_expected = following == epoch + 1 or not connection.execute(*unexpected).first()
                 writer.write(batch)
@@ -317,11 +259,11 @@ class SqlStore:
         self._check_artifacts()
         return following
 
-    def _advance(self, connection: Connection, study: str, holder: Holder) -> int:
+    def _advance(self, connection: Connection, study: str, owner: LeaseOwner) -> int:
         which = (self._study_id(connection, study), study, self._names[study])
-        return leases.advance(connection, which, holder, self._clock)
+        return leases.advance(connection, which, owner, self._clock)
 
-    def changes(self, study: str, after: int, known: Mapping[int, Place]) -> Changes:
+    def changes(self, study: str, after: int, known: Mapping[int, TrialStatus]) -> Changes:
         """Return the trials that are new to a reader; no others are read.
 
         Parameters
@@ -337,7 +279,7 @@ class SqlStore:
             return self._changes(connection, study, after, known)
 
     def _changes(
-        self, connection: Connection, study: str, after: int, known: Mapping[int, Place]
+        self, connection: Connection, study: str, after: int, known: Mapping[int, TrialStatus]
     ) -> Changes:
         read = rows.trial_reader(self._codec(connection, study))
         query = queries.changes_of(connection, self._study_ids[study], after, known)
@@ -353,8 +295,8 @@ class SqlStore:
         self,
         study: str,
         after: int,
-        known: Mapping[int, Place],
-        holder: Holder,
+        known: Mapping[int, TrialStatus],
+        owner: LeaseOwner,
         decide: Callable[[Changes], Batch],
     ) -> int:
         """Read the `changes`, and commit the batch that `decide` returns, in one transaction.
@@ -367,7 +309,7 @@ class SqlStore:
             If a driver holds the study.
         """
         with _not_idle(), self.writing() as connection:
-            following = self._advance(connection, study, holder)
+            following = self._advance(connection, study, owner)
             found = self._changes(connection, study, after, known)
             batch = decide(replace(found, epoch=following - 1))
             self._writer(connection, study).write(batch)
@@ -375,7 +317,11 @@ class SqlStore:
         return following
 
     def turn(self, study: str) -> AbstractContextManager[None]:
-        """Wait for this process's turn to ask for trials of a study: first come, first served."""
+        """Wait for this process's turn to ask for trials of a study: first come, first served.
+
+        Turns spare processes repeated work. A process that has died or hangs is skipped, so writes
+        must still be checked.
+        """
         if study not in self._study_ids:
             with self.reading() as connection:
                 self._codec(connection, study)
@@ -385,7 +331,7 @@ class SqlStore:
         codec = self._codec(connection, study)
         return BatchWrite(connection, str(self), self._study_ids[study], codec, self._key_ids)
 
-    def compact(self, study: str, runs: Sequence[str] | None = None) -> int:
+    def pack_metrics(self, study: str, runs: Sequence[str] | None = None) -> int:
         """Pack the reports of ended runs, all if None; return the number of metric values packed.
 
         Readers see no difference. See `tuner.tracking.curves`.
@@ -395,7 +341,7 @@ class SqlStore:
             ids = list(connection.execute(queries.loose_runs(study, runs)).scalars())
         for part in queries.in_parts(ids, curves.AT_ONCE):
             with self.writing() as connection:
-                packed += curves.compact(connection, part)
+                packed += curves.pack_metrics(connection, part)
         return packed
 
     def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:
@@ -434,8 +380,6 @@ class SqlStore:
         with self.reading() as connection:
             yield from curves.reports_of(connection, study, trial, STREAMED)
 
-    # --- artifacts ----------------------------------------------------------------------------
-
     def artifacts(self, study: str, run: str | None = None) -> Iterator[Artifact]:
         """Yield the artifacts of a study, or of one run of it.
 
@@ -443,90 +387,7 @@ class SqlStore:
         """
         yield from self._stream(queries.artifacts_of(study, run), rows.artifact_of)
 
-    def put_artifact(self, run: str, upload: Upload) -> Artifact:
-        """Write an upload's files, checksum them, and return the artifact's record."""
-        return self._files.put(run, upload)
-
-    def read_artifact(self, artifact: Artifact) -> dict[str, bytes]:
-        """Return an artifact's files by their relative paths.
-
-        Raises
-        ------
-        ChecksumMismatch
-            If the files differ from the recorded ones in any byte.
-        """
-        return self._files.read(artifact)
-
-    @property
-    def files(self) -> ArtifactFolder | RemoteArtifacts:
-        """The storage of the artifacts' files."""
-        return self._files
-
-    @property
-    def file(self) -> Path | None:
-        """The database file of SQLite, None for a server."""
-        return self._database.location.file
-
-    @property
-    def ownership(self) -> Ownership:
-        """The store's areas in its artifact root."""
-        return self._ownership
-
-    def _check_artifacts(self) -> None:
-        if isinstance(self._files, ArtifactFolder):
-            self._files.check_in_place()
-
-    def _area(self) -> str:
-        return self._ownership.area()
-
-    def _artifact_paths(self, run: str, name: str) -> list[str]:
-        with self.reading() as connection:
-            return list(connection.execute(queries.artifact_paths(run, name)).scalars())
-
-    # --- code and environment -----------------------------------------------------------------
-
-    def put_code(self, code: Code) -> str:
-        """Record `code` once and return its key."""
-        key = _key(code)
-        self._put_keyed(schema.codes, rows.code_row(key, code))
-        return key
-
-    def get_code(self, key: str) -> Code:
-        """Return the code with that key."""
-        return rows.code_of(self._get_keyed(schema.codes, key))
-
-    def put_environment(self, environment: Environment) -> str:
-        """Record `environment` once and return its key."""
-        key = _key(environment)
-        self._put_keyed(schema.environments, rows.environment_row(key, environment))
-        return key
-
-    def get_environment(self, key: str) -> Environment:
-        """Return the environment with that key."""
-        return rows.environment_of(self._get_keyed(schema.environments, key))
-
-    def _put_keyed(self, table: Table, values: dict[str, Any]) -> None:
-        with self.reading() as connection:
-            if ids_of(connection, table, table.c.key, [values["key"]]):
-                return
-        with self.writing() as connection:
-            insert = upserts.insert(connection, table)
-            connection.execute(insert.on_conflict_do_nothing(), values)
-
-    def _get_keyed(self, table: Table, key: str) -> Row[Any]:
-        with self.reading() as connection:
-            row = connection.execute(select(table).where(table.c.key == key)).first()
-        if row is None:
-            raise StoreError(f"store {self} has no row {key!r} in {table.name}")
-        return row
-
     # --- lookups ------------------------------------------------------------------------------
-
-    def _stream(self, query: Select[Any], read: Callable[[Row[Any]], _T]) -> Iterator[_T]:
-        """Yield `read` of each row; a row that cannot be read counts as damage."""
-        with self.reading() as connection:
-            for row in connection.execution_options(yield_per=STREAMED).execute(query):
-                yield read(row)
 
     def _study_id(self, connection: Connection, uid: str) -> int:
         self._codec(connection, uid)
@@ -561,18 +422,12 @@ def _not_idle() -> Iterator[None]:
         raise StudyTakenOver(f"{error}; look again at what is there") from error
 
 
-def _reopened(location: Location, clock: leases.Clock | None) -> SqlStore:
+def _reopened(location: Location, clock: leases.Clock | None) -> Store:
     """Return a store from a pickle; messages of this process hide its password from now on."""
     remember(location.url.render_as_string(hide_password=False))
     remember(location.artifact_url or "")
-    return SqlStore(location, clock)
+    return Store(location, clock)
 
 
 def _studies() -> Select[Any]:
     return select(schema.studies)
-
-
-def _key(record: Record) -> str:
-    """Return the key of a record: the hash of its content."""
-    text = json.dumps(record.to_json(), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]

@@ -8,7 +8,7 @@ import pytest
 from tuner.errors import StoreError
 from tuner.records import Code
 from tuner.tracking import open_store
-from tuner.tracking.database import creation
+from tuner.tracking.database import init_db
 from tuner.tracking.database.network_fs import network_file_system
 
 # As machines have them; the last two lie over the same place.
@@ -53,7 +53,7 @@ def test_a_store_on_a_network_is_refused_before_anything_is_made(
 ) -> None:
     here = [SimpleNamespace(mountpoint=str(tmp_path), fstype="nfs4")]
     monkeypatch.setattr(
-        creation, "network_file_system", lambda path: network_file_system(path, here)
+        init_db, "network_file_system", lambda path: network_file_system(path, here)
     )
     with pytest.raises(StoreError, match=r"network file system \(nfs4\).*a PostgreSQL URL"):
         open_store(tmp_path / "store").put_code(Code())

@@ -169,11 +169,11 @@ def test_a_restored_dump(
 def test_a_backup_of_postgresql_into_the_folder_of_its_artifacts(
     tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tuner.tracking.database import maintenance as upkeep
+    from tuner.tracking.database import maintenance
 
     monkeypatch.chdir(tmp_path)
     original = filled(new_database())
-    upkeep.backup(tmp_path / ".tuner", original.store.url)
+    maintenance.backup(tmp_path / ".tuner", original.store.url)
     cleaned(original)
     copy = loaded(tmp_path / ".tuner")
     check_all_is_there(copy)
@@ -214,8 +214,8 @@ def test_a_file_that_was_renamed_keeps_what_another_may_name(tmp_path: Path) -> 
 
 def test_half_written_files_of_others_stay(tmp_path: Path) -> None:
     a, b = (filled(f"sqlite:///{tmp_path}/{name}.db") for name in "ab")
-    area = a.store.ownership.area()
-    staged = a.store.artifact_root / area / "sha256" / ".new-1"
+    namespace = a.store.namespace.path()
+    staged = a.store.artifact_root / namespace / "sha256" / ".new-1"
     staged.mkdir()
     cleaned(b)
     assert staged.exists()
@@ -235,7 +235,7 @@ def test_a_file_beside_that_cannot_be_read_keeps_everything(tmp_path: Path) -> N
     assert cleaned(history).artifacts == 2
 
 
-def test_processes_that_open_a_new_store_at_once_have_one_area(tmp_path: Path) -> None:
+def test_processes_that_open_a_new_store_at_once_have_one_namespace(tmp_path: Path) -> None:
     History(tmp_path).trial(0.0, [])
     stores = [open_store(tmp_path) for _ in range(8)]
     assert len({store.put_artifact(uuid7(), model(1)).path for store in stores}) == 1
@@ -245,7 +245,7 @@ def test_processes_that_open_a_new_store_at_once_have_one_area(tmp_path: Path) -
 
 
 def go_back_to_0005(history: History) -> None:
-    """Make a store what it was before areas: its files lie in the root itself."""
+    """Make a store what it was before namespaces: its files lie in the root itself."""
     root = history.store.artifact_root
     engine = make_engine(locate(history.store.url))
     with engine.begin() as connection:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tuner.engine.worker.checkpoints import PART, copy_checkpoint, send_checkpoint
 from tuner.errors import ArgumentError, StoreReadOnly
 from tuner.records import Checkpoint, CheckpointEnd, CheckpointPart, Message
-from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf, checksum
+from tuner.tracking.artifacts.checkpoint_store import CheckpointStore, checksum
 from tuner.tracking.artifacts.folder import checksum as checksum_of_bytes
 
 names = st.sampled_from(["state", "a/b", "a/c/d", "naïve ☃", "weights.bin", "a~2"])
@@ -60,13 +60,13 @@ def sent(folder: Path, files: dict[str, bytes], number: int = 1) -> list[Message
     return desk.messages
 
 
-def put(shelf: CheckpointShelf, run: str, messages: list[Message], trial: int = 0) -> None:
+def put(checkpoints: CheckpointStore, run: str, messages: list[Message], trial: int = 0) -> None:
     for message in messages:
         if isinstance(message, CheckpointPart):
-            shelf.add(trial, run, message)
+            checkpoints.add(trial, run, message)
         else:
             assert isinstance(message, CheckpointEnd)
-            shelf.keep(trial, run, message)
+            checkpoints.keep(trial, run, message)
 
 
 def restored(checkpoint: Checkpoint | None, target: Path) -> dict[str, bytes] | None:
@@ -82,24 +82,24 @@ def test_the_last_whole_one_is_what_is_found(
     saves: list[tuple[dict[str, bytes], bool, int]],
 ) -> None:
     with tempfile.TemporaryDirectory() as root:
-        shelf, expected, run = CheckpointShelf(Path(root, "store"), "study"), None, 0
+        checkpoints, expected, run = CheckpointStore(Path(root, "store"), "study"), None, 0
         for n, (files, whole, arrived) in enumerate(saves):
             messages = sent(Path(root, f"saved-{n}"), files, number=n + 1)
             if whole:
                 expected = files
             else:  # its worker dies, or the driver does
                 messages = messages[: min(arrived, len(messages) - 1)]
-            put(shelf, f"run-{run}", messages)
+            put(checkpoints, f"run-{run}", messages)
             if not whole:
                 run += 1
                 if arrived % 2:
-                    shelf = CheckpointShelf(Path(root, "store"), "study")
-                    shelf.tidy([0])
-            assert restored(shelf.latest(0), Path(root, f"restored-{n}")) == expected
+                    checkpoints = CheckpointStore(Path(root, "store"), "study")
+                    checkpoints.tidy([0])
+            assert restored(checkpoints.latest(0), Path(root, f"restored-{n}")) == expected
         left = list(Path(root, "store").glob("checkpoints/study/0/[!.]*"))
         assert len(left) == (expected is not None)
-        shelf.remove(0)
-        assert shelf.latest(0) is None
+        checkpoints.remove(0)
+        assert checkpoints.latest(0) is None
 
 
 @given(contents)
@@ -113,25 +113,25 @@ def test_a_large_file_travels_in_parts(tmp_path: Path) -> None:
     content = random.Random(0).randbytes(2 * PART + 17)
     messages = sent(tmp_path / "saved", {"weights": content, "empty": b""})
     assert [len(m.data) for m in messages[:-1]] == [0, PART, PART, 17]
-    shelf = CheckpointShelf(tmp_path / "store", "study")
-    put(shelf, "run", messages)
-    assert restored(shelf.latest(0), tmp_path / "back") == {"weights": content, "empty": b""}
+    checkpoints = CheckpointStore(tmp_path / "store", "study")
+    put(checkpoints, "run", messages)
+    assert restored(checkpoints.latest(0), tmp_path / "back") == {"weights": content, "empty": b""}
 
 
 def test_what_was_damaged_on_the_way_is_not_kept(tmp_path: Path) -> None:
-    shelf = CheckpointShelf(tmp_path / "store", "study")
-    put(shelf, "run", sent(tmp_path / "1", {"state": b"good"}))
+    checkpoints = CheckpointStore(tmp_path / "store", "study")
+    put(checkpoints, "run", sent(tmp_path / "1", {"state": b"good"}))
     *parts, end = sent(tmp_path / "2", {"state": b"better"}, number=2)
-    put(shelf, "run", [CheckpointPart(2, "state", b"bitter"), end])
-    assert restored(shelf.latest(0), tmp_path / "back") == {"state": b"good"}
-    put(shelf, "run", [*parts, end])
-    assert restored(shelf.latest(0), tmp_path / "again") == {"state": b"better"}
+    put(checkpoints, "run", [CheckpointPart(2, "state", b"bitter"), end])
+    assert restored(checkpoints.latest(0), tmp_path / "back") == {"state": b"good"}
+    put(checkpoints, "run", [*parts, end])
+    assert restored(checkpoints.latest(0), tmp_path / "again") == {"state": b"better"}
 
 
 def test_what_was_damaged_on_the_disk_is_not_given_out(tmp_path: Path) -> None:
-    shelf = CheckpointShelf(tmp_path / "store", "study")
-    put(shelf, "run", sent(tmp_path / "1", {"state": b"good"}))
-    checkpoint = shelf.latest(0)
+    checkpoints = CheckpointStore(tmp_path / "store", "study")
+    put(checkpoints, "run", sent(tmp_path / "1", {"state": b"good"}))
+    checkpoint = checkpoints.latest(0)
     assert checkpoint is not None
     Path(checkpoint.folder, "state").write_bytes(b"goof")
     with pytest.warns(UserWarning, match=r"cannot be used: its checksum is.*starts over"):
@@ -140,11 +140,11 @@ def test_what_was_damaged_on_the_disk_is_not_given_out(tmp_path: Path) -> None:
 
 
 def test_ended_trials_and_half_checkpoints_are_tidied_away(tmp_path: Path) -> None:
-    shelf = CheckpointShelf(tmp_path / "store", "study")
+    checkpoints = CheckpointStore(tmp_path / "store", "study")
     for trial in range(3):
-        put(shelf, f"run-{trial}", sent(tmp_path / str(trial), {"s": b"1"}), trial)
-    put(shelf, "run-9", sent(tmp_path / "9", {"s": b"2"})[:1], trial=1)
-    CheckpointShelf(tmp_path / "store", "study").tidy([1])
+        put(checkpoints, f"run-{trial}", sent(tmp_path / str(trial), {"s": b"1"}), trial)
+    put(checkpoints, "run-9", sent(tmp_path / "9", {"s": b"2"})[:1], trial=1)
+    CheckpointStore(tmp_path / "store", "study").tidy([1])
     (left,) = (tmp_path / "store").glob("checkpoints/study/*/*")
     assert left.parent.name == "1"
     assert not left.name.startswith(".")
@@ -158,9 +158,9 @@ def test_an_empty_folder_is_a_mistake(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file")
-    shelf = CheckpointShelf(tmp_path / "store", "study")
+    checkpoints = CheckpointStore(tmp_path / "store", "study")
     with pytest.raises(StoreReadOnly, match=r"checkpoint of trial 4 cannot be written below"):
-        shelf.add(4, "run", CheckpointPart(1, "state", b"1"))
+        checkpoints.add(4, "run", CheckpointPart(1, "state", b"1"))
 
 
 SAVES = """
@@ -168,20 +168,20 @@ import sys
 from pathlib import Path
 from tuner.engine.worker.checkpoints import send_checkpoint
 from tuner.records import CheckpointPart
-from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf
+from tuner.tracking.artifacts.checkpoint_store import CheckpointStore
 
 class Desk:
     worker = "desk"
     def send(self, message):
         if isinstance(message, CheckpointPart):
-            shelf.add(0, "run", message)
+            checkpoints.add(0, "run", message)
         else:
-            shelf.keep(0, "run", message)
+            checkpoints.keep(0, "run", message)
             print(n, flush=True)
 
 root = Path(sys.argv[1])
-shelf = CheckpointShelf(root / "store", "study")
-shelf.tidy([0])
+checkpoints = CheckpointStore(root / "store", "study")
+checkpoints.tidy([0])
 (root / "saved").mkdir(exist_ok=True)
 for n in range(int(sys.argv[2]), 10**9):
     (root / "saved" / "count").write_text(str(n))
@@ -203,7 +203,7 @@ def test_kills_at_any_moment_lose_nothing_that_was_said_to_be_kept(tmp_path: Pat
         process.send_signal(signal.SIGKILL)
         said = max([said, *map(int, process.communicate()[0].split())])
         found = restored(
-            CheckpointShelf(tmp_path / "store", "study").latest(0), tmp_path / f"{kill}"
+            CheckpointStore(tmp_path / "store", "study").latest(0), tmp_path / f"{kill}"
         )
         assert found is not None
         count = int(found["count"])

@@ -16,7 +16,7 @@ from tuner.cli.commands import cli
 from tuner.errors import ArgumentError, StoreError
 from tuner.records import Report, Run, State, Trial
 from tuner.tracking import Batch, open_store
-from tuner.tracking.database import maintenance as upkeep
+from tuner.tracking.database import maintenance
 from tuner.tracking.uuid7 import uuid7
 
 
@@ -45,7 +45,7 @@ def searched(url: str) -> tuner.Study:
 @pytest.mark.slow
 def test_a_store_that_is_whole(url: str) -> None:
     searched(url)
-    assert list(upkeep.check(url)) == []
+    assert list(maintenance.check(url)) == []
 
 
 def test_what_is_broken_is_named(url: str) -> None:
@@ -61,7 +61,7 @@ def test_what_is_broken_is_named(url: str) -> None:
                 f"WHERE trial = 1"
             )
         )
-    problems = list(upkeep.check(url))
+    problems = list(maintenance.check(url))
     assert sorted(problems)[:4] == [
         "1 attempts were made twice",
         "1 finished trials have an attempt that is under way",
@@ -69,7 +69,7 @@ def test_what_is_broken_is_named(url: str) -> None:
         "1 trials have more than one accepted outcome",
     ]
     assert len(problems) == 4 + 6, "the content that all six runs kept is there once"
-    assert len(list(upkeep.check(url, artifacts=False))) == 4
+    assert len(list(maintenance.check(url, artifacts=False))) == 4
     done = CliRunner().invoke(cli, ["db", "check", "--store", url])
     assert done.exit_code == 1
     assert "attempts were made twice" in done.output
@@ -94,13 +94,13 @@ def test_a_damaged_file_is_found_out(tmp_path: Path) -> None:
 def test_a_copy_is_a_store_as_of_one_moment(url: str, tmp_path: Path) -> None:
     study = searched(url)
     before = contents(study.store, study.info.uid)
-    upkeep.backup(tmp_path / "copy", url)
+    maintenance.backup(tmp_path / "copy", url)
     study.store.write(study.info.uid, Batch([finished(6)]))
     copy = open_store(tmp_path / "copy")
     assert contents(copy, study.info.uid) == before
-    assert list(upkeep.check(tmp_path / "copy", artifacts=False)) == []
+    assert list(maintenance.check(tmp_path / "copy", artifacts=False)) == []
     with pytest.raises(ArgumentError, match="there is a store at"):
-        upkeep.backup(tmp_path / "copy", url)
+        maintenance.backup(tmp_path / "copy", url)
     again = tuner.load_study("s", store=tmp_path / "copy")
     assert again.ask().number == 6, "and it can be gone on with"
 
@@ -116,7 +116,7 @@ def test_packing_makes_room_and_changes_nothing(url: str) -> None:
     ended = [Run(r.uid, r.trial, state=State.COMPLETED) for r in runs[:3]]
     study.store.write(uid, Batch([finished(n) for n in range(6, 9)], ended))
     before = contents(study.store, uid)
-    done = upkeep.compact(url)
+    done = maintenance.compact(url)
     assert done.values == 9_000
     if not url.startswith("postgresql"):
         assert done.after < done.before
@@ -127,11 +127,11 @@ def test_packing_makes_room_and_changes_nothing(url: str) -> None:
 
 def test_nothing_is_done_where_there_is_no_store(tmp_path: Path) -> None:
     for call in (
-        lambda: list(upkeep.check(tmp_path / "none")),
-        lambda: upkeep.compact(tmp_path / "none"),
-        lambda: upkeep.backup(tmp_path / "to", tmp_path / "none"),
+        lambda: list(maintenance.check(tmp_path / "none")),
+        lambda: maintenance.compact(tmp_path / "none"),
+        lambda: maintenance.backup(tmp_path / "to", tmp_path / "none"),
     ):
-        with pytest.raises(StoreError, match="there is no store at"):
+        with pytest.raises(StoreError, match="store not found at"):
             call()
     assert list(tmp_path.iterdir()) == []
 

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from tuner.tracking.database import write_queue as turns
+from tuner.tracking.database import write_queue
 from tuner.tracking.database.write_queue import QUEUE, FairLock, turn
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such queue")
 
 TAKE = """
 import pathlib, sys
-from tuner.tracking.database import write_queue as turns
+from tuner.tracking.database import write_queue
 from tuner.tracking.database.write_queue import turn
 
-turns.PATIENCE = 60.0
+write_queue.PATIENCE = 60.0
 print("here", flush=True)
 with turn(pathlib.Path(sys.argv[1])):
     print("mine", flush=True)
@@ -83,7 +83,7 @@ def test_those_who_wait_go_in_the_order_they_came(
 def test_one_that_has_stopped_holds_nobody_up(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "PATIENCE", 0.2)
+    monkeypatch.setattr(write_queue, "PATIENCE", 0.2)
     first = start(file, processes)
     assert first.stdout is not None
     assert first.stdout.readline() == "mine\n"
@@ -107,7 +107,7 @@ def test_one_that_has_stopped_holds_nobody_up(
 def test_a_process_that_a_signal_stopped_holds_nobody_up_and_the_others_keep_their_order(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "PATIENCE", 60.0)
+    monkeypatch.setattr(write_queue, "PATIENCE", 60.0)
     first = start(file, processes)
     assert first.stdout is not None
     assert first.stdout.readline() == "mine\n"
@@ -136,7 +136,7 @@ def test_a_process_that_a_signal_stopped_holds_nobody_up_and_the_others_keep_the
 def test_a_turn_that_is_kept_for_long_is_waited_for_once(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "PATIENCE", 2.0)
+    monkeypatch.setattr(write_queue, "PATIENCE", 2.0)
     first = start(file, processes)
     assert first.stdout is not None
     assert first.stdout.readline() == "mine\n"
@@ -152,7 +152,7 @@ def test_a_turn_that_is_kept_for_long_is_waited_for_once(
 def test_queues_of_one_file_are_apart(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "PATIENCE", 60.0)
+    monkeypatch.setattr(write_queue, "PATIENCE", 60.0)
     first = start(file, processes)
     assert first.stdout is not None
     assert first.stdout.readline() == "mine\n"
@@ -165,7 +165,7 @@ def test_queues_of_one_file_are_apart(
 def test_a_process_that_was_killed_leaves_its_turn(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "PATIENCE", 60.0)
+    monkeypatch.setattr(write_queue, "PATIENCE", 60.0)
     first = start(file, processes)
     assert first.stdout is not None
     assert first.stdout.readline() == "mine\n"
