@@ -86,7 +86,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is heavier than a search space when it is first used."""
+    """Import a public name when it is first used."""
     if name == "__version__":
         from importlib.metadata import version
 

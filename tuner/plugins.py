@@ -49,7 +49,7 @@ class Plugins:
 
     @property
     def names(self) -> list[str]:
-        """All names: the built-in ones first, then those of other packages in order."""
+        """All names: built-in ones first, then sorted names of other packages."""
         return [*self.built_in, *sorted(self._registered())]
 
     @property
@@ -106,7 +106,7 @@ class Plugins:
         members = [name for name in (*protocol.__annotations__, *vars(protocol)) if name[0] != "_"]
         if missing := [name for name in members if not hasattr(made, name)]:
             raise ArgumentError(
-                f"{described} has no {', no '.join(missing)}: choose {self.listed}, "
+                f"{described} lacks {', '.join(missing)}: choose {self.listed}, "
                 f"or pass an object with the members of {self.protocol.replace(':', '.')}"
             )
         return made

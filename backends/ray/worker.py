@@ -20,7 +20,7 @@ from tuner.backends.ray.checkpoint_transfer import ShippedFolder, receive_folder
 from tuner.backends.ray.cleanup import ProcessCleaner, exit_with_parent
 from tuner.backends.ray.journal import JournalWriter
 from tuner.records import CheckpointEnd, CheckpointPart, Job, Message, Outcome, State
-from tuner.tracebacks import describe
+from tuner.records.tracebacks import describe
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import pytest
 
 import tuner
 from tuner import Choice, Float, Int, errors
-from tuner.boundary import public, translated
+from tuner.errors.boundary import public, translated
 from tuner.integrations import export_dvc, export_tensorboard, import_optuna
 from tuner.reporting import write_report
 from tuner.tracking.database import maintenance

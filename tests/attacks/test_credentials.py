@@ -21,7 +21,7 @@ import sqlalchemy
 import tuner
 from benchmarks.postgres import Server, own_server
 from tuner import Float, errors
-from tuner.credentials import hide, hide_in
+from tuner.errors.credentials import hide, hide_in
 from tuner.tracking import open_store
 from tuner.tracking.database.location import locate
 
@@ -249,7 +249,7 @@ def test_a_pickled_study_has_the_password_and_hides_it_once_loaded(server: Serve
     content = pickle.dumps(tuner.create_study({"x": Float(0, 1)}, study="s", store=url))
     assert quote(STORE, safe="").encode() in content or STORE.encode() in content
     code = (
-        "import sys, pickle; from tuner.credentials import hide; "
+        "import sys, pickle; from tuner.errors.credentials import hide; "
         "study = pickle.load(sys.stdin.buffer); print(repr(study), repr(study.store)); "
         f"print(hide({STORE!r}))"
     )

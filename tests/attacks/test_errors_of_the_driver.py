@@ -11,7 +11,7 @@ import pytest
 
 import tuner
 from tuner import Float, State
-from tuner.progress import Display, Snapshot
+from tuner.engine.progress import Display, Snapshot
 from tuner.schedulers.protocol import Decision
 
 

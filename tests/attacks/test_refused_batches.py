@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import tuner
 from benchmarks.postgres import own_server
 from tuner import Float, State, errors
-from tuner.bounds import LONGEST_NAME, MAX_STEP
 from tuner.engine.writer import Writer
 from tuner.records import Report, Run, StudyInfo, Trial, Upload
+from tuner.records.bounds import LONGEST_NAME, MAX_STEP
 from tuner.search_spaces import Space
 from tuner.tracking import open_store
 from tuner.tracking.lease import new_lease_owner

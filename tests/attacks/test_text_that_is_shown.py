@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL
 
-from tuner.credentials import _COMMON, HIDDEN, hide, hide_url
 from tuner.errors import SpaceError, TunerError
-from tuner.printable import one_line, printable, well_formed
+from tuner.errors.credentials import _COMMON, HIDDEN, hide, hide_url
+from tuner.errors.printable import one_line, printable, well_formed
 from tuner.search_spaces import Space
 from tuner.tracking.database.location import locate
 

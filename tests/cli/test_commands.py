@@ -242,7 +242,7 @@ def test_the_parameters_of_a_plot_are_chosen(folder: Path) -> None:
     call("plot", "s", "--kind", "history", "--param", "x", code=2)
     (folder / "file").touch()
     call("plot", "s", "--to", "file", code=2)
-    assert "cannot make the folder" in call("plot", "s", "--to", "file/x", code=1).stderr
+    assert "cannot create the folder" in call("plot", "s", "--to", "file/x", code=1).stderr
 
 
 def test_trials_are_found_by_a_query(folder: Path) -> None:
@@ -310,8 +310,8 @@ def test_a_store_is_upgraded(folder: Path) -> None:
         (["best", "nothing"], "'nothing'"),
         (["run", "train.py"], "write SCRIPT.py:NAME or MODULE:NAME"),
         (["run", "train.py:missing"], "has no 'missing'"),
-        (["run", "train.py:HELPER"], "2 is no function"),
-        (["run", "quits.py:objective"], "ended the program when it was loaded"),
+        (["run", "train.py:HELPER"], "2 is not a function"),
+        (["run", "quits.py:objective"], "exited while it was loaded"),
         (["run", "typo.py:objective"], "SyntaxError"),
         (["run", "no.such.module:objective"], "there is no module 'no.such.module'"),
         (["run", "needs.py:objective"], "No module named 'nowhere'"),
@@ -374,7 +374,7 @@ def test_ctrl_c_is_exit_code_130(folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "the same command goes on where it stopped" in err
+    assert "repeat the command to resume" in err
     assert "Traceback" not in err
 
 

@@ -44,8 +44,8 @@ def test_import_optuna(folder: Path) -> None:
     study = optuna.create_study(storage=storage, study_name="old")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     shown = typed("import", "optuna", storage).stdout
-    assert shown == ("study: old\nimported: 3 trials, 0 were here already, 0 not finished there\n")
-    assert "0 trials, 3 were here" in typed("import", "optuna", storage).stdout
+    assert shown == ("study: old\nimported: 3 trials; 0 were imported before, 0 are not finished\n")
+    assert "0 trials; 3 were imported before" in typed("import", "optuna", storage).stdout
     assert (
         "study: new" in typed("import", "optuna", storage, "--study", "old", "--name", "new").stdout
     )

@@ -209,7 +209,7 @@ class TestFiles:
         assert (found.text, found.place) == ("given", "RAY_AUTH_TOKEN")
         assert "given" not in repr(found)
 
-    @pytest.mark.parametrize(("content", "says"), [(None, "no such file"), ("", "is empty")])
+    @pytest.mark.parametrize(("content", "says"), [(None, "does not exist"), ("", "is empty")])
     def test_a_named_file_must_be_there(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, says: str
     ) -> None:

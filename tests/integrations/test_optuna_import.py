@@ -267,13 +267,13 @@ class TestRefusals:
             import_optuna(storage, "new", store=tmp_path)
 
     def test_no_such_file_and_none_is_made(self, storage: str, tmp_path: Path) -> None:
-        with pytest.raises(ForeignRecordError, match="there is no file"):
+        with pytest.raises(ForeignRecordError, match="does not exist"):
             import_optuna(storage, store=tmp_path / "store")
         assert list(tmp_path.iterdir()) == []
 
     def test_another_programs_database(self, storage: str, tmp_path: Path) -> None:
         sqlite3.connect(tmp_path / "optuna.db").execute("CREATE TABLE cats (name)")
-        with pytest.raises(ForeignRecordError, match="no tables of Optuna"):
+        with pytest.raises(ForeignRecordError, match="lacks tables of Optuna"):
             import_optuna(storage, store=tmp_path / "store")
         with sqlite3.connect(tmp_path / "optuna.db") as database:
             assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("cats",)]

@@ -10,7 +10,12 @@ import pytest
 from support import pace
 from tuner.errors import ArgumentError
 from tuner.optimizers.bayesian.acquisition import Candidates
-from tuner.optimizers.bayesian.optimizer import BayesianOptimizer, apart, penalised, representatives
+from tuner.optimizers.bayesian.optimizer import (
+    BayesianOptimizer,
+    exclude_near_pending,
+    penalised,
+    representatives,
+)
 from tuner.optimizers.history import Observation, TrialTable
 from tuner.optimizers.pareto import hypervolume
 from tuner.records import Direction, Goal, Outcome, State, Trial
@@ -119,9 +124,9 @@ class TestQuality:
         X = np.array([[0.5, 0.5], [0.505, 0.495], [0.5, 0.6]])
         candidates = Candidates(X, on, np.zeros(3))
         pending, pending_active = X[:1], on[:1]
-        assert apart(candidates, pending, pending_active).X.tolist() == [[0.5, 0.6]]
+        assert exclude_near_pending(candidates, pending, pending_active).X.tolist() == [[0.5, 0.6]]
         beside = candidates.take([0, 1])
-        assert len(apart(beside, pending, pending_active).X) == 2
+        assert len(exclude_near_pending(beside, pending, pending_active).X) == 2
 
     def test_a_batch_spreads_and_still_finds_it(self):
         _, told = search(SQUARE, lambda p: completed(branin(p)), 40, batch=5)
@@ -293,7 +298,7 @@ def test_n_startup_must_be_positive():
 
 @pytest.mark.parametrize(("n", "seconds"), [(100, 1.0), (200, 1.5)])
 def test_asking_stays_quick_in_ten_dimensions(n, seconds):
-    # An order of magnitude above what it takes, so that only a change of kind fails: about 60 and
+    # Ten times the usual duration, so that only a change of complexity fails: about 60 and
     # 80 ms when the model is learned again, 20 ms when it is not.
     space = Space({f"x{j}": Float(0.0, 1.0) for j in range(10)})
     optimizer = BayesianOptimizer()

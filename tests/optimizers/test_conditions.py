@@ -1,4 +1,4 @@
-"""How probable it is that a point succeeds and keeps outcome constraints."""
+"""Predicted probabilities of success and of satisfied outcome constraints."""
 
 from __future__ import annotations
 

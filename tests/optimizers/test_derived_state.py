@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.optimizers.derived_state import RECENT, DerivedState
-from tuner.optimizers.history import HistoryRow, Observation, TrialTable
+from tuner.optimizers.history import RECENT, DerivedState, HistoryRow, Observation, TrialTable
 from tuner.search_spaces import Float, Space
 
 SPACE = Space({"x": Float(0.0, 1.0)})

@@ -283,7 +283,7 @@ class TestPosterior:
         on = np.ones((1, 1), dtype=bool)
         model = GaussianProcess(embedding, np.array([[0.0]]), on, np.array([1.0]), h)
         mean, variance = model.predict(np.array([[1.0]]), on)
-        # what one observation tells of the mean, with prior variance 1 of it, and 2 of the signal
+        # one observation, with prior variance 1 of the mean and 2 of the signal
         assert mean[0] == pytest.approx(1 / 3, rel=1e-5)
         assert variance[0] == pytest.approx(3 - 1 / 3, rel=1e-5)
 

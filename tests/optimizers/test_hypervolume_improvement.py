@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tuner.optimizers.bayesian.embedding import Embedding
 from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperparameters
-from tuner.optimizers.bayesian.hypervolume_improvement import (
+from tuner.optimizers.bayesian.improvement import (
     LogExpectedHypervolumeImprovement,
     free_boxes,
 )

@@ -1,4 +1,4 @@
-"""Random search: a Sobol start, then independent points, quickly."""
+"""Random search: Sobol points first, then independent points; speed."""
 
 from copy import deepcopy
 

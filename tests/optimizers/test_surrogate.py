@@ -1,4 +1,4 @@
-"""Which warp is chosen, and what a history teaches."""
+"""The choice of the warp, and the models fitted to a history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TPE: its densities against their definitions, its split, its speed and what it finds."""
+"""TPE: densities against their definitions, split, speed and quality."""
 
 import math
 

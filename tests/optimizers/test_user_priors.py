@@ -1,4 +1,4 @@
-"""A user's prior: a good one finds sooner, a wrong one is recovered from."""
+"""User-defined priors: a good one speeds up the search; the search recovers from a wrong one."""
 
 from __future__ import annotations
 

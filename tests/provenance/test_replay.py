@@ -307,10 +307,10 @@ def test_an_objective_that_has_no_name_must_be_given(tmp_path: Path) -> None:
 def test_the_command_says_so_by_its_exit_code(repository: Path) -> None:
     search()
     output = call("replay", "s/0").stdout
-    assert "the same came of it" in output
+    assert "the metrics are the same" in output
     (repository / "other.py").write_text(SCRIPT.replace("return FACTOR", "return 1 + FACTOR"))
     output = call("replay", "s/0", "--objective", "other.py:objective", code=3).stdout
-    assert "something else came of it" in output
+    assert "the metrics differ" in output
     assert "source of the objective" in output
     found = json.loads(
         call("replay", "s/0", "--objective", "other.py:objective", "--json", code=3).stdout

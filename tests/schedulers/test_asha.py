@@ -1,4 +1,4 @@
-"""Asynchronous successive halving, by its definition."""
+"""Asynchronous successive halving against its definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The median stopping rule, by its definition."""
+"""The median stopping rule against its definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a user writes to a scheduler."""
+"""Resolution of the `scheduler` argument."""
 
 from __future__ import annotations
 

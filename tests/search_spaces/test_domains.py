@@ -1,4 +1,4 @@
-"""Domains of numbers and of listed values."""
+"""Numeric domains and domains of listed values."""
 
 from __future__ import annotations
 

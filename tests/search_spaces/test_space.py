@@ -1,4 +1,4 @@
-"""Spaces: round trips, conditions, what is in them and what is not."""
+"""Spaces: round trips, conditional parameters, and validation."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     table = [{"a": 1}]
     with pytest.raises(ExportError, match=r"'table.xls'.*\.csv, \.json or \.parquet, or pass to="):
         write_table(table, "table.xls")
-    with pytest.raises(ExportError, match=r"no format 'xls'; choose csv, json or parquet"):
+    with pytest.raises(ExportError, match=r"unknown format 'xls'; choose csv, json or parquet"):
         write_table(table, tmp_path / "table.csv", "xls")
     with pytest.raises(ExportError, match=r"cannot write .*existing folder"):
         write_table(table, tmp_path / "no" / "table.csv")

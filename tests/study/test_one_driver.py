@@ -17,7 +17,7 @@ import tuner
 from tuner import Float, State, errors
 from tuner.backends.protocol import Finished
 from tuner.backends.serial import SerialBackend
-from tuner.cli.text import summary
+from tuner.cli.output import summary
 
 SEARCH = """
 import pathlib, sys, time, tuner

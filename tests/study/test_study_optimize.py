@@ -226,7 +226,7 @@ def test_a_wrong_objective_starts_nothing(tmp_path: Path) -> None:
 
 def test_several_goals_register_nothing(tmp_path: Path) -> None:
     study = tuner.create_study(SPACE, store=tmp_path, direction=["minimize", "maximize"], seed=1)
-    with pytest.raises(errors.ArgumentError, match="no single winner"):
+    with pytest.raises(errors.ArgumentError, match="no single best trial"):
         study.optimize(lambda p: (p["x"], p["n"]), n_trials=3, register="m", **QUIET)
     study.optimize(lambda p: (p["x"], p["n"]), n_trials=3, **QUIET)
     assert study.best_trials

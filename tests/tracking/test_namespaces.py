@@ -14,7 +14,6 @@ from sqlalchemy import create_engine, text
 
 import tuner
 from support.kept_models import DAY, History, check_all_is_there, files, model
-from tuner.study.registration import keep_best
 from tuner.tracking import open_store, schema
 from tuner.tracking.artifacts.retention import Collected, collect
 from tuner.tracking.database import migrate
@@ -49,7 +48,7 @@ def close(history: History) -> None:
 
 def cleaned(history: History) -> Collected:
     """Forget all models but that of the best trial, and collect as if a day had passed."""
-    keep_best(history.study, 1)
+    history.study.keep_models(1)
     return collect(history.store, older_than=-1.0, now=time.time() + DAY)
 
 

@@ -116,7 +116,7 @@ def join(
         If no token is found, the cluster refuses it, or no cluster answers.
     """
     if token is not None and not token.is_file():
-        raise BackendError(f"--token-file {token}: there is no such file; {token_remedy()}")
+        raise BackendError(f"--token-file {token} does not exist; {token_remedy()}")
     if token is None and find_token() is None:
         raise BackendError(f"no token to join {address} with; {token_remedy()}")
     environment = _environment(token)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tuner import ranking
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
 from tuner.engine.checkpoint_manager import CheckpointManager
@@ -42,13 +41,13 @@ from tuner.engine.messages import (
     Tell,
     Tick,
 )
+from tuner.engine.progress import Progress, Snapshot
 from tuner.engine.replay import replay
 from tuner.engine.worker.forks import exit_forked_children, exit_if_forked
 from tuner.engine.writer import MakeWriter, Writer, Writing
 from tuner.errors import StoreError, StoreUnavailable, TunerError
-from tuner.optimizers import describe
+from tuner.optimizers import describe, ranking
 from tuner.optimizers.protocol import Optimizer
-from tuner.progress import Progress, Snapshot
 from tuner.records import (
     Code,
     Environment,

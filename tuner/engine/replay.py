@@ -34,8 +34,8 @@ def replay(
     store
         The store that has the reports of the trials.
     """
-    for earlier in study.earlier:
-        optimizer.tell(earlier, outcome_of(earlier))
+    for trial in study.warm_start_trials:
+        optimizer.tell(trial, outcome_of(trial))
     reports: dict[int, list[Report]] = {}
     if scheduler is not None:
         reports = last_reports(store.runs(study.uid), store.reports(study.uid))

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tuner.errors import ArgumentError
-from tuner.optimizers.derived_state import DerivedState
-from tuner.optimizers.history import History, HistoryRow, Observation, TrialTable
+from tuner.errors import ArgumentError, InvalidParams
+from tuner.optimizers.history import DerivedState, History, HistoryRow, Observation, TrialTable
 from tuner.optimizers.sobol import SobolDesign
 from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Space
+from tuner.search_spaces.values import shown
 
 __all__ = ["History", "HistoryRow", "SpaceOptimizer"]
 
@@ -115,7 +115,7 @@ class SpaceOptimizer(ABC):
 
     def start(self, history: History, rng: np.random.Generator) -> Params:
         """Return a start-up point: the next one of the Sobol sequence, then random points."""
-        point = self.design.point(history.known)
+        point = self.design.point(history.n_seen)
         return dict(self.space.sample(rng)) if point is None else point
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
@@ -155,10 +155,26 @@ class SpaceOptimizer(ABC):
         points: list[Params] = []
         for _ in range(n):
             history = self._table.history(others)
-            rng = np.random.default_rng([self.seed, history.known])
-            points.append(self.replaced(self.suggest(history, rng), rng))
+            rng = np.random.default_rng([self.seed, history.n_seen])
+            point = self.suggest(history, rng)
+            try:
+                points.append(self.replaced(point, rng))
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                self._require_point(point, error)
+                raise
             others.append(points[-1])
         return points
+
+    def _require_point(self, point: Any, cause: Exception) -> None:
+        """Raise if `suggest` returned a value that is not a point of the space."""
+        try:
+            self.space.validate(point)
+        except InvalidParams as error:
+            raise ArgumentError(
+                f"optimizer={self.name!r}: suggest() returned {shown(point)}, which is not a point "
+                f"of the space ({error}); return a dict such as self.space.sample(rng), or an item "
+                f"of self.space.decode(rows)"
+            ) from cause
 
     def describe(self) -> dict[str, Any]:
         """Return the name and the options, read from the attributes of the same names."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tuner.credentials import hide_exact
+from tuner.errors.credentials import hide_exact
 from tuner.provenance.fingerprints import fingerprint
 from tuner.provenance.git import MAX_DIFF, git
 from tuner.records import Code, Environment

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.boundary import public
 from tuner.errors import ArgumentError
+from tuner.errors.boundary import public
 from tuner.provenance.git import MAX_DIFF, git, is_commit
 from tuner.provenance.references import Subject, resolve
 from tuner.records import Code

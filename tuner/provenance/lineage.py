@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tuner.boundary import public
+from tuner.errors.boundary import public
 from tuner.provenance.references import find_study, find_trial
 from tuner.records import Code, Environment, ModelVersion, Run, StudyInfo, Trial
 from tuner.registry import Registry

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.boundary import public
 from tuner.errors import ArgumentError
+from tuner.errors.boundary import public
 from tuner.provenance.compare import UNKNOWN, package_changes
 from tuner.provenance.evaluation import Evaluation, evaluate, evaluate_apart
 from tuner.provenance.fingerprints import fingerprint

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from tuner.boundary import public
+from tuner.errors.boundary import public
 from tuner.query.compiler import Compiler
 from tuner.query.fields import subject
 from tuner.query.matches import FoundRun, FoundTrial, Match, flat_rows

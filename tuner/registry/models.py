@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuner.boundary import public
 from tuner.errors import StoreCorrupt
+from tuner.errors.boundary import public
 from tuner.records import ModelVersion
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.registry import Registry

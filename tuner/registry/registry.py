@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, select
 
-from tuner.boundary import public_methods
 from tuner.errors import ModelNotFound, RegistryError
+from tuner.errors.boundary import public_methods
 from tuner.records import (
     Artifact,
     Direction,

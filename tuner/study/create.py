@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.boundary import public
 from tuner.engine.seeds import fresh_seed
 from tuner.errors import ArgumentError, StudyExists, StudyMismatch
+from tuner.errors.boundary import public
 from tuner.optimizers import describe
 from tuner.optimizers import resolve as resolve_optimizer
 from tuner.provenance.references import find_study
@@ -254,7 +254,7 @@ def _new_study(plan: StudyPlan, seed: int, store: Store) -> StudyInfo:
         data=plan.data,
         tags=plan.tags,
         constraints=plan.constraints,
-        earlier=warm_start_trials(plan.warm_start, plan.space, plan.goals, store),
+        warm_start_trials=warm_start_trials(plan.warm_start, plan.space, plan.goals, store),
         user=current_user(),
     )
 
@@ -265,20 +265,20 @@ def _check_same(known: StudyInfo, plan: StudyPlan) -> None:
     if plan.space.fingerprint != known.fingerprint:
         change = _space_change(Space.from_dict(known.space), plan.space)
     elif plan.goals != known.goals:
-        change = f"its goal is {_goals(known.goals)}, this call's is {_goals(plan.goals)}"
+        change = f"its goal is {_goals(known.goals)}, this call has {_goals(plan.goals)}"
     elif plan.constraints != known.constraints:
         change = (
             f"its constraints are {_listed(known.constraints)}, "
-            f"this call's are {_listed(plan.constraints)}"
+            f"this call has {_listed(plan.constraints)}"
         )
     elif plan.seed is not None and plan.seed != known.seed:
-        change = f"its seed is {known.seed}, this call's is {plan.seed}"
+        change = f"its seed is {known.seed}, this call has {plan.seed}"
     elif plan.data and known.data and plan.data != known.data:
-        change = "its data has another fingerprint than this call's"
+        change = "its data has another fingerprint than the data of this call"
     if change:
         raise StudyMismatch(
-            f"study {known.name!r} cannot go on: {change}; "
-            f"go back to what it was, or give another study name"
+            f"study {known.name!r} cannot be resumed: {change}; "
+            f"restore the old setting, or pass another study name"
         )
 
 
@@ -286,7 +286,7 @@ def _space_change(old: Space, new: Space) -> str:
     """Describe the differences between two spaces, naming the first few parameters."""
     before = {c.path: repr(c.domain) for c in old.columns}
     after = {c.path: repr(c.domain) for c in new.columns}
-    changes = [f"{p!r} is gone" for p in before if p not in after]
+    changes = [f"{p!r} is missing" for p in before if p not in after]
     changes += [f"{p!r} is new" for p in after if p not in before]
     changes += [
         f"{p!r} was {before[p]} and is {after[p]}"

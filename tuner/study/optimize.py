@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.boundary import public
+from tuner.errors.boundary import public
 from tuner.records import Params, Trial
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.study.arguments import as_goals, as_space, renamed
@@ -16,8 +16,8 @@ from tuner.study.study import Study
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
+    from tuner.engine.progress import Progress
     from tuner.optimizers.protocol import Optimizer
-    from tuner.progress import Progress
     from tuner.schedulers.protocol import Scheduler
     from tuner.search_spaces import Space
 
@@ -102,8 +102,8 @@ def optimize(
         An SQLAlchemy URL, a folder, or None for ``./.tuner`` (the environment variable
         ``TUNER_STORE`` overrides None).
     register
-        Model name for the winner. Defaults to the study's name; False registers nothing.
-        A search with several goals has no single winner: see `Study.register`.
+        Model name for the best trial. Defaults to the study's name; False registers nothing.
+        A search with several goals does not register a model; see `Study.register`.
     refit
         A function that takes the best params and returns the model to register.
     data
@@ -120,7 +120,7 @@ def optimize(
         three times regardless.
     deterministic
         Make a parallel search repeatable: with the same seed and as many workers, suggestion k sees
-        the outcomes of trials up to k - workers, whatever the timing. Workers wait for slow trials.
+        the outcomes of trials up to k - workers only. Workers wait for slow trials.
     callbacks
         Called with ``study, trial`` after each outcome; see `Study.stop`. If a callback has a
         method ``study_ended(study)``, it is called when the search ends, also after an error.

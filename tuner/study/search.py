@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tuner import ranking
 from tuner.backends import resolve as resolve_backend
 from tuner.engine.limits import Limits
 from tuner.engine.objective import wants_trial
 from tuner.engine.worker.system_metrics import as_interval
 from tuner.errors import ArgumentError
+from tuner.optimizers import ranking
 from tuner.records import Goal, Params
 from tuner.registry.names import validate_model_name
 from tuner.study.arguments import as_count, as_seconds, lease_seconds
@@ -21,8 +21,8 @@ from tuner.study.arguments import as_count, as_seconds, lease_seconds
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
     from tuner.engine.driver import Session
+    from tuner.engine.progress import Progress
     from tuner.optimizers.protocol import Optimizer
-    from tuner.progress import Progress
     from tuner.schedulers.protocol import Scheduler
     from tuner.search_spaces import Space
     from tuner.study.study import Study
@@ -38,9 +38,9 @@ DEFAULT_N_TRIALS = 100
 class ModelPolicy:
     """The models that remain after a search.
 
-    `name` is the registered name of the winner, "" for the study's name, None to register nothing.
-    `refit` makes the winner's model from its params. `keep` is the number of best trials that keep
-    their logged models, None for all.
+    `name` is the model name of the best trial, "" for the study's name, None to register nothing.
+    `refit` returns a model for the params of the best trial. `keep` is the number of best trials
+    that keep their logged models, None for all.
     """
 
     name: str | None
@@ -126,7 +126,7 @@ def as_search(
 def limits_of(search: Search, space: Space) -> Limits:
     """Return the limits of a search, with the default for a missing `n_trials`.
 
-    Without `n_trials`, a finite space is tried once, at most 100 trials unless there is a timeout.
+    Without `n_trials`, a finite space is tried once, at most 100 trials unless a timeout is set.
     """
     limits = search.limits
     if limits.n_trials is not None:
@@ -143,8 +143,8 @@ def session_of(
     """Return the session by which a driver runs a search of `study`."""
     from tuner.engine.clock import SystemClock
     from tuner.engine.driver import POLL, Session
+    from tuner.engine.progress import make_progress
     from tuner.engine.worker.run import ObjectiveWork
-    from tuner.progress import make_progress
     from tuner.provenance.capture import current_code, current_environment
 
     progress = search.progress
@@ -188,14 +188,13 @@ def notify_ended(search: Search, study: Study) -> None:
 
 
 def apply_policy(policy: ModelPolicy, study: Study) -> None:
-    """Register the winner of a study, and drop the models that the policy does not keep."""
+    """Register the best trial of a study, and drop the models that the policy does not keep."""
     if policy.name is not None and any(trial.eligible for trial in study):
         study.register(policy.name or None, refit=policy.refit)
     if policy.keep is not None:
-        from tuner.study.registration import keep_best
         from tuner.tracking.artifacts.retention import collect
 
-        keep_best(study, policy.keep)
+        study.keep_models(policy.keep)
         collect(study.store)
 
 
@@ -204,7 +203,7 @@ def _first_points(study: Study) -> list[Params]:
     defaults = study.space.defaults()
     points = [] if defaults is None else [defaults]
     if len(study.goals) == 1:
-        best = ranking.best(study.info.goal, study.info.earlier)
+        best = ranking.best(study.info.goal, study.info.warm_start_trials)
         points += [] if best is None or best.params in points else [best.params]
     return points
 
@@ -215,8 +214,8 @@ def _registered_name(register: str | bool | None, goals: Sequence[Goal]) -> str 
         return None
     if len(goals) > 1:
         raise ArgumentError(
-            f"register={register!r}: a search with {len(goals)} goals has no single winner; leave "
-            f"register out, then write study.register(..., trial=study.best_trials[0])"
+            f"register={register!r}: a search with {len(goals)} goals has no single best trial; "
+            f"omit register, then write study.register(..., trial=study.best_trials[0])"
         )
     if register is None or register is True:
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from typing import Any, ClassVar
 
@@ -12,15 +13,15 @@ from hypothesis import HealthCheck, given, settings
 
 from tuner.errors import ArgumentError
 from tuner.optimizers import describe, resolve
+from tuner.optimizers.base import HistoryRow, SpaceOptimizer
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Direction, Goal, Outcome, Params, State, Trial, decode_params
 from tuner.records import encode_params as encode_record
 from tuner.search_spaces import Choice, Const, Float, Int, P, Space
-from tuner.testing.problems import SPACES, SQUARE, TINY, completed, loss_of, outcome_at
+from tuner.testing.problems import SPACES, SQUARE, TINY, completed, loss_of, outcome_at, pickled
 from tuner.testing.strategies import spaces_and_points
 
 each_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
-
 
 _REBUILD_TESTS = (
     "test_asking_again_gives_the_same_points",
@@ -39,8 +40,9 @@ class OptimizerConformance:
 
     Subclass it as ``TestMyOptimizer`` and define `make`. Points must lie in the space and satisfy
     its constraints; no point may repeat while untried points are left; the seed and the history
-    must determine the suggestions, also after a resume and in a parallel search; failed, stopped,
-    infeasible, equal and huge outcomes must be handled.
+    must determine the suggestions, also after a resume and in a parallel search; `update` of a
+    `SpaceOptimizer` must not modify the given state; failed, stopped, infeasible, equal and huge
+    outcomes must be handled.
 
     Attributes
     ----------
@@ -214,6 +216,24 @@ class OptimizerConformance:
             rebuilt.tell(trial, outcome)
         assert rebuilt.ask(2, running) == live.ask(2, running)
 
+    def test_update_leaves_the_given_state_unchanged(self) -> None:
+        optimizer = self.make()
+        if not isinstance(optimizer, SpaceOptimizer):
+            return
+        update = optimizer.update
+
+        def checked(state: Any, row: HistoryRow) -> Any:
+            before = pickled(state)
+            result = update(state, row)
+            assert pickled(state) == before, "update() modified its argument `state`"
+            return result
+
+        setattr(optimizer, "update", checked)  # noqa: B010 (mypy rejects assigning a method)
+        optimizer.reset(SQUARE, [Goal("value")], 0)
+        for number, params in enumerate(SQUARE.sample(np.random.default_rng(0), self.trials)):
+            optimizer.tell(Trial(number, params), outcome_at(SQUARE, number, params))
+        optimizer.ask(1)
+
     def test_a_reset_forgets_everything(self) -> None:
         used, _ = self.search(SQUARE, self.trials)
         space = SPACES["three levels"]
@@ -280,8 +300,7 @@ class OptimizerConformance:
 
     def test_a_mixed_space_is_not_repeated(self) -> None:
         _, told = self.search(SPACES["three levels"], self.trials + 10)
-        keys = {SPACES["three levels"].key(trial.params) for trial, _ in told}
-        assert len(keys) == len(told)
+        assert len({SPACES["three levels"].key(trial.params) for trial, _ in told}) == len(told)
 
     # --- constraints on outcomes, several goals -----------------------------------------------
 
@@ -300,8 +319,7 @@ class OptimizerConformance:
 
         optimizer, told = self.search(space, self.trials, outcome=outcome)
         assert all(params in space for params in optimizer.ask(2))
-        keys = {space.key(trial.params) for trial, _ in told}
-        assert len(keys) == len(told)
+        assert len({space.key(trial.params) for trial, _ in told}) == len(told)
 
     @pytest.mark.parametrize("goals", [2, 3])
     @pytest.mark.parametrize("spread", [True, False], ids=["spread", "equal"])
@@ -419,8 +437,6 @@ class OptimizerConformance:
     # --- description --------------------------------------------------------------------------
 
     def test_it_is_described_by_a_name_and_json_values(self) -> None:
-        import json
-
         optimizer = self.make()
         described = describe(optimizer)
         assert isinstance(described["name"], str)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
+import pytest
+
 from tuner.records import Outcome, Params, State
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
 
@@ -62,3 +67,11 @@ def outcome_at(space: Space, number: int, params: Params) -> Outcome:
 def completed(value: float) -> Outcome:
     """Return the outcome of a completed trial."""
     return Outcome(State.COMPLETED, {"value": value})
+
+
+def pickled(state: Any) -> bytes:
+    """Return the state as bytes, to detect changes; skip the test if it cannot be pickled."""
+    try:
+        return pickle.dumps(state)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        pytest.skip(f"changes of the derived state cannot be detected: {error}")

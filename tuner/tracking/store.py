@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select, update
 
-from tuner.credentials import remember
 from tuner.errors import StoreError, StudyExists, StudyNotFound, StudyTakenOver
+from tuner.errors.credentials import remember
 from tuner.records import (
     Artifact,
     Direction,

@@ -8,10 +8,10 @@ from dataclasses import replace
 from numbers import Real
 from typing import Any
 
-from tuner.bounds import as_name, check_count
 from tuner.errors import NOT_OUTCOMES
 from tuner.records import Failure, Goal, Outcome, OutcomeConstraint, State, StudyInfo
-from tuner.tracebacks import describe, text_of
+from tuner.records.bounds import as_name, check_count
+from tuner.records.tracebacks import describe, text_of
 
 
 class BadResult(Exception):

@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 from tuner.backends.protocol import Channel
-from tuner.credentials import hide
 from tuner.engine.clock import Stopwatch
 from tuner.engine.worker.forks import exit_forked_children
 from tuner.engine.worker.outcome import as_outcome, describe_failure
@@ -19,6 +18,7 @@ from tuner.engine.worker.process_state import restored
 from tuner.engine.worker.system_metrics import monitored
 from tuner.engine.worker.trial import LiveTrial
 from tuner.errors import NOT_OUTCOMES
+from tuner.errors.credentials import hide
 from tuner.records import Begun, Goal, Job, Outcome, OutcomeConstraint, Output, State
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.backends.protocol import Channel
-from tuner.bounds import as_name, as_step, check_count
 from tuner.engine.worker.checkpoints import copy_checkpoint, send_checkpoint
 from tuner.engine.worker.forks import ProcessBoundChannel
 from tuner.engine.worker.outcome import BadResult, as_metric, checked_metrics
@@ -18,6 +17,7 @@ from tuner.engine.worker.temp_dir import TempDir
 from tuner.engine.worker.uploads import read_files
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Job, Params, Report, Upload
+from tuner.records.bounds import as_name, as_step, check_count
 from tuner.tracking.artifacts.folder import check_upload
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class LiveTrial:
             If `value` is not a finite number; the trial fails.
         ArgumentError
             If `step` is not an integer from 0 to 2**63 - 1, `name` has more than
-            `tuner.bounds.LONGEST_NAME` characters, or the trial has too many metrics.
+            `tuner.records.bounds.LONGEST_NAME` characters, or the trial has too many metrics.
         """
         self.log_metrics({name: value}, step)
 

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import quote
 
-from tuner.bounds import LONGEST_PART, check_length
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.records import Artifact, Upload
+from tuner.records.bounds import LONGEST_PART, check_length
 from tuner.tracking.artifacts.file_failures import of_reading, of_writing
 from tuner.tracking.artifacts.files import (
     HeldFolder,

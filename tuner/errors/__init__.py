@@ -4,36 +4,36 @@
 
     TunerError
     ├── SpaceError              an invalid search space (ValueError)
-    │   └── InvalidParams       params outside their space: path, value, what was allowed
+    │   └── InvalidParams       params outside their space; names path, value and allowed values
     ├── ArgumentError           a wrong argument of a public call (ValueError)
     │   ├── UnknownOptimizer    no optimizer of that name; suggests similar names
     │   ├── ObjectiveError      an objective that cannot be called or shipped
     │   └── QueryError          a query that cannot be parsed or names an unknown field
     ├── BackendError            trials cannot be run
-    │   └── ResourcesError      the cluster can never satisfy what was asked
-    ├── StudyError              a study that cannot go on as asked
+    │   └── ResourcesError      the cluster can never satisfy the request
+    ├── StudyError              a study that cannot continue
     │   ├── StudyNotFound       no study of that name in this store (LookupError)
     │   ├── StudyExists         a study of that name exists already
     │   ├── StudyMismatch       the same name, but another space, direction or seed
     │   ├── StudyBusy           another driver holds it; names its process and host
     │   ├── StudyTakenOver      another driver has taken it from this one
-    │   ├── NoCompletedTrial    asked for the best of nothing (LookupError)
+    │   ├── NoCompletedTrial    asked for the best trial before one has completed (LookupError)
     │   │   └── NoFeasibleTrial every completed trial breaks an outcome constraint
-    │   ├── SeveralGoals        asked for the one best where there is a Pareto front
+    │   ├── SeveralGoals        asked for the best trial of a study with several goals
     │   ├── TrialFinished       told an outcome twice
     │   └── AllTrialsFailed     every first trial failed for the same reason
     ├── StoreError              the record of runs cannot be read or written
-    │   ├── StoreCorrupt        the file is not a store of ours, or is damaged
+    │   ├── StoreCorrupt        the file is not a tuner store, or is damaged
     │   ├── StoreReadOnly       the store cannot be written
     │   ├── StoreRefused        values that the store cannot hold, such as a number of 65 bits
-    │   ├── StoreUnavailable    it cannot be written just now: away, locked, or its disk is full
+    │   ├── StoreUnavailable    temporarily not writable: unreachable, locked, or disk full
     │   └── StoreVersion        the store's schema is newer or older than this code
     ├── RegistryError           a model that cannot be registered or found
     │   ├── ModelNotFound       no such name, version or alias (LookupError)
     │   ├── UntrustedModel      loading would need code that was not allowed
     │   └── ChecksumMismatch    an artifact differs from its recorded checksum
-    ├── ExportError             a table that cannot be written as asked
-    ├── ForeignRecordError      another tool's records cannot be read as asked
+    ├── ExportError             a table or file that cannot be exported
+    ├── ForeignRecordError      records of another tool that cannot be read
     └── MissingExtra            an optional dependency is not installed (ImportError)
 
 A message names the value, the place and the remedy. Credentials in it are hidden.
@@ -41,11 +41,11 @@ A message names the value, the place and the remedy. Credentials in it are hidde
 
 from __future__ import annotations
 
-from tuner.credentials import hide
+from tuner.errors.credentials import hide
 
 
 class TunerError(Exception):
-    """Base of everything that `tuner` raises on purpose; no message of one holds a credential."""
+    """Base class of all exceptions of `tuner`; credentials in messages are hidden."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*(hide(arg) if isinstance(arg, str) else arg for arg in args))
@@ -105,7 +105,7 @@ class ResourcesError(BackendError):
 
 
 class StudyError(TunerError, RuntimeError):
-    """A study that cannot go on as asked."""
+    """A study that cannot continue."""
 
 
 class StudyNotFound(StudyError, LookupError):
@@ -129,15 +129,15 @@ class StudyTakenOver(StudyError):
 
 
 class NoCompletedTrial(StudyError, LookupError):
-    """The best of a study was asked for before any trial completed."""
+    """The best trial was requested before any trial completed."""
 
 
 class NoFeasibleTrial(NoCompletedTrial):
-    """The best of a study was asked for, and every completed trial breaks a constraint."""
+    """The best trial was requested, and every completed trial violates a constraint."""
 
 
 class SeveralGoals(StudyError):
-    """The one best trial of a study with several goals was asked for."""
+    """The best trial of a study with several goals was requested."""
 
 
 class TrialFinished(StudyError):
@@ -165,7 +165,7 @@ class StoreRefused(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be written just now, and may be soon: away, locked, or its disk is full."""
+    """The store is temporarily not writable: unreachable, locked, or its disk is full."""
 
 
 class StoreVersion(StoreError):
@@ -185,15 +185,15 @@ class UntrustedModel(RegistryError):
 
 
 class ChecksumMismatch(RegistryError):
-    """A stored artifact is not byte for byte what was recorded."""
+    """A stored artifact differs from its recorded checksum."""
 
 
 class ExportError(TunerError, ValueError):
-    """A table that cannot be written as asked."""
+    """A table or file that cannot be exported."""
 
 
 class ForeignRecordError(TunerError, ValueError):
-    """Another tool's records cannot be read as asked."""
+    """Records of another tool that cannot be read."""
 
 
 class MissingExtra(TunerError, ImportError):

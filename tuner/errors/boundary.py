@@ -1,4 +1,4 @@
-"""The boundary of the public calls: what they cannot handle leaves them as a `TunerError`."""
+"""The boundary of the public calls, which turns exceptions of libraries into a `TunerError`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
-from tuner.credentials import hide_in
 from tuner.errors import ArgumentError, StoreError, TunerError
+from tuner.errors.credentials import hide_in
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -30,14 +30,14 @@ _LIBRARIES = {
     *("numpy", "scipy", "pandas", "pyarrow", "matplotlib", "PIL", "optuna", "tensorboardX"),
     *("google", "markupsafe", "ray", "cloudpickle", "skops", "sklearn", "joblib"),
 } - {"__main__"}
-"""Packages whose frames are no user's code."""
+"""Packages whose frames do not count as user code."""
 
 
 _DATA = (
     *(LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError),
     *(RecursionError, struct.error, zlib.error),
 )
-"""Exceptions of code that reads a record and meets what it cannot be."""
+"""Exceptions that a damaged record can raise."""
 
 
 def translate(
@@ -47,23 +47,23 @@ def translate(
     files: type[TunerError] = StoreError,
     data: type[TunerError] | None = None,
 ) -> TunerError | None:
-    """Return the `TunerError` for an exception that a public call met, None if it is to pass.
+    """Return the `TunerError` for an exception of a public call, or None to let it pass.
 
-    Exceptions of databases and services, of the operating system, and those about text, sizes and
-    depth that cannot be handled have one. None have `TunerError`, ``KeyboardInterrupt``, the
-    exceptions of a closed output, and those that point to a bug, such as ``AttributeError``.
+    Exceptions of databases, services and the operating system are translated, and errors about
+    invalid text, large numbers and deep nesting. `TunerError`, ``KeyboardInterrupt``, the
+    exceptions of a closed output and signs of a bug, such as ``AttributeError``, pass.
 
     Parameters
     ----------
     error
         The exception.
     what
-        What was called, for the message.
+        The called function, for the message.
     files
-        The kind for files and services that fail.
+        The exception type for failures of files and services.
     data
-        The kind for a record that is damaged or odd, such as one that lacks a key; None lets such
-        exceptions pass, which in a call that reads no record point to a bug.
+        The exception type for a damaged record, such as one with a missing key. None lets such
+        exceptions pass: in a call that does not read records, they are bugs.
     """
     if isinstance(error, TunerError | BrokenPipeError | InterruptedError):
         return None
@@ -82,13 +82,13 @@ def translate(
     if package in _SERVICES:
         return files(f"{what}: the service failed ({reason}); check its address and that it runs")
     if data is not None and isinstance(error, _DATA):
-        return data(f"{what}: the record is damaged, or holds what no version writes ({reason})")
+        return data(f"{what}: the record is damaged or has an unknown format ({reason})")
     if isinstance(error, UnicodeError):
-        return ArgumentError(f"{what}: a text is not valid Unicode ({reason}); write it in UTF-8")
+        return ArgumentError(f"{what}: a string is not valid Unicode ({reason}); use UTF-8")
     if isinstance(error, OverflowError | struct.error):
-        return ArgumentError(f"{what}: a number is too large ({reason}); give a smaller one")
+        return ArgumentError(f"{what}: a number is too large ({reason}); pass a smaller one")
     if isinstance(error, RecursionError):
-        return ArgumentError(f"{what}: a value is nested too deeply; give a flatter one")
+        return ArgumentError(f"{what}: a value is nested too deeply; pass a flatter one")
     return None
 
 
@@ -96,9 +96,9 @@ def translate(
 def translated(
     what: str, *, files: type[TunerError] = StoreError, data: type[TunerError] | None = None
 ) -> Iterator[None]:
-    """Raise what `translate` knows as a `TunerError`, with the exception as its cause.
+    """Raise the `TunerError` of `translate`, with the exception as its cause.
 
-    What code of the user raises in between, such as a callback or an objective, passes as it is.
+    Exceptions of user code, such as a callback or an objective, pass unchanged.
     """
     try:
         yield
@@ -120,12 +120,12 @@ def translated(
 def public(
     *, files: type[TunerError] = StoreError, data: type[TunerError] | None = None
 ) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Decorate a public function: what leaves it is a `TunerError` or an exception of the user's.
+    """Decorate a public function to raise a `TunerError` or exceptions of user code only.
 
     Parameters
     ----------
     files, data
-        The kinds for files and services that fail, and for records; see `translate`.
+        Exception types; see `translate`.
     """
 
     def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -137,7 +137,7 @@ def public(
             def generate(*args: _P.args, **kwargs: _P.kwargs) -> Iterator[Any]:
                 iterator = cast("Iterator[Any]", function(*args, **kwargs))
                 while True:
-                    # Not around the yield: what the caller raises there is not ours.
+                    # The yield is outside: exceptions of the caller are not translated.
                     with translated(what, files=files, data=data):
                         try:
                             item = next(iterator)
@@ -175,7 +175,7 @@ def public_methods(made: type[_C]) -> type[_C]:
 
 
 def _by_user(trace: TracebackType | None, skip: int) -> bool:
-    """Whether a frame below the first `skip` runs code that is neither ours nor a library's."""
+    """Whether a frame below the first `skip` runs user code."""
     while trace is not None:
         if skip <= 0:
             module = str(trace.tb_frame.f_globals.get("__name__", ""))

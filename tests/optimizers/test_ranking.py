@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from conformance.record_strategies import ranked_histories
 from conformance.stores import shared
-from tuner import ranking
+from tuner.optimizers import ranking
 from tuner.optimizers.history import Observation, TrialTable
 from tuner.optimizers.ordering import best_first
 from tuner.records import Direction, Goal, State, Trial

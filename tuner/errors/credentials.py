@@ -1,9 +1,9 @@
-"""Hides credentials in text that people see or that the store keeps: messages, tracebacks, output.
+"""Removal of credentials from messages, tracebacks, output and records.
 
 A credential is found in two ways. By its place: the password of a URL, a query parameter such as
 ``token`` or ``X-Amz-Signature``, ``password=...`` of a connection string, a header. And by its
 value: the secrets of the URLs that this process was given and of its environment variables are
-hidden wherever they appear, however they are encoded there.
+hidden in any position and any encoding.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HIDDEN = "***"
 """Stands for a credential, as in SQLAlchemy's URLs."""
 
 SHORTEST = 6
-"""Characters from which a known secret is hidden wherever it appears; shorter ones would hide
+"""Characters from which a known secret is hidden in any position; shorter ones would hide
 parts of words, and are hidden by their place alone."""
 
 _COMMON = {"postgres", "password", "secret", "default", "example", "changeme", "x-oauth-basic"}
@@ -121,7 +121,7 @@ def hide_url(url: str) -> str:
 
 
 def remember(url: str) -> None:
-    """Hide the credentials of a URL from now on, wherever and however encoded they appear."""
+    """Hide the credentials of a URL from now on, in any position and any encoding."""
     for secret in _secrets_of(url):
         _remembered.pop(secret, None)
         _remembered[secret] = None
@@ -219,7 +219,7 @@ def _query(match: re.Match[str]) -> str:
 
 
 def _hide_named(heads: re.Pattern[str], text: str) -> str:
-    """Hide each value whose name, just before it, is that of a secret; its quotes stay."""
+    """Hide each value that follows the name of a secret; its quotes stay."""
     pieces: list[str] = []
     place = 0
     while head := heads.search(text, place):
@@ -284,7 +284,7 @@ def _pattern(secrets: frozenset[str]) -> re.Pattern[str] | None:
         for plain in {secret, unquote(secret), unquote_plus(secret)}:
             if len(plain) < SHORTEST or plain.lower() in _COMMON:
                 continue
-            # A variable of the environment may hold bytes that are no text.
+            # An environment variable may contain bytes that are not valid text.
             encode = functools.partial(quote, errors="surrogatepass")
             plus = quote_plus(plain, errors="surrogatepass")
             encoded = (encode(plain, safe=""), encode(plain), plus)

@@ -1,4 +1,4 @@
-"""Bounds on what a study records, checked where a value enters."""
+"""Bounds on the size of recorded values, checked when a value enters."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def is_title(value: Any) -> bool:
 
 
 def as_name(name: Any, what: str) -> str:
-    """Return `name` as a plain text that every store takes as a name.
+    """Return `name` as a plain string that every store accepts.
 
     Parameters
     ----------
     name
         A text, or an object whose `str` is the name.
     what
-        What it names, for the message, such as ``"metric"``.
+        The kind of name, for the message, such as ``"metric"``.
 
     Raises
     ------
@@ -77,8 +77,8 @@ def as_name(name: Any, what: str) -> str:
     check_length(text, what)
     if "\x00" in text or (not text.isascii() and _has_surrogates(text)):
         raise ArgumentError(
-            f"{what} {text!r} holds a NUL character or half of a surrogate pair, which a database "
-            f"cannot keep in a name; leave it out"
+            f"{what} {text!r} contains a NUL character or a lone surrogate, which a database "
+            f"cannot store; remove it"
         )
     return text
 
@@ -88,7 +88,7 @@ def check_length(name: str, what: str) -> None:
     if len(name) > LONGEST_NAME:
         raise ArgumentError(
             f"{what} {name[:40]!r}...: the name has {len(name)} characters, and at most "
-            f"{LONGEST_NAME} are allowed; write a shorter one"
+            f"{LONGEST_NAME} are allowed; use a shorter one"
         )
 
 
@@ -98,7 +98,7 @@ def as_step(step: Any) -> int:
     Raises
     ------
     ArgumentError
-        If it is none.
+        If it is not an integer in this range.
     """
     try:
         number = operator.index(step)

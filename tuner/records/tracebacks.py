@@ -1,4 +1,4 @@
-"""Describes exceptions as `Failure` records, however badly an exception behaves."""
+"""Description of exceptions as `Failure` records, including exceptions that fail to format."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tuner.credentials import hide
 from tuner.errors import NOT_OUTCOMES
+from tuner.errors.credentials import hide
 from tuner.records import MESSAGE_LIMIT, TRACEBACK_LIMIT, Failure, capped
 
 _TRACEBACK: Any = BaseException.__dict__["__traceback__"]
 
-_OURS = str(Path(__file__).parent / "engine")
+_OURS = str(Path(__file__).parent.parent / "engine")
 """The folder whose frames at the top of a traceback tell a user nothing."""
 
 
@@ -23,7 +23,7 @@ def describe(error: BaseException) -> Failure:
     """Return the type, message, traceback and place of an exception.
 
     An exception may override anything: `str`, `__class__`, `__traceback__`, the name of its type.
-    Whatever of it cannot be read is left out. Credentials are hidden.
+    Parts that cannot be read are omitted. Credentials are hidden.
     """
     # As it is stored, past an override in the exception's type.
     trace = _past_our_frames(_TRACEBACK.__get__(error))

@@ -11,7 +11,7 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 
 from support import pace
-from tuner.progress import (
+from tuner.engine.progress import (
     Display,
     LineScreen,
     NotebookScreen,
@@ -367,7 +367,7 @@ def test_a_notebook_cell_is_replaced_in_place(clock):
 
 
 KERNEL_CELL = """
-from tuner.progress import Snapshot, make_progress
+from tuner.engine.progress import Snapshot, make_progress
 from tuner.records import Goal
 display = make_progress(True)
 display.start("wine", 0, 10, None, Goal())
@@ -396,5 +396,8 @@ def test_in_a_real_kernel_one_cell_output_is_updated():
 
 @pytest.mark.process
 def test_importing_it_is_light():
-    code = "import sys, tuner.progress; assert not {'rich', 'IPython', 'numpy'} & set(sys.modules)"
+    code = (
+        "import sys, tuner.engine.progress; "
+        "assert not {'rich', 'IPython', 'numpy'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

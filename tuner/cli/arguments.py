@@ -1,4 +1,4 @@
-"""Objectives and spaces that a user names on the command line."""
+"""Arguments of the commands: shared options, pairs, and the objectives and spaces of scripts."""
 
 from __future__ import annotations
 
@@ -10,16 +10,57 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
+
+import tuner
 from tuner.errors import ArgumentError
+from tuner.plugins import Plugins
 from tuner.provenance.scripts import load_script
-from tuner.search_spaces import Space
 from tuner.study.arguments import as_space
+
+
+class NameOption(click.Option):
+    """An option that takes a registered name; its help and completion list the names."""
+
+    def __init__(self, *args: Any, plugins: Plugins, summary: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.plugins, self.summary = plugins, summary
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the help of the option; reads the names only when help is shown."""
+        self.help = f"{self.summary}: {', '.join(self.plugins.names)}."
+        return super().get_help_record(ctx)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:  # noqa: ARG002
+        """Return the names that begin with `incomplete`."""
+        names = (name for name in self.plugins.names if name.startswith(incomplete))
+        return [click.shell_completion.CompletionItem(name) for name in names]
+
+
+store_option = click.option(
+    "--store",
+    metavar="FOLDER|URL",
+    help="Location of the store.  [default: $TUNER_STORE, else ./.tuner]",
+)
+
+
+def as_pair(text: str) -> tuple[str, str]:
+    """Return the key and value of ``KEY=VALUE``; the value may be empty or contain ``=``.
+
+    >>> as_pair("filter=a=b")
+    ('filter', 'a=b')
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ArgumentError(f"{text!r}: write KEY=VALUE")
+    return key, value
+
 
 SPACE_FILES = (".yaml", ".yml", ".json")
 
 
 def load_objective(spec: str) -> Callable[..., Any]:
-    """Return the function that ``script.py:function`` or ``package.module:function`` names.
+    """Return the function named by ``script.py:function`` or ``package.module:function``.
 
     Raises
     ------
@@ -28,23 +69,23 @@ def load_objective(spec: str) -> Callable[..., Any]:
     """
     objective = _attribute(spec, "objective")
     if not callable(objective):
-        raise ArgumentError(f"objective {spec!r}: {objective!r} is no function")
+        raise ArgumentError(f"objective {spec!r}: {objective!r} is not a function")
     function: Callable[..., Any] = objective
     return function
 
 
-def load_space(spec: str | None, objective: str) -> Space:
+def load_space(spec: str | None, objective: str) -> tuner.Space:
     """Return the space of a .yaml or .json file, or of a variable of a script or module.
 
-    The variable may be a function without arguments that returns the space, such as a function in
+    The variable may be a function without arguments that returns the space, as in
     `tuner.search_spaces.sklearn`.
 
     Parameters
     ----------
     spec
-        The value of the option; None takes the variable ``space`` beside the objective.
+        The value of the option. None takes the variable ``space`` of the objective's module.
     objective
-        The objective as the user named it.
+        The value of the argument ``objective``.
 
     Raises
     ------
@@ -62,9 +103,11 @@ def load_space(spec: str | None, objective: str) -> Space:
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ArgumentError(f"space {spec!r} cannot be read: {reason}") from None
-        return Space.from_json(text) if path.suffix == ".json" else Space.from_yaml(text)
+        return (
+            tuner.Space.from_json(text) if path.suffix == ".json" else tuner.Space.from_yaml(text)
+        )
     found = _attribute(spec, "space")
-    if callable(found) and not isinstance(found, Space):
+    if callable(found) and not isinstance(found, tuner.Space):
         found = _called(found, spec)
     return as_space(found)
 
@@ -99,22 +142,22 @@ def _module(name: str, what: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise ArgumentError(_failed(name, error)) from error
         raise ArgumentError(
-            f"{what}: there is no module {name!r} here and none is installed; write a script's "
-            f"path, or run this where the module is"
+            f"{what}: module {name!r} is neither in this folder nor installed; write the path of a "
+            f"script, or change to the folder of the module"
         ) from None
     except (Exception, SystemExit) as error:
-        # Any exception of a user's module means that it cannot be used.
+        # Any exception of the user's module makes it unusable.
         raise ArgumentError(_failed(name, error)) from error
 
 
 def _script(path: Path) -> ModuleType:
-    """Run the script once and return it as a module; workers on any node receive it by value.
+    """Run the script once and return it as a module, which is pickled by value for workers.
 
-    Files beside it can be imported, here and on workers, as if Python ran the script: Ray passes
-    the folder of ``sys.argv[0]`` on to its workers.
+    Modules beside it can be imported, here and on workers, as if Python ran the script: Ray passes
+    the folder of ``sys.argv[0]`` to its workers.
     """
     if not path.is_file():
-        raise ArgumentError(f"there is no script {str(path)!r}")
+        raise ArgumentError(f"script {str(path)!r} does not exist; check the path")
     folder = str(path.resolve().parent)
     if sys.path[0] != folder:
         sys.path.insert(0, folder)
@@ -123,7 +166,7 @@ def _script(path: Path) -> ModuleType:
     except ArgumentError:
         raise
     except (Exception, SystemExit) as error:
-        # Any exception of a user's script means that it cannot be used.
+        # Any exception of the user's script makes it unusable.
         raise ArgumentError(_failed(str(path), error)) from error
     import cloudpickle
 
@@ -139,7 +182,7 @@ def _called(make: Callable[[], Any], spec: str) -> Any:
 
 
 def _failed(what: str, error: BaseException) -> str:
-    """Return the message for a failure of the user's code: the error, file and line."""
+    """Return a message for an error of the user's code, with its file and line."""
     if isinstance(error, SyntaxError):
         place = f" ({error.filename}, line {error.lineno})"
         return f"{what} failed: SyntaxError: {error.msg}{place}"
@@ -148,5 +191,7 @@ def _failed(what: str, error: BaseException) -> str:
     own = [f for f in frames if f.filename not in ours and not f.filename.startswith("<frozen")]
     place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
     if isinstance(error, SystemExit):
-        return f"{what} ended the program when it was loaded{place}; guard that by __name__"
+        return (
+            f"{what} exited while it was loaded{place}; guard that with if __name__ == '__main__'"
+        )
     return f"{what} failed: {type(error).__name__}: {error}{place}"

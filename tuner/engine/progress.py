@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
-from tuner.printable import one_line
+from tuner.errors.printable import one_line
 from tuner.records import Goal
 
 

@@ -1,4 +1,4 @@
-"""Text from anywhere, made safe to show in a terminal or to write to a file."""
+"""Text that is safe to show in a terminal or to write to a file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def one_line(text: str) -> str:
 
 
 def well_formed(text: str) -> str:
-    r"""Return `text` with lone surrogates, which UTF-8 has no bytes for, as visible escapes.
+    r"""Return `text` with lone surrogates, which UTF-8 cannot encode, as visible escapes.
 
     Examples
     --------

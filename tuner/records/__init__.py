@@ -7,23 +7,18 @@ seconds since the epoch (UTC), durations are seconds.
 
 from __future__ import annotations
 
-import base64
-import dataclasses
-import math
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
-Params: TypeAlias = dict[str, Any]
-"""A point of a space: plain values; a branch of a `Choice` is a pair ``(kind, options)``."""
+from tuner.records.json_form import Params as Params
+from tuner.records.json_form import Record as Record
+from tuner.records.json_form import decode_params as decode_params
+from tuner.records.json_form import encode_params as encode_params
 
 
 class State(StrEnum):
-    """Where a trial or a run stands."""
+    """State of a trial or a run."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -38,7 +33,7 @@ class State(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which way a metric gets better."""
+    """Direction in which a metric is optimized."""
 
     MINIMIZE = "minimize"
     MAXIMIZE = "maximize"
@@ -51,35 +46,6 @@ class Direction(StrEnum):
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is strictly better than `b`."""
         return self.sign * a < self.sign * b
-
-
-class Record:
-    """JSON in and out for the frozen dataclasses below."""
-
-    __slots__ = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; fields that hold their default are left out."""
-        return {
-            f.name: _encode(value)
-            for f in dataclasses.fields(self)  # type: ignore[arg-type]
-            if not _is_default(f, value := getattr(self, f.name))
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Build the record that `to_json` was called on.
-
-        Raises
-        ------
-        ValueError
-            If `data` has a field that this record does not know.
-        """
-        hints = _hints(typing.cast(type, cls))
-        unknown = data.keys() - hints.keys()
-        if unknown:
-            raise ValueError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
-        return cls(**{name: _decode(hints[name], value) for name, value in data.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +84,7 @@ MESSAGE_LIMIT = 4_000
 """Characters that a `Failure` keeps of an error's message."""
 
 TRACEBACK_LIMIT = 32_000
-"""Characters that a `Failure` keeps of a traceback, those of chained exceptions included."""
+"""Characters that a `Failure` keeps of a traceback, including chained exceptions."""
 
 LABEL_LIMIT = 500
 """Characters that a `Failure` keeps of an exception's type name, and of a file and line."""
@@ -147,13 +113,13 @@ def capped(text: str, limit: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Failure(Record):
-    """Why a run failed.
+    """Reason of a failed run.
 
-    `kind` is the exception's type name, or one of tuner's own words: ``"WrongReturnType"``,
+    `kind` is the exception's type name, or one of these words: ``"WrongReturnType"``,
     ``"MissingMetric"``, ``"NotFinite"``, ``"Unpicklable"``, ``"Timeout"``, ``"WorkerLost"``,
     ``"Refused"``. `place` is the file and line that raised it, empty if unknown.
 
-    All fields are capped, wherever the failure comes from; see `capped`.
+    The length of all fields is limited; see `capped`.
     """
 
     kind: str
@@ -185,7 +151,7 @@ _LIMITS = {
 
 
 SYSTEM = "system/"
-"""What the names of metrics begin with that say what a run took of its machine."""
+"""Prefix of the names of system metrics: CPU, memory and GPU use of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +164,9 @@ class Report(Record):
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Record):
-    """How a run ended: `state` is COMPLETED, STOPPED or FAILED, `metrics` are final.
+    """Outcome of a run: `state` is COMPLETED, STOPPED or FAILED, `metrics` are final.
 
-    `constraints` has a value for each outcome constraint: 0 or less where it is kept.
+    `constraints` has a value for each outcome constraint: 0 or less if satisfied.
     """
 
     state: State
@@ -214,10 +180,10 @@ class Trial(Record):
     """One point of a study.
 
     `number` counts from 0. `values` holds one value per goal of the study, in their order, once
-    the trial has completed (for a stopped trial, the last reported ones; empty if there are none).
+    the trial has completed (for a stopped trial, the last reported ones; empty without reports).
     `seed` is the trial's own, derived from the study's. `attempts` counts the runs so far.
     `notes` holds small JSON values about the trial, such as why the optimizer chose it.
-    `constraints` has a value for each outcome constraint: 0 or less where it is kept.
+    `constraints` has a value for each outcome constraint: 0 or less if satisfied.
     """
 
     number: int
@@ -235,7 +201,7 @@ class Trial(Record):
 
     @property
     def feasible(self) -> bool:
-        """Whether every outcome constraint is kept."""
+        """Whether every outcome constraint is satisfied."""
         return all(value <= 0.0 for value in self.constraints.values())
 
     @property
@@ -245,7 +211,7 @@ class Trial(Record):
 
     @property
     def value(self) -> float | None:
-        """The first goal's value, None if there is none."""
+        """The value of the first goal, or None."""
         return self.values[0] if self.values else None
 
     @property
@@ -255,7 +221,7 @@ class Trial(Record):
 
 
 REPLAY = "replay"
-"""The worker of a run that repeats an earlier one, to see whether the same comes of it."""
+"""Name of the worker of a replay, which repeats a run to compare the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +255,7 @@ class Run(Record):
 
     @property
     def is_replay(self) -> bool:
-        """Whether it repeated a trial that had its outcome, to which it adds nothing."""
+        """Whether this is a replay of a finished trial."""
         return self.worker == REPLAY
 
 
@@ -322,7 +288,7 @@ class Job(Record):
 
 @dataclass(frozen=True, slots=True)
 class Begun(Record):
-    """A worker took up a job: who, where, when."""
+    """Start of a job on a worker."""
 
     worker: str
     host: str
@@ -353,7 +319,7 @@ class Upload(Record):
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPart(Record):
-    """A piece of a checkpoint on its way to the driver: what comes next of the file at `path`.
+    """A part of a checkpoint on its way to the driver: the next bytes of the file at `path`.
 
     `number` counts the checkpoints of the run.
     """
@@ -373,7 +339,7 @@ class CheckpointEnd(Record):
 
 
 Message: TypeAlias = Begun | Report | Output | Upload | CheckpointPart | CheckpointEnd
-"""What a worker sends while it runs a job."""
+"""Messages of a worker during a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,10 +383,11 @@ class Environment(Record):
 class StudyInfo(Record):
     """The fixed properties of a study, set when it is created.
 
-    `space` is the space as JSON values. `optimizer` says which one ran and why. `data` is the
-    fingerprint of the data, where the user gave some. `uid` is a UUIDv7 in hex. `constraints` are
-    those on metrics; others may be reported by the objective. `earlier` are trials of other studies
-    that the search began with, numbered up to -1. `user` is who created it, empty if unknown.
+    `space` is the space as JSON values. `optimizer` describes the optimizer and the reason for its
+    choice. `data` is the fingerprint of the data, empty without data. `uid` is a UUIDv7 in hex.
+    `constraints` apply to metrics; the objective may report further ones. `warm_start_trials` are
+    trials of other studies that the optimizer learned from, numbered up to -1. `user` is the
+    creator, empty if unknown.
     """
 
     uid: str
@@ -434,7 +401,7 @@ class StudyInfo(Record):
     data: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     constraints: tuple[OutcomeConstraint, ...] = ()
-    earlier: tuple[Trial, ...] = ()
+    warm_start_trials: tuple[Trial, ...] = ()
     user: str = ""
 
     @property
@@ -467,107 +434,3 @@ class ModelVersion(Record):
     data: str = ""
     aliases: tuple[str, ...] = ()
     note: str = ""
-
-
-# --- JSON -----------------------------------------------------------------------------------------
-
-
-def _is_default(f: dataclasses.Field[Any], value: Any) -> bool:
-    if f.default is not dataclasses.MISSING:
-        return bool(value == f.default) and type(value) is type(f.default)
-    if f.default_factory is not dataclasses.MISSING:
-        return bool(value == f.default_factory())
-    return False
-
-
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _encode(value: Any) -> Any:
-    """Turn one value into JSON values; params and floats keep their exact meaning."""
-    kind = type(value)
-    if kind in _EXACT or (kind is float and math.isfinite(value)):
-        return value
-    if isinstance(value, Record):
-        return value.to_json()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": repr(float(value))}  # NumPy's floats are floats, too
-    if isinstance(value, bytes):
-        return {"base64": base64.b64encode(value).decode("ascii")}
-    if isinstance(value, tuple):
-        return {"tuple": [_encode(v) for v in value]}
-    if isinstance(value, list):
-        return [_encode(v) for v in value]
-    if isinstance(value, dict):
-        encoded = {k: _encode(v) for k, v in value.items()}
-        return {"dict": encoded} if encoded.keys() & _TAGS else encoded
-    if isinstance(value, StrEnum):
-        return value.value
-    return value
-
-
-_TAGS = frozenset({"float", "base64", "tuple", "dict"})
-_EXACT = frozenset({int, str, bool, type(None)})
-
-
-def _decode_plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        if len(value) == 1:
-            (tag, body), *_ = value.items()
-            if tag == "float":
-                return float(body)
-            if tag == "base64":
-                return base64.b64decode(body)
-            if tag == "tuple":
-                return tuple(_decode_plain(v) for v in body)
-            if tag == "dict":
-                return _decode_values(body)
-        return _decode_values(value)
-    if isinstance(value, list):
-        return [_decode_plain(v) for v in value]
-    return value
-
-
-def _decode_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    if _PLAIN.issuperset(map(type, values.values())):
-        return dict(values)
-    return {k: v if type(v) in _PLAIN else _decode_plain(v) for k, v in values.items()}
-
-
-_PLAIN = frozenset({float, int, str, bool, type(None)})
-"""What JSON and Python have in common."""
-
-
-def _decode(hint: Any, value: Any) -> Any:
-    if value is None:
-        return None
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        (hint,) = (a for a in typing.get_args(hint) if a is not type(None))
-        origin = typing.get_origin(hint)
-    if origin is tuple:
-        item = typing.get_args(hint)[0]
-        return tuple(_decode(item, v) for v in value["tuple"])
-    if isinstance(hint, type) and issubclass(hint, Record):
-        return hint.from_json(value)
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return hint(value)
-    return _decode_plain(value)
-
-
-def encode_params(params: Params) -> dict[str, Any]:
-    """Return `params` as JSON values; pairs and other tuples survive the round trip."""
-    encoded = _encode(params)
-    assert isinstance(encoded, dict)
-    return encoded
-
-
-def decode_params(data: Mapping[str, Any]) -> Params:
-    """Return the params that `encode_params` was given."""
-    if len(data) == 1:
-        decoded = _decode_plain(dict(data))
-        assert isinstance(decoded, dict)
-        return decoded
-    return _decode_values(data)
