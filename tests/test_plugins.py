@@ -139,7 +139,7 @@ def test_a_format_registers_under_its_own_name(other_package: Path) -> None:
     with pytest.raises(ArgumentError, match=r"'letters' is registered for a class .*'words'"):
         save_model(frozenset(), format="letters")
     entries.write_text("[tuner.model_formats]\nletters = other_package:Nameless\n")
-    with pytest.raises(ArgumentError, match="'other_package:Nameless', has no name"):
+    with pytest.raises(ArgumentError, match="'other_package:Nameless', lacks name"):
         save_model(frozenset(), format="letters")
 
 
@@ -154,7 +154,7 @@ def test_the_help_of_the_command_line_lists_registered_names() -> None:
     [
         ("broken", "'other_package:Broken', which cannot be used: RuntimeError: no license"),
         ("missing", "'nowhere_at_all:Thing', which cannot be used: ModuleNotFoundError"),
-        ("half", "registered as 'other_package:Half', has no reset"),
+        ("half", "registered as 'other_package:Half', lacks reset"),
     ],
 )
 def test_a_registered_part_that_does_not_work_is_named(name: str, says: str) -> None:

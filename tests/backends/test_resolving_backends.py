@@ -26,7 +26,7 @@ def test_names_objects_and_nothing() -> None:
         ("serail", "did you mean 'serial'"),
         ("dask", "choose 'ray', 'serial'"),
         (SerialBackend, r"write SerialBackend\(\)"),
-        (3, "3 has no start, no capacity"),
+        (3, "3 lacks start, capacity"),
     ],
 )
 def test_what_is_no_backend_is_refused_with_a_remedy(spec: object, says: str) -> None:

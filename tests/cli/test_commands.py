@@ -313,10 +313,10 @@ def test_a_store_is_upgraded(folder: Path) -> None:
         (["run", "train.py:HELPER"], "2 is not a function"),
         (["run", "quits.py:objective"], "exited while it was loaded"),
         (["run", "typo.py:objective"], "SyntaxError"),
-        (["run", "no.such.module:objective"], "there is no module 'no.such.module'"),
+        (["run", "no.such.module:objective"], "module 'no.such.module' is neither"),
         (["run", "needs.py:objective"], "No module named 'nowhere'"),
         (["run", "train.py:objective", "--space", "latin.yaml"], "'latin.yaml' cannot be read"),
-        (["run", "other.py:objective"], "no script 'other.py'"),
+        (["run", "other.py:objective"], "script 'other.py' does not exist"),
         (["run", "broken.py:objective"], "broken.py failed: ZeroDivisionError"),
         (
             ["run", "train.py:objective", "--space", "none.yaml"],

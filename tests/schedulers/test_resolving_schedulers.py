@@ -30,7 +30,7 @@ def test_a_name_gives_a_new_one_each_time() -> None:
         ("assha", "did you mean 'asha'"),
         ("hyperband", "choose 'asha', 'median'"),
         (ASHA, r"write ASHA\(\)"),
-        (3, "3 has no reset, no on_report"),
+        (3, "3 lacks reset, on_report"),
     ],
 )
 def test_what_is_no_scheduler_is_refused_with_a_remedy(spec: object, says: str) -> None:
