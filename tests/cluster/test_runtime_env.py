@@ -90,6 +90,7 @@ def test_what_cannot_be_is_refused_when_it_is_written(options: dict[str, Any], s
         RayBackend(**options)
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize(
     ("env", "says"),
     [

@@ -15,8 +15,8 @@ from functools import wraps
 from pathlib import PurePath
 from typing import Any
 
-PROVENANCE = {"git", "uname"}
-"""Programs that a search runs to record its code and machine; they end at once and need no mark."""
+BRIEF = {"git", "uname", "lscpu"}
+"""Programs that record the code and the machine (lscpu: joblib); they end at once, need no mark."""
 
 FORK_EXEC = "tests.fork_exec"
 """Audit event for a process that `multiprocessing` starts, which raises none of its own."""
@@ -67,7 +67,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
     if event == "subprocess.Popen":
         command = args[1] if isinstance(args[1], list | tuple) else [args[1]]
         words = [os.fsdecode(word) for word in command]
-        if PurePath(words[0]).name not in PROVENANCE:
+        if PurePath(words[0]).name not in BRIEF:
             _found.append(f"starts {' '.join(words)[:200]}")
     elif event in _STARTS:
         _found.append(f"starts a process ({event})")
