@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+INNER  := not (ray or postgres or process or slow or soak)
 
-.PHONY: help demo test lint format docs bench soak fuzz clean
+.PHONY: help demo check test lint format docs bench soak fuzz clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,8 +20,11 @@ $(READY): pyproject.toml
 demo: $(READY)  ## tune a real pipeline on Ray, register the winner, load it again, resume
 	$(BIN)/python examples/demo.py
 
+check: lint  ## lint, and the quick tests without Ray, PostgreSQL and other processes
+	$(BIN)/python -m pytest -n 2 -q -m '$(INNER)'
+
 test: $(READY)  ## run every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## format, rules, types, layers
 	$(BIN)/ruff format --check .

@@ -18,6 +18,7 @@ __all__ = ["Faults", "RayBackend", "SerialBackend", "SimulatedBackend", "lognorm
 
 BACKENDS = Plugins(
     "backend",
+    "tuner.backends",
     "tuner.backends.protocol:Backend",
     {"ray": "tuner.backends.ray.pool:RayBackend", "serial": "tuner.backends.serial:SerialBackend"},
     (

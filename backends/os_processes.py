@@ -1,4 +1,4 @@
-"""Inspect and kill processes of this machine."""
+"""Inspect and kill processes of this machine, safely after reuse of process ids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 
-class Condition(StrEnum):
+class ProcessState(StrEnum):
     """The state of a process."""
 
     ALIVE = "alive"
@@ -19,7 +19,7 @@ class Condition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessIdentity:
     """A process of one machine.
 
     `born` is its start time in ticks since boot, because the system reuses the `pid` after the
@@ -30,28 +30,28 @@ class Process:
     born: str = ""
 
 
-def this_process() -> Process:
+def this_process() -> ProcessIdentity:
     """Return the current process."""
-    return Process(os.getpid(), _stat(os.getpid())[1])
+    return ProcessIdentity(os.getpid(), _stat(os.getpid())[1])
 
 
-def condition_of(process: Process) -> Condition:
+def state_of(process: ProcessIdentity) -> ProcessState:
     """Return the state of a process of this machine.
 
     A process that a signal stopped, as by ``kill -STOP``, is frozen. A process under a debugger
     counts as alive, and so does every process on systems without ``/proc``.
     """
     if not process.born:
-        return Condition.ALIVE
+        return ProcessState.ALIVE
     state, born = _stat(process.pid)
     if born != process.born or state in "ZX":
-        return Condition.GONE
-    return Condition.FROZEN if state == "T" else Condition.ALIVE
+        return ProcessState.GONE
+    return ProcessState.FROZEN if state == "T" else ProcessState.ALIVE
 
 
-def end(process: Process) -> None:
+def kill_process(process: ProcessIdentity) -> None:
     """Kill a process of this machine, frozen or not; ignore one that has already ended."""
-    if process.born and condition_of(process) is not Condition.GONE:
+    if process.born and state_of(process) is not ProcessState.GONE:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
 

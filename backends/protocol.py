@@ -68,7 +68,7 @@ Event: TypeAlias = Sent | Finished | Lost | Resized
 class Backend(Protocol):
     """Runs jobs on workers and reports their events.
 
-    ``tests/conformance/backends.py`` checks the contract: each submitted job yields exactly one
+    `tuner.testing.BackendConformance` tests the contract: each submitted job yields exactly one
     `Finished` or `Lost`; its messages arrive before that, in order; a killed job is `Lost`; the
     death of a worker affects no other job; after `close`, no process or thread remains.
     """

@@ -86,14 +86,14 @@ def fitting_workers(
     asked = ", ".join(f"{amount:g} {name}" for name, amount in needs.items())
     if fit == 0:
         raise ResourcesError(
-            f"a trial needs {asked}, and no node has that: {_there(needs, nodes)}; ask for less "
-            f"with resources={{...}}, or add a node"
+            f"a trial needs {asked}, and no node has that: {_available(needs, nodes)}; ask for "
+            f"less with resources={{...}}, or add a node"
         )
     if workers is None:
         return int(fit) if math.isfinite(fit) else local_cpus()
     if workers > fit:
         raise ResourcesError(
-            f"workers={workers} with {asked} each do not fit: {_there(needs, nodes)}; write "
+            f"workers={workers} with {asked} each do not fit: {_available(needs, nodes)}; write "
             f"workers={int(fit)} or less, or resources={{'cpu': ...}} with less than 1"
         )
     return workers
@@ -106,7 +106,7 @@ def _fit_on(needs: Mapping[str, float], node: Mapping[str, float]) -> float:
     return smallest if math.isinf(smallest) else math.floor(smallest)
 
 
-def _there(needs: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> str:
+def _available(needs: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> str:
     having = [node for node in nodes if any(node.get(name) for name in needs)] or nodes
     parts = [" and ".join(f"{node.get(name, 0.0):g} {name}" for name in needs) for node in having]
     if len(parts) > 3:

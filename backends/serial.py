@@ -48,7 +48,7 @@ class SerialBackend:
         self._queue: deque[Job] = deque()
         self._early: list[Event] = []
         self._stopping: set[str] = set()
-        self._running: _Desk | None = None
+        self._running: SerialChannel | None = None
 
     def start(
         self,
@@ -114,29 +114,29 @@ class SerialBackend:
 
     def _run(self, job: Job) -> list[Event]:
         assert self._work is not None
-        desk = self._running = _Desk(job, self._deliver)
+        channel = self._running = SerialChannel(job, self._deliver)
         if job.run in self._stopping:
             self._stopping.discard(job.run)
-            desk.stopping = True
+            channel.stopping = True
         last: Event
         try:
-            with _alarm(job.timeout, desk.ring):
-                last = Finished(job.run, self._work(job, desk))
-        except _Leave as leave:
-            if leave.desk is not desk:
+            with _alarm(job.timeout, channel.ring):
+                last = Finished(job.run, self._work(job, channel))
+        except _Abort as abort:
+            if abort.channel is not channel:
                 raise  # belongs to an outer trial, whose objective runs this search
-            last = leave.event
+            last = abort.event
         except BaseException:
-            if desk.error is None:
+            if channel.error is None:
                 raise
         finally:
             self._running = None
-        if desk.error is not None:
-            raise desk.error
-        return [*desk.kept, last]
+        if channel.error is not None:
+            raise channel.error
+        return [*channel.kept, last]
 
 
-class _Desk:
+class SerialChannel:
     """The channel of the running job: messages go straight to `deliver`."""
 
     worker = "serial"
@@ -154,7 +154,8 @@ class _Desk:
         self._deadline = None if job.timeout is None else time.monotonic() + job.timeout
 
     def send(self, message: Message) -> None:
-        self._look_up()
+        """Deliver a message; abort the objective if the driver failed or the time is up."""
+        self._check_abort()
         # The driver must not be interrupted in the middle of recording it.
         self._busy = True
         began = time.monotonic()
@@ -170,10 +171,11 @@ class _Desk:
                 self._deadline += excused
                 self._set_alarm(self._deadline)
             self._busy = False
-        self._look_up()
+        self._check_abort()
 
     def stop_requested(self) -> bool:
-        self._look_up()
+        """Whether the driver has asked this job to end."""
+        self._check_abort()
         return self.stopping
 
     def ring(self, _number: int, _frame: FrameType | None) -> None:
@@ -181,12 +183,12 @@ class _Desk:
         if not self._busy:
             raise self._time_is_up()
 
-    def _look_up(self) -> None:
+    def _check_abort(self) -> None:
         """Abort the objective if the driver failed, the job was killed, or its time is up."""
         if self.error is not None:
-            raise _Leave(self, Lost(self.run, "the driver failed while it ran"))
+            raise _Abort(self, Lost(self.run, "the driver failed while it ran"))
         if self.killed:
-            raise _Leave(self, Lost(self.run, "ended while it ran"))
+            raise _Abort(self, Lost(self.run, "ended while it ran"))
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise self._time_is_up()
 
@@ -195,18 +197,18 @@ class _Desk:
         if _has_alarm() and signal.getsignal(signal.SIGALRM) == self.ring:
             signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 1e-6))
 
-    def _time_is_up(self) -> _Leave:
-        return _Leave(self, Finished(self.run, timed_out(self._job)))
+    def _time_is_up(self) -> _Abort:
+        return _Abort(self, Finished(self.run, timed_out(self._job)))
 
 
-class _Leave(ControlException):
-    """Raised in an objective to abort it; `event` is the end of the job of `desk`.
+class _Abort(ControlException):
+    """Raised in an objective to abort it; `event` is the end of the job of `channel`.
 
     An `except Exception` in the objective does not catch it.
     """
 
-    def __init__(self, desk: _Desk, event: Event) -> None:
-        self.desk = desk
+    def __init__(self, channel: SerialChannel, event: Event) -> None:
+        self.channel = channel
         self.event = event
 
 

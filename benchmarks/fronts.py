@@ -53,8 +53,8 @@ class Front:
 
 
 MOVED = np.array([0.11, -0.17, 0.06, -0.13, 0.19])
-"""How far from the middle the front is in each column, in shares of its range, where the problem's
-authors have put it exactly there: a search that begins at the centre would begin on the front."""
+"""Shift of the front from the middle of each column, as a share of its range. In the original
+problem, the front lies exactly in the middle, where some searches start."""
 
 
 def zdt(number: int, d: int = 6) -> Front:
@@ -133,7 +133,7 @@ def dtlz(number: int, goals: int = 2, d: int = 6) -> Front:
 
 
 def pipelines() -> Front:
-    """Return the recorded task: error on digits against microseconds a prediction, both low."""
+    """Return the recorded task: minimize error on digits and microseconds per prediction."""
     with gzip.open(LATENCIES, "rt") as file:
         latencies = json.load(file)
     (errors,) = [p for p in models.recorded() if p.name == "recorded/digits"]
@@ -154,7 +154,7 @@ def record() -> None:
 
     X, y = models.data_of("digits")
     latencies: dict[str, float] = {}
-    warnings.simplefilter("ignore")  # that some do not converge does not matter here
+    warnings.simplefilter("ignore")  # some pipelines do not converge; this does not matter here
     for params in models.GRID.grid(100):
         scaler = {
             "none": "passthrough",
@@ -183,7 +183,7 @@ def problems() -> list[Front]:
 
 
 def search(name: str, problem: Front, seed: int, n_trials: int) -> tuple[np.ndarray, float]:
-    """Return the values found, shape (n_trials, g), and seconds a suggestion."""
+    """Return the values, shape (n_trials, g), and the seconds per suggestion."""
     goals = [Goal(f"g{k}") for k in range(len(problem.reference))]
     found: list[list[float]] = []
     seconds = 0.0

@@ -2,10 +2,10 @@
 
     python -m benchmarks.fuzz [--minutes 60] [--seed 0]
 
-Each input is a valid one that was cut up, joined, repeated and sprinkled with characters that mean
-something, or only such characters. It must be understood or refused by an error of ours, within ten
-seconds; a query compiles to the same SQL whatever texts it compares with; a path stays below its
-root. Ends with 1 at the first input that does anything else, and prints it.
+Inputs are valid ones that were cut, joined, repeated and mixed with special characters, or special
+characters only. Each must be parsed or rejected by an error of `tuner.errors` within ten seconds. A
+query must compile to SQL that does not depend on its string literals, and a path must stay below
+its root. The first input that violates this is printed, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pathlib import Path
 
 from sqlalchemy.dialects import sqlite
 
-from tuner.credentials import hide
 from tuner.errors import TunerError
-from tuner.printable import one_line, printable
+from tuner.errors.credentials import hide
+from tuner.errors.printable import one_line, printable
 from tuner.query.compiler import Compiler
 from tuner.query.fields import subject
 from tuner.query.parser import parse
@@ -65,7 +65,7 @@ CHARACTERS = [
 
 
 def mangled(pick: random.Random, texts: list[str]) -> str:
-    """Return a text made of pieces of `texts` and of characters that mean something."""
+    """Return a text made of pieces of `texts` and of special characters."""
     pieces: list[str] = []
     for _ in range(pick.randint(1, 6)):
         text = pick.choice(texts)
@@ -79,7 +79,7 @@ def mangled(pick: random.Random, texts: list[str]) -> str:
 
 
 def query(pick: random.Random) -> str:
-    """Compile a query, and see that texts in it are parameters."""
+    """Compile a query, and check that its string literals become parameters."""
     text = mangled(pick, QUERIES)
     what = pick.choice(["trials", "runs", "studies", "models"])
     compiled(what, text)
@@ -97,7 +97,7 @@ def compiled(what: str, text: str) -> str:
 
 
 def space(pick: random.Random) -> str:
-    """Read a space from JSON or YAML; what can be read is written and read again."""
+    """Read a space from JSON or YAML; a valid space must survive a round trip."""
     json_text, yaml_text = _SPACE.to_json(), _SPACE.to_yaml()
     if pick.random() < 0.5:
         text = mangled(pick, [json_text])
@@ -110,14 +110,14 @@ def space(pick: random.Random) -> str:
 
 
 def constraint(pick: random.Random) -> str:
-    """Read a constraint; nothing in it is executed."""
+    """Parse a constraint, which must not execute code."""
     text = mangled(pick, [*CONSTRAINTS, "__import__('os').system('x')", "(lambda: 0)()", "a.b[0]"])
     parse_constraint(text)
     return text
 
 
 def artifact(pick: random.Random, root: Path) -> str:
-    """Save a file under an invented name and path."""
+    """Save a file under a random name and path."""
     name, path = mangled(pick, PATHS), mangled(pick, PATHS)
     store = open_store(root / "store")
     before = _outside(root)
@@ -131,12 +131,12 @@ def artifact(pick: random.Random, root: Path) -> str:
 
 
 def store_place(pick: random.Random) -> str:
-    """Resolve an invented location of a store."""
+    """Resolve a random store location."""
     return repr(locate(mangled(pick, PLACES)[:500]))
 
 
 def shown(pick: random.Random) -> str:
-    """Show a text: it steers no terminal, and credentials in it can be looked for."""
+    """Print a random text: control characters must be escaped; hiding credentials must not fail."""
     text = mangled(pick, [*PLACES, *QUERIES, "\x1b[31m", "password='x' token=y"])
     printed = one_line(text)
     assert printable(printed) == printed

@@ -31,7 +31,7 @@ START = 60.0
 
 SETTINGS = {
     "listen_addresses": "",
-    # The machine does not fail while tests run, and their data is theirs alone.
+    # Durability is not needed: the data are discarded after the tests.
     "fsync": "off",
     "max_connections": "200",
 }
@@ -83,15 +83,15 @@ class Server:
         self.start()
 
     def new_database(self) -> str:
-        """Make a database and return its URL."""
+        """Create a database and return its URL."""
         name = f"tuner_{next(self._numbers)}"
         _execute(self._url("postgres"), f"CREATE DATABASE {name}")
         return self._url(name)
 
     def start(self) -> None:
-        """Start it, with all that was committed before.
+        """Start the server; committed data are preserved.
 
-        To be called on a thread that stays: the server ends with the thread that started it.
+        Call it on a long-lived thread: the server ends with the thread that started it.
         """
         options = [f"--{name}={value}" for name, value in self._settings.items()]
         with (self._folder / "log").open("ab") as log:
@@ -113,7 +113,7 @@ class Server:
                 time.sleep(0.05)
 
     def stop(self) -> None:
-        """End it at once; its clients lose their connections."""
+        """Stop the server immediately; clients lose their connections."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(START)
@@ -137,7 +137,7 @@ class GivenServer:
         self._made: list[str] = []
 
     def new_database(self) -> str:
-        """Make a database and return its URL."""
+        """Create a database and return its URL."""
         from sqlalchemy import make_url
 
         name = f"tuner_{os.getpid()}_{len(self._made)}"
@@ -146,7 +146,7 @@ class GivenServer:
         return make_url(self._url).set(database=name).render_as_string(hide_password=False)
 
     def stop(self) -> None:
-        """Remove the databases."""
+        """Drop the databases."""
         for name in self._made:
             _execute(self._url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         self._made = []
@@ -169,7 +169,7 @@ def own_server(settings: dict[str, str] | None = None) -> Iterator[Server]:
 
 @contextmanager
 def running_server() -> Iterator[Server | GivenServer]:
-    """Run a server, or use the one that is given."""
+    """Run a server, or use the configured one."""
     given = os.environ.get(GIVEN)
     if not given:
         with own_server() as server:
@@ -183,7 +183,7 @@ def running_server() -> Iterator[Server | GivenServer]:
 
 
 def binaries(folder: Path) -> Path:
-    """Return a folder of PostgreSQL's binaries; those of the wheel are copied into `folder`.
+    """Return a folder of PostgreSQL binaries; binaries of the wheel are copied into `folder`.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def _system_places() -> Sequence[Path]:
 
 
 def _unprivileged() -> pwd.struct_passwd:
-    """Return a user to run as, as PostgreSQL refuses to run as root."""
+    """Return an unprivileged user, because PostgreSQL refuses to run as root."""
     try:
         return pwd.getpwnam("postgres")
     except KeyError:
@@ -220,7 +220,7 @@ def _unprivileged() -> pwd.struct_passwd:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process when the one that started it ends (prctl(2))."""
+    """Let the kernel end this process when its parent ends (prctl(2))."""
     ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
 

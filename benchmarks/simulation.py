@@ -4,8 +4,8 @@
 
 Both run in virtual time: the objective does nothing and its duration is simulated, so only the
 loop, the optimizer and the store are timed. A sweep on 1,000 simulated workers is run with 1,000
-trials and with 100,000, everything tracked in SQLite, in turns; the smaller one is repeated and the
-median taken. CPU time of the process counts, so that a busy machine changes little.
+trials and with 100,000, tracked in SQLite, in turns; the smaller one is repeated and the median is
+reported. The CPU time of the process is measured, so the load of the machine has little effect.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ def no_op(params: dict[str, Any]) -> float:
     return float(params["x"])
 
 
-# --- the driver's own cost ------------------------------------------------------------------------
+# --- cost of the driver ---------------------------------------------------------------------------
 
 
 def measure_costs(sizes: tuple[int, ...], rounds: int) -> dict[int, float]:
-    """Return microseconds of CPU time a trial, by the number of trials."""
+    """Return microseconds of CPU time per trial, by the number of trials."""
     search(WORKERS, SimulatedBackend(lognormal(600.0), workers=WORKERS))  # imports, first use
     costs: dict[int, list[float]] = {n: [] for n in sizes}
     for turn in range(rounds):
@@ -85,11 +85,11 @@ def timed(action: Callable[[], None]) -> float:
     return time.process_time() - began
 
 
-# --- the price of deterministic=True --------------------------------------------------------------
+# --- the cost of deterministic=True ---------------------------------------------------------------
 
 
 def measure_idle_time(n_trials: int) -> dict[str, dict[int, float]]:
-    """Return the part of their time in which workers have nothing to do."""
+    """Return the share of time in which workers are idle."""
     idle: dict[str, dict[int, float]] = {}
     for sigma in (0.25, 0.5, 1.0):
         for deterministic in (False, True):

@@ -1,10 +1,10 @@
 """Time a suggestion after many trials: our optimizers and Optuna's samplers.
 
-Twenty parameters, of which eight are continuous, six whole numbers and six categories (with
-``--parameters 5``: two, two and one), and a history of random trials. Every optimizer is asked and
-told in turn, in the same process and on one thread; what counts is CPU time, which a busy machine
-changes less. Prints the mean in milliseconds, refits included, then one line of JSON with the
-ratios to the peers and how much each has grown since 1,000 trials::
+The space has twenty parameters: eight continuous, six integer and six categorical (with
+``--parameters 5``: two, two and one). The history consists of random trials. All optimizers run in
+turn, in the same process and on one thread; CPU time is measured, because the load of the machine
+affects it less. Prints the mean in milliseconds, including refits, then one line of JSON with the
+ratios to the peers and the growth since 1,000 trials::
 
     python -m benchmarks.suggestion_time [--quick] [--optimizers tpe,optuna-tpe] [--trials 100,1000]
         [--parameters 20]
@@ -54,7 +54,7 @@ class Task:
     space: Space
 
     def loss(self, params: Params) -> float:
-        """Return how far numbers are from the middle, and how many categories are not the first."""
+        """Return the distance of numbers from the middle, plus the number of changed categories."""
         X, _ = self.space.encode([params])
         domains = self.space.params
         number = np.array([not isinstance(domain, Choice) for domain in domains.values()])
@@ -68,14 +68,14 @@ TASKS = {
         Space({name: (_NUMBERS | _CATEGORIES)[name] for name in ("x0", "x1", "n0", "n1", "c0")})
     ),
 }
-"""By how many parameters they have."""
+"""Tasks by their number of parameters."""
 
 
 class Timed(Protocol):
-    """A search that is asked and told."""
+    """The interface of a search."""
 
     def fill(self, points: list[Params], losses: list[float]) -> None:
-        """Take in trials that were run elsewhere."""
+        """Record random trials as the history."""
 
     def step(self) -> float:
         """Return the CPU seconds of one suggestion, and tell its loss."""
@@ -96,7 +96,7 @@ class Ours:
         self._told += 1
 
     def fill(self, points: list[Params], losses: list[float]) -> None:
-        """Take in trials that were run elsewhere."""
+        """Record random trials as the history."""
         for params, value in zip(points, losses, strict=True):
             self._tell(params, value)
 
@@ -118,7 +118,7 @@ class Theirs:
         self._distributions = {name: _distribution(d) for name, d in task.space.params.items()}
 
     def fill(self, points: list[Params], losses: list[float]) -> None:
-        """Take in trials that were run elsewhere."""
+        """Record random trials as the history."""
         self._study.add_trials(
             [
                 optuna.trial.create_trial(
@@ -157,13 +157,13 @@ if importlib.util.find_spec("torch"):
     CONTESTANTS["optuna-gp"] = lambda task: Theirs(optuna.samplers.GPSampler(seed=0), task)
 
 PEERS = {"tpe": ("optuna-tpe", "optuna-tpe-multivariate"), "bayesian": ("optuna-gp",)}
-"""Optimizers whose times are compared."""
+"""The compared optimizers."""
 
 
 def measure(
     task: Task, names: list[str], lengths: list[int], repeats: int
 ) -> dict[str, dict[int, float]]:
-    """Return mean CPU seconds a suggestion, by name and length of the history."""
+    """Return mean CPU seconds per suggestion, by name and length of the history."""
     result: dict[str, dict[int, float]] = {name: {} for name in names}
     print(f"{'CPU ms a suggestion':24s}" + "".join(f"{n:>10d}" for n in lengths))
     for n in lengths:
@@ -175,7 +175,7 @@ def measure(
                 searches[name] = CONTESTANTS[name](task)
                 searches[name].fill(points, losses)
         seconds: dict[str, list[float]] = {name: [] for name in searches}
-        for _ in range(repeats + 1):  # the first imports and warms up
+        for _ in range(repeats + 1):  # the first suggestion imports modules and warms up
             for name, search in searches.items():
                 if sum(seconds[name]) < 2 * PATIENCE:
                     seconds[name].append(search.step())
@@ -188,7 +188,7 @@ def measure(
 
 
 def figures(result: dict[str, dict[int, float]]) -> dict[str, Any]:
-    """Return milliseconds, how many times longer peers take, and growth since 1,000 trials."""
+    """Return milliseconds, the ratios of the peers' times, and the growth since 1,000 trials."""
     return {
         "milliseconds": {
             name: {n: round(1e3 * s, 3) for n, s in row.items()} for name, row in result.items()
@@ -212,7 +212,7 @@ def figures(result: dict[str, dict[int, float]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run as a command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -223,7 +223,7 @@ def main() -> None:
     given = parser.parse_args()
     usual = (100, 1000) if given.quick else TRIALS
     lengths = [int(n) for n in given.trials.split(",")] if given.trials else list(usual)
-    warnings.simplefilter("ignore")  # that some of Optuna's options are experimental
+    warnings.simplefilter("ignore")  # some of Optuna's options are experimental
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     repeats = 8 if given.quick else 16
     result = measure(TASKS[given.parameters], given.optimizers.split(","), lengths, repeats)

@@ -1,12 +1,12 @@
-"""Import time, and trials a second beside Optuna, Ray Tune and a bare pool of Ray actors.
+"""Measure import time, and trials per second against Optuna, Ray Tune and a pool of Ray actors.
 
     python -m benchmarks.throughput [--quick]
 
 Every trial is tracked: ours in a SQLite store with runs, Optuna's in its SQLite storage, Ray
-Tune's in its results folder; the bare pool keeps nothing. All draw random points, so that what is
-timed is the loop, once with an objective that does nothing and once with one of 50 ms. The
-contestants take turns, round after round, and a ratio compares the medians of one run of this
-benchmark. Ray is started once, before any clock; starting it is timed apart.
+Tune's in its results folder; the bare pool stores nothing. All draw random points, so that the loop
+is timed, once with an empty objective and once with an objective of 50 ms. The contestants take
+turns in several rounds, and a ratio compares the medians of one run of this benchmark. Ray is
+started once, before the measurements; its start is timed separately.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def main() -> None:
     }
     rates: dict[str, list[float]] = {name: [] for name in contestants}
     for name, search in contestants.items():
-        search(10)  # imports and first-use costs are nobody's throughput
+        search(10)  # exclude imports and first-use costs
         print(f"warmed up: {name}", file=sys.stderr)
     for _ in range(rounds):
         for name, search in contestants.items():
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def measure_imports(rounds: int) -> dict[str, float]:
-    """Return milliseconds of a new process that imports, the bare interpreter's left out."""
+    """Return the milliseconds of an import in a new process, without the interpreter's start."""
     times: dict[str, list[float]] = {name: [] for name in IMPORTS}
     for _ in range(rounds):
         for name, code in IMPORTS.items():
@@ -149,7 +149,7 @@ def tuner_on_ray(n: int) -> None:
 
 
 def bare_pool(n: int, objective: Callable[[dict[str, Any]], float] = no_op) -> None:
-    """Give each of the actors its next call when it has answered the last one."""
+    """Give each actor its next call after its last answer."""
     import ray
 
     class Worker:
@@ -217,7 +217,7 @@ def ray_tune(n: int) -> None:
 
 
 def start_ray() -> float:
-    """Start Ray for all contestants that use it and return how many seconds that took."""
+    """Start Ray for all contestants that use it; return the seconds that this took."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (the name that Ray reads)

@@ -1,10 +1,15 @@
-"""The columns of a space: its parameters at all depths, for tables and arrays."""
+"""The columns of a space, and points as rows of the unit cube: encode, decode and snap."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tuner.errors import ArgumentError
 from tuner.search_spaces.categorical import Choice
 from tuner.search_spaces.domains import Domain
 
@@ -37,3 +42,86 @@ def _walk(
         if isinstance(domain, Choice) and domain.branches is not None:
             for option, branch in domain.branches.items():
                 yield from _walk(branch, f"{path}.{option}.", (*parents, (path, option)))
+
+
+INACTIVE = 0.5
+"""The entry of an inactive parameter."""
+
+
+def encode(
+    columns: Sequence[Column], flats: Sequence[Mapping[str, Any]]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Encode n flat points as ``(X, active)``, both of shape (n, d); see `Space.encode`."""
+    shape = (len(flats), len(columns))
+    X, active = np.full(shape, INACTIVE), np.zeros(shape, dtype=bool)
+    for j, column in enumerate(columns):
+        path = column.path
+        if not column.parents:
+            active[:, j] = True
+            X[:, j] = column.domain.to_unit([flat[path] for flat in flats]) if flats else 0
+            continue
+        rows = [i for i, flat in enumerate(flats) if path in flat]
+        if rows:
+            active[rows, j] = True
+            X[rows, j] = column.domain.to_unit([flats[i][path] for i in rows])
+    return X, active
+
+
+def snap(
+    columns: Sequence[Column], X: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return ``encode(decode(X))``, up to rounding, without creating the points."""
+    snapped, active = np.full(X.shape, INACTIVE), np.zeros(X.shape, dtype=bool)
+    places = {column.path: j for j, column in enumerate(columns)}
+    for j, column in enumerate(columns):
+        if column.parents:
+            path, option = column.parents[-1]  # active only where its own parents are
+            parent = places[path]
+            choice = columns[parent].domain
+            here = active[:, parent] & (snapped[:, parent] == choice.to_unit([option])[0])
+        else:
+            here = np.ones(len(X), dtype=bool)
+        active[:, j] = here
+        snapped[:, j] = np.where(here, column.domain.snap(X[:, j]), INACTIVE)
+    return snapped, active
+
+
+def decode(
+    domains: Mapping[str, Domain], columns: Sequence[Column], X: ArrayLike
+) -> list[dict[str, Any]]:
+    """Decode the rows of `X`, shape (n, d), to points; see `Space.decode`.
+
+    Raises
+    ------
+    ArgumentError
+        If `X` has another shape or contains NaN.
+    """
+    cube = np.asarray(X, dtype=float)
+    if cube.ndim != 2 or cube.shape[1] != len(columns):
+        raise ArgumentError(f"X has shape {cube.shape}; it must be (n, {len(columns)})")
+    if np.isnan(cube).any():
+        row = int(np.isnan(cube).any(axis=1).argmax())
+        raise ArgumentError(f"X has NaN in row {row}; all entries must be numbers in [0, 1]")
+    values = {column.path: column.domain.from_unit(cube[:, j]) for j, column in enumerate(columns)}
+    if not any(map(_has_branches, domains.values())):
+        return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return [_point(domains, values, i, "") for i in range(len(cube))]
+
+
+def _point(
+    domains: Mapping[str, Domain], values: Mapping[str, list[Any]], i: int, prefix: str
+) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for name, domain in domains.items():
+        path = prefix + name
+        value = values[path][i]
+        if isinstance(domain, Choice) and domain.branches is not None:
+            inner = _point(domain.branches[value], values, i, f"{path}.{value}.")
+            params[name] = (value, inner)
+        else:
+            params[name] = value
+    return params
+
+
+def _has_branches(domain: Domain) -> bool:
+    return isinstance(domain, Choice) and domain.branches is not None

@@ -71,7 +71,7 @@ def from_dict(data: Any) -> tuple[dict[str, Domain], list[str]]:
         )
     constraints = data.get("constraints") or []
     if not isinstance(constraints, list) or not all(isinstance(c, str) for c in constraints):
-        raise SpaceError("search space: 'constraints' must be a list of texts")
+        raise SpaceError("search space: 'constraints' must be a list of strings")
     try:
         return _domains(data["params"], ""), constraints
     except RecursionError:
@@ -93,7 +93,7 @@ def from_json(text: str) -> tuple[dict[str, Domain], list[str]]:
     except (RecursionError, OverflowError, TypeError, ValueError) as error:
         if isinstance(error, SpaceError):
             raise
-        raise SpaceError(f"search space: this is no JSON: {error}") from None
+        raise SpaceError(f"search space: invalid JSON: {error}") from None
 
 
 def to_yaml(document: Mapping[str, Any]) -> str:
@@ -158,7 +158,7 @@ def _domain(data: Any, path: str) -> Domain:
         prefix = "" if text.startswith("search space: ") else f"search space: {path!r}: "
         raise SpaceError(prefix + text) from None
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
-        raise SpaceError(f"search space: {path!r} is no {kind}: {error}") from None
+        raise SpaceError(f"search space: {path!r} is not a valid {kind}: {error}") from None
 
 
 def _own_domain(kind: Any) -> type[Domain] | None:
@@ -219,7 +219,7 @@ def _build_branches(branches: Any, default: Any, prior: Any, path: str) -> Choic
             raise SpaceError(f"no option with branches can be called {word!r}; write another name")
     for option in branches:
         if not isinstance(option, str):
-            raise SpaceError(f"the option {option!r} is no name; write it in quotes")
+            raise SpaceError(f"the option {option!r} is not a string; write it in quotes")
     built = {
         option: _domains({} if branch is None else branch, f"{path}.{option}.")
         for option, branch in branches.items()

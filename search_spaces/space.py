@@ -11,12 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tuner.errors import InvalidParams, SpaceError
-from tuner.search_spaces import checks, editing, encoding, grid, serialization
+from tuner.search_spaces import checks, editing, serialization
 from tuner.search_spaces.categorical import Listed
-from tuner.search_spaces.columns import Column, columns_of
+from tuner.search_spaces.columns import Column, columns_of, decode, encode, snap
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.expressions import Expression
-from tuner.search_spaces.nesting import PointBuilder, flatten_params, validate_params
+from tuner.search_spaces.nesting import (
+    PointBuilder,
+    count_points,
+    enumerate_points,
+    flatten_params,
+    validate_params,
+)
 from tuner.search_spaces.numeric import Float
 from tuner.search_spaces.priors import SpacePrior
 
@@ -249,7 +255,7 @@ class Space:
             One column per entry of `columns`, in [0, 1]; 0.5 for inactive parameters.
         active : bool array of shape (n, d)
         """
-        return encoding.encode(self._columns, [self.flatten(point) for point in points])
+        return encode(self._columns, [self.flatten(point) for point in points])
 
     def snap(self, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return ``encode(decode(X))``, up to rounding, in a fraction of the time.
@@ -259,7 +265,7 @@ class Space:
         X
             Rows of the unit cube, shape (n, d).
         """
-        return encoding.snap(self._columns, X)
+        return snap(self._columns, X)
 
     def decode(self, X: ArrayLike) -> list[Params]:
         """Decode the rows of an array of shape (n, d) in [0, 1] to points.
@@ -272,7 +278,7 @@ class Space:
         ArgumentError
             If `X` has another shape or contains NaN.
         """
-        return encoding.decode(self._params, self._columns, X)
+        return decode(self._params, self._columns, X)
 
     @cached_property
     def size(self) -> float:
@@ -281,7 +287,7 @@ class Space:
         Constraints are taken into account in spaces of up to 100,000 points; in larger spaces
         they are ignored.
         """
-        whole = grid.size(self._params)
+        whole = count_points(self._params)
         if not self._constraints or whole > MAX_ENUMERABLE:
             return whole
         return sum(1 for _ in self.grid(1))
@@ -296,7 +302,7 @@ class Space:
         ArgumentError
             If `levels` is not a positive integer.
         """
-        return filter(self.feasible, grid.points(self._params, levels))
+        return filter(self.feasible, enumerate_points(self._params, levels))
 
     # --- other spaces -------------------------------------------------------------------------
 
@@ -363,7 +369,7 @@ class Space:
         """
         if not self._constraints:
             return
-        whole = grid.size(self._params)
+        whole = count_points(self._params)
         if whole <= MAX_ENUMERABLE:
             if next(self.grid(), None) is None:
                 raise checks.unsatisfiable(f"its {int(whole)} points", self._constraints)

@@ -112,7 +112,7 @@ def load(text: str) -> Any:
     except (yaml.YAMLError, RecursionError, OverflowError, TypeError, ValueError) as error:
         if isinstance(error, SpaceError):
             raise
-        raise SpaceError(f"search space: this is no YAML: {error}") from None
+        raise SpaceError(f"search space: invalid YAML: {error}") from None
 
 
 def _check_size(root: yaml.Node) -> None:

@@ -1,23 +1,56 @@
-"""Fixtures and marks of all tests.
+"""Fixtures, marks and the environment of all tests.
 
-A test gets the marks `ray` and `postgres` by the fixtures that it uses.
+The environment of the person who runs the tests does not reach them: variables that configure
+tuner, Ray and MLflow are removed before the first test module is imported. A test gets the marks
+`ray`, `postgres` and `process` by its fixtures, or names them itself. A test that starts a process
+without a mark fails.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
 
+from benchmarks.postgres import GIVEN, running_server
+from support import footprint
+
 MARK_OF_FIXTURE = {
     "cluster": "ray",
+    "gs": "process",
+    "gs_server": "process",
     "head": "ray",
+    "mlflow_server": "process",
     "new_database": "postgres",
+    "s3": "process",
+    "s3_server": "process",
+    "server": "postgres",
 }
-"""Fixtures that start something, and the mark of the tests that use them."""
+"""Fixtures that start something, and the mark of the tests that use them, also by a parameter."""
+
+MARK_OF_TEST = dict.fromkeys(
+    (
+        "test_a_holder_whose_process_has_ended_holds_nothing",
+        "test_of_many_that_come_at_once_one_gets_it",
+        "test_two_processes_write_at_once",
+        "test_a_forked_child_has_its_own_connections",
+        "test_a_killed_writer_loses_no_committed_batch",
+    ),
+    "process",
+)
+"""Tests of the conformance suites that start processes; those suites know no marks of ours."""
+
+MAY_START_PROCESSES = ("process", "ray", "postgres", "soak")
+
+_REMOVED = ("TUNER_", "RAY_", "MLFLOW_", "PYTHONHASHSEED")
+
+for _name in [name for name in os.environ if name.startswith(_REMOVED) and name != GIVEN]:
+    del os.environ[_name]
+
+footprint.install()
 
 # A loaded machine may take a second for what takes a millisecond on a quiet one.
 settings.register_profile("tuner", deadline=None)
@@ -26,9 +59,32 @@ settings.load_profile("tuner")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for fixture in getattr(item, "fixturenames", ()):
+        callspec = getattr(item, "callspec", None)
+        chosen = [p for p in callspec.params.values() if isinstance(p, str)] if callspec else []
+        for fixture in [*getattr(item, "fixturenames", ()), *chosen]:
             if fixture in MARK_OF_FIXTURE:
                 item.add_marker(MARK_OF_FIXTURE[fixture])
+        if mark := MARK_OF_TEST.get(item.name):
+            item.add_marker(mark)
+    # Files with Ray first: they take longest, and the others use the time in which they wait.
+    with_ray = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: item.path not in with_ray)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    footprint.watch()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that passed but started a process without a mark that allows it."""
+    try:
+        yield
+    finally:
+        found = footprint.stop()
+    if found and not any(map(item.get_closest_marker, MAY_START_PROCESSES)):
+        pytest.fail(f"this test {found[0]}: mark it process, ray or postgres", pytrace=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,8 +103,15 @@ def _closed_ray() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def new_database() -> Iterator[Callable[[], str]]:
+    """Return a function that creates a database on the session's server and returns its URL."""
+    with running_server() as server:
+        yield server.new_database
+
+
+@pytest.fixture(scope="session")
 def running_ray() -> Iterator[dict[str, str]]:
-    """Four CPUs, whatever the machine has; a backend uses the Ray that is there, and leaves it."""
+    """Start a Ray with four CPUs, whatever the machine has; backends connect to it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
@@ -70,7 +133,7 @@ def running_ray() -> Iterator[dict[str, str]]:
 def cluster(running_ray: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Connect this process to the Ray of all tests, with the token of that Ray.
 
-    A test in between may have made Ray read another token, and Ray aborts the process on a refusal.
+    An earlier test may have made Ray read another token, and Ray aborts the process on a refusal.
     """
     from tuner.backends.ray.auth import read_settings_again
 

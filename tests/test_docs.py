@@ -27,11 +27,20 @@ MODULES = sorted(
 )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def python_of(page: Path) -> str:
+    return "\n".join(PYTHON_BLOCK.findall(page.read_text()))
+
+
+def test_the_readme_has_one_script_which_the_tests_of_packaging_run() -> None:
+    assert len(PYTHON_BLOCK.findall((ROOT / "README.md").read_text())) == 1
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES[1:] if python_of(page)], ids=lambda page: page.name
+)
 def test_the_python_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    code = "\n".join(PYTHON_BLOCK.findall(page.read_text()))
-    if page.name == "README.md":
-        assert code, "the README shows a first search"
+    code = python_of(page)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
@@ -69,6 +78,7 @@ def test_the_reference_has_every_public_name() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_the_site_builds_and_needs_no_network(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     shutil.copy(ROOT / "zensical.toml", tmp_path)  # its folder, links resolved, is where it builds

@@ -1,4 +1,4 @@
-"""Optimizers, schedulers and backends that another installed package registers."""
+"""Optimizers, schedulers, backends and model formats that another installed package registers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import tuner
 from tuner import optimizers, schedulers
-from tuner.errors import ArgumentError, UnknownOptimizer
+from tuner.cli.commands import cli
+from tuner.errors import ArgumentError, RegistryError, UnknownOptimizer
 from tuner.optimizers import TPEOptimizer
+from tuner.registry.formats import load_files, save_model
 
 MODULE = '''
 from tuner.optimizers.base import SpaceOptimizer
@@ -29,6 +32,21 @@ class Broken:
 
 class Half:
     def ask(self, n, pending): ...
+
+class WordsFormat:
+    name = "words"
+
+    def accepts(self, model):
+        return isinstance(model, frozenset)
+
+    def save(self, model, folder):
+        (folder / "words.txt").write_text(" ".join(sorted(model)))
+
+    def load(self, folder):
+        return frozenset((folder / "words.txt").read_text().split())
+
+class Nameless:
+    accepts = save = load = print
 '''
 
 ENTRY_POINTS = """
@@ -41,11 +59,14 @@ missing = nowhere_at_all:Thing
 
 [tuner.schedulers]
 patient = tuner.schedulers.asha:ASHA
+
+[tuner.model_formats]
+words = other_package:WordsFormat
 """
 
 
 @pytest.fixture(autouse=True)
-def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installed package, as pip leaves it."""
     folder = tmp_path / "site"
     metadata = folder / "other_package-1.0.dist-info"
@@ -54,6 +75,7 @@ def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: other-package\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
     monkeypatch.syspath_prepend(folder)
+    return folder
 
 
 def test_a_registered_optimizer_searches_by_its_name(tmp_path: Path) -> None:
@@ -81,6 +103,50 @@ def test_registered_names_are_listed_and_suggested() -> None:
 
 def test_a_built_in_name_cannot_be_replaced() -> None:
     assert isinstance(optimizers.resolve("tpe"), TPEOptimizer)
+
+
+def test_a_registered_format_saves_and_loads_by_its_name(tmp_path: Path) -> None:
+    def objective(params, trial):
+        trial.log_model(frozenset({"the", "of"}))
+        return params["x"]
+
+    tuner.optimize(
+        objective,
+        {"x": tuner.Float(0, 1)},
+        n_trials=1,
+        backend="serial",
+        store=tmp_path,
+        progress=False,
+        register="m",
+    )
+    (version,) = tuner.list_models(store=tmp_path)
+    assert version.artifact.format == "words"
+    assert tuner.load_model("m", store=tmp_path) == {"the", "of"}
+
+
+def test_the_errors_of_formats_list_registered_names() -> None:
+    with pytest.raises(RegistryError, match="none of the formats 'skops', 'json', 'words' accepts"):
+        save_model(object())
+    with pytest.raises(ArgumentError, match="did you mean 'words'"):
+        save_model(frozenset(), format="word")
+    with pytest.raises(RegistryError, match=r"'torch', but only .*'words' are installed"):
+        load_files("torch", {})
+
+
+def test_a_format_registers_under_its_own_name(other_package: Path) -> None:
+    entries = other_package / "other_package-1.0.dist-info" / "entry_points.txt"
+    entries.write_text("[tuner.model_formats]\nletters = other_package:WordsFormat\n")
+    with pytest.raises(ArgumentError, match=r"'letters' is registered for a class .*'words'"):
+        save_model(frozenset(), format="letters")
+    entries.write_text("[tuner.model_formats]\nletters = other_package:Nameless\n")
+    with pytest.raises(ArgumentError, match="'other_package:Nameless', has no name"):
+        save_model(frozenset(), format="letters")
+
+
+def test_the_help_of_the_command_line_lists_registered_names() -> None:
+    text = " ".join(CliRunner().invoke(cli, ["run", "--help"]).output.split())
+    assert "next trial: auto, random, tpe, bayesian, broken, corner, half, missing." in text
+    assert "bad trials early: asha, median, patient." in text
 
 
 @pytest.mark.parametrize(

@@ -19,19 +19,15 @@ from tuner import errors
 if TYPE_CHECKING:
     from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
     from tuner.engine.worker.trial import LiveTrial
+    from tuner.provenance.compare import compare
+    from tuner.provenance.lineage import lineage
+    from tuner.provenance.replay import replay
+    from tuner.query.result import find
     from tuner.records import State, Trial
+    from tuner.registry.models import list_models, load_model
     from tuner.search_spaces import Bool, Choice, Const, Float, Int, Normal, Ordinal, P, Space
     from tuner.study import Study
-    from tuner.study.asking import (
-        compare,
-        find,
-        lineage,
-        list_models,
-        list_studies,
-        load_model,
-        replay,
-    )
-    from tuner.study.create import create_study, load_study
+    from tuner.study.create import create_study, list_studies, load_study
     from tuner.study.optimize import optimize
 
 __all__ = [
@@ -79,15 +75,18 @@ _LAZY = {
     "create_study": "tuner.study.create",
     "load_study": "tuner.study.create",
     "optimize": "tuner.study.optimize",
-    **dict.fromkeys(
-        ("compare", "find", "lineage", "list_models", "list_studies", "load_model", "replay"),
-        "tuner.study.asking",
-    ),
+    "compare": "tuner.provenance.compare",
+    "find": "tuner.query.result",
+    "lineage": "tuner.provenance.lineage",
+    "list_models": "tuner.registry.models",
+    "list_studies": "tuner.study.create",
+    "load_model": "tuner.registry.models",
+    "replay": "tuner.provenance.replay",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is heavier than a search space when it is first used."""
+    """Import a public name when it is first used."""
     if name == "__version__":
         from importlib.metadata import version
 

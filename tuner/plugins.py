@@ -1,6 +1,6 @@
-"""Implementations of a protocol by name: our own, and those that other packages register.
+"""Implementations of a protocol by name: built-in ones, and those that other packages register.
 
-A package registers an implementation by an entry point, whose group is the plural of the argument::
+A package registers an implementation by an entry point::
 
     [project.entry-points."tuner.optimizers"]
     cmaes = "my_package.cmaes:CmaEs"
@@ -28,8 +28,10 @@ class Plugins:
     ----------
     argument
         The name of the argument, such as ``"optimizer"``.
+    group
+        The group of entry points in which other packages register implementations.
     protocol
-        ``"module:Class"`` of the protocol that a user's own object must have.
+        ``"module:Class"`` of the protocol that a user's own object must implement.
     built_in
         Name to ``"module:Class"``; a name stands for the class without options.
     exports
@@ -39,20 +41,21 @@ class Plugins:
     """
 
     argument: str
+    group: str
     protocol: str
     built_in: Mapping[str, str]
     exports: tuple[str, ...] = ()
     unknown: type[ArgumentError] = field(default=ArgumentError)
 
     @property
-    def group(self) -> str:
-        """The group of entry points in which other packages register implementations."""
-        return f"tuner.{self.argument}s"
+    def names(self) -> list[str]:
+        """All names: built-in ones first, then sorted names of other packages."""
+        return [*self.built_in, *sorted(self._registered())]
 
     @property
-    def names(self) -> list[str]:
-        """All names: the built-in ones first, then those of other packages in order."""
-        return [*self.built_in, *sorted(self._registered())]
+    def listed(self) -> str:
+        """All names as text, for error messages."""
+        return ", ".join(map(repr, self.names))
 
     def resolve(self, spec: Any) -> Any:
         """Return the object that the name `spec` stands for, or the object `spec` itself.
@@ -60,8 +63,8 @@ class Plugins:
         Raises
         ------
         ArgumentError
-            If the name is unknown; suggests close ones. If the package that registered it cannot
-            be imported. If an object lacks a method of the protocol.
+            If the name is unknown; the message suggests similar names. If the registered class
+            cannot be imported or created. If an object lacks a member of the protocol.
         """
         if isinstance(spec, str):
             return self._named(spec)
@@ -99,22 +102,20 @@ class Plugins:
         return {name: entry for name, entry in found.items() if name not in self.built_in}
 
     def _checked(self, made: Any, described: str) -> Any:
-        methods = [name for name in vars(_load(self.protocol)) if not name.startswith("_")]
-        if missing := [name for name in methods if not hasattr(made, name)]:
+        protocol = _load(self.protocol)
+        members = [name for name in (*protocol.__annotations__, *vars(protocol)) if name[0] != "_"]
+        if missing := [name for name in members if not hasattr(made, name)]:
             raise ArgumentError(
-                f"{described} has no {', no '.join(missing)}: choose {self._listed()}, "
-                f"or give an object with the methods of {self.protocol.replace(':', '.')}"
+                f"{described} lacks {', '.join(missing)}: choose {self.listed}, "
+                f"or pass an object with the members of {self.protocol.replace(':', '.')}"
             )
         return made
-
-    def _listed(self) -> str:
-        return ", ".join(map(repr, self.names))
 
     def _no_such(self, name: str) -> ArgumentError:
         close = difflib.get_close_matches(name.lower(), self.names, n=2, cutoff=0.4)
         hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
         return self.unknown(
-            f"{self.argument}={name!r}: unknown {self.argument}; {hint}choose {self._listed()}"
+            f"{self.argument}={name!r}: unknown {self.argument}; {hint}choose {self.listed}"
         )
 
 

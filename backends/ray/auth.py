@@ -26,13 +26,13 @@ from tuner.errors import BackendError
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
-ANSWER = 10.0
+PROBE_TIMEOUT = 10.0
 """Seconds within which a cluster must accept or refuse the token."""
 
-IMPORT = 120.0
+IMPORT_TIMEOUT = 120.0
 """Additional seconds for the import of Ray on a busy machine."""
 
-_QUESTION = """
+_PROBE_SCRIPT = """
 import os, sys, threading
 from ray._raylet import GcsClient
 from ray.exceptions import AuthenticationError
@@ -45,7 +45,7 @@ def ask():
     except Exception:
         answers.append("no cluster")
     else:
-        answers.append("welcome")
+        answers.append("accepted")
 
 answers = []
 asking = threading.Thread(target=ask, daemon=True)
@@ -68,10 +68,10 @@ class Token:
         return f"Token(from {self.place})"
 
 
-class Answer(StrEnum):
+class ProbeResult(StrEnum):
     """The answer of a server to a connection attempt."""
 
-    WELCOME = "welcome"
+    ACCEPTED = "accepted"
     REFUSED = "refused"
     NO_CLUSTER = "no cluster"
 
@@ -102,7 +102,7 @@ def find_token() -> Token | None:
         if TOKEN_PATH not in os.environ:
             return None
         raise BackendError(
-            f"{TOKEN_PATH}={path}: there is no such file; copy the token from the head of the "
+            f"{TOKEN_PATH}={path}: the file does not exist; copy the token from the head of the "
             f"cluster, or unset the variable"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -148,13 +148,14 @@ def close_to_others(path: Path) -> bool:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise BackendError(f"the token in {path} is no regular file; remove it")
+            raise BackendError(f"the token in {path} is not a regular file; remove it")
         if not stat.S_IMODE(found.st_mode) & 0o077:
             return False
         path.chmod(0o600)
     except OSError as error:
         raise BackendError(
-            f"others can read the token in {path}, and that cannot be changed: {error.strerror}"
+            f"other users can read the token in {path}, and its mode cannot be changed: "
+            f"{error.strerror}"
         ) from None
     return True
 
@@ -195,7 +196,7 @@ def _write_new(path: Path, text: str) -> bool:
     return True
 
 
-def be_let_in(address: str) -> None:
+def authenticate(address: str) -> None:
     """Make this process use the token if the cluster at ``host:port`` requires one.
 
     In this case set ``RAY_AUTH_MODE`` of this process, unless it is already set.
@@ -205,40 +206,44 @@ def be_let_in(address: str) -> None:
     BackendError
         If no token is found, the cluster refuses it, or no cluster answers.
     """
-    answer = ask(address)
-    if answer is Answer.REFUSED and MODE not in os.environ:
+    answer = probe(address)
+    if answer is ProbeResult.REFUSED and MODE not in os.environ:
         token = find_token()
         if token is None:
-            raise BackendError(f"the cluster at {address} asks for a token; {obtain_token()}")
-        answer = ask(address, {MODE: "token"})
-        if answer is Answer.WELCOME:
+            raise BackendError(f"the cluster at {address} asks for a token; {token_remedy()}")
+        answer = probe(address, {MODE: "token"})
+        if answer is ProbeResult.ACCEPTED:
             os.environ[MODE] = "token"
-    if answer is Answer.REFUSED:
+    if answer is ProbeResult.REFUSED:
         raise BackendError(_refusal(address))
-    if answer is Answer.NO_CLUSTER:
+    if answer is ProbeResult.NO_CLUSTER:
         raise BackendError(
-            f"what listens at {address} is no Ray cluster; write the address that "
-            f"`tuner cluster start` or `ray start --head` printed, whose port is 6379 unless "
-            f"another was chosen (8265 is that of the dashboard, 10001 takes ray://)"
+            f"no Ray cluster answers at {address}; write the address that `tuner cluster start` or "
+            f"`ray start --head` printed: its default port is 6379 (8265 is the dashboard, 10001 "
+            f"is for ray://)"
         )
     read_settings_again()
 
 
-def ask(address: str, variables: Mapping[str, str] | None = None) -> Answer:
+def probe(address: str, variables: Mapping[str, str] | None = None) -> ProbeResult:
     """Ask the cluster at ``host:port`` whether it accepts a process with these variables."""
-    command = [sys.executable, "-c", _QUESTION, address, str(ANSWER)]
+    command = [sys.executable, "-c", _PROBE_SCRIPT, address, str(PROBE_TIMEOUT)]
     environment = os.environ | {"RAY_BACKEND_LOG_LEVEL": "fatal"} | dict(variables or {})
     try:
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=ANSWER + IMPORT
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_TIMEOUT + IMPORT_TIMEOUT,
         )
     except subprocess.TimeoutExpired:
-        return Answer.NO_CLUSTER
+        return ProbeResult.NO_CLUSTER
     lines = done.stdout.split("\n")
-    return next((answer for answer in Answer if answer.value in lines), Answer.NO_CLUSTER)
+    return next((answer for answer in ProbeResult if answer.value in lines), ProbeResult.NO_CLUSTER)
 
 
-def obtain_token() -> str:
+def token_remedy() -> str:
     """Return the remedy for a missing token."""
     return (
         f"copy it from the head of the cluster to {token_file()} (as in `scp "
@@ -251,10 +256,10 @@ def _refusal(address: str) -> str:
         return f"the cluster at {address} asks for a token, and {MODE}={os.environ[MODE]}: unset it"
     token = find_token()
     if token is None:
-        return f"the cluster at {address} asks for a token; {obtain_token()}"
+        return f"the cluster at {address} asks for a token; {token_remedy()}"
     return (
-        f"the cluster at {address} does not accept the token from {token.place}: it is that of "
-        f"another cluster; {obtain_token()}"
+        f"the cluster at {address} does not accept the token from {token.place}, which belongs to "
+        f"another cluster; {token_remedy()}"
     )
 
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-PIECE = 8 * 2**20
+CHUNK = 8 * 2**20
 """Bytes of one piece in the object store."""
 
-Parcel: TypeAlias = Sequence[tuple[str, Any]]
+ShippedFolder: TypeAlias = Sequence[tuple[str, Any]]
 """The pieces of the files of a folder, in order: a relative path, and Ray's reference to bytes."""
 
 
-def pack(folder: str, size: int) -> Parcel:
+def ship_folder(folder: str, size: int) -> ShippedFolder:
     """Put the files below a folder into the object store.
 
     Return nothing if they cannot be read or their total is not `size` bytes. The receiver then
@@ -33,27 +33,27 @@ def pack(folder: str, size: int) -> Parcel:
         return [
             (path.relative_to(root).as_posix(), ray.put(piece))
             for path in files
-            for piece in _pieces(path)
+            for piece in _chunks(path)
         ]
     except OSError:
         return []
 
 
-def unpack(parcel: Parcel, folder: Path) -> None:
-    """Write the files of a parcel below a folder."""
+def receive_folder(shipped: ShippedFolder, folder: Path) -> None:
+    """Write the files of a shipped folder below a folder."""
     import ray
 
-    for name, reference in parcel:
+    for name, reference in shipped:
         target = folder.joinpath(*name.split("/"))
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("ab") as file:
             file.write(ray.get(reference))
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        piece = file.read(PIECE)
+        piece = file.read(CHUNK)
         while True:
             yield piece
-            if not (piece := file.read(PIECE)):
+            if not (piece := file.read(CHUNK)):
                 return

@@ -16,11 +16,11 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 """See prctl(2): the signal sent to a process when its parent ends."""
 
-INTERVAL = 1.0
+PARENT_CHECK_INTERVAL = 1.0
 """Seconds between checks of the parent on systems that cannot send a signal."""
 
 
-def die_with(parent: int) -> None:
+def exit_with_parent(parent: int) -> None:
     """End this process as soon as its parent, of process id `parent`, has ended.
 
     If only the raylet of a Ray node dies, its workers would continue unnoticed. On Linux the
@@ -37,7 +37,7 @@ def die_with(parent: int) -> None:
 
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(INTERVAL)
+        time.sleep(PARENT_CHECK_INTERVAL)
     os._exit(1)
 
 
@@ -47,13 +47,13 @@ if sys.platform != "win32":
 PR_SET_CHILD_SUBREAPER = 36
 """See prctl(2): a process that has lost its parent becomes a child of this one."""
 
-THREADS = 32
+MAX_THREADS = 32
 """Maximum number of threads that trials may leave in a worker; each slows later trials."""
 
 _LIMITS = ("AS", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC")
 
 
-class Hygiene:
+class ProcessCleaner:
     """Keeps the process of a worker fit for the next trial.
 
     Processes that a trial leaves are killed, including daemons. Pools that libraries keep for the
@@ -73,21 +73,21 @@ class Hygiene:
     def clean(self) -> str:
         """Clean up after a trial; return the reason to replace the worker, empty if none."""
         try:
-            self._put_streams_back()
+            self._restore_streams()
             return (
-                self._without_children()
-                or self._limits_put_back()
-                or _too_many_files()
-                or self._too_many_threads()
+                self._kill_children()
+                or self._restore_limits()
+                or _check_files()
+                or self._check_threads()
             )
         except OSError as error:
-            return f"what its trial left cannot be cleaned up: {error}"
+            return f"cleanup after its trial failed: {error}"
 
-    def _without_children(self) -> str:
+    def _kill_children(self) -> str:
         if not self._children or not _has_children():
             return ""
-        kept = self._before | _kept_by_libraries()
-        pool = _of_multiprocessing()
+        kept = self._before | _library_processes()
+        pool = _multiprocessing_children()
         ended: set[int] = set()
         # Children of a killed process become children of this one.
         while left := set(_children()) - kept - ended:
@@ -98,7 +98,7 @@ class Hygiene:
             "its trial left a pool of processes that it had not shut down" if ended & pool else ""
         )
 
-    def _put_streams_back(self) -> None:
+    def _restore_streams(self) -> None:
         """Restore the standard streams after they were closed or redirected."""
         for number, copy in self._streams.items():
             try:
@@ -109,19 +109,19 @@ class Hygiene:
                 with contextlib.suppress(OSError):
                     os.dup2(copy, number)
 
-    def _limits_put_back(self) -> str:
+    def _restore_limits(self) -> str:
         if self._limits == _limits():
             return ""
         for number, limits in self._limits.items():
             try:
                 resource.setrlimit(number, limits)
             except (OSError, ValueError):
-                return "its trial lowered what the process may use for good"
+                return "its trial lowered a resource limit permanently"
         return ""
 
-    def _too_many_threads(self) -> str:
+    def _check_threads(self) -> str:
         left = threading.active_count() - self._threads
-        return f"its trials left {left} threads running" if left > THREADS else ""
+        return f"its trials left {left} threads running" if left > MAX_THREADS else ""
 
 
 def _has_children() -> bool:
@@ -146,7 +146,7 @@ def _end_child(pid: int) -> None:
         os.waitpid(pid, 0)
 
 
-def _kept_by_libraries() -> set[int]:
+def _library_processes() -> set[int]:
     """Return the processes that libraries keep and reuse."""
     loky = sys.modules.get("joblib.externals.loky.reusable_executor")
     pool: Any = getattr(loky, "_executor", None)
@@ -161,7 +161,7 @@ def _kept_by_libraries() -> set[int]:
     return kept
 
 
-def _of_multiprocessing() -> set[int]:
+def _multiprocessing_children() -> set[int]:
     module = sys.modules.get("multiprocessing.process")
     children: Any = getattr(module, "_children", ())
     return {child.pid for child in children}
@@ -174,7 +174,7 @@ def _limits() -> dict[int, tuple[int, int]]:
     return {number: resource.getrlimit(number) for number in numbers if number is not None}
 
 
-def _too_many_files() -> str:
+def _check_files() -> str:
     """Return a reason if more than half of the permitted files are open."""
     if sys.platform == "win32":
         return ""

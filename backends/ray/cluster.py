@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.backends.ray import local as ray_local
-from tuner.backends.ray.auth import be_let_in, read_settings_again
+from tuner.backends.ray.auth import authenticate, read_settings_again
 from tuner.backends.resources import local_cpus
 from tuner.errors import BackendError
 
@@ -115,7 +115,7 @@ def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -
         if folder is not None:
             ray_local.use_private_token(folder)
         elif _check_that_something_listens(address):
-            be_let_in(address)
+            authenticate(address)
         with _quiet():
             if folder is not None:
                 options |= {"num_cpus": local_cpus(), "object_store_memory": OBJECT_STORE}
@@ -139,7 +139,7 @@ def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -
     return Cluster(own=True, head=_head(), changed=changed, on_sigterm=on_sigterm, folder=folder)
 
 
-def ray_is_there() -> bool:
+def ray_is_running() -> bool:
     """Whether this process is connected to a Ray cluster; does not import Ray to find out."""
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()

@@ -14,9 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.backends.os_processes import Condition, Process, condition_of
+from tuner.backends.os_processes import ProcessIdentity, ProcessState, state_of
 from tuner.backends.ray.cluster import Cluster
-from tuner.backends.ray.worker_handle import Member
+from tuner.backends.ray.worker_handle import WorkerHandle
 from tuner.backends.resources import fitting_workers
 from tuner.errors import BackendError, ResourcesError
 
@@ -35,7 +35,7 @@ STEP = 2.0
 
 @dataclass(slots=True)
 class _Silence:
-    """The state of a worker since it left `poll` unanswered; times on the guard's clock."""
+    """The state of a worker since it left `poll` unanswered; times on the detector's clock."""
 
     poll: Any
     since: float
@@ -44,7 +44,7 @@ class _Silence:
     frozen: float | None = None
 
 
-class Guard:
+class HungWorkerDetector:
     """Watches the busy workers of a pool.
 
     Parameters
@@ -55,37 +55,37 @@ class Guard:
 
     def __init__(self, node: str) -> None:
         self._node = node
-        self._silent: dict[Member, _Silence] = {}
+        self._silent: dict[WorkerHandle, _Silence] = {}
         self._clock = 0.0
         self._last: float | None = None
 
-    def look(self, members: Iterable[Member], now: float) -> list[tuple[Member, str]]:
+    def check(self, workers: Iterable[WorkerHandle], now: float) -> list[tuple[WorkerHandle, str]]:
         """Return the workers that are lost, and the reasons, at `now` (seconds)."""
         if self._last is not None:
             self._clock += min(now - self._last, STEP)
         self._last = now
         before, self._silent = self._silent, {}
         lost = []
-        for member in members:
-            if member.polling is None:
+        for worker in workers:
+            if worker.polling is None:
                 continue
-            silence = before.get(member)
-            if silence is None or silence.poll is not member.polling:
-                silence = _Silence(member.polling, self._clock)
-            self._silent[member] = silence
-            if self._clock - silence.since > SILENCE and (why := self._judged(member, silence)):
-                lost.append((member, why))
+            silence = before.get(worker)
+            if silence is None or silence.poll is not worker.polling:
+                silence = _Silence(worker.polling, self._clock)
+            self._silent[worker] = silence
+            if self._clock - silence.since > SILENCE and (why := self._verdict(worker, silence)):
+                lost.append((worker, why))
         return lost
 
-    def _judged(self, member: Member, silence: _Silence) -> str:
+    def _verdict(self, worker: WorkerHandle, silence: _Silence) -> str:
         """Return why a silent worker is lost, empty if it is not lost or this is unknown."""
-        condition = self._inspected(member, silence)
-        if condition is None:
+        state = self._inspect(worker, silence)
+        if state is None:
             unheard = silence.question is not None and self._clock - silence.asked > UNREACHABLE
             return f"neither it nor its node has answered for {UNREACHABLE:g} s" if unheard else ""
-        if condition is Condition.GONE:
+        if state is ProcessState.GONE:
             return "its process is gone"
-        if condition is Condition.ALIVE:
+        if state is ProcessState.ALIVE:
             silence.frozen = None
             return ""
         if silence.frozen is None:
@@ -94,33 +94,33 @@ class Guard:
             return ""
         return "its process was frozen, as by SIGSTOP, and has been ended"
 
-    def _inspected(self, member: Member, silence: _Silence) -> Condition | None:
+    def _inspect(self, worker: WorkerHandle, silence: _Silence) -> ProcessState | None:
         """Return the state of a worker's process, None until its node reports it."""
         import ray
 
-        if member.node == self._node:
-            return condition_of(member.process)
+        if worker.node == self._node:
+            return state_of(worker.process)
         if silence.question is None:
-            silence.question = _ask(member.node, member.process)
+            silence.question = _ask(worker.node, worker.process)
             silence.asked = self._clock
         ready, _ = ray.wait([silence.question], timeout=0)
         if not ready:
             return None
         try:
-            condition: Condition = ray.get(silence.question)
+            state: ProcessState = ray.get(silence.question)
         except ray.exceptions.RayError:
             return None  # Ray will report the loss of the node, or the timeout expires
         silence.question = None
-        return condition
+        return state
 
 
-def _ask(node: str, process: Process) -> Any:
+def _ask(node: str, process: ProcessIdentity) -> Any:
     """Ask a node for the state of one of its processes, without reserving resources."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     there = NodeAffinitySchedulingStrategy(node, soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0)(condition_of)
+    task = ray.remote(num_cpus=0, max_retries=0)(state_of)
     return task.options(scheduling_strategy=there).remote(process)
 
 
@@ -138,14 +138,14 @@ def reason(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-INTERVAL = 3.0
+HEAD_CHECK_INTERVAL = 3.0
 """Seconds between checks."""
 
 HEAD_LOST = 30.0
 """Seconds that the head may be silent; after 60 s Ray itself ends this whole process."""
 
 
-class ClusterWatch:
+class ClusterMonitor:
     """The state of the cluster of a study.
 
     Parameters
@@ -176,12 +176,12 @@ class ClusterWatch:
         self._cluster = cluster
         self._workers = workers
         self._needs = needs
-        self._due = now + INTERVAL
+        self._due = now + HEAD_CHECK_INTERVAL
         self._unheard = 0.0
         self.head_lost = False
         self.size = fitting_workers(workers, needs, cluster.nodes())
 
-    def look(self, now: float) -> None:
+    def check(self, now: float) -> None:
         """Check the cluster at `now` (seconds) if a check is due.
 
         Raises
@@ -191,16 +191,16 @@ class ClusterWatch:
         """
         if now < self._due:
             return
-        self._due = now + INTERVAL
+        self._due = now + HEAD_CHECK_INTERVAL
         if not self._cluster.head_answers():
             # Count checks, not time: this process may itself have been suspended.
-            self._unheard += INTERVAL
+            self._unheard += HEAD_CHECK_INTERVAL
             if self._unheard > HEAD_LOST:
                 self.head_lost = True
                 raise BackendError(
                     f"the head of the Ray cluster at {self._cluster.head} has not answered for "
-                    f"{HEAD_LOST:g} s; what trials have told is recorded: make the same call "
-                    f"again when there is a cluster, and the study goes on"
+                    f"{HEAD_LOST:g} s; finished trials are recorded; when the "
+                    f"cluster is back, repeat the call to continue the study"
                 )
             return
         self._unheard = 0.0

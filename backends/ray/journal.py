@@ -23,7 +23,7 @@ class Journal:
         path.touch()
         self.path = str(path)
 
-    def read(self, packet: int) -> tuple[int, list[Event]]:
+    def read(self, batch: int) -> tuple[int, list[Event]]:
         """Return how many jobs of this batch have started, and the events of all but the last."""
         begun = 0
         events: list[Event] = []
@@ -33,7 +33,7 @@ class Journal:
                     number, place, saved = pickle.load(file)
                 except (EOFError, pickle.UnpicklingError):
                     return begun, events  # the end, or the writer died before it began the job
-                if number == packet:
+                if number == batch:
                     begun = place
                     events += saved
 
@@ -42,18 +42,18 @@ class Journal:
         Path(self.path).unlink(missing_ok=True)
 
 
-class JournalPen:
+class JournalWriter:
     """The worker's side."""
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
-        self._packet = 0
+        self._batch = 0
 
-    def write(self, packet: int, place: int, events: Sequence[Event]) -> None:
+    def write(self, batch: int, place: int, events: Sequence[Event]) -> None:
         """Record that the job at `place` (from 1) starts, and the events since the last record."""
-        if packet != self._packet:
+        if batch != self._batch:
             os.ftruncate(self._file, 0)
-            self._packet = packet
-        entry = memoryview(pickle.dumps((packet, place, events), pickle.HIGHEST_PROTOCOL))
+            self._batch = batch
+        entry = memoryview(pickle.dumps((batch, place, events), pickle.HIGHEST_PROTOCOL))
         while entry:
             entry = entry[os.write(self._file, entry) :]

@@ -68,8 +68,8 @@ def private_folder(prefix: str = PREFIX) -> Path:
         except OSError:
             continue  # full, read-only, ...
     raise BackendError(
-        f"Ray needs a folder with a short name in which other users can change nothing, and "
-        f"{', '.join(map(repr, filter(None, places)))} are none; name one in RAY_TMPDIR"
+        f"Ray needs a folder with a short path that other users cannot modify; none of "
+        f"{', '.join(map(repr, filter(None, places)))} qualifies: set RAY_TMPDIR to one that does"
     )
 
 
@@ -155,21 +155,21 @@ def own_cluster() -> str:
     named = os.environ.get("RAY_ADDRESS")
     if named and named not in ("auto", "local"):
         return named
-    newest, address, strangers = 0.0, "", set()
+    newest, address, other_users = 0.0, "", set()
     for process in psutil.process_iter(["cmdline", "uids", "create_time", "username"]):
         words = process.info["cmdline"] or [""]
         gcs = next((w.partition("=")[2] for w in words if w.startswith("--gcs-address=")), "")
         if Path(words[0]).name != "raylet" or not gcs or any(f"/{PREFIX}" in w for w in words):
             continue
         if process.info["uids"].effective not in (0, os.getuid()):
-            strangers.add(str(process.info["username"]))
+            other_users.add(str(process.info["username"]))
         elif process.info["create_time"] > newest:
             newest, address = process.info["create_time"], gcs
     if address:
         return address
-    theirs = f"; those of {', '.join(sorted(strangers))} are not used unasked" if strangers else ""
+    theirs = f" (only for {', '.join(sorted(other_users))})" if other_users else ""
     raise BackendError(
-        f'address="auto": no node of a Ray cluster runs on this machine{theirs}; write the '
+        f'address="auto": no node of your Ray cluster runs on this machine{theirs}; write the '
         f"address of the cluster, as HEAD:6379"
     )
 

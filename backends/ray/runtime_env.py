@@ -96,7 +96,7 @@ def check_with_ray(env: Mapping[str, Any]) -> None:
         raise ArgumentError(f"runtime_env: {error}") from error
 
 
-def uploaded(env: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
+def uploaded(env: Mapping[str, Any], temp_dir: Path) -> dict[str, Any]:
     """Upload local folders to the connected cluster; return the other fields unchanged.
 
     Ray itself uploads only folders given to ``ray.init``, not those given to one actor.
@@ -114,7 +114,7 @@ def uploaded(env: Mapping[str, Any], scratch: Path) -> dict[str, Any]:
 
     try:
         for upload in (upload_py_modules_if_needed, upload_working_dir_if_needed):
-            shipped = upload(shipped, include_gitignore=True, scratch_dir=str(scratch))
+            shipped = upload(shipped, include_gitignore=True, scratch_dir=str(temp_dir))
     except Exception as error:
         # Ray raises its own errors, ValueError, OSError, ...
         raise BackendError(
@@ -143,7 +143,7 @@ def _as_working_dir(value: Any, caller: str) -> str:
     if path.is_dir() or (path.is_file() and path.name.endswith(ARCHIVES)):
         return str(path)
     raise ArgumentError(
-        f"{caller}: working_dir={text!r}: there is no folder {path}; write one that is on this "
+        f"{caller}: working_dir={text!r}: the folder {path} does not exist; write a folder of this "
         f"machine, an archive ({', '.join(ARCHIVES)}), or a URI such as 's3://bucket/code.zip'"
     )
 
@@ -170,7 +170,7 @@ def _as_py_module(item: Any, caller: str) -> str:
             raise ArgumentError(f"{caller}: py_modules: that module has no files to be shipped")
     if not isinstance(item, str | Path):
         raise ArgumentError(
-            f"{caller}: py_modules: {item!r} is no path; write the folder of a package, such as "
+            f"{caller}: py_modules: {item!r} is not a path; write the folder of a package, such as "
             f"'src/my_package', or an imported module"
         )
     text = str(item)
@@ -180,7 +180,7 @@ def _as_py_module(item: Any, caller: str) -> str:
     if path.is_dir() or (path.is_file() and path.suffix in MODULE_FILES):
         return str(path)
     raise ArgumentError(
-        f"{caller}: py_modules: {text!r}: there is no module at {path}; write the folder of a "
+        f"{caller}: py_modules: {text!r}: {path} is not a module; write the folder of a "
         f"package or a file ({', '.join(MODULE_FILES)})"
     )
 

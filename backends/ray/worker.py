@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from tuner.backends.os_processes import Process, this_process
+from tuner.backends.os_processes import ProcessIdentity, this_process
 from tuner.backends.protocol import Event, Finished, Sent, Work
-from tuner.backends.ray.checkpoint_transfer import Parcel, unpack
-from tuner.backends.ray.cleanup import Hygiene, die_with
-from tuner.backends.ray.journal import JournalPen
+from tuner.backends.ray.checkpoint_transfer import ShippedFolder, receive_folder
+from tuner.backends.ray.cleanup import ProcessCleaner, exit_with_parent
+from tuner.backends.ray.journal import JournalWriter
 from tuner.records import CheckpointEnd, CheckpointPart, Job, Message, Outcome, State
-from tuner.tracebacks import describe
+from tuner.records.tracebacks import describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +30,28 @@ class Prepared:
     `process` is the worker's process and `node` is Ray's id of its node.
     """
 
-    process: Process
+    process: ProcessIdentity
     node: str
     problem: str = ""
     shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class PacketDone:
+class BatchDone:
     """A batch is complete.
 
-    `events` are those that no `poll` has returned. `unbegun` are the reclaimed jobs. `pace` is the
-    mean number of seconds of each other job. `spoiled` is the reason to replace the worker, if any.
+    `events` are those that no `poll` has returned. `reclaimed` are the runs that were not started.
+    `seconds_per_job` is the mean duration of the other jobs. `needs_restart` is the reason to
+    replace the worker, empty if there is none.
     """
 
     events: list[Event]
-    unbegun: list[str]
-    pace: float
-    spoiled: str = ""
+    reclaimed: list[str]
+    seconds_per_job: float
+    needs_restart: str = ""
 
 
-class Found(StrEnum):
+class JobState(StrEnum):
     """The state in which a cancellation found a job."""
 
     RUNNING = "running"
@@ -59,16 +60,16 @@ class Found(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Arrest:
+class Cancellation:
     """The state of a job to cancel, the events not yet polled, and whether the worker answered."""
 
-    found: Found
+    state: JobState
     events: list[Event] = field(default_factory=list)
     answered: bool = True
 
 
-class Worker:
-    """Holds the work of a study and runs batches of jobs; `ray_member` makes it an actor.
+class WorkerActor:
+    """Holds the work of a study and runs batches of jobs; `worker_factory` makes it an actor.
 
     `run` blocks while jobs run; the other methods are called meanwhile, from threads of another
     concurrency group. The method that removes events from the outbox also delivers them, so each
@@ -76,11 +77,11 @@ class Worker:
     """
 
     def __init__(self, name: str) -> None:
-        die_with(int(os.environ.get("RAY_RAYLET_PID", 0)))
+        exit_with_parent(int(os.environ.get("RAY_RAYLET_PID", 0)))
         self._name = name
-        self._hygiene: Hygiene | None = None
+        self._cleaner: ProcessCleaner | None = None
         self._work: Work | None = None
-        self._pen: JournalPen | None = None
+        self._journal: JournalWriter | None = None
         self._changed = threading.Condition()
         self._todo: deque[tuple[int, Job]] = deque()
         self._current: str | None = None
@@ -90,11 +91,11 @@ class Worker:
         self._delivered = 0
         self._unsaved: list[Event] = []
         self._stopping: set[str] = set()
-        self._packet = 0
+        self._batch = 0
         self._refused: set[str] = set()
-        self._unbegun: list[str] = []
+        self._reclaimed: list[str] = []
         self._busy = False
-        self._arrested = False
+        self._halted = False
 
     def prepare(self, work: bytes, journal: str, driver_node: str) -> Prepared:
         """Unpickle the work, and open the journal if it is on this machine."""
@@ -107,44 +108,47 @@ class Worker:
         except BaseException as error:
             # Report every error of importing the user's modules to the driver.
             return Prepared(process, node, f"{type(error).__name__}: {error}")
-        self._hygiene = Hygiene()
+        self._cleaner = ProcessCleaner()
         if node == driver_node:
             with suppress(OSError):
-                self._pen = JournalPen(journal)
-        return Prepared(process, node, shared=self._pen is not None)
+                self._journal = JournalWriter(journal)
+        return Prepared(process, node, shared=self._journal is not None)
 
     def run(
-        self, number: int, jobs: Sequence[Job], parcels: Mapping[str, Parcel] | None = None
-    ) -> PacketDone:
-        """Run the jobs of batch `number` to their end, in order; `parcels` is keyed by run."""
-        parcels = parcels or {}
+        self,
+        number: int,
+        jobs: Sequence[Job],
+        checkpoints: Mapping[str, ShippedFolder] | None = None,
+    ) -> BatchDone:
+        """Run the jobs of batch `number` to their end, in order; `checkpoints` is keyed by run."""
+        checkpoints = checkpoints or {}
         assert self._work is not None
-        start, ran, spoiled = time.perf_counter(), 0, ""
+        start, ran, needs_restart = time.perf_counter(), 0, ""
         with self._changed:
             self._todo.extend(
                 (place, job) for place, job in enumerate(jobs, 1) if job.run not in self._refused
             )
-            self._packet, self._busy = number, True
+            self._batch, self._busy = number, True
             self._refused.clear()
-            self._unsaved, self._unbegun = [], []
+            self._unsaved, self._reclaimed = [], []
         while (job := self._begin_next()) is not None:
-            with _at_hand(job, parcels.get(job.run)) as job_here:
+            with _with_local_checkpoint(job, checkpoints.get(job.run)) as job_here:
                 outcome = self._outcome(job_here)
             self.put(Finished(job.run, outcome))
             ran += 1
-            if self._hygiene is not None and (spoiled := self._hygiene.clean()):
-                self.withdraw()
+            if self._cleaner is not None and (needs_restart := self._cleaner.clean()):
+                self.reclaim()
         with self._changed:
             self._busy = False
             self._stopping.clear()
             self._changed.notify_all()
-            pace = (time.perf_counter() - start) / max(ran, 1)
-            return PacketDone(self._take(), self._unbegun, pace, spoiled)
+            seconds_per_job = (time.perf_counter() - start) / max(ran, 1)
+            return BatchDone(self._take(), self._reclaimed, seconds_per_job, needs_restart)
 
     def _outcome(self, job: Job) -> Outcome:
         assert self._work is not None
         try:
-            return self._work(job, _Desk(self._name, job.run, self))
+            return self._work(job, ActorChannel(self._name, job.run, self))
         except KeyboardInterrupt as error:
             if signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
                 raise
@@ -155,28 +159,26 @@ class Worker:
     def _begin_next(self) -> Job | None:
         with self._changed:
             self._current = None
-            if self._arrested or not self._todo:
+            if self._halted or not self._todo:
                 return None
             place, job = self._todo.popleft()
-            if self._pen is not None:
+            if self._journal is not None:
                 try:
-                    self._pen.write(self._packet, place, self._unsaved)
+                    self._journal.write(self._batch, place, self._unsaved)
                 except OSError:
                     # A full disk, for example, is not a failure of a job. Without a journal, more
                     # jobs run again if this worker dies.
-                    self._pen = None
+                    self._journal = None
                 self._unsaved = []
             self._current, self._began = job.run, time.monotonic()
             return job
 
-    def poll(self, patience: float) -> list[Event]:
-        """Wait up to `patience` seconds for events, or for the end of the batch."""
+    def poll(self, timeout: float) -> list[Event]:
+        """Wait up to `timeout` seconds for events, or for the end of the batch."""
         with self._changed:
             self._delivered = self._taken  # polls are sequential, so the last answer has arrived
             self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: self._outbox or self._arrested or not self._busy, patience
-            )
+            self._changed.wait_for(lambda: self._outbox or self._halted or not self._busy, timeout)
             return self._take()
 
     def request_stop(self, run: str) -> None:
@@ -184,32 +186,32 @@ class Worker:
         with self._changed:
             self._stopping.add(run)
 
-    def withdraw(self) -> list[str]:
+    def reclaim(self) -> list[str]:
         """Reclaim the jobs that have not started, and return their runs."""
         with self._changed:
-            self._unbegun += [job.run for _, job in self._todo]
+            self._reclaimed += [job.run for _, job in self._todo]
             self._todo.clear()
-            return list(self._unbegun)
+            return list(self._reclaimed)
 
-    def arrest(self, run: str, packet: int, after: float = 0.0) -> Arrest:
-        """Find a job of batch number `packet` that must be killed.
+    def cancel(self, run: str, batch: int, after: float = 0.0) -> Cancellation:
+        """Find a job of batch number `batch` that must be killed.
 
         A queued job is reclaimed, even before its batch has arrived. If the job has been running
         for more than `after` seconds, this worker starts and sends nothing more, so that killing
         the process harms no other job.
         """
         with self._changed:
-            if packet > self._packet:
+            if batch > self._batch:
                 self._refused.add(run)
-                return Arrest(Found.WAITING)
+                return Cancellation(JobState.WAITING)
             if any(job.run == run for _, job in self._todo):
                 self._todo = deque(entry for entry in self._todo if entry[1].run != run)
-                return Arrest(Found.WAITING)
+                return Cancellation(JobState.WAITING)
             if self._current != run or time.monotonic() - self._began < after:
-                return Arrest(Found.OVER)
-            self._arrested = True
+                return Cancellation(JobState.OVER)
+            self._halted = True
             self._changed.notify_all()
-            return Arrest(Found.RUNNING, self._take())
+            return Cancellation(JobState.RUNNING, self._take())
 
     def leave(self) -> None:
         """End this process."""
@@ -220,24 +222,24 @@ class Worker:
         with self._changed:
             if isinstance(event, Finished):
                 self._current = None
-            if self._arrested:
+            if self._halted:
                 return
             self._outbox.append(event)
             if self._todo:
                 self._unsaved.append(event)
             self._changed.notify_all()
 
-    def put_through(self, event: Event) -> None:
+    def send_and_wait(self, event: Event) -> None:
         """Put an event into the outbox and wait until the driver has it.
 
         This limits memory to one large message, and makes saved data safe. Jobs queued behind a
         job that saves checkpoints are returned, because such a job is long.
         """
         with self._changed:
-            self.withdraw()
+            self.reclaim()
             self.put(event)
             ticket = self._taken + len(self._outbox)
-            self._changed.wait_for(lambda: self._delivered >= ticket or self._arrested)
+            self._changed.wait_for(lambda: self._delivered >= ticket or self._halted)
 
     def is_stopping(self, run: str) -> bool:
         """Whether a job has been asked to end."""
@@ -249,35 +251,37 @@ class Worker:
         return events
 
 
-class _Desk:
-    """The channel of one job."""
+class ActorChannel:
+    """The channel of one job on this worker."""
 
     __slots__ = ("_owner", "_run", "worker")
 
-    def __init__(self, worker: str, run: str, owner: Worker) -> None:
+    def __init__(self, worker: str, run: str, owner: WorkerActor) -> None:
         self.worker = worker
         self._run = run
         self._owner = owner
 
     def send(self, message: Message) -> None:
+        """Send a message; for a piece of a checkpoint, wait until the driver has it."""
         event = Sent(self._run, message)
         if isinstance(message, CheckpointPart | CheckpointEnd):
-            self._owner.put_through(event)
+            self._owner.send_and_wait(event)
         else:
             self._owner.put(event)
 
     def stop_requested(self) -> bool:
+        """Whether the driver has asked this job to end."""
         return self._owner.is_stopping(self._run)
 
 
 @contextmanager
-def _at_hand(job: Job, parcel: Parcel | None) -> Iterator[Job]:
+def _with_local_checkpoint(job: Job, shipped: ShippedFolder | None) -> Iterator[Job]:
     """Yield the job with its checkpoint copied to this machine."""
-    if parcel is None or job.checkpoint is None:
+    if shipped is None or job.checkpoint is None:
         yield job
         return
     with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
         # If the disk is full, the job finds the checkpoint damaged and starts over.
         with suppress(OSError):
-            unpack(parcel, Path(folder))
+            receive_folder(shipped, Path(folder))
         yield replace(job, checkpoint=replace(job.checkpoint, folder=folder))

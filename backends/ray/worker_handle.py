@@ -9,40 +9,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.backends.os_processes import Process, end
+from tuner.backends.os_processes import ProcessIdentity, kill_process
 from tuner.backends.protocol import Event, Finished, Sent, Work
-from tuner.backends.ray.checkpoint_transfer import pack
+from tuner.backends.ray.checkpoint_transfer import ship_folder
 from tuner.backends.ray.journal import Journal
-from tuner.backends.ray.worker import Arrest, Found, Prepared, Worker
+from tuner.backends.ray.worker import Cancellation, JobState, Prepared, WorkerActor
 from tuner.errors import ObjectiveError
 from tuner.records import Job
 
-PATIENCE = 1.0
+POLL_TIMEOUT = 1.0
 """Seconds that a worker waits for a message before it sends an empty answer."""
 
-ANSWER = 1.0
+ANSWER_TIMEOUT = 1.0
 """Seconds within which a worker must answer whether it runs a job; otherwise it is hung."""
 
 
 @dataclass(slots=True, eq=False)
-class Member:
+class WorkerHandle:
     """A worker of the pool.
 
     Attributes
     ----------
-    starting, running, polling, withdrawing
+    starting, running, polling, reclaiming
         Ray's references to pending answers.
-    packet
+    batch
         The unfinished jobs of its batch, in execution order.
     shared
         Whether it writes its journal; a worker on another machine cannot.
     process, node
         Its process, and Ray's id of its node; known once it is ready.
-    near
+    is_local
         Whether it runs on the driver's node.
-    round
+    start_round
         The round of starts in which it was started.
-    since
+    job_started
         Start of the first unfinished job on the monotonic clock, to the driver's knowledge.
     """
 
@@ -51,16 +51,16 @@ class Member:
     starting: Any = None
     running: Any = None
     polling: Any = None
-    withdrawing: Any = None
-    packet: dict[str, Job] = field(default_factory=dict)
+    reclaiming: Any = None
+    batch: dict[str, Job] = field(default_factory=dict)
     shared: bool = False
-    process: Process = field(default_factory=lambda: Process(0))
+    process: ProcessIdentity = field(default_factory=lambda: ProcessIdentity(0))
     node: str = ""
-    near: bool = False
-    round: int = 0
-    since: float = 0.0
-    _given: tuple[str, ...] = ()
-    _heard: int = 0
+    is_local: bool = False
+    start_round: int = 0
+    job_started: float = 0.0
+    _batch_runs: tuple[str, ...] = ()
+    _n_received: int = 0
     _number: int = 0
 
     @property
@@ -73,55 +73,56 @@ class Member:
         """Whether it can accept a batch."""
         return self.starting is None and self.running is None
 
-    def awaited(self) -> list[Any]:
+    def pending_refs(self) -> list[Any]:
         """Return the references of pending answers."""
-        refs = (self.starting, self.running, self.polling, self.withdrawing)
+        refs = (self.starting, self.running, self.polling, self.reclaiming)
         return [ref for ref in refs if ref is not None]
 
-    def send(self, packet: Sequence[Job]) -> None:
+    def send(self, batch: Sequence[Job]) -> None:
         """Send it jobs; errors of pickling propagate, and then nothing is sent."""
         # A worker that shares the driver's disk reads checkpoints directly.
-        saved = {} if self.shared else {j.run: j.checkpoint for j in packet if j.checkpoint}
-        parcels = {
-            run: pack(checkpoint.folder, checkpoint.size) for run, checkpoint in saved.items()
+        saved = {} if self.shared else {j.run: j.checkpoint for j in batch if j.checkpoint}
+        checkpoints = {
+            run: ship_folder(checkpoint.folder, checkpoint.size)
+            for run, checkpoint in saved.items()
         }
-        self.running = self.actor.run.remote(self._number + 1, packet, parcels)
+        self.running = self.actor.run.remote(self._number + 1, batch, checkpoints)
         self._number += 1
-        self._heard = 0
-        self._given = tuple(job.run for job in packet)
-        self.packet = {job.run: job for job in packet}
-        self.since = time.monotonic()
+        self._n_received = 0
+        self._batch_runs = tuple(job.run for job in batch)
+        self.batch = {job.run: job for job in batch}
+        self.job_started = time.monotonic()
 
     def poll(self) -> None:
         """Request the messages of the running jobs."""
-        self.polling = self._aside("poll", PATIENCE)
+        self.polling = self._call_concurrently("poll", POLL_TIMEOUT)
 
-    def withdraw(self) -> None:
+    def reclaim(self) -> None:
         """Ask it to return the jobs that it has not started."""
-        self.withdrawing = self._aside("withdraw")
+        self.reclaiming = self._call_concurrently("reclaim")
 
     def request_stop(self, run: str) -> None:
         """Signal a job to end."""
-        self._aside("request_stop", run)
+        self._call_concurrently("request_stop", run)
 
-    def ask_for_arrest(self, run: str, after: float = 0.0) -> Any:
+    def request_cancel(self, run: str, after: float = 0.0) -> Any:
         """Ask whether it has run a job for more than `after` seconds; if so, it halts."""
-        return self._aside("arrest", run, self._number, after)
+        return self._call_concurrently("cancel", run, self._number, after)
 
-    def arrest(self, asked: Any, timeout: float = ANSWER) -> Arrest:
-        """Return the answer to `ask_for_arrest`; without an answer, assume that it runs the job.
+    def cancel(self, request: Any, timeout: float = ANSWER_TIMEOUT) -> Cancellation:
+        """Return the answer to `request_cancel`; without an answer, assume that it runs the job.
 
         Such a worker is dead, frozen, or in native code that blocks all other threads.
         """
         import ray
 
         try:
-            found: Arrest = ray.get(asked, timeout=timeout)
+            answer: Cancellation = ray.get(request, timeout=timeout)
         except (ray.exceptions.RayError, TimeoutError):
-            return Arrest(Found.RUNNING, answered=False)
-        return found
+            return Cancellation(JobState.RUNNING, answered=False)
+        return answer
 
-    def polled(self, timeout: float | None = None) -> list[Event]:
+    def take_poll(self, timeout: float | None = None) -> list[Event]:
         """Return the answer of the poll, if any; a dead or hung worker's answer is lost."""
         import ray
 
@@ -129,27 +130,27 @@ class Member:
         if polling is None:
             return []
         try:
-            return self.noted(ray.get(polling, timeout=timeout))
+            return self.accept(ray.get(polling, timeout=timeout))
         except (ray.exceptions.RayError, TimeoutError):
             return []
 
-    def noted(self, events: Sequence[Event]) -> list[Event]:
+    def accept(self, events: Sequence[Event]) -> list[Event]:
         """Return the events that concern jobs of the batch, and remove finished jobs."""
-        self._heard += len(events)
+        self._n_received += len(events)
         kept: list[Event] = []
         for event in events:
-            if isinstance(event, Sent | Finished) and event.run in self.packet:
+            if isinstance(event, Sent | Finished) and event.run in self.batch:
                 kept.append(event)
                 if isinstance(event, Finished):
-                    del self.packet[event.run]
-                    self.since = time.monotonic()
+                    del self.batch[event.run]
+                    self.job_started = time.monotonic()
         return kept
 
     def release(self) -> list[Job]:
         """Return the unfinished jobs of a completed batch, and become idle."""
-        jobs = list(self.packet.values())
-        self.packet = {}
-        self.running = self.withdrawing = None
+        jobs = list(self.batch.values())
+        self.batch = {}
+        self.running = self.reclaiming = None
         return jobs
 
     def post_mortem(self) -> tuple[list[Event], list[Job], list[Job]]:
@@ -159,11 +160,11 @@ class Member:
         started: none may run twice under one token.
         """
         if not self.shared:
-            return [], list(self.packet.values()), []
+            return [], list(self.batch.values()), []
         begun, events = self.journal.read(self._number)
-        unheard = self.noted(events[self._heard :])
-        runs = set(self._given[:begun])
-        jobs = self.packet.values()
+        unheard = self.accept(events[self._n_received :])
+        runs = set(self._batch_runs[:begun])
+        jobs = self.batch.values()
         return unheard, [j for j in jobs if j.run in runs], [j for j in jobs if j.run not in runs]
 
     def kill(self, *, hung: bool = False) -> None:
@@ -174,38 +175,38 @@ class Member:
         """
         import ray
 
-        if hung and self.near:
-            end(self.process)
+        if hung and self.is_local:
+            kill_process(self.process)
         if ray.is_initialized():
             ray.kill(self.actor)
 
     def leave(self) -> Any:
         """Let the worker exit by itself, for a cluster that has lost its head."""
-        return self._aside("leave")
+        return self._call_concurrently("leave")
 
     def is_dead(self) -> bool:
         """Whether it is certain, within a second, that its process has ended."""
         import ray
 
         try:
-            ray.get(self.running, timeout=ANSWER)
+            ray.get(self.running, timeout=ANSWER_TIMEOUT)
         except ray.exceptions.ActorDiedError:
             return True
         except (ray.exceptions.RayError, TimeoutError):
             return False
         return False
 
-    def _aside(self, method: str, *args: Any) -> Any:
+    def _call_concurrently(self, method: str, *args: Any) -> Any:
         """Call a method that can answer while jobs run."""
         return getattr(self.actor, method).options(concurrency_group="io").remote(*args)
 
 
-def member_maker(
+def worker_factory(
     needs: Mapping[str, float],
     work: bytes,
     folder: Path,
     runtime_env: Mapping[str, Any] | None = None,
-) -> Callable[[], Member]:
+) -> Callable[[], WorkerHandle]:
     """Return a function that starts a worker; put the work into Ray's object store once.
 
     Parameters
@@ -228,15 +229,19 @@ def member_maker(
     if runtime_env:
         options["runtime_env"] = dict(runtime_env)
     # Retries are decided elsewhere, never by Ray.
-    actor = ray.remote(concurrency_groups={"io": 4}, max_restarts=0, max_task_retries=0)(Worker)
+    actor = ray.remote(concurrency_groups={"io": 4}, max_restarts=0, max_task_retries=0)(
+        WorkerActor
+    )
     shipped, node = ray.put(work), ray.get_runtime_context().get_node_id()
     names = (f"ray-{number}" for number in itertools.count())
 
-    def make() -> Member:
+    def make() -> WorkerHandle:
         name = next(names)
         journal = Journal(folder / name)
         handle = actor.options(**options, resources=custom or None, max_restarts=0).remote(name)
-        return Member(handle, journal, starting=handle.prepare.remote(shipped, journal.path, node))
+        return WorkerHandle(
+            handle, journal, starting=handle.prepare.remote(shipped, journal.path, node)
+        )
 
     return make
 
@@ -244,19 +249,19 @@ def member_maker(
 _OPTIONS = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
 
 
-def loaded(member: Member) -> Prepared:
+def finish_start(worker: WorkerHandle) -> Prepared:
     """Return the answer of a worker that has started; raise Ray's error if it died."""
     import ray
 
-    answer: Prepared = ray.get(member.starting)
-    member.starting = None
-    member.shared = answer.shared
-    member.process, member.node = answer.process, answer.node
-    member.near = answer.node == ray.get_runtime_context().get_node_id()
+    answer: Prepared = ray.get(worker.starting)
+    worker.starting = None
+    worker.shared = answer.shared
+    worker.process, worker.node = answer.process, answer.node
+    worker.is_local = answer.node == ray.get_runtime_context().get_node_id()
     return answer
 
 
-def pickled(work: Work) -> bytes:
+def pickle_work(work: Work) -> bytes:
     """Return the work, pickled for shipping.
 
     Raises

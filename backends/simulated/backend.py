@@ -12,7 +12,7 @@ from tuner.backends.resources import as_needs
 from tuner.backends.simulated.clock import VirtualClock
 from tuner.backends.simulated.durations import Duration, as_duration
 from tuner.backends.simulated.faults import Faults
-from tuner.backends.simulated.process import Process, Stage
+from tuner.backends.simulated.process import SimulatedProcess, SimulationContext
 from tuner.errors import ArgumentError, BackendError, ResourcesError
 from tuner.records import Job
 
@@ -81,19 +81,19 @@ class SimulatedBackend:
         self._seed = seed
         self._faults = faults or Faults()
         self._sizes = tuple(sizes)
-        self._made = self.clock()
-        self._wanted: int | None = None
+        self._created = self.clock()
+        self._requested: int | None = None
         self._capacity = 0
-        self._stage: Stage | None = None
+        self._context: SimulationContext | None = None
         self._queue: deque[Job] = deque()
         self._idle: list[int] = []
-        self._away: set[int] = set()
+        self._restarting: set[int] = set()
         self._stopping: set[str] = set()
 
     @property
     def elapsed(self) -> float:
         """Virtual seconds since this backend was created."""
-        return self.clock() - self._made
+        return self.clock() - self._created
 
     def start(
         self,
@@ -106,7 +106,7 @@ class SimulatedBackend:
         """Prepare to run jobs; see `Backend.start`. Resources are ignored."""
         if workers is not None and not 1 <= workers <= self._workers:
             raise ResourcesError(
-                f"workers={workers}: there are {self._workers} simulated workers; write "
+                f"workers={workers}: this backend has {self._workers} simulated workers; write "
                 f"SimulatedBackend(workers={max(workers, 1)}), or fewer here"
             )
         if any(amount > 0 for name, amount in as_needs(resources).items() if name != "CPU"):
@@ -114,12 +114,14 @@ class SimulatedBackend:
                 f"resources={dict(resources or {})!r}: simulated workers have no resources; leave "
                 f"them out"
             )
-        self._stage = stage = Stage(work, self.clock, self._duration, self._faults, self._seed)
-        self._wanted = workers
-        self._capacity = self._fitting(self._workers)
+        self._context = context = SimulationContext(
+            work, self.clock, self._duration, self._faults, self._seed
+        )
+        self._requested = workers
+        self._capacity = self._limited(self._workers)
         self._idle = list(range(self._capacity - 1, -1, -1))
         for when, size in self._sizes:
-            stage.agenda.put(self.clock() + when, partial(self._resize, size))
+            context.queue.put(self.clock() + when, partial(self._resize, size))
 
     @property
     def capacity(self) -> int:
@@ -128,7 +130,7 @@ class SimulatedBackend:
 
     def submit(self, job: Job) -> None:
         """Queue a job; the next free worker runs it."""
-        if self._stage is None:
+        if self._context is None:
             raise BackendError("SimulatedBackend: submit before start; call start first")
         self._queue.append(job)
         self._assign()
@@ -141,30 +143,30 @@ class SimulatedBackend:
         BackendError
             If `timeout` is None and no event can ever happen.
         """
-        if self._stage is None:
+        if self._context is None:
             return []
-        agenda, heard = self._stage.agenda, self._stage.heard
+        queue, outbox = self._context.queue, self._context.outbox
         until = math.inf if timeout is None else self.clock() + timeout
-        while agenda and (due := agenda.next_time) <= until:
+        while queue and (due := queue.next_time) <= until:
             # Deliver sent messages before time advances and before any job continues.
-            if heard and (due > self.clock() or agenda.next_is_after):
+            if outbox and (due > self.clock() or queue.next_is_after):
                 break
             self.clock.advance_to(due)
-            agenda.take()()
-        if not heard:
+            queue.take()()
+        if not outbox:
             if math.isinf(until):
                 raise BackendError(self._stuck())
             self.clock.advance_to(until)
-        events = list(heard)
-        heard.clear()
+        events = list(outbox)
+        outbox.clear()
         return events
 
     def stop(self, run: str, *, kill: bool = False) -> None:
         """Ask a job to end soon; with `kill`, end it and its worker now."""
-        stage = self._stage
-        if stage is None:
+        context = self._context
+        if context is None:
             return
-        process = stage.running.get(run)
+        process = context.running.get(run)
         if process is not None:
             if kill:
                 process.die("ended while it ran")
@@ -173,7 +175,7 @@ class SimulatedBackend:
         elif any(job.run == run for job in self._queue):
             if kill:
                 self._queue = deque(job for job in self._queue if job.run != run)
-                stage.heard.append(Lost(run, "taken back before it began"))
+                context.outbox.append(Lost(run, "taken back before it began"))
             else:
                 self._stopping.add(run)
 
@@ -182,63 +184,63 @@ class SimulatedBackend:
         self._queue.clear()
         self._stopping.clear()
         self._idle.clear()
-        self._away.clear()
-        stage, self._stage = self._stage, None
-        for process in [] if stage is None else list(stage.running.values()):
+        self._restarting.clear()
+        context, self._context = self._context, None
+        for process in [] if context is None else list(context.running.values()):
             process.discard()
 
     # --- workers ------------------------------------------------------------------------------
 
-    def _fitting(self, size: int) -> int:
-        return size if self._wanted is None else min(size, self._wanted)
+    def _limited(self, size: int) -> int:
+        return size if self._requested is None else min(size, self._requested)
 
     def _assign(self) -> None:
         """Assign queued jobs to free workers; they start when the study next waits."""
-        stage = self._stage
-        while stage is not None and self._idle and self._queue:
+        context = self._context
+        while context is not None and self._idle and self._queue:
             job = self._queue.popleft()
-            process = Process(job, self._idle.pop(), stage, self._freed)
+            process = SimulatedProcess(job, self._idle.pop(), context, self._release)
             process.stopping = job.run in self._stopping
             self._stopping.discard(job.run)
-            stage.running[job.run] = process
-            stage.agenda.put(self.clock(), process.resume, after=True)
+            context.running[job.run] = process
+            context.queue.put(self.clock(), process.resume, after=True)
 
-    def _freed(self, process: Process) -> None:
+    def _release(self, process: SimulatedProcess) -> None:
         """Free the worker for another job, now or when its replacement arrives."""
-        stage, number = self._stage, process.number
-        if stage is None:
+        context, number = self._context, process.number
+        if context is None:
             return
-        stage.running.pop(process.job.run, None)
+        context.running.pop(process.job.run, None)
         if number >= self._capacity:
             return
-        self._away.add(number)
+        self._restarting.add(number)
         if process.failed and self._faults.restart:
-            stage.agenda.put(self.clock() + self._faults.restart, lambda: self._back(number))
+            context.queue.put(self.clock() + self._faults.restart, lambda: self._restarted(number))
         else:
-            self._back(number)
+            self._restarted(number)
 
-    def _back(self, number: int) -> None:
-        if number in self._away:
-            self._away.remove(number)
+    def _restarted(self, number: int) -> None:
+        if number in self._restarting:
+            self._restarting.remove(number)
             self._idle.append(number)
             self._assign()
 
     def _resize(self, size: int) -> None:
         """Add workers, or remove the last ones."""
-        before, self._capacity = self._capacity, self._fitting(size)
+        before, self._capacity = self._capacity, self._limited(size)
         self._idle = [number for number in self._idle if number < self._capacity]
-        self._away = {number for number in self._away if number < self._capacity}
-        stage = self._stage
-        assert stage is not None
-        for process in list(stage.running.values()):
+        self._restarting = {number for number in self._restarting if number < self._capacity}
+        context = self._context
+        assert context is not None
+        for process in list(context.running.values()):
             if process.number >= self._capacity:
                 process.die("its machine left")
         self._idle += range(before, self._capacity)
-        stage.heard.append(Resized(self._capacity))
+        context.outbox.append(Resized(self._capacity))
         self._assign()
 
     def _stuck(self) -> str:
-        running = [] if self._stage is None else self._stage.running.values()
+        running = [] if self._context is None else self._context.running.values()
         frozen = [p.job.trial.number for p in running if p.frozen]
         if frozen:
             return (

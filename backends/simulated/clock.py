@@ -6,7 +6,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 
-BEGINNING = 946_684_800.0
+EPOCH = 946_684_800.0
 """When virtual time begins: the year 2000, in seconds since the epoch."""
 
 
@@ -24,7 +24,7 @@ class VirtualClock:
 
     __slots__ = ("_now",)
 
-    def __init__(self, now: float = BEGINNING) -> None:
+    def __init__(self, now: float = EPOCH) -> None:
         self._now = now
 
     def __call__(self) -> float:
@@ -44,7 +44,7 @@ class VirtualClock:
         self._now = max(self._now, time)
 
 
-class Agenda:
+class EventQueue:
     """A queue of actions ordered by time, then by insertion.
 
     An action with ``after`` runs after all other actions of the same time.

@@ -12,7 +12,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from numpy.random import Generator, default_rng
 
 from tuner.backends.protocol import Event, Finished, Lost, Sent, Work, timed_out
-from tuner.backends.simulated.clock import Agenda, VirtualClock
+from tuner.backends.simulated.clock import EventQueue, VirtualClock
 from tuner.backends.simulated.durations import Duration
 from tuner.backends.simulated.faults import Faults
 from tuner.errors import ControlException
@@ -23,7 +23,7 @@ DUPLICATE_AFTER = 30.0
 
 
 @dataclass(slots=True)
-class Stage:
+class SimulationContext:
     """The shared state of a simulation: the clock, the seed, and the delivery to the driver."""
 
     work: Work
@@ -31,12 +31,12 @@ class Stage:
     duration: Duration
     faults: Faults
     seed: int
-    agenda: Agenda = field(default_factory=Agenda)
-    running: dict[str, Process] = field(default_factory=dict)
-    heard: list[Event] = field(default_factory=list)
+    queue: EventQueue = field(default_factory=EventQueue)
+    running: dict[str, SimulatedProcess] = field(default_factory=dict)
+    outbox: list[Event] = field(default_factory=list)
 
 
-class Process:
+class SimulatedProcess:
     """One job on one worker, and the job's `Channel`.
 
     It runs in a greenlet, which yields to other jobs while its virtual time passes. So the driver
@@ -44,7 +44,11 @@ class Process:
     """
 
     def __init__(
-        self, job: Job, number: int, stage: Stage, free: Callable[[Process], None]
+        self,
+        job: Job,
+        number: int,
+        context: SimulationContext,
+        free: Callable[[SimulatedProcess], None],
     ) -> None:
         self.job = job
         self.number = number
@@ -54,12 +58,12 @@ class Process:
         self.frozen = False
         self.failed = False
         """Whether the worker died with the job."""
-        self._stage = stage
+        self._context = context
         self._free = free
         self._greenlet = greenlet(self._run)
         self._streams = sys.stdout, sys.stderr
         self._step: int | None = None
-        self._last_heard = stage.clock()
+        self._last_delivery = context.clock()
 
     # --- for the backend ----------------------------------------------------------------------
 
@@ -106,21 +110,21 @@ class Process:
             raise _Killed
         match message:
             case Begun():
-                now = self._stage.clock()
+                now = self._context.clock()
                 begun = dataclasses.replace(message, host="simulated", pid=self.number, time=now)
-                self._say(Sent(self.job.run, begun))
+                self._deliver(Sent(self.job.run, begun))
                 self._wait(0.0)
                 return
             case Report(step):
                 if self._step is None or step > self._step:
                     self._pass_time(step)
-                self._say(Sent(self.job.run, message))
+                self._deliver(Sent(self.job.run, message))
                 self._wait(0.0)
                 return
             case Output():
                 self._finish_work()
-                message = dataclasses.replace(message, time=self._stage.clock())
-        self._say(Sent(self.job.run, message))
+                message = dataclasses.replace(message, time=self._context.clock())
+        self._deliver(Sent(self.job.run, message))
 
     def stop_requested(self) -> bool:
         """Whether the driver has asked this job to end soon."""
@@ -129,17 +133,17 @@ class Process:
     # --- inside -------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        stage = self._stage
+        context = self._context
         if self.job.timeout is not None:
             # Refer to it by name, so that a finished process is not kept alive.
-            due = stage.clock() + self.job.timeout
-            stage.agenda.put(due, partial(_time_is_up, stage, self.job.run))
+            due = context.clock() + self.job.timeout
+            context.queue.put(due, partial(_time_is_up, context, self.job.run))
         try:
-            outcome = stage.work(self.job, self)
+            outcome = context.work(self.job, self)
             self._finish_work()
         except _Killed:
             return
-        if self._chance(stage.faults.lost):
+        if self._happens(context.faults.lost):
             self.failed = True
             self._end(Lost(self.job.run, "its outcome did not arrive"))
         else:
@@ -152,25 +156,25 @@ class Process:
 
     def _pass_time(self, step: int) -> None:
         """Simulate the work on `step`, including its possible faults."""
-        stage = self._stage
+        context = self._context
         self._step = step
-        seconds = stage.duration(self.job.trial, step, self._times)
-        if self._chance(stage.faults.crash):
-            died = stage.clock() + seconds * self._luck.random()
-            stage.agenda.put(died, lambda: self.die("its worker died"))
-            self._stay()
-        elif self._chance(stage.faults.freeze):
+        seconds = context.duration(self.job.trial, step, self._duration_rng)
+        if self._happens(context.faults.crash):
+            died = context.clock() + seconds * self._fault_rng.random()
+            context.queue.put(died, lambda: self.die("its worker died"))
+            self._suspend()
+        elif self._happens(context.faults.freeze):
             self.frozen = True
-            self._stay()
+            self._suspend()
         else:
             self._wait(seconds)
 
     def _wait(self, seconds: float) -> None:
-        stage = self._stage
-        stage.agenda.put(stage.clock() + seconds, self.resume, after=True)
-        self._stay()
+        context = self._context
+        context.queue.put(context.clock() + seconds, self.resume, after=True)
+        self._suspend()
 
-    def _stay(self) -> None:
+    def _suspend(self) -> None:
         """Wait until `resume`, possibly forever."""
         try:
             self._greenlet.parent.switch()
@@ -189,37 +193,37 @@ class Process:
             return
         self.over = True
         if event is not None:
-            self._say(event)
-            if self._chance(self._stage.faults.duplicate):
-                later = self._last_heard + float(self._luck.exponential(DUPLICATE_AFTER))
-                self._stage.agenda.put(later, lambda: self._stage.heard.append(event))
+            self._deliver(event)
+            if self._happens(self._context.faults.duplicate):
+                later = self._last_delivery + float(self._fault_rng.exponential(DUPLICATE_AFTER))
+                self._context.queue.put(later, lambda: self._context.outbox.append(event))
         self._free(self)
 
-    def _say(self, event: Event) -> None:
-        stage = self._stage
-        if not stage.faults.delay:
-            stage.heard.append(event)
+    def _deliver(self, event: Event) -> None:
+        context = self._context
+        if not context.faults.delay:
+            context.outbox.append(event)
             return
-        arrives = stage.clock() + float(self._luck.exponential(stage.faults.delay))
-        self._last_heard = max(self._last_heard, arrives)
-        stage.agenda.put(self._last_heard, lambda: stage.heard.append(event))
+        arrives = context.clock() + float(self._fault_rng.exponential(context.faults.delay))
+        self._last_delivery = max(self._last_delivery, arrives)
+        context.queue.put(self._last_delivery, lambda: context.outbox.append(event))
 
-    def _chance(self, probability: float) -> bool:
-        return probability > 0 and self._luck.random() < probability
+    def _happens(self, probability: float) -> bool:
+        return probability > 0 and self._fault_rng.random() < probability
 
     @cached_property
-    def _times(self) -> Generator:
+    def _duration_rng(self) -> Generator:
         """Generator of durations; depends on the trial only."""
-        return default_rng([self._stage.seed, self.job.trial.number, self.job.attempt])
+        return default_rng([self._context.seed, self.job.trial.number, self.job.attempt])
 
     @cached_property
-    def _luck(self) -> Generator:
+    def _fault_rng(self) -> Generator:
         """Generator of faults."""
-        return default_rng([self._stage.seed, self.job.trial.number, self.job.attempt, 1])
+        return default_rng([self._context.seed, self.job.trial.number, self.job.attempt, 1])
 
 
-def _time_is_up(stage: Stage, run: str) -> None:
-    process = stage.running.get(run)
+def _time_is_up(context: SimulationContext, run: str) -> None:
+    process = context.running.get(run)
     if process is not None:
         process.time_is_up()
 

@@ -2,6 +2,6 @@
 
 import os
 
-# Before NumPy comes: every contestant has one thread.
+# Set before NumPy is imported: each contestant uses one thread.
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(threads, "1")

@@ -5,9 +5,9 @@
 
 Prints, for each family of problems, the mean normalised regret after 25, 50, 100 and 200 trials:
 (best so far - known best) / (median of random points - known best). Below are mean ranks over all
-problems with the critical difference, and seconds a suggestion; the last line is JSON. Searches
-are kept in ``.build/quality/results``: only what changed runs again. Peers are installed in
-environments of their own, below ``.build/quality``.
+problems with the critical difference, and seconds per suggestion; the last line is JSON. Results
+are cached in ``.build/quality/results``: only changed searches run again. Peers are installed in
+separate environments below ``.build/quality``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ USUAL_PEERS = ("optuna-tpe", "optuna-gp", "hyperopt-tpe", "smac")
 
 
 def main() -> None:
-    """Run as a command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def all_problems(noisy: bool) -> list[Problem]:
-    """Return the problems that choices are made on."""
+    """Return the problems that are used to choose designs."""
     if noisy:
         return tables.problems(noisy=True)
     return tables.problems() + functions.problems() + models.problems()
@@ -91,7 +91,7 @@ def fill(
     widths: list[int],
     jobs: int,
 ) -> None:
-    """Run the searches that are not known."""
+    """Run the searches without a cached result."""
     missing = [
         (name, problem.name, seed, n_trials, width)
         for name in names

@@ -1,10 +1,9 @@
-"""Problems kept aside: they judge, and nothing is ever chosen by looking at them.
+"""Held-out problems: they evaluate designs, and no design is chosen by them.
 
     python -m benchmarks.quality --aside --contestants auto,optuna-gp
 
-They differ from the others in what makes them hard, and not only in a shift: plateaus, steps,
-optima at corners, many columns of which few matter, deep branches, and real models whose data are
-used nowhere else in the benchmark.
+Their difficulties differ from the other problems: plateaus, steps, optima at corners, many columns
+of which few matter, deep branches, and real models on data that the benchmark uses only here.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from tuner.search_spaces import Bool, Choice, Float, Int, Ordinal, Space
 
 
 def problems() -> list[Problem]:
-    """Return all problems that are kept aside."""
+    """Return all held-out problems."""
     return smooth_and_stepped() + many_columns() + mixed_and_conditional() + small_data()
 
 
@@ -81,7 +80,7 @@ def _griewank(x: np.ndarray) -> float:
 
 
 def _steps(x: np.ndarray) -> float:
-    """Return a bowl whose sides are stairs of seven steps each."""
+    """Return a bowl whose sides are staircases of seven steps each."""
     centre = np.array([0.31, 0.62, 0.17, 0.84, 0.48])
     return float(np.sum(np.floor(7 * np.abs(x - centre)) ** 2))
 
@@ -92,7 +91,7 @@ def _corner(x: np.ndarray) -> float:
 
 
 def _ridge(x: np.ndarray) -> float:
-    """Return a narrow valley along a line that is turned to all axes."""
+    """Return a narrow valley along a line that is oblique to all axes."""
     along = np.array([0.3, 0.7, 0.65]) / math.sqrt(0.09 + 0.49 + 0.4225)
     z = x - np.array([0.35, 0.45, 0.3])
     across = z - (z @ along) * along
@@ -107,7 +106,7 @@ def _levy(x: np.ndarray) -> float:
 
 
 def _bowl(x: np.ndarray) -> float:
-    """Return a bowl in which a column matters the less, the later it comes."""
+    """Return a bowl in which the weight of a column decreases with its index."""
     centre = np.random.default_rng(25).uniform(0.1, 0.9, len(x))
     return float(np.sum((x - centre) ** 2 / np.arange(1, len(x) + 1)))
 
@@ -189,7 +188,7 @@ def _deep(p: Params) -> float:
 
 
 def _switches(p: Params) -> float:
-    """Return a loss over fourteen switches, of which neighbours want to agree with a pattern."""
+    """Return a loss over fourteen switches; neighboring switches should match a pattern."""
     wrong = np.array([p[f"s{i}"] != (i % 3 == 0) for i in range(14)], dtype=float)
     return float(wrong.sum() + 2 * np.sum(wrong[1:] * wrong[:-1]))
 
@@ -208,7 +207,7 @@ def _table(p: Params) -> float:
 
 
 def small_data() -> list[Problem]:
-    """Return tasks on scikit-learn's wine and iris data, trained when they are asked for."""
+    """Return tasks on scikit-learn's wine and iris data, trained on demand."""
     forest = Space(
         {
             "criterion": Choice("gini", "entropy"),
@@ -250,7 +249,7 @@ def small_data() -> list[Problem]:
 
 
 FOREST_BEST, PIPELINE_BEST, NETWORK_BEST = 0.109, 0.048, 0.058
-"""Log losses just below the least of some thousand trials."""
+"""Log losses just below the minimum of some thousand trials."""
 
 
 def _forest(params: Params) -> float:

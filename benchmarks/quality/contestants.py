@@ -23,13 +23,13 @@ OURS = ("random", "tpe", "bayesian", "auto")
 
 
 class Search(Protocol):
-    """One search as the benchmark sees it."""
+    """The interface of one search."""
 
     def ask(self, pending: Sequence[Trial]) -> tuple[Params, float]:
-        """Return a point and how many seconds the suggestion took."""
+        """Return a point and the seconds that the suggestion took."""
 
     def tell(self, trial: Trial, loss: float) -> None:
-        """Take in the loss of a trial."""
+        """Record the loss of a trial."""
 
 
 class Ours:
@@ -40,13 +40,13 @@ class Ours:
         optimizer.reset(problem.space, [Goal()], seed)
 
     def ask(self, pending: Sequence[Trial]) -> tuple[Params, float]:
-        """Return a point and how many seconds the suggestion took."""
+        """Return a point and the seconds that the suggestion took."""
         began = time.perf_counter()
         (params,) = self._optimizer.ask(1, pending)
         return params, time.perf_counter() - began
 
     def tell(self, trial: Trial, loss: float) -> None:
-        """Take in the loss of a trial."""
+        """Record the loss of a trial."""
         self._optimizer.tell(trial, Outcome(State.COMPLETED, {"value": loss}))
 
 
@@ -60,7 +60,7 @@ class Theirs:
         self._points: dict[int, dict[str, Any]] = {}
 
     def ask(self, pending: Sequence[Trial]) -> tuple[Params, float]:  # noqa: ARG002
-        """Return a point and how many seconds the suggestion took."""
+        """Return a point and the seconds that the suggestion took."""
         flat, seconds = self._peer.ask()
         values = {name: _value(self._columns[name], value) for name, value in flat.items()}
         constants = {
@@ -71,13 +71,13 @@ class Theirs:
         return self._space.unflatten(values | constants), seconds
 
     def tell(self, trial: Trial, loss: float) -> None:  # noqa: ARG002
-        """Take in the loss of a trial."""
+        """Record the loss of a trial."""
         self._peer.tell(loss)
 
 
 @contextmanager
 def begin(name: str, problem: Problem, seed: int, n_trials: int) -> Iterator[Search]:
-    """Begin a search by one of ours or by a peer."""
+    """Start a search by an optimizer of `tuner` or by a peer."""
     if name in OURS:
         yield Ours(resolve(name), problem, seed)
         return
@@ -94,7 +94,7 @@ def begin(name: str, problem: Problem, seed: int, n_trials: int) -> Iterator[Sea
 
 
 def description(column: Column, space: Space) -> dict[str, Any]:
-    """Return a column as peers get it."""
+    """Return a column in the format for peers."""
     domain = column.domain
     choices = {c.path: c.domain for c in space.columns}
     parents = [[path, choices[path].index(option)] for path, option in column.parents]  # type: ignore[attr-defined]
@@ -114,11 +114,11 @@ def _value(column: Column, value: Any) -> Any:
     return round(value) if isinstance(domain, Int) else value
 
 
-# --- what a result depends on -----------------------------------------------------------------
+# --- dependencies of a result ------------------------------------------------------------------
 
 
 def fingerprint(name: str) -> str:
-    """Return what changes when an optimizer's code, or a peer's version, does."""
+    """Return a key that changes with an optimizer's code or a peer's version."""
     if name not in OURS:
         from benchmarks.quality.peers import PEERS
 
@@ -131,7 +131,7 @@ def fingerprint(name: str) -> str:
 
 
 def _sources(module: str) -> set[Path]:
-    """Return the files of `tuner` that a module imports, at any remove, and its own."""
+    """Return a module's file and the files of `tuner` that it imports, transitively."""
     found: dict[str, Path] = {}
     waiting = [module]
     while waiting:

@@ -1,4 +1,4 @@
-"""Environments that peers live in: made once by the benchmark, apart from our own."""
+"""Virtual environments of the peers, created once by the benchmark."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ REQUIREMENTS = {
     "mlflow": ("mlflow-skinny==3.17.2", "sqlalchemy==2.1.9", "alembic", "psycopg2-binary"),
     "ax": ("ax-platform==1.3.1", "torch==2.13.0"),
 }
-"""What is installed in each environment."""
+"""The packages installed in each environment."""
 
 
 def interpreter(name: str) -> Path:
-    """Return the Python of an environment, which is made where it is not there as it should be.
+    """Return the Python of an environment; create the environment if it is missing or outdated.
 
-    Of processes that ask at once, one makes it and the others wait.
+    If several processes call this at once, one creates it and the others wait.
 
     Raises
     ------
     RuntimeError
-        If pip cannot install what it needs; its last lines are in the message.
+        If pip cannot install the packages; the message has its last lines.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / f"{name}.lock").open("w") as lock:
@@ -38,7 +38,7 @@ def interpreter(name: str) -> Path:
 
 
 def _made(folder: Path, requirements: Sequence[str]) -> Path:
-    """Return the Python of the environment in `folder`, made now unless it has `requirements`."""
+    """Return the Python of the environment in `folder`, created unless it has `requirements`."""
     ready = folder / "ready"
     python = folder / "bin" / "python"
     wanted = "\n".join(requirements)

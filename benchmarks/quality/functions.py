@@ -1,7 +1,7 @@
 """Functions with known minima: continuous, mixed and conditional spaces.
 
-Every optimum is moved away from the centre and the corners by a fixed shift, so that no optimizer
-is helped by where it happens to begin.
+A fixed shift moves every optimum away from the center and the corners, so that the start point
+gives no optimizer an advantage.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def continuous() -> list[Problem]:
 
 
 def _shifted(name: str, function: Function, d: int, reach: float) -> Problem:
-    """Return `function`, whose minimum is 0 at the origin, over a cube that has it elsewhere."""
+    """Return `function`, whose minimum is 0 at the origin, shifted within its cube."""
     shift = np.random.default_rng(d).uniform(-0.6, 0.6, d) * reach
     space = Space({f"x{i}": Float(-reach, reach) for i in range(d)})
 

@@ -4,7 +4,7 @@ The recorded ones are whole grids of a pipeline with branches, trained and cross
 
     python -m benchmarks.quality.models      # records them again, a few minutes
 
-The others train at every trial; what was trained is kept for this machine's later runs.
+The others train at every trial; results are cached on this machine for later runs.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _model(regression: bool, kind: str, options: dict[str, Any]) -> Any:
 
 
 def cross_validated(model: Any, data: str, scoring: str = "accuracy") -> float:
-    """Return minus the mean score of three folds; of accuracy, what it lacks of 1."""
+    """Return minus the mean score of three folds; for accuracy, 1 minus the mean."""
     from sklearn.model_selection import cross_val_score
 
     X, y = data_of(data)

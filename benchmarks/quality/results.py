@@ -1,7 +1,7 @@
-"""Searches that have run, kept so that only what changed runs again.
+"""The results of searches, cached so that only changed searches run again.
 
-One file a contestant and fingerprint; one line a search: problem, seed, workers, the noise-free
-loss of each trial, what was observed of it if that is something else, and seconds a suggestion.
+One file per contestant and fingerprint; one line per search: problem, seed, workers, the noise-free
+loss of each trial, the observed loss if it differs, and the seconds per suggestion.
 """
 
 from __future__ import annotations

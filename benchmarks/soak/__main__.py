@@ -1,11 +1,11 @@
-"""Kill parts of real sweeps on a real three-node Ray cluster, and judge their record.
+"""Inject faults into sweeps on a real three-node Ray cluster, and check their records.
 
     python -m benchmarks.soak [--kills 200] [--seed 0] [--trials 60]
 
 Each sweep is one call, repeated after each death of its driver until it returns. Workers, raylets
-and the driver are killed or frozen at random moments. After each of these the store is compared
-with all that it has said before, and at the end of a sweep it must add up: every trial has one
-outcome, which is the right one, and nothing is left running. Ends with 1 if anything is wrong.
+and the driver are killed or frozen at random times. After each fault, the store is compared with
+all its earlier contents. At the end of a sweep, every trial must have one correct outcome, and no
+trial may be running. The exit status is 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from benchmarks.soak.machine_room import Driver, MachineRoom, machine_room, stri
 from benchmarks.soak.record import Record
 
 PATIENCE = 300.0
-"""Seconds within which a sweep must have come to its end after the last fault."""
+"""Maximum duration of a sweep after its last fault, in seconds."""
 
 FAULTS_A_SWEEP = 10
 
@@ -64,13 +64,12 @@ def main() -> int:
 
 
 def soak(kills: int, trials: int, seed: int = 0) -> tuple[Counter[str], int, int, list[str]]:
-    """Run sweeps until that many faults have happened.
+    """Run sweeps until `kills` faults have happened.
 
     Returns
     -------
     tuple
-        How often each fault happened, how many calls were made, how many trials have an outcome,
-        and the violations found.
+        The counts of each fault, of calls, and of trials with an outcome, and the violations.
     """
     random = Random(seed)
     hits: Counter[str] = Counter()
@@ -104,7 +103,7 @@ def soak(kills: int, trials: int, seed: int = 0) -> tuple[Counter[str], int, int
 def run_sweep(
     driver: Driver, record: Record, room: MachineRoom, random: Random, coming: Iterator[Fault]
 ) -> Iterator[Fault]:
-    """Make the call until it returns; yield the faults that happened to it."""
+    """Repeat the call until it returns; yield the injected faults."""
     deadline = time.monotonic() + PATIENCE
     fault = next(coming, None)
     due = time.monotonic() + random.uniform(0.5, 4.0)

@@ -1,4 +1,4 @@
-"""Faults that befall a sweep: who is hit, and by which signal."""
+"""Faults of a sweep: the victim and the signal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A `victim` and what happens to it: killed, frozen for good, or frozen for `pause` seconds."""
+    """A fault of `victim`: killed, frozen forever, or frozen for `pause` seconds."""
 
     victim: str
     signal: str
@@ -24,7 +24,7 @@ class Fault:
         return f"{self.victim} {self.signal}"
 
     def strike(self, pid: int) -> None:
-        """Do it to a process."""
+        """Apply the fault to a process."""
         with suppress(ProcessLookupError):
             if self.signal == "SIGKILL":
                 os.kill(pid, signal.SIGKILL)
@@ -44,18 +44,18 @@ FAULTS: list[tuple[int, Callable[[Random], Fault]]] = [
     (2, lambda _: Fault("raylet", "SIGKILL")),
     (2, lambda random: Fault("raylet", "SIGSTOP", random.uniform(0.5, 4.0))),
 ]
-"""How often each is drawn, and the drawing of its details."""
+"""The frequency of each fault, and a function that draws its details."""
 
 
 def faults(random: Random, number: int) -> Iterator[Fault]:
-    """Yield that many random faults."""
+    """Yield `number` random faults."""
     weights = [weight for weight, _ in FAULTS]
     for _, draw in random.choices(FAULTS, weights, k=number):
         yield draw(random)
 
 
 def children_of(parents: set[int]) -> dict[int, bytes]:
-    """Return the command lines of the processes that these started themselves."""
+    """Return the command lines of the children of these processes."""
     found = {}
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
@@ -67,7 +67,7 @@ def children_of(parents: set[int]) -> dict[int, bytes]:
 
 
 def descendants_of(pid: int) -> set[int]:
-    """Return all processes that a process has started, directly or not."""
+    """Return all descendants of a process."""
     found: set[int] = set()
     new = {pid}
     while new:

@@ -19,10 +19,10 @@ from tuner.backends.ray.auth import read_settings_again
 from tuner.backends.ray.local import private_folder, remove, use_private_token
 
 MEMORY = 80 * 2**20
-"""Bytes of a node's object store."""
+"""Size of a node's object store, in bytes."""
 
 PR_SET_CHILD_SUBREAPER = 36
-"""See prctl(2): what loses its parent becomes a child of this process, so that none gets away."""
+"""See prctl(2): orphans become children of this process, so that all of them can be ended."""
 
 
 class MachineRoom:
@@ -44,7 +44,7 @@ class MachineRoom:
         self.mend()
 
     def mend(self) -> None:
-        """Start nodes in the place of those whose raylet was killed."""
+        """Replace nodes whose raylet was killed."""
         for node in list(self._nodes):
             if not node.any_processes_alive() or _raylet(node) is None:
                 self._cluster.remove_node(node, allow_graceful=False)
@@ -55,7 +55,7 @@ class MachineRoom:
             )
 
     def victims(self, kind: str) -> Sequence[int]:
-        """Return the raylets (not that of the driver's node), or the workers of the sweep."""
+        """Return the raylets, except on the driver's node, or the workers of the sweep."""
         raylets = {pid for node in self._nodes if (pid := _raylet(node)) is not None}
         if kind == "raylet":
             return sorted(raylets)
@@ -72,7 +72,7 @@ class MachineRoom:
 
 @contextmanager
 def machine_room() -> Iterator[MachineRoom]:
-    """Give a cluster; whatever happens, no process is left of it, nor of what used it."""
+    """Run a cluster; on exit, end its processes and those of its users."""
     variables = dict(os.environ)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -80,7 +80,7 @@ def machine_room() -> Iterator[MachineRoom]:
     before = descendants_of(os.getpid())
     folder = private_folder()
     os.environ["RAY_TMPDIR"] = str(folder)
-    use_private_token(folder)  # else everyone on this machine could use the cluster
+    use_private_token(folder)  # otherwise every user of this machine could use the cluster
     room = None
     try:
         room = MachineRoom()
@@ -97,7 +97,7 @@ def machine_room() -> Iterator[MachineRoom]:
 
 
 def end_all_but(spared: set[int]) -> None:
-    """End the processes that this one has started, and what they start meanwhile, and wait."""
+    """End all descendants of this process, including new ones, and wait for them."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with suppress(ChildProcessError):
@@ -113,7 +113,7 @@ def end_all_but(spared: set[int]) -> None:
 
 
 class Driver:
-    """The process that makes the call of a sweep, again and again until it returns."""
+    """The process that calls a sweep, repeated until the call returns."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         self._command = [sys.executable, "-m", "benchmarks.soak.sweep", *arguments]
@@ -136,33 +136,33 @@ class Driver:
         return self._process.pid
 
     def is_running(self) -> bool:
-        """Whether the call has not returned."""
+        """Whether the call is still running."""
         return self._process.poll() is None
 
     def failure(self) -> str:
-        """Return the end of what a call that ended by itself complained of, empty if it did not."""
+        """Return the last errors of a call that failed by itself, or an empty string."""
         if self._process.returncode in (0, -signal.SIGKILL):
             return ""
         _, errors = self._process.communicate()
         return f"exit {self._process.returncode}: {errors[-1500:]}"
 
     def has_returned(self) -> bool:
-        """Whether the call came to its own end."""
+        """Whether the call returned normally."""
         return self._process.poll() == 0
 
     def restart(self) -> None:
-        """Make the same call again."""
+        """Repeat the call."""
         self._process.wait()
         self._process = self._start()
 
     def end(self) -> None:
-        """Kill it."""
+        """Kill the process."""
         self._process.kill()
         self._process.wait()
 
 
 def strike(fault: Fault, random: Random, driver: Driver, room: MachineRoom) -> bool:
-    """Let a fault happen to someone; return whether there was a victim."""
+    """Apply a fault to a random victim; return whether one exists."""
     victims = [driver.pid] if fault.victim == "driver" else room.victims(fault.victim)
     if not victims or not driver.is_running():
         return False

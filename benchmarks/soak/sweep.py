@@ -1,4 +1,4 @@
-"""One call of a sweep, as its user would repeat it: run by the soak in a process of its own.
+"""One call of a sweep, which a user would repeat; the soak test runs it in a separate process.
 
 python -m benchmarks.soak.sweep ADDRESS STORE STUDY N_TRIALS OPTIMIZER
 """
@@ -16,7 +16,7 @@ from tuner.backends.ray import health as ray_guard
 
 
 def objective(params: dict[str, Any], trial: Any) -> float:
-    """Take a moment, report and save on the way; the value depends on the params alone."""
+    """Sleep, report and save checkpoints; the value depends only on the params."""
     epoch = 0
     if (saved := trial.restore()) is not None:
         epoch = json.loads((saved / "epoch").read_text())
@@ -30,13 +30,13 @@ def objective(params: dict[str, Any], trial: Any) -> float:
 
 
 def value_of(params: dict[str, Any]) -> float:
-    """Return what a trial of these params must be recorded with."""
+    """Return the expected record of a trial with these params."""
     return float((params["x"] - 0.3) ** 2 + params["pause"])
 
 
 def main() -> None:
     address, store, study, n_trials, optimizer = sys.argv[1:]
-    # Frozen workers are found as they would be in earnest, only sooner.
+    # Frozen workers are detected as in production, but sooner.
     ray_guard.SILENCE, ray_guard.FROZEN, ray_guard.UNREACHABLE = 3.0, 1.0, 10.0
     tuner.optimize(
         objective,

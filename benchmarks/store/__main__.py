@@ -4,13 +4,13 @@
     python -m benchmarks.store --parts writers --writers-for 600
     python -m benchmarks.store --parts million
 
-Parts: `trials` recorded a second (ten parameters, one value; and with ten reports), on SQLite and
-on a real PostgreSQL; step `metrics` a second beside what the databases take bare; `size`, the bytes
-of a metric value; `load`, a study read whole; `writers`, 16 processes writing at once; `ask-tell`,
-1, 4, 16 and 32 processes that ask and tell on one study; and, only if asked for, `million`, which
-makes a store of a million trials and a hundred million values and asks it. Contestants take turns,
-and ratios are of medians in one run. MLflow lives in an environment of its own, below ``.build``.
-The last line is JSON.
+Parts: `trials` recorded per second (ten parameters, one value; and with ten reports), on SQLite and
+on a real PostgreSQL; step `metrics` per second, next to bare databases; `size`, the bytes of a
+metric value; `load`, a whole study; `writers`, 16 processes writing at once; `ask-tell`,
+1, 4, 16 and 32 processes that ask and tell on one study; and, only on request, `million`, which
+creates and queries a store of a million trials and a hundred million values. Contestants take
+turns, and ratios compare medians of one run. MLflow runs in a separate environment below
+``.build``. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ MLFLOW = Path(__file__).with_name("mlflow_peer.py")
 
 
 class Measures:
-    """Runs contestants in turns, prints as it goes, and keeps the medians."""
+    """Runs contestants in turns, prints results, and keeps the medians."""
 
     def __init__(self, rounds: int) -> None:
         self._rounds = rounds
         self.figures: dict[str, float] = {}
 
     def rates(self, title: str, contestants: dict[str, Callable[[], float]]) -> None:
-        """Print how often a second each does it, and keep it as ``title/name``."""
+        """Print the rate of each contestant, and keep it as ``title/name``."""
         print(f"\n{title}")
         rates: dict[str, list[float]] = {name: [] for name in contestants}
         for _ in range(self._rounds):
@@ -55,7 +55,7 @@ class Measures:
             print(f"  {name:24s}{median(taken):14,.1f}   tuner / it: {ratio:8.1f}")
 
     def ratio(self, title: str, peer: str) -> float:
-        """Return how many times ours is the peer's."""
+        """Return the ratio of our figure to the peer's."""
         return self.figures[f"{title}/tuner"] / self.figures[f"{title}/{peer}"]
 
 
@@ -73,11 +73,11 @@ class Run:
         self._numbers = count()
 
     def fresh(self) -> Path:
-        """Return a path where nothing is yet."""
+        """Return an unused path."""
         return self._folder / f"store-{next(self._numbers)}"
 
     def url(self, database: str, driver: str = "") -> str:
-        """Return a fresh database for a driver of PostgreSQL ("": ours)."""
+        """Return a new database for a PostgreSQL driver ("": ours)."""
         if database == "sqlite":
             return f"sqlite:///{self.fresh()}.db" if driver else str(self.fresh())
         made = self._new_database()
@@ -85,7 +85,7 @@ class Run:
 
 
 def main() -> None:
-    """Run as a command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -105,7 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, running_server() as server:
         os.environ["TUNER_ARTIFACTS"] = str(Path(name) / "artifacts")
         if "mlflow" not in given.without and "trials" in given.parts.split(","):
-            interpreter("mlflow")  # made now, not while it is measured
+            interpreter("mlflow")  # created before the measurement
         run = Run(given, Path(name), server.new_database)
         for part in given.parts.split(","):
             figures |= PARTS[part](run)
@@ -113,7 +113,7 @@ def main() -> None:
 
 
 def measure_trials(run: Run) -> dict[str, Any]:
-    """Record finished trials, beside the peers."""
+    """Record finished trials, next to the peers."""
     m = Measures(rounds=1 if run.few else 3)
     n, theirs = (2_000, 20) if run.few else (20_000, 100)
     figures = {}
@@ -139,7 +139,7 @@ def measure_trials(run: Run) -> dict[str, Any]:
 
 
 def measure_metrics(run: Run) -> dict[str, Any]:
-    """Record step metrics, beside bare rows."""
+    """Record step metrics, next to bare rows."""
     m = Measures(rounds=1 if run.few else 3)
     values = 100_000 if run.few else 1_000_000
     figures = {}
@@ -166,7 +166,7 @@ def measure_metrics(run: Run) -> dict[str, Any]:
 
 
 def measure_size(run: Run) -> dict[str, Any]:
-    """Count the bytes of a metric value."""
+    """Measure the bytes per metric value."""
     packed, as_rows = ours.bytes_a_value(run.fresh(), 200 if run.few else 2_000, 100)
     print(f"\nSQLite bytes a metric value: {packed:.1f} packed, {as_rows:.1f} of running trials")
     return {
@@ -176,7 +176,7 @@ def measure_size(run: Run) -> dict[str, Any]:
 
 
 def measure_load(run: Run) -> dict[str, Any]:
-    """Read a study whole, as Optuna reads its own."""
+    """Load a whole study, next to Optuna."""
     n = 1_000 if run.few else 50_000
     loads = [
         ours.load_seconds(run.fresh(), n),
@@ -187,7 +187,7 @@ def measure_load(run: Run) -> dict[str, Any]:
 
 
 def measure_writers(run: Run) -> dict[str, Any]:
-    """Let 16 processes write at once."""
+    """Run 16 concurrent writers."""
     seconds = run.given.writers_for or (3.0 if run.few else 20.0)
     found = {}
     for database in DATABASES:
@@ -202,7 +202,7 @@ def measure_writers(run: Run) -> dict[str, Any]:
 
 
 def measure_ask_tell(run: Run) -> dict[str, Any]:
-    """Let ever more processes ask and tell on one study; Optuna takes turns with us."""
+    """Run increasing numbers of processes on one study, in turns with Optuna."""
     seconds = run.given.ask_tell_for or (1.0 if run.few else 8.0)
     figures: dict[str, Any] = {}
     for database in DATABASES:
@@ -224,7 +224,7 @@ def measure_ask_tell(run: Run) -> dict[str, Any]:
 
 
 def measure_million(run: Run) -> dict[str, Any]:
-    """Make a large store on each database and ask it."""
+    """Create a large store on each database and query it."""
     trials, values = map(int, run.given.size.split(","))
     found = {}
     for database in DATABASES:

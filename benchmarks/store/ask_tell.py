@@ -28,14 +28,14 @@ class Answers:
 
     processes: int
     rate: float
-    """Pairs of ask and tell a second, of all processes together."""
+    """Pairs of ask and tell per second, summed over all processes."""
     p50: float
     p99: float
     worst: float
     fewest: int
     most: int
     late: float
-    """Seconds that the last answer came after the end."""
+    """Delay of the last answer after the end, in seconds."""
 
     @property
     def fairness(self) -> float:
@@ -64,14 +64,14 @@ HEAD = "processes   pairs/s   p50 ms   p99 ms  worst ms  fewest    most  min/max
 
 
 def ours(url: str | Path, processes: int, seconds: float, optimizer: str = "random") -> Answers:
-    """Let `processes` ask and tell on one study of ours for so many seconds.
+    """Run `processes` that ask and tell on one of our studies, for `seconds`.
 
     Raises
     ------
     AssertionError
-        If a trial was lost, counted twice, or has no outcome.
+        If a trial was lost or counted twice, or lacks an outcome.
     """
-    tuner.create_study(SPACE, name=NAME, store=url, optimizer=optimizer, seed=1).store.close()
+    tuner.create_study(SPACE, study=NAME, store=url, optimizer=optimizer, seed=1).store.close()
     found, pairs = _run(_ask_ours, str(url), processes, seconds)
     study = tuner.load_study(NAME, store=url)
     numbers = [trial.number for trial in study if trial.state is tuner.State.COMPLETED]
@@ -81,7 +81,7 @@ def ours(url: str | Path, processes: int, seconds: float, optimizer: str = "rand
 
 
 def optunas(url: str, processes: int, seconds: float) -> Answers:
-    """Let `processes` ask and tell on one study of Optuna for so many seconds."""
+    """Run `processes` that ask and tell on one Optuna study, for `seconds`."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -10,7 +10,7 @@ BATCH = 10_000
 
 
 def sqlite_rows_a_second(folder: Path, n: int) -> float:
-    """Return how many rows of (run, step, metric, value) SQLite takes a second, by executemany."""
+    """Return the rows (run, step, metric, value) per second of SQLite with executemany."""
     folder.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(folder / "bare.db", isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
@@ -31,7 +31,7 @@ def sqlite_rows_a_second(folder: Path, n: int) -> float:
 
 
 def postgres_rows_a_second(url: str, n: int) -> float:
-    """Return the same of PostgreSQL, by psycopg's executemany."""
+    """Return the same for PostgreSQL with psycopg's executemany."""
     import psycopg
 
     with psycopg.connect(url) as connection:

@@ -1,4 +1,4 @@
-"""A store of a million trials and a hundred million metric values, and what asking it takes."""
+"""A store of a million trials and a hundred million metric values, and the time of queries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Size:
 
 
 def generate(store: SqlStore, size: Size) -> str:
-    """Fill a store, and return the name of its largest study: half of all trials are in it."""
+    """Fill a store, and return the name of its largest study, with half of all trials."""
     largest = ours.new_study(store, "largest")
     others = [ours.new_study(store, f"study-{k}") for k in range(size.studies - 1)]
     half = size.trials // 2
@@ -45,7 +45,7 @@ def generate(store: SqlStore, size: Size) -> str:
 
 
 def _curves(store: SqlStore, length: int) -> None:
-    """Give every run one curve, past the store: a hundred million values then take minutes."""
+    """Give every run one curve by direct SQL, so that a hundred million values take minutes."""
     ours_metric = schema.metrics.insert().values(name="loss")
     rng = np.random.default_rng(0)
     with store.writing() as connection:
@@ -67,7 +67,7 @@ def _curves(store: SqlStore, length: int) -> None:
 
 
 def measure(url: str | Path, size: Size) -> dict[str, float]:
-    """Make the store and return milliseconds of what is asked, and the driver's memory in MB."""
+    """Create the store; return the milliseconds of each query and the driver's memory in MB."""
     store = open_store(url)
     began = time.perf_counter()
     name = generate(store, size)
@@ -89,7 +89,7 @@ def measure(url: str | Path, size: Size) -> dict[str, float]:
 
 
 def _bytes(store: SqlStore) -> int:
-    """Return how large the database is."""
+    """Return the size of the database."""
     with store.reading() as connection:
         if connection.dialect.name == "postgresql":
             size = "SELECT pg_database_size(current_database())"

@@ -1,4 +1,4 @@
-"""MLflow's client on a database: run in an environment of its own, prints trials a second.
+"""MLflow's client on a database: run in a separate environment, prints trials per second.
 
 python mlflow_peer.py URL TRIALS REPORTS
 """
@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient  # noqa: E402
 
 
 def main() -> None:
-    """Run as a command."""
+    """Run the command."""
     url, n, reports = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     client = MlflowClient(tracking_uri=url)
     experiment = client.create_experiment(f"benchmark-{time.time()}")

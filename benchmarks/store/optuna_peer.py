@@ -1,4 +1,4 @@
-"""Optuna's RDB storage: the same trials, as its users record them."""
+"""Optuna's RDB storage: the same trials, recorded through its public API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLOURS = ("red", "green", "blue")
 
 
 def trials_a_second(url: str, n: int, reports: int) -> float:
-    """Return how many trials of ten parameters it records a second: ask, suggest, report, tell."""
+    """Return trials of ten parameters recorded per second: ask, suggest, report, tell."""
     study = _study(url)
     _one(study, reports)
     began = time.perf_counter()
@@ -22,7 +22,7 @@ def trials_a_second(url: str, n: int, reports: int) -> float:
 
 
 def load_seconds(url: str, n: int) -> float:
-    """Return how long a study of `n` trials takes to be read whole by a fresh storage."""
+    """Return the seconds that a new storage takes to load a study of `n` trials."""
     name = _filled(url, n)
     study = optuna.load_study(study_name=name, storage=url)
     began = time.perf_counter()
@@ -51,9 +51,9 @@ def _one(study: optuna.Study, reports: int) -> None:
 
 
 def _filled(url: str, n: int) -> str:
-    """Make a study of `n` trials by inserting copies of one trial's rows, and return its name.
+    """Create a study of `n` trials by inserting copies of one trial's rows; return its name.
 
-    Recording 50,000 of them as users do takes it half an hour.
+    Recording 50,000 trials through the public API takes half an hour.
     """
     import sqlalchemy
 

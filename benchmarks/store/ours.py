@@ -14,7 +14,7 @@ from tuner.tracking import Batch, SqlStore, open_store
 from tuner.tracking.uuid7 import uuid7
 
 BATCH = 500
-"""Trials in one write: what gathers while a driver's batch before commits."""
+"""Trials per write: the usual number that a driver collects during a commit."""
 
 SPACE = Space(
     {
@@ -27,14 +27,14 @@ SPACE = Space(
 
 
 def new_study(store: SqlStore, name: str = "") -> StudyInfo:
-    """Record a study of `SPACE`."""
+    """Create a study of `SPACE`."""
     uid = uuid7()
     info = StudyInfo(uid, name or uid, SPACE.to_dict(), SPACE.fingerprint, (Goal(),), 0, 0.0)
     return store.create_study(info)
 
 
 def batches(n: int, reports: int, seed: int = 0, first: int = 0) -> Iterator[Batch]:
-    """Yield `n` finished trials with a run and so many reports each, in batches."""
+    """Yield `n` finished trials with a run and `reports` reports each, in batches."""
     rng = np.random.default_rng([seed, first])
     for start in range(first, first + n, BATCH):
         batch = Batch()
@@ -59,7 +59,7 @@ def batches(n: int, reports: int, seed: int = 0, first: int = 0) -> Iterator[Bat
 
 
 def trials_a_second(url: str | Path, n: int, reports: int) -> float:
-    """Return how many finished trials are recorded a second."""
+    """Return the number of finished trials recorded per second."""
     store = open_store(url)
     info = new_study(store)
     ready = list(batches(n, reports))
@@ -73,9 +73,9 @@ def trials_a_second(url: str | Path, n: int, reports: int) -> float:
 
 
 def metrics_a_second(url: str | Path, n: int, *, live: bool) -> float:
-    """Return how many values of step metrics are recorded a second.
+    """Return the number of step metric values recorded per second.
 
-    Of runs that go on (`live`), a row each; else of runs that end in the same batch.
+    With `live`, the runs continue and each value is a row; otherwise they end in the batch.
     """
     store = open_store(url)
     info = new_study(store)
@@ -100,7 +100,7 @@ def metrics_a_second(url: str | Path, n: int, *, live: bool) -> float:
 
 
 def load_seconds(url: str | Path, n: int) -> float:
-    """Return how long a study of `n` trials takes to be read whole."""
+    """Return the seconds that loading a study of `n` trials takes."""
     store = open_store(url)
     info = new_study(store)
     for batch in batches(n, 0):
@@ -116,7 +116,7 @@ def load_seconds(url: str | Path, n: int) -> float:
 
 
 def bytes_a_value(folder: Path, n: int, reports: int) -> tuple[float, float]:
-    """Return the bytes of SQLite that one value takes, packed and as a row of a running trial."""
+    """Return the SQLite bytes of one value, packed and as a row of a running trial."""
     sizes = []
     for k, many in ((0, 0), (1, reports)):
         store = open_store(folder / str(k))
@@ -137,7 +137,7 @@ def bytes_a_value(folder: Path, n: int, reports: int) -> tuple[float, float]:
 
 
 def _size(store: SqlStore, folder: Path) -> int:
-    """Return the bytes of the file, its log taken in."""
+    """Return the size of the file after a checkpoint of its log."""
     with store.reading() as connection:
         connection.exec_driver_sql("COMMIT")
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

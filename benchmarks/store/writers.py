@@ -14,7 +14,7 @@ from benchmarks.store import ours
 from tuner.tracking import open_store
 
 TRIALS = 20
-"""Trials in each batch, as a driver of short trials writes them."""
+"""Trials per batch, typical of a driver of short trials."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Writers:
 
 
 def run(url: str | Path, writers: int, seconds: float, pause: float = 0.05) -> Writers:
-    """Let that many processes write one study each, and check the store."""
+    """Let `processes` write one study each, and check the store."""
     open_store(url).close()
     with multiprocessing.get_context("spawn").Pool(writers) as pool:
         told = pool.starmap(_write, [(str(url), seconds, pause, k) for k in range(writers)], 1)
@@ -54,7 +54,7 @@ def run(url: str | Path, writers: int, seconds: float, pause: float = 0.05) -> W
 
 
 def _write(url: str, seconds: float, pause: float, seed: int) -> tuple[str, int, int, list[float]]:
-    """Write until the time is over; return the study, its trials, the errors and all times."""
+    """Write until the deadline; return the study, its trials, the errors and all times."""
     store = open_store(url)
     info = ours.new_study(store)
     n = errors = 0

@@ -165,7 +165,7 @@ def test_a_session_that_waits_notices_within_seconds(
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_ask_and_tell(folder: Path, attack: Callable[[Path], None]) -> None:
-    study = tuner.create_study(SPACE, name="s", store=folder, load_if_exists=True)
+    study = tuner.create_study(SPACE, study="s", store=folder, load_if_exists=True)
     first = study.ask()
     study.tell(first, 1.0)
     attack(folder)
@@ -187,12 +187,13 @@ def test_another_store_that_was_put_there_is_not_written_to(folder: Path) -> Non
     assert (folder / "tuner.db").read_bytes() == before
 
 
+@pytest.mark.process
 def test_the_log_of_the_store_that_took_the_place_is_not_deleted(folder: Path) -> None:
     """SQLite's last connection deletes the log at its path, unless the file has moved."""
     script = """
 import sys, tuner
 from tuner.errors import StoreError
-study = tuner.create_study({"x": tuner.Float(0, 1)}, name="s", store=sys.argv[1],
+study = tuner.create_study({"x": tuner.Float(0, 1)}, study="s", store=sys.argv[1],
                            load_if_exists=True)
 study.tell(study.ask(), 1.0)
 print("ready", flush=True)
@@ -215,7 +216,7 @@ except StoreError:
     for file in folder.glob("tuner.db*"):
         file.unlink()
     replace_by_another_store(folder)
-    study = tuner.create_study(SPACE, name="s", store=folder, load_if_exists=True)
+    study = tuner.create_study(SPACE, study="s", store=folder, load_if_exists=True)
     study.tell(study.ask(), 1.0)
     log = (folder / "tuner.db-wal").stat().st_ino
     assert process.communicate("go\n", timeout=120)[0] == "noticed\n"
@@ -224,6 +225,7 @@ except StoreError:
     study.tell(study.ask(), 1.0)
 
 
+@pytest.mark.process
 def test_looking_at_a_file_takes_no_locks_away(folder: Path) -> None:
     """Closing any descriptor of a file drops the locks that SQLite has on it in this process."""
     stores = {}
@@ -247,7 +249,7 @@ def test_looking_at_a_file_takes_no_locks_away(folder: Path) -> None:
 
 
 def test_what_was_in_a_deleted_log_is_not_lost(folder: Path) -> None:
-    study = tuner.create_study(SPACE, name="s", store=folder, load_if_exists=True)
+    study = tuner.create_study(SPACE, study="s", store=folder, load_if_exists=True)
     for value in range(3):
         study.tell(study.ask(), float(value))
     delete_log(folder)
@@ -326,9 +328,10 @@ def small_disk(place: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@pytest.mark.process
 def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk"):
-        study = tuner.create_study(SPACE, name="s", store=tmp_path / "disk")
+        study = tuner.create_study(SPACE, study="s", store=tmp_path / "disk")
         study.tell(study.ask(), 1.0)
         study.store.close()  # the system refuses while a file is open for writing
         files = ArtifactFolder(tmp_path / "disk" / "artifacts")
@@ -344,6 +347,7 @@ def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
         study.store.close()
 
 
+@pytest.mark.process
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk"):
         store = open_store(tmp_path / "disk")

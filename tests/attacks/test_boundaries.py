@@ -21,7 +21,7 @@ import pytest
 
 import tuner
 from tuner import Choice, Float, Int, errors
-from tuner.boundary import public, translated
+from tuner.errors.boundary import public, translated
 from tuner.integrations import export_dvc, export_tensorboard, import_optuna
 from tuner.reporting import write_report
 from tuner.tracking.database import maintenance as upkeep
@@ -142,6 +142,7 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 def test_folders_of_others_are_errors_of_ours(open_folder: Path) -> None:
     tmp_path = open_folder
@@ -185,8 +186,8 @@ os.setgroups([]); os.setgid(NOBODY); os.setuid(NOBODY)
 os.chdir("/")
 study = tuner.load_study("s", store=base / "theirs")
 calls = {
-    "new": lambda: tuner.create_study(space, name="n", store=base / "new"),
-    "write": lambda: tuner.create_study(space, name="n", store=base / "theirs"),
+    "new": lambda: tuner.create_study(space, study="n", store=base / "new"),
+    "write": lambda: tuner.create_study(space, study="n", store=base / "theirs"),
     "hidden": lambda: tuner.list_studies(store=base / "hidden"),
     "hidden file": lambda: tuner.list_studies(store=base / "hidden" / "x" / "y"),
     "hidden url": lambda: tuner.create_study(space, store=f"sqlite:///{base}/hidden/x.db"),
@@ -299,6 +300,7 @@ VIEWS = [
 ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_no_listing_steers_the_terminal(hostile: Path, encoding: str) -> None:
     info = tuner.list_studies(store=hostile / "store")[0]
@@ -311,6 +313,7 @@ def test_no_listing_steers_the_terminal(hostile: Path, encoding: str) -> None:
     assert codes == [b"EXIT 0"] * 14 + [b"EXIT 1", b"EXIT 2", b"EXIT 1"], done.stderr.decode()
 
 
+@pytest.mark.process
 def test_a_drawn_table_and_the_progress_steer_only_by_themselves(hostile: Path) -> None:
     import pty
 
@@ -354,6 +357,7 @@ def test_a_drawn_table_and_the_progress_steer_only_by_themselves(hostile: Path) 
             assert planted not in output, (words, output)
 
 
+@pytest.mark.slow
 def test_hostile_text_is_exported_and_reported(hostile: Path, tmp_path: Path) -> None:
     import pandas as pd
 
@@ -374,6 +378,7 @@ def test_hostile_text_is_exported_and_reported(hostile: Path, tmp_path: Path) ->
     assert ",=1+1" not in cells
 
 
+@pytest.mark.process
 def test_bytes_that_are_no_text_on_the_command_line(tmp_path: Path) -> None:
     search(tmp_path / "store")
     byte = "\udce9"  # as Python reads the byte E9 of a command line
@@ -399,6 +404,7 @@ def test_bytes_that_are_no_text_on_the_command_line(tmp_path: Path) -> None:
     assert done.stdout.count(b"EXIT") == 12
 
 
+@pytest.mark.process
 def test_whoever_reads_the_output_may_leave(tmp_path: Path) -> None:
     search(tmp_path / "store", n_trials=200)
     for words in ("find ''", "find '' --to csv", "export s --to json"):
@@ -545,6 +551,7 @@ def read_optuna(bad: Path) -> None:
         done.study.to_rows()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_a_damaged_optuna_database(tmp_path: Path, optuna_good: Path, seed: int) -> None:
     check_damaged(tmp_path, optuna_good, seed, read_optuna)

@@ -15,7 +15,7 @@ from tuner import Float, State
 from tuner.backends.protocol import Finished, Lost, Sent
 from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
-from tuner.engine.messages import Opened, Tick, Wanted
+from tuner.engine.messages import AskRequested, Opened, Tick
 from tuner.records import Begun, Goal, Outcome, Output
 
 HOUR = 3600.0
@@ -29,6 +29,7 @@ DATES = {
     "tuner/query/result.py": "compared with dates in the record",
     "tuner/registry/registry.py": "when a model version was made",
     "tuner/reporting/report.py": "when a report was made",
+    "tuner/testing/scripted_jobs.py": "dates of scripted messages",
     "tuner/tracking/artifacts/retention.py": "compared with the dates of files",
     "tuner/tracking/uuid7.py": "the date in an identifier",
 }
@@ -94,6 +95,7 @@ def test_a_clock_that_is_set_back_holds_up_no_deadline(tmp_path: Path, wall: Wal
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_a_failed_and_a_timed_out_run_have_their_measured_duration(
     tmp_path: Path, wall: Wall
 ) -> None:
@@ -114,7 +116,7 @@ def test_a_failed_and_a_timed_out_run_have_their_measured_duration(
 
 
 def test_a_trial_that_is_told_after_the_clock_was_set_back(tmp_path: Path, wall: Wall) -> None:
-    study = tuner.create_study({"x": Float(0, 1)}, name="manual", store=tmp_path)
+    study = tuner.create_study({"x": Float(0, 1)}, study="manual", store=tmp_path)
     here, elsewhere = study.ask(), study.ask()
     time.sleep(0.05)
     wall.ahead -= HOUR
@@ -144,12 +146,12 @@ def test_a_worker_whose_clock_differs_has_no_negative_runs() -> None:
     tokens = iter("abcdef")
     machine = Machine(Limits(4, max_lost=1), [Goal("value")], 0, tokens.__next__)
     machine.handle(Opened(1), 0.0, 1e9)
-    machine.handle(Wanted(1), 0.0, 1e9)
+    machine.handle(AskRequested(1), 0.0, 1e9)
     machine.handle(Tick(), 0.0, 1e9)
     machine.enqueue([{"x": 0.0}])
     (run,) = [
         command.job.run
-        for command in machine.handle(Wanted(1), 1.0, 1e9)
+        for command in machine.handle(AskRequested(1), 1.0, 1e9)
         if hasattr(command, "job")
     ]
     machine.handle(Sent(run, Begun("w", "ahead", 1, 1e9 + HOUR)), 2.0, 1e9)
@@ -165,6 +167,7 @@ def test_a_worker_whose_clock_differs_has_no_negative_runs() -> None:
     assert record.trial.ended >= record.trial.started
 
 
+@pytest.mark.slow
 def test_the_date_is_asked_for_only_where_it_is_recorded() -> None:
     """A deadline by the wall's clock fails as soon as that is set."""
     found = {

@@ -21,7 +21,7 @@ import sqlalchemy
 import tuner
 from benchmarks.postgres import Server, own_server
 from tuner import Float, errors
-from tuner.credentials import hide, hide_in
+from tuner.errors.credentials import hide, hide_in
 from tuner.tracking import open_store
 from tuner.tracking.database.location import locate
 
@@ -236,12 +236,27 @@ def test_neither_a_store_nor_a_location_shows_a_password(
 ) -> None:
     monkeypatch.setenv("TUNER_ARTIFACTS", f"memory://key:{ARTIFACTS}@bucket")
     url = with_password(server.new_database())
-    study = tuner.create_study({"x": Float(0, 1)}, name="s", store=url)
+    study = tuner.create_study({"x": Float(0, 1)}, study="s", store=url)
     shown = repr(study) + repr(study.store) + str(study.store) + repr(locate(url))
     assert leaks(shown.encode()) == []
     # What connects still has it.
     assert quote(STORE, safe="") in study.store.url
     assert open_store(study.store.url).find_study("s") is not None
+
+
+def test_a_pickled_study_has_the_password_and_hides_it_once_loaded(server: Server) -> None:
+    url = with_password(server.new_database())
+    content = pickle.dumps(tuner.create_study({"x": Float(0, 1)}, study="s", store=url))
+    assert quote(STORE, safe="").encode() in content or STORE.encode() in content
+    code = (
+        "import sys, pickle; from tuner.errors.credentials import hide; "
+        "study = pickle.load(sys.stdin.buffer); print(repr(study), repr(study.store)); "
+        f"print(hide({STORE!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=content, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"Study('s'")
+    assert leaks(done.stdout + done.stderr) == []
 
 
 def test_the_mirror_logs_no_password(

@@ -11,7 +11,7 @@ import pytest
 
 import tuner
 from tuner import Float, State
-from tuner.progress import Display, Snapshot
+from tuner.engine.progress import Display, Snapshot
 from tuner.schedulers.protocol import Decision
 
 
@@ -73,6 +73,7 @@ def replaces_it(report: Callable[[], None]) -> None:
         raise ValueError("mine") from error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RuntimeError("of the driver"), Bad("of the driver")])
 @pytest.mark.parametrize("attitude", [plain, catches_exceptions, catches_everything, replaces_it])
 @pytest.mark.parametrize("who", ["scheduler", "display"])

@@ -15,14 +15,14 @@ import pytest
 
 import tuner
 from tuner.engine.worker.checkpoints import copy_checkpoint, send_checkpoint
-from tuner.engine.worker.uploads import files_to_keep
+from tuner.engine.worker.uploads import read_files
 from tuner.errors import ChecksumMismatch, TunerError
+from tuner.provenance.fingerprints import fingerprint
 from tuner.records import Artifact, CheckpointEnd, CheckpointPart, Upload
 from tuner.tracking import open_store
 from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf
 from tuner.tracking.artifacts.folder import ArtifactFolder
 from tuner.tracking.database import maintenance as upkeep
-from tuner.tracking.fingerprints import fingerprint
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="other systems have no such files")
 
@@ -104,6 +104,7 @@ def kept(tmp_path: Path) -> tuple[ArtifactFolder, Artifact, Path]:
     return folder, artifact, folder.root / artifact.path
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", ENDLESS)
 @pytest.mark.parametrize("place", ["a", "b/c", "new", "b/new"])
 def test_an_artifact(
@@ -115,6 +116,7 @@ def test_an_artifact(
     assert outcome(lambda: folder.read(artifact)).startswith("ChecksumMismatch: artifact 'model'")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", ENDLESS)
 def test_an_artifact_that_is_kept_again_is_mended(
     kept: tuple[ArtifactFolder, Artifact, Path], make: Callable[[Path], None]
@@ -127,6 +129,7 @@ def test_an_artifact_that_is_kept_again_is_mended(
     assert folder.read(artifact) == files
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", SPECIAL)
 def test_a_whole_artifact(
     kept: tuple[ArtifactFolder, Artifact, Path], make: Callable[[Path], None]
@@ -151,6 +154,7 @@ def searched(folder: Path) -> tuple[tuner.Study, Path]:
     return study, study.store.artifact_root / artifact.path
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", [fifo, sparse])
 def test_all_that_reads_artifacts(tmp_path: Path, make: Callable[[Path], None]) -> None:
     _, where = searched(tmp_path)
@@ -166,6 +170,7 @@ def test_all_that_reads_artifacts(tmp_path: Path, make: Callable[[Path], None]) 
     assert "artifact 'model'" in outcome(check)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", SPECIAL)
 @pytest.mark.parametrize("deep", ["", "a/b"])
 def test_a_folder_that_an_objective_logs(
@@ -174,17 +179,18 @@ def test_a_folder_that_an_objective_logs(
     (tmp_path / "plots" / deep).mkdir(parents=True)
     (tmp_path / "plots" / deep / "a.txt").write_text("1")
     make(tmp_path / "plots" / deep / "odd")
-    found = outcome(lambda: files_to_keep(tmp_path / "plots"))
+    found = outcome(lambda: read_files(tmp_path / "plots"))
     assert found.startswith("ArgumentError: trial.log_artifact: "), found
     assert "odd" in found.splitlines()[0]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", ENDLESS)
 def test_a_file_that_an_objective_logs(tmp_path: Path, make: Callable[[Path], None]) -> None:
     if make is folder_loop:
         pytest.skip("a link to a folder is that folder")
     make(tmp_path / "odd")
-    found = outcome(lambda: files_to_keep(tmp_path / "odd"))
+    found = outcome(lambda: read_files(tmp_path / "odd"))
     assert found.startswith("ArgumentError: trial.log_artifact: "), found
 
 
@@ -194,11 +200,12 @@ def test_honest_links_and_files_without_a_size_are_kept(tmp_path: Path) -> None:
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "file").symlink_to(tmp_path / "data" / "a")
     (tmp_path / "plots" / "folder").symlink_to(tmp_path / "data")
-    assert files_to_keep(tmp_path / "plots") == {"file": b"1", "folder/a": b"1"}
+    assert read_files(tmp_path / "plots") == {"file": b"1", "folder/a": b"1"}
     if os.path.exists("/proc/self/status"):
-        assert b"Name:" in files_to_keep(Path("/proc/self/status"))["status"]
+        assert b"Name:" in read_files(Path("/proc/self/status"))["status"]
 
 
+@pytest.mark.process
 def test_a_trial_fails_and_the_search_goes_on(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
@@ -233,6 +240,7 @@ class _Channel:
         return False
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", SPECIAL)
 def test_a_checkpoint_that_an_objective_saves(tmp_path: Path, make: Callable[[Path], None]) -> None:
     (tmp_path / "saved").mkdir()
@@ -242,6 +250,7 @@ def test_a_checkpoint_that_an_objective_saves(tmp_path: Path, make: Callable[[Pa
     assert found.startswith("ArgumentError: trial.checkpoint: "), found
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", ENDLESS)
 def test_a_checkpoint_on_the_shelf(tmp_path: Path, make: Callable[[Path], None]) -> None:
     (tmp_path / "saved").mkdir()
@@ -266,6 +275,7 @@ def test_a_checkpoint_on_the_shelf(tmp_path: Path, make: Callable[[Path], None])
     assert outcome(restore) == "nothing"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", [fifo, bound_socket, link_to_zero, device, loop])
 def test_data_of_which_a_fingerprint_is_taken(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "odd")
@@ -274,6 +284,7 @@ def test_data_of_which_a_fingerprint_is_taken(tmp_path: Path, make: Callable[[Pa
     assert outcome(lambda: fingerprint(tmp_path)) == "nothing"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("make", [fifo, bound_socket, link_to_zero, device])
 def test_a_database(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "tuner.db")

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tuner.engine.worker.temp_dir import Scratch
+from tuner.engine.worker.temp_dir import TempDir
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no flock")
 
 OWNER = """
 import sys, time
-from tuner.engine.worker.temp_dir import Scratch
-scratch = Scratch()
+from tuner.engine.worker.temp_dir import TempDir
+scratch = TempDir()
 folder = scratch.fresh()
 folder.mkdir()
 (folder / "state").write_text("alive")
@@ -63,22 +63,25 @@ def owner(shared: Path) -> Iterator[Owner]:
 
 def look_round() -> None:
     """Make and remove a scratch folder, which removes those that were left."""
-    scratch = Scratch()
+    scratch = TempDir()
     scratch.fresh()
     scratch.remove()
 
 
+@pytest.mark.process
 def test_the_folder_of_a_process_that_lives_is_left_alone(owner: Owner) -> None:
     look_round()
     assert (owner.folder / "state").read_text() == "alive"
 
 
+@pytest.mark.process
 def test_the_folder_of_a_frozen_process_is_left_alone(owner: Owner) -> None:
     owner.process.send_signal(signal.SIGSTOP)
     look_round()
     assert (owner.folder / "state").exists()
 
 
+@pytest.mark.process
 def test_the_folder_of_a_killed_process_is_removed(owner: Owner) -> None:
     owner.end()
     assert owner.folder.parent.exists()
@@ -94,6 +97,7 @@ def can_unshare() -> bool:
         return False
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not can_unshare(), reason="this user may not make process namespaces")
 @pytest.mark.usefixtures("shared")
 def test_a_container_leaves_the_folder_of_another_alone() -> None:
@@ -128,6 +132,7 @@ def test_what_cannot_be_known_is_left_alone(shared: Path, tmp_path: Path) -> Non
     assert (precious / "file").exists()
 
 
+@pytest.mark.process
 def test_a_link_in_a_left_folder_is_not_followed(owner: Owner, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
@@ -139,6 +144,7 @@ def test_a_link_in_a_left_folder_is_not_followed(owner: Owner, tmp_path: Path) -
     assert (precious / "file").exists()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 def test_the_folder_of_another_user_is_left_alone(owner: Owner) -> None:
     owner.end()
@@ -147,9 +153,10 @@ def test_the_folder_of_another_user_is_left_alone(owner: Owner) -> None:
     assert owner.folder.exists()
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("shared")
 def test_a_forked_child_has_a_folder_of_its_own() -> None:
-    scratch = Scratch()
+    scratch = TempDir()
     first = scratch.fresh()
     first.mkdir()
 
@@ -173,13 +180,14 @@ def test_a_forked_child_has_a_folder_of_its_own() -> None:
 def look_round_often(folder: str) -> None:
     tempfile.tempdir = folder
     for _ in range(150):
-        scratch = Scratch()
+        scratch = TempDir()
         mine = scratch.fresh()
         mine.mkdir()
         assert mine.exists()
         scratch.remove()
 
 
+@pytest.mark.process
 def test_many_that_make_and_remove_folders_at_once(shared: Path) -> None:
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=look_round_often, args=(str(shared),)) for _ in range(4)]

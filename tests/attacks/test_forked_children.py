@@ -110,6 +110,7 @@ def check(study: tuner.Study, folder: Path) -> None:
     assert runs == [run.pid for run in study.runs()]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", list(leaving()))
 def test_a_child_that_leaves_a_serial_objective_ends(tmp_path: Path, name: str) -> None:
     me = os.getpid()
@@ -126,6 +127,7 @@ def test_a_child_that_leaves_an_objective_on_ray_ends(tmp_path: Path, name: str)
     check(study, tmp_path)
 
 
+@pytest.mark.process
 def test_a_child_that_is_told_why(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
 
@@ -150,6 +152,7 @@ def test_a_child_that_is_told_why(tmp_path: Path) -> None:
     assert [trial.error for trial in study] == [None] * 4
 
 
+@pytest.mark.process
 def test_a_child_that_prints_leaves_the_transcript_alone(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +170,7 @@ def test_a_child_that_prints_leaves_the_transcript_alone(
     assert sorted(capfd.readouterr().out.split()) == ["child"] * 4 + ["parent"] * 4
 
 
+@pytest.mark.process
 def test_a_child_may_search_for_itself(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
 
@@ -195,6 +199,7 @@ def test_a_child_may_search_for_itself(tmp_path: Path) -> None:
     assert [trial.error for trial in study] == [None] * 4
 
 
+@pytest.mark.process
 def test_a_child_that_leaves_a_callback_ends(tmp_path: Path) -> None:
     me, children = os.getpid(), []
 
@@ -211,6 +216,7 @@ def test_a_child_that_leaves_a_callback_ends(tmp_path: Path) -> None:
     assert len(study.trials) == 4
 
 
+@pytest.mark.process
 def test_a_child_that_outlives_its_trial_touches_nothing(tmp_path: Path) -> None:
     def objective(params: dict[str, float], trial: Any) -> float:
         if os.fork() == 0:
@@ -226,6 +232,7 @@ def test_a_child_that_outlives_its_trial_touches_nothing(tmp_path: Path) -> None
     assert len(list(again.runs())) == 4
 
 
+@pytest.mark.process
 def test_text_that_waits_in_a_buffer_is_written_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -246,6 +253,7 @@ def test_text_that_waits_in_a_buffer_is_written_once(tmp_path: Path) -> None:
     assert done.stdout.split() == ["parent", "child"] * 3
 
 
+@pytest.mark.process
 def test_a_child_that_leaves_an_optimizer_ends(tmp_path: Path) -> None:
     from tuner.optimizers.random import RandomOptimizer
 
@@ -262,6 +270,7 @@ def test_a_child_that_leaves_an_optimizer_ends(tmp_path: Path) -> None:
     assert len(study.trials) == 3
 
 
+@pytest.mark.process
 def test_a_child_runs_no_finalizer_of_its_parents_garbage(tmp_path: Path) -> None:
     """A finalizer may wait for a lock that another thread held at the fork, as SQLite's did."""
     finalized = tmp_path / "finalized"

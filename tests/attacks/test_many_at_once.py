@@ -20,20 +20,14 @@ from typing import Any
 import pytest
 
 import tuner
-from benchmarks.postgres import running_server
 from tuner import Float, State, errors
+
+pytestmark = pytest.mark.process
 
 SPACE = {"x": Float(0, 1), "y": Float(0, 1)}
 
 
-@pytest.fixture(scope="module")
-def new_database() -> Iterator[Callable[[], str]]:
-    """A function that makes a PostgreSQL database and returns its URL."""
-    with running_server() as server:
-        yield server.new_database
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "sqlite":
         return str(tmp_path / "store")
@@ -94,7 +88,7 @@ def _ask_and_tell(url: str, counts: Any, number: int, end: Any, pause: float) ->
 
 @pytest.fixture
 def askers(url: str) -> Iterator[Callable[..., Askers]]:
-    tuner.create_study(SPACE, name="shared", store=url, optimizer="random", seed=1)
+    tuner.create_study(SPACE, study="shared", store=url, optimizer="random", seed=1)
     made: list[Askers] = []
 
     def make(n: int, **options: Any) -> Askers:
@@ -206,7 +200,7 @@ def test_one_that_comes_late_gets_its_share(url: str, askers: Callable[..., Aske
 @pytest.mark.parametrize("optimizer", ["random", "tpe"])
 @pytest.mark.soak
 def test_of_many_processes_some_die_and_some_stop_for_a_while(url: str, optimizer: str) -> None:
-    tuner.create_study(SPACE, name="shared", store=url, optimizer=optimizer, seed=1)
+    tuner.create_study(SPACE, study="shared", store=url, optimizer=optimizer, seed=1)
     many = Askers(url, 16)
     rng = random.Random(0)
     killed = 0
@@ -237,7 +231,7 @@ def test_of_many_processes_some_die_and_some_stop_for_a_while(url: str, optimize
 
 
 def test_of_two_processes_that_tell_a_trial_one_is_told_that_it_has_finished(url: str) -> None:
-    study = tuner.create_study(SPACE, name="shared", store=url, optimizer="random", seed=1)
+    study = tuner.create_study(SPACE, study="shared", store=url, optimizer="random", seed=1)
     trials = study.ask(30)
     context = multiprocessing.get_context("forkserver")
     ready, told = context.Barrier(2), context.SimpleQueue()

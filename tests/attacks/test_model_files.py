@@ -17,7 +17,8 @@ import pytest
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from skops import io as skops_io
-from skops_nodes import (
+
+from support.skops_nodes import (
     Node,
     a_list,
     an_object,
@@ -33,11 +34,10 @@ from skops_nodes import (
     unpacked,
     value,
 )
-
-from conformance.model_formats import Touch
 from tuner.errors import RegistryError
 from tuner.registry.json_format import JsonFormat
 from tuner.registry.skops_format import FILE, SkopsFormat
+from tuner.testing.model_formats import Touch
 
 PIPELINE = "sklearn.pipeline.Pipeline"
 SCORER = "sklearn.metrics._scorer._Scorer"
@@ -213,6 +213,7 @@ def test_a_file_outside_of_its_members_is_refused(name: str, tmp_path: Path) -> 
         load(packed(root, {"0.npz": b"", "1.npy": npy(X)}), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_search_with_scores_loads_and_scores(tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
@@ -236,6 +237,7 @@ def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
         load(content, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_operator_may_raise_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     array = npy(np.zeros(10 * 2**20))
     root = scaler(a=node("NdArrayNode", "numpy.ndarray", type="numpy", file="0.npy"))
@@ -299,7 +301,7 @@ def test_json_that_takes_much_memory_is_refused(tmp_path: Path) -> None:
 
 # --- fuzz ---------------------------------------------------------------------------------------
 
-FUZZ = Path(__file__).with_name("model_fuzz.py")
+FUZZ = Path(__file__).parents[1] / "support" / "model_fuzz.py"
 
 
 def fuzzed(seed: int, count: int) -> None:
@@ -319,6 +321,7 @@ def fuzzed(seed: int, count: int) -> None:
     assert sum(summary["seen"].values()) == count
 
 
+@pytest.mark.process
 def test_mutated_files_load_or_are_refused_and_nothing_else_happens() -> None:
     fuzzed(seed=1, count=300)
 

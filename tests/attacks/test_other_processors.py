@@ -103,6 +103,7 @@ def first_differences(
     return parts
 
 
+@pytest.mark.process
 @ON_X86_WITH_OPENBLAS
 def test_a_seed_suggests_the_same_on_other_processors() -> None:
     trials = [("random", 40), ("tpe", 40), ("bayesian", 25)]

@@ -16,15 +16,17 @@ from typing import Any
 
 import cloudpickle
 import pytest
-from attacks import outages
-from attacks.outages import check_artifacts, check_complete, keep, search, small_disk
 
 import tuner
 from benchmarks.postgres import Server, own_server
+from support import outages
+from support.outages import check_artifacts, check_complete, keep, search, small_disk
 from tuner import Float, State, errors
 from tuner.backends import SimulatedBackend
 from tuner.engine import writer
 from tuner.tracking.database import connections
+
+pytestmark = pytest.mark.process
 
 cloudpickle.register_pickle_by_value(outages)  # Ray's workers do not see the tests
 
@@ -131,7 +133,7 @@ def test_a_server_that_is_away_costs_no_trial_of_a_loop_of_ones_own(
     server: Server, away_for: Outage, tmp_path: Path
 ) -> None:
     space = {"x": Float(0, 1)}
-    study = tuner.create_study(space, name="kept", store=server.new_database(), seed=0)
+    study = tuner.create_study(space, study="kept", store=server.new_database(), seed=0)
     for number in range(12):
         if number in (3, 6, 9):
             away_for(0.6)
@@ -150,7 +152,7 @@ def test_a_server_that_is_away_costs_no_trial_of_a_loop_of_ones_own(
 def test_a_server_that_stays_away_ends_the_search_with_its_error_and_no_failed_trial(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", 0.5)
+    monkeypatch.setattr(writer, "STORE_TIMEOUT", 0.5)
     url = server.new_database()
 
     def stop() -> None:
@@ -225,7 +227,7 @@ def test_an_artifact_disk_that_stays_full_ends_the_search_and_no_trial(
 ) -> None:
     if backend == "ray":
         request.getfixturevalue("cluster")
-    monkeypatch.setattr(writer, "PATIENCE", 0.5)
+    monkeypatch.setattr(writer, "STORE_TIMEOUT", 0.5)
     with small_disk(tmp_path / "store" / "artifacts", 1024) as disk:
 
         def objective(params: dict[str, Any], trial: Any) -> float:
@@ -253,7 +255,7 @@ def test_an_artifact_disk_that_stays_full_ends_the_search_and_no_trial(
 def test_one_artifact_that_is_too_large_for_the_disk_leaves_its_trial_open_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", 0.3)
+    monkeypatch.setattr(writer, "STORE_TIMEOUT", 0.3)
     with small_disk(tmp_path / "store" / "artifacts", 1024):
 
         def objective(params: dict[str, Any], trial: Any) -> float:

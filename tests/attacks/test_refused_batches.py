@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import tuner
 from benchmarks.postgres import own_server
 from tuner import Float, State, errors
-from tuner.bounds import LONGEST_NAME, MAX_STEP
 from tuner.engine.writer import Writer
 from tuner.records import Report, Run, StudyInfo, Trial, Upload
+from tuner.records.bounds import LONGEST_NAME, MAX_STEP
 from tuner.search_spaces import Space
 from tuner.tracking import open_store
 from tuner.tracking.lease import new_holder
@@ -34,7 +34,7 @@ def postgresql() -> Iterator[str]:
         yield server.new_database()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     if request.param == "postgresql":
         return str(request.getfixturevalue("postgresql"))
@@ -151,6 +151,7 @@ values: st.SearchStrategy[Any] = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -173,7 +174,7 @@ def test_no_value_given_to_a_trial_breaks_its_study(url: str, data: st.DataObjec
     )  # fmt: skip
     assert [t.state.finished for t in study] == [True] * 4
     study.reports()
-    again = tuner.create_study({"x": Float(0, 1)}, store=url, name=uuid7())
+    again = tuner.create_study({"x": Float(0, 1)}, store=url, study=uuid7())
     for value in returned:
         if value is None:
             with pytest.raises(errors.ArgumentError):

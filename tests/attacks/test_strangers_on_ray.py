@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from strangers import NOBODY, Target, attack
+from support.strangers import NOBODY, Target, attack
 from tuner.backends.ray.auth import make_token_file
 from tuner.backends.ray.local import lasting_folder, own_cluster, private_folder
 from tuner.errors import BackendError

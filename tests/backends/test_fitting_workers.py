@@ -1,4 +1,4 @@
-"""What is asked of the nodes, and what they have."""
+"""Requested resources, and the resources of nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a cluster is said to be, and there is none."""
+"""Addresses at which no cluster answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ assert signal.getsignal(signal.SIGTERM) == before[1]
 
 @pytest.fixture
 def silent_port() -> Iterator[int]:
-    """Give a port of this machine at which nothing listens, and nothing else will."""
+    """Reserve a port of this machine on which nothing listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

@@ -1,22 +1,20 @@
-"""A pool of Ray actors, on a Ray that is there already."""
+"""A pool of Ray actors on an existing Ray cluster."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from conformance.backend_watch import Watch, a_job, completed, is_alive, scripted
-from conformance.backends import IsolatingBackendConformance
 from tuner.backends import RayBackend
-from tuner.backends.protocol import Finished, Lost, Resized
+from tuner.backends.protocol import Finished, Resized
 from tuner.errors import BackendError, ObjectiveError, ResourcesError
-from tuner.records import Job, Outcome, State, Trial
+from tuner.records import Job, Outcome, State
+from tuner.testing import IsolatingBackendConformance
+from tuner.testing.scripted_jobs import EventRecorder, completed, is_alive, make_job, scripted_work
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -31,7 +29,7 @@ def test_the_ray_of_the_process_is_used_and_left() -> None:
     import ray
 
     backend = RayBackend()
-    backend.start(scripted(), workers=1)
+    backend.start(scripted_work(), workers=1)
     backend.close()
     assert ray.is_initialized()
 
@@ -89,7 +87,7 @@ def test_workers_that_die_before_they_are_ready_are_an_error_not_a_loop() -> Non
 )
 def test_what_is_asked_and_what_is_there_are_named(options, says: str) -> None:
     with pytest.raises(ResourcesError, match=says):
-        RayBackend().start(scripted(), **options)
+        RayBackend().start(scripted_work(), **options)
 
 
 def test_fractions_make_more_workers_and_each_has_its_share_of_threads() -> None:
@@ -99,23 +97,23 @@ def test_fractions_make_more_workers_and_each_has_its_share_of_threads() -> None
     backend = RayBackend()
     backend.start(work, workers=5, resources={"cpu": 0.5})
     try:
-        watch = Watch(backend)
-        (end,) = watch.run(a_job())
+        recorder = EventRecorder(backend)
+        (end,) = recorder.run(make_job())
         assert end == Finished(end.run, Outcome(State.COMPLETED, {"threads": 1.0}))
-        watch.until(lambda: backend.capacity == 5)
+        recorder.until(lambda: backend.capacity == 5)
     finally:
         backend.close()
 
 
 def test_capacity_counts_the_workers_that_are_ready() -> None:
     backend = RayBackend()
-    backend.start(scripted(), workers=1)
+    backend.start(scripted_work(), workers=1)
     try:
         seen: list[int] = []
-        watch = Watch(backend)
-        watch.on_event = lambda e: seen.append(e.capacity) if isinstance(e, Resized) else None
-        watch.run(a_job(("die", 1)))
-        watch.until(lambda: backend.capacity == 1)
+        recorder = EventRecorder(backend)
+        recorder.on_event = lambda e: seen.append(e.capacity) if isinstance(e, Resized) else None
+        recorder.run(make_job(("die", 1)))
+        recorder.until(lambda: backend.capacity == 1)
         assert seen == [0, 1]
     finally:
         backend.close()
@@ -123,135 +121,15 @@ def test_capacity_counts_the_workers_that_are_ready() -> None:
 
 def test_a_worker_that_dies_while_it_is_idle_costs_no_job() -> None:
     backend = RayBackend()
-    backend.start(scripted(), workers=1)
+    backend.start(scripted_work(), workers=1)
     try:
-        watch = Watch(backend)
-        first, second = a_job(), a_job()
-        watch.run(first)
-        os.kill(watch.begun(first).pid, 9)
-        while is_alive(watch.begun(first).pid):
+        recorder = EventRecorder(backend)
+        first, second = make_job(), make_job()
+        recorder.run(first)
+        os.kill(recorder.begun(first).pid, 9)
+        while is_alive(recorder.begun(first).pid):
             time.sleep(0.01)
-        assert completed(watch.run(second))
-    finally:
-        backend.close()
-
-
-class DeadlyParam:
-    """Ends the process that unpickles it, so that a job dies with its worker before it begins."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os._exit, (3,)
-
-
-def test_a_job_that_no_worker_survives_to_begin_is_lost_in_the_end() -> None:
-    backend = RayBackend()
-    backend.start(scripted(), workers=1)
-    try:
-        watch = Watch(backend)
-        deadly = Job("deadly", Trial(10**8, {"do": [], "x": DeadlyParam()}))
-        (end,) = watch.run(deadly)
-        assert isinstance(end, Lost)
-        assert completed(watch.run(a_job()))
-    finally:
-        backend.close()
-
-
-def test_a_job_that_no_worker_survives_to_begin_takes_no_other_with_it() -> None:
-    backend = RayBackend()
-    backend.start(scripted(), workers=1)
-    try:
-        watch = Watch(backend)
-        watch.run(*(a_job() for _ in range(200)))  # jobs are short, it seems
-        deadly = Job("deadly too", Trial(10**8, {"do": [], "x": DeadlyParam()}))
-        *others, end = watch.run(*(a_job() for _ in range(20)), deadly)
-        assert isinstance(end, Lost)
-        assert completed(others)
-    finally:
-        backend.close()
-
-
-def test_jobs_that_wait_behind_one_death_after_another_are_not_lost() -> None:
-    backend = RayBackend()
-    backend.start(scripted(), workers=1)
-    try:
-        watch = Watch(backend)
-        watch.run(*(a_job() for _ in range(200)))  # jobs are short, it seems
-        deadly = [a_job(("die", 1)) for _ in range(5)]
-        ends = watch.run(*deadly, *(a_job() for _ in range(10)))
-        assert all(isinstance(end, Lost) for end in ends[:5])
-        assert completed(ends[5:])
-    finally:
-        backend.close()
-
-
-def test_a_job_is_killed_on_its_way_to_a_worker() -> None:
-    backend = RayBackend()
-    backend.start(scripted(), workers=1)
-    try:
-        watch = Watch(backend)
-        for _ in range(20):
-            job = a_job(("sleep", 20.0))
-            backend.submit(job)
-            backend.events(0.0)
-            backend.stop(job.run, kill=True)
-            (end,) = watch.wait(job)
-            assert isinstance(end, Lost)
-    finally:
-        backend.close()
-
-
-@contextmanager
-def two_workers_used_to_short_jobs() -> Iterator[tuple[RayBackend, Watch]]:
-    backend = RayBackend()
-    backend.start(scripted(), workers=2)
-    try:
-        watch = Watch(backend)
-        watch.until(lambda: backend.capacity == 2)
-        watch.run(*(a_job() for _ in range(200)))
-        yield backend, watch
-    finally:
-        backend.close()
-
-
-def test_a_job_is_killed_on_its_way_back_from_a_worker() -> None:
-    with two_workers_used_to_short_jobs() as (backend, watch):
-        jobs = [a_job(("sleep", 1.0)), *(a_job() for _ in range(8))]
-        for job in jobs:
-            backend.submit(job)
-        watch.look(0.0)
-        (member,) = (member for member in backend._members if jobs[0].run in member.packet)
-        time.sleep(0.2)
-        member.withdraw()  # as the backend does for a worker that is idle
-        time.sleep(0.2)  # the answer is there, which nobody has heard
-        victim = list(member.packet)[-1]
-        assert victim != jobs[0].run
-        backend.stop(victim, kill=True)
-        ends = {end.run: end for end in watch.wait(*jobs)}
-        assert isinstance(ends.pop(victim), Lost)
-        assert completed(list(ends.values()))
-
-
-def test_what_waits_behind_trials_that_take_a_while_is_shared_with_an_idle_worker() -> None:
-    with two_workers_used_to_short_jobs() as (_, watch):
-        longer = [a_job(("sleep", 0.05)) for _ in range(12)]
-        assert completed(watch.run(*(a_job() for _ in range(12)), *longer))
-        on = [watch.begun(job).worker for job in longer]
-        assert min(on.count(worker) for worker in {"ray-0", "ray-1"}) >= 2
-
-
-def test_what_was_heard_of_a_packet_is_not_heard_again_when_its_worker_dies() -> None:
-    backend = RayBackend()
-    backend.start(scripted(), workers=1)
-    try:
-        watch = Watch(backend)
-        for _ in range(3):
-            watch.run(*(a_job() for _ in range(200)))
-            slow, deadly = a_job(("report", 3), ("sleep", 0.1)), a_job(("die", 1))
-            finished, lost = watch.run(slow, deadly)
-            assert completed([finished])
-            assert isinstance(lost, Lost)
-            assert watch.reports(slow) == [0, 1, 2]
-            assert len(watch.sent[slow.run]) == 5
+        assert completed(recorder.run(second))
     finally:
         backend.close()
 
@@ -264,12 +142,12 @@ def test_throughput() -> None:
     backend = RayBackend()
     backend.start(work, workers=2)
     try:
-        watch = Watch(backend)
+        recorder = EventRecorder(backend)
         rates = []
         for _ in range(3):
-            jobs = [a_job() for _ in range(1500)]
+            jobs = [make_job() for _ in range(1500)]
             began = time.perf_counter()
-            watch.run(*jobs)
+            recorder.run(*jobs)
             rates.append(len(jobs) / (time.perf_counter() - began))
         assert max(rates) > 500  # about 3,000 on two idle cores; an actor a trial makes ten
     finally:

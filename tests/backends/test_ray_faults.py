@@ -1,4 +1,4 @@
-"""What becomes of trials whose worker is killed, crashes, runs out of memory, freezes or hangs."""
+"""Trials whose worker is killed, crashes, runs out of memory, freezes or hangs."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from conformance.backend_watch import Watch, completed, is_alive
 from tuner.backends import RayBackend
 from tuner.backends.protocol import Channel, Event, Finished, Lost, Sent, Work
 from tuner.backends.ray import health
 from tuner.backends.ray.auth import read_settings_again
 from tuner.records import Begun, Job, Outcome, State, Trial
+from tuner.testing.scripted_jobs import EventRecorder, completed, is_alive
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 PATIENCE = 2.0
-"""Seconds of silence until a worker's process is looked at; in earnest it is more."""
+"""Seconds of silence until a worker's process is inspected; the default is longer."""
 
 
 def faulty() -> Work:
-    """Return a work that does to its process what a job's params say."""
+    """Return a work that injects the fault in a job's params."""
 
     def run_out_of_memory() -> None:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -68,14 +68,14 @@ def faulty() -> Work:
 _numbers = iter(range(10**6))
 
 
-def a_job(do: str = "", seconds: float = 60.0, timeout: float | None = None) -> Job:
+def make_job(do: str = "", seconds: float = 60.0, timeout: float | None = None) -> Job:
     number = next(_numbers)
     return Job(f"run-{number}", Trial(number, {"do": do, "seconds": seconds}), timeout=timeout)
 
 
 @pytest.fixture(scope="module")
 def backend(running_ray: None) -> Iterator[RayBackend]:
-    """Two workers for all tests here, as replacing those that died is part of what is tested."""
+    """Two workers, shared by all tests here: their replacement is tested too."""
     read_settings_again()  # as the fixture `cluster` does for each test
     backend = RayBackend()
     backend.start(faulty(), workers=2)
@@ -84,76 +84,82 @@ def backend(running_ray: None) -> Iterator[RayBackend]:
 
 
 @pytest.fixture
-def watch(backend: RayBackend, monkeypatch: pytest.MonkeyPatch) -> Watch:
+def recorder(backend: RayBackend, monkeypatch: pytest.MonkeyPatch) -> EventRecorder:
     monkeypatch.setattr(health, "SILENCE", PATIENCE)
     monkeypatch.setattr(health, "FROZEN", 1.0)
-    watch = Watch(backend)
-    watch.until(lambda: backend.capacity == 2)
-    return watch
+    recorder = EventRecorder(backend)
+    recorder.until(lambda: backend.capacity == 2)
+    return recorder
 
 
 @pytest.mark.parametrize("what", ["kill", "exit", "segfault", "abort"])
-def test_a_worker_that_dies_is_lost_with_its_trial_and_replaced(watch: Watch, what: str) -> None:
-    dead, *others = jobs = [a_job(what), *(a_job() for _ in range(10))]
-    lost, *ends = watch.run(*jobs)
+def test_a_worker_that_dies_is_lost_with_its_trial_and_replaced(
+    recorder: EventRecorder, what: str
+) -> None:
+    dead, *others = jobs = [make_job(what), *(make_job() for _ in range(10))]
+    lost, *ends = recorder.run(*jobs)
     assert isinstance(lost, Lost)
     assert "died" in lost.reason
     assert completed(ends)
     assert len(others) == len(ends)
-    watch.until(lambda: watch.backend.capacity == 2)
-    assert not is_alive(watch.begun(dead).pid)
+    recorder.until(lambda: recorder.backend.capacity == 2)
+    assert not is_alive(recorder.begun(dead).pid)
 
 
-def test_a_frozen_worker_is_noticed_and_ended_without_any_time_limit(watch: Watch) -> None:
-    frozen = a_job("freeze")
+def test_a_frozen_worker_is_noticed_and_ended_without_any_time_limit(
+    recorder: EventRecorder,
+) -> None:
+    frozen = make_job("freeze")
     began = time.monotonic()
-    lost, *ends = watch.run(frozen, *(a_job() for _ in range(10)))
+    lost, *ends = recorder.run(frozen, *(make_job() for _ in range(10)))
     assert isinstance(lost, Lost)
     assert "frozen" in lost.reason
     assert completed(ends)
     assert time.monotonic() - began < PATIENCE + 20
-    watch.until(lambda: watch.backend.capacity == 2)
-    assert not is_alive(watch.begun(frozen).pid)
+    recorder.until(lambda: recorder.backend.capacity == 2)
+    assert not is_alive(recorder.begun(frozen).pid)
 
 
 def test_a_worker_that_is_frozen_only_for_a_while_is_left_alone(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
+    recorder: EventRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "FROZEN", 60.0)
-    frozen = a_job("freeze")
+    frozen = make_job("freeze")
 
     def thaw(event: Event) -> None:
         if isinstance(event, Sent) and event.run == frozen.run:
-            pid = watch.begun(frozen).pid
+            pid = recorder.begun(frozen).pid
             threading.Timer(PATIENCE + 3.0, os.kill, (pid, signal.SIGCONT)).start()
 
-    watch.on_event = thaw
-    assert completed(watch.run(frozen))
+    recorder.on_event = thaw
+    assert completed(recorder.run(frozen))
 
 
-def test_an_objective_that_lets_no_thread_answer_is_not_taken_for_frozen(watch: Watch) -> None:
+def test_an_objective_that_lets_no_thread_answer_is_not_taken_for_frozen(
+    recorder: EventRecorder,
+) -> None:
     began = time.monotonic()
-    assert completed(watch.run(a_job("hold", PATIENCE + 5.0)))
+    assert completed(recorder.run(make_job("hold", PATIENCE + 5.0)))
     assert time.monotonic() - began > PATIENCE + 4.0
 
 
 @pytest.mark.parametrize("how", ["hold", "freeze", "sleep"])
 def test_objectives_that_hang_are_ended_within_five_seconds_of_their_limit(
-    watch: Watch, how: str
+    recorder: EventRecorder, how: str
 ) -> None:
-    hung = [a_job(how, timeout=1.0) for _ in range(2)]
+    hung = [make_job(how, timeout=1.0) for _ in range(2)]
     began = time.monotonic()
-    for end in watch.run(*hung):
+    for end in recorder.run(*hung):
         assert isinstance(end, Finished)
         assert end.outcome.error is not None
         assert end.outcome.error.kind == "Timeout"
     assert time.monotonic() - began < 1.0 + 5.0
-    assert completed(watch.run(a_job()))
-    assert not any(is_alive(watch.begun(job).pid) for job in hung if job.run in watch.sent)
+    assert completed(recorder.run(make_job()))
+    assert not any(is_alive(recorder.begun(job).pid) for job in hung if job.run in recorder.sent)
 
 
-def test_memory_that_the_system_refuses_kills_nobody(watch: Watch) -> None:
-    refused, *ends = watch.run(a_job("memory"), *(a_job() for _ in range(5)))
+def test_memory_that_the_system_refuses_kills_nobody(recorder: EventRecorder) -> None:
+    refused, *ends = recorder.run(make_job("memory"), *(make_job() for _ in range(5)))
     assert isinstance(refused, Lost)  # this `work` catches nothing: what tuner runs does
     assert "MemoryError" in refused.reason
     assert completed(ends)

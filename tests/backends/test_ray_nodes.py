@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from conformance.backend_watch import is_alive
+from tuner.testing.scripted_jobs import is_alive
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def run_script(folder: Path, code: str) -> list[str]:
-    """Run a script with a cluster of its own and return the lines that it wrote down."""
+    """Run a script with its own cluster and return the lines that it wrote."""
     (folder / "script.py").write_text(HEAD + code)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     done = subprocess.run(
@@ -44,7 +44,7 @@ from tuner.backends.ray import health
 from tuner.backends.protocol import Finished, Lost
 from tuner.records import Job, Outcome, State, Trial
 
-health.INTERVAL, health.HEAD_LOST = 1.0, 4.0
+health.HEAD_CHECK_INTERVAL, health.HEAD_LOST = 1.0, 4.0
 health.SILENCE, health.UNREACHABLE, health.FROZEN = 2.0, 4.0, 1.0
 STORE = {"object_store_memory": 80 * 2**20}
 
@@ -194,7 +194,7 @@ say(sum(not t.state.finished for t in study.trials))
 def test_a_study_survives_the_head_and_goes_on_in_a_new_cluster(tmp_path: Path) -> None:
     error, in_time, kept, left = run_script(tmp_path, HEAD_LOST)
     assert error.startswith("BackendError the head of the Ray cluster at")
-    assert "make the same call again" in error
+    assert "repeat the call to continue" in error
     assert in_time == "True"
     assert kept == "True 10 True"
     assert left == "0"

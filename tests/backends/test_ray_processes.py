@@ -1,4 +1,4 @@
-"""A Ray that is started for a study and ended with it, seen from outside its process."""
+"""A Ray cluster started for a study and shut down with it, observed from another process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from conformance.backend_watch import is_alive
-from interrupts import heed_interrupts
+from support.interrupts import heed_interrupts
+from tuner.testing.scripted_jobs import is_alive
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -65,12 +65,12 @@ def descendants(pid: int) -> set[int]:
 
 
 def agents(pids: set[int]) -> set[int]:
-    """Return those that are agents of Ray: after a kill they end by themselves in a minute."""
+    """Return the agents of Ray among processes; after a kill they exit within a minute."""
     return {pid for pid in pids if b"Agent" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
 def gone(pids: set[int], within: float = 30.0) -> bool:
-    """Whether none of these processes is left after a while."""
+    """Return whether all of these processes end soon."""
     deadline = time.monotonic() + within
     while any(is_alive(pid) for pid in pids):
         if time.monotonic() > deadline:

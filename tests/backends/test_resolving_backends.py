@@ -1,4 +1,4 @@
-"""From what a user writes to a backend."""
+"""Resolve backend names."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def test_an_unknown_attribute_is_named() -> None:
         backends.DaskBackend  # noqa: B018
 
 
+@pytest.mark.process
 def test_ray_is_imported_when_it_is_used() -> None:
     code = """
 import sys

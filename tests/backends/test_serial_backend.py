@@ -1,4 +1,4 @@
-"""The calling thread as the worker."""
+"""The serial backend: the calling thread is the worker."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 
 import pytest
 
-import pace
-from conformance.backend_watch import Watch, a_job, completed, scripted
-from conformance.backends import BackendConformance
+from support import pace
 from tuner.backends import SerialBackend
 from tuner.backends.protocol import Channel, Event, Finished, Sent
 from tuner.errors import ResourcesError
 from tuner.records import Begun, Job, Outcome, Report, State, Trial
+from tuner.testing import BackendConformance
+from tuner.testing.scripted_jobs import EventRecorder, completed, make_job, scripted_work
 
 
 class TestSerialBackend(BackendConformance):
@@ -23,22 +23,22 @@ class TestSerialBackend(BackendConformance):
 
 
 @pytest.fixture
-def watch() -> Watch:
-    watch = Watch(SerialBackend())
-    watch.backend.start(scripted(), deliver=watch.take)
-    return watch
+def recorder() -> EventRecorder:
+    recorder = EventRecorder(SerialBackend())
+    recorder.backend.start(scripted_work(), deliver=recorder.record)
+    return recorder
 
 
-def test_each_message_is_delivered_while_the_job_runs(watch: Watch) -> None:
-    job = a_job(("report", 1), ("sleep", 0.3))
-    watch.run(job)
-    assert watch.end_times[job.run] - watch.first_sent[job.run] >= 0.3
+def test_each_message_is_delivered_while_the_job_runs(recorder: EventRecorder) -> None:
+    job = make_job(("report", 1), ("sleep", 0.3))
+    recorder.run(job)
+    assert recorder.end_times[job.run] - recorder.first_sent[job.run] >= 0.3
 
 
 def test_without_deliver_messages_come_with_the_end() -> None:
     backend = SerialBackend()
-    backend.start(scripted())
-    job = a_job(("report", 2))
+    backend.start(scripted_work())
+    job = make_job(("report", 2))
     backend.submit(job)
     *messages, end = backend.events(0.0)
     assert [type(event) for event in messages] == [Sent] * 4
@@ -55,27 +55,27 @@ def test_without_deliver_messages_come_with_the_end() -> None:
 )
 def test_more_than_one_thread_can_give_is_refused_with_a_remedy(options, says: str) -> None:
     with pytest.raises(ResourcesError, match=says):
-        SerialBackend().start(scripted(), **options)
+        SerialBackend().start(scripted_work(), **options)
 
 
 def test_one_worker_and_any_number_of_cpus_are_fine() -> None:
-    SerialBackend().start(scripted(), workers=1, resources={"cpu": 4, "gpu": 0})
+    SerialBackend().start(scripted_work(), workers=1, resources={"cpu": 4, "gpu": 0})
 
 
-def test_ctrl_c_passes_through_and_the_backend_can_go_on(watch: Watch) -> None:
-    watch.backend.submit(a_job(("raise", None)))
+def test_ctrl_c_passes_through_and_the_backend_can_go_on(recorder: EventRecorder) -> None:
+    recorder.backend.submit(make_job(("raise", None)))
     with pytest.raises(KeyboardInterrupt):
-        watch.backend.events(None)
-    watch.run(a_job())
+        recorder.backend.events(None)
+    recorder.run(make_job())
 
 
-def test_a_time_limit_leaves_the_alarm_as_it_was(watch: Watch) -> None:
+def test_a_time_limit_leaves_the_alarm_as_it_was(recorder: EventRecorder) -> None:
     def handler(number: int, frame: object) -> None:
         raise AssertionError("not for this one")
 
     before = signal.signal(signal.SIGALRM, handler)
     try:
-        watch.run(a_job(("sleep", 5.0), timeout=0.1), a_job(timeout=5.0))
+        recorder.run(make_job(("sleep", 5.0), timeout=0.1), make_job(timeout=5.0))
         assert signal.getsignal(signal.SIGALRM) is handler
         assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     finally:
@@ -85,10 +85,10 @@ def test_a_time_limit_leaves_the_alarm_as_it_was(watch: Watch) -> None:
 @pytest.mark.parametrize(
     "inner",
     [
-        a_job(timeout=20.0),
-        a_job(("sleep", 20.0), timeout=0.6),
-        a_job(("sleep", 20.0)),
-        a_job(("until_stopped", 20.0)),
+        make_job(timeout=20.0),
+        make_job(("sleep", 20.0), timeout=0.6),
+        make_job(("sleep", 20.0)),
+        make_job(("until_stopped", 20.0)),
     ],
     ids=["done in time", "overdue itself", "held up", "asking"],
 )
@@ -97,7 +97,7 @@ def test_a_search_within_an_objective_leaves_its_time_limit(inner: Job) -> None:
 
     def search_within(job: Job, channel: Channel) -> Outcome:
         backend = SerialBackend()
-        backend.start(scripted())
+        backend.start(scripted_work())
         backend.submit(inner)
         ends.extend(backend.events(None))
         time.sleep(20)
@@ -105,7 +105,7 @@ def test_a_search_within_an_objective_leaves_its_time_limit(inner: Job) -> None:
 
     backend = SerialBackend()
     backend.start(search_within)
-    backend.submit(a_job(timeout=0.3))
+    backend.submit(make_job(timeout=0.3))
     began = time.monotonic()
     (end,) = backend.events(None)
     assert time.monotonic() - began < 5
@@ -117,13 +117,13 @@ def test_a_search_within_an_objective_leaves_its_time_limit(inner: Job) -> None:
         assert completed([ends[-1]])
 
 
-def test_an_alarm_that_was_set_before_still_rings(watch: Watch) -> None:
+def test_an_alarm_that_was_set_before_still_rings(recorder: EventRecorder) -> None:
     rung: list[float] = []
     before = signal.signal(signal.SIGALRM, lambda _number, _frame: rung.append(time.monotonic()))
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.5)
         began = time.monotonic()
-        watch.run(a_job(timeout=5.0))
+        recorder.run(make_job(timeout=5.0))
         while not rung:
             assert time.monotonic() - began < 5
             time.sleep(0.01)
@@ -140,9 +140,9 @@ def test_the_driver_is_not_interrupted_while_it_records_a_message() -> None:
         recorded.append(event.run)
 
     backend = SerialBackend()
-    backend.start(scripted(), deliver=deliver)
-    job = a_job(("report", 1), timeout=0.1)
-    # Where there are other threads, as Ray has them, one of those may get the signal.
+    backend.start(scripted_work(), deliver=deliver)
+    job = make_job(("report", 1), timeout=0.1)
+    # With other threads, such as those of Ray, one of them may receive the signal.
     others = [threading.Thread(target=time.sleep, args=(1.0,)) for _ in range(8)]
     for thread in others:
         thread.start()
@@ -157,8 +157,8 @@ def test_on_another_thread_a_time_limit_takes_effect_at_the_next_word() -> None:
 
     def search() -> None:
         backend = SerialBackend()
-        backend.start(scripted(), deliver=lambda event: None)
-        backend.submit(a_job(("sleep", 0.3), ("report", 1), ("sleep", 30.0), timeout=0.1))
+        backend.start(scripted_work(), deliver=lambda event: None)
+        backend.submit(make_job(("sleep", 0.3), ("report", 1), ("sleep", 30.0), timeout=0.1))
         ends.extend(backend.events(None))
 
     thread = threading.Thread(target=search)
@@ -177,7 +177,7 @@ def test_an_objective_that_catches_every_exception_is_interrupted() -> None:
 
     backend = SerialBackend()
     backend.start(work)
-    backend.submit(a_job(timeout=0.1))
+    backend.submit(make_job(timeout=0.1))
     (end,) = backend.events(None)
     assert end.outcome.state is State.FAILED
 
@@ -198,13 +198,13 @@ def test_a_job_costs_microseconds() -> None:
     assert pace.seconds(run_all) / len(jobs) < 50e-6
 
 
-def test_a_stopped_job_that_heeds_it_is_no_failure(watch: Watch) -> None:
-    job = a_job(("report", 1), ("until_stopped", 20))
+def test_a_stopped_job_that_heeds_it_is_no_failure(recorder: EventRecorder) -> None:
+    job = make_job(("report", 1), ("until_stopped", 20))
 
     def stop(event) -> None:
         if isinstance(event, Sent) and isinstance(event.message, Report | Begun):
-            watch.backend.stop(job.run)
+            recorder.backend.stop(job.run)
 
-    watch.on_event = stop
-    (end,) = watch.run(job)
+    recorder.on_event = stop
+    (end,) = recorder.run(job)
     assert end.outcome.state is State.STOPPED

@@ -1,4 +1,4 @@
-"""Workers that are not there: what happens is what would, in virtual time."""
+"""Simulated workers behave like real ones, in virtual time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 import tuner
-from conformance.backend_watch import Watch, a_job, completed, scripted
-from conformance.backends import BackendConformance
 from tuner.backends import Faults, SimulatedBackend, lognormal
 from tuner.backends.protocol import Channel, Finished, Lost, Resized
 from tuner.backends.simulated.clock import VirtualClock
 from tuner.errors import AllTrialsFailed, ArgumentError, BackendError, ResourcesError
 from tuner.records import Job, Outcome, Report, State
+from tuner.testing import BackendConformance
+from tuner.testing.scripted_jobs import EventRecorder, completed, make_job, scripted_work
 
 
 class TestSimulatedBackend(BackendConformance):
@@ -28,22 +28,22 @@ class TestSimulatedBackend(BackendConformance):
     def test_a_job_that_takes_too_long_fails(self) -> None:
         # Its time is virtual: what sleeps or computes in reality takes none of it.
         backend = SimulatedBackend(duration=lambda trial, step, rng: 30.0 * step, workers=2)
-        watch = Watch(backend)
-        backend.start(scripted())
-        slow, other = a_job(("report", 5), timeout=40.0), a_job(("report", 2), timeout=40.0)
-        end, fine = watch.run(slow, other)
+        recorder = EventRecorder(backend)
+        backend.start(scripted_work())
+        slow, other = make_job(("report", 5), timeout=40.0), make_job(("report", 2), timeout=40.0)
+        end, fine = recorder.run(slow, other)
         assert isinstance(end, Finished)
         assert end.outcome.error is not None
         assert end.outcome.error.kind == "Timeout"
         assert "40 s" in end.outcome.error.message
-        assert watch.reports(slow) == [0, 1]
+        assert recorder.reports(slow) == [0, 1]
         assert completed([fine])
 
 
-def started(**options: Any) -> Watch:
+def started(**options: Any) -> EventRecorder:
     backend = SimulatedBackend(**options)
-    backend.start(scripted())
-    return Watch(backend)
+    backend.start(scripted_work())
+    return EventRecorder(backend)
 
 
 def search(folder: Path, backend: SimulatedBackend, objective: Any = None, **options: Any):
@@ -70,11 +70,11 @@ def train(params: dict[str, Any], trial: tuner.LiveTrial) -> float:
 
 
 def test_time_passes_once_a_step_and_once_for_a_job_without_any() -> None:
-    watch = started(duration=10.0)
-    watch.run(a_job(("report", 3)))
-    assert watch.backend.elapsed == pytest.approx(30.05, abs=0.06)
-    watch.run(a_job())
-    assert watch.backend.elapsed == pytest.approx(40.1, abs=0.11)
+    recorder = started(duration=10.0)
+    recorder.run(make_job(("report", 3)))
+    assert recorder.backend.elapsed == pytest.approx(30.05, abs=0.06)
+    recorder.run(make_job())
+    assert recorder.backend.elapsed == pytest.approx(40.1, abs=0.11)
 
 
 def test_timestamps_are_virtual(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_timestamps_are_virtual(tmp_path: Path) -> None:
 def test_the_timeout_of_a_study_is_virtual(tmp_path: Path) -> None:
     backend = SimulatedBackend(duration=60.0, workers=3)
     study = search(tmp_path, backend, timeout=3600.0)
-    # What was handed out ahead and had not begun is left for a later call.
+    # Jobs that were submitted ahead but had not started are left for a later call.
     states = Counter(t.state for t in study.trials)
     assert 3 * 60 <= states[State.COMPLETED] <= 3 * 61
     assert states.keys() <= {State.COMPLETED, State.WAITING}
@@ -136,7 +136,7 @@ def test_a_clock_can_be_shared(tmp_path: Path) -> None:
     assert clock() == 1010.0
 
 
-# --- what the objective does is real --------------------------------------------------------------
+# --- objectives really run ------------------------------------------------------------------------
 
 
 def test_what_each_trial_prints_is_kept_apart(tmp_path: Path) -> None:
@@ -164,10 +164,10 @@ def test_failures_are_recorded_as_anywhere(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_in_an_objective_passes_through() -> None:
-    watch = started()
+    recorder = started()
     with pytest.raises(KeyboardInterrupt):
-        watch.run(a_job(("raise", None)))
-    assert completed(watch.run(a_job()))
+        recorder.run(make_job(("raise", None)))
+    assert completed(recorder.run(make_job()))
 
 
 def test_a_killed_objective_says_nothing_more() -> None:
@@ -183,7 +183,7 @@ def test_a_killed_objective_says_nothing_more() -> None:
 
     backend = SimulatedBackend(duration=10.0)
     backend.start(work)
-    job = a_job()
+    job = make_job()
     backend.submit(job)
     assert backend.events(1.0) == []
     backend.stop(job.run, kill=True)
@@ -196,8 +196,8 @@ def test_a_killed_objective_says_nothing_more() -> None:
 
 
 def test_crashes_are_lost_and_happen_as_often_as_asked() -> None:
-    watch = started(workers=10, faults=Faults(crash=0.2))
-    ends = watch.run(*(a_job() for _ in range(500)))
+    recorder = started(workers=10, faults=Faults(crash=0.2))
+    ends = recorder.run(*(make_job() for _ in range(500)))
     lost = [end for end in ends if isinstance(end, Lost)]
     assert 60 <= len(lost) <= 140
     assert {end.reason for end in lost} == {"its worker died"}
@@ -230,14 +230,14 @@ def test_without_a_limit_that_is_an_error_and_no_silence(tmp_path: Path) -> None
 
 
 def test_delays_keep_the_order_of_one_trial_and_mix_those_of_others() -> None:
-    watch = started(duration=1.0, workers=8, faults=Faults(delay=20.0))
-    jobs = [a_job(("report", 5)) for _ in range(8)]
+    recorder = started(duration=1.0, workers=8, faults=Faults(delay=20.0))
+    jobs = [make_job(("report", 5)) for _ in range(8)]
     order: list[str] = []
-    watch.on_event = lambda event: order.append(getattr(event, "run", ""))
-    watch.run(*jobs)
-    assert all(watch.reports(job) == list(range(5)) for job in jobs)
+    recorder.on_event = lambda event: order.append(getattr(event, "run", ""))
+    recorder.run(*jobs)
+    assert all(recorder.reports(job) == list(range(5)) for job in jobs)
     assert order != sorted(order)
-    assert watch.backend.elapsed > 20.0
+    assert recorder.backend.elapsed > 20.0
 
 
 def test_an_end_that_is_heard_twice_counts_once(tmp_path: Path) -> None:
@@ -251,21 +251,21 @@ def test_an_end_that_is_heard_twice_counts_once(tmp_path: Path) -> None:
 
 
 def test_workers_come_and_go(tmp_path: Path) -> None:
-    watch = started(duration=10.0, workers=4, sizes=[(15.0, 1), (55.0, 3)])
-    jobs = [a_job() for _ in range(14)]
+    recorder = started(duration=10.0, workers=4, sizes=[(15.0, 1), (55.0, 3)])
+    jobs = [make_job() for _ in range(14)]
     resized: list[int] = []
 
     def note(event: Any) -> None:
         if isinstance(event, Resized):
             resized.append(event.capacity)
 
-    watch.on_event = note
-    ends = watch.run(*jobs)
+    recorder.on_event = note
+    ends = recorder.run(*jobs)
     assert resized == [1, 3]
     assert [end.reason for end in ends if isinstance(end, Lost)] == ["its machine left"] * 3
     # 4 until 10 s, 1 more and 3 lost, then 4 alone until 60 s or so, and the rest by threes.
-    assert 60.0 <= watch.backend.elapsed <= 81.0
-    assert watch.backend.capacity == 3
+    assert 60.0 <= recorder.backend.elapsed <= 81.0
+    assert recorder.backend.capacity == 3
 
 
 def test_a_cluster_that_leaves_for_ever_is_an_error(tmp_path: Path) -> None:
@@ -301,4 +301,4 @@ def test_a_duration_that_is_none_ends_the_search_with_its_reason(tmp_path: Path)
 
 def test_more_workers_than_there_are() -> None:
     with pytest.raises(ResourcesError, match=r"workers=9.*SimulatedBackend\(workers=9\)"):
-        SimulatedBackend(workers=8).start(scripted(), workers=9)
+        SimulatedBackend(workers=8).start(scripted_work(), workers=9)

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import fuzz
 
 
+@pytest.mark.slow
 def test_what_is_malformed_is_understood_or_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

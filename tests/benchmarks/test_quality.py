@@ -35,6 +35,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.process
 def test_of_processes_that_want_an_environment_at_once_one_makes_it(tmp_path):
     asks = (
         "from benchmarks.quality import environment; environment.REQUIREMENTS = {'e': ('pip',)};"
@@ -105,6 +106,7 @@ class TestProblems:
         again = models.Kept(problem.name, lambda _: pytest.fail("it was trained again"))
         assert again(point) == 0.5
 
+    @pytest.mark.slow
     def test_models_that_are_kept_aside_have_a_loss_everywhere(self, monkeypatch, tmp_path):
         monkeypatch.setattr(models.Kept, "folder", tmp_path)
         for problem in aside.small_data():
@@ -182,6 +184,7 @@ class TestPeers:
     def start(self, peer):
         peer.start(columns=self.columns, goals=1, seed=0, n_trials=5, noisy=False)
 
+    @pytest.mark.process
     def test_optuna_searches_in_a_process_of_its_own(self):
         peer = Peer("optuna-tpe", python=sys.executable)
         self.start(peer)
@@ -193,6 +196,7 @@ class TestPeers:
             peer.tell(point["x"])
         peer.close()
 
+    @pytest.mark.process
     def test_a_peer_that_dies_says_why(self, monkeypatch, tmp_path):
         (tmp_path / "dead.py").write_text("input()\nraise SystemExit('no such sampler')\n")
         monkeypatch.setitem(PEERS, "dead", PeerSpec(str(tmp_path / "dead.py")))
@@ -208,6 +212,7 @@ class TestPeers:
 
 
 class TestReport:
+    @pytest.mark.slow
     def test_figures_of_two_contestants(self):
         problems = [BOWL, *functions.problems()[:2]]
         for name in ("random", "tpe"):

@@ -23,7 +23,7 @@ from tuner.integrations.tensorboard import EVENTS
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TUNER_STORE", raising=False)
-    study = tuner.create_study({"x": Float(0, 1)}, name="digits", seed=0)
+    study = tuner.create_study({"x": Float(0, 1)}, study="digits", seed=0)
     for value in (2.0, 1.0, 3.0):
         trial = study.ask()
         trial.report(value * 2, 0)
@@ -44,8 +44,8 @@ def test_import_optuna(folder: Path) -> None:
     study = optuna.create_study(storage=storage, study_name="old")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     shown = typed("import", "optuna", storage).stdout
-    assert shown == ("study: old\nimported: 3 trials, 0 were here already, 0 not finished there\n")
-    assert "0 trials, 3 were here" in typed("import", "optuna", storage).stdout
+    assert shown == ("study: old\nimported: 3 trials; 0 were imported before, 0 are not finished\n")
+    assert "0 trials; 3 were imported before" in typed("import", "optuna", storage).stdout
     assert (
         "study: new" in typed("import", "optuna", storage, "--study", "old", "--name", "new").stdout
     )
@@ -55,6 +55,7 @@ def test_import_optuna(folder: Path) -> None:
     assert "schema v9" in typed("import", "optuna", storage, code=1).stderr
 
 
+@pytest.mark.slow
 def test_mirror_and_import_mlflow(folder: Path) -> None:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     assert "sent: 3 trials" in typed("mirror", "digits", uri, "--experiment", "e").stdout
@@ -90,6 +91,7 @@ def test_export_into_a_folder(folder: Path) -> None:
     typed("export", "digits", "--to", "dvc", code=2)
 
 
+@pytest.mark.slow
 def test_report(folder: Path) -> None:
     assert typed("report", "digits").stdout == "digits-report.html\n"
     assert "digits" in Path("digits-report.html").read_text()

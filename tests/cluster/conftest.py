@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster_shell import Shell
-from heads import RunningHead, running_head
+from support.cluster_shell import Shell
+from support.heads import RunningHead, running_head
 
 HELPER = "SCALE = 2\n\n\ndef objective(params):\n    return SCALE * params['x']\n"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tuner
-from cluster_shell import Shell
+from support.cluster_shell import Shell
 from tuner.cluster.check import _problems
 
 pytestmark = pytest.mark.ray

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster_shell import Shell
-from heads import free_ports, ray_flags
+from support.cluster_shell import Shell
+from support.heads import free_ports, ray_flags
 from tuner.cluster import launch
 from tuner.errors import BackendError, MissingExtra
 
@@ -50,7 +50,7 @@ def test_a_head_in_the_background(shell: Shell, place: Path) -> None:
     token = home / ".ray" / "auth_token"
     assert said[2] == f"token:     {token} (new)"
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert said[-1] == "to end it: ray stop"
+    assert said[-1] == "to stop it: ray stop"
     address = said[0].split()[1]
     # The token of the other head of these tests, in the shell's own home, is not this one's.
     refused = shell.tuner("cluster", "check", address, code=1)
@@ -101,7 +101,7 @@ class TestCommands:
     def test_nobody_joins_without_a_token(self, tmp_path: Path) -> None:
         with pytest.raises(BackendError, match="no token to join head:6379 with; copy it from"):
             launch.join("head:6379")
-        with pytest.raises(BackendError, match="there is no such file"):
+        with pytest.raises(BackendError, match="does not exist"):
             launch.join("head:6379", token=tmp_path / "gone")
 
     def test_a_dashboard_that_is_not_installed_is_named(self, monkeypatch) -> None:

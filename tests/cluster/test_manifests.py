@@ -15,8 +15,8 @@ import ray
 import yaml
 
 import tuner
-from cluster_shell import Shell
-from rayjob_fields import RAY_JOB
+from support.cluster_shell import Shell
+from support.rayjob_fields import RAY_JOB
 
 FOLDER = Path(__file__).parent.parent.parent / "examples" / "kubernetes"
 MANIFESTS = sorted(FOLDER.glob("*.yaml"))

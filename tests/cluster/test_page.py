@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tuner
-from cluster_shell import Shell
+from support.cluster_shell import Shell
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "cluster.md").read_text()
 COMMANDS = re.findall(r"^    (tuner (?:cluster check|submit) .*)$", PAGE, re.MULTILINE)

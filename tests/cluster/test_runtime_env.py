@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cluster_shell import Shell
+from support.cluster_shell import Shell
 from tuner.backends import RayBackend
 from tuner.backends.ray.runtime_env import as_runtime_env
 from tuner.errors import ArgumentError
@@ -35,8 +35,8 @@ backend = RayBackend(
 )
 os.chdir("/")  # the paths above are of where they were written
 if before == "ray-is-there":
-    from tuner.backends.ray.auth import be_let_in
-    be_let_in(address)
+    from tuner.backends.ray.auth import authenticate
+    authenticate(address)
     ray.init(address=address, log_to_driver=False, logging_level="ERROR")
 study = tuner.optimize(
     objective, {"x": tuner.Float(0, 1)}, n_trials=4, workers=2, seed=0, backend=backend,
@@ -72,12 +72,12 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"working_dir": "missing"}, r"working_dir='missing': there is no folder .*/missing"),
+        ({"working_dir": "missing"}, r"working_dir='missing': the folder .* does not exist"),
         ({"working_dir": "notes.txt"}, "notes.txt"),
         ({"working_dir": 3}, r"working_dir=3: write a folder"),
         ({"py_modules": "src"}, r"py_modules='src': write a list"),
-        ({"py_modules": ["src", "gone"]}, r"py_modules: 'gone': there is no module at"),
-        ({"py_modules": [3]}, "3 is no path"),
+        ({"py_modules": ["src", "gone"]}, r"py_modules: 'gone': .* is not a module"),
+        ({"py_modules": [3]}, "3 is not a path"),
         ({"env_vars": {"N": 2}}, r"'N' is 2; write a text, such as '2'"),
         ({"env_vars": ["N=2"]}, "write a dict"),
         ({"runtime_env": "pip"}, "write a dict"),

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import tuner
-from cluster_shell import Shell
-from heads import tuner_command
-from interrupts import heed_interrupts
+from support.cluster_shell import Shell
+from support.heads import tuner_command
+from support.interrupts import heed_interrupts
 from tuner.cluster import JobClient, Sweep
 from tuner.cluster.jobs import dashboard_address
 from tuner.errors import ArgumentError
@@ -76,7 +76,7 @@ class TestOnARealCluster:
             RAY_ADDRESS="http://127.0.0.1:1", RAY_API_SERVER_ADDRESS="http://127.0.0.1:1",
         )  # fmt: skip
         assert "done: 6 a name with spaces\n" in done.stdout
-        assert re.fullmatch(r"job \S+ at \S+, record in \S+ as seen from there\n", done.stderr)
+        assert re.fullmatch(r"job \S+ at \S+, store \S+ as seen from there\n", done.stderr)
         study = tuner.load_study("a name with spaces", store=tmp_path / "store")
         assert [t.value == 2 * t.params["x"] for t in study] == [True] * 6
 
@@ -104,16 +104,19 @@ class TestOnARealCluster:
         listener.send_signal(signal.SIGINT)
         _, said = listener.communicate(timeout=30)
         assert listener.returncode == 130
-        assert f"to end it: tuner job stop long-one {' '.join(at)}" in said
+        assert f"to stop it: tuner job stop long-one {' '.join(at)}" in said
         assert "Traceback" not in said
         rows = shell.tuner_here("job", "list", *at).stdout.splitlines()
         assert any(row.startswith("long-one\tRUNNING\t") for row in rows)
         assert (
-            shell.tuner_here("job", "stop", "long-one", *at).stdout == "long-one is being ended\n"
+            shell.tuner_here("job", "stop", "long-one", *at).stdout == "long-one is being stopped\n"
         )
         done = shell.tuner_here("job", "follow", "long-one", *at, code=1)
         assert "job long-one STOPPED" in done.stderr
-        assert shell.tuner_here("job", "stop", "long-one", *at).stdout == "long-one had ended\n"
+        assert (
+            shell.tuner_here("job", "stop", "long-one", *at).stdout
+            == "long-one has already ended\n"
+        )
 
     def test_listening_survives_lost_connections(self, shell: Shell, at: list[str]) -> None:
         shell.tuner_here("submit", "counting.py", *at, "--name", "cut", "--no-wait", "--", "60")
@@ -223,7 +226,7 @@ class TestASweep:
         (tmp_path / "outside.py").write_text("")
         with pytest.raises(ArgumentError, match=r"is not in .*--working-dir"):
             Sweep.of_script(str(tmp_path / "outside.py"))
-        with pytest.raises(ArgumentError, match=r"there is no script gone\.py"):
+        with pytest.raises(ArgumentError, match=r"script gone\.py"):
             Sweep.of_script("gone.py")
         assert Sweep.of_script("gone.py", working_dir="s3://b/c.zip").entrypoint == "python gone.py"
 
@@ -272,6 +275,7 @@ def test_other_addresses_are_refused(address: str) -> None:
         dashboard_address(address)
 
 
+@pytest.mark.process
 def test_without_a_dashboard_the_extra_is_named(tmp_path: Path) -> None:
     code = """
 import sys

@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster_shell import Shell
-from heads import RunningHead, ray_flags, running, tuner_command
-from strangers import METRICS, Target, attack
+from support.cluster_shell import Shell
+from support.heads import RunningHead, ray_flags, running, tuner_command
+from support.strangers import METRICS, Target, attack
 from tuner.backends.ray import auth as ray_tokens
 from tuner.cluster import start_head
 from tuner.errors import BackendError
@@ -209,7 +209,7 @@ class TestFiles:
         assert (found.text, found.place) == ("given", "RAY_AUTH_TOKEN")
         assert "given" not in repr(found)
 
-    @pytest.mark.parametrize(("content", "says"), [(None, "no such file"), ("", "is empty")])
+    @pytest.mark.parametrize(("content", "says"), [(None, "does not exist"), ("", "is empty")])
     def test_a_named_file_must_be_there(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, says: str
     ) -> None:
@@ -223,7 +223,8 @@ class TestFiles:
     def test_a_port_of_something_else_is_no_cluster(
         self, head: RunningHead, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(ray_tokens, "ANSWER", 2.0)
+        monkeypatch.setattr(ray_tokens, "PROBE_TIMEOUT", 2.0)
         assert (
-            ray_tokens.ask(head.dashboard.removeprefix("http://")) is ray_tokens.Answer.NO_CLUSTER
+            ray_tokens.probe(head.dashboard.removeprefix("http://"))
+            is ray_tokens.ProbeResult.NO_CLUSTER
         )

@@ -1,4 +1,4 @@
-"""The loop of a study, from its call to its end."""
+"""Tests of the driver: the loop of a study from its call to its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a loop has learned step by step is what it would learn from the whole record."""
+"""Ask and tell: incremental updates lead to the same state as a full replay."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def study_of(folder: Path, optimizer: Any, scheduler: Any) -> tuner.Study:
 
 
 def known(loop: ManualLoop) -> dict[str, Any]:
-    """Return all that decides about what a loop does next."""
+    """Return the state that determines the next steps of a loop."""
     machine = loop._machine
     return {
         "pending": machine.pending,
-        "waiting": list(machine._waiting),
+        "waiting": list(machine._trials.waiting),
         "counts": machine.counts,
         "last": machine.last_number,
         "suggested": loop.optimizer.ask(3, machine.pending),
@@ -58,6 +58,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @settings(
     max_examples=6,
@@ -70,7 +71,7 @@ def test_what_was_learned_in_steps_is_what_the_record_says(
     tmp_path_factory: pytest.TempPathFactory, optimizer: str, steps: list[tuple[int, str, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("store")
-    tuner.create_study(SPACE, name="s", store=folder, seed=1, optimizer=OPTIMIZERS[optimizer]())
+    tuner.create_study(SPACE, study="s", store=folder, seed=1, optimizer=OPTIMIZERS[optimizer]())
     made = OPTIMIZERS[optimizer]
     studies = [study_of(folder, made(), ASHA(grace=1)) for _ in range(3)]
     under_way: list[tuple[tuner.Study, tuner.LiveTrial, int]] = []
@@ -105,7 +106,7 @@ def test_what_was_learned_in_steps_is_what_the_record_says(
 
 
 def test_a_call_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = tuner.create_study(SPACE, name="s", store=tmp_path, optimizer="random", seed=1)
+    one = tuner.create_study(SPACE, study="s", store=tmp_path, optimizer="random", seed=1)
     other = tuner.load_study("s", store=tmp_path)
     for _ in range(10):
         for study in (one, other):
@@ -133,7 +134,7 @@ def test_a_call_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.Monke
 def test_one_process_alone_does_not_look_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = tuner.create_study(SPACE, name="s", store=tmp_path, optimizer="random", seed=1)
+    study = tuner.create_study(SPACE, study="s", store=tmp_path, optimizer="random", seed=1)
     study.tell(study.ask(), 1.0)
 
     def refused(*_: Any) -> Any:
@@ -148,7 +149,7 @@ def test_one_process_alone_does_not_look_for_others(
 def test_an_ask_that_others_always_overtake_gets_its_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = tuner.create_study(SPACE, name="s", store=tmp_path, optimizer="random", seed=1)
+    slow = tuner.create_study(SPACE, study="s", store=tmp_path, optimizer="random", seed=1)
     fast = tuner.load_study("s", store=tmp_path)
     slow.tell(slow.ask(), 1.0)
     commit = ManualLoop._commit
@@ -179,7 +180,7 @@ class Broken(Exception):
 def test_an_optimizer_that_raises_leaves_the_loop_as_the_record_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    study = tuner.create_study(SPACE, name="s", store=tmp_path, optimizer="tpe", seed=1)
+    study = tuner.create_study(SPACE, study="s", store=tmp_path, optimizer="tpe", seed=1)
     trial = study.ask()
     loop = study._loop()
 

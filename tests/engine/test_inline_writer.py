@@ -1,4 +1,4 @@
-"""The writer without a thread commits between rounds, and again while the store is away."""
+"""The single-threaded writer commits between iterations and retries while the store is away."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from simulation.inline_writer import InlineWriter
+from support.simulation.inline_writer import InlineWriter
 from tuner.backends.simulated.clock import VirtualClock
-from tuner.engine.writer import PATIENCE
+from tuner.engine.writer import STORE_TIMEOUT
 from tuner.errors import StoreUnavailable, StudyTakenOver
 from tuner.records import Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Float, Space
@@ -23,7 +23,7 @@ LEASE = 20.0
 
 
 class Place:
-    """A store in virtual time, a study held in it, and a writer that reaches it or does not."""
+    """A store in virtual time with a leased study, and a writer with a switchable connection."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = VirtualClock()
@@ -116,7 +116,7 @@ def test_a_store_that_stays_away_ends_the_study(place: Place) -> None:
     place.away = 1_000
     place.put(0)
     place.writer.check()
-    place.sleep(PATIENCE + 1)
+    place.sleep(STORE_TIMEOUT + 1)
     for action in (place.writer.check, place.writer.check, place.writer.close):
         with pytest.raises(StoreUnavailable):
             action()
@@ -135,7 +135,7 @@ def test_a_study_that_was_taken_over_is_written_no_more(place: Place) -> None:
 def test_a_queue_that_is_full_is_committed_at_once(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("simulation.inline_writer.MAX_QUEUED", 3)
+    monkeypatch.setattr("support.simulation.inline_writer.MAX_QUEUED", 3)
     place.away = 2
     for number in range(3):
         place.put(number)

@@ -1,4 +1,4 @@
-"""An optimizer that is told in order: the same points whatever ended first."""
+"""A lagged optimizer suggests the same points for any order in which trials end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def loss(params):
 
 
 def search(durations, lag, stop_after=None):
-    """Run a trial for each duration, `lag` at once; begin anew from the history after some."""
+    """Run a trial for each duration, `lag` at once; restart from the history after `stop_after`."""
     make = lambda: LaggedOptimizer(TPEOptimizer(n_startup=4), lag)  # noqa: E731
     optimizer = make()
     optimizer.reset(SPACE, [Goal()], 0)
@@ -47,6 +47,7 @@ def search(durations, lag, stop_after=None):
     return points
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.floats(0.01, 10), min_size=20, max_size=20),

@@ -1,4 +1,4 @@
-"""Whatever workers do, the state machine counts each trial once and never overshoots."""
+"""Properties of the state machine: each trial counts once and the budget is never exceeded."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tuner.engine.machine import Machine
 from tuner.engine.messages import (
     Ask,
     Command,
-    Drained,
     End,
     Event,
-    Halted,
+    Interrupted,
     Launch,
     Opened,
     Record,
     Stop,
+    StopRequested,
     Suggested,
     Tell,
     Tick,
@@ -33,7 +33,7 @@ GOALS = (Goal(),)
 
 @dataclass
 class World:
-    """Plays backend, optimizer and store for a machine, and notes what it is told to do."""
+    """Simulates backend, optimizer and store of a machine, and records its commands."""
 
     machine: Machine
     now: float = 0.0
@@ -74,7 +74,7 @@ class World:
                     self.end = command
 
     def tick(self) -> None:
-        """Deliver what a backend says of killed jobs, then give the machine its turn."""
+        """Deliver the events of killed jobs, then a tick."""
         while self.killed:
             self.handle(Lost(self.killed.pop(), "killed"))
         self.handle(Tick())
@@ -129,7 +129,7 @@ def test_budget_is_exact_and_each_trial_is_told_once(
         max_retries=retries,
         max_lost=2,
         lookahead=lookahead,
-        same_failures=None,
+        max_identical_failures=None,
         trial_timeout=trial_timeout,
     )
     w = world(limits, capacity)
@@ -191,7 +191,7 @@ def test_budget_is_exact_and_each_trial_is_told_once(
 )
 def test_a_resumed_study_finishes_what_was_open(happenings, capacity, cut, halt):
     n_trials = 8
-    limits = Limits(n_trials, same_failures=None)
+    limits = Limits(n_trials, max_identical_failures=None)
     w = world(limits, capacity)
     for what, which in happenings[:cut]:
         jobs = list(w.jobs)
@@ -200,7 +200,7 @@ def test_a_resumed_study_finishes_what_was_open(happenings, capacity, cut, halt)
             w.handle(Finished(run, Outcome(State.COMPLETED, {"value": 1.0})))
             w.tick()
     if halt:  # Ctrl-C; without it, the driver was killed and its trials are still RUNNING
-        w.handle(Halted("interrupted"))
+        w.handle(Interrupted("interrupted"))
         assert all(t.state is not State.RUNNING for t in w.trials.values())
     first_told = list(w.told)
     second = world(limits, capacity, sorted(w.trials.values(), key=lambda t: t.number))
@@ -224,7 +224,7 @@ def fail(w: World, message: str = "bad", place: str = "f.py:1") -> None:
 
 
 def test_same_first_failures_end_the_study():
-    w = world(Limits(100, same_failures=5), 1)
+    w = world(Limits(100, max_identical_failures=5), 1)
     for i in range(5):
         assert w.end is None
         fail(w, message=f"bad value {i}")
@@ -234,14 +234,14 @@ def test_same_first_failures_end_the_study():
 
 
 def test_different_first_failures_do_not_end_it():
-    w = world(Limits(20, same_failures=5), 1)
+    w = world(Limits(20, max_identical_failures=5), 1)
     for i in range(10):
         fail(w, place=f"f.py:{i % 2}")
     assert w.end is None
 
 
 def test_one_completed_trial_means_that_the_objective_works():
-    w = world(Limits(20, same_failures=3), 1)
+    w = world(Limits(20, max_identical_failures=3), 1)
     fail(w)
     (run,) = w.jobs
     w.handle(Finished(run, Outcome(State.COMPLETED, {"value": 1.0})))
@@ -252,7 +252,7 @@ def test_one_completed_trial_means_that_the_objective_works():
 
 
 def test_a_small_budget_of_which_all_failed_ends_with_the_reason():
-    w = world(Limits(2, same_failures=5), 1)
+    w = world(Limits(2, max_identical_failures=5), 1)
     fail(w)
     fail(w)
     assert w.end is End.ALL_FAILED
@@ -292,7 +292,7 @@ def test_draining_takes_back_what_was_handed_out_ahead():
     first, *rest = list(w.jobs)
     assert len(rest) == 3
     w.handle(Sent(first, Begun("w", "host", 1, 0.0)))
-    w.handle(Drained("enough"))
+    w.handle(StopRequested("enough"))
     assert w.killed == rest
     w.tick()
     w.handle(Finished(first, Outcome(State.COMPLETED, {"value": 1.0})))

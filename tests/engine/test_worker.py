@@ -1,4 +1,4 @@
-"""Everything that can come of an objective becomes records, sent in order."""
+"""Every result of an objective becomes records, sent in order."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tuner.records import Begun, Goal, Job, Message, Outcome, Output, Report, St
 
 
 @dataclass
-class Desk:
-    """A channel that keeps what is sent."""
+class RecordingChannel:
+    """A channel that records its messages."""
 
-    worker: str = "desk"
+    worker: str = "channel"
     stop_after: int = 1_000_000
     messages: list[Message] = field(default_factory=list)
 
@@ -34,22 +34,25 @@ class Desk:
         return sum(isinstance(m, Report) for m in self.messages) >= self.stop_after
 
 
-def run(objective: Callable[..., Any], desk: Desk | None = None, metric: str = "value") -> Outcome:
+def run(
+    objective: Callable[..., Any], channel: RecordingChannel | None = None, metric: str = "value"
+) -> Outcome:
     work = ObjectiveWork(objective, wants_trial(objective), (Goal(metric),))
-    return work(Job("r" * 32, Trial(3, {"x": 2.0}, seed=7), attempt=2), desk or Desk())
+    job = Job("r" * 32, Trial(3, {"x": 2.0}, seed=7), attempt=2)
+    return work(job, channel or RecordingChannel())
 
 
 def test_a_job_says_who_runs_it_and_what_it_printed() -> None:
-    desk = Desk()
+    channel = RecordingChannel()
 
     def objective(params: dict[str, Any]) -> float:
         print("hello")
         return float(params["x"])
 
-    assert run(objective, desk) == Outcome(State.COMPLETED, {"value": 2.0})
-    begun, output = desk.messages
+    assert run(objective, channel) == Outcome(State.COMPLETED, {"value": 2.0})
+    begun, output = channel.messages
     assert isinstance(begun, Begun)
-    assert (begun.worker, begun.pid) == ("desk", os.getpid())
+    assert (begun.worker, begun.pid) == ("channel", os.getpid())
     assert isinstance(output, Output)
     assert output.text == "hello\n"
     assert output.time >= begun.time
@@ -124,7 +127,7 @@ def test_a_goal_that_was_logged_but_not_returned_is_missing() -> None:
 
 
 def test_reports_are_sent_as_they_come() -> None:
-    desk = Desk()
+    channel = RecordingChannel()
 
     def objective(params, trial):
         for step in range(3):
@@ -132,8 +135,8 @@ def test_reports_are_sent_as_they_come() -> None:
         trial.log_metric("grad", 2.0, step=1)
         return 0.0
 
-    run(objective, desk)
-    reports = [m for m in desk.messages if isinstance(m, Report)]
+    run(objective, channel)
+    reports = [m for m in channel.messages if isinstance(m, Report)]
     assert reports == [
         Report(0, {"value": 1.0, "lr": 0.1}),
         Report(1, {"value": 0.5, "lr": 0.1}),
@@ -150,7 +153,7 @@ def test_a_trial_that_heeds_the_scheduler_is_stopped_with_its_last_word() -> Non
                 return None
         return 0.0
 
-    assert run(objective, Desk(stop_after=3)) == Outcome(State.STOPPED, {"value": 8.0})
+    assert run(objective, RecordingChannel(stop_after=3)) == Outcome(State.STOPPED, {"value": 8.0})
 
 
 def test_a_stopped_trial_may_return_a_last_value() -> None:
@@ -158,7 +161,7 @@ def test_a_stopped_trial_may_return_a_last_value() -> None:
         trial.report(10.0, 0)
         return 4.0 if trial.should_stop() else 0.0
 
-    assert run(objective, Desk(stop_after=1)) == Outcome(State.STOPPED, {"value": 4.0})
+    assert run(objective, RecordingChannel(stop_after=1)) == Outcome(State.STOPPED, {"value": 4.0})
 
 
 def test_a_trial_that_does_not_look_completes() -> None:
@@ -166,7 +169,7 @@ def test_a_trial_that_does_not_look_completes() -> None:
         trial.report(10.0, 0)
         return 1.0
 
-    assert run(objective, Desk(stop_after=1)).state is State.COMPLETED
+    assert run(objective, RecordingChannel(stop_after=1)).state is State.COMPLETED
 
 
 @pytest.mark.parametrize(
@@ -180,7 +183,7 @@ def test_a_trial_that_does_not_look_completes() -> None:
         (
             lambda t: [t.report(1.0, 2), t.report(1.0, 2)],
             "ArgumentError",
-            "step 2 came after step 2",
+            "step 2 follows step 2",
         ),
         (lambda t: t.log_metric("auc", None), "WrongReturnType", "'auc' is None"),
         (lambda t: t.log_artifact("no/such/file"), "ArgumentError", "no/such/file"),
@@ -203,29 +206,29 @@ def test_files_and_folders_are_kept(tmp_path: Path) -> None:
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "a.svg").write_bytes(b"<svg/>")
     (tmp_path / "notes.txt").write_text("good")
-    desk = Desk()
+    channel = RecordingChannel()
 
     def objective(params, trial):
         trial.log_artifact(tmp_path / "notes.txt")
         trial.log_artifact(tmp_path, name="all")
         return 0.0
 
-    run(objective, desk)
-    assert [m for m in desk.messages if isinstance(m, Upload)] == [
+    run(objective, channel)
+    assert [m for m in channel.messages if isinstance(m, Upload)] == [
         Upload("notes.txt", {"notes.txt": b"good"}),
         Upload("all", {"notes.txt": b"good", "plots/a.svg": b"<svg/>"}),
     ]
 
 
 def test_a_model_is_sent_in_skops_format() -> None:
-    desk = Desk()
+    channel = RecordingChannel()
 
     def objective(params, trial):
         trial.log_model(LogisticRegression(C=params["x"]).fit([[0], [1]], [0, 1]))
         return 0.0
 
-    assert run(objective, desk).state is State.COMPLETED
-    (upload,) = (m for m in desk.messages if isinstance(m, Upload))
+    assert run(objective, channel).state is State.COMPLETED
+    (upload,) = (m for m in channel.messages if isinstance(m, Upload))
     assert (upload.name, upload.kind, upload.format) == ("model", "model", "skops")
 
 
@@ -246,7 +249,7 @@ def test_a_model_that_only_a_pickle_could_keep_fails_the_trial() -> None:
 def test_params_changed_by_the_objective_stay_what_they_were() -> None:
     job = Job("r", Trial(0, {"x": 1.0}))
     work = ObjectiveWork(lambda params: params.pop("x"), False, (Goal(),))
-    work(job, Desk())
+    work(job, RecordingChannel())
     assert job.trial.params == {"x": 1.0}
 
 

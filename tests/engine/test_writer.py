@@ -1,4 +1,4 @@
-"""The writer commits everything in order, in batches, and says when it cannot."""
+"""The writer commits all records in order, in batches, and raises store errors."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ def test_a_queue_that_is_full_makes_the_driver_wait_and_loses_nothing(
     assert len(list(store.reports(info.uid, None))) == 2_000
 
 
+@pytest.mark.slow
 def test_a_lease_is_renewed_while_there_is_nothing_to_write(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
     writer = writer_of(store, info, seconds=1.0)
@@ -129,7 +130,7 @@ def test_a_store_that_stays_away_ends_the_study_with_what_is_safe(
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.1)
     store, info = study_in(tmp_path)
-    writer = Writer(store, store.take_study(info, new_holder(), 30.0), patience=0.5)
+    writer = Writer(store, store.take_study(info, new_holder(), 30.0), timeout=0.5)
     writer.put(trial=Trial(0, {"x": 0.5}))
     writer.flush()
     other = sqlite3.connect(tmp_path / "tuner.db", isolation_level=None)

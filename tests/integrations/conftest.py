@@ -1,18 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from integrations.mlflow_server import MlflowServer
 
-from benchmarks.postgres import running_server
-
-
-@pytest.fixture(scope="session")
-def new_database() -> Iterator[Callable[[], str]]:
-    """A function that makes a PostgreSQL database and returns its URL."""
-    with running_server() as server:
-        yield server.new_database
+from support.mlflow_server import MlflowServer
 
 
 @pytest.fixture(scope="session")

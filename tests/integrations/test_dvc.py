@@ -22,7 +22,7 @@ def study(tmp_path: Path) -> tuner.Study:
         "at": Choice((1, 2)),
     }
     study = tuner.create_study(
-        space, name="digits", store=tmp_path / "store", metric="loss", seed=3
+        space, study="digits", store=tmp_path / "store", metric="loss", seed=3
     )
     for loss in (3.0, 1.0, 2.0):
         study.tell(study.ask(), {"loss": loss, "huge": float("inf")} if loss > 2 else loss)

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from integrations.mlflow_server import MlflowServer
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 import tuner
+from support.mlflow_server import MlflowServer
 from tuner import Choice, Float, Int
 from tuner.errors import ForeignRecordError, StudyMismatch
 from tuner.integrations import MlflowMirror, import_mlflow
@@ -87,7 +87,7 @@ def test_mlflows_client_reads_what_was_mirrored(mlflow_server, tmp_path: Path) -
 
 def test_a_long_curve_and_many_params_take_several_requests(mlflow_server, tmp_path: Path) -> None:
     space = {f"p{i}": Float(0, 1) for i in range(120)}
-    study = tuner.create_study(space, name="long", store=tmp_path, seed=0)
+    study = tuner.create_study(space, study="long", store=tmp_path, seed=0)
     trial = study.ask()
     for step in range(1500):
         trial.report(float(step), step)

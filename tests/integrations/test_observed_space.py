@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ def values_of(params) -> list:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(trials.filter(any))
 def test_every_trial_it_was_made_of_is_a_point_with_the_same_values(some) -> None:

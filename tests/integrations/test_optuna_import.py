@@ -130,6 +130,7 @@ def test_conditions_become_branches(storage: str, tmp_path: Path) -> None:
     assert forest["units1"] == Choice(unset={}, set={"value": Int(4, 128, step=4)})
 
 
+@pytest.mark.slow
 def test_imported_again_it_changes_nothing(storage: str, tmp_path: Path) -> None:
     theirs = made(storage)
     first = imported(storage, tmp_path)
@@ -144,6 +145,7 @@ def test_imported_again_it_changes_nothing(storage: str, tmp_path: Path) -> None
     assert (more.added, more.known, more.unfinished) == (3, 40, 1)
 
 
+@pytest.mark.slow
 def test_it_goes_on_here(storage: str, tmp_path: Path) -> None:
     made(storage)
     study = imported(storage, tmp_path)
@@ -164,6 +166,7 @@ def test_it_goes_on_here(storage: str, tmp_path: Path) -> None:
     grown.plot.slice(save=tmp_path / "slice.png")
 
 
+@pytest.mark.slow
 def test_what_went_on_in_both_is_refused(storage: str, tmp_path: Path) -> None:
     theirs = made(storage, n=5)
     study = imported(storage, tmp_path)
@@ -264,13 +267,13 @@ class TestRefusals:
             import_optuna(storage, "new", store=tmp_path)
 
     def test_no_such_file_and_none_is_made(self, storage: str, tmp_path: Path) -> None:
-        with pytest.raises(ForeignRecordError, match="there is no file"):
+        with pytest.raises(ForeignRecordError, match="does not exist"):
             import_optuna(storage, store=tmp_path / "store")
         assert list(tmp_path.iterdir()) == []
 
     def test_another_programs_database(self, storage: str, tmp_path: Path) -> None:
         sqlite3.connect(tmp_path / "optuna.db").execute("CREATE TABLE cats (name)")
-        with pytest.raises(ForeignRecordError, match="no tables of Optuna"):
+        with pytest.raises(ForeignRecordError, match="lacks tables of Optuna"):
             import_optuna(storage, store=tmp_path / "store")
         with sqlite3.connect(tmp_path / "optuna.db") as database:
             assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("cats",)]
@@ -322,6 +325,6 @@ class TestRefusals:
 
     def test_a_study_of_ours_has_that_name(self, storage: str, tmp_path: Path) -> None:
         made(storage, n=1)
-        tuner.create_study({"x": Float(0, 1)}, name="old", store=tmp_path / "store")
+        tuner.create_study({"x": Float(0, 1)}, study="old", store=tmp_path / "store")
         with pytest.raises(StudyExists, match="another name"):
             import_optuna(storage, store=tmp_path / "store")

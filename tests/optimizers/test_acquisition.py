@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tuner.optimizers.bayesian.acquisition import Columns, Product, maximise, neighbours
 from tuner.optimizers.bayesian.embedding import Embedding
-from tuner.optimizers.bayesian.expected_improvement import LogExpectedImprovement, log_h
 from tuner.optimizers.bayesian.feasibility import ProbabilityOfFeasibility
 from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperparameters
+from tuner.optimizers.bayesian.improvement import LogExpectedImprovement, log_h
 
 
 def one(function, z):

@@ -1,4 +1,4 @@
-"""Climbing abreast: against known maxima, at bounds, and with points that may not move."""
+"""Batched ascent: known maxima, bounds, and points whose columns are all fixed."""
 
 from __future__ import annotations
 

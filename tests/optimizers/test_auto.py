@@ -1,4 +1,4 @@
-"""What `auto` chooses, and that the choice is a function of the history."""
+"""The choice of `auto`, which depends on the history alone."""
 
 import numpy as np
 import pytest

@@ -7,10 +7,15 @@ import math
 import numpy as np
 import pytest
 
-import pace
+from support import pace
 from tuner.errors import ArgumentError
 from tuner.optimizers.bayesian.acquisition import Candidates
-from tuner.optimizers.bayesian.optimizer import BayesianOptimizer, apart, penalised, representatives
+from tuner.optimizers.bayesian.optimizer import (
+    BayesianOptimizer,
+    exclude_near_pending,
+    penalised,
+    representatives,
+)
 from tuner.optimizers.history import Observation, TrialTable
 from tuner.optimizers.pareto import hypervolume
 from tuner.records import Direction, Goal, Outcome, State, Trial
@@ -85,6 +90,7 @@ class TestQuality:
         _, high = search(SQUARE, lambda p: completed(-branin(p)), 14, direction=Direction.MAXIMIZE)
         assert [p for p, _ in low] == [p for p, _ in high]
 
+    @pytest.mark.slow
     def test_it_finds_the_best_branch_and_what_is_best_in_it(self):
         _, told = search(MIXED, lambda p: completed(mixed_loss(p)), 45)
         params, _ = min(told, key=lambda t: t[1].metrics["value"])
@@ -100,11 +106,13 @@ class TestQuality:
         _, told = search(space, lambda p: completed(sum((p[k] - target[k]) ** 2 for k in p)), 35)
         assert best(told) == 0
 
+    @pytest.mark.slow
     def test_noise_does_not_fool_it(self):
         rng = np.random.default_rng(0)
         _, told = search(SQUARE, lambda p: completed(branin(p) + rng.normal(0, 2.0)), 45)
         assert np.median([branin(p) for p, _ in told[-10:]]) < 3.0
 
+    @pytest.mark.slow
     def test_within_constraints_it_finds_the_best_on_the_edge(self):
         space = SQUARE.where(P("x") + P("y") <= 1)
         _, told = search(space, lambda p: completed((p["x"] - 0.8) ** 2 + (p["y"] - 0.8) ** 2), 25)
@@ -116,9 +124,9 @@ class TestQuality:
         X = np.array([[0.5, 0.5], [0.505, 0.495], [0.5, 0.6]])
         candidates = Candidates(X, on, np.zeros(3))
         pending, pending_active = X[:1], on[:1]
-        assert apart(candidates, pending, pending_active).X.tolist() == [[0.5, 0.6]]
+        assert exclude_near_pending(candidates, pending, pending_active).X.tolist() == [[0.5, 0.6]]
         beside = candidates.take([0, 1])
-        assert len(apart(beside, pending, pending_active).X) == 2
+        assert len(exclude_near_pending(beside, pending, pending_active).X) == 2
 
     def test_a_batch_spreads_and_still_finds_it(self):
         _, told = search(SQUARE, lambda p: completed(branin(p)), 40, batch=5)
@@ -129,6 +137,7 @@ class TestQuality:
 
 
 class TestFailures:
+    @pytest.mark.slow
     def test_failures_by_chance_do_not_stop_it(self):
         rng = np.random.default_rng(0)
         _, told = search(
@@ -136,6 +145,7 @@ class TestFailures:
         )
         assert best(told) < 0.05
 
+    @pytest.mark.slow
     def test_it_learns_where_trials_fail(self):
         _, told = search(SQUARE, lambda p: FAILED if p["x"] > 0.7 else completed(branin(p)), 45)
         assert best(told) < 0.05
@@ -254,6 +264,7 @@ class TestStateFromHistory:
                 optimizer.tell(Trial(number, told[number][0]), told[number][1])
         assert first.ask(3) == second.ask(3)
 
+    @pytest.mark.slow
     def test_what_was_learned_before_does_not_leak_into_a_resumed_search(self):
         ongoing, told = search(SQUARE, lambda p: completed(branin(p)), 27)
         resumed = BayesianOptimizer()
@@ -287,7 +298,7 @@ def test_n_startup_must_be_positive():
 
 @pytest.mark.parametrize(("n", "seconds"), [(100, 1.0), (200, 1.5)])
 def test_asking_stays_quick_in_ten_dimensions(n, seconds):
-    # An order of magnitude above what it takes, so that only a change of kind fails: about 60 and
+    # Ten times the usual duration, so that only a change of complexity fails: about 60 and
     # 80 ms when the model is learned again, 20 ms when it is not.
     space = Space({f"x{j}": Float(0.0, 1.0) for j in range(10)})
     optimizer = BayesianOptimizer()
@@ -310,6 +321,7 @@ class TestConstraintsAndGoals:
             optimizer.tell(Trial(number, params), told[-1][1])
         return optimizer, told
 
+    @pytest.mark.slow
     def test_the_optimum_at_a_constraints_edge_is_found(self):
         def outcome(params):  # at best 1/2, where the edge crosses the diagonal
             values = {"value": params["x"] + params["y"]}
@@ -323,6 +335,7 @@ class TestConstraintsAndGoals:
         inside = 0.25 - rng[:, 0] * rng[:, 1] - (rng[:, 0] - rng[:, 1]) ** 2 <= 0
         assert min(kept) < rng[inside].sum(axis=1).min() + 0.01
 
+    @pytest.mark.slow
     def test_a_small_feasible_region_is_found(self):
         def outcome(params):
             away = np.hypot(params["x"] - 0.8, params["y"] - 0.15) - 0.08  # 2% of the space
@@ -346,6 +359,7 @@ class TestConstraintsAndGoals:
         (point,) = optimizer.ask(1, pending)
         assert 0.4 < point["x"] < 0.6
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("goals", [2, 3])
     def test_the_front_is_covered(self, goals):
         corners = np.eye(3)[:goals, :2] if goals == 2 else np.array([[0, 0], [1, 0], [0, 1.0]])

@@ -1,4 +1,4 @@
-"""How probable it is that a point succeeds and keeps outcome constraints."""
+"""Predicted probabilities of success and of satisfied outcome constraints."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ def probabilities(told, column=0):
 
 
 class TestSuccess:
+    @pytest.mark.slow
     def test_a_region_where_trials_fail_is_known(self):
         found = probabilities(lambda x: (np.nan if x[0] > 0.5 else 1.0, {}))
         assert found[GRID[:, 0] > 0.7].max() < 0.1
         assert found[GRID[:, 0] < 0.3].min() > 0.8
 
+    @pytest.mark.slow
     def test_failures_by_chance_say_little_of_any_point(self):
         rng = np.random.default_rng(5)
         found = probabilities(lambda _: (np.nan if rng.random() < 0.3 else 1.0, {}))
@@ -57,6 +59,7 @@ class TestSuccess:
 
 
 class TestConstraints:
+    @pytest.mark.slow
     def test_the_boundary_is_found_though_values_span_decades(self):
         found = probabilities(lambda x: (1.0, {"c": np.sinh(20 * (x[0] - 0.5))}))
         assert found[GRID[:, 0] > 0.6].max() < 0.2

@@ -158,6 +158,7 @@ class TestKernel:
 
 class TestLikelihood:
     @pytest.mark.parametrize("seed", range(4))
+    @pytest.mark.slow
     def test_gradient_against_finite_differences(self, seed):
         X, active = points(25, seed)
         Z = EMBEDDING(X, active)
@@ -203,6 +204,7 @@ class TestLikelihood:
 
 
 class TestFit:
+    @pytest.mark.slow
     def test_it_finds_the_columns_that_matter(self):
         rng = np.random.default_rng(0)
         X = rng.random((60, 3))
@@ -212,6 +214,7 @@ class TestFit:
         assert found.lengthscales[1] < 1.0
         assert min(found.lengthscales[0], found.lengthscales[2]) > 5 * found.lengthscales[1]
 
+    @pytest.mark.slow
     def test_it_finds_the_noise(self):
         rng = np.random.default_rng(1)
         X = rng.random((80, 1))
@@ -228,6 +231,7 @@ class TestFit:
         assert other_value == pytest.approx(value, abs=1e-2)
         np.testing.assert_allclose(one.to_log()[:2], other.to_log()[:2], atol=0.1)
 
+    @pytest.mark.slow
     def test_it_learns_the_effect_of_each_category_from_few_of_their_combinations(self):
         options = np.random.default_rng(0).integers(5, size=(60, 6))
         effect = np.random.default_rng(1).normal(size=(6, 5))
@@ -241,6 +245,7 @@ class TestFit:
         )
         assert np.mean((mean - y[40:]) ** 2) < 1e-6
 
+    @pytest.mark.slow
     def test_it_is_repeatable_to_the_bit(self):
         X, active = points(30)
         one, _ = fit(EMBEDDING, X, active, targets(X, active))
@@ -278,7 +283,7 @@ class TestPosterior:
         on = np.ones((1, 1), dtype=bool)
         model = GaussianProcess(embedding, np.array([[0.0]]), on, np.array([1.0]), h)
         mean, variance = model.predict(np.array([[1.0]]), on)
-        # what one observation tells of the mean, with prior variance 1 of it, and 2 of the signal
+        # one observation, with prior variance 1 of the mean and 2 of the signal
         assert mean[0] == pytest.approx(1 / 3, rel=1e-5)
         assert variance[0] == pytest.approx(3 - 1 / 3, rel=1e-5)
 

@@ -1,4 +1,4 @@
-"""What optimizers learn from: arrays of the told trials, points that were not tried."""
+"""The history as arrays, and the replacement of repeated points."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import pace
+from support import pace
 from tuner.errors import ArgumentError
 from tuner.optimizers import RandomOptimizer, SpaceOptimizer
 from tuner.optimizers.history import Observation, TrialTable
@@ -18,7 +18,7 @@ SPACE = Space({"x": Float(0.0, 1.0), "m": Choice("a", b={"n": Int(1, 4)})})
 
 
 class Watching(SpaceOptimizer):
-    """Always suggests the same point, and keeps what it was shown."""
+    """Always suggests the same point, and keeps the last history."""
 
     name = "watching"
 
@@ -55,7 +55,7 @@ class TestLedger:
         assert history.losses.tolist() == [0, 2, 4, 7, 9]
         assert history.stopped.tolist() == [False] * 4 + [True]
         assert history.pending_X.tolist() == [[0.25, 0.25, 0.5]]
-        assert (history.size, history.known) == (5, 6)
+        assert (history.size, history.n_seen) == (5, 6)
 
     def test_an_outcome_told_again_replaces_the_first(self):
         table = TrialTable(SPACE)
@@ -96,6 +96,7 @@ class TestLedger:
         assert history.losses.tolist() == list(range(24))
         assert history.stopped.tolist() == [number % 2 == 0 for number in range(24)]
 
+    @pytest.mark.slow
     def test_a_look_costs_little_after_many_trials(self):
         table = TrialTable(SPACE)
         for number in range(20_000):
@@ -161,8 +162,9 @@ class TestNothingTwice:
         optimizer = watching()
         optimizer.ask(3, [Trial(4, point(0.1)), Trial(2, point(0.2))])
         assert optimizer.history.pending_X[:3, 0].tolist() == [0.2, 0.1, 0.5]
-        assert optimizer.history.known == 4
+        assert optimizer.history.n_seen == 4
 
+    @pytest.mark.slow
     def test_the_last_points_of_a_large_finite_space_are_found(self):
         space = Space({"a": Int(1, 300), "b": Int(1, 100)})
         optimizer = watching(space, {"a": 1, "b": 1})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tuner.optimizers.bayesian.embedding import Embedding
 from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperparameters
-from tuner.optimizers.bayesian.hypervolume_improvement import (
+from tuner.optimizers.bayesian.improvement import (
     LogExpectedHypervolumeImprovement,
     free_boxes,
 )
@@ -73,6 +73,7 @@ class TestFreeBoxes:
         assert len(lower) <= 2 * 60 + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goals", [2, 3])
 @pytest.mark.parametrize("front", [None, []])
 def test_against_the_mean_of_samples(front, goals):

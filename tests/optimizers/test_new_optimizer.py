@@ -1,15 +1,20 @@
-"""A new optimizer is one short class: this one goes through the whole suite."""
+"""A new optimizer is one short class; the one here passes the whole conformance suite."""
 
 import inspect
+import re
 
 import numpy as np
+import pytest
 
-from conformance.optimizers import OptimizerConformance
+from tuner.errors import ArgumentError
 from tuner.optimizers import SpaceOptimizer
+from tuner.records import Goal
+from tuner.search_spaces import Choice, Float, Space
+from tuner.testing import OptimizerConformance
 
 
 class HillClimb(SpaceOptimizer):
-    """Steps at random from the best point so far, shorter and shorter."""
+    """Takes random steps of decreasing length from the best point."""
 
     name = "hill-climb"
 
@@ -39,3 +44,44 @@ class TestHillClimb(OptimizerConformance):
 
 def test_it_is_short():
     assert len(inspect.getsource(HillClimb).splitlines()) < 200
+
+
+SPACE = Space({"x": Float(0.0, 1.0), "m": Choice(a={}, b={"y": Float(0.0, 1.0)})})
+
+
+@pytest.mark.parametrize(
+    "value", [None, [0.5, 0.5], {"x": 0.5}, {"x": 0.5, "m": "b"}, {"x": 0.5, "m": ("c", {})}]
+)
+def test_a_suggestion_that_is_not_a_point_is_reported_with_the_optimizer_and_the_value(value):
+    class Broken(SpaceOptimizer):
+        name = "broken"
+
+        def suggest(self, history, rng):
+            return value
+
+    optimizer = Broken()
+    optimizer.reset(SPACE, [Goal()], 0)
+    message = f"optimizer='broken': suggest() returned {value!r}, which is not a point"
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        optimizer.ask(1)
+
+
+def test_the_suite_detects_an_update_that_modifies_the_given_state():
+    class InPlace(HillClimb):
+        def initial_state(self):
+            return np.zeros(len(self.space.columns))
+
+        def update(self, state, row):
+            state += row.x
+            return state.copy()
+
+        def suggest(self, history, rng):
+            self.state(history)
+            return super().suggest(history, rng)
+
+    class Suite(OptimizerConformance):
+        def make(self):
+            return InPlace()
+
+    with pytest.raises(AssertionError, match="modified its argument"):
+        Suite().test_update_leaves_the_given_state_unchanged()

@@ -1,8 +1,7 @@
-"""Every optimizer here, through the one suite."""
+"""The conformance suite applied to every built-in optimizer."""
 
 import pytest
 
-from conformance.optimizers import OptimizerConformance
 from tuner.optimizers import (
     AutoOptimizer,
     BayesianOptimizer,
@@ -10,6 +9,7 @@ from tuner.optimizers import (
     RandomOptimizer,
     TPEOptimizer,
 )
+from tuner.testing import OptimizerConformance
 
 
 class TestRandom(OptimizerConformance):
@@ -43,6 +43,7 @@ class TestAuto(OptimizerConformance):
         return AutoOptimizer()
 
 
+@pytest.mark.slow
 class TestOptunaTPE(OptimizerConformance):
     centered = False
 

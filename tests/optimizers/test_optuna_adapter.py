@@ -1,4 +1,4 @@
-"""Optuna's samplers over our spaces, and our trials as a study of Optuna."""
+"""Optuna samplers on a `Space`, and the export of trials as an Optuna study."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""Which trials are best: by value, by front, by constraint, and never a failed one."""
+"""The order of trials by value, front and constraints; failed trials come last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random search: a Sobol start, then independent points, quickly."""
+"""Random search: Sobol points first, then independent points; speed."""
 
 from copy import deepcopy
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import kstest, qmc
 
-import pace
+from support import pace
 from tuner.optimizers import RandomOptimizer
 from tuner.optimizers.sobol import LENGTH, SobolDesign, scrambled_sobol, sobol_digits
 from tuner.records import Goal, Outcome, State, Trial
@@ -56,6 +56,7 @@ class TestSobol:
         for column in points.T:
             assert sorted(np.floor(column * 64)) == list(range(64))
 
+    @pytest.mark.slow
     def test_a_point_that_breaks_a_constraint_is_left_out(self):
         space = Space({"x": Float(0, 1), "y": Float(0, 1)}).where(P("x") <= P("y"))
         points = [SobolDesign(space, 0).point(k) for k in range(LENGTH)]

@@ -1,4 +1,4 @@
-"""Optimizers by name, and what is recorded of them."""
+"""Resolution of optimizers by name, and their recorded descriptions."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from tuner.search_spaces import Float, Space
 
 
 class Own:
-    """A user's own optimizer: no base class."""
+    """A user-defined optimizer without a base class."""
 
     def __init__(self, rate=0.5, model=object, sizes=(1, 2), hidden=3):
         self.rate, self.model, self.sizes = rate, model, sizes
@@ -104,6 +104,7 @@ def test_every_export_is_there_and_nothing_else():
         tuner.optimizers.GridOptimizer  # noqa: B018
 
 
+@pytest.mark.process
 def test_importing_and_random_search_need_neither_scipy_nor_optuna():
     code = """
 import sys

@@ -1,4 +1,4 @@
-"""Which warp is chosen, and what a history teaches."""
+"""The choice of the warp, and the models fitted to a history."""
 
 from __future__ import annotations
 
@@ -30,10 +30,12 @@ def waves(x):
     return np.sin(5 * x[0]) + np.cos(5 * x[1])
 
 
+@pytest.mark.slow
 def test_losses_over_orders_of_magnitude_are_warped():
     assert learn(EMBEDDING, *history(40, valley)).warp != IDENTITY
 
 
+@pytest.mark.slow
 def test_losses_that_a_gaussian_process_makes_are_left_alone():
     assert learn(EMBEDDING, *history(40, waves)).warp == IDENTITY
 
@@ -44,6 +46,7 @@ def test_with_doubt_a_warp_needs_more_evidence():
     assert learn(EMBEDDING, *data, WARPS, 1e3).warp == IDENTITY
 
 
+@pytest.mark.slow
 def test_shift_and_scale_of_the_losses_change_nothing_learned():
     X, active, losses = history(30, waves)
     one, other = learn(EMBEDDING, X, active, losses), learn(EMBEDDING, X, active, losses * 64 + 128)
@@ -82,6 +85,7 @@ def test_the_model_ranks_what_it_has_not_seen():
     assert np.corrcoef(*ranks)[0, 1] > 0.95
 
 
+@pytest.mark.slow
 def test_a_long_history_is_learned_from_in_bounded_time():
     learned = learn(EMBEDDING, *history(3 * LEARN_FROM, valley))
     assert np.isfinite(learned.hyperparameters.to_log()).all()

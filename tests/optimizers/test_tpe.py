@@ -1,4 +1,4 @@
-"""TPE: its densities against their definitions, its split, its speed and what it finds."""
+"""TPE: densities against their definitions, split, speed and quality."""
 
 import math
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import truncnorm
 
-import pace
+from support import pace
 from tuner.errors import ArgumentError
 from tuner.optimizers import RandomOptimizer, TPEOptimizer
 from tuner.optimizers.parzen import KernelColumns, ParzenDensity, neighbour_widths
@@ -45,6 +45,7 @@ class TestParzenDensity:
         X, active = MIXED.encode(MIXED.sample(np.random.default_rng(0), 50))
         np.testing.assert_allclose(density.log_density(X, active), 0.0, atol=1e-12)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("n", [1, 2, 7, 40])
     @pytest.mark.parametrize("seed", range(3))
     def test_it_integrates_to_one_over_a_space_with_conditions(self, n, seed):
@@ -54,6 +55,7 @@ class TestParzenDensity:
         error = values.std() / math.sqrt(len(values))
         assert values.mean() == pytest.approx(1.0, abs=5 * error)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("n", [1, 3, 12])
     @pytest.mark.parametrize(
         "domain",
@@ -207,6 +209,7 @@ class TestSuggestions:
         assert len({space.key(params) for params, _ in told}) == 80
         assert np.mean([o.metrics["value"] for _, o in told[-20:]]) < 2.9  # chance has 3.75
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("loss", ["random", "equal", "failed", "all but two failed"])
     @pytest.mark.parametrize(("d", "n"), [(20, 1000), (60, 10_000)])
     def test_a_suggestion_takes_little_time_after_many_trials(self, d, n, loss):

@@ -1,4 +1,4 @@
-"""A user's prior: a good one finds sooner, a wrong one is recovered from."""
+"""User-defined priors: a good one speeds up the search; the search recovers from a wrong one."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def test_a_good_prior_finds_sooner(make):
     assert median(make, GOOD, 8) < 0.5 * median(make, space(), 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "n"), [(TPEOptimizer, 80), (BayesianOptimizer, 40)])
 def test_a_wrong_one_is_recovered_from(make, n):
     assert median(make, WRONG, n) < median(RandomOptimizer, space(), n)

@@ -1,4 +1,4 @@
-"""Losses become targets: order kept, tails clipped, absurd values survived."""
+"""Transformation of losses to targets: order, clipping, and extreme values."""
 
 from __future__ import annotations
 

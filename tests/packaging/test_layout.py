@@ -82,6 +82,7 @@ def modules(names: list[str]) -> set[str]:
     return {name for name in names if name.startswith("tuner/") and name.endswith(".py")}
 
 
+@pytest.mark.process
 def test_the_wheel_and_the_sdist_hold_every_module(
     clone: Path, wheel: Path, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_the_wheel_and_the_sdist_hold_every_module(
         assert modules(archive.namelist()) == in_tree
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", ["plain", "editable"])
 def test_the_first_script_of_the_readme_runs_inside_the_clone(
     kind: str, clone: Path, wheel: Path, tmp_path: Path
@@ -127,6 +129,7 @@ def test_the_first_script_of_the_readme_runs_inside_the_clone(
     assert str(clone if kind == "editable" else tmp_path) in elsewhere
 
 
+@pytest.mark.process
 def test_a_clone_works_without_an_install(clone: Path) -> None:
     code = "import tuner, tuner.backends; print(tuner.Float(0, 1), tuner.backends.__name__)"
     assert "tuner.backends" in run(sys.executable, "-c", code, cwd=clone)

@@ -20,12 +20,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import tuner
-from conformance.space_strategies import spaces_and_points
 from tuner.errors import ExportError
 from tuner.plotting import Plots
 from tuner.plotting.plots import KINDS
 from tuner.records import Direction, Goal, State, Trial
 from tuner.search_spaces import Choice, Const, Float, Int, Space
+from tuner.testing.strategies import spaces_and_points
 
 every_plot = pytest.mark.parametrize("kind", KINDS)
 
@@ -45,18 +45,21 @@ def draw(plots: Plots, kind: str, **options: Any) -> Axes:
     return ax
 
 
+@pytest.mark.slow
 @every_plot
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 60])
 def test_any_number_of_trials(made_up: MakeUp, kind: str, n: int) -> None:
     assert draw(made_up(n), kind).get_title(loc="left")
 
 
+@pytest.mark.slow
 @every_plot
 @pytest.mark.parametrize("states", ["F", "R", "W", "S", "C"])
 def test_trials_in_one_state_only(made_up: MakeUp, kind: str, states: str) -> None:
     draw(made_up(9, states=states), kind)
 
 
+@pytest.mark.slow
 @every_plot
 @pytest.mark.parametrize(
     "value",
@@ -78,8 +81,9 @@ def test_any_values(made_up: MakeUp, kind: str, value: Any) -> None:
     draw(made_up(30, value=value, direction=direction), kind)
 
 
+@pytest.mark.slow
 @every_plot
-@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate], derandomize=True)
+@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.generate], derandomize=True)
 @given(spaces_and_points(n=12), st.lists(st.floats(-1e3, 1e3), min_size=12))
 @example(
     (Space({"x": Float(0, 0.1 * 3, step=0.1)}), [{"x": 0.1 * (i % 4)} for i in range(12)]),
@@ -91,6 +95,7 @@ def test_any_space(kind: str, drawn: tuple[Space, list[dict[str, Any]]], values:
     draw(Plots(space, [Goal()], lambda: trials), kind)
 
 
+@pytest.mark.slow
 @every_plot
 def test_ten_thousand_trials_in_seconds(made_up: MakeUp, kind: str, tmp_path: Path) -> None:
     plots = made_up(10_000)
@@ -122,6 +127,7 @@ def test_axes_of_the_caller_are_used(made_up: MakeUp, kind: str) -> None:
     assert not left.has_data()
 
 
+@pytest.mark.slow
 @every_plot
 @pytest.mark.parametrize("style", ["dark_background", "ggplot"])
 def test_a_style_of_the_caller_is_kept(made_up: MakeUp, kind: str, style: str) -> None:
@@ -134,6 +140,7 @@ def test_a_style_of_the_caller_is_kept(made_up: MakeUp, kind: str, style: str) -
         assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.slow
 @every_plot
 @pytest.mark.parametrize(
     ("suffix", "begin"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
@@ -146,6 +153,7 @@ def test_a_plot_is_saved(
     assert path.read_bytes().startswith(begin)
 
 
+@pytest.mark.slow
 @every_plot
 def test_a_file_that_cannot_be_written(made_up: MakeUp, kind: str, tmp_path: Path) -> None:
     plots = made_up(3)
@@ -155,6 +163,7 @@ def test_a_file_that_cannot_be_written(made_up: MakeUp, kind: str, tmp_path: Pat
         draw(plots, kind, save=tmp_path / "no" / "such" / "plot.png")
 
 
+@pytest.mark.process
 def test_drawing_uses_no_pyplot_and_importing_no_matplotlib(tmp_path: Path) -> None:
     code = """
 import sys
@@ -174,6 +183,7 @@ assert "matplotlib.pyplot" not in sys.modules
     assert len(list(tmp_path.glob("*.png"))) == len(KINDS)
 
 
+@pytest.mark.slow
 def test_the_plots_of_a_real_study(tmp_path: Path) -> None:
     def objective(params: dict[str, Any], trial: Any) -> float:
         for step in range(3):

@@ -198,6 +198,7 @@ def test_bars_that_cover_each_other_are_pale() -> None:
     assert crowd.get_legend().get_patches()[0].get_alpha() is None
 
 
+@pytest.mark.slow
 def test_a_contour_takes_the_two_that_matter_and_completes_one() -> None:
     plots = on_plane(80, lambda p: p["x"] + math.log(p["y"]))
     ax = plots.contour()
@@ -217,6 +218,7 @@ def test_parameters_that_are_never_active_together_say_so(made_up: MakeUp) -> No
     assert "no completed trial has both parameters" in texts(ax)
 
 
+@pytest.mark.slow
 def test_a_contour_never_pairs_a_choice_with_what_it_decides_on(made_up: MakeUp) -> None:
     for x in ("model", "model.svm.kernel.rbf.gamma", "model.forest.trees"):
         y = made_up(40).contour(x).get_ylabel()
@@ -242,6 +244,7 @@ def test_parallel_coordinates_take_params_in_the_order_given(made_up: MakeUp) ->
     assert [t.get_text() for t in ax.get_xticklabels()][:2] == ["layers", "lr"]
 
 
+@pytest.mark.slow
 def test_parallel_coordinates_of_many_parameters_keep_the_important_ones() -> None:
     space = Space({f"p{i}": Float(0, 1) for i in range(30)})
     points = space.sample(np.random.default_rng(0), 100)
@@ -299,6 +302,7 @@ def test_a_branch_that_the_search_soon_left_is_not_forgotten(direction: Directio
     assert group.scores["m"] > 0.8
 
 
+@pytest.mark.slow
 def test_branches_of_a_space_have_groups_of_their_own(made_up: MakeUp) -> None:
     plots = made_up(120, states="C")
     trials = plots._trials()
@@ -329,6 +333,7 @@ def test_one_point_tried_many_times_has_no_importances() -> None:
         assert ax.figure is not None
 
 
+@pytest.mark.slow
 def test_the_same_trials_give_the_same_importances() -> None:
     trials = on_plane(300, lambda p: p["x"] + p["y"])._trials()
     assert importance_scores(PLANE, Goal(), trials) == importance_scores(PLANE, Goal(), trials)

@@ -140,6 +140,7 @@ def test_what_must_be_known() -> None:
         subject("trial", dialect_of("sqlite"))
 
 
+@pytest.mark.slow
 @given(st.sampled_from(["trials", "runs", "studies"]).flatmap(queries))
 def test_a_query_reads_as_it_is_written(query) -> None:
     assert parse(str(query)) == query
@@ -166,6 +167,7 @@ def test_no_text_does_anything_but_mean_something_or_raise_our_error(text: str, 
     assert problem is None or (0 <= problem.position <= len(text) and "^" in str(problem))
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30))
 def test_what_a_user_writes_is_a_parameter_and_never_sql(text: str) -> None:
     from sqlalchemy.dialects import postgresql, sqlite

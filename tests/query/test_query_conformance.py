@@ -9,6 +9,7 @@ from conformance.queries import QueryConformance
 from tuner.tracking.sql_store import SqlStore, open_store
 
 
+@pytest.mark.slow
 class TestSqliteQueries(QueryConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[SqlStore]:

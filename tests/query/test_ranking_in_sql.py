@@ -1,4 +1,4 @@
-"""The record ranks trials as `tuner.ranking` does, on both databases."""
+"""The record ranks trials as `tuner.optimizers.ranking` does, on both databases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from conformance.record_strategies import ranked_histories
 from conformance.stores import shared
-from tuner import ranking
+from tuner.optimizers import ranking
 from tuner.query import search
 from tuner.records import Direction, Goal, StudyInfo, Trial
 from tuner.tracking import Batch

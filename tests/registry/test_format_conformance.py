@@ -13,11 +13,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from conformance.model_formats import ModelFormatConformance
 from tuner.errors import RegistryError
 from tuner.registry.json_format import JsonFormat
 from tuner.registry.pickle_format import PickleFormat
 from tuner.registry.skops_format import SkopsFormat
+from tuner.testing import ModelFormatConformance
 
 X, y = load_iris(return_X_y=True)
 

@@ -248,6 +248,7 @@ for trial, run in pairs[int(offset)::int(every)]:
 """
 
 
+@pytest.mark.process
 def test_processes_that_register_at_once_leave_no_gaps(store: SqlStore) -> None:
     info, pairs = record(store, n_runs=40)
     shares = [("2", "0"), ("2", "1"), ("3", "0")]

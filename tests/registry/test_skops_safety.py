@@ -28,10 +28,10 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from skops import io as skops_io
 
-from conformance.model_formats import Touch
 from tuner.errors import RegistryError, UntrustedModel
 from tuner.registry.skops_format import FILE, SkopsFormat
 from tuner.registry.soundness import Unsound, check_model
+from tuner.testing.model_formats import Touch
 
 X, y = load_iris(return_X_y=True)
 
@@ -131,6 +131,7 @@ def test_a_call_in_the_file_is_not_made(
         assert not trace.exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 def test_the_calls_would_be_made_if_allowed(
     call: tuple[Callable[[str], Node], list[str]], tmp_path: Path
@@ -224,6 +225,7 @@ def load_again(model: Any, folder: Path) -> Any:
     return SkopsFormat().load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "tree_of"), TREES.values(), ids=TREES.keys())
 @pytest.mark.parametrize("change", TREE_CHANGES.values(), ids=TREE_CHANGES.keys())
 def test_a_tree_that_leads_astray_is_not_loaded(

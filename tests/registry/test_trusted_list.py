@@ -19,8 +19,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import all_estimators
 from skops import io as skops_io
-from skops_nodes import names
 
+from support.skops_nodes import names
 from tuner.errors import UntrustedModel
 from tuner.registry.skops_format import load_skops
 from tuner.registry.trusted import TRUSTED
@@ -106,6 +106,7 @@ def files() -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.slow
 def test_every_estimator_loads_without_opting_in() -> None:
     refused = {}
     for name, content in files().items():
@@ -116,6 +117,7 @@ def test_every_estimator_loads_without_opting_in() -> None:
     assert refused.keys() == NOT_KEPT.keys() - {"Birch"}, refused
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(OF_SKLEARN < (1, 9), reason="the list has estimators of later versions")
 def test_no_estimator_is_listed_that_is_not_needed() -> None:
     used: set[str] = set()

@@ -65,6 +65,7 @@ def unfinished_fits() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("task", "name"), MODELS)
 def test_models_of_the_ready_made_spaces(task: Any, name: str) -> None:
     params = ready.classifier() if task == "classifier" else ready.regressor()

@@ -39,7 +39,7 @@ class Page(HTMLParser):
 
 def study_of(tmp_path: Path, name: str = "digits", n: int = 12, **options) -> tuner.Study:
     space = {"rate": Float(0, 1), "model": Choice(svm={"C": Float(0.1, 10)}, dummy={})}
-    study = tuner.create_study(space, name=name, store=tmp_path / "store", seed=0, **options)
+    study = tuner.create_study(space, study=name, store=tmp_path / "store", seed=0, **options)
     for number in range(n):
         trial = study.ask()
         trial.report(1.0, 0)
@@ -52,6 +52,7 @@ def study_of(tmp_path: Path, name: str = "digits", n: int = 12, **options) -> tu
     return study
 
 
+@pytest.mark.slow
 def test_it_says_what_came_of_the_study(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     path = write_report(study, tmp_path / "r.html")
@@ -68,6 +69,7 @@ def test_it_says_what_came_of_the_study(tmp_path: Path) -> None:
     assert len(rows) == 12
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
     html = render_report(study_of(tmp_path))
     page = Page(html)
@@ -79,6 +81,7 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
         assert base64.b64decode(url.partition(",")[2]).startswith(b"<?xml")
 
 
+@pytest.mark.slow
 def test_a_hostile_name_is_text(tmp_path: Path) -> None:
     plain = Page(render_report(study_of(tmp_path / "a")))
     study = study_of(tmp_path / "b", EVIL, tags={EVIL: EVIL})
@@ -90,6 +93,7 @@ def test_a_hostile_name_is_text(tmp_path: Path) -> None:
     assert "49" not in re.findall(r"<title>(.*?)</title>", render_report(study))[0]
 
 
+@pytest.mark.slow
 def test_several_goals_show_the_front(tmp_path: Path) -> None:
     study = study_of(tmp_path, direction=["minimize", "maximize"], metric=["loss", "gain"])
     page = Page(render_report(study))

@@ -1,4 +1,4 @@
-"""Asynchronous successive halving, by its definition."""
+"""Asynchronous successive halving against its definition."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from conformance.schedulers import SchedulerConformance
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Report, Trial
 from tuner.schedulers import ASHA
 from tuner.schedulers.protocol import Decision
+from tuner.testing import SchedulerConformance
 
 
 class TestASHA(SchedulerConformance):

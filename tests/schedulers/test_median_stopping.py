@@ -1,14 +1,14 @@
-"""The median stopping rule, by its definition."""
+"""The median stopping rule against its definition."""
 
 from __future__ import annotations
 
 import pytest
 
-from conformance.schedulers import SchedulerConformance
 from tuner.errors import ArgumentError
 from tuner.records import Failure, Goal, Outcome, Report, State, Trial
 from tuner.schedulers import MedianStopping
 from tuner.schedulers.protocol import Decision
+from tuner.testing import SchedulerConformance
 
 
 class TestMedianStopping(SchedulerConformance):

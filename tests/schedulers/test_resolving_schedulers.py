@@ -1,4 +1,4 @@
-"""From what a user writes to a scheduler."""
+"""Resolution of the `scheduler` argument."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def test_an_unknown_attribute_is_named() -> None:
         schedulers.Hyperband  # noqa: B018
 
 
+@pytest.mark.process
 def test_schedulers_are_imported_when_used() -> None:
     code = "import sys, tuner.schedulers as s; print([m for m in sys.modules if 'asha' in m])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Constraints: truth of three values, text and back, errors before any search."""
+"""Constraints: three-valued logic, round trips through text, and errors before a search."""
 
 from __future__ import annotations
 

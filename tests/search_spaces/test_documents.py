@@ -1,4 +1,4 @@
-"""Spaces as documents: what people write, what cannot be read, and domains of one's own."""
+"""Spaces as JSON and YAML: valid and invalid documents, and user-defined domains."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from conformance.spaces import DomainConformance
 from tuner.errors import SpaceError
 from tuner.search_spaces import Bool, Choice, Const, Domain, Float, Ordinal, Space
+from tuner.testing import DomainConformance
 
 BOOL = {"type": "bool"}
 
@@ -50,14 +50,17 @@ BOOL = {"type": "bool"}
         ({"params": {"x": {"type": "choice", "branches": {}}}}, "'x': 'branches' is {}"),
         ({"params": {"x": {"type": "choice", "branches": {"a": [1]}}}}, r"'x.a' is \[1\]"),
         ({"params": {"x": {"type": "choice", "branches": {"default": {}}}}}, "called 'default'"),
-        ({"params": {"x": {"type": "choice", "branches": {1: {}}}}}, "the option 1 is no name"),
+        (
+            {"params": {"x": {"type": "choice", "branches": {1: {}}}}},
+            "the option 1 is not a string",
+        ),
         (
             {"params": {"x": {"type": "choice", "branches": {"a": {}}, "options": []}}},
             "'x': it has 'options' and 'branches'",
         ),
         ({"params": {1: BOOL}}, "1 is a int, no name; write it in quotes"),
         ({"params": {"x": BOOL}, "constraint": []}, "has 'constraint'"),
-        ({"params": {"x": BOOL}, "constraints": "x"}, "must be a list of texts"),
+        ({"params": {"x": BOOL}, "constraints": "x"}, "must be a list of strings"),
         ({"params": {"x": BOOL}, "constraints": ["y == 1"]}, "unknown parameter 'y'"),
         (
             {"params": {"m": {"type": "choice", "branches": {"a": {"y": {"type": "?"}}}}}},
@@ -146,7 +149,7 @@ def test_line_breaks_and_other_rare_characters_survive_yaml(text: str) -> None:
     assert Space.from_yaml(space.to_yaml()) == space
 
 
-# --- a domain of one's own ------------------------------------------------------------------------
+# --- a user-defined domain ------------------------------------------------------------------------
 
 
 class PowerOfTwo(Domain):

@@ -1,4 +1,4 @@
-"""Domains of numbers and of listed values."""
+"""Numeric domains and domains of listed values."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.spaces import DomainConformance
 from tuner.errors import SpaceError
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal
+from tuner.testing import DomainConformance
 
 
 class TestFloat(DomainConformance):

@@ -1,4 +1,4 @@
-"""Spaces made of spaces: what is frozen, narrowed and widened, and what stays of constraints."""
+"""Spaces derived by freezing, narrowing and extending, and their remaining constraints."""
 
 from __future__ import annotations
 

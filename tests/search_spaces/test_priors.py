@@ -1,4 +1,4 @@
-"""Priors of domains: declared, sampled, weighed, kept in documents and through edits."""
+"""Priors of domains: declaration, sampling, densities, documents and edits."""
 
 from __future__ import annotations
 

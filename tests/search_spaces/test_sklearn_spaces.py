@@ -1,4 +1,4 @@
-"""The ready-made spaces, each by fitting samples of it."""
+"""The predefined spaces; samples of each are fitted."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
+@pytest.mark.process  # scikit-learn runs lscpu to count cores
 @pytest.mark.parametrize(("task", "name"), MODELS)
 def test_samples_fit(task: str, name: str) -> None:
     params, (X, y) = TASKS[task]
@@ -43,7 +45,7 @@ def test_samples_fit(task: str, name: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             if name == "mlp":
-                # It is stopped after 200 epochs whatever it has learned: the search sees the score.
+                # It is stopped after 200 epochs even if not converged: the search sees the score.
                 warnings.simplefilter("ignore", ConvergenceWarning)
             predicted = model.fit(X, y).predict(X)
         assert predicted.shape == y.shape
@@ -51,7 +53,7 @@ def test_samples_fit(task: str, name: str) -> None:
 
 
 def fast(space: Space) -> Space:
-    """Narrow how many trees or iterations there are."""
+    """Limit the numbers of trees and iterations, for speed."""
     return space.narrow(
         {
             column.path: (column.domain.low, column.domain.low + 10)
@@ -119,6 +121,7 @@ def test_an_unknown_model_or_task_is_named(model, task, says) -> None:
         ready.build(model, task)
 
 
+@pytest.mark.process
 def test_sklearn_is_imported_where_it_is_used() -> None:
     code = """
 import sys

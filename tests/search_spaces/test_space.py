@@ -1,4 +1,4 @@
-"""Spaces: round trips, conditions, what is in them and what is not."""
+"""Spaces: round trips, conditional parameters, and validation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.space_strategies import constrained_spaces, spaces, spaces_and_points
 from tuner.errors import ArgumentError, InvalidParams, SpaceError
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
+from tuner.testing.strategies import constrained_spaces, spaces, spaces_and_points
 
 DEEP = Space(
     {
@@ -35,6 +35,7 @@ DEEP = Space(
 )
 
 
+@pytest.mark.slow
 @given(spaces_and_points(constrained=True))
 @settings(deadline=None)
 def test_samples_are_points(made: tuple[Space, list[dict[str, Any]]]) -> None:
@@ -45,6 +46,7 @@ def test_samples_are_points(made: tuple[Space, list[dict[str, Any]]]) -> None:
         assert repr(space.validate(point)) == repr(point), "the types are the declared ones"
 
 
+@pytest.mark.slow
 @given(spaces_and_points(constrained=True))
 @settings(deadline=None)
 def test_flat_and_nested_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
@@ -56,6 +58,7 @@ def test_flat_and_nested_are_the_same(made: tuple[Space, list[dict[str, Any]]]) 
         assert [p for p in paths if p in flat] == list(flat)
 
 
+@pytest.mark.slow
 @given(spaces_and_points(n=8, constrained=True))
 @settings(deadline=None)
 def test_encoded_and_decoded_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
@@ -88,6 +91,7 @@ def test_rows_snap_to_where_their_points_are(
     np.testing.assert_array_equal(on, active)
 
 
+@pytest.mark.slow
 @given(spaces_and_points(constrained=True))
 @settings(deadline=None)
 def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]]) -> None:
@@ -105,6 +109,7 @@ def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]])
             assert point in again
 
 
+@pytest.mark.slow
 @given(spaces | constrained_spaces())
 @settings(deadline=None)
 def test_the_grid_of_a_finite_space_is_the_space(space: Space) -> None:
@@ -118,6 +123,7 @@ def test_the_grid_of_a_finite_space_is_the_space(space: Space) -> None:
     assert {space.key(p) for p in space.sample(np.random.default_rng(0), 50)} <= keys
 
 
+@pytest.mark.slow
 @given(spaces_and_points(n=2, constrained=True))
 @settings(deadline=None)
 def test_keys_tell_points_apart(made: tuple[Space, list[dict[str, Any]]]) -> None:
@@ -366,6 +372,7 @@ def test_reserved_names_are_free_below_the_top() -> None:
 # --- identity -------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_the_fingerprint_is_the_same_everywhere_and_does_not_look_at_defaults() -> None:
     assert DEEP.fingerprint == ("723037938c78e835134c3e5d278c3c740a67ae50f48a1a9ec99a7c5dfe13a7a5")
     without = Space.from_yaml(re.sub(r" +default: 1.0\n", "", DEEP.to_yaml()))

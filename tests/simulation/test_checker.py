@@ -1,4 +1,4 @@
-"""The checker goes red as soon as one of the parts that keep the promise is taken out."""
+"""The checker reports violations as soon as a safeguard is removed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, update
 
-from simulation.checker import violations
-from simulation.sweeps import theatre
+from support.simulation.checker import violations
+from support.simulation.sweeps import sweep_database
 from tuner.tracking import leases, schema, upserts
 from tuner.tracking.lease import Lease
 
 SEEDS = range(300)
-"""All of them green with everything in its place: see `test_sweeps.py`."""
+"""All of these pass with the safeguards in place, see `test_sweeps.py`."""
 
 CONSEQUENCES = {
     "one_outcome_a_trial",
@@ -23,14 +23,14 @@ CONSEQUENCES = {
     "attempts_count_up_by_one",
     "nothing_is_left_running",
 }
-"""Rules about the trials themselves, not about who may write them."""
+"""Rules about trials, not about write permissions."""
 
 
 def first_consequence() -> str:
-    """Return the first thing that goes wrong with a trial; empty if nothing ever does."""
-    with theatre() as here:
+    """Return the first violation about a trial, empty if there is none."""
+    with sweep_database() as sweeps:
         for seed in SEEDS:
-            _, history = here.play(seed)
+            _, history = sweeps.play(seed)
             for found in violations(history):
                 if found.partition(":")[0] in CONSEQUENCES:
                     return f"seed {seed}: {found}"
@@ -50,6 +50,7 @@ def test_without_fencing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first_consequence()
 
 
+@pytest.mark.slow
 def test_without_the_finality_of_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upserts, "unless_finished", upserts.replacing)
     assert first_consequence()

@@ -48,6 +48,7 @@ spared.kill()
 """
 
 
+@pytest.mark.process
 def test_what_is_started_while_others_are_ended_is_ended_too() -> None:
     # In a process of its own: a Ray cluster of other tests starts workers when it likes.
     done = subprocess.run(

@@ -23,6 +23,7 @@ def value(trial: tuner.LiveTrial | tuner.Trial) -> float:
 
 
 @pytest.mark.parametrize("optimizer", ["random", "tpe", "bayesian"])
+@pytest.mark.slow
 def test_the_loop_makes_the_search_that_optimize_makes(tmp_path: Path, optimizer: str) -> None:
     study = tuner.create_study(SPACE, store=tmp_path, optimizer=optimizer, seed=5)
     for _ in range(20):
@@ -47,8 +48,9 @@ def test_several_trials_at_once_are_told_in_any_order(tmp_path: Path) -> None:
     assert len({(t.params["x"], t.params["n"]) for t in study}) == 20
 
 
+@pytest.mark.process
 def test_a_trial_asked_for_in_one_process_is_told_in_another(tmp_path: Path) -> None:
-    study = tuner.create_study(SPACE, name="lab", store=tmp_path, optimizer="random", seed=1)
+    study = tuner.create_study(SPACE, study="lab", store=tmp_path, optimizer="random", seed=1)
     first, second = study.ask(2)
     code = f"""
 import tuner
@@ -114,36 +116,37 @@ def test_wrong_tells(tmp_path: Path) -> None:
         study.tell(trial)
     with pytest.raises(errors.ArgumentError, match="'done'"):
         study.tell(trial, 1.0, state="done")
-    with pytest.raises(errors.ArgumentError, match="no trial 7"):
+    with pytest.raises(errors.ArgumentError, match="trial 7 does not exist"):
         study.tell(7, 1.0)
     with pytest.raises(errors.ArgumentError, match="n=0"):
         study.ask(0)
     study.tell(trial, 1.0)
-    with pytest.raises(errors.TrialFinished, match="trial 0 has its outcome"):
+    with pytest.raises(errors.TrialFinished, match="trial 0 already has an outcome"):
         study.tell(trial, 2.0)
     assert study.trials[0].value == 1.0
 
 
 def test_a_name_is_given_once(tmp_path: Path) -> None:
-    study = tuner.create_study(SPACE, name="once", store=tmp_path, seed=1)
+    study = tuner.create_study(SPACE, study="once", store=tmp_path, seed=1)
     study.tell(study.ask(), 1.0)
     with pytest.raises(errors.StudyExists, match="load_if_exists"):
-        tuner.create_study(SPACE, name="once", store=tmp_path)
-    again = tuner.create_study(SPACE, name="once", store=tmp_path, load_if_exists=True)
+        tuner.create_study(SPACE, study="once", store=tmp_path)
+    again = tuner.create_study(SPACE, study="once", store=tmp_path, load_if_exists=True)
     assert len(again.trials) == 1
     with pytest.raises(errors.StudyMismatch, match="'x' was"):
         tuner.create_study(
-            {"x": Float(0, 1), "n": Int(1, 5)}, name="once", store=tmp_path, load_if_exists=True
+            {"x": Float(0, 1), "n": Int(1, 5)}, study="once", store=tmp_path, load_if_exists=True
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_interleaving_counts_every_trial_once(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("store")
-    study = tuner.create_study(SPACE, name="any", store=folder, optimizer="random", seed=1)
+    study = tuner.create_study(SPACE, study="any", store=folder, optimizer="random", seed=1)
     open_numbers: list[int] = []
     told = 0
     for _ in range(data.draw(st.integers(1, 12))):
@@ -165,7 +168,7 @@ def test_any_interleaving_counts_every_trial_once(
 def test_a_loaded_study_goes_on_with_the_options_that_are_recorded(tmp_path: Path) -> None:
     whole, parts = (
         tuner.create_study(
-            SPACE, name="tpe", store=tmp_path / name, seed=5, optimizer=TPEOptimizer(n_startup=3)
+            SPACE, study="tpe", store=tmp_path / name, seed=5, optimizer=TPEOptimizer(n_startup=3)
         )
         for name in ("whole", "parts")
     )
@@ -178,7 +181,7 @@ def test_a_loaded_study_goes_on_with_the_options_that_are_recorded(tmp_path: Pat
 
 
 def test_a_study_of_an_optimizer_without_a_name_is_told_how_to_go_on(tmp_path: Path) -> None:
-    tuner.create_study(SPACE, name="own", store=tmp_path, optimizer=OptunaOptimizer())
+    tuner.create_study(SPACE, study="own", store=tmp_path, optimizer=OptunaOptimizer())
     with pytest.raises(errors.UnknownOptimizer, match=r"load_study\('own', optimizer="):
         tuner.load_study("own", store=tmp_path).ask()
     assert tuner.load_study("own", store=tmp_path, optimizer="random").ask().number == 0

@@ -90,7 +90,7 @@ def test_a_domain_or_constraint_that_cannot_be(make: Any, says: str) -> None:
         ({"max_retries": -1}, errors.ArgumentError, "max_retries=-1"),
         ({"direction": "max"}, errors.ArgumentError, '"minimize" or "maximize"'),
         ({"metric": ""}, errors.ArgumentError, "metric=''"),
-        ({"metric": ["a", "b"]}, errors.ArgumentError, "1 goals, metric 2"),
+        ({"metric": ["a", "b"]}, errors.ArgumentError, "1 goals, metric has 2"),
         ({"study": ""}, errors.ArgumentError, "study=''"),
         ({"study": "a/b"}, errors.ArgumentError, "'a/b'"),
         ({"register": ""}, errors.ArgumentError, "register=''"),
@@ -136,10 +136,10 @@ def test_an_objective_that_returns_no_metric(tmp_path: Path, objective: Any, say
     ("changes", "says"),
     [
         ({"space": {"x": Float(0, 2)}}, "'x' was Float.*and is Float"),
-        ({"space": {"y": Float(0, 1)}}, "'x' is gone; 'y' is new"),
-        ({"direction": "maximize"}, "minimize 'value', this call's is maximize 'value'"),
-        ({"metric": "loss"}, "this call's is minimize 'loss'"),
-        ({"seed": 8}, "its seed is 7, this call's is 8"),
+        ({"space": {"y": Float(0, 1)}}, "'x' is missing; 'y' is new"),
+        ({"direction": "maximize"}, "minimize 'value', this call has maximize 'value'"),
+        ({"metric": "loss"}, "this call has minimize 'loss'"),
+        ({"seed": 8}, "its seed is 7, this call has 8"),
         ({"data": b"other"}, "its data has another fingerprint"),
     ],
 )
@@ -148,7 +148,7 @@ def test_a_study_of_another_space_goal_seed_or_data(
 ) -> None:
     call = {"study": "known", "seed": 7, "data": b"some"}
     before = search(tmp_path, **call).trials
-    with pytest.raises(errors.StudyMismatch, match=f"'known' cannot go on.*{says}"):
+    with pytest.raises(errors.StudyMismatch, match=f"'known' cannot be resumed.*{says}"):
         search(tmp_path, **(call | {"objective": is_even} | changes))
     assert tuner.load_study("known", store=tmp_path / "store").trials == before
 

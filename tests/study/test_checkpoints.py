@@ -118,6 +118,7 @@ print(study.best_value)
 """
 
 
+@pytest.mark.process
 def test_a_killed_driver_goes_on_within_the_trial_that_ran(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(Path(__file__).parent)]
     first = subprocess.run(command, capture_output=True, text=True, timeout=120)

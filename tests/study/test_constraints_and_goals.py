@@ -77,7 +77,7 @@ class TestConstraintsOnMetrics:
             tmp_path, lambda p: {"value": 1, "x": p["x"]}, constraints=["x <= -1", "x >= 0.0"]
         )
         least = min(study.trials, key=lambda t: t.params["x"])
-        text = rf"each of the 12 .* trial {least.number} does so least: x <= -1.0 by 1\."
+        text = rf"all 12 .* trial {least.number} has the smallest violation: x <= -1.0 by 1\."
         with pytest.raises(NoFeasibleTrial, match=text):
             _ = study.best_trial
         with pytest.raises(NoCompletedTrial):
@@ -97,7 +97,7 @@ class TestConstraintsOnMetrics:
         assert not (tmp_path / "new").exists()
 
     def test_the_same_twice_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(ArgumentError, match=r"'a <= 1\.0' is there twice"):
+        with pytest.raises(ArgumentError, match=r"'a <= 1\.0' is repeated"):
             search(tmp_path, trade, constraints=["a <= 1", "a<=1.0"])
 
     def test_one_text_needs_no_list(self, tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ class TestConstraintsOnMetrics:
     def test_a_study_keeps_its_constraints(self, tmp_path: Path) -> None:
         search(tmp_path, trade, metric="gain", study="s", constraints=["cost <= 0.5"])
         with pytest.raises(
-            StudyMismatch, match=r"constraints are cost <= 0\.5, this call's are none"
+            StudyMismatch, match=r"constraints are cost <= 0\.5, this call has none"
         ):
             search(tmp_path, trade, metric="gain", study="s")
 
@@ -141,7 +141,7 @@ class TestReportedConstraints:
 
     def test_a_name_must_be_a_text(self, tmp_path: Path) -> None:
         study = tuner.create_study(SPACE, store=tmp_path)
-        with pytest.raises(ArgumentError, match="is no name"):
+        with pytest.raises(ArgumentError, match="must be a non-empty string"):
             study.ask().report_constraint("", 1.0)
 
     def test_in_a_loop_of_ones_own(self, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ class TestSeveralGoals:
             study.tell(study.ask(), values)
         assert study.hypervolume([3.0, 0.0]) == 2 * 2 + 1 * 1
         assert study.hypervolume() == 4 * 1.5 + 3 * 1.0
-        with pytest.raises(ArgumentError, match="write 2 numbers, one for each of 'cost', 'gain'"):
+        with pytest.raises(ArgumentError, match="pass 2 numbers, one for each of 'cost', 'gain'"):
             study.hypervolume([1.0])
 
     def test_infeasible_trials_are_not_on_the_front(self, tmp_path: Path) -> None:
@@ -196,14 +196,14 @@ class TestSeveralGoals:
         assert (version.trial, version.params) == (chosen.number, chosen.params)
 
     def test_registering_a_winner_by_itself_is_refused_first(self, tmp_path: Path) -> None:
-        with pytest.raises(ArgumentError, match="2 goals has no single winner"):
+        with pytest.raises(ArgumentError, match="2 goals has no single best trial"):
             search(tmp_path / "new", trade, register="model", **TWO)
         assert not (tmp_path / "new").exists()
 
     def test_an_unfinished_trial_cannot_be_registered(self, tmp_path: Path) -> None:
         study = tuner.create_study(SPACE, store=tmp_path, optimizer="random")
         study.ask()
-        with pytest.raises(ArgumentError, match="trial 0 is running; register a completed one"):
+        with pytest.raises(ArgumentError, match="trial 0 is running; pass a completed trial"):
             study.register(trial=study.trials[0])
 
     def test_the_search_goes_on_where_it_stopped(self, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance.space_strategies import spaces_and_points
 from tuner.errors import ExportError
 from tuner.records import Failure, Goal, State, Trial
 from tuner.search_spaces import Choice, Float, Int, Space
 from tuner.study.export import FORMATS, format_table, rows, write_table
+from tuner.testing.strategies import spaces_and_points
 
 SPACE = Space({"x": Float(0, 1), "model": Choice("none", svm={"C": Float(0.1, 10.0)})})
 
@@ -168,7 +168,7 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     table = [{"a": 1}]
     with pytest.raises(ExportError, match=r"'table.xls'.*\.csv, \.json or \.parquet, or pass to="):
         write_table(table, "table.xls")
-    with pytest.raises(ExportError, match=r"no format 'xls'; choose csv, json or parquet"):
+    with pytest.raises(ExportError, match=r"unknown format 'xls'; choose csv, json or parquet"):
         write_table(table, tmp_path / "table.csv", "xls")
     with pytest.raises(ExportError, match=r"cannot write .*existing folder"):
         write_table(table, tmp_path / "no" / "table.csv")

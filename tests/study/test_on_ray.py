@@ -262,6 +262,6 @@ class TestDeterministic:
         assert halves == self.log(tmp_path / "whole", 0)
 
     def test_a_scheduler_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(errors.ArgumentError, match="deterministic=True: what a scheduler"):
+        with pytest.raises(errors.ArgumentError, match="deterministic=True: a scheduler"):
             search(tmp_path / "new", lambda p: p["x"], deterministic=True, scheduler="asha")
         assert not (tmp_path / "new").exists()

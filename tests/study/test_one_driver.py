@@ -17,7 +17,7 @@ import tuner
 from tuner import Float, State, errors
 from tuner.backends.protocol import Finished
 from tuner.backends.serial import SerialBackend
-from tuner.cli.text import summary
+from tuner.cli.output import summary
 
 SEARCH = """
 import pathlib, sys, time, tuner
@@ -92,6 +92,7 @@ def check_whole(study: tuner.Study, n_trials: int) -> None:
         assert State.RUNNING not in [r.state for r in runs]
 
 
+@pytest.mark.process
 def test_a_second_driver_is_told_who_the_first_is_and_starts_nothing(tmp_path: Path) -> None:
     first = start(SEARCH, tmp_path, 80, 0.1)
     try:
@@ -131,6 +132,7 @@ def freeze(process: subprocess.Popen[str], folder: Path) -> None:
     database.close()
 
 
+@pytest.mark.process
 def test_a_driver_that_was_frozen_is_replaced_and_what_it_writes_later_is_refused(
     tmp_path: Path,
 ) -> None:
@@ -157,8 +159,9 @@ def test_a_driver_that_was_frozen_is_replaced_and_what_it_writes_later_is_refuse
     check_whole(study, 60)
 
 
+@pytest.mark.process
 def test_many_processes_ask_and_tell_of_one_study(tmp_path: Path) -> None:
-    study = tuner.create_study({"x": Float(0, 1)}, name="shared", store=tmp_path, optimizer="tpe")
+    study = tuner.create_study({"x": Float(0, 1)}, study="shared", store=tmp_path, optimizer="tpe")
     processes = [start(ASKING, tmp_path, 8) for _ in range(3)]
     for process in processes:
         _, err = process.communicate(timeout=120)
@@ -171,7 +174,7 @@ def test_many_processes_ask_and_tell_of_one_study(tmp_path: Path) -> None:
 def test_what_was_asked_for_is_run_by_a_driver_and_cannot_be_told_any_more(
     tmp_path: Path,
 ) -> None:
-    study = tuner.create_study({"x": Float(0, 1)}, name="shared", store=tmp_path / "store")
+    study = tuner.create_study({"x": Float(0, 1)}, study="shared", store=tmp_path / "store")
     asked = study.ask()
     asked.report(1.0, 0)
     assert not asked.should_stop()
@@ -184,7 +187,7 @@ def test_what_was_asked_for_is_run_by_a_driver_and_cannot_be_told_any_more(
 
 
 def test_a_trial_that_is_under_way_elsewhere_again_is_told_by_who_runs_it(tmp_path: Path) -> None:
-    study = tuner.create_study({"x": Float(0, 1)}, name="shared", store=tmp_path / "store")
+    study = tuner.create_study({"x": Float(0, 1)}, study="shared", store=tmp_path / "store")
     asked = study.ask()
     with pytest.raises(KeyboardInterrupt):
         tuner.optimize(
@@ -199,7 +202,7 @@ def test_a_trial_that_is_under_way_elsewhere_again_is_told_by_who_runs_it(tmp_pa
     again = tuner.load_study("shared", store=tmp_path / "store")
     anew = again.ask()
     assert (anew.number, anew.attempt) == (0, 3)
-    with pytest.raises(errors.TrialFinished, match="run again by another process"):
+    with pytest.raises(errors.TrialFinished, match="runs again in another process"):
         study.tell(asked, 0.5)
     assert again.tell(anew, 0.7).value == 0.7
 
@@ -236,4 +239,4 @@ def test_a_backend_that_repeats_itself_is_counted_once(
             progress=False,
         )
     check_whole(study, 5)
-    assert caplog.text.count("its late completed outcome is refused") == 5
+    assert caplog.text.count("its late completed outcome is dropped") == 5

@@ -64,6 +64,7 @@ def test_every_trial_is_a_tracked_run(tmp_path: Path) -> None:
     assert study.info.tags == {"team": "red"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["auto", "random", "tpe", "bayesian"])
 def test_the_same_seed_makes_the_same_search(tmp_path: Path, optimizer: str) -> None:
     first = search(tmp_path / "a", optimizer=optimizer, n_trials=25)
@@ -254,6 +255,7 @@ def test_the_record_is_shown_as_a_table(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 13
 
 
+@pytest.mark.process
 def test_neither_import_nor_call_prints_anything(tmp_path: Path) -> None:
     code = f"""
 import tuner
@@ -264,6 +266,7 @@ tuner.optimize(lambda p: p["x"], {{"x": tuner.Float(0, 1)}}, n_trials=5, backend
     assert (done.stdout, done.stderr) == ("", "")
 
 
+@pytest.mark.process
 def test_import_tuner_imports_nothing_heavy() -> None:
     code = """
 import sys, tuner

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import tuner
-from interrupts import heed_interrupts
+from support.interrupts import heed_interrupts
 from tuner import Float, Int, State
 
 SCRIPT = """
@@ -65,6 +65,7 @@ def search(folder: Path, n_trials: int, **options: Any) -> tuner.Study:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["random", "tpe", "bayesian", "auto"])
 def test_a_search_in_pieces_is_the_search_in_one(tmp_path: Path, optimizer: str) -> None:
     for n_trials in (1, 7, 15, 15, 24):
@@ -119,6 +120,7 @@ def test_a_scheduler_remembers_what_earlier_calls_reported(tmp_path: Path) -> No
     assert len(study.reports(6)) == 2
 
 
+@pytest.mark.process
 def test_a_killed_driver_loses_nothing_committed_and_runs_it_no_second_time(
     tmp_path: Path,
 ) -> None:
@@ -150,6 +152,7 @@ def test_a_killed_driver_loses_nothing_committed_and_runs_it_no_second_time(
         assert State.RUNNING not in states
 
 
+@pytest.mark.process
 def test_ctrl_c_ends_cleanly_with_what_is_finished_recorded(tmp_path: Path) -> None:
     process = start(tmp_path, 10_000, "random")
     while _lines(tmp_path) < 30:

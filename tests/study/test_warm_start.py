@@ -53,11 +53,11 @@ def test_the_search_begins_with_earlier_trials(first, tmp_path, kind) -> None:
     study = search(
         tmp_path, warm_start=sources(first)[kind], optimizer="bayesian", study="second", n_trials=6
     )
-    earlier = study.info.earlier
+    recorded = study.info.warm_start_trials
     times = 2 if kind == "a list" else 1
-    assert [t.number for t in earlier] == list(range(-30 * times, 0))
-    assert [t.params for t in earlier] == [t.params for t in first.trials] * times
-    assert [t.values for t in earlier] == [t.values for t in first.trials] * times
+    assert [t.number for t in recorded] == list(range(-30 * times, 0))
+    assert [t.params for t in recorded] == [t.params for t in first.trials] * times
+    assert [t.values for t in recorded] == [t.values for t in first.trials] * times
     assert [t.number for t in study.trials] == list(range(6)), "they do not count as its trials"
     assert study.best_value < 0.5  # no start from nothing
     assert study.best_value <= first.best_value
@@ -72,8 +72,8 @@ def test_the_default_and_the_best_of_them_are_tried_first(first, tmp_path) -> No
 def test_a_study_by_its_name(tmp_path) -> None:
     search(tmp_path, study="first")
     study = search(tmp_path, study="second", warm_start="first")
-    assert len(study.info.earlier) == 8
-    with pytest.raises(StudyNotFound, match="warm_start: there is no study 'third'"):
+    assert len(study.info.warm_start_trials) == 8
+    with pytest.raises(StudyNotFound, match="warm_start: study 'third' does not exist"):
         search(tmp_path, study="fourth", warm_start="third")
     assert [info.name for info in tuner.list_studies(store=tmp_path)] == ["first", "second"]
 
@@ -97,7 +97,7 @@ def test_a_loop_of_ones_own(first, tmp_path) -> None:
     trial = study.ask()
     assert study.space.key(trial.params) not in known
     study.tell(trial, 1.0)
-    assert len(tuner.load_study(study.name, store=tmp_path).info.earlier) == 30
+    assert len(tuner.load_study(study.name, store=tmp_path).info.warm_start_trials) == 30
 
 
 def test_another_space_takes_what_fits(first, tmp_path) -> None:
@@ -108,8 +108,8 @@ def test_another_space_takes_what_fits(first, tmp_path) -> None:
     study = search(tmp_path, space=space, warm_start=first)
     fitting = [t for t in first.trials if t.params["x"] <= 0]
     assert 0 < len(fitting) < 30
-    assert [t.values for t in study.info.earlier] == [t.values for t in fitting]
-    widths = {t.params["model"][1].get("width", 5) for t in study.info.earlier}
+    assert [t.values for t in study.info.warm_start_trials] == [t.values for t in fitting]
+    widths = {t.params["model"][1].get("width", 5) for t in study.info.warm_start_trials}
     assert widths == {5}
 
 
@@ -120,7 +120,9 @@ def test_constraints_come_along(tmp_path) -> None:
 
     source = search(tmp_path / "a", objective=limited)
     study = search(tmp_path / "b", objective=limited, warm_start=source)
-    assert [t.constraints for t in study.info.earlier] == [t.constraints for t in source.trials]
+    assert [t.constraints for t in study.info.warm_start_trials] == [
+        t.constraints for t in source.trials
+    ]
 
 
 class TestRefusals:
@@ -132,10 +134,10 @@ class TestRefusals:
         assert not (folder / "new").exists() or not tuner.list_studies(store=folder / "new")
 
     def test_no_source(self, tmp_path) -> None:
-        self.refused(tmp_path, "warm_start=3: write a study's name", warm_start=3)
+        self.refused(tmp_path, "warm_start=3: pass a study name", warm_start=3)
 
     def test_nothing_fits(self, first, tmp_path) -> None:
-        words = "none of 30 completed trials is a point of this space: 'y' is missing"
+        words = "none of the 30 completed trials is a point of this space: 'y' is missing"
         self.refused(tmp_path, words, warm_start=first, space={"y": Float(0, 1)})
         self.refused(
             tmp_path, r"'x' = .* is not in Float", warm_start=first, space={"x": Float(90, 99)}
@@ -144,11 +146,15 @@ class TestRefusals:
     def test_another_metric_or_direction(self, first, tmp_path) -> None:
         self.refused(tmp_path, "has no metric 'auc'", warm_start=first, metric="auc")
         self.refused(
-            tmp_path, "to minimize 'value', this one to maximize", warm_start=first,
+            tmp_path, "'minimize' for 'value', this study has 'maximize'", warm_start=first,
             direction="maximize",
         )  # fmt: skip
         theirs = optuna.create_study(direction="maximize", study_name="theirs")
-        self.refused(tmp_path, "'theirs' is to maximize, this one to minimize", warm_start=theirs)
+        self.refused(
+            tmp_path,
+            "'theirs' has directions=.*maximize.*, this study has .*minimize",
+            warm_start=theirs,
+        )
 
     def test_a_table_without_values(self, first, tmp_path) -> None:
         table = first.trials_dataframe().drop(columns="value")
@@ -156,7 +162,7 @@ class TestRefusals:
 
     def test_an_empty_study(self, tmp_path) -> None:
         empty = tuner.create_study(SPACE, store=tmp_path / "empty")
-        self.refused(tmp_path, "none of 0 completed trials", warm_start=empty)
+        self.refused(tmp_path, "none of the 0 completed trials", warm_start=empty)
 
 
 def test_failed_and_missing_rows_of_a_table_are_left_out(first, tmp_path) -> None:
@@ -165,4 +171,4 @@ def test_failed_and_missing_rows_of_a_table_are_left_out(first, tmp_path) -> Non
     table.loc[1, "value"] = np.nan
     table["note"] = "of no interest"
     study = search(tmp_path, warm_start=table)
-    assert [t.values for t in study.info.earlier] == [t.values for t in first.trials[2:]]
+    assert [t.values for t in study.info.warm_start_trials] == [t.values for t in first.trials[2:]]

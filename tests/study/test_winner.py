@@ -54,6 +54,7 @@ def test_the_best_model_is_registered_with_its_lineage(tmp_path: Path) -> None:
     assert model.score(X, y) == study.best_value
 
 
+@pytest.mark.process
 def test_another_process_predicts_the_same(tmp_path: Path) -> None:
     study = search(tmp_path)
     code = f"""

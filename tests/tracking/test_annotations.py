@@ -12,22 +12,20 @@ from click.testing import CliRunner
 import tuner
 from tuner.cli.commands import cli
 from tuner.errors import ArgumentError
-from tuner.tracking.provenance import current_user
+from tuner.provenance.capture import current_user
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    new_database: Callable[[], str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> str:
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
-    return str(tmp_path) if request.param == "sqlite" else new_database()
+    if request.param == "sqlite":
+        return str(tmp_path)
+    new_database: Callable[[], str] = request.getfixturevalue("new_database")
+    return new_database()
 
 
 def make(store: str) -> tuner.Study:
-    study = tuner.create_study({"x": tuner.Float(0, 1)}, name="s", store=store, tags={"team": "a"})
+    study = tuner.create_study({"x": tuner.Float(0, 1)}, study="s", store=store, tags={"team": "a"})
     study.tell(study.ask(), 1.0)
     return study
 

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kept_models import DAY, History, check_all_is_there, files, model
 from sqlalchemy import create_engine, text
 
 import tuner
-from tuner.study.registration import keep_best
+from support.kept_models import DAY, History, check_all_is_there, files, model
 from tuner.tracking import open_store, schema
 from tuner.tracking.artifacts.retention import Collected, collect
 from tuner.tracking.database import migrate
@@ -49,7 +48,7 @@ def close(history: History) -> None:
 
 def cleaned(history: History) -> Collected:
     """Forget all models but that of the best trial, and collect as if a day had passed."""
-    keep_best(history.study, 1)
+    history.study.keep_models(1)
     return collect(history.store, older_than=-1.0, now=time.time() + DAY)
 
 
@@ -67,6 +66,7 @@ def check_they_do_not_harm_each_other(*histories: History) -> None:
             check_all_is_there(each)
 
 
+@pytest.mark.slow
 def test_two_files_in_a_folder(tmp_path: Path) -> None:
     a, b = (filled(f"sqlite:///{tmp_path}/{name}.db") for name in "ab")
     assert a.store.artifact_root == b.store.artifact_root

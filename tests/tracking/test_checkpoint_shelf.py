@@ -134,7 +134,7 @@ def test_what_was_damaged_on_the_disk_is_not_given_out(tmp_path: Path) -> None:
     checkpoint = shelf.latest(0)
     assert checkpoint is not None
     Path(checkpoint.folder, "state").write_bytes(b"goof")
-    with pytest.warns(UserWarning, match=r"cannot be used: it has the checksum.*begins anew"):
+    with pytest.warns(UserWarning, match=r"cannot be used: its checksum is.*starts over"):
         assert not copy_checkpoint(checkpoint, tmp_path / "back")
     assert not (tmp_path / "back").exists()
 
@@ -191,6 +191,7 @@ for n in range(int(sys.argv[2]), 10**9):
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_kills_at_any_moment_lose_nothing_that_was_said_to_be_kept(tmp_path: Path) -> None:
     clock, said = random.Random(1), 0
     for kill in range(8):

@@ -138,6 +138,7 @@ def search(folder: Path) -> tuner.Study:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fails", "error"),
     [
@@ -151,7 +152,7 @@ def search(folder: Path) -> tuner.Study:
 def test_whatever_fails_the_store_is_whole_and_the_search_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Any, error: Callable[[], Exception]
 ) -> None:
-    monkeypatch.setattr(writer, "PAUSE", 0.001)
+    monkeypatch.setattr(writer, "RETRY_DELAY", 0.001)
     count = Failure(0, error)
     with fails(count, tmp_path):
         search(tmp_path / "count")

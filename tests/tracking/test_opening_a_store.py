@@ -110,6 +110,7 @@ def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.process
 def test_importing_the_package_is_light() -> None:
     code = "import sys, tuner.tracking; sys.exit('sqlalchemy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -180,6 +181,7 @@ def make_at_once(store: str) -> None:
     assert sorted(info.name for info in open_store(store).studies()) == list("0123")
 
 
+@pytest.mark.process
 def test_processes_make_one_store_at_once(tmp_path: Path) -> None:
     make_at_once(str(tmp_path / "store"))
 
@@ -244,6 +246,7 @@ def test_a_store_opened_to_be_read_only_cannot_be_written(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="users are told apart on POSIX")
 @pytest.mark.parametrize("writer_there", [False, True])
+@pytest.mark.process
 def test_who_may_not_write_may_read(writer_there: bool) -> None:
     # Not in tmp_path, which nobody but its owner may enter.
     folder = Path(tempfile.mkdtemp())
@@ -299,6 +302,7 @@ def test_an_older_schema_asks_for_an_upgrade(
         open_store(tmp_path)
 
 
+@pytest.mark.process
 def test_a_lock_that_is_never_released_names_its_holder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,7 +71,7 @@ def test_what_is_reported_while_the_server_is_away_is_written_when_it_is_back(
 def test_a_server_that_stays_away_ends_the_study_and_the_next_call_goes_on(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "PATIENCE", 0.5)
+    monkeypatch.setattr(writer, "STORE_TIMEOUT", 0.5)
     url = server.new_database()
     with pytest.raises(errors.StoreUnavailable, match="cannot be reached"):
         search(url, lambda number: server.stop() if number == 10 else None, pause=0.1)

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from kept_models import History, check_all_is_there, model
 from sklearn.linear_model import Ridge
 
 import tuner
+from support.kept_models import History, check_all_is_there, model
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreReadOnly
-from tuner.study.registration import keep_best
 from tuner.tracking import open_store
 from tuner.tracking.artifacts.retention import collect
 
@@ -112,6 +111,7 @@ def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return url
 
 
+@pytest.mark.process
 def test_artifacts_go_there_and_come_back(url: str, tmp_path: Path) -> None:
     history = History(tmp_path)
     run = history.trial(1.0, [1, 2, 1])
@@ -138,7 +138,7 @@ def test_it_is_collected_there(url: str, tmp_path: Path) -> None:
     history = History(tmp_path)
     history.trial(0.0, [1])
     history.trial(1.0, [2])
-    keep_best(history.study, 1)
+    history.study.keep_models(1)
     assert collect(history.store).artifacts == 0
     assert collect(history.store, older_than=-5.0).artifacts == 1
     check_all_is_there(history)
@@ -158,10 +158,10 @@ def test_a_copy_of_a_store_loses_nothing_there(url: str, tmp_path: Path) -> None
         3,
     )
     copy.trial(5.0, [5])
-    keep_best(original.study, 1)
+    original.study.keep_models(1)
     done = collect(original.store, older_than=-5.0)
     assert (done.artifacts, done.kept) == (0, 2)
-    keep_best(copy.study, 1)
+    copy.study.keep_models(1)
     assert collect(copy.store, older_than=-5.0).artifacts == 1
     for history in (original, copy):
         check_all_is_there(history)

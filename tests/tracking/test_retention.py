@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kept_models import History, all_paths, check_all_is_there, files, model
 
 import tuner
+from support.kept_models import History, all_paths, check_all_is_there, files, model
 from tuner.errors import ArgumentError
 from tuner.records import State, Upload
 from tuner.registry import Registry
 from tuner.search_spaces import Float
-from tuner.study.registration import keep_best
 from tuner.tracking import Batch, open_store
 from tuner.tracking.artifacts.retention import collect, forget_models
 from tuner.tracking.uuid7 import uuid7
@@ -43,6 +42,7 @@ actions = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(actions)
+@pytest.mark.slow
 def test_nothing_that_is_needed_is_ever_deleted(steps) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
@@ -57,7 +57,7 @@ def test_nothing_that_is_needed_is_ever_deleted(steps) -> None:
                 if done:
                     history.register(done[arguments[0] % len(done)])
             elif action == "best":
-                keep_best(history.study, arguments[0])
+                history.study.keep_models(arguments[0])
                 check_best(history, arguments[0])
             elif action == "age":
                 history.age()
@@ -97,7 +97,7 @@ def test_the_models_of_the_best_are_kept_and_the_others_go(tmp_path: Path) -> No
     history.register(5)
     running = history.trial(None, [99])
     history.age()
-    assert keep_best(history.study, 2) == 3
+    assert history.study.keep_models(2) == 3
     dry = collect(history.store, dry_run=True)
     assert len(files(history)) == 7
     assert collect(history.store) == dry
@@ -148,7 +148,7 @@ def test_it_is_the_same_on_postgresql(
         history.trial(float(number), [number, 7, number])
     history.register(3)
     history.age()
-    assert keep_best(history.study, 1) > 0
+    assert history.study.keep_models(1) > 0
     collect(history.store)
     check_all_is_there(history)
     assert {a.run for a in history.study.artifacts()} == {
@@ -183,7 +183,7 @@ def test_other_artifacts_than_models_and_foreign_files_stay(tmp_path: Path) -> N
     mine.write_text("1")
     (history.store.artifact_root / "checkpoints").mkdir()
     history.age()
-    keep_best(history.study, 1)
+    history.study.keep_models(1)
     assert collect(history.store).artifacts == 0
     assert mine.exists()
 

@@ -64,6 +64,7 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+@pytest.mark.process
 def test_those_who_wait_go_in_the_order_they_came(
     file: Path, processes: list[subprocess.Popen[str]]
 ) -> None:
@@ -78,6 +79,7 @@ def test_those_who_wait_go_in_the_order_they_came(
         process.wait(10)
 
 
+@pytest.mark.process
 def test_one_that_has_stopped_holds_nobody_up(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +103,7 @@ def test_one_that_has_stopped_holds_nobody_up(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who was stopped")
+@pytest.mark.process
 def test_a_process_that_a_signal_stopped_holds_nobody_up_and_the_others_keep_their_order(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +132,7 @@ def test_a_process_that_a_signal_stopped_holds_nobody_up_and_the_others_keep_the
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who has a lock")
+@pytest.mark.process
 def test_a_turn_that_is_kept_for_long_is_waited_for_once(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +148,7 @@ def test_a_turn_that_is_kept_for_long_is_waited_for_once(
     assert time.monotonic() - began < 1.5
 
 
+@pytest.mark.process
 def test_queues_of_one_file_are_apart(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +161,7 @@ def test_queues_of_one_file_are_apart(
         assert time.monotonic() - began < 10.0
 
 
+@pytest.mark.process
 def test_a_process_that_was_killed_leaves_its_turn(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

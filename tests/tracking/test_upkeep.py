@@ -20,7 +20,7 @@ from tuner.tracking.database import maintenance as upkeep
 from tuner.tracking.uuid7 import uuid7
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "artifacts"))
     if request.param == "sqlite":
@@ -42,6 +42,7 @@ def searched(url: str) -> tuner.Study:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_store_that_is_whole(url: str) -> None:
     searched(url)
     assert list(upkeep.check(url)) == []
@@ -104,6 +105,7 @@ def test_a_copy_is_a_store_as_of_one_moment(url: str, tmp_path: Path) -> None:
     assert again.ask().number == 6, "and it can be gone on with"
 
 
+@pytest.mark.slow
 def test_packing_makes_room_and_changes_nothing(url: str) -> None:
     study = searched(url)
     uid = study.info.uid
@@ -134,6 +136,7 @@ def test_nothing_is_done_where_there_is_no_store(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_thirty_two_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     import subprocess
     import sys

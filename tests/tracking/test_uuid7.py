@@ -48,6 +48,7 @@ def test_a_full_counter_goes_on_in_the_next_millisecond(monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.process
 def test_forked_children_count_on_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time_ns()
     monkeypatch.setattr(time, "time_ns", lambda: now)

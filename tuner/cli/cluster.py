@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
-from tuner.cli.options import as_pair
-from tuner.cli.output import echo, echo_log
-from tuner.cli.scripts import load_objective
-from tuner.cli.text import when, write_table
-from tuner.credentials import hide
+from tuner.cli.arguments import as_pair, load_objective
+from tuner.cli.output import echo, echo_log, when, write_table
 from tuner.errors import ArgumentError
+from tuner.errors.credentials import hide
 
 if TYPE_CHECKING:
     from tuner.cluster import ClusterReport, JobClient
@@ -24,25 +22,26 @@ if TYPE_CHECKING:
 address_option = click.option(
     "--address",
     metavar="URL",
-    help="The dashboard: http://HEAD:8265.  [default: $RAY_API_SERVER_ADDRESS, or this machine's]",
+    help="URL of the dashboard, such as http://HEAD:8265.  [default: $RAY_API_SERVER_ADDRESS, or "
+    "this machine]",
 )
 token_option = click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The file of the token.  [default: $RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token]",
+    help="File of the token.  [default: $RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token]",
 )
 block_option = click.option(
-    "--block", is_flag=True, help="Stay, and end the node with this process."
+    "--block", is_flag=True, help="Run in the foreground; the node ends with this process."
 )
 working_dir_option = click.option(
-    "--working-dir", metavar="FOLDER|URI", help="A folder that every node gets a copy of."
+    "--working-dir", metavar="FOLDER|URI", help="Folder that is copied to every node."
 )
 py_module_option = click.option(
     "--py-module",
     "py_modules",
     metavar="PATH",
     multiple=True,
-    help="A package or module besides; any number of times.",
+    help="Further package or module to copy; repeatable.",
 )
 ray_option_words = click.argument("ray_options", nargs=-1, metavar="[-- RAY_OPTION...]")
 
@@ -53,15 +52,15 @@ def cluster() -> None:
 
 
 @cluster.command()
-@click.option("--head", is_flag=True, help="For those used to `ray start --head`: it always is.")
-@click.option("--port", type=int, default=6379, help="Where nodes join.", show_default=True)
+@click.option("--head", is_flag=True, help="Accepted as `ray start` does; always on.")
+@click.option("--port", type=int, default=6379, help="Port for nodes to join.", show_default=True)
 @click.option("--dashboard-host", default="127.0.0.1", show_default=True)
 @click.option("--dashboard-port", type=int, default=8265, show_default=True)
 @token_option
 @block_option
 @ray_option_words
 def start(
-    head: bool,  # noqa: ARG001 (accepted for what people type)
+    head: bool,  # noqa: ARG001 (accepted for compatibility)
     port: int,
     dashboard_host: str,
     dashboard_port: int,
@@ -91,18 +90,18 @@ def start(
         launch.run_in_background(command, environment)
     echo(f"cluster:   {node.address}")
     echo(f"dashboard: {node.dashboard}")
-    echo(f"token:     {node.token} ({'new' if node.new_token else 'was there'})")
+    echo(f"token:     {node.token} ({'new' if node.new_token else 'existing'})")
     if node.exposed_token:
         echo(
-            f"warning: other users could read {node.token} until now; to replace the token, end "
-            f"all that uses it, delete the file and start the cluster again",
+            f"warning: other users could read {node.token} until now; to replace the token, stop "
+            f"the cluster, delete the file and start the cluster again",
             err=True,
         )
     echo(f"on other machines, with a copy of the token: tuner cluster join {node.address}")
     if block:
         sys.stdout.flush()
         launch.become(command, environment)
-    echo("to end it: ray stop")
+    echo("to stop it: ray stop")
 
 
 @cluster.command()
@@ -129,19 +128,19 @@ def join(address: str, token_file: Path | None, block: bool, ray_options: tuple[
 @click.option(
     "--objective",
     metavar="MODULE:FUNCTION|SCRIPT.py:FUNCTION",
-    help="What every node must be able to import.",
+    help="Function that every node must be able to import.",
 )
 @click.option(
     "--package",
     "packages",
     metavar="NAME",
     multiple=True,
-    help="What every node must have in the version that is here; any number of times.",
+    help="Package that every node must have in the local version; repeatable.",
 )
 @working_dir_option
 @py_module_option
 @click.option(
-    "--timeout", type=float, default=60.0, help="Seconds for a node's answer.", show_default=True
+    "--timeout", type=float, default=60.0, help="Seconds to wait for each node.", show_default=True
 )
 @click.pass_context
 def check(
@@ -203,9 +202,9 @@ def _echo_report(report: ClusterReport, objective: str | None) -> None:
     echo(
         f"{len(nodes)} node{'s' * (len(nodes) != 1)}, {sum(n.cpus for n in nodes):g} CPUs, "
         f"{sum(n.gpus for n in nodes):g} GPUs, {gigabytes:.1f} GiB"
-        + (f"; {report.gone} more have gone" if report.gone else "")
+        + (f"; {report.gone} more are gone" if report.gone else "")
     )
-    echo(f"here: Ray {report.ray}, Python {report.python}, tuner {report.tuner}")
+    echo(f"local: Ray {report.ray}, Python {report.python}, tuner {report.tuner}")
     write_table(
         [
             {
@@ -239,7 +238,7 @@ def _objective_text(problems: Sequence[str]) -> str:
     "--working-dir",
     metavar="FOLDER|URI",
     default=".",
-    help="What the cluster gets a copy of; holds the script.  [default: this folder]",
+    help="Folder with the script, copied to the cluster.  [default: the current folder]",
 )
 @py_module_option
 @click.option(
@@ -247,23 +246,23 @@ def _objective_text(problems: Sequence[str]) -> str:
     "variables",
     metavar="NAME=VALUE",
     multiple=True,
-    help="A variable of the script's and its workers' environment; any number of times.",
+    help="Environment variable of the script and its workers; repeatable.",
 )
 @click.option(
     "--runtime-env",
     "runtime_env_file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="A .yaml file of what else Ray is to prepare: pip, conda, excludes, ...",
+    help="A .yaml file with further fields of Ray's runtime environment: pip, conda, ...",
 )
 @click.option(
     "--store",
     metavar="FOLDER|URL",
-    help="Where the record goes, as seen from the head.  [default: the database in $TUNER_STORE, "
+    help="Location of the store, as seen from the head.  [default: the database in $TUNER_STORE, "
     "or ~/.tuner on the head]",
 )
-@click.option("--python", default="python", help="The head's interpreter.", show_default=True)
-@click.option("--name", help="What to call the job.  [default: made up]")
-@click.option("--no-wait", is_flag=True, help="Print the job's name and do not listen.")
+@click.option("--python", default="python", help="Interpreter on the head.", show_default=True)
+@click.option("--name", help="Name of the job.  [default: a generated name]")
+@click.option("--no-wait", is_flag=True, help="Print the name of the job and exit.")
 @click.pass_context
 def submit(
     ctx: click.Context,
@@ -300,7 +299,7 @@ def submit(
     if no_wait:
         echo(job)
         return
-    echo(f"job {job} at {client.address}, record in {sweep.place} as seen from there", err=True)
+    echo(f"job {job} at {client.address}, store {sweep.place} as seen from there", err=True)
     ctx.exit(_listen(client, job))
 
 
@@ -346,7 +345,7 @@ def stop(name: str, address: str | None) -> None:
     from tuner.cluster import JobClient
 
     stopped = JobClient(address).stop(name)
-    echo(f"{name} is being ended" if stopped else f"{name} had ended")
+    echo(f"{name} is being stopped" if stopped else f"{name} has already ended")
 
 
 def _listen(client: JobClient, name: str) -> int:
@@ -355,9 +354,9 @@ def _listen(client: JobClient, name: str) -> int:
         end = client.follow(name, echo_log)
     except KeyboardInterrupt:
         echo(
-            f"\nnot listening any more; job {name} goes on\n"
-            f"  to listen: tuner job follow {name} --address {client.address}\n"
-            f"  to end it: tuner job stop {name} --address {client.address}",
+            f"\nstopped following; job {name} continues\n"
+            f"  to follow it: tuner job follow {name} --address {client.address}\n"
+            f"  to stop it: tuner job stop {name} --address {client.address}",
             err=True,
         )
         return 130

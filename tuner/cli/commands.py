@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,45 +11,41 @@ from typing import Any
 import click
 
 import tuner
-from tuner.boundary import translated
-from tuner.cli.annotating import note, tag
+from tuner.backends import BACKENDS
+from tuner.cli.arguments import NameOption, as_pair, load_objective, load_space, store_option
 from tuner.cli.cluster import cluster, job, submit
-from tuner.cli.database import db
-from tuner.cli.evidence import compare, lineage, replay
-from tuner.cli.exchange import gc, import_, mirror, report
-from tuner.cli.finding import find
-from tuner.cli.options import as_pair, store_option
-from tuner.cli.output import echo, echo_error, tolerate_any_text, write_bytes
-from tuner.cli.scripts import load_objective, load_space
-from tuner.cli.text import (
+from tuner.cli.exchange import export, import_, mirror, report
+from tuner.cli.maintenance import db, gc
+from tuner.cli.output import (
     as_json,
     best_first,
     best_text,
+    echo,
+    echo_error,
     failures_of,
     goals_text,
     summary,
+    tolerate_any_text,
     trial_lines,
     trial_rows,
     when,
     write_table,
 )
-from tuner.credentials import hide
+from tuner.cli.record import compare, find, lineage, note, replay, tag
 from tuner.errors import ExportError, QueryError, TunerError
+from tuner.errors.boundary import translated
+from tuner.errors.credentials import hide
+from tuner.errors.printable import one_line, printable
+from tuner.optimizers import OPTIMIZERS
 from tuner.plotting.plots import KINDS
-from tuner.printable import one_line, printable
-from tuner.records import State
-from tuner.study.export import FORMATS, format_table, report_rows, run_rows
-from tuner.study.export import write_table as write_table_file
-
-FOLDERS = ("tensorboard", "dvc")
-"""What `export` writes into a folder, for other tools."""
+from tuner.schedulers import SCHEDULERS
 
 
 class _Group(click.Group):
     """Command group that reports errors of tuner and its dependencies as one line and a code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run a command, with output streams that accept any text, also from its arguments."""
+        """Run a command with output streams that accept any text."""
         tolerate_any_text()
         return super().main(*args, **kwargs)
 
@@ -70,7 +65,7 @@ class _Group(click.Group):
             echo_error(" ".join(str(error).split()))
             ctx.exit(1)
         except KeyboardInterrupt:
-            echo("tuner: interrupted; the same command goes on where it stopped", err=True)
+            echo("tuner: interrupted; repeat the command to resume", err=True)
             ctx.exit(130)
 
 
@@ -92,7 +87,7 @@ def cli() -> None:
 
 _COMMANDS = (
     *(find, compare, replay, lineage, tag, note),
-    *(import_, mirror, report),
+    *(export, import_, mirror, report),
     *(submit, job, cluster),
     *(db, gc),
 )
@@ -106,65 +101,81 @@ for command in _COMMANDS:
 @click.option(
     "--space",
     metavar="FILE|SCRIPT.py:NAME|MODULE:NAME",
-    help="A .yaml or .json file, or a variable of a script or module; `space` of the objective's "
-    "script if not given.",
+    help="A .yaml or .json file, or a variable of a script or module.  [default: `space` of the "
+    "objective's script]",
 )
 @click.option(
     "--n-trials",
     type=int,
-    help="How many trials the study has in all, those of earlier calls included.  [default: 100, "
-    "or the size of a smaller space]",
+    help="Total number of trials of the study, including earlier calls.  [default: 100, or the "
+    "size of a smaller space]",
 )
-@click.option("--timeout", type=float, help="Seconds after which no more trials begin.")
-@click.option("--trial-timeout", type=float, help="Seconds that one trial may take.")
+@click.option("--timeout", type=float, help="Seconds after which no trial starts.")
+@click.option("--trial-timeout", type=float, help="Time limit of a trial in seconds.")
 @click.option(
     "--direction",
     type=click.Choice(["minimize", "maximize"]),
     multiple=True,
-    help="Which way the metric gets better; again for each further goal.  [default: minimize]",
+    help="Direction of the goal; repeat it for several goals.  [default: minimize]",
 )
 @click.option(
     "--metric",
     multiple=True,
-    help="The goal, where the objective returns several metrics; again for each further goal.",
+    help="Name of the goal if the objective returns a dict; repeat it for several goals.",
 )
 @click.option(
     "--constraint",
     "constraints",
     metavar="'METRIC <= NUMBER'",
     multiple=True,
-    help="What a metric of a feasible trial must keep.",
+    help="Constraint that a metric of a feasible trial satisfies; repeatable.",
 )
 @click.option(
-    "--optimizer", default="auto", help="auto, random, tpe or bayesian.", show_default=True
+    "--optimizer",
+    cls=NameOption,
+    plugins=OPTIMIZERS,
+    default="auto",
+    show_default=True,
+    summary="Suggests the params of the next trial",
 )
-@click.option("--scheduler", help="asha or median, to stop bad trials early.")
-@click.option("--backend", help="ray or serial.  [default: ray]")
-@click.option("--workers", type=int, help="How many trials at once.  [default: what there is]")
-@click.option("--cpus", type=float, help="CPUs that each trial needs.")
-@click.option("--gpus", type=float, help="GPUs that each trial needs.")
-@click.option("--max-retries", type=int, default=0, help="Attempts more at a trial that failed.")
-@click.option("--seed", type=int, help="The same seed makes the same serial search.")
+@click.option("--scheduler", cls=NameOption, plugins=SCHEDULERS, summary="Stops bad trials early")
 @click.option(
-    "--deterministic", is_flag=True, help="The same parallel search, too; workers may wait."
+    "--backend",
+    cls=NameOption,
+    plugins=BACKENDS,
+    summary="Runs the trials (default: ray)",
 )
-@click.option("--study", metavar="NAME", help="The same name goes on where it stopped.")
 @click.option(
-    "--tag", "tags", metavar="KEY=VALUE", multiple=True, help="A text to keep with the study."
+    "--workers",
+    type=int,
+    help="Number of concurrent trials.  [default: the whole machine or cluster]",
+)
+@click.option("--cpus", type=float, help="CPUs per trial.")
+@click.option("--gpus", type=float, help="GPUs per trial.")
+@click.option("--max-retries", type=int, default=0, help="Number of retries of a failed trial.")
+@click.option("--seed", type=int, help="Seed; a serial search with the same seed repeats exactly.")
+@click.option(
+    "--deterministic",
+    is_flag=True,
+    help="Make a parallel search repeatable, too; workers may wait.",
+)
+@click.option("--study", metavar="NAME", help="Name of the study; an existing name resumes it.")
+@click.option(
+    "--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Tag of the study; repeatable."
 )
 @click.option(
     "--register",
     metavar="NAME",
-    help="Register the winner under this name.  [default: the study's]",
+    help="Model name for the best trial.  [default: the name of the study]",
 )
-@click.option("--no-register", is_flag=True, help="Register nothing.")
+@click.option("--no-register", is_flag=True, help="Do not register a model.")
 @click.option(
     "--system-metrics",
     is_flag=True,
     default=None,
-    help="Sample each run's CPU, memory and GPUs.",
+    help="Record the CPU, memory and GPU use of each run.",
 )
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--quiet", is_flag=True, help="Do not show progress.")
 @store_option
 def run(
     objective: str,
@@ -217,11 +228,11 @@ def studies(store: str | None) -> None:
     for info in tuner.list_studies(store=store):
         study = tuner.load_study(info.name, store=store)
         trials = study.trials
-        done = [t for t in trials if t.state is State.COMPLETED]
+        done = [t for t in trials if t.state is tuner.State.COMPLETED]
         table.append(
             {
                 "study": info.name,
-                "goal": goals_text(info),
+                "goal": goals_text(study),
                 "trials": len(trials),
                 "completed": len(done),
                 "best": best_text(study),
@@ -234,12 +245,16 @@ def studies(store: str | None) -> None:
 @cli.command()
 @click.argument("study")
 @click.option(
-    "--top", type=click.IntRange(min=0), default=10, help="Trials to list.", show_default=True
+    "--top",
+    type=click.IntRange(min=0),
+    default=10,
+    help="Number of trials to list.",
+    show_default=True,
 )
 @click.option("--trial", "number", type=int, help="Show one trial with its runs instead.")
 @store_option
 def show(study: str, top: int, number: int | None, store: str | None) -> None:
-    """Show the summary of a study, its best trials, and the reasons of failures."""
+    """Show a summary of a study, its best trials, and the reasons of failures."""
     loaded = tuner.load_study(study, store=store)
     if number is not None:
         for line in trial_lines(loaded, number):
@@ -257,7 +272,7 @@ def show(study: str, top: int, number: int | None, store: str | None) -> None:
 
 @cli.command()
 @click.argument("study")
-@click.option("--json", "in_json", is_flag=True, help="As one JSON object.")
+@click.option("--json", "in_json", is_flag=True, help="Print one JSON object.")
 @store_option
 def best(study: str, in_json: bool, store: str | None) -> None:
     """Print the best params of a study, or the Pareto front if it has several goals."""
@@ -278,21 +293,26 @@ def best(study: str, in_json: bool, store: str | None) -> None:
 
 @cli.command()
 @click.argument("study")
-@click.option("--kind", type=click.Choice(KINDS), multiple=True, help="Which; all if not given.")
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    multiple=True,
+    help="Plot to draw; repeatable.  [default: all]",
+)
 @click.option(
     "--param",
     "params",
     metavar="PATH",
     multiple=True,
-    help="The parameter of slice, the two of contour, those of parallel_coordinates; the most "
-    "important ones if not given.",
+    help="Parameter of slice, parallel_coordinates or contour (two); repeatable.  [default: the "
+    "most important]",
 )
 @click.option(
     "--to",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
-    help="The folder; made if it is not there.  [default: here]",
+    help="Folder of the files, created if missing.  [default: the current folder]",
 )
 @click.option("--format", "suffix", default="png", help="png, svg, pdf, ...", show_default=True)
 @store_option
@@ -311,7 +331,7 @@ def plot(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ExportError(f"plot: cannot make the folder {folder}: {error.strerror}") from None
+        raise ExportError(f"plot: cannot create the folder {folder}: {error.strerror}") from None
     for name in kind or every:
         chosen = _chosen_params(name, params) if kind else {}
         path = folder / f"{study}-{name.replace('_', '-')}.{suffix}"
@@ -353,48 +373,6 @@ def models(store: str | None) -> None:
         ],
         nothing="no models yet",
     )
-
-
-@cli.command()
-@click.argument("study")
-@click.option("--to", type=click.Choice([*FORMATS, *FOLDERS]), default="csv", show_default=True)
-@click.option(
-    "--what",
-    type=click.Choice(["trials", "runs", "reports"]),
-    default="trials",
-    show_default=True,
-    help="The rows of a table.",
-)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="A file, or for tensorboard and dvc a folder; else a table goes to the screen.",
-)
-@store_option
-def export(study: str, to: str, what: str, output: Path | None, store: str | None) -> None:
-    """Write a study as a table, as TensorBoard event files, or as DVC files."""
-    loaded = tuner.load_study(study, store=store)
-    if to in FOLDERS:
-        if what != "trials" or output is None:
-            raise click.UsageError(f"--to {to} takes --output FOLDER and no --what")
-        from tuner.integrations import export_dvc, export_tensorboard
-
-        if to == "dvc":
-            for path in export_dvc(loaded, output):
-                echo(path)
-        else:
-            echo(export_tensorboard(loaded, output))
-        return
-    if what == "reports":
-        rows = report_rows(loaded.runs(), loaded.reports())
-    else:
-        rows = run_rows(loaded.runs()) if what == "runs" else loaded.to_rows()
-    if output is not None:
-        echo(write_table_file(rows, output, to))
-        return
-    if to == "parquet" and sys.stdout.isatty():
-        raise click.UsageError("parquet is no text: give --output FILE")
-    write_bytes(format_table(rows, to))
 
 
 def _echo_best(study: tuner.Study) -> None:

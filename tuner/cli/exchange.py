@@ -1,4 +1,4 @@
-"""Commands that import from other tools, mirror to them, write reports, and clean up."""
+"""Commands that import from other tools, export to them, and write reports."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from pathlib import Path
 import click
 
 import tuner
-from tuner.cli.options import store_option
-from tuner.cli.output import echo
+from tuner.cli.arguments import store_option
+from tuner.cli.output import echo, write_rows
 from tuner.integrations.importing import Imported
+from tuner.study.export import FORMATS, report_rows, run_rows
+
+FOLDERS = ("tensorboard", "dvc")
+"""Formats of other tools that `export` writes into a folder."""
 
 
 @click.group("import")
@@ -19,8 +23,10 @@ def import_() -> None:
 
 @import_.command("optuna")
 @click.argument("storage", metavar="STORAGE")
-@click.option("--study", metavar="NAME", help="The study to import.  [default: all]")
-@click.option("--name", metavar="NAME", help="The name of the imported study.  [default: as there]")
+@click.option("--study", metavar="NAME", help="Optuna study to import.  [default: all]")
+@click.option(
+    "--name", metavar="NAME", help="Name of the new study.  [default: its name in Optuna]"
+)
 @store_option
 def import_optuna(storage: str, study: str | None, name: str | None, store: str | None) -> None:
     """Import studies from Optuna: a database URL, or a SQLite or journal file."""
@@ -32,21 +38,27 @@ def import_optuna(storage: str, study: str | None, name: str | None, store: str 
 
 @import_.command("mlflow")
 @click.argument("uri", metavar="URI")
-@click.option("--experiment", metavar="NAME", required=True, help="The experiment.")
-@click.option("--metric", help="The goal; may be left out if the runs have one metric only.")
+@click.option("--experiment", metavar="NAME", required=True, help="Name of the experiment.")
+@click.option("--metric", help="Metric to optimize; required if the runs have several metrics.")
 @click.option(
     "--direction",
     type=click.Choice(["minimize", "maximize"]),
     default="minimize",
     show_default=True,
-    help="Which way it gets better.",
+    help="Direction of the metric.",
 )
 @click.option(
     "--space",
     metavar="FILE|SCRIPT.py:NAME|MODULE:NAME",
-    help="The space of the runs.  [default: what the runs had]",
+    help="Search space of the runs.  [default: inferred from the runs]",
 )
-@click.option("--name", metavar="NAME", help="What to call the study.  [default: the experiment's]")
+@click.option(
+    "--study",
+    "--name",
+    "study",
+    metavar="NAME",
+    help="Name of the new study.  [default: the experiment]",
+)
 @store_option
 def import_mlflow(
     uri: str,
@@ -54,11 +66,11 @@ def import_mlflow(
     metric: str | None,
     direction: str,
     space: str | None,
-    name: str | None,
+    study: str | None,
     store: str | None,
 ) -> None:
     """Import the runs of an MLflow experiment as the trials of a study."""
-    from tuner.cli.scripts import load_space
+    from tuner.cli.arguments import load_space
     from tuner.integrations import import_mlflow as run_import
 
     done = run_import(
@@ -67,7 +79,7 @@ def import_mlflow(
         metric=metric,
         direction=direction,
         space=None if space is None else load_space(space, ""),
-        name=name,
+        study=study,
         store=store,
     )
     _echo_imported(done)
@@ -76,8 +88,8 @@ def import_mlflow(
 def _echo_imported(done: Imported) -> None:
     echo(
         f"study: {done.study.name}\n"
-        f"imported: {done.added} trials, {done.known} were here already, "
-        f"{done.unfinished} not finished there"
+        f"imported: {done.added} trials; {done.known} were imported before, "
+        f"{done.unfinished} are not finished"
     )
 
 
@@ -87,7 +99,7 @@ def _echo_imported(done: Imported) -> None:
 @click.option("--experiment", metavar="NAME", help="The experiment.  [default: the study's name]")
 @store_option
 def mirror(study: str, uri: str, experiment: str | None, store: str | None) -> None:
-    """Send the trials of a study that are missing on an MLflow server."""
+    """Copy the trials of a study to an MLflow server, except those that it has."""
     from tuner.integrations import MlflowMirror
 
     loaded = tuner.load_study(study, store=store)
@@ -100,7 +112,7 @@ def mirror(study: str, uri: str, experiment: str | None, store: str | None) -> N
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The file.  [default: STUDY-report.html]",
+    help="Path of the file.  [default: STUDY-report.html]",
 )
 @store_option
 def report(study: str, output: Path | None, store: str | None) -> None:
@@ -111,46 +123,37 @@ def report(study: str, output: Path | None, store: str | None) -> None:
 
 
 @click.command()
+@click.argument("study")
+@click.option("--to", type=click.Choice([*FORMATS, *FOLDERS]), default="csv", show_default=True)
 @click.option(
-    "--keep-best",
-    nargs=2,
-    type=(click.IntRange(min=1), str),
-    metavar="K STUDY",
-    multiple=True,
-    help="Forget the models of a study but those of its K best trials; any number of times.",
-)
-@click.option(
-    "--older-than",
-    type=click.FloatRange(min=0),
-    default=60.0,
+    "--what",
+    type=click.Choice(["trials", "runs", "reports"]),
+    default="trials",
     show_default=True,
-    metavar="MINUTES",
-    help="Delete only files that were written longer ago; less is safe only if nobody writes.",
+    help="Rows of the table.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be deleted; forget no models.")
 @click.option(
-    "--alone",
-    is_flag=True,
-    help="No other store uses these artifacts: also delete what an earlier version kept.",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write, or folder for tensorboard and dvc.  [default: standard output]",
 )
 @store_option
-def gc(
-    keep_best: tuple[tuple[int, str], ...],
-    older_than: float,
-    dry_run: bool,
-    alone: bool,
-    store: str | None,
-) -> None:
-    """Delete the files of artifacts that no record refers to any more."""
-    from tuner.study.registration import keep_best as forget_others
-    from tuner.tracking import open_store
-    from tuner.tracking.artifacts.retention import collect
+def export(study: str, to: str, what: str, output: Path | None, store: str | None) -> None:
+    """Write a study as a table, as TensorBoard event files, or as DVC files."""
+    loaded = tuner.load_study(study, store=store)
+    if to in FOLDERS:
+        if what != "trials" or output is None:
+            raise click.UsageError(f"--to {to} takes --output FOLDER and no --what")
+        from tuner.integrations import export_dvc, export_tensorboard
 
-    for k, name in () if dry_run else keep_best:
-        study = tuner.load_study(name, store=store)
-        echo(f"forgot: {forget_others(study, k)} models of {name}")
-    done = collect(open_store(store), older_than=60 * older_than, dry_run=dry_run, alone=alone)
-    would = "would be deleted" if dry_run else "deleted"
-    echo(f"{would}: {done.artifacts} artifacts, {done.size} bytes")
-    for note in done.notes:
-        echo(f"note: {note}", err=True)
+        if to == "dvc":
+            for path in export_dvc(loaded, output):
+                echo(path)
+        else:
+            echo(export_tensorboard(loaded, output))
+        return
+    if what == "reports":
+        rows = report_rows(loaded.runs(), loaded.reports())
+    else:
+        rows = run_rows(loaded.runs()) if what == "runs" else loaded.to_rows()
+    write_rows(rows, to, output)

@@ -134,7 +134,7 @@ def _ask(node: str, objective: str | bytes | None, packages: Sequence[str], env:
         seen: dict[str, Any] = {"python": platform.python_version(), "failed": {}}
         seen["versions"] = {name: version(name) for name in ("ray", "tuner", *packages)}
         try:
-            import tuner.backends.ray.worker  # noqa: F401 (that it can be is what is asked)
+            import tuner.backends.ray.worker  # noqa: F401 (this is the check)
         except BaseException as error:
             seen["failed"]["tuner"] = f"{type(error).__name__}: {error}"
         try:
@@ -208,7 +208,7 @@ def _problems(answer: Mapping[str, Any], here: Mapping[str, str | None]) -> list
         if there[name] == version is not None:
             continue
         if name == "tuner" and there[name] is None:
-            continue  # reported already, or shipped as a module, which has no version
+            continue  # reported already, or shipped as a module, without a version
         if there[name] is None:
             wanted = name if version is None else f"{name}=={version}"
             problems.append(f"{name} is not installed; pip install {wanted} there")
@@ -219,7 +219,7 @@ def _problems(answer: Mapping[str, Any], here: Mapping[str, str | None]) -> list
     if "objective" in failed:
         problems.append(
             f"the objective cannot be imported: {failed['objective']}; ship its folder with "
-            f"working_dir or --working-dir, or install what it imports there"
+            f"working_dir or --working-dir, or install its imports there"
         )
     return problems
 

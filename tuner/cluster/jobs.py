@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.backends.ray.auth import find_token, obtain_token
+from tuner.backends.ray.auth import find_token, token_remedy
 from tuner.cluster.launch import need_dashboard
 from tuner.errors import ArgumentError, BackendError
 
@@ -214,15 +214,15 @@ def _connected(address: str) -> Any:
                 token = find_token()
                 if token is None:
                     raise BackendError(
-                        f"the cluster at {address} asks for a token; {obtain_token()}"
+                        f"the cluster at {address} asks for a token; {token_remedy()}"
                     ) from None
             try:
                 headers = {"Authorization": f"Bearer {token.text}"}
                 return JobSubmissionClient(address, headers=headers)
             except AuthenticationError:
                 raise BackendError(
-                    f"the cluster at {address} does not accept the token from {token.place}: it "
-                    f"is that of another cluster; {obtain_token()}"
+                    f"the cluster at {address} does not accept the token from {token.place}, "
+                    f"which belongs to another cluster; {token_remedy()}"
                 ) from None
     finally:
         os.environ |= kept

@@ -21,13 +21,13 @@ from tuner.backends.ray.auth import (
     MODE,
     TOKEN,
     TOKEN_PATH,
-    Answer,
-    ask,
+    ProbeResult,
     close_to_others,
     find_token,
     make_token_file,
-    obtain_token,
+    probe,
     token_file,
+    token_remedy,
 )
 from tuner.backends.ray.local import lasting_folder, session_folder
 from tuner.errors import BackendError, MissingExtra
@@ -116,17 +116,17 @@ def join(
         If no token is found, the cluster refuses it, or no cluster answers.
     """
     if token is not None and not token.is_file():
-        raise BackendError(f"--token-file {token}: there is no such file; {obtain_token()}")
+        raise BackendError(f"--token-file {token} does not exist; {token_remedy()}")
     if token is None and find_token() is None:
-        raise BackendError(f"no token to join {address} with; {obtain_token()}")
+        raise BackendError(f"no token to join {address} with; {token_remedy()}")
     environment = _environment(token)
     if TOKEN_PATH in environment:
         close_to_others(Path(environment[TOKEN_PATH]))
-    answer = ask(address, environment)
-    if answer is Answer.REFUSED:
+    answer = probe(address, environment)
+    if answer is ProbeResult.REFUSED:
         place = environment.get(TOKEN_PATH, TOKEN)
-        raise BackendError(f"{address} does not accept the token from {place}; {obtain_token()}")
-    if answer is Answer.NO_CLUSTER:
+        raise BackendError(f"{address} does not accept the token from {place}; {token_remedy()}")
+    if answer is ProbeResult.NO_CLUSTER:
         raise BackendError(
             f"no Ray cluster answers at {address}; write the address that `tuner cluster start` "
             f"printed on the head, and let its port through the firewall"

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tuner.backends.ray.runtime_env import as_runtime_env
-from tuner.credentials import hide
 from tuner.errors import ArgumentError
+from tuner.errors.credentials import hide
 
 STORE = "~/.tuner"
 """Default store: in the home folder of the node that runs the script."""
@@ -109,11 +109,11 @@ def _within(script: str, working_dir: str) -> str:
     if not path.is_file() and not Path(script).is_absolute():
         path = Path(working_dir, script)
     if not path.is_file():
-        raise ArgumentError(f"submit: there is no script {script}")
+        raise ArgumentError(f"submit: script {script} does not exist; check the path")
     folder = Path(working_dir).resolve()
     if not path.resolve().is_relative_to(folder):
         raise ArgumentError(
-            f"submit: {script} is not in {working_dir}, which is what the cluster gets; name a "
+            f"submit: {script} is not in {working_dir}, the folder copied to the cluster; name a "
             f"folder that holds it with --working-dir"
         )
     return str(PurePosixPath(path.resolve().relative_to(folder)))

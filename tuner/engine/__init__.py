@@ -1,6 +1,5 @@
-"""The loop: a pure state machine, and the driver that feeds it.
+"""The loop of a study: a pure state machine, and the driver that executes its commands.
 
-`machine` decides (events in, commands out; no I/O, no clock of its own), `driver` acts on what it
-decides, `writer` commits in batches, `worker` is what runs an objective at the far end, and `live`
-is the trial as the objective sees it.
+`machine` turns events into commands without I/O, `driver` executes the commands, `writer` commits
+records in batches, `ask_tell` serves manual loops, and `worker` runs objectives.
 """

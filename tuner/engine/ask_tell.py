@@ -1,4 +1,4 @@
-"""Ask and tell for a loop of one's own, on the same state machine as the driver's."""
+"""Ask and tell: manual loops, on the same state machine as the driver."""
 
 from __future__ import annotations
 
@@ -12,46 +12,43 @@ from typing import Any
 from tuner.backends.protocol import Finished, Sent
 from tuner.engine import writer
 from tuner.engine.clock import Clock
-from tuner.engine.limits import Limits
-from tuner.engine.machine import Machine
 from tuner.engine.messages import (
     Ask,
+    AskRequested,
     Command,
     Event,
-    Keep,
     Launch,
-    Log,
     Record,
+    RecordReport,
+    SaveArtifact,
     Stop,
     Suggested,
     Tell,
-    Wanted,
 )
 from tuner.engine.replay import follow, replay, reports_of
-from tuner.engine.worker.outcome import as_outcome
+from tuner.engine.shared_machine import SharedMachine
+from tuner.engine.worker.outcome import told_outcome
 from tuner.engine.worker.trial import LiveTrial
-from tuner.engine.writer import with_patience
+from tuner.engine.writer import retry_while_unavailable
 from tuner.errors import ArgumentError, StoreUnavailable, StudyTakenOver, TrialFinished
 from tuner.optimizers.protocol import Optimizer
-from tuner.records import Failure, Message, Outcome, Params, State, StudyInfo, Trial
+from tuner.records import Message, Params, State, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
-from tuner.tracebacks import text_of
 from tuner.tracking.database.write_queue import FairLock
 from tuner.tracking.lease import Holder, new_holder
 from tuner.tracking.protocol import Batch, Changes, Place, Store
-from tuner.tracking.uuid7 import uuid7
 
 ATTEMPTS = 3
-"""How often an ask is done again as others were faster, before it keeps them out."""
+"""Attempts of an ask that other processes overtake, until it locks them out."""
 
 SHARED = 20
-"""Asks that take turns with others after the last sign of them; later ones expect to be alone."""
+"""Asks that queue with other processes after the last sign of them; later ones do not queue."""
 
 
 @dataclass(slots=True)
-class _Desk:
-    """The `Channel` of a trial that the user runs: messages go straight to the store."""
+class ManualChannel:
+    """The `Channel` of a trial that the user runs; it writes messages to the store."""
 
     run: str
     loop: ManualLoop
@@ -59,26 +56,26 @@ class _Desk:
     stopping: bool = False
 
     def send(self, message: Message) -> None:
+        """Record a message."""
         self.loop.hear(Sent(self.run, message))
 
     def stop_requested(self) -> bool:
+        """Whether the scheduler stops the trial, or its outcome no longer counts."""
         return self.stopping or not self.loop.is_open(self.run)
 
 
 @dataclass(slots=True)
 class ManualLoop:
-    """Hands out trials and takes their outcomes; each call is committed before it returns.
+    """Creates trials and records their outcomes; each call commits before it returns.
 
-    Any number of processes and threads may ask and tell of one study, each with the state of the
-    study in memory. A call reads only what others have committed since, and each commit checks
-    that what it rests on still holds:
+    Any number of processes and threads may use one study, each with the state of the study in
+    memory. A call reads only new commits, and each commit checks its preconditions:
 
-    - An ask rests on all that was committed before. While others use the study, it waits for its
-      turn, reads what is new, and commits if the numbers that it gives are still free. Outcomes
-      that others tell meanwhile do not matter to it.
-    - A tell rests on its own trial alone, so it waits for nobody's ask.
+    - An ask depends on all earlier commits. While others use the study, it queues, reads new
+      commits, and commits if its trial numbers are still free. Concurrent outcomes do not matter.
+    - A tell depends on its own trial only, so it never waits for an ask.
 
-    Trials that are under way stay so, whoever asked for them, so that a value that arrives days
+    Trials stay running when the process that asked for them ends, so a value that arrives days
     later can be told to the loaded study.
     """
 
@@ -90,19 +87,19 @@ class ManualLoop:
     scheduler: Scheduler | None = None
     code: str = ""
     environment: str = ""
-    _machine: Machine = field(init=False)
+    _machine: SharedMachine = field(init=False)
     _epoch: int | None = field(init=False)
-    """The epoch up to which we know the trials, None where it does not tell."""
+    """The epoch up to which the trials are known, None if that is uncertain."""
     _shared: int = field(init=False, default=0)
-    """How many of our next asks take turns, as others use the study just now."""
+    """How many of the next asks queue, because other processes use the study."""
     _stale: bool = field(init=False, default=True)
     _trials: dict[str, LiveTrial] = field(default_factory=dict)
-    _desks: dict[str, _Desk] = field(default_factory=dict)
+    _channels: dict[str, ManualChannel] = field(default_factory=dict)
     _adopted: set[str] = field(default_factory=set)
-    """Runs under way that others began."""
+    """Active runs that other processes started."""
     _batch: Batch = field(default_factory=Batch)
     _sent: Batch = field(default_factory=Batch)
-    """What was last given to the store to commit."""
+    """The last batch that was sent to the store."""
     _launched: list[str] = field(default_factory=list)
     _told: Trial = field(init=False)
     _holder: Holder | None = None
@@ -112,7 +109,7 @@ class ManualLoop:
         self._catch_up()
 
     def ask(self, n: int) -> list[LiveTrial]:
-        """Return `n` trials to be evaluated.
+        """Return `n` trials to evaluate.
 
         Raises
         ------
@@ -120,13 +117,13 @@ class ManualLoop:
             If a driver holds the study.
         """
         with self._lock:
-            self._patiently(lambda: self._create(lambda: self._ask(n)))
+            self._retrying(lambda: self._create(lambda: self._ask(n)))
             return [self._live(uid) for uid in self._launched]
 
     def enqueue(self, points: Sequence[Params]) -> None:
-        """Have these points handed out before any other."""
+        """Queue points, which become the next trials."""
         with self._lock:
-            self._patiently(lambda: self._create(lambda: self._act(self._machine.enqueue(points))))
+            self._retrying(lambda: self._create(lambda: self._act(self._machine.enqueue(points))))
 
     def tell(
         self,
@@ -135,41 +132,46 @@ class ManualLoop:
         state: State | None = None,
         run: str | None = None,
     ) -> Trial:
-        """Take the outcome of trial `number`: what an objective would have returned.
+        """Record the outcome of trial `number`, given the return value of its objective.
 
-        With `run`, only if that is the trial's run still.
+        With `run`, only if this is still the active run of the trial.
 
         Raises
         ------
         TrialFinished
-            If it has an outcome, or `run` was given up and another took its place.
+            If the trial has an outcome, or another run has replaced `run`.
         ArgumentError
-            If it was never asked for.
+            If the trial does not exist.
         StudyBusy
             If a driver holds the study.
         """
         with self._lock:
-            self._patiently(lambda: self._tell(number, returned, state, run))
+            self._retrying(lambda: self._tell(number, returned, state, run))
             for uid in [u for u, live in self._trials.items() if live.number == number]:
-                del self._trials[uid], self._desks[uid]
+                del self._trials[uid], self._channels[uid]
             return self._told
 
     def hear(self, message: Sent) -> None:
-        """Take a message of a trial that is under way."""
+        """Record a message of a running trial."""
         with self._lock:
             self._act(self._handled(message))
             batch, self._batch = self._batch, Batch()
-            # No one else writes what this run reports, so nobody need be asked.
-            with_patience(partial(self.store.write, self.info.uid, batch))
+            # Only this process writes reports of this run, so no check is needed.
+            retry_while_unavailable(partial(self.store.write, self.info.uid, batch))
+
+    def forget(self) -> None:
+        """Reload the whole study at the next call, because its optimizer was used elsewhere."""
+        with self._lock:
+            self._stale = True
 
     def is_open(self, run: str) -> bool:
-        """Whether the outcome of a run would still count, as far as is known here."""
+        """Return whether the outcome of a run would count, as far as this process knows."""
         return run in self._machine.active
 
     # --- one call, one transaction ------------------------------------------------------------
 
-    def _patiently(self, call: Callable[[], None]) -> None:
-        """Do `call`; again while the store is away, with the same patience as in a search."""
+    def _retrying(self, call: Callable[[], None]) -> None:
+        """Run `call`, and retry it while the store is unavailable, as long as in a search."""
         since = time.monotonic()
         self._sent = Batch()
         while True:
@@ -178,14 +180,14 @@ class ManualLoop:
                     call()
             except StoreUnavailable:
                 self._epoch = None
-                if time.monotonic() - since > writer.PATIENCE:
+                if time.monotonic() - since > writer.STORE_TIMEOUT:
                     raise
-                time.sleep(writer.PAUSE)
+                time.sleep(writer.RETRY_DELAY)
             else:
                 return
 
     def _was_committed(self, sent: Batch) -> bool:
-        """Whether the store has a batch, of which only the answer was lost; take it in then."""
+        """Return whether a batch was committed whose confirmation was lost; if so, apply it."""
         self._catch_up()
         for run in sent.runs:
             if run not in self.store.runs(self.info.uid, run.trial):
@@ -202,10 +204,10 @@ class ManualLoop:
         return True
 
     def _create(self, action: Callable[[], None]) -> None:
-        """Do `action`, which creates or launches trials, and commit what comes of it.
+        """Run `action`, which creates or launches trials, and commit its result.
 
-        Where others use the study, in turns with them; again on what is there, if somebody was
-        faster all the same.
+        If other processes use the study, queue with them. If one of them commits first, repeat
+        `action` on the new state.
         """
         if not self._shared and not self._stale and self._epoch is not None:
             try:
@@ -222,7 +224,7 @@ class ManualLoop:
                     continue
                 self._shared -= 1
                 return None
-        # Somebody does not take turns with us. Then we do not with anybody.
+        # A process does not respect the queue, so lock all others out.
         while True:
             try:
                 return self._insist(action)
@@ -230,33 +232,33 @@ class ManualLoop:
                 continue
 
     def _attempt(self, action: Callable[[], None], *, alone: bool = False) -> None:
-        """Do `action` and commit; take it back and raise if what it rests on does not hold."""
-        known, mark = self._places(), self._machine.mark()
+        """Run `action` and commit; roll back and raise if a precondition fails."""
+        known, savepoint = self._machine.places(), self._machine.savepoint()
         self._batch = Batch()
         try:
             action()
         except BaseException:
-            # The optimizer may have stopped half way.
+            # The optimizer may be in an inconsistent state.
             self._stale = True
             raise
         expected = {trial.number: known.get(trial.number) for trial in self._batch.trials}
         try:
             self._commit(None if alone else expected)
         except BaseException:
-            self._machine.back_to(mark)
+            self._machine.rollback_to(savepoint)
             self._epoch = None
             raise
 
     def _insist(self, action: Callable[[], None]) -> None:
-        """Do `action` on what is there, and commit it, in a transaction that keeps others out."""
+        """Run `action` on the current state and commit, in a transaction that locks others out."""
         if self._stale:
             self._catch_up()
-        mark = self._machine.mark()
+        savepoint = self._machine.savepoint()
 
         def decide(changes: Changes) -> Batch:
-            nonlocal mark
+            nonlocal savepoint
             self._take_in(changes)
-            mark = self._machine.mark()
+            savepoint = self._machine.savepoint()
             self._batch = Batch()
             try:
                 action()
@@ -270,42 +272,40 @@ class ManualLoop:
         machine = self._machine
         try:
             self._epoch = self.store.write_on(
-                self.info.uid, machine.last_number, self._places(), self._who(), decide
+                self.info.uid,
+                machine.last_number,
+                self._machine.places(),
+                self._lease_owner(),
+                decide,
             )
         except BaseException:
-            machine.back_to(mark)
+            machine.rollback_to(savepoint)
             self._epoch = None
             raise
 
     def _settle(self, finished: Finished) -> bool:
-        """Commit the outcome of a run, and learn from it; return False if it is not wanted.
+        """Commit the outcome of a run, and learn from it; return False if it no longer counts.
 
-        The state machine learns it only once it is committed. Until then a machine of this trial
-        alone says what is to be recorded.
+        A temporary machine with only this trial determines the records. The state machine handles
+        the outcome after the commit.
         """
         attempt = self._machine.active[finished.run]
         now = self.clock.elapsed(), self.clock.now()
-        of_trial = self._new_machine()
-        of_trial.scheduler = None
-        of_trial.adopt(attempt.trial, attempt.run)
-        of_trial.active[finished.run].launched = attempt.launched
-        of_trial.active[finished.run].last.update(attempt.last)
         self._batch = Batch()
-        for command in of_trial.handle(finished, *now):
+        for command in self._machine.alone(attempt).handle(finished, *now):
             if isinstance(command, Record):
                 self._act([command])
         trial = attempt.trial
         try:
             self._commit({trial.number: (trial.state, trial.attempts)})
-        except StudyTakenOver:
+        except BaseException as error:
             self._epoch = None
-            return False
-        except BaseException:
-            self._epoch = None
+            if isinstance(error, StudyTakenOver):
+                return False
             raise
         try:
             if finished.run in self._adopted and self.scheduler is not None:
-                # What it reported was heard by the process that asked for it.
+                # Another process received its reports.
                 self._adopted.discard(finished.run)
                 for report in reports_of([trial.number], self.info, self.store)[trial.number]:
                     self.scheduler.on_report(trial, report)
@@ -323,23 +323,23 @@ class ManualLoop:
             return
         self._sent = batch
         before = -1 if self._epoch is None else self._epoch
-        epoch = self.store.write_at(self.info.uid, batch, before, self._who(), expected)
+        epoch = self.store.write_at(self.info.uid, batch, before, self._lease_owner(), expected)
         if epoch == before + 1 and self._epoch is not None:
             self._epoch = epoch
         else:
-            # Others have written. What we know is of the epoch that it was.
+            # Other processes have written since the known epoch.
             self._shared = SHARED
 
-    def _who(self) -> Holder:
-        if self._holder is None or self._holder.pid != os.getpid():  # a forked child is another
+    def _lease_owner(self) -> Holder:
+        if self._holder is None or self._holder.pid != os.getpid():  # in a forked child
             self._holder = new_holder()
         return self._holder
 
     def _catch_up(self) -> None:
-        """Take in what others have committed since the last look."""
+        """Read the commits of other processes since the last call."""
         if self._stale:
             self._begin()
-        last, known = self._machine.last_number, self._places()
+        last, known = self._machine.last_number, self._machine.places()
         self._take_in(self.store.changes(self.info.uid, last, known))
 
     def _take_in(self, changes: Changes) -> None:
@@ -359,63 +359,40 @@ class ManualLoop:
         self._stale = False
 
     def _begin(self) -> None:
-        """Forget all that is known of the study's trials."""
+        """Reset the machine, the optimizer and the scheduler."""
         self._batch = Batch()
         self._epoch = None
-        self._machine = self._new_machine()
+        self._machine = machine = SharedMachine(self.info, self.scheduler)
+        machine.run_template = replace(
+            machine.run_template, code=self.code, environment=self.environment
+        )
         self.optimizer.reset(self.space, self.info.goals, self.info.seed)
         if self.scheduler is not None:
             self.scheduler.reset(self.info.goals)
 
-    def _new_machine(self) -> Machine:
-        machine = Machine(
-            Limits(same_failures=None),
-            self.info.goals,
-            self.info.seed,
-            uuid7,
-            scheduler=self.scheduler,
-        )
-        machine.run_template = replace(
-            machine.run_template, code=self.code, environment=self.environment
-        )
-        return machine
-
-    def _places(self) -> dict[int, Place]:
-        return {t.number: (t.state, t.attempts) for t in self._machine.pending}
-
-    # --- what is done -------------------------------------------------------------------------
+    # --- trials -------------------------------------------------------------------------------
 
     def _ask(self, n: int) -> None:
         before = set(self._machine.active)
-        self._act(self._handled(Wanted(n)))
+        self._act(self._handled(AskRequested(n)))
         self._launched = [uid for uid in self._machine.active if uid not in before]
 
     def _tell(self, number: int, returned: Any, state: State | None, run: str | None) -> None:
         settled = False
         while not settled:
             uid = self._run_of(number, run)
-            outcome = self._outcome(self._live(uid), returned, state)
+            trial = self._live(uid)
+            outcome = told_outcome(
+                returned, state, self.info, trial.logged, trial.reported, trial.constraints
+            )
             settled = self._settle(Finished(uid, outcome))
 
-    def _outcome(self, trial: LiveTrial, returned: Any, state: State | None) -> Outcome:
-        if state is State.FAILED:
-            reason = "failed" if returned is None else text_of(returned, "the reason")
-            return Outcome(state, dict(trial.logged), Failure("Told", reason or "failed"))
-        if state is State.STOPPED and returned is None:
-            return Outcome(state, {**trial.reported, **trial.logged})
-        outcome = as_outcome(
-            returned, self.info.goals, trial.logged, self.info.constraints, trial.constraints
-        )
-        if state is State.STOPPED and outcome.state is State.COMPLETED:
-            outcome = replace(outcome, state=state)
-        return outcome
-
     def _run_of(self, number: int, run: str | None) -> str:
-        """Return the run of a trial whose outcome is awaited, here or elsewhere."""
-        found = self._active_run(number)
+        """Return the active run of a trial, started here or in another process."""
+        found = self._machine.active_run(number)
         if self._epoch is None or self._stale or found is None:
             self._catch_up()
-            found = self._active_run(number)
+            found = self._machine.active_run(number)
         trial = self._machine.open_trial(number)
         if found is None and trial is not None and trial.state is State.RUNNING:
             *_, last = self.store.runs(self.info.uid, number)
@@ -424,36 +401,23 @@ class ManualLoop:
             found = last.uid
         if found is not None and run in (None, found):
             return found
+        place = f"study {self.info.name!r}: trial {number}"
         if found is not None:
             raise TrialFinished(
-                f"study {self.info.name!r}: trial {number} is run again by another process, which "
-                f"took the study over; only the outcome of that run counts"
+                f"{place} runs again in another process, which took over the study; only the "
+                f"outcome of that run counts"
             )
         if trial is not None:
-            raise TrialFinished(
-                f"study {self.info.name!r}: trial {number} is waiting to be run; tell what "
-                f"study.ask() gave"
-            )
+            raise TrialFinished(f"{place} has not started; tell a trial that study.ask() returned")
         if 0 <= number <= self._machine.last_number:
-            raise TrialFinished(
-                f"study {self.info.name!r}: trial {number} has its outcome already; "
-                f"a trial is told once"
-            )
-        raise ArgumentError(
-            f"study {self.info.name!r}: there is no trial {number}; tell what study.ask() gave"
-        )
-
-    def _active_run(self, number: int) -> str | None:
-        for uid, attempt in self._machine.active.items():
-            if attempt.trial.number == number:
-                return uid
-        return None
+            raise TrialFinished(f"{place} already has an outcome; tell each trial once")
+        raise ArgumentError(f"{place} does not exist; tell a trial that study.ask() returned")
 
     def _live(self, uid: str) -> LiveTrial:
         if uid not in self._trials:
             attempt = self._machine.active[uid]
-            self._desks[uid] = _Desk(uid, self)
-            self._trials[uid] = LiveTrial(attempt.job, self.info.goals, self._desks[uid])
+            self._channels[uid] = ManualChannel(uid, self)
+            self._trials[uid] = LiveTrial(attempt.job, self.info.goals, self._channels[uid])
         return self._trials[uid]
 
     def _handled(self, event: Event) -> list[Command]:
@@ -471,13 +435,13 @@ class ManualLoop:
                 case Record(trial, run):
                     self._batch.trials += [] if trial is None else [trial]
                     self._batch.runs += [] if run is None else [run]
-                case Log(uid, report):
+                case RecordReport(uid, report):
                     self._batch.reports.append((uid, report))
-                case Keep(uid, upload):
-                    kept = with_patience(partial(self.store.put_artifact, uid, upload))
+                case SaveArtifact(uid, upload):
+                    kept = retry_while_unavailable(partial(self.store.put_artifact, uid, upload))
                     self._batch.artifacts.append(kept)
                 case Tell(trial, outcome):
                     self.optimizer.tell(trial, outcome)
                     self._told = trial
                 case Stop(uid):
-                    self._desks[uid].stopping = True
+                    self._channels[uid].stopping = True

@@ -1,4 +1,4 @@
-"""The driver's side of checkpoints: taken in from running trials, handed out to retried ones."""
+"""The driver's side of checkpoints: store those of running trials, provide them to retries."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tuner.records import CheckpointEnd, CheckpointPart, Job
 from tuner.tracking.artifacts.checkpoint_store import CheckpointShelf
 
 
-class SavedTrials:
-    """Which trials of a study have saved something, so that the others cost nothing.
+class CheckpointManager:
+    """Manages the checkpoints of a study; remembers which trials have one to avoid disk access.
 
     Parameters
     ----------
@@ -22,34 +22,34 @@ class SavedTrials:
     """
 
     def __init__(self, root: Path, study: str) -> None:
-        self._shelf = CheckpointShelf(root, study)
+        self._store = CheckpointShelf(root, study)
         self._trials: set[int] = set()
 
     def tidy(self, open_trials: Iterable[int]) -> None:
-        """Take up what an earlier driver left, except for what nobody needs any more."""
+        """Load the checkpoints that an earlier driver left, and delete those of other trials."""
         numbers = list(open_trials)
-        self._shelf.tidy(numbers)
-        self._trials = {number for number in numbers if self._shelf.latest(number) is not None}
+        self._store.tidy(numbers)
+        self._trials = {number for number in numbers if self._store.latest(number) is not None}
 
-    def take(self, trial: int, run: str, piece: CheckpointPart | CheckpointEnd) -> None:
-        """Keep a piece of a checkpoint."""
+    def add(self, trial: int, run: str, piece: CheckpointPart | CheckpointEnd) -> None:
+        """Store a part of a checkpoint; `CheckpointEnd` completes it."""
         self._trials.add(trial)
         if isinstance(piece, CheckpointPart):
-            self._shelf.add(trial, run, piece)
+            self._store.add(trial, run, piece)
         else:
-            self._shelf.keep(trial, run, piece)
+            self._store.keep(trial, run, piece)
 
     def provide(self, job: Job) -> Job:
-        """Return a job with what its trial has saved."""
+        """Return the job with the last checkpoint of its trial, if any."""
         if not self.has(job.trial.number):
             return job
-        return dataclasses.replace(job, checkpoint=self._shelf.latest(job.trial.number))
+        return dataclasses.replace(job, checkpoint=self._store.latest(job.trial.number))
 
     def has(self, trial: int) -> bool:
-        """Whether a trial has saved something."""
+        """Whether a trial has saved a checkpoint."""
         return trial in self._trials
 
     def remove(self, trial: int) -> None:
-        """Delete what a trial saved."""
+        """Delete the checkpoint of a trial."""
         self._trials.discard(trial)
-        self._shelf.remove(trial)
+        self._store.remove(trial)

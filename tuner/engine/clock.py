@@ -11,20 +11,20 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Measures time, and tells the date."""
+    """Measures durations, and returns dates."""
 
     def elapsed(self) -> float:
-        """Return the seconds since a fixed but arbitrary time; they never go back."""
+        """Return monotonic seconds since an arbitrary origin."""
 
     def now(self) -> float:
-        """Return the date in seconds since the epoch, for the record only."""
+        """Return the date in seconds since the epoch, for records only."""
 
 
 class SystemClock:
     """The clocks of the operating system.
 
     `elapsed` is `time.monotonic`: it runs at one rate regardless of changes to the wall clock. On
-    Linux and macOS it stands still while the machine is suspended.
+    Linux and macOS it stops while the machine is suspended.
 
     Examples
     --------
@@ -44,12 +44,12 @@ class SystemClock:
 
 
 class Stopwatch:
-    """Dates the beginning and the end of something; the end is its beginning plus its duration."""
+    """Dates a start and an end; the end is the start plus the measured duration."""
 
     def __init__(self) -> None:
         self.began = time.time()
         self._since = time.monotonic()
 
     def now(self) -> float:
-        """Return the date that it is, if the wall clock has not been set since `began`."""
+        """Return the date, unaffected by changes of the wall clock since `began`."""
         return self.began + (time.monotonic() - self._since)

@@ -1,12 +1,12 @@
-"""Commits what the driver records, whatever of it a store or a disk refuses.
+"""Commit records of the driver despite rejected values and unavailable stores.
 
-Three things can go wrong with a batch, and each has its own answer here:
+A commit can fail in three ways:
 
-- The database or the artifact store is away. The whole call can be tried again; what was placed
-  stays placed, and trials whose artifacts are not stored yet are recorded as running until then.
-- The database refuses a value. The batch is split until the trial with the value stands alone;
-  that trial is recorded as failed, with the reason, and everything else is committed.
-- Anything else, such as a study that another driver took over, is raised.
+- The database or the artifact store is unavailable. The whole call can be repeated. Stored uploads
+  stay stored, and trials whose artifacts are missing are recorded as running until then.
+- The database rejects a value. The batch is bisected until the trial with the value is isolated.
+  This trial is recorded as failed, with the reason, and all others are committed.
+- Any other error, such as a study that another driver took over, propagates.
 """
 
 from __future__ import annotations
@@ -25,16 +25,13 @@ _REFUSALS = (StoreRefused, ArithmeticError, ValueError, TypeError, struct.error,
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether a store, or what encodes for it, refused values that another batch does not have."""
+    """Whether the store, or an encoder, rejected values; other batches may be accepted."""
     return isinstance(error, _REFUSALS)
 
 
 @dataclass(slots=True)
 class Commits:
-    """Commits batches of the study that a lease is for, and uploads of their runs.
-
-    Not safe for threads: it belongs to the one that writes.
-    """
+    """Commits batches and uploads of one study under its lease. Not thread-safe."""
 
     store: Store
     lease: Lease
@@ -45,37 +42,37 @@ class Commits:
     _ended: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        """Whether something waits to be committed."""
+        """Whether anything is pending."""
         return bool(self._batch or self._uploads)
 
     def add(self, batch: Batch, uploads: Iterable[tuple[str, Upload]]) -> None:
-        """Take up what is to be committed next, after what waits."""
+        """Append records to the pending ones."""
         _extend(self._batch, batch)
         self._uploads += uploads
 
     def attempt(self) -> None:
-        """Place the uploads and commit the batch; with nothing to commit, renew the lease.
+        """Store the uploads and commit the batch; if nothing is pending, renew the lease.
 
         Raises
         ------
         StoreUnavailable
-            If something could not be stored just now. Call again: nothing is lost, and writing
-            again what had been committed changes nothing.
+            If the store is temporarily unavailable. Call again: nothing is lost, and commits are
+            idempotent.
         StoreError
-            If something cannot be stored at all; what could be was committed.
+            If some records cannot be stored; the others were committed.
         """
         self._commit(self._place(failures=1))
 
     def finish(self) -> None:
-        """Commit whatever can still be committed, once the search is given up; see `attempt`.
+        """Commit as much as possible after the search was abandoned; see `attempt`.
 
         A trial whose artifacts cannot be stored stays open.
         """
-        self.store.write(self.lease.study, Batch(), self.lease)  # is it there at all?
+        self.store.write(self.lease.study, Batch(), self.lease)  # check that the store is reachable
         self._commit(self._place(failures=len(self._uploads)))
 
     def take_ended(self, n: int | None = None) -> list[str]:
-        """Return up to `n` runs, or all, that reported before the commit in which they ended."""
+        """Return up to `n` runs, or all, with reports that were committed before the run's end."""
         n = len(self._ended) if n is None else n
         ended, self._ended = self._ended[:n], self._ended[n:]
         return ended
@@ -90,7 +87,7 @@ class Commits:
             raise missing
 
     def _note(self, batch: Batch) -> None:
-        """Remember whose reports were committed before their end, and which of these have ended."""
+        """Track runs with reports committed before their end, and those of them that ended."""
         ended = {run.uid for run in batch.runs if run.state.finished}
         self._ended += self._reporting & ended
         self._reporting -= ended
@@ -101,7 +98,7 @@ class Commits:
     def _place(self, failures: int) -> StoreError | None:
         """Put uploads into the artifact store, until `failures` runs fail; return the first error.
 
-        Those of a run stay in their order, as the latest content of a name counts.
+        The uploads of a run stay in order, because the last content of a name counts.
         """
         left: list[tuple[str, Upload]] = []
         failed: dict[str, StoreError] = {}
@@ -120,13 +117,13 @@ class Commits:
         return next(iter(failed.values()), None)
 
     def _refuse(self, uid: str, error: BaseException) -> Failure:
-        reason = f"the store does not take what this trial recorded: {error}"
+        reason = f"the store rejects the records of this trial: {error}"
         return self._refused.setdefault(uid, Failure("Refused", reason))
 
     # --- the batch ----------------------------------------------------------------------------
 
     def _write(self, batch: Batch) -> None:
-        """Commit a batch; if the store refuses it, commit its halves, down to single trials."""
+        """Commit a batch; if the store rejects it, commit its halves, down to single trials."""
         try:
             self.store.write(self.lease.study, batch, self.lease)
         except Exception as error:
@@ -141,9 +138,9 @@ class Commits:
                 self._write_refused(batch, error)
 
     def _write_refused(self, batch: Batch, error: Exception) -> None:
-        """Record one trial as failed, without the values that the store refuses.
+        """Record one trial as failed, without the values that the store rejects.
 
-        A trial that is still running is recorded as failed when it ends.
+        A running trial is recorded as failed when it ends.
         """
         uids = {run.uid for run in batch.runs} | {uid for uid, _ in batch.reports}
         uids |= {artifact.run for artifact in batch.artifacts}
@@ -154,14 +151,14 @@ class Commits:
             self.store.write(self.lease.study, bare, self.lease)
         except Exception as again:
             if is_refusal(again):
-                raise error from again  # not for what this trial recorded
+                raise error from again  # the values are not the cause
             raise
 
 
 def _marked(batch: Batch, refused: Mapping[str, Failure], unplaced: Container[str]) -> Batch:
-    """Return a batch in which runs that ended are failed if refused, under way if `unplaced`.
+    """Return a batch in which finished runs are failed if `refused`, and running if `unplaced`.
 
-    Their trials likewise, if it was their last run.
+    The same holds for the trials of which they are the last runs.
     """
     if not refused and not unplaced:
         return batch
@@ -202,7 +199,7 @@ _Key: TypeAlias = int | str
 
 
 def _units(batch: Batch) -> list[Batch]:
-    """Return the parts of a batch that can be committed one without the other."""
+    """Return the parts of a batch that can be committed independently."""
     units: dict[_Key, Batch] = {}
     trial_of: dict[str, int] = {run.uid: run.trial for run in batch.runs}
 
@@ -235,7 +232,7 @@ def _extend(batch: Batch, more: Batch) -> None:
 
 
 def _ends_of(batch: Batch, uids: Container[str]) -> Batch:
-    """Return the ends of these runs and of their trials."""
+    """Return the finished ones among these runs, and their trials."""
     runs = [run for run in batch.runs if run.state.finished and run.uid in uids]
     numbers = {run.trial for run in runs}
     trials = [t for t in batch.trials if t.state.finished and t.number in numbers]

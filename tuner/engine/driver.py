@@ -1,8 +1,8 @@
-"""Feeds the state machine and acts on what it decides.
+"""The driver: pass events to the state machine and execute its commands.
 
-The driver owns no decisions: it carries events from the backend to the `Machine` and its commands
-to the backend, the optimizer and the store's `Writer`. It holds the study by a lease of the store
-while it does, so what it has read of the study stays true until it ends.
+The driver decides nothing. It passes events from the backend to the `Machine`, and commands to the
+backend, the optimizer and the `Writer`. It holds a lease on the study, so no other process changes
+the study meanwhile.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from tuner import ranking
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
-from tuner.engine.checkpoint_manager import SavedTrials
+from tuner.engine.checkpoint_manager import CheckpointManager
 from tuner.engine.clock import Clock, SystemClock
 from tuner.engine.lagged import LaggedOptimizer
 from tuner.engine.limits import Limits
@@ -26,29 +25,29 @@ from tuner.engine.machine import Machine
 from tuner.engine.messages import (
     Ask,
     Command,
-    Drained,
+    DropStale,
     End,
     Event,
-    Halted,
-    Keep,
+    Interrupted,
     Launch,
-    Log,
     Opened,
     Record,
-    Refuse,
-    Shelve,
+    RecordReport,
+    SaveArtifact,
+    SaveCheckpoint,
     Stop,
+    StopRequested,
     Suggested,
     Tell,
     Tick,
 )
+from tuner.engine.progress import Progress, Snapshot
 from tuner.engine.replay import replay
-from tuner.engine.worker.forks import children_end, end_if_forked
+from tuner.engine.worker.forks import exit_forked_children, exit_if_forked
 from tuner.engine.writer import MakeWriter, Writer, Writing
 from tuner.errors import StoreError, StoreUnavailable, TunerError
-from tuner.optimizers import describe
+from tuner.optimizers import describe, ranking
 from tuner.optimizers.protocol import Optimizer
-from tuner.progress import Progress, Snapshot
 from tuner.records import (
     Code,
     Environment,
@@ -66,22 +65,21 @@ from tuner.tracking.protocol import Batch, Store
 from tuner.tracking.uuid7 import uuid7
 
 POLL = 0.25
-"""Seconds between looks at deadlines and the display while nothing happens."""
+"""Maximum seconds between two checks of deadlines and updates of the display."""
 
 LOOKAHEAD = 16
-"""Jobs handed out per worker when suggestions do not depend on outcomes."""
+"""Jobs submitted per worker if suggestions do not depend on outcomes."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Session:
-    """One call's part in a study: what is needed to run its loop.
+    """The inputs of one run of the loop.
 
-    `listeners` are called with each trial that has its outcome. `clock` measures every deadline and
-    dates what is recorded. `poll` is how many seconds it waits at most before it looks at deadlines
-    and the display again. `lease` is how long the study stays this driver's after it was last heard
-    of, in seconds.
+    `listeners` are called with each finished trial. `clock` measures deadlines and dates records.
+    `poll` is the maximum number of seconds between two checks of deadlines and updates of the
+    display. `lease` is the number of seconds after its last renewal at which the lease expires.
     """
 
     info: StudyInfo
@@ -107,9 +105,9 @@ class Session:
 
 
 class Driver:
-    """Runs the loop of one session to its end: `begin`, then `step` until it is over, then `close`.
+    """Runs the loop of one session: `begin`, then `step` until it returns an end, then `close`.
 
-    `run` does all three.
+    `run` calls all three.
     """
 
     def __init__(self, session: Session) -> None:
@@ -118,7 +116,7 @@ class Driver:
         self._optimizer = s.optimizer
         # tuner 0.1 documented `independent` as the name of `history_free`.
         if getattr(s.optimizer, "history_free", getattr(s.optimizer, "independent", False)):
-            # Its suggestions do not depend on outcomes, so they can be made ahead.
+            # Its suggestions do not depend on outcomes, so it can make them in advance.
             limits = replace(limits, lookahead=LOOKAHEAD, in_order=False)
         elif limits.in_order:
             self._optimizer = LaggedOptimizer(s.optimizer, lag=1)
@@ -129,39 +127,39 @@ class Driver:
         self._opened = s.clock.elapsed()
         self._pid = os.getpid()
         self._end: End | None = None
-        self._drain_reason: str | None = None
+        self._stop_reason: str | None = None
         self._lease: Lease | None = None
         self._writer: Writing | None = None
-        self._saved = SavedTrials(s.store.artifact_root, s.info.uid)
+        self._checkpoints = CheckpointManager(s.store.artifact_root, s.info.uid)
 
     @property
     def machine(self) -> Machine:
-        """The state machine, to be looked at."""
+        """The state machine; read-only for callers."""
         return self._machine
 
     def describe_optimizer(self) -> dict[str, Any]:
-        """Return what the optimizer says of itself, its name at least."""
+        """Return the optimizer's description of itself; it has at least a name."""
         return describe(self._session.optimizer)
 
     def stop(self, reason: str = "stopped") -> None:
-        """Begin no more trials; those that run come to their end."""
-        self._drain_reason = reason
+        """Start no more trials; running ones continue to their end."""
+        self._stop_reason = reason
 
     def run(self) -> End:
-        """Run until the machine says that it is over, and return why.
+        """Run the loop, and return the reason for its end.
 
         Raises
         ------
         StudyBusy
             If another driver holds the study; nothing was started.
         StudyTakenOver
-            If another driver took it from this one; what was committed before is safe.
+            If another driver took over the study; earlier commits are kept.
         BackendError
             If the workers cannot be started or replaced.
         StoreError
-            If the record cannot be written; what was committed is safe.
+            If the store does not accept records; earlier commits are kept.
         KeyboardInterrupt
-            After everything that had finished was recorded.
+            After all finished trials have been recorded.
         """
         closing = "failed"
         try:
@@ -174,21 +172,21 @@ class Driver:
             self._give_up(closing)
             raise
         except BaseException as error:
-            # What went wrong first is what the user must see, not what it drags along.
+            # Show the user this error, not those that follow from it.
             self._give_up(type(error).__name__)
             raise
         finally:
             self.close(closing)
         return end
 
-    # --- beginning and end --------------------------------------------------------------------
+    # --- start and end ------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Take the study, learn what it knows, and start the workers."""
+        """Acquire the study, replay its history, and start the workers."""
         s = self._session
         known = s.store.find_study(s.info.name) is not None
         if known:
-            self._take()
+            self._acquire_lease()
         history = list(s.store.trials(s.info.uid)) if known else []
         replay(s.info, history, self._optimizer, s.scheduler, s.store)
         self._machine = self._new_machine(history)
@@ -199,8 +197,8 @@ class Driver:
         s.progress.note("starting workers")
         s.backend.start(s.work, workers=s.workers, resources=s.resources, deliver=self._deliver)
         if not known:
-            # Only now is there something to record: a call that fails earlier leaves no trace.
-            self._take()
+            # The study is created only now, so a call that fails earlier records nothing.
+            self._acquire_lease()
         self._record_origin()
         self._opened = s.clock.elapsed()
         self._handle(Opened(s.backend.capacity))
@@ -210,28 +208,28 @@ class Driver:
             self._act(self._machine.enqueue(s.initial))
 
     def step(self) -> End | None:
-        """Do what is due, wait for what happens next; return why the study is over once it is."""
+        """Execute due commands and wait for events; return the reason once the loop has ended."""
         s = self._session
         if self._writer is not None:
             self._writer.check()
-        if self._drain_reason is not None:
-            self._handle(Drained(self._drain_reason))
-            self._drain_reason = None
+        if self._stop_reason is not None:
+            self._handle(StopRequested(self._stop_reason))
+            self._stop_reason = None
         self._handle(Tick())
         s.progress.update(self._snapshot())
         if self._end is None:
-            self._handle_all(s.backend.events(self._patience()))
+            self._handle_all(s.backend.events(self._poll_timeout()))
         return self._end
 
     def close(self, closing: str) -> None:
-        """End the workers, commit what is left and give the study back."""
-        end_if_forked(self._pid)
+        """Stop the workers, commit pending records and release the lease."""
+        exit_if_forked(self._pid)
         s = self._session
         with ExitStack() as last:
             last.callback(s.progress.close, closing)
             last.callback(lambda: s.progress.update(self._snapshot()))
             if self._lease is not None:
-                last.callback(self._give_back, self._lease)
+                last.callback(self._release_lease, self._lease)
             if self._writer is not None:
                 last.callback(self._writer.close)
             s.backend.close()
@@ -240,19 +238,19 @@ class Driver:
         s = self._session
         return Machine(self._limits, s.info.goals, s.info.seed, s.new_run, history, s.scheduler)
 
-    def _take(self) -> None:
-        """Take the study by a lease, which the writer keeps alive from here on."""
+    def _acquire_lease(self) -> None:
+        """Acquire the lease of the study; from here on the writer renews it."""
         s = self._session
         self._lease = s.store.take_study(s.info, s.holder, s.lease)
         self._writer = s.writer(s.store, self._lease)
 
-    def _give_back(self, lease: Lease) -> None:
-        # All is written by now; where this cannot be, the lease lapses by itself.
+    def _release_lease(self, lease: Lease) -> None:
+        # All records are written; if the store is unreachable, the lease expires by itself.
         with suppress(StoreUnavailable):
             self._session.store.release_study(lease)
 
     def _record_origin(self) -> None:
-        """Record what this session's runs come from; end what a dead driver left."""
+        """Record code and environment; end the runs that a dead driver left active."""
         s = self._session
         self._machine.run_template = replace(
             self._machine.run_template,
@@ -274,36 +272,36 @@ class Driver:
             if trial.state is State.RUNNING
         ]
         s.store.write(s.info.uid, Batch(waiting, left), self._lease)
-        self._saved.tidy(trial.number for trial in self._machine.pending)
+        self._checkpoints.tidy(trial.number for trial in self._machine.pending)
 
     def _deliver(self, event: BackendEvent) -> None:
-        """Take in an event at once, while `events` still runs a job on this thread."""
+        """Handle an event immediately, while `events` runs a job on this thread."""
         self._handle(event)
         self._session.progress.update(self._snapshot())
 
-    def _patience(self) -> float:
-        """How long to wait for events: until the next deadline, and no longer than `poll`."""
+    def _poll_timeout(self) -> float:
+        """Return how long to wait for events: until the next deadline, at most `poll` seconds."""
         s = self._session
         due = self._machine.next_deadline()
         return s.poll if due is None else min(s.poll, max(0.0, due - s.clock.elapsed()))
 
     def _give_up(self, reason: str) -> None:
-        """Leave what runs open for a later call; record it if the store still takes it."""
+        """Leave running trials open for a later call; record this if the store accepts it."""
         clock = self._session.clock
-        for command in self._machine.handle(Halted(reason), clock.elapsed(), clock.now()):
-            # The store may be what failed, and then the next call tidies up.
+        for command in self._machine.handle(Interrupted(reason), clock.elapsed(), clock.now()):
+            # If the store failed, the next call cleans up.
             with suppress(TunerError):
                 self._execute(command)
 
-    # --- acting on commands -------------------------------------------------------------------
+    # --- commands -----------------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
-        end_if_forked(self._pid)
+        exit_if_forked(self._pid)
         clock = self._session.clock
         self._act(self._machine.handle(event, clock.elapsed(), clock.now()))
 
     def _handle_all(self, events: Iterable[Event]) -> None:
-        """Handle each event, whether or not the store fails: the last commit may still take it."""
+        """Handle all events even if the store fails: the last commit may still succeed."""
         failed: StoreError | None = None
         for event in events:
             try:
@@ -322,24 +320,28 @@ class Driver:
         match command:
             case Launch(job, run):
                 self._put(trial=job.trial, run=run)
-                s.backend.submit(self._saved.provide(job))
+                s.backend.submit(self._checkpoints.provide(job))
             case Record(trial, run):
                 self._put(trial=trial, run=run)
             case Tell(trial, outcome):
                 self._tell(trial, outcome)
-            case Log(run_uid, report):
+            case RecordReport(run_uid, report):
                 if self._writer is not None:
                     self._writer.put(report=(run_uid, report))
-            case Refuse(run_uid, outcome):
-                _log.info("run %s is over; its late %s outcome is refused", run_uid, outcome.state)
+            case DropStale(run_uid, outcome):
+                _log.info(
+                    "run %s has ended; its late %s outcome is dropped", run_uid, outcome.state
+                )
             case Ask(n):
                 self._handle(Suggested(self._optimizer.ask(n, self._machine.pending)))
-            case Keep(run_uid, upload):
+            case SaveArtifact(run_uid, upload):
                 if self._writer is not None:
                     self._writer.put(upload=(run_uid, upload))
-            case Shelve(number, run_uid, piece):
+            case SaveCheckpoint(number, run_uid, piece):
                 if self._writer is not None:
-                    self._writer.insist(partial(self._saved.take, number, run_uid, piece))
+                    self._writer.call_with_retries(
+                        partial(self._checkpoints.add, number, run_uid, piece)
+                    )
             case Stop(run_uid, kill):
                 s.backend.stop(run_uid, kill=kill)
             case End():
@@ -350,14 +352,14 @@ class Driver:
             self._writer.put(trial=trial, run=run)
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
-        if self._writer is not None and self._saved.has(trial.number):
-            self._writer.flush()  # only what is committed needs no checkpoint any more
-            self._saved.remove(trial.number)
+        if self._writer is not None and self._checkpoints.has(trial.number):
+            self._writer.flush()  # the checkpoint is needed until the outcome is committed
+            self._checkpoints.remove(trial.number)
         self._optimizer.tell(trial, outcome)
         if ranking.beats(self._session.info.goal, trial, self._best):
             self._best = trial
         for listener in self._session.listeners:
-            with children_end():
+            with exit_forked_children():
                 listener(trial)
 
     def _snapshot(self) -> Snapshot:

@@ -1,4 +1,4 @@
-"""An optimizer that sees outcomes in the order of their trials, a fixed number behind."""
+"""Reproducible parallel search: reveal outcomes in trial order, with a fixed lag."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tuner.search_spaces import Space
 
 
 class LaggedOptimizer:
-    """Lets suggestion k see the outcomes of trials up to k - `lag`, whatever came earlier or later.
+    """Reveals to suggestion k exactly the outcomes of trials up to k - `lag`.
 
-    Later ones count as pending. So which points are suggested depends on the seed, the outcomes and
-    `lag`, and not on which worker was faster. Trials up to k - `lag` must have been told by then.
+    Later trials count as pending. So suggestions depend on the seed, the outcomes and `lag`, but
+    not on the order in which workers finish. Trials up to k - `lag` must have been told.
 
     Parameters
     ----------
     inner
         The optimizer, bound to its study.
     lag
-        How many trials run at once.
+        Number of concurrent trials.
 
     Examples
     --------
@@ -46,14 +46,14 @@ class LaggedOptimizer:
         self._seen = -1
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:
-        """Keep an outcome until it may be seen; earlier studies' trials may at once."""
+        """Hold an outcome until the lag reveals it; pass on trials of earlier studies."""
         if trial.number < 0:
             self.inner.tell(trial, outcome)
         else:
             self._held[trial.number] = (trial, outcome)
 
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
-        """Return `n` points for the trials that follow those told and `pending`."""
+        """Return `n` points, for the trials after those told and `pending`."""
         unseen = {trial.number: trial for trial in pending}
         unseen |= {number: trial for number, (trial, _) in self._held.items()}
         first = 1 + max(self._seen, *unseen, -1)
@@ -69,7 +69,7 @@ class LaggedOptimizer:
         return points
 
     def describe(self) -> dict[str, Any]:
-        """Return what the optimizer says of itself."""
+        """Return the description of the inner optimizer."""
         from tuner.optimizers import describe
 
         return describe(self.inner)

@@ -11,12 +11,20 @@ from tuner.records import Failure, Outcome, State
 class Limits:
     """Limits on trials, time and retries of the loop. Times are in seconds.
 
-    `n_trials` counts the study's trials in all. `max_retries` is how often a failing objective is
-    tried again, `max_lost` how often a trial whose worker was lost is. When this many first trials
-    (`same_failures`, None for never) have all failed for the same reason, the study ends.
-    `lookahead` is how many jobs per worker may be handed out at once, more than 1 only when
-    suggestions do not depend on outcomes. With `in_order`, trial k begins only when all up to
-    k - capacity have their outcomes.
+    Attributes
+    ----------
+    n_trials
+        Total number of trials of the study.
+    timeout, trial_timeout
+        Time limits of this call and of each run.
+    max_retries, max_lost
+        How often a trial is retried after its objective failed, or after its worker was lost.
+    max_identical_failures
+        The study ends if this many first trials all fail for the same reason; None disables this.
+    lookahead
+        Jobs submitted per worker; above 1 only if suggestions do not depend on outcomes.
+    in_order
+        Whether trial k starts only after all trials up to k - capacity have outcomes.
     """
 
     n_trials: int | None = None
@@ -24,40 +32,36 @@ class Limits:
     trial_timeout: float | None = None
     max_retries: int = 0
     max_lost: int = 3
-    same_failures: int | None = 5
+    max_identical_failures: int | None = 5
     lookahead: int = 1
     in_order: bool = False
 
 
-class FailureWatch:
-    """Looks at a study's outcomes until one is no failure, or failed for another reason.
+class RepeatedFailureDetector:
+    """Detects that all first trials of a study fail for the same reason.
 
     Parameters
     ----------
     limits
-        `same_failures` says how many trials are enough; all trials of a smaller budget are, too.
+        `max_identical_failures` is the number of trials; a smaller budget replaces it.
     """
 
     def __init__(self, limits: Limits) -> None:
-        enough = limits.same_failures
-        if enough is not None and limits.n_trials is not None:
-            enough = min(enough, limits.n_trials)
-        self._enough = enough
-        self._seen: list[Failure] = []
+        threshold = limits.max_identical_failures
+        if threshold is not None and limits.n_trials is not None:
+            threshold = min(threshold, limits.n_trials)
+        self._threshold = threshold  # None once any trial differs
+        self._failures: list[Failure] = []
 
     def see(self, outcome: Outcome) -> Failure | None:
-        """Take in the next outcome; return the failure that all had, once that is sure."""
-        if self._enough is None:
+        """Process the next outcome; return the common failure once the threshold is reached."""
+        if self._threshold is None:
             return None
         if outcome.state is not State.FAILED or outcome.error is None:
-            self.end()
+            self._threshold = None
             return None
-        self._seen.append(outcome.error)
-        if len({failure.reason for failure in self._seen}) > 1:
-            self.end()
+        self._failures.append(outcome.error)
+        if outcome.error.reason != self._failures[0].reason:
+            self._threshold = None
             return None
-        return self._seen[0] if len(self._seen) >= self._enough else None
-
-    def end(self) -> None:
-        """Look no more."""
-        self._enough = None
+        return self._failures[0] if len(self._failures) >= self._threshold else None

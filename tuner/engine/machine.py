@@ -1,47 +1,51 @@
 """The loop as a pure state machine: events in, commands out.
 
-`Machine` knows which trials are open, which attempts are under way and what the budget allows. It
-does no I/O, starts nothing and reads no clock: the time comes with each event, run tokens come
-from a function it is given. Whatever happens, its answer is a list of commands for the driver.
+`Machine` tracks open trials, active attempts and the budget. It does no I/O and reads no clock:
+each event carries its time, and a function creates run tokens. The answer to each event is a list
+of commands for the driver.
 
     open trial ──Launch──> attempt ──Finished──> outcome ──Record, Tell──> counted once
          ^                    │
          └── lost, retried ───┘
 
-Only the token of an attempt that is under way is accepted; a late or repeated message of any
-other is refused, so an outcome counts at most once.
+Only tokens of active attempts are accepted. Late and repeated messages are dropped, so an outcome
+counts at most once.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
-from tuner.engine.limits import FailureWatch, Limits
-from tuner.engine.machine_state import Attempt, Counts, Deadlines, Mark
+from tuner.engine.limits import Limits, RepeatedFailureDetector
+from tuner.engine.machine_state import (
+    Attempt,
+    Counts,
+    Deadlines,
+    OpenTrials,
+    finished_trial,
+)
 from tuner.engine.messages import (
     Ask,
+    AskRequested,
     Command,
-    Drained,
+    DropStale,
     End,
     Event,
-    Halted,
-    Keep,
+    Interrupted,
     Launch,
-    Log,
     Opened,
     Record,
-    Refuse,
-    Shelve,
+    RecordReport,
+    SaveArtifact,
+    SaveCheckpoint,
     Stop,
+    StopRequested,
     Suggested,
     Tell,
     Tick,
-    Wanted,
 )
-from tuner.engine.seeds import trial_seed
 from tuner.records import (
     SYSTEM,
     Begun,
@@ -73,18 +77,18 @@ class Machine:
     goals
         The study's goals.
     seed
-        The study's seed; each trial's own is derived from it and the trial's number.
+        The study's seed; the seed of each trial derives from it and the trial's number.
     new_run
-        Gives a fresh run token at each call.
+        Returns a new run token at each call.
     history
         The study's trials so far; those without an outcome run again, as their next attempt.
     scheduler
-        Decides about trials that report, None lets all run to their end.
+        Decides whether a trial stops when it reports; None stops no trial.
 
     Attributes
     ----------
     run_template
-        What every run of this session has in common, such as the keys of its code and environment.
+        Fields that all runs of this session share, such as the keys of its code and environment.
     """
 
     def __init__(
@@ -105,35 +109,31 @@ class Machine:
         self.counts = Counts()
         self.active: dict[str, Attempt] = {}
         self.failure: Failure | None = None
-        self._waiting: deque[Trial] = deque()
-        self._open: dict[int, Trial] = {}  # by number, as numbers are given in their order
+        self._trials = OpenTrials(seed)
         self._deadlines = Deadlines()
-        self._watch = FailureWatch(limits)
+        self._failures = RepeatedFailureDetector(limits)
         self._lost: dict[int, int] = {}
         self._failed: dict[int, int] = {}
         self._capacity = 0
         self._lag: int | None = None
         self._asked = 0
-        self._next_number = 0
         self._opened_at: float | None = None
         self._date = 0.0
         self._ending: End | None = None
         self._over = False
         for trial in sorted(history, key=lambda t: t.number):
-            self._next_number = max(self._next_number, trial.number + 1)
+            self._trials.reserve(trial.number)
             if trial.state.finished:
-                self.counts.add(trial.state)
-                self._watch.see(Outcome(trial.state, error=trial.error))
+                self._count(trial)
             else:
-                self._waiting.append(trial)
-                self._open[trial.number] = trial
+                self._trials.enqueue(trial)
 
     # --- views for the driver -----------------------------------------------------------------
 
     @property
     def pending(self) -> list[Trial]:
-        """The trials that have no outcome yet, by number."""
-        return list(self._open.values())
+        """The trials without an outcome, by number."""
+        return list(self._trials.open.values())
 
     @property
     def running(self) -> int:
@@ -141,7 +141,7 @@ class Machine:
         return min(len(self.active), self._capacity)
 
     def next_deadline(self) -> float | None:
-        """Return the time at which a `Tick` is due though nothing has happened, or None."""
+        """Return the time at which a `Tick` is due even without an event, or None."""
         due: list[float] = []
         if self.limits.timeout is not None and self._opened_at is not None and not self._ending:
             due.append(self._opened_at + self.limits.timeout)
@@ -149,19 +149,19 @@ class Machine:
             due.append(overdue)
         return min(due, default=None)
 
-    # --- the one way in -----------------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------
 
     def handle(self, event: Event, now: float, date: float | None = None) -> list[Command]:
-        """Return what is to be done about `event`, which happened at `now`.
+        """Return the commands that follow from an event.
 
         Parameters
         ----------
         event
-            What happened.
+            The event.
         now
-            Seconds of a clock that is never set; every deadline and duration is measured by it.
+            Time of the event in seconds on a monotonic clock; measures deadlines and durations.
         date
-            Seconds since the epoch, for the record only; the same as `now` if None.
+            Date of the event in seconds since the epoch, for records only; None means `now`.
         """
         self._date = now if date is None else date
         if self._over:
@@ -177,8 +177,8 @@ class Machine:
                 return self._on_lost(run, reason, now)
             case Suggested(points):
                 return self._on_suggested(points, now)
-            case Wanted(n):
-                return self._hand_out(n, now)
+            case AskRequested(n):
+                return self._launch_or_ask(n, now)
             case Opened(capacity):
                 self._opened_at = now
                 self._capacity = capacity
@@ -187,118 +187,62 @@ class Machine:
             case Resized(capacity):
                 self._capacity = capacity
                 return []
-            case Drained():
-                return self._drain(End.STOPPED)
-            case Halted():
-                return self._halt(End.HALTED, now)
+            case StopRequested():
+                return self._stop_launching(End.STOPPED)
+            case Interrupted():
+                return self._interrupt(End.INTERRUPTED, now)
 
     # --- filling free workers -----------------------------------------------------------------
 
-    def adopt(self, trial: Trial, run: Run) -> None:
-        """Take up an attempt that is under way already, begun by an earlier driver."""
-        self._waiting = deque(t for t in self._waiting if t.number != trial.number)
-        job = Job(run.uid, trial, run.attempt)
-        self.active[run.uid] = Attempt(job, trial, run, launched=None)
-        self._open[trial.number] = trial
-
-    def mark(self) -> Mark:
-        """Return where the machine stands, for `back_to`."""
-        return Mark(dict(self.active), tuple(self._waiting), dict(self._open), self._next_number)
-
-    def back_to(self, mark: Mark) -> None:
-        """Take back the trials that were created and launched since `mark`: nobody recorded them.
-
-        Only for what `enqueue`, `Wanted` and `Suggested` do; an outcome is not taken back.
-        """
-        self.active = mark.active
-        self._waiting = deque(mark.waiting)
-        self._open = mark.open
-        self._next_number = mark.next_number
-        self._asked = 0
-
-    def learn(self, trial: Trial) -> None:
-        """Take in a trial as another process has recorded it; its runs are that process's.
-
-        Trials that are new here must come by number.
-        """
-        number = trial.number
-        known = self._open.get(number)
-        if known is not None and known.state is State.WAITING:
-            self._waiting = deque(t for t in self._waiting if t.number != number)
-        elif known is not None:
-            for uid in [u for u, a in self.active.items() if a.trial.number == number]:
-                del self.active[uid]
-                self._deadlines.drop(uid)
-        self._next_number = max(self._next_number, number + 1)
-        if trial.state.finished:
-            self._open.pop(number, None)
-            self.counts.add(trial.state)
-            self._watch.see(Outcome(trial.state, error=trial.error))
-            return
-        self._open[number] = trial
-        if trial.state is State.WAITING:
-            in_order = not self._waiting or self._waiting[-1].number < number
-            self._waiting.append(trial)
-            if not in_order:
-                self._waiting = deque(sorted(self._waiting, key=lambda t: t.number))
-
-    @property
-    def last_number(self) -> int:
-        """The highest number of a trial, -1 if there is none."""
-        return self._next_number - 1
-
-    def open_trial(self, number: int) -> Trial | None:
-        """Return a trial that has no outcome yet, None if it has one or does not exist."""
-        return self._open.get(number)
-
     def enqueue(self, points: Iterable[Params]) -> list[Command]:
-        """Create a waiting trial for each of `points`, to be run before anything is asked for."""
-        trials = [self._new_trial(p) for p in points]
-        self._waiting.extend(trials)
-        return [Record(trial=t) for t in trials]
+        """Create a waiting trial for each point; they run before the optimizer is asked."""
+        trials = [self._trials.create(point) for point in points]
+        self._trials.waiting.extend(trials)
+        return [Record(trial=trial) for trial in trials]
+
+    def _count(self, trial: Trial) -> None:
+        """Count a trial of the history that has finished."""
+        self.counts.add(trial.state)
+        self._failures.see(Outcome(trial.state, error=trial.error))
 
     def _tick(self, now: float) -> list[Command]:
         commands: list[Command] = []
         if not self._ending and self._overdue(now):
-            commands += self._drain(End.TIMEOUT)
+            commands += self._stop_launching(End.TIMEOUT)
         commands += self._kill_overdue(now)
         if not self._ending:
-            commands += self._fill(now)
-        if not self.active and not self._asked and (self._ending or not self._room()):
+            commands += self._fill_workers(now)
+        if not self.active and not self._asked and (self._ending or self._left() <= 0):
             commands.append(self._finish(self._ending or End.BUDGET))
         return commands
 
     def _overdue(self, now: float) -> bool:
-        """Whether the study's own timeout is over."""
+        """Whether the timeout of the study has passed."""
         timeout = self.limits.timeout
-        # The same sum as in `next_deadline`, so that it has come when that has.
+        # The same sum as in `next_deadline`, so that rounding cannot make the two disagree.
         return (
             timeout is not None and self._opened_at is not None and now >= self._opened_at + timeout
         )
 
-    def _room(self) -> bool:
-        """Whether the budget allows one more trial to be begun."""
-        return self._left() > 0
-
     def _left(self) -> float:
-        """How many more trials may be begun: waiting ones are within the budget first."""
+        """Return how many more trials may start, including those that wait."""
         n_trials = self.limits.n_trials
         if n_trials is None:
             return float("inf")
         return n_trials - self.counts.done - len(self.active) - self._asked
 
-    def _fill(self, now: float) -> list[Command]:
+    def _fill_workers(self, now: float) -> list[Command]:
         free = self._capacity * self.limits.lookahead - len(self.active) - self._asked
-        # Asking ahead in small pieces would cost what it is meant to save.
+        # Small requests would cost more than lookahead saves.
         if self.limits.lookahead > 1 and free < self._capacity and self.active:
             return []
-        return self._hand_out(int(min(free, self._left())), now)
+        return self._launch_or_ask(int(min(free, self._left())), now)
 
-    def _hand_out(self, n: int, now: float) -> list[Command]:
-        """Launch `n` trials: those that wait first, and for the rest ask the optimizer."""
+    def _launch_or_ask(self, n: int, now: float) -> list[Command]:
+        """Launch up to `n` waiting trials, and ask the optimizer for the rest."""
         commands: list[Command] = []
-        while self._waiting and n > 0:
-            commands.append(self._launch(self._waiting.popleft(), now))
+        while self._trials.waiting and n > 0:
+            commands.append(self._launch(self._trials.waiting.popleft(), now))
             n -= 1
         if self._lag is not None:
             n = min(n, self._within_lag(self._lag))
@@ -308,22 +252,15 @@ class Machine:
         return commands
 
     def _within_lag(self, lag: int) -> int:
-        """Return how many new trials may begin before the oldest open one has its outcome."""
-        oldest = next(iter(self._open), self._next_number)
-        return oldest + lag - self._next_number
+        """Return how many new trials may start before the oldest open one has its outcome."""
+        oldest = next(iter(self._trials.open), self._trials.next_number)
+        return oldest + lag - self._trials.next_number
 
     def _on_suggested(self, points: Sequence[Params], now: float) -> list[Command]:
         self._asked = 0
         if self._ending:
             return []
-        return [self._launch(self._new_trial(p), now) for p in points]
-
-    def _new_trial(self, params: Params) -> Trial:
-        number = self._next_number
-        self._next_number += 1
-        trial = Trial(number, params, seed=trial_seed(self.seed, number))
-        self._open[number] = trial
-        return trial
+        return [self._launch(self._trials.create(point), now) for point in points]
 
     def _launch(self, trial: Trial, now: float) -> Launch:
         trial = dataclasses.replace(
@@ -341,10 +278,10 @@ class Machine:
         )
         job = Job(run.uid, trial, trial.attempts, timeout=self.limits.trial_timeout)
         self.active[run.uid] = Attempt(job, trial, run, launched=now)
-        self._open[trial.number] = trial
+        self._trials.open[trial.number] = trial
         return Launch(job, run)
 
-    # --- what workers say ---------------------------------------------------------------------
+    # --- messages of workers --------------------------------------------------------------
 
     def _on_message(self, uid: str, message: Message, now: float) -> list[Command]:
         attempt = self.active.get(uid)
@@ -353,7 +290,7 @@ class Machine:
         match message:
             case Begun(worker, host, pid, time):
                 attempt.begun = now
-                # Only from now on: until then it stood in a queue, or waited for its worker.
+                # The limit excludes the time that the job was queued.
                 if self.limits.trial_timeout is not None and attempt.killed is None:
                     self._deadlines.set(uid, now + self.limits.trial_timeout)
                 attempt.run = dataclasses.replace(
@@ -361,15 +298,15 @@ class Machine:
                 )
                 if attempt.run.attempt == 1:
                     attempt.trial = dataclasses.replace(attempt.trial, started=time)
-                    self._open[attempt.trial.number] = attempt.trial
+                    self._trials.open[attempt.trial.number] = attempt.trial
                 return [Record(run=attempt.run)]
             case Output(text, time):
                 attempt.run = dataclasses.replace(attempt.run, output=text, ended=time)
                 return []
             case Upload():
-                return [Keep(uid, message)]
+                return [SaveArtifact(uid, message)]
             case CheckpointPart() | CheckpointEnd():
-                return [Shelve(attempt.trial.number, uid, message)]
+                return [SaveCheckpoint(attempt.trial.number, uid, message)]
             case Report():
                 return self._on_report(attempt, message)
 
@@ -377,9 +314,9 @@ class Machine:
         attempt.last.update(
             {name: x for name, x in report.metrics.items() if not name.startswith(SYSTEM)}
         )
-        commands: list[Command] = [Log(attempt.run.uid, report)]
-        about_goal = self.goals[0].metric in report.metrics
-        if self.scheduler is None or attempt.stop_asked or not about_goal:
+        commands: list[Command] = [RecordReport(attempt.run.uid, report)]
+        has_goal = self.goals[0].metric in report.metrics
+        if self.scheduler is None or attempt.stop_asked or not has_goal:
             return commands
         if self.scheduler.on_report(attempt.trial, report) is Decision.STOP:
             attempt.stop_asked = True
@@ -389,9 +326,9 @@ class Machine:
     def _on_finished(self, uid: str, outcome: Outcome, now: float) -> list[Command]:
         attempt = self.active.get(uid)
         if attempt is None:
-            return [Refuse(uid, outcome)]
+            return [DropStale(uid, outcome)]
         if attempt.killed is not None:
-            # It ended by itself just before the kill reached it, yet it was overdue.
+            # It ended just before the kill took effect, but it exceeded its time limit.
             return self._fail(attempt, attempt.killed, now)
         if outcome.state is State.FAILED:
             failure = outcome.error or Failure("Unknown", "the objective failed")
@@ -414,7 +351,7 @@ class Machine:
             return self._give_up(attempt, now)
         return self._settle(attempt, Outcome(State.FAILED, dict(attempt.last), failure), now)
 
-    # --- how an attempt ends ------------------------------------------------------------------
+    # --- end of an attempt --------------------------------------------------------------------
 
     def _fail(
         self,
@@ -427,75 +364,47 @@ class Machine:
         failed = self._failed[number] = self._failed.get(number, 0) + 1
         if failed <= self.limits.max_retries and not self._ending:
             return self._retry(attempt, failure, now)
-        kept = {**attempt.last, **(metrics or {})}
-        return self._settle(attempt, Outcome(State.FAILED, kept, failure), now)
+        merged = {**attempt.last, **(metrics or {})}
+        return self._settle(attempt, Outcome(State.FAILED, merged, failure), now)
 
     def _retry(self, attempt: Attempt, failure: Failure, now: float) -> list[Command]:
-        """End this run as failed and launch the trial's next one at once, on the same budget."""
+        """End this run as failed and launch the trial's next run, which uses no new budget."""
         run = self._end_run(attempt, Outcome(State.FAILED, dict(attempt.last), failure), now)
         return [Record(run=run), self._launch(attempt.trial, now)]
 
     def _give_up(self, attempt: Attempt, now: float) -> list[Command]:
-        """End this run; the trial stays open and is run again by a later call."""
+        """End this run; the trial stays open, and a later call runs it again."""
         failure = Failure("Interrupted", "the study ended before this run did")
         run = self._end_run(attempt, Outcome(State.FAILED, dict(attempt.last), failure), now)
         trial = dataclasses.replace(attempt.trial, state=State.WAITING)
-        self._waiting.append(trial)
-        self._open[trial.number] = trial
+        self._trials.enqueue(trial)
         return [Record(trial, run)]
 
     def _settle(self, attempt: Attempt, outcome: Outcome, now: float) -> list[Command]:
-        """Count the trial: its one outcome is recorded and told here and nowhere else."""
+        """Count the trial; only this method records and tells its outcome."""
         run = self._end_run(attempt, outcome, now)
-        trial = dataclasses.replace(
-            attempt.trial,
-            state=outcome.state,
-            metrics=outcome.metrics,
-            values=goal_values(self.goals, outcome),
-            constraints=outcome.constraints,
-            error=outcome.error,
-            ended=_no_earlier(run.ended, attempt.trial.started),
-        )
+        trial = finished_trial(attempt.trial, self.goals, outcome, run.ended)
         self.counts.add(trial.state)
-        del self._open[trial.number]
+        del self._trials.open[trial.number]
         if self.scheduler is not None:
             self.scheduler.on_finish(trial, outcome)
-        return [Record(trial, run), Tell(trial, outcome), *self._end_if_hopeless(outcome, now)]
+        return [Record(trial, run), Tell(trial, outcome), *self._end_if_all_failed(outcome, now)]
 
     def _end_run(self, attempt: Attempt, outcome: Outcome, now: float) -> Run:
         del self.active[attempt.run.uid]
         self._deadlines.drop(attempt.run.uid)
-        return dataclasses.replace(
-            attempt.run,
-            state=outcome.state,
-            metrics=outcome.metrics,
-            error=outcome.error,
-            ended=self._end_of(attempt, now),
-        )
+        return attempt.ended_run(outcome, now, self._date)
 
-    def _end_of(self, attempt: Attempt, now: float) -> float | None:
-        """Return the date at which a run ended: its beginning plus the time that it was measured.
-
-        The worker measures this if it can. Of a run that another driver has launched only dates
-        are known.
-        """
-        run, since = attempt.run, attempt.launched if attempt.begun is None else attempt.begun
-        if run.ended is not None:
-            return run.ended
-        if since is None or run.started is None:
-            return _no_earlier(self._date, run.started)
-        return run.started + max(0.0, now - since)
-
-    def _end_if_hopeless(self, outcome: Outcome, now: float) -> list[Command]:
-        """End the study when every one of its first trials failed for the same reason."""
-        self.failure = self._watch.see(outcome)
-        return [] if self.failure is None else self._halt(End.ALL_FAILED, now)
+    def _end_if_all_failed(self, outcome: Outcome, now: float) -> list[Command]:
+        """End the study if all of its first trials failed for the same reason."""
+        self.failure = self._failures.see(outcome)
+        return [] if self.failure is None else self._interrupt(End.ALL_FAILED, now)
 
     # --- deadlines and the end ----------------------------------------------------------------
 
     def _kill_overdue(self, now: float) -> list[Command]:
         commands: list[Command] = []
-        for uid in self._deadlines.passed(now):
+        for uid in self._deadlines.pop_overdue(now):
             limit = self.limits.trial_timeout
             self.active[uid].killed = Failure(
                 "Timeout", f"ran longer than trial_timeout={limit:g} s"
@@ -503,8 +412,8 @@ class Machine:
             commands.append(Stop(uid, kill=True))
         return commands
 
-    def _drain(self, end: End) -> list[Command]:
-        """Begin nothing more; take back what was handed out but has not begun."""
+    def _stop_launching(self, end: End) -> list[Command]:
+        """Start no more trials; cancel submitted jobs that have not started."""
         self._ending = self._ending or end
         commands: list[Command] = []
         if self.limits.lookahead > 1:
@@ -514,7 +423,7 @@ class Machine:
                     commands.append(Stop(uid, kill=True))
         return commands
 
-    def _halt(self, end: End, now: float) -> list[Command]:
+    def _interrupt(self, end: End, now: float) -> list[Command]:
         self._ending = end
         commands: list[Command] = []
         for attempt in list(self.active.values()):
@@ -526,15 +435,3 @@ class Machine:
     def _finish(self, end: End) -> End:
         self._over = True
         return end
-
-
-def _no_earlier(date: float | None, began: float | None) -> float | None:
-    """Return a date, or the beginning if that is later, as the wall's clock may have been set."""
-    return date if date is None or began is None else max(date, began)
-
-
-def goal_values(goals: Sequence[Goal], outcome: Outcome) -> tuple[float, ...]:
-    """Return one value per goal in their order, nothing if any is missing or the run failed."""
-    if outcome.state is State.FAILED or any(g.metric not in outcome.metrics for g in goals):
-        return ()
-    return tuple(outcome.metrics[g.metric] for g in goals)

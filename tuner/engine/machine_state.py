@@ -1,16 +1,24 @@
-"""State that the machine keeps about active runs and finished trials."""
+"""Parts of the state machine's state: open trials, active runs, counts and deadlines."""
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from tuner.records import Failure, Job, Run, State, Trial
+from tuner.engine.seeds import trial_seed
+from tuner.records import Failure, Goal, Job, Outcome, Params, Run, State, Trial
 
 
 @dataclass(slots=True)
 class Attempt:
-    """A run under way; times by the clock that measures, `launched` None if by another driver."""
+    """An active run.
+
+    `launched` and `begun` are times on the monotonic clock; `launched` is None if another driver
+    launched the run. `last` has the last reported metrics, `killed` the failure to record once the
+    job has been killed. An `abandoned` job was canceled before it started.
+    """
 
     job: Job
     trial: Trial
@@ -22,15 +30,113 @@ class Attempt:
     abandoned: bool = False
     stop_asked: bool = False
 
+    def ended_run(self, outcome: Outcome, now: float, date: float) -> Run:
+        """Return the run with its outcome, which arrived at time `now` on `date`."""
+        return replace(
+            self.run,
+            state=outcome.state,
+            metrics=outcome.metrics,
+            error=outcome.error,
+            ended=self._end_date(now, date),
+        )
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Snapshot of a state machine that `Machine.back_to` restores."""
+    def _end_date(self, now: float, date: float) -> float | None:
+        """Return the date of the run's start plus its measured duration.
 
-    active: dict[str, Attempt]
-    waiting: tuple[Trial, ...]
-    open: dict[int, Trial]
-    next_number: int
+        The worker measures this if it can. For a run that another driver launched, only dates are
+        known.
+        """
+        run, since = self.run, self.launched if self.begun is None else self.begun
+        if run.ended is not None:
+            return run.ended
+        if since is None or run.started is None:
+            return _not_before(date, run.started)
+        return run.started + max(0.0, now - since)
+
+
+def finished_trial(
+    trial: Trial, goals: Sequence[Goal], outcome: Outcome, ended: float | None
+) -> Trial:
+    """Return a trial with its outcome."""
+    return replace(
+        trial,
+        state=outcome.state,
+        metrics=outcome.metrics,
+        values=goal_values(goals, outcome),
+        constraints=outcome.constraints,
+        error=outcome.error,
+        ended=_not_before(ended, trial.started),
+    )
+
+
+def goal_values(goals: Sequence[Goal], outcome: Outcome) -> tuple[float, ...]:
+    """Return one value per goal, in order; empty if any is missing or the run failed."""
+    if outcome.state is State.FAILED or any(g.metric not in outcome.metrics for g in goals):
+        return ()
+    return tuple(outcome.metrics[g.metric] for g in goals)
+
+
+def _not_before(date: float | None, start: float | None) -> float | None:
+    """Return a date, or `start` if that is later, because the wall clock may have been set."""
+    return date if date is None or start is None else max(date, start)
+
+
+class OpenTrials:
+    """Trials without an outcome, and the queue of those that wait to run.
+
+    Attributes
+    ----------
+    waiting
+        Trials that wait to run, in order.
+    open
+        All trials without an outcome, by ascending number.
+    next_number
+        The number of the next new trial.
+    """
+
+    def __init__(self, study_seed: int) -> None:
+        self.waiting: deque[Trial] = deque()
+        self.open: dict[int, Trial] = {}
+        self.next_number = 0
+        self._study_seed = study_seed
+
+    def create(self, params: Params) -> Trial:
+        """Return a new open trial, which does not wait."""
+        number = self.next_number
+        self.next_number += 1
+        trial = Trial(number, params, seed=trial_seed(self._study_seed, number))
+        self.open[number] = trial
+        return trial
+
+    def reserve(self, number: int) -> None:
+        """Mark a number as used."""
+        self.next_number = max(self.next_number, number + 1)
+
+    def enqueue(self, trial: Trial) -> None:
+        """Append a trial to the queue."""
+        self.waiting.append(trial)
+        self.open[trial.number] = trial
+
+    def start(self, trial: Trial) -> None:
+        """Remove a trial from the queue; it stays open."""
+        self.waiting = deque(t for t in self.waiting if t.number != trial.number)
+        self.open[trial.number] = trial
+
+    def replace(self, trial: Trial) -> None:
+        """Replace a trial by its latest record, and keep the queue sorted if it waits."""
+        known = self.open.get(trial.number)
+        if known is not None and known.state is State.WAITING:
+            self.waiting = deque(t for t in self.waiting if t.number != trial.number)
+        self.reserve(trial.number)
+        if trial.state.finished:
+            self.open.pop(trial.number, None)
+            return
+        self.open[trial.number] = trial
+        if trial.state is State.WAITING:
+            in_order = not self.waiting or self.waiting[-1].number < trial.number
+            self.waiting.append(trial)
+            if not in_order:
+                self.waiting = deque(sorted(self.waiting, key=lambda t: t.number))
 
 
 @dataclass(slots=True)
@@ -43,16 +149,16 @@ class Counts:
 
     @property
     def done(self) -> int:
-        """Trials with an outcome."""
+        """Number of trials with an outcome."""
         return self.completed + self.stopped + self.failed
 
     def add(self, state: State) -> None:
-        """Count one more trial that ended in `state`."""
+        """Count a trial that ended in `state`."""
         setattr(self, state.value, getattr(self, state.value) + 1)
 
 
 class Deadlines:
-    """The times at which runs are to be ended; each call costs the same however many there are.
+    """Deadlines of runs, in a heap: each call takes logarithmic time.
 
     Examples
     --------
@@ -66,26 +172,26 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._due: dict[str, float] = {}
-        # Keeps what was dropped until its time comes; only what is still due then counts.
+        # May contain dropped entries; only those that match `_due` count.
         self._heap: list[tuple[float, str]] = []
 
     def set(self, run: str, due: float) -> None:
-        """Let `run` be overdue at that time."""
+        """Set the deadline of a run."""
         self._due[run] = due
         heapq.heappush(self._heap, (due, run))
 
     def drop(self, run: str) -> None:
-        """Forget `run`, if it is known."""
+        """Remove the deadline of a run, if it has one."""
         self._due.pop(run, None)
 
     def next(self) -> float | None:
-        """Return when the next run is overdue, None if none ever is."""
+        """Return the earliest deadline, or None."""
         while self._heap and self._due.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def passed(self, now: float) -> list[str]:
-        """Return the runs that are overdue, and forget them."""
+    def pop_overdue(self, now: float) -> list[str]:
+        """Remove and return the runs whose deadline has passed."""
         overdue: list[str] = []
         while (due := self.next()) is not None and due <= now:
             _, run = heapq.heappop(self._heap)

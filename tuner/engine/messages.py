@@ -20,7 +20,7 @@ from tuner.records import (
     Upload,
 )
 
-# --- what comes in --------------------------------------------------------------------------------
+# --- events --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +39,36 @@ class Suggested:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """All events of this moment have been handled: look at deadlines, fill free workers."""
+    """All current events have been handled: check deadlines and fill free workers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Someone with a loop of their own wants `n` trials now, whatever the capacity."""
+class AskRequested:
+    """The user asks for `n` trials in a manual loop, regardless of the capacity."""
 
     n: int
 
 
 @dataclass(frozen=True, slots=True)
-class Halted:
-    """End now: what runs is given up and stays open, so that a later call runs it again."""
+class Interrupted:
+    """End now: running trials are abandoned and stay open, so that a later call runs them again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Drained:
-    """Begin nothing more, let what runs come to its end."""
+class StopRequested:
+    """Start no more trials; running ones continue to their end."""
 
     reason: str
 
 
-Event: TypeAlias = Opened | Suggested | Tick | Wanted | Halted | Drained | BackendEvent
+Event: TypeAlias = (
+    Opened | Suggested | Tick | AskRequested | Interrupted | StopRequested | BackendEvent
+)
 
 
-# --- what goes out --------------------------------------------------------------------------------
+# --- commands ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +88,14 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Write what is new about a trial or a run."""
+    """Write the new state of a trial or a run."""
 
     trial: Trial | None = None
     run: Run | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class RecordReport:
     """Write a report of a run."""
 
     run: str
@@ -101,16 +103,16 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
-    """Keep an artifact of a run."""
+class SaveArtifact:
+    """Store an artifact of a run."""
 
     run: str
     upload: Upload
 
 
 @dataclass(frozen=True, slots=True)
-class Shelve:
-    """Keep a piece of what a run saves to go on from, or all of it when that was the last."""
+class SaveCheckpoint:
+    """Store a part of a checkpoint; `CheckpointEnd` completes it."""
 
     trial: int
     run: str
@@ -119,7 +121,7 @@ class Shelve:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """The trial has its outcome: tell the optimizer and whoever else listens, once."""
+    """Tell the outcome of a trial to the optimizer and the callbacks, once."""
 
     trial: Trial
     outcome: Outcome
@@ -127,28 +129,39 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Ask a job to end soon, or end it."""
+    """Ask a job to end soon, or kill it."""
 
     run: str
     kill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
-    """The outcome of a run that is over, or was never begun, has come; it counts for nothing."""
+class DropStale:
+    """Drop an outcome that arrived for a run that is not active."""
 
     run: str
     outcome: Outcome
 
 
 class End(StrEnum):
-    """The study's loop is over; the value says why."""
+    """The loop of the study ended, for this reason."""
 
     BUDGET = "finished"
     TIMEOUT = "timeout"
     STOPPED = "stopped"
-    HALTED = "halted"
+    INTERRUPTED = "interrupted"
     ALL_FAILED = "all failed"
 
 
-Command: TypeAlias = Ask | Launch | Record | Log | Keep | Shelve | Tell | Stop | Refuse | End
+Command: TypeAlias = (
+    Ask
+    | Launch
+    | Record
+    | RecordReport
+    | SaveArtifact
+    | SaveCheckpoint
+    | Tell
+    | Stop
+    | DropStale
+    | End
+)

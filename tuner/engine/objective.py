@@ -1,4 +1,4 @@
-"""Checks an objective before anything is started for it."""
+"""Check the signature of an objective before a study starts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _WRITE = "write def objective(params) or def objective(params, trial)"
 
 
 def wants_trial(objective: Callable[..., Any]) -> bool:
-    """Return whether `objective` takes the trial besides the params.
+    """Return whether `objective` takes the trial as its second argument.
 
-    A second parameter without a default, or one that is called ``trial``, gets the trial.
+    This is a second parameter that has no default or is named ``trial``.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def wants_trial(objective: Callable[..., Any]) -> bool:
     try:
         signature = inspect.signature(objective)
     except ValueError:
-        return False  # some built-ins have no signature; they are called with the params
+        return False  # some built-ins have no signature; they get the params only
     parameters = list(signature.parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]

@@ -1,4 +1,4 @@
-"""Rebuilds what optimizers and schedulers know from the record: resume is replay."""
+"""Rebuild the state of optimizers and schedulers from recorded trials."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def replay(
     scheduler: Scheduler | None,
     store: Store,
 ) -> None:
-    """Tell the finished trials of a study, by number, to those who learn from them.
+    """Tell the finished trials of a study to its optimizer and scheduler, in order.
 
     Parameters
     ----------
     study
-        Whose trials they are; those it began with come first.
+        The study; the warm-start trials in it come first.
     history
-        All its trials.
+        All trials of the study.
     optimizer, scheduler
-        Both bound to the study by their `reset`.
+        Both must be bound to the study by their `reset`.
     store
-        Where the reports of the trials are.
+        The store that has the reports of the trials.
     """
-    for earlier in study.earlier:
-        optimizer.tell(earlier, outcome_of(earlier))
+    for trial in study.warm_start_trials:
+        optimizer.tell(trial, outcome_of(trial))
     reports: dict[int, list[Report]] = {}
     if scheduler is not None:
         reports = last_reports(store.runs(study.uid), store.reports(study.uid))
@@ -46,7 +46,7 @@ def follow(
     scheduler: Scheduler | None,
     store: Store,
 ) -> None:
-    """Tell those of `trials` that have finished, as `replay` does, and read only their reports."""
+    """Tell the finished ones among `trials`, like `replay`, but read only their reports."""
     reports: dict[int, list[Report]] = {}
     if scheduler is not None:
         numbers = [trial.number for trial in trials if trial.state.finished]
@@ -57,14 +57,14 @@ def follow(
 def reports_of(numbers: Sequence[int], study: StudyInfo, store: Store) -> dict[int, list[Report]]:
     """Return the reports of the last run of each of these trials."""
     reports: dict[int, list[Report]] = {number: [] for number in numbers}
-    for start in range(0, len(numbers), READ_AT_ONCE):
-        part = numbers[start : start + READ_AT_ONCE]
+    for start in range(0, len(numbers), TRIALS_PER_QUERY):
+        part = numbers[start : start + TRIALS_PER_QUERY]
         reports |= last_reports(store.runs(study.uid, part), store.reports(study.uid, part))
     return reports
 
 
-READ_AT_ONCE = 500
-"""Trials whose reports are read by one query."""
+TRIALS_PER_QUERY = 500
+"""Maximum number of trials whose reports one query reads."""
 
 
 def _tell(
@@ -85,21 +85,21 @@ def _tell(
 
 
 def outcome_of(trial: Trial) -> Outcome:
-    """Return the outcome that a finished trial was recorded with."""
+    """Return the recorded outcome of a finished trial."""
     return Outcome(trial.state, trial.metrics, trial.error, trial.constraints)
 
 
 def last_reports(
     runs: Iterable[Run], reports: Iterable[tuple[str, Report]]
 ) -> dict[int, list[Report]]:
-    """Return the reports of each trial's last run, replays left aside.
+    """Return the reports of each trial's last run, ignoring replays.
 
     Parameters
     ----------
     runs
-        By trial and attempt.
+        Runs, sorted by trial and attempt.
     reports
-        Each with the uid of its run.
+        Pairs of a run's uid and a report.
     """
     last = {run.trial: run.uid for run in runs if not run.is_replay}
     trial_of = {uid: trial for trial, uid in last.items()}

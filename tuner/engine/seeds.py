@@ -1,4 +1,4 @@
-"""Seeds: every random number of a study comes from its one seed."""
+"""Seeds: all random numbers of a study derive from one seed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ _MASK = (1 << 64) - 1
 
 
 def fresh_seed() -> int:
-    """Return a seed for a study that was given none."""
+    """Return a random seed for a study, in [0, 2**32)."""
     return secrets.randbits(32)
 
 
 def trial_seed(study_seed: int, number: int) -> int:
-    """Return the seed of a trial, in [0, 2**32), the same whenever and wherever it runs.
+    """Return the seed of a trial, in [0, 2**32); it depends on the arguments only.
 
-    The finalizer of SplitMix64 (Steele, Lea and Flood 2014) over the study's seed and the
-    trial's number: neighbouring trials get unrelated seeds.
+    The finalizer of SplitMix64 (Steele, Lea and Flood 2014), applied to the study's seed and the
+    trial's number, gives neighboring trials unrelated seeds.
     """
     z = (study_seed + (number + 1) * 0x9E3779B97F4A7C15) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK

@@ -1,4 +1,4 @@
-"""Commits what the driver records, in batches, on a thread of its own."""
+"""Commit records of the driver in batches, on a separate thread."""
 
 from __future__ import annotations
 
@@ -19,47 +19,53 @@ from tuner.tracking.protocol import Batch, Store
 _log = logging.getLogger(__name__)
 
 MAX_QUEUED = 20_000
-"""Writes that may wait before the driver is made to wait for the store."""
+"""Maximum number of queued writes; further ones block the driver."""
 
 MAX_BYTES = 128 * 2**20
-"""Bytes of artifacts that may wait before the driver is made to wait for the artifact store."""
+"""Maximum bytes of queued artifacts; further ones block the driver."""
 
-PATIENCE = 60.0
-"""Seconds that a store may be away, or a disk full, until the study ends."""
+STORE_TIMEOUT = 60.0
+"""Seconds that a store may be unavailable, or a disk full, until the study ends."""
 
-PAUSE = 0.25
-"""Seconds between tries while it is."""
+RETRY_DELAY = 0.25
+"""Seconds between two attempts while the store is unavailable."""
 
-AT_ONCE = 50
-"""Runs whose reports are packed while nothing else is written."""
+PACK_BATCH = 50
+"""Number of runs whose reports are packed at once while the writer is idle."""
 
 RENEWALS = 4
-"""How often a lease is renewed in the time that it lasts, while there is nothing to write."""
+"""Number of renewals within the duration of a lease while the writer is idle."""
 
-
-WATCH = 2.0
-"""Seconds between looks at whether the store's file is still in place, while nothing is written."""
+CHECK_INTERVAL = 2.0
+"""Seconds between checks that the store's file still exists, while the writer is idle."""
 
 _T = TypeVar("_T")
 
 
-def with_patience(call: Callable[[], _T], patience: float | None = None) -> _T:
-    """Return ``call()``, tried again while the store is away, for `patience` seconds at most.
+def retry_while_unavailable(call: Callable[[], _T], timeout: float | None = None) -> _T:
+    """Return ``call()``, and retry it while the store is unavailable.
+
+    Parameters
+    ----------
+    call
+        An idempotent function.
+    timeout
+        Maximum seconds of retries; None means `STORE_TIMEOUT`.
 
     Raises
     ------
     StoreUnavailable
-        If it still is after that; None stands for `PATIENCE`.
+        If the store is still unavailable after `timeout` seconds.
     """
-    patience = PATIENCE if patience is None else patience
+    timeout = STORE_TIMEOUT if timeout is None else timeout
     since = time.monotonic()
     while True:
         try:
             return call()
         except StoreUnavailable:
-            if time.monotonic() - since > patience:
+            if time.monotonic() - since > timeout:
                 raise
-            time.sleep(PAUSE)
+            time.sleep(RETRY_DELAY)
 
 
 class Writing(Protocol):
@@ -72,29 +78,29 @@ class Writing(Protocol):
         report: tuple[str, Report] | None = None,
         upload: tuple[str, Upload] | None = None,
     ) -> None:
-        """Queue writes; those given in one call are committed together.
+        """Queue writes; the arguments of one call are committed together.
 
-        An artifact of a run, `upload`, is stored before the run's end is committed.
+        The `upload` of a run is stored before the run's end is committed.
         """
 
     def check(self) -> None:
-        """Raise the error of the store, if any; called once in each round of the loop."""
+        """Raise the error of the store, if any; called once per iteration of the loop."""
 
     def flush(self) -> None:
-        """Wait until everything that was put is committed."""
+        """Wait until all queued writes are committed."""
 
-    def insist(self, call: Callable[[], object]) -> None:
-        """Do something else with the store or its disk, with the same patience."""
+    def call_with_retries(self, call: Callable[[], object]) -> None:
+        """Call a function that uses the store or its disk, with the same retries."""
 
     def close(self) -> None:
-        """Commit what is queued, and end."""
+        """Commit all queued writes, and end."""
 
 
 MakeWriter: TypeAlias = Callable[[Store, Lease], Writing]
 
 
-class Queue:
-    """What waits to be written: of a trial or a run its last state, and everything else."""
+class WriteQueue:
+    """Pending writes; only the last state of each trial and run is kept."""
 
     def __init__(self) -> None:
         self._batch = Batch()
@@ -108,7 +114,7 @@ class Queue:
         return len(self._trials) + len(self._runs) + len(batch.reports) + len(self._uploads)
 
     def is_full(self, most: int) -> bool:
-        """Whether there are `most` writes or `MAX_BYTES` of artifacts, so that others must wait."""
+        """Whether there are `most` writes or `MAX_BYTES` of artifacts."""
         return len(self) >= most or self._bytes >= MAX_BYTES
 
     def put(
@@ -118,7 +124,7 @@ class Queue:
         report: tuple[str, Report] | None,
         upload: tuple[str, Upload] | None,
     ) -> None:
-        """Add what is not None."""
+        """Add the arguments that are not None."""
         if trial is not None:
             self._trials[trial.number] = trial
         if run is not None:
@@ -130,7 +136,7 @@ class Queue:
             self._bytes += sum(map(len, upload[1].files.values()))
 
     def move_to(self, commits: Commits) -> None:
-        """Hand over all of it, and be empty."""
+        """Move all writes to `commits`."""
         batch, self._batch = self._batch, Batch()
         batch.trials, batch.runs = list(self._trials.values()), list(self._runs.values())
         commits.add(batch, self._uploads)
@@ -138,32 +144,31 @@ class Queue:
 
 
 class Writer:
-    """Writes to the store as fast as it takes it, without keeping the driver from its work.
+    """Writes to the store on a thread, without blocking the driver.
 
-    While one batch commits, the next one gathers, so a slow store makes larger batches instead
-    of a longer queue. The last state of a trial or run is all that is written of it.
+    While one batch is committed, the next one accumulates, so a slow store leads to larger batches,
+    not to a longer queue. Only the last state of each trial and run is written.
 
-    Each write renews the lease, and when there is nothing else to write that alone is done. While
-    the store is away what comes is kept, and the batch under way is tried again: if it had been
-    committed and only the answer was lost, writing it once more changes nothing. The same holds for
-    artifacts, whose place may be full or away while the database is there: see `Commits`.
+    Each write renews the lease; an idle writer renews it alone. While the store is unavailable, the
+    queue is kept and the current batch is retried. Writes are idempotent, so a batch may be
+    repeated whose confirmation was lost. The same holds for artifacts, see `Commits`.
 
-    The reports of runs that have ended are packed when there is nothing else to do, and at the end.
+    Reports of ended runs are packed while the writer is idle, and at the end.
 
     Raises
     ------
     StoreError
-        `put`, `check`, `flush` and `close` raise what the store raised. What was put by then, the
-        values of a `put` that raises included, is written by `close` if the store takes it.
+        `put`, `check`, `flush` and `close` raise the error of the store. All earlier writes,
+        including those of a `put` that raises, are written by `close` if the store accepts them.
     StudyTakenOver
-        Likewise, if another driver has the study; nothing is written after that.
+        Likewise, if another driver took over the study; nothing is written after that.
     """
 
-    def __init__(self, store: Store, lease: Lease, patience: float | None = None) -> None:
+    def __init__(self, store: Store, lease: Lease, timeout: float | None = None) -> None:
         self._store = store
         self._lease = lease
-        self._patience = PATIENCE if patience is None else patience
-        self._queue = Queue()
+        self._timeout = STORE_TIMEOUT if timeout is None else timeout
+        self._queue = WriteQueue()
         self._commits = Commits(store, lease)
         self._changed = threading.Condition()
         self._busy = False
@@ -179,9 +184,9 @@ class Writer:
         report: tuple[str, Report] | None = None,
         upload: tuple[str, Upload] | None = None,
     ) -> None:
-        """Queue writes; those given in one call are committed together.
+        """Queue writes; the arguments of one call are committed together.
 
-        An artifact of a run, `upload`, is stored before the run's end is committed.
+        The `upload` of a run is stored before the run's end is committed.
         """
         with self._changed:
             while self._queue.is_full(MAX_QUEUED) and self._error is None:
@@ -197,23 +202,23 @@ class Writer:
             raise self._error
 
     def flush(self) -> None:
-        """Wait until everything that was put is committed."""
+        """Wait until all queued writes are committed."""
         with self._changed:
             while (self._queue or self._busy) and self._error is None:
                 self._changed.wait()
             self.check()
 
-    def insist(self, call: Callable[[], object]) -> None:
-        """Do something else with the store or its disk, on this thread, with the same patience."""
+    def call_with_retries(self, call: Callable[[], object]) -> None:
+        """Call a function that uses the store or its disk, with the same retries."""
 
         def unless_ended() -> None:
             self.check()
             call()
 
-        with_patience(unless_ended, self._patience)
+        retry_while_unavailable(unless_ended, self._timeout)
 
     def close(self) -> None:
-        """Flush, then end the thread; see what a store that failed takes by now."""
+        """Flush, and end the thread; after a store error, try once more to write the queue."""
         try:
             self.flush()
         finally:
@@ -223,55 +228,57 @@ class Writer:
             self._thread.join()
             if isinstance(self._error, StoreError):
                 self._queue.move_to(self._commits)
-                # Another store may lie there by now, without this study.
+                # The store may have been replaced by one without this study.
                 with suppress(TunerError):
                     self._commits.finish()
 
     def _loop(self) -> None:
         try:
             while self._next():
-                with_patience(self._commits.attempt, self._patience)
+                retry_while_unavailable(self._commits.attempt, self._timeout)
                 with self._changed:
                     self._busy = False
                     self._changed.notify_all()
                     idle = not self._queue
                 if idle:
-                    self._pack(AT_ONCE)
+                    self._pack(PACK_BATCH)
             self._pack()
         except BaseException as error:
-            # Kept for the driver's thread, which raises it at its next call.
+            # The driver's thread raises it at its next call.
             with self._changed:
                 self._error = error
                 self._busy = False
                 self._changed.notify_all()
 
     def _next(self) -> bool:
-        """Wait for something to write, or until the lease is to be renewed; False at the end."""
+        """Wait for writes or for the lease's renewal; return False at the end."""
         due = time.monotonic() + self._lease.seconds / RENEWALS
         with self._changed:
             while not (self._queue or self._closed) and (left := due - time.monotonic()) > 0:
-                self._changed.wait(min(left, WATCH))
-                self._look()
+                self._changed.wait(min(left, CHECK_INTERVAL))
+                self._check_in_place()
             if self._closed and not self._queue:
                 return False
             self._busy = True
             self._queue.move_to(self._commits)
             return True
 
-    def _look(self) -> None:
-        """Check that the store is still in place, where it can tell."""
+    def _check_in_place(self) -> None:
+        """Check that the store still exists, if it can tell."""
         if (check := getattr(self._store, "check_in_place", None)) is not None:
             check()
 
     def _pack(self, n: int | None = None) -> None:
-        """Pack the reports of up to `n` runs that have ended, or of all."""
+        """Pack the reports of up to `n` ended runs, or of all."""
         runs = self._commits.take_ended(n)
         if not runs:
             return
         try:
-            with_patience(partial(self._store.compact, self._lease.study, runs), self._patience)
+            retry_while_unavailable(
+                partial(self._store.compact, self._lease.study, runs), self._timeout
+            )
         except Exception as error:
             if not is_refusal(error):
                 raise
-            # They stay as they are, which readers do not notice.
+            # Readers accept unpacked reports.
             _log.warning("the reports of %d runs cannot be packed: %s", len(runs), error)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tuner.boundary import public
 from tuner.errors import ArgumentError, ExportError
-from tuner.printable import well_formed
+from tuner.errors.boundary import public
+from tuner.errors.printable import well_formed
 from tuner.records import Trial
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def export_dvc(study: Study, folder: str | Path = ".", *, trial: int | None = No
     """Write ``params.yaml`` and ``metrics.json`` of a trial, and return both paths.
 
     Existing files are replaced. If both are committed, ``dvc params diff`` and ``dvc metrics diff``
-    compare one winner with the next; ``dvc metrics show metrics.json`` works without a
+    compare two exports; ``dvc metrics show metrics.json`` works without a
     ``dvc.yaml``.
 
     Parameters

@@ -22,13 +22,13 @@ from tuner.tracking.lease import Lease, new_holder
 from tuner.tracking.uuid7 import uuid7
 
 AT_ONCE = 500
-"""Trials that are written in one transaction."""
+"""Number of trials written in one transaction."""
 
 SOURCE = "imported.from"
-"""The tag that says what a study was imported from."""
+"""Tag of a study: the source of the import."""
 
 KEY = "imported"
-"""The note of a trial that says which one it was there."""
+"""Note of a trial: its key in the other tool."""
 
 _T = TypeVar("_T")
 
@@ -152,8 +152,9 @@ def _write_new(
                 number, following = following, following + 1
             if number in known:
                 raise StudyMismatch(
-                    f"study {info.name!r}: trial {number} is another one here than in "
-                    f"{info.tags[SOURCE]}, as both went on; import under another name"
+                    f"study {info.name!r}: trial {number} differs from the one in "
+                    f"{info.tags[SOURCE]}, because both studies were continued; import under "
+                    f"another name"
                 )
             _add(batch, info, foreign, number)
             added += 1

@@ -9,8 +9,8 @@ from urllib.request import url2pathname
 
 from sqlalchemy import make_url
 
-from tuner.credentials import remember
 from tuner.errors import ArgumentError, ForeignRecordError, MissingExtra
+from tuner.errors.credentials import remember
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,7 +61,7 @@ def check_is_there(uri: str) -> None:
     else:
         return
     if missing:
-        raise ForeignRecordError(f"mlflow at {uri}: there is no {path!r}; check the path")
+        raise ForeignRecordError(f"mlflow at {uri}: {path!r} does not exist; check the path")
 
 
 def find_experiment(client: MlflowClient, uri: str, name: str) -> Experiment:

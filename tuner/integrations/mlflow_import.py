@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.boundary import public
-from tuner.credentials import hide
 from tuner.errors import ForeignRecordError, InvalidParams
+from tuner.errors.boundary import public
+from tuner.errors.credentials import hide
 from tuner.integrations.importing import ForeignStudy, ForeignTrial, Imported, write_foreign
 from tuner.integrations.mlflow_client import check_is_there, connect, find_experiment
 from tuner.integrations.observed_space import Fit, ObservedSpace, Presence, can_branch
 from tuner.records import Failure, Goal, Params, Report, State, Trial
 from tuner.search_spaces import Bool, Choice, Const, Domain, Float, Int, Space
-from tuner.study.arguments import as_goals, as_space
+from tuner.study.arguments import as_goals, as_space, renamed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,19 +26,20 @@ if TYPE_CHECKING:
     from tuner.tracking import SqlStore
 
 PAGE = 500
-"""Runs that are asked for at a time."""
+"""Number of runs per request."""
 
 LOG_FROM = 100.0
-"""How many times the lowest value the highest must be for a range to count as logarithmic."""
+"""Minimum ratio of the highest to the lowest value of a logarithmic range."""
 
 LONGEST_NUMBER = 100
-"""Characters of a number; a longer text of digits is no number that a space can have."""
+"""Maximum length of a number; a longer text of digits stays a string."""
 
 _PARENT = "mlflow.parentRunId"
 _DONE = {"FINISHED": State.COMPLETED, "FAILED": State.FAILED, "KILLED": State.FAILED}
 
 
 @public(files=ForeignRecordError, data=ForeignRecordError)
+@renamed("name", "study")
 def import_mlflow(
     uri: str,
     experiment: str,
@@ -46,7 +47,7 @@ def import_mlflow(
     metric: str | None = None,
     direction: str = "minimize",
     space: Space | Mapping[str, Any] | None = None,
-    name: str | None = None,
+    study: str | None = None,
     store: str | Path | SqlStore | None = None,
 ) -> Imported:
     """Import the finished runs of an MLflow experiment that were not imported before.
@@ -69,8 +70,8 @@ def import_mlflow(
     space
         The space of the runs, for ranges wider than the observed ones; params are matched by
         their dotted paths, and a run that is not a point of the space is refused.
-    name
-        The name of the study; the experiment's name if None.
+    study
+        Name of the new study. Defaults to the name of the experiment.
     store
         As for `tuner.optimize`.
 
@@ -89,15 +90,15 @@ def import_mlflow(
     survey = _survey(client, found.experiment_id)
     if not survey.params:
         raise ForeignRecordError(
-            f"mlflow experiment {experiment!r} has no finished run with params, so there is "
-            f"nothing to import"
+            f"mlflow experiment {experiment!r} has no finished run with params; check the name "
+            f"of the experiment"
         )
     goals = as_goals(direction, metric or _only_metric(survey, experiment))
     known_space = None if space is None else as_space(space)
     observed = None if known_space is not None else survey.space()
     foreign = ForeignStudy(
         source=f"mlflow:{experiment}",
-        name=name or experiment.replace("/", "-"),
+        name=study or experiment.replace("/", "-"),
         space=known_space or observed.space,  # type: ignore[union-attr]
         goals=goals,
         created=(found.creation_time or 0) / 1000 or None,
@@ -250,7 +251,7 @@ def _point(space: Space, params: Mapping[str, str], run: str) -> Params:
         return space.validate(space.unflatten(flat))
     except InvalidParams as error:
         raise ForeignRecordError(
-            f"mlflow run {run} is no point of the space: {error}; widen the space"
+            f"mlflow run {run} is not a point of the space: {error}; widen the space"
         ) from error
 
 

@@ -10,9 +10,9 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from tuner.boundary import public
-from tuner.credentials import hide, hide_url
 from tuner.errors import ExportError
+from tuner.errors.boundary import public
+from tuner.errors.credentials import hide, hide_url
 from tuner.integrations.mlflow_client import connect
 from tuner.integrations.mlflow_runs import MlflowRuns
 from tuner.records import Trial
@@ -25,7 +25,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two attempts at a server that does not answer: doubled each time."""
 
 AT_EXIT = 10.0
-"""Seconds that the process waits at its end for what is still to be sent."""
+"""Seconds that the process waits at exit for trials that are not sent yet."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class MlflowMirror:
         self._thread: threading.Thread | None = None
         self._runs: dict[str, MlflowRuns] = {}
         self.dropped = 0
-        """How many trials were not sent, because the queue was full or the server refused them."""
+        """Number of trials not sent, because the queue was full or the server refused them."""
 
     def __call__(self, study: Study, trial: Trial) -> None:
         """Queue a trial and return at once."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import StoreError
-from tuner.printable import well_formed
+from tuner.errors.printable import well_formed
 from tuner.records import Run, State, Trial
 
 if TYPE_CHECKING:
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from tuner.study import Study
 
 METRICS_AT_ONCE, PARAMS_AT_ONCE = 900, 100
-"""What MLflow takes in one request: 1000 of both together."""
+"""Maximum numbers per request; MLflow accepts 1000 of both together."""
 
 LONGEST_PARAM, LONGEST_TAG, LONGEST_KEY = 6000, 5000, 250
-"""Characters that MLflow takes."""
+"""Maximum lengths that MLflow accepts, in characters."""
 
 COMMIT_WAIT = 60.0
-"""Seconds to wait at most until the record of a trial is committed, which is a moment's work."""
+"""Maximum wait in seconds until the record of a trial is committed."""
 
 STATUS = {State.COMPLETED: "FINISHED", State.STOPPED: "KILLED", State.FAILED: "FAILED"}
-"""What MLflow calls our states; the tag ``tuner.state`` has our word."""
+"""States in MLflow; the tag ``tuner.state`` has the state of the trial."""
 
 _NAME = re.compile(r"[^\w\-./: ]")
 

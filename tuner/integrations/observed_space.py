@@ -187,7 +187,7 @@ def can_branch(domain: Domain) -> bool:
 
 
 _WORDS = ("default", "prior")
-"""What `Choice` takes by these names is no branch."""
+"""Keyword arguments of `Choice` that are not branches."""
 
 
 def _clean_names(names: Iterable[str]) -> dict[str, str]:

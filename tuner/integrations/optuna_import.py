@@ -18,9 +18,9 @@ from optuna.distributions import (
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.boundary import public
-from tuner.credentials import hide
 from tuner.errors import ForeignRecordError
+from tuner.errors.boundary import public
+from tuner.errors.credentials import hide
 from tuner.integrations.importing import (
     ForeignStudy,
     ForeignTrial,
@@ -127,7 +127,7 @@ def _observe(name: str, trials: list[FrozenTrial], finished: list[FrozenTrial]) 
             values.setdefault(param, []).append(trial.params[param])
     if not distributions:
         raise ForeignRecordError(
-            f"optuna study {name!r} has no trial with a parameter, so there is nothing to import"
+            f"optuna study {name!r} has no trial with a parameter; run trials before the import"
         )
     domains = {p: _domain(p, [*d.values()], values[p]) for p, d in distributions.items()}
     stepped = {p for p, d in domains.items() if isinstance(d, Float | Int) and d.step}

@@ -18,9 +18,9 @@ from sqlalchemy.exc import ArgumentError as BadUrl
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from tuner.boundary import translated
-from tuner.credentials import hide, hide_in, remember
 from tuner.errors import ForeignRecordError, MissingExtra, TunerError
+from tuner.errors.boundary import translated
+from tuner.errors.credentials import hide, hide_in, remember
 from tuner.optimizers.optuna_adapter import quiet
 
 _READABLE = "v3.0.0.d"
@@ -93,7 +93,7 @@ def _as_foreign(shown: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> object:
-    """Return the database's own message if there is one; hide credentials in all messages."""
+    """Return the message of the database, if any; hide credentials in all messages."""
     hide_in(error)
     cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
     return getattr(cause, "orig", None) or cause
@@ -108,7 +108,7 @@ def _open(storage: str, shown: str) -> BaseStorage:
     # A path is taken literally: '#', '?' and '%' in it are ordinary characters.
     file = Path(storage).expanduser().absolute()
     if not file.is_file():
-        raise ForeignRecordError(f"optuna storage {shown}: there is no file {file}")
+        raise ForeignRecordError(f"optuna storage {shown}: the file {file} does not exist")
     with file.open("rb") as opened:
         is_journal = opened.read(1) == b"{"
     if is_journal:
@@ -155,7 +155,7 @@ def _tables(url: str, shown: str, **engine: Any) -> RDBStorage:
         ) from error
     except optuna.exceptions.StorageInternalError as error:
         raise ForeignRecordError(
-            f"optuna storage {shown} cannot be read, or has no tables of Optuna: {_reason(error)}"
+            f"optuna storage {shown} cannot be read, or lacks tables of Optuna: {_reason(error)}"
         ) from error
     if revision not in (_READABLE, storage.get_head_version()):
         storage.engine.dispose()

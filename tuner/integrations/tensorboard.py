@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.boundary import public
 from tuner.engine.replay import last_reports
 from tuner.errors import ExportError, MissingExtra
-from tuner.printable import well_formed
+from tuner.errors.boundary import public
+from tuner.errors.printable import well_formed
 from tuner.records import Report, State, Trial
 from tuner.search_spaces import Bool, Domain, Float, Int
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tuner.study import Study
 
 EVENTS = "events.out.tfevents.tuner"
-"""The file of each folder: one name, so that what is exported again takes the place of the old."""
+"""The file of each folder; the fixed name lets a repeated export replace it."""
 
 _EXPERIMENT = "_hparams_/experiment"
 _START = "_hparams_/session_start_info"

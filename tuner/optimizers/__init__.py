@@ -32,6 +32,7 @@ __all__ = [
 
 OPTIMIZERS = Plugins(
     "optimizer",
+    "tuner.optimizers",
     "tuner.optimizers.protocol:Optimizer",
     {
         "auto": "tuner.optimizers.auto:AutoOptimizer",

@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tuner.errors import ArgumentError
-from tuner.optimizers.history import History, Observation, TrialTable
+from tuner.errors import ArgumentError, InvalidParams
+from tuner.optimizers.history import DerivedState, History, HistoryRow, Observation, TrialTable
 from tuner.optimizers.sobol import SobolDesign
 from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Space
+from tuner.search_spaces.values import shown
 
-__all__ = ["History", "SpaceOptimizer"]
+__all__ = ["History", "HistoryRow", "SpaceOptimizer"]
 
 ENUMERABLE = 100_000
 """Maximum size of a finite space that is enumerated to find an untried point."""
@@ -72,13 +73,49 @@ class SpaceOptimizer(ABC):
     def suggest(self, history: History, rng: np.random.Generator) -> Params:
         """Return one point of the space that satisfies the constraints.
 
-        All randomness must come from `rng`, and all state from `history`. The caller replaces a
-        point that was already tried by a random untried one.
+        All randomness must come from `rng`, and all state from `history`; ``self.state(history)``
+        returns state that is expensive to derive. The caller replaces a point that was already
+        tried by a random untried one.
         """
+
+    def initial_state(self) -> Any:
+        """Return the derived state of an empty history; see `state`."""
+        raise NotImplementedError(f"{type(self).__name__} defines no initial_state()")
+
+    def update(self, state: Any, row: HistoryRow) -> Any:
+        """Return the derived state after one more told trial; must not change `state`."""
+        raise NotImplementedError(f"{type(self).__name__} defines no update()")
+
+    def state(self, history: History) -> Any:
+        """Return the derived state: `update` applied to each row of `history` in order.
+
+        Each row is processed once. After a change in the past, such as a late outcome in a parallel
+        search, only the rows from the change on are processed again. The state is never stored: a
+        resumed study derives it from its trials. An optimizer that calls this method defines
+        `initial_state` and `update`; both may use the space, the goals and the seed.
+
+        Examples
+        --------
+        >>> from tuner.search_spaces import Float, Space
+        >>> class NearTheMean(SpaceOptimizer):
+        ...     name = "near-the-mean"
+        ...     def initial_state(self):
+        ...         return np.full(len(self.space.columns), 0.5)
+        ...     def update(self, state, row):
+        ...         return state if np.isnan(row.loss) else 0.9 * state + 0.1 * row.x
+        ...     def suggest(self, history, rng):
+        ...         near = rng.normal(self.state(history), 0.1).clip(0, 1)
+        ...         return self.space.decode([near])[0]
+        >>> search = NearTheMean()
+        >>> search.reset(Space({"x": Float(0, 1)}), [Goal()], seed=1)
+        >>> len(search.ask(2))
+        2
+        """
+        return self._state.at(history)
 
     def start(self, history: History, rng: np.random.Generator) -> Params:
         """Return a start-up point: the next one of the Sobol sequence, then random points."""
-        point = self.design.point(history.known)
+        point = self.design.point(history.n_seen)
         return dict(self.space.sample(rng)) if point is None else point
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
@@ -92,6 +129,7 @@ class SpaceOptimizer(ABC):
         self.space, self.goals, self.seed = space, tuple(goals), seed
         self.design = SobolDesign(space, seed, centered=not self.history_free)
         self._table = TrialTable(space, len(goals))
+        self._state = DerivedState(self.initial_state, self.update)
         self._tried: set[Hashable] = set()
         self._taken: set[Hashable] = set()
         self._listed: list[tuple[Hashable, Params]] | None = None
@@ -117,10 +155,26 @@ class SpaceOptimizer(ABC):
         points: list[Params] = []
         for _ in range(n):
             history = self._table.history(others)
-            rng = np.random.default_rng([self.seed, history.known])
-            points.append(self.replaced(self.suggest(history, rng), rng))
+            rng = np.random.default_rng([self.seed, history.n_seen])
+            point = self.suggest(history, rng)
+            try:
+                points.append(self.replaced(point, rng))
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                self._require_point(point, error)
+                raise
             others.append(points[-1])
         return points
+
+    def _require_point(self, point: Any, cause: Exception) -> None:
+        """Raise if `suggest` returned a value that is not a point of the space."""
+        try:
+            self.space.validate(point)
+        except InvalidParams as error:
+            raise ArgumentError(
+                f"optimizer={self.name!r}: suggest() returned {shown(point)}, which is not a point "
+                f"of the space ({error}); return a dict such as self.space.sample(rng), or an item "
+                f"of self.space.decode(rows)"
+            ) from cause
 
     def describe(self) -> dict[str, Any]:
         """Return the name and the options, read from the attributes of the same names."""

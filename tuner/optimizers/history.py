@@ -1,16 +1,43 @@
-"""The trials of a study as arrays, updated incrementally."""
+"""The trials of a study as arrays, and state derived from them, updated incrementally."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuner.records import Params
 from tuner.search_spaces import Space
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One told trial of a `History`, with the fields of its row.
+
+    Attributes
+    ----------
+    x, active, constraints
+        Shape (d,), (d,) and (c,).
+    values
+        Shape (g,): the values of the goals, lower is better; NaN without a value.
+    stopped
+        Whether the trial was stopped early.
+    """
+
+    x: NDArray[np.float64]
+    active: NDArray[np.bool_]
+    values: NDArray[np.float64]
+    stopped: bool
+    constraints: NDArray[np.float64]
+
+    @property
+    def loss(self) -> float:
+        """The value of the first goal; NaN without a value."""
+        return float(self.values[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +89,32 @@ class History:
         return np.asarray(np.nansum(np.maximum(self.constraints, 0.0), axis=1))
 
     @property
-    def known(self) -> int:
+    def n_seen(self) -> int:
         """The number of told and pending trials."""
         return len(self.values) + len(self.pending_X)
+
+    @property
+    def known(self) -> int:
+        """The name of `n_seen` in tuner 0.1."""
+        return self.n_seen
+
+    def row(self, k: int) -> HistoryRow:
+        """Return told trial `k` in the order of trial numbers, from 0."""
+        return HistoryRow(
+            self.X[k], self.active[k], self.values[k], bool(self.stopped[k]), self.constraints[k]
+        )
+
+    def common_rows(self, other: History) -> int:
+        """Return the number of leading told trials that two histories share, in O(n d)."""
+        n = min(self.size, other.size)
+        if n == 0 or self.constraints.shape[1] != other.constraints.shape[1]:
+            return 0
+        same = np.ones(n, dtype=bool)
+        for name in ("X", "active", "values", "stopped", "constraints"):
+            one, two = getattr(self, name)[:n], getattr(other, name)[:n]
+            equal = (one == two) | ((one != one) & (two != two))  # NaN equals NaN
+            same &= equal.reshape(n, -1).all(axis=1)
+        return n if same.all() else int(np.argmin(same))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,3 +226,54 @@ class TrialTable:
                 dtype=float,
             ).reshape(len(told), len(self._names)),
         ]
+
+
+State = TypeVar("State")
+
+RECENT = 256
+"""Number of rows before the last one whose states are kept."""
+
+
+class DerivedState(Generic[State]):
+    """A fold over the rows of a history that computes each state once.
+
+    The state after row k is ``update(state after row k - 1, row k)``. If rows change in the past,
+    because a late outcome arrives or an outcome is replaced, the states after the first changed
+    row are dropped. The result is therefore the same as that of a fold over the whole history.
+
+    Parameters
+    ----------
+    initial
+        Returns the state of an empty history.
+    update
+        Returns the state after one more row, and leaves the given state unchanged.
+
+    Examples
+    --------
+    >>> from tuner.optimizers.history import Observation, TrialTable
+    >>> from tuner.search_spaces import Float, Space
+    >>> best = DerivedState(lambda: float("inf"), lambda state, row: min(state, row.loss))
+    >>> table = TrialTable(Space({"x": Float(0, 1)}))
+    >>> table.add(0, Observation({"x": 0.5}, [2.0]))
+    >>> best.at(table.history([]))
+    2.0
+    """
+
+    def __init__(
+        self, initial: Callable[[], State], update: Callable[[State, HistoryRow], State]
+    ) -> None:
+        self._initial, self._update = initial, update
+        self._states: deque[tuple[int, State]] = deque(maxlen=RECENT)
+        self._seen: History | None = None
+
+    def at(self, history: History) -> State:
+        """Return the state after all rows of `history`."""
+        unchanged = self._seen.common_rows(history) if self._seen else 0
+        while self._states and self._states[-1][0] > unchanged:
+            self._states.pop()
+        done, state = self._states[-1] if self._states else (0, self._initial())
+        for k in range(done, history.size):
+            state = self._update(state, history.row(k))
+            self._states.append((k + 1, state))
+        self._seen = history
+        return state

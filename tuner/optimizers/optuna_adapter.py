@@ -143,16 +143,14 @@ class OptunaOptimizer(SpaceOptimizer):
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
         """Return `n` points; see `Optimizer.ask`."""
         with quiet():
-            for number in sorted(self._unseen):
-                self._add(*self._unseen.pop(number))
             others = sorted(pending, key=lambda trial: trial.number)
             self._forget_all_but(others)
+            self._show(others)
             for _ in range(n):
-                for trial in others:
-                    self._show(trial)
                 number = others[-1].number + 1 if others else 0
                 (point,) = super().ask(1, others)
                 others.append(Trial(number, point, State.RUNNING))
+                self._show(others[-1:])
             return [trial.params for trial in others[len(pending) :]]
 
     def _forget_all_but(self, pending: Sequence[Trial]) -> None:
@@ -162,11 +160,20 @@ class OptunaOptimizer(SpaceOptimizer):
             for number in self._asked.pop(key):
                 self._finish(number, _FAILED)
 
-    def _show(self, trial: Trial) -> None:
-        """Add a pending trial to the sampler's study, unless the sampler suggested it."""
-        key = self.space.key(trial.params)
-        if not self._asked.get(key):
-            self._asked[key] = [self._add(trial, _RUNNING)]
+    def _show(self, pending: Sequence[Trial]) -> None:
+        """Add told and pending trials that the sampler did not suggest, by trial number.
+
+        Samplers use the order of trials: TPE weights recent trials more. A rebuilt sampler must
+        therefore see finished and pending trials in the order in which they were suggested.
+        """
+        new = [*self._unseen.values(), *((trial, _RUNNING) for trial in pending)]
+        self._unseen.clear()
+        for trial, outcome in sorted(new, key=lambda pair: pair[0].number):
+            key = self.space.key(trial.params)
+            if outcome is not _RUNNING:
+                self._add(trial, outcome)
+            elif not self._asked.get(key):
+                self._asked[key] = [self._add(trial, outcome)]
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:  # noqa: ARG002
         """Return the sampler's first feasible, untried point."""

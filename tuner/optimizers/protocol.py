@@ -17,7 +17,7 @@ class Optimizer(Protocol):
     `reset`. Its state can be rebuilt from the history alone: after `reset`, telling it the finished
     trials in any order restores its state, so resume, replay and import share one path.
 
-    The contract, tested by ``tests/conformance/optimizers.py``:
+    The contract, tested by `tuner.testing.OptimizerConformance`:
 
     - Deterministic: the same seed, history and pending trials give the same points.
     - ``ask(n, pending)`` returns `n` points of the space that satisfy the constraints. While

@@ -42,8 +42,8 @@ class RandomOptimizer(SpaceOptimizer):
         self._pending: dict[int, Any] = {}
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:  # noqa: ARG002
-        """Return the point with the index ``history.known``."""
-        return self._point(history.known)
+        """Return the point with the index ``history.n_seen``."""
+        return self._point(history.n_seen)
 
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:
         """Return `n` points; the history is not used."""

@@ -87,7 +87,7 @@ class TPEOptimizer(SpaceOptimizer):
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:
         """Return the candidate with the largest l(x) / g(x)."""
-        if history.known < self.n_startup or np.sum(~history.failed) < 2:
+        if history.n_seen < self.n_startup or np.sum(~history.failed) < 2:
             return self.start(history, rng)
         good, bad = self._densities(history)
         for _ in range(DRAWS):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner import ranking
 from tuner.errors import ArgumentError
+from tuner.optimizers import ranking
 from tuner.plotting.style import (
     BEST,
     GRAY,

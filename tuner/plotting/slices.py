@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner import ranking
+from tuner.optimizers import ranking
 from tuner.plotting.importance_scores import most_important
 from tuner.plotting.parameter_axis import ParameterAxis, Points
 from tuner.plotting.style import (

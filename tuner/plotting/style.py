@@ -234,7 +234,7 @@ def number_text(value: float) -> str:
 
 
 def spread_labels(labels: Sequence[str], at_most: int, width: int) -> list[str]:
-    """Shorten labels; if there are more than `at_most`, blank all but every n-th."""
+    """Shorten labels; beyond `at_most` labels, blank all but every n-th."""
     every = -(-len(labels) // at_most)
     return [shorten(label, width) if i % every == 0 else "" for i, label in enumerate(labels)]
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Connection, Row, Select, func, select
 
+from tuner.errors.boundary import public
 from tuner.query.compiler import Compiler
 from tuner.query.fields import subject
 from tuner.query.matches import FoundRun, FoundTrial, Match, flat_rows
@@ -18,7 +20,7 @@ from tuner.query.syntax import Query
 from tuner.query.values import dialect_of
 from tuner.records import Trial, decode_params
 from tuner.registry import Registry
-from tuner.tracking import rows, schema
+from tuner.tracking import open_store, rows, schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +29,41 @@ if TYPE_CHECKING:
 
 STREAMED = 500
 """Number of rows fetched at a time."""
+
+
+@public()
+def find(query: str = "", *, what: str = "trials", store: str | Path | None = None) -> QueryResult:
+    """Search a store; iterate over the result, or convert it to a DataFrame.
+
+    Parameters
+    ----------
+    query
+        Such as ``"metrics.accuracy > 0.95 and params.model == 'svm' order by value limit 20"``;
+        an empty query matches everything.
+    what
+        ``"trials"`` gives pairs of a study's name and a `Trial`, ``"runs"`` pairs with a `Run`,
+        ``"studies"`` each `StudyInfo` and ``"models"`` each `ModelVersion`.
+    store
+        As for `optimize`.
+
+    Raises
+    ------
+    QueryError
+        If the query cannot be parsed or names an unknown field; the message marks the position.
+
+    Examples
+    --------
+    >>> import tempfile, tuner
+    >>> folder = tempfile.mkdtemp()
+    >>> study = tuner.create_study({"x": tuner.Int(1, 9)}, study="s", store=folder, seed=0)
+    >>> for _ in range(9):
+    ...     trial = study.ask()
+    ...     told = study.tell(trial, trial.params["x"])
+    >>> query = "params.x in (2, 3) or value > 8 order by value desc"
+    >>> [(name, trial.params["x"]) for name, trial in tuner.find(query, store=folder)]
+    [('s', 9), ('s', 3), ('s', 2)]
+    """
+    return search(open_store(store), query, what=what)
 
 
 def search(

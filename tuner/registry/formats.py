@@ -9,19 +9,36 @@ from typing import Any
 
 from tuner.errors import ArgumentError, RegistryError
 from tuner.records import Upload
-from tuner.registry.json_format import JsonFormat
+from tuner.registry import FORMATS
 from tuner.registry.pickle_format import PickleFormat
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.skops_format import SkopsFormat
 from tuner.tracking.artifacts.folder import check_paths
 
 
-def known_formats(
-    *, allow_pickle: bool = False, trusted: Iterable[str] = ()
-) -> dict[str, ModelFormat]:
-    """Return the formats by name, first the ones whose loading executes no code."""
-    formats: list[ModelFormat] = [SkopsFormat(trusted), JsonFormat(), PickleFormat(allow_pickle)]
-    return {f.name: f for f in formats}
+def format_named(
+    name: str, *, allow_pickle: bool = False, trusted: Iterable[str] = ()
+) -> ModelFormat:
+    """Return the built-in or registered format of a name.
+
+    Only the built-in formats receive `allow_pickle` and `trusted`.
+
+    Raises
+    ------
+    ArgumentError
+        If the name is unknown, or the registered class cannot be used or has another name.
+    """
+    if name == SkopsFormat.name:
+        return SkopsFormat(trusted)
+    if name == PickleFormat.name:
+        return PickleFormat(allow_pickle)
+    found: ModelFormat = FORMATS.resolve(name)
+    if found.name != name:
+        raise ArgumentError(
+            f"format={name!r} is registered for a class with the name {found.name!r}; use one name "
+            f"in the entry point and in the class, as the store records the name of the class"
+        )
+    return found
 
 
 def save_model(
@@ -34,7 +51,8 @@ def save_model(
     model
         The model to save.
     format
-        A format or its name; None takes the first that accepts the model.
+        A format or its name. None selects the first that accepts the model: skops, json, the
+        registered ones in alphabetical order, then pickle if it is allowed.
     allow_pickle
         Whether a pickle may be written.
 
@@ -43,7 +61,7 @@ def save_model(
     RegistryError
         If no allowed format accepts the model, or it cannot be written.
     ArgumentError
-        If the format's name is unknown.
+        If the format's name is unknown, or a registered format cannot be used.
     """
     chosen = _chosen(model, format, allow_pickle)
     with tempfile.TemporaryDirectory(prefix="tuner-model-") as folder:
@@ -74,13 +92,13 @@ def load_files(
         If a file's path leaves its folder, or `trusted` is not a list of names.
     """
     if isinstance(format, str):
-        formats = known_formats(allow_pickle=allow_pickle, trusted=trusted)
-        if format not in formats:
+        if format not in FORMATS.names:
             raise RegistryError(
-                f"this model was kept in the format {format!r}; tuner has {', '.join(formats)}, so "
-                f"write Registry.load(..., format=...) with the object that saved it"
+                f"this model was saved in the format {format!r}, but only {FORMATS.listed} are "
+                f"installed: install the package that registers {format!r}, or write "
+                f"Registry.load(..., format=...) with the object that saved it"
             )
-        format = formats[format]
+        format = format_named(format, allow_pickle=allow_pickle, trusted=trusted)
     check_paths(Upload("model", dict(files)))
     with tempfile.TemporaryDirectory(prefix="tuner-model-") as folder:
         for name, content in files.items():
@@ -91,23 +109,29 @@ def load_files(
 
 
 def _chosen(model: Any, format: str | ModelFormat | None, allow_pickle: bool) -> ModelFormat:
-    formats = known_formats()
     kind = type(model).__name__
     if format is None:
-        for candidate in formats.values():
-            if candidate.accepts(model) and (allow_pickle or candidate.name != "pickle"):
-                return candidate
-        raise RegistryError(
-            f"model {kind}: skops keeps scikit-learn estimators and json plain values; only a "
-            f"pickle could keep this, and loading a pickle runs code: write allow_pickle=True here "
-            f"and on loading, or give format= a ModelFormat of your own"
-        )
+        return _first_that_accepts(model, allow_pickle)
     if not isinstance(format, str):
-        return format
-    if format not in formats:
-        raise ArgumentError(f"format={format!r}: write one of {', '.join(map(repr, formats))}")
-    if format == "pickle" and not allow_pickle:
+        given: ModelFormat = FORMATS.resolve(format)
+        return given
+    if format == PickleFormat.name and not allow_pickle:
         raise RegistryError(f"model {kind}: format='pickle' needs allow_pickle=True as well")
-    if not formats[format].accepts(model):
-        raise RegistryError(f"model {kind}: the format {format!r} does not keep such a model")
-    return formats[format]
+    chosen = format_named(format)
+    if not chosen.accepts(model):
+        raise RegistryError(f"model {kind}: the format {format!r} does not accept this model")
+    return chosen
+
+
+def _first_that_accepts(model: Any, allow_pickle: bool) -> ModelFormat:
+    safe = [name for name in FORMATS.names if name != PickleFormat.name]
+    for name in safe:
+        if (candidate := format_named(name)).accepts(model):
+            return candidate
+    if allow_pickle:
+        return PickleFormat(True)
+    raise RegistryError(
+        f"model {type(model).__name__}: none of the formats {', '.join(map(repr, safe))} accepts "
+        f"it; loading a pickle runs code: to save one, write allow_pickle=True here and on "
+        f"loading, or pass format= with a ModelFormat of your own"
+    )

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.bounds import LONGEST_TITLE, is_title
 from tuner.errors import ArgumentError
+from tuner.records.bounds import LONGEST_TITLE, is_title
 
 CHAMPION = "champion"
 """The alias of the best version so far."""
@@ -60,7 +60,7 @@ def validate_model_name(name: Any) -> str:
     Raises
     ------
     ArgumentError
-        If the name is invalid; see `tuner.bounds.is_title`.
+        If the name is invalid; see `tuner.records.bounds.is_title`.
     """
     if not isinstance(name, str) or not name.strip():
         raise ArgumentError(f"model name {name!r}: write a non-empty string")

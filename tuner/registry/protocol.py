@@ -8,10 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class ModelFormat(Protocol):
-    """Saves and loads one family of models."""
+    """Saves and loads one family of models; `tuner.testing.ModelFormatConformance` tests it."""
 
     name: str
-    """What the store records, such as ``"skops"``."""
+    """The name that the store records, such as ``"skops"``; also the name of its entry point."""
 
     def accepts(self, model: Any) -> bool:
         """Whether `save` can save this model."""
@@ -24,6 +24,8 @@ class ModelFormat(Protocol):
 
         Raises
         ------
+        RegistryError
+            If the files are missing or do not have this format.
         UntrustedModel
             If the files need types or code that are not allowed.
         """

@@ -186,7 +186,7 @@ class Registry:
         kept = version.artifact.format
         if format is not None and format.name != kept:
             raise RegistryError(
-                f"model {ref!r} was kept in the format {kept!r}, format= loads {format.name!r}"
+                f"model {ref!r} was saved in the format {kept!r}, format= loads {format.name!r}"
             )
         files = self.store.read_artifact(version.artifact)
         return load_files(format or kept, files, allow_pickle=allow_pickle, trusted=trusted)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner import ranking
+from tuner.optimizers import ranking
 from tuner.records import Goal, Trial
 from tuner.search_spaces import Space
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuner import ranking
+from tuner.optimizers import ranking
 from tuner.plotting.importance_scores import chosen_method, importance_scores
 from tuner.records import Code, Environment, ModelVersion, State, Trial
 from tuner.reporting.certainty import Certainty, certainty_of, in_words
@@ -85,7 +85,7 @@ def certainty_text(study: Study, trials: Sequence[Trial]) -> tuple[Certainty | N
         return None, []
     found = certainty_of(study.space, study.goals[0], trials)
     if found.lead is None:
-        return found, ["There is one point with a value only, so nothing to compare it with."]
+        return found, ["Only one point has a value, so it cannot be compared."]
     lines = [
         f"Trial {found.winner} is better than the runner-up, trial {found.runner_up}, by "
         f"{number_text(found.lead)}."

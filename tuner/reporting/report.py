@@ -8,17 +8,17 @@ import io
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
-import tuner
-from tuner.boundary import public
-from tuner.credentials import hide
 from tuner.errors import ExportError
-from tuner.printable import printable, well_formed
+from tuner.errors.boundary import public
+from tuner.errors.credentials import hide
+from tuner.errors.printable import printable, well_formed
 from tuner.records import State
 from tuner.reporting import content
 from tuner.reporting.certainty import in_words
@@ -112,7 +112,7 @@ def render_report(study: Study) -> str:
         hosts=content.hosts_of(study),
         models=content.models_of(study),
         now=time.time(),
-        version=tuner.__version__,
+        version=metadata.version("tuner"),
         script=_Script(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )

@@ -15,6 +15,7 @@ __all__ = ["ASHA", "MedianStopping", "resolve"]
 
 SCHEDULERS = Plugins(
     "scheduler",
+    "tuner.schedulers",
     "tuner.schedulers.protocol:Scheduler",
     {
         "asha": "tuner.schedulers.asha:ASHA",

@@ -21,7 +21,8 @@ class Scheduler(Protocol):
     """Decides after each report whether a trial continues.
 
     Like an optimizer, a scheduler is created with its own options and bound to a study by `reset`.
-    Its state can be rebuilt from the reports and outcomes.
+    Its state can be rebuilt from the reports and outcomes. `tuner.testing.SchedulerConformance`
+    tests the contract.
     """
 
     def reset(self, goals: Sequence[Goal]) -> None:

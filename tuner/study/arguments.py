@@ -1,20 +1,54 @@
-"""Checks of what users pass to the public calls, before anything is started for them."""
+"""Checks of the arguments of public calls, before anything is started."""
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from tuner.bounds import LONGEST_TITLE, as_name, is_title
 from tuner.errors import ArgumentError, SpaceError
 from tuner.records import Direction, Goal, OutcomeConstraint
+from tuner.records.bounds import LONGEST_TITLE, as_name, is_title
 
 if TYPE_CHECKING:
     from tuner.search_spaces import Space
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def renamed(old: str, new: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Decorate a public function to accept the keyword `old` as a deprecated alias of `new`.
+
+    `tuner.errors.boundary.public` must be the next decorator: the warning names the caller's line.
+    """
+
+    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        called = function.__name__
+
+        @functools.wraps(function)
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            if old in kwargs:
+                if kwargs.get(new) is not None:
+                    raise ArgumentError(
+                        f"{called}: {old}= and {new}= are the same argument; write only {new}="
+                    )
+                warnings.warn(
+                    f"{called}: {old}= is deprecated; write {new}=",
+                    DeprecationWarning,
+                    stacklevel=3,
+                )
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def as_space(space: Space | Mapping[str, Any]) -> Space:
@@ -23,7 +57,7 @@ def as_space(space: Space | Mapping[str, Any]) -> Space:
     Raises
     ------
     SpaceError
-        If it is none, or cannot be.
+        If it is not a valid search space.
     """
     from tuner.search_spaces import Space
 
@@ -40,12 +74,12 @@ def as_space(space: Space | Mapping[str, Any]) -> Space:
 def as_goals(
     direction: str | Sequence[str], metric: str | Sequence[str] | None
 ) -> tuple[Goal, ...]:
-    """Return the goals that `direction` and `metric` name, one of each or as many of both.
+    """Return the goals named by `direction` and `metric`, which have the same length.
 
     Raises
     ------
     ArgumentError
-        If a direction is unknown, a metric has no name or too long a one, or their numbers differ.
+        If a direction or a metric name is invalid, or their numbers differ.
     """
     directions = [direction] if isinstance(direction, str) else list(direction)
     if metric is None:
@@ -55,7 +89,8 @@ def as_goals(
         metrics = [metric] if isinstance(metric, str) else list(metric)
     if not directions or len(directions) != len(metrics):
         raise ArgumentError(
-            f"direction names {len(directions)} goals, metric {len(metrics)}; give one of each"
+            f"direction has {len(directions)} goals, metric has {len(metrics)}; pass one "
+            f"of each per goal"
         )
     for name in metrics:
         if not isinstance(name, str) or not name:
@@ -79,7 +114,7 @@ def as_count(name: str, value: Any, *, low: int = 1) -> int | None:
     Raises
     ------
     ArgumentError
-        If it is anything else; names the argument.
+        If it is anything else; the message names the argument.
     """
     if value is None:
         return None
@@ -92,12 +127,12 @@ _CONSTRAINT = re.compile(r"\s*(.+?)\s*(<=|>=)\s*(\S+)\s*")
 
 
 def as_constraints(constraints: Sequence[str | OutcomeConstraint]) -> tuple[OutcomeConstraint, ...]:
-    """Return the outcome constraints that texts such as ``"latency <= 0.1"`` stand for.
+    """Parse outcome constraints such as ``"latency <= 0.1"``.
 
     Raises
     ------
     ArgumentError
-        If one is none, or is there twice; names it.
+        If a constraint is invalid or repeated; the message names it.
     """
     if isinstance(constraints, str):
         constraints = [constraints]
@@ -119,7 +154,7 @@ def as_constraints(constraints: Sequence[str | OutcomeConstraint]) -> tuple[Outc
         found.append(OutcomeConstraint(as_name(match[1], "metric"), match[2], bound))
     twice = {str(c) for c in found if found.count(c) > 1}
     if twice:
-        raise ArgumentError(f"constraints: {twice.pop()!r} is there twice; write it once")
+        raise ArgumentError(f"constraints: {twice.pop()!r} is repeated; write it once")
     return tuple(found)
 
 
@@ -129,7 +164,7 @@ def as_seconds(name: str, value: Any) -> float | None:
     Raises
     ------
     ArgumentError
-        If it is anything else; names the argument.
+        If it is anything else; the message names the argument.
     """
     if value is None:
         return None
@@ -148,26 +183,26 @@ def as_study_name(value: Any) -> str:
     Raises
     ------
     ArgumentError
-        If it is no string, empty, longer than 200 characters, or has a slash, a line break or half
-        of a surrogate pair.
+        If it is not a string, is blank, has more than 200 characters, or contains a slash, ``@``,
+        a line break or a lone surrogate.
     """
     if not isinstance(value, str) or not value.strip():
         raise ArgumentError(f"study={value!r}: write a name")
     if not is_title(value):
         raise ArgumentError(
             f"study={value[:LONGEST_TITLE]!r}: a name has at most {LONGEST_TITLE} characters, and "
-            f"no '/', '@', line break or half of a surrogate pair"
+            f"none of '/', '@', line breaks and lone surrogates"
         )
     return value
 
 
 def lease_seconds() -> float:
-    """Return how long a driver that nothing is heard of holds its study: ``TUNER_LEASE``, or 30 s.
+    """Return the duration of a lease in seconds: ``TUNER_LEASE``, or 30.
 
     Raises
     ------
     ArgumentError
-        If the environment variable is no number of seconds from 1.
+        If the environment variable is not a number of at least 1.
     """
     from tuner.tracking.lease import LEASE
 

@@ -2,36 +2,102 @@
 
 from __future__ import annotations
 
-import difflib
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.boundary import public
 from tuner.engine.seeds import fresh_seed
-from tuner.errors import StudyExists, StudyMismatch, StudyNotFound
+from tuner.errors import ArgumentError, StudyExists, StudyMismatch
+from tuner.errors.boundary import public
 from tuner.optimizers import describe
 from tuner.optimizers import resolve as resolve_optimizer
+from tuner.provenance.references import find_study
 from tuner.records import Goal, OutcomeConstraint, StudyInfo
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.search_spaces import Space
-from tuner.study.arguments import as_constraints, as_count, as_goals, as_space, as_study_name
+from tuner.study.arguments import (
+    as_constraints,
+    as_count,
+    as_goals,
+    as_space,
+    as_study_name,
+    renamed,
+)
 from tuner.study.study import Study
-from tuner.study.warm_start import earlier_trials
+from tuner.study.warm_start import warm_start_trials
 
 if TYPE_CHECKING:
     from tuner.optimizers.protocol import Optimizer
     from tuner.schedulers.protocol import Scheduler
+    from tuner.tracking.sql_store import SqlStore
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlan:
+    """The checked settings that a call requests for a study, new or existing."""
+
+    name: str
+    space: Space
+    goals: tuple[Goal, ...]
+    constraints: tuple[OutcomeConstraint, ...]
+    optimizer: Optimizer
+    scheduler: Scheduler | None
+    seed: int | None
+    data: str
+    tags: dict[str, str]
+    warm_start: Any
+
+
+def as_plan(
+    space: Space | Mapping[str, Any],
+    *,
+    study: str | None,
+    direction: str | Sequence[str],
+    metric: str | Sequence[str] | None,
+    constraints: Sequence[str],
+    optimizer: str | Optimizer,
+    scheduler: str | Scheduler | None,
+    seed: int | None,
+    data: Any,
+    tags: Mapping[str, str] | None,
+    warm_start: Any,
+    objective: Any = None,
+) -> StudyPlan:
+    """Check the settings of a study; see `tuner.optimize` for their meaning.
+
+    Raises
+    ------
+    ArgumentError, SpaceError
+        If a setting is invalid; the message names it.
+    """
+    from tuner.provenance.fingerprints import fingerprint
+    from tuner.tracking.annotations import check_tags
+
+    tags = dict(tags or {})
+    check_tags(tags)
+    return StudyPlan(
+        name=_generate_name(objective) if study is None else as_study_name(study),
+        space=as_space(space),
+        goals=as_goals(direction, metric),
+        constraints=as_constraints(constraints),
+        optimizer=resolve_optimizer(optimizer),
+        scheduler=resolve_scheduler(scheduler),
+        seed=as_count("seed", seed, low=0),
+        data="" if data is None else fingerprint(data),
+        tags=tags,
+        warm_start=warm_start,
+    )
 
 
 @public()
+@renamed("name", "study")
 def create_study(
     space: Space | Mapping[str, Any],
     *,
-    name: str | None = None,
+    study: str | None = None,
     direction: str | Sequence[str] = "minimize",
     metric: str | Sequence[str] | None = None,
     constraints: Sequence[str] = (),
@@ -44,95 +110,104 @@ def create_study(
     warm_start: Any = (),
     load_if_exists: bool = False,
 ) -> Study:
-    """Create a study for a manual loop with `Study.ask` and `Study.tell`.
+    """Create a study, to run it with `Study.optimize` or with `Study.ask` and `Study.tell`.
 
-    The parameters have the same meaning as in `optimize`; `name` corresponds to its `study`.
+    The other parameters have the same meaning as in `optimize`.
+
+    Parameters
+    ----------
+    load_if_exists
+        Whether to return an existing study of that name.
 
     Raises
     ------
+    ArgumentError, SpaceError
+        If an argument is invalid.
     StudyExists
         If the study exists and `load_if_exists` is False.
     StudyMismatch
         If `load_if_exists` is True and the study has a different space, direction or seed.
+
+    Examples
+    --------
+    >>> import tempfile, tuner
+    >>> study = tuner.create_study({"x": tuner.Int(1, 9)}, store=tempfile.mkdtemp(), seed=0)
+    >>> trial = study.ask()
+    >>> told = study.tell(trial, trial.params["x"])
+    >>> study = study.optimize(
+    ...     lambda params: params["x"], n_trials=9, backend="serial", progress=False
+    ... )
+    >>> len(study.trials), study.best_value
+    (9, 1.0)
     """
-    plan = StudyPlan(
-        as_space(space),
-        as_goals(direction, metric),
-        seed,
-        fingerprint_of(data),
-        dict(tags or {}),
-        as_constraints(constraints),
-        warm_start,
+    plan = as_plan(
+        space,
+        study=study,
+        direction=direction,
+        metric=metric,
+        constraints=constraints,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        seed=seed,
+        data=data,
+        tags=tags,
+        warm_start=warm_start,
     )
-    this = open_study(
-        made_up_name(None) if name is None else name,
-        plan,
-        store,
-        resolve_optimizer(optimizer),
-        resolve_scheduler(scheduler),
-        must_be_new=not load_if_exists,
-    )
-    this.store.create_study(this.info)
-    return this
+    created = open_study(plan, store, must_be_new=not load_if_exists)
+    created.store.create_study(created.info)
+    return created
 
 
 @public()
+@renamed("name", "study")
 def load_study(
-    name: str, *, store: str | Path | None = None, optimizer: str | Optimizer | None = None
+    study: str,
+    *,
+    store: str | Path | None = None,
+    optimizer: str | Optimizer | None = None,
+    scheduler: str | Scheduler | None = None,
 ) -> Study:
-    """Return the study of that name.
+    """Load a study by name.
 
     Parameters
     ----------
-    name, store
-        As for `optimize`.
+    study, store, scheduler
+        As for `optimize`. The record of a study does not contain its scheduler.
     optimizer
-        What `Study.ask` goes on with; None takes the one that is recorded, with its options.
+        The optimizer for further trials. None uses the recorded one, with its options.
 
     Raises
     ------
     StudyNotFound
-        If the store has none; says which names come close.
+        If the store has no study of that name; the message suggests similar names.
     """
     from tuner.tracking import open_store
 
+    if not isinstance(study, str):
+        raise ArgumentError(f"study={study!r}: write the name of a study")
     opened = open_store(store)
-    info = opened.find_study(name)
-    if info is None:
-        known = [s.name for s in opened.studies()]
-        close = difflib.get_close_matches(str(name), known, n=3) or known[-3:]
-        remedy = f"it has {', '.join(map(repr, close))}" if close else "it has no studies"
-        raise StudyNotFound(f"there is no study {name!r} in {opened}; {remedy}")
-    chosen = None if optimizer is None else resolve_optimizer(optimizer)
-    return Study(info, opened, optimizer=chosen)
+    return Study(
+        find_study(study, opened),
+        opened,
+        optimizer=None if optimizer is None else resolve_optimizer(optimizer),
+        scheduler=resolve_scheduler(scheduler),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class StudyPlan:
-    """The settings that a call requests for a study, new or existing."""
+@public()
+def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
+    """Return the record of each study in the store, oldest first."""
+    from tuner.tracking import open_store
 
-    space: Space
-    goals: tuple[Goal, ...]
-    seed: int | None = None
-    data: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
-    constraints: tuple[OutcomeConstraint, ...] = ()
-    warm_start: Any = ()
+    return list(open_store(store).studies())
 
 
 def open_study(
-    name: str,
-    plan: StudyPlan,
-    store: str | Path | None,
-    optimizer: Optimizer,
-    scheduler: Scheduler | None,
-    *,
-    must_be_new: bool = False,
+    plan: StudyPlan, store: str | Path | None = None, *, must_be_new: bool = False
 ) -> Study:
-    """Return the study of that name, bound to `optimizer` and `scheduler`.
+    """Return the planned study, which is not recorded yet if it is new.
 
-    A new study is prepared but not recorded yet, so a failure before the first trial leaves no
-    trace.
+    A failure before the first trial therefore leaves no trace.
 
     Raises
     ------
@@ -141,69 +216,69 @@ def open_study(
     StudyMismatch
         If the study exists with a different space, direction or seed.
     ArgumentError
-        If the name is invalid, or the optimizer cannot handle the space.
+        If the optimizer or the scheduler cannot handle the space or the goals.
     """
     from tuner.tracking import open_store
-    from tuner.tracking.annotations import check_tags
-    from tuner.tracking.provenance import current_user
-    from tuner.tracking.uuid7 import uuid7
 
-    name = as_study_name(name)
-    check_tags(plan.tags)
-    seed = as_count("seed", plan.seed, low=0)
-    optimizer.reset(plan.space, plan.goals, fresh_seed() if seed is None else seed)
+    seed = fresh_seed() if plan.seed is None else plan.seed
+    plan.optimizer.reset(plan.space, plan.goals, seed)
+    if plan.scheduler is not None:
+        plan.scheduler.reset(plan.goals)
     opened = open_store(store)
-    known = opened.find_study(name)
-    if known is None:
-        info = StudyInfo(
-            uid=uuid7(),
-            name=name,
-            space=plan.space.to_dict(),
-            fingerprint=plan.space.fingerprint,
-            goals=plan.goals,
-            seed=fresh_seed() if seed is None else seed,
-            created=time.time(),
-            optimizer=describe(optimizer),
-            data=plan.data,
-            tags=plan.tags,
-            constraints=plan.constraints,
-            earlier=earlier_trials(plan.warm_start, plan.space, plan.goals, opened),
-            user=current_user(),
-        )
+    info = opened.find_study(plan.name)
+    if info is None:
+        info = _new_study(plan, seed, opened)
     elif must_be_new:
         raise StudyExists(
-            f"study {name!r} is in {opened} already; "
-            f"write load_if_exists=True to go on with it, or another name"
+            f"study {plan.name!r} exists in {opened}; write load_if_exists=True to load it, or "
+            f"another name"
         )
     else:
-        info = known
-        _check_same(known, plan, seed)
-    optimizer.reset(plan.space, info.goals, info.seed)
-    if scheduler is not None:
-        scheduler.reset(info.goals)
-    return Study(info, opened, optimizer=optimizer, scheduler=scheduler)
+        _check_same(info, plan)
+    return Study(info, opened, optimizer=plan.optimizer, scheduler=plan.scheduler)
 
 
-def _check_same(known: StudyInfo, plan: StudyPlan, seed: int | None) -> None:
-    """Raise `StudyMismatch` if the plan is for another study than the one of that name."""
+def _new_study(plan: StudyPlan, seed: int, store: SqlStore) -> StudyInfo:
+    from tuner.provenance.capture import current_user
+    from tuner.tracking.uuid7 import uuid7
+
+    return StudyInfo(
+        uid=uuid7(),
+        name=plan.name,
+        space=plan.space.to_dict(),
+        fingerprint=plan.space.fingerprint,
+        goals=plan.goals,
+        seed=seed,
+        created=time.time(),
+        optimizer=describe(plan.optimizer),
+        data=plan.data,
+        tags=plan.tags,
+        constraints=plan.constraints,
+        warm_start_trials=warm_start_trials(plan.warm_start, plan.space, plan.goals, store),
+        user=current_user(),
+    )
+
+
+def _check_same(known: StudyInfo, plan: StudyPlan) -> None:
+    """Raise `StudyMismatch` if a recorded study differs from the plan."""
     change = ""
     if plan.space.fingerprint != known.fingerprint:
         change = _space_change(Space.from_dict(known.space), plan.space)
     elif plan.goals != known.goals:
-        change = f"its goal is {_goals(known.goals)}, this call's is {_goals(plan.goals)}"
+        change = f"its goal is {_goals(known.goals)}, this call has {_goals(plan.goals)}"
     elif plan.constraints != known.constraints:
         change = (
             f"its constraints are {_listed(known.constraints)}, "
-            f"this call's are {_listed(plan.constraints)}"
+            f"this call has {_listed(plan.constraints)}"
         )
-    elif seed is not None and seed != known.seed:
-        change = f"its seed is {known.seed}, this call's is {seed}"
+    elif plan.seed is not None and plan.seed != known.seed:
+        change = f"its seed is {known.seed}, this call has {plan.seed}"
     elif plan.data and known.data and plan.data != known.data:
-        change = "its data has another fingerprint than this call's"
+        change = "its data has another fingerprint than the data of this call"
     if change:
         raise StudyMismatch(
-            f"study {known.name!r} cannot go on: {change}; "
-            f"go back to what it was, or give another study name"
+            f"study {known.name!r} cannot be resumed: {change}; "
+            f"restore the old setting, or pass another study name"
         )
 
 
@@ -211,7 +286,7 @@ def _space_change(old: Space, new: Space) -> str:
     """Describe the differences between two spaces, naming the first few parameters."""
     before = {c.path: repr(c.domain) for c in old.columns}
     after = {c.path: repr(c.domain) for c in new.columns}
-    changes = [f"{p!r} is gone" for p in before if p not in after]
+    changes = [f"{p!r} is missing" for p in before if p not in after]
     changes += [f"{p!r} is new" for p in after if p not in before]
     changes += [
         f"{p!r} was {before[p]} and is {after[p]}"
@@ -232,17 +307,8 @@ def _listed(constraints: tuple[OutcomeConstraint, ...]) -> str:
     return ", ".join(map(str, constraints)) or "none"
 
 
-def made_up_name(objective: Any) -> str:
+def _generate_name(objective: Any) -> str:
     """Return a generated study name: objective name, date and time, and random characters."""
     base = getattr(objective, "__name__", "study")
     base = base if base.isidentifier() else "study"
     return f"{base}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-
-
-def fingerprint_of(data: Any) -> str:
-    """Return the fingerprint of the data that a study is about, "" if none is given."""
-    if data is None:
-        return ""
-    from tuner.tracking.provenance import fingerprint
-
-    return fingerprint(data)

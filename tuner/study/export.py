@@ -1,4 +1,4 @@
-"""A study as a table: one row a trial, one column a parameter, written as CSV, JSON or Parquet."""
+"""Tables of trials, runs and reports, and their export as CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tuner.boundary import public
 from tuner.errors import ExportError, StoreCorrupt
-from tuner.printable import well_formed
+from tuner.errors.boundary import public
+from tuner.errors.printable import well_formed
 from tuner.records import Goal, Report, Run, Trial
 from tuner.search_spaces import Space
 
 Row: TypeAlias = dict[str, Any]
-"""One trial: column name to value, None where there is none."""
+"""A row by column name; a missing value is None."""
 
 FORMATS = ("csv", "json", "parquet")
-"""What `write_table` can write."""
+"""Formats of `write_table`."""
 
 _ESCAPED = "backslashreplace"
-"""What becomes of lone surrogates, which UTF-8 lacks: in JSON text an escape of the same value."""
+"""Error handler for lone surrogates, which UTF-8 cannot encode: JSON escapes of the same value."""
 
 
 def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[Row]:
-    """Return one row a trial; all rows have the same columns in the same order.
+    """Return one row per trial; all rows have the same columns in the same order.
 
     The columns are ``number``, ``state``, the value (``value`` for a single goal, else one column
-    a goal under its metric's name), ``duration`` in seconds, every parameter of the space in its
-    order (``model``, ``model.svm.C``), every other metric by name, every outcome constraint (0 or
-    less where it is kept), and ``error``. A parameter that was not active in a trial is None. A
-    parameter whose name is taken by a column before it is called ``params.<name>``, a metric
-    ``metrics.<name>``, a constraint ``constraints.<name>``.
+    per goal, named by its metric), ``duration`` in seconds, all parameters in the order of the
+    space (``model``, ``model.svm.C``), the other metrics, the outcome constraints (0 or less if
+    satisfied), and ``error``. An inactive parameter is None. A name that an earlier column has
+    gets a prefix: ``params.<name>``, ``metrics.<name>`` or ``constraints.<name>``.
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[R
 
 
 def run_rows(runs: Iterable[Run]) -> list[Row]:
-    """Return one row a run: who ran which trial where and when, its metrics, and its error."""
+    """Return one row per run: trial, worker, host, times, metrics and error."""
     runs = list(runs)
     fixed = ("trial", "attempt", "state", "worker", "host", "pid", "started", "ended", "uid")
     taken = {*fixed, "duration", "error"}
@@ -96,7 +95,7 @@ def run_rows(runs: Iterable[Run]) -> list[Row]:
 
 
 def report_rows(runs: Iterable[Run], reports: Iterable[tuple[str, Report]]) -> list[Row]:
-    """Return one row for each value that a run reported: trial, attempt, step, metric, value."""
+    """Return one row per reported value: trial, attempt, step, metric, value."""
     known = {run.uid: run for run in runs}
     return [
         {
@@ -119,26 +118,26 @@ def write_table(table: Sequence[Row], path: str | os.PathLike[str], to: str | No
     Parameters
     ----------
     table
-        Rows that share their columns, as `rows` gives them.
+        Rows with the same columns, as `rows` returns them.
     path
-        The file; one that exists is replaced.
+        The file; an existing one is replaced.
     to
         ``"csv"``, ``"json"`` or ``"parquet"``; None takes the format from the file's suffix.
 
     Raises
     ------
     ExportError
-        If there is no such format, or the file cannot be written.
+        If the format is unknown, or the file cannot be written.
 
     See Also
     --------
-    format_table : what the formats do with values of each kind.
+    format_table : the encoding of values in each format.
     """
     path = Path(path)
     if to is None and path.suffix.lower().lstrip(".") not in FORMATS:
         raise ExportError(
             f"export: cannot tell the format from {str(path)!r}: "
-            f"end the name in {_formats('.')}, or pass to=..."
+            f"use the suffix {_formats('.')}, or pass to=..."
         )
     content = format_table(table, to or path.suffix.lower().lstrip("."))
     try:
@@ -146,7 +145,7 @@ def write_table(table: Sequence[Row], path: str | os.PathLike[str], to: str | No
     except OSError as error:
         raise ExportError(
             f"export: cannot write {str(path)!r}: {error.strerror or error}; "
-            "give a file in an existing folder that you may write to"
+            "pass a path in a writable folder"
         ) from error
     return path
 
@@ -156,26 +155,26 @@ def format_table(table: Sequence[Row], to: str) -> bytes:
     r"""Return a table as the content of a file. Numbers are exact in every format.
 
     ``"json"``
-        A list of objects. NaN and infinities, which JSON has no numbers for, are the strings
-        ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``.
+        A list of objects. NaN and infinities are the strings ``"NaN"``, ``"Infinity"`` and
+        ``"-Infinity"``, since JSON cannot represent them as numbers.
     ``"csv"``
-        A header and one line a row; None is an empty cell, a list or tuple its JSON text. A text
-        that a spreadsheet would run as a formula (it begins with ``=``, ``+``, ``-``, ``@``, tab
-        or return, and is no number) gets a ``'`` before it; the other formats leave it alone.
+        A header and one line per row. None is an empty cell; a list or tuple is JSON. A string
+        that a spreadsheet would run as a formula (it starts with ``=``, ``+``, ``-``, ``@``, tab
+        or return, and is not a number) gets the prefix ``'``; other formats do not change it.
     ``"parquet"``
-        Columns of integers, floats, booleans or text; a column of several kinds is JSON text.
+        Columns of integers, floats, booleans or strings; a column of mixed types is JSON.
 
-    A lone surrogate, which a text gets from bytes that are not UTF-8, is written as its escape
-    (``\udc80``); JSON reads that back as it was.
+    A lone surrogate, which results from bytes that are not UTF-8, is written as an escape
+    (``\udc80``); JSON restores it when it is read.
 
     Raises
     ------
     ExportError
-        If there is no such format, or Parquet is asked for without pyarrow.
+        If the format is unknown, or pyarrow is not installed for Parquet.
     """
     writers = {"csv": _as_csv, "json": _as_json, "parquet": _as_parquet}
     if to not in writers:
-        raise ExportError(f"export: there is no format {to!r}; choose {_formats()}")
+        raise ExportError(f"export: unknown format {to!r}; choose {_formats()}")
     return writers[to](table)
 
 
@@ -199,7 +198,7 @@ def _as_csv(table: Sequence[Row]) -> bytes:
 
 def _csv_line(cells: Sequence[Any]) -> str:
     line = io.StringIO(newline="")
-    # Python up to 3.12 quotes a return only if lines end in one, and readers break lines at any.
+    # Python up to 3.12 quotes a carriage return only if lines end in one; readers split at any.
     csv.writer(line, lineterminator="\r\n").writerow([_csv_cell(cell) for cell in cells])
     return line.getvalue().removesuffix("\r\n") + "\n"
 
@@ -246,7 +245,7 @@ def _csv_cell(value: Any) -> Any:
 
 
 def _uniform(values: list[Any]) -> list[Any]:
-    """Return values of one kind that Parquet has a type for; text if they are of several."""
+    """Return the values unchanged if Parquet has a type for all of them, else as JSON."""
     kinds = {type(value) for value in values} - {type(None)}
     too_large = int in kinds and any(
         isinstance(value, int) and not -(2**63) <= value < 2**63 for value in values
@@ -269,7 +268,7 @@ def _is_number(text: str) -> bool:
 
 
 def _column_names(names: Iterable[str], group: str, taken: set[str]) -> dict[str, str]:
-    """Return name to column; a name that is taken gets its group before it."""
+    """Map names to columns; a name in `taken` gets the group as a prefix."""
     return {name: f"{group}.{name}" if name in taken else name for name in names}
 
 

@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.backends import resolve as resolve_backend
-from tuner.boundary import public
-from tuner.engine.objective import wants_trial
-from tuner.engine.worker.system_metrics import as_interval
-from tuner.errors import ArgumentError
-from tuner.optimizers import resolve as resolve_optimizer
-from tuner.records import Goal, Params, Trial
-from tuner.registry.names import validate_model_name
+from tuner.errors.boundary import public
+from tuner.records import Params, Trial
 from tuner.schedulers import resolve as resolve_scheduler
-from tuner.study.arguments import (
-    as_constraints,
-    as_count,
-    as_goals,
-    as_seconds,
-    as_space,
-    lease_seconds,
-)
-from tuner.study.create import StudyPlan, fingerprint_of, made_up_name, open_study
-from tuner.study.study import Study, best_of
+from tuner.study.arguments import as_goals, as_space, renamed
+from tuner.study.create import as_plan, open_study
+from tuner.study.search import as_search
+from tuner.study.study import Study
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
+    from tuner.engine.progress import Progress
     from tuner.optimizers.protocol import Optimizer
-    from tuner.progress import Progress
     from tuner.schedulers.protocol import Scheduler
     from tuner.search_spaces import Space
 
-DEFAULT_N_TRIALS = 100
-"""Trials of a search that was given neither `n_trials` nor `timeout`."""
-
 
 @public()
+@renamed("name", "study")
 def optimize(
     objective: Callable[..., Any],
     space: Space | Mapping[str, Any],
@@ -73,6 +57,8 @@ def optimize(
 ) -> Study:
     """Optimize `objective` over `space`, record every trial and register the best one.
 
+    This is the one-call form of `create_study` and `Study.optimize`.
+
     Parameters
     ----------
     objective
@@ -98,11 +84,12 @@ def optimize(
         Time limit of one attempt of a trial, in seconds. An attempt that exceeds it is ended and
         fails.
     optimizer
-        ``"auto"``, ``"random"``, ``"tpe"``, ``"bayesian"``, or an `Optimizer`.
+        A registered name, such as ``"tpe"``, or an `Optimizer`.
     scheduler
-        ``"median"``, ``"asha"``, a `Scheduler`, or None to let every trial run to its end.
+        A registered name, such as ``"asha"``, a `Scheduler`, or None to let every trial run to its
+        end.
     backend
-        None or ``"ray"``, ``"serial"``, or a `Backend`, such as a `SimulatedBackend`.
+        A registered name, such as ``"serial"``, a `Backend`, or None for ``"ray"``.
     workers
         Number of concurrent trials. None uses the whole machine or cluster.
     resources
@@ -115,37 +102,37 @@ def optimize(
         An SQLAlchemy URL, a folder, or None for ``./.tuner`` (the environment variable
         ``TUNER_STORE`` overrides None).
     register
-        Model name for the winner. Defaults to the study's name; False registers nothing.
-        A search with several goals has no single winner: see `Study.register`.
+        Model name for the best trial. Defaults to the study's name; False registers nothing.
+        A search with several goals does not register a model; see `Study.register`.
     refit
         A function that takes the best params and returns the model to register.
     data
         Arrays, DataFrames, files or folders. The study records their fingerprint.
     initial
-        Points to try first. If empty, any defaults of the domains are tried first.
+        Points that a new study tries first. Defaults to the defaults of the domains, if any.
     warm_start
-        Earlier trials for the optimizer to begin with: a study's name in this store, a `Study`, a
-        study of Optuna, a DataFrame like `Study.trials_dataframe` gives, or a list of these. Their
-        values must be of the same goals. They are kept with the study, do not count as its trials,
-        and the best of them is tried first.
+        Earlier trials for the optimizer: a study's name in this store, a `Study`, an Optuna study,
+        a DataFrame like the one of `Study.trials_dataframe`, or a list of these. They must have
+        values of the same goals. The study records them, does not count them as its trials, and
+        tries the best of them first.
     max_retries
         Number of retries after the objective fails. A trial whose worker is lost is retried up to
         three times regardless.
     deterministic
         Make a parallel search repeatable: with the same seed and as many workers, suggestion k sees
-        the outcomes of trials up to k - workers, whatever the timing. Workers wait for slow trials.
+        the outcomes of trials up to k - workers only. Workers wait for slow trials.
     callbacks
-        Called with ``study, trial`` after each trial that has its outcome; see `Study.stop`. One
-        with a method ``study_ended(study)`` has that called when the search ends, however it does.
+        Called with ``study, trial`` after each outcome; see `Study.stop`. If a callback has a
+        method ``study_ended(study)``, it is called when the search ends, also after an error.
     tags
         Short texts to keep with the study.
     system_metrics
         Whether to sample each run's CPU, memory and GPUs, as metrics over steps called
-        ``system/...``: True for every five seconds, or the seconds between two samples. None takes
-        what the environment variable ``TUNER_SYSTEM_METRICS`` says.
+        ``system/...``: True for every five seconds, or the seconds between two samples. None uses
+        the environment variable ``TUNER_SYSTEM_METRICS``.
     keep_models
-        How many of the best trials keep the models that they logged when the search ends; None
-        keeps all. Registered models are always kept; see `tuner.study.registration.keep_best`.
+        Number of best trials that keep their logged models when the search ends; None keeps all.
+        Registered models are always kept; see `Study.keep_models`.
     progress
         Whether to show one progress display.
 
@@ -179,118 +166,39 @@ def optimize(
     >>> study.best_value < 1
     True
     """
-    space = as_space(space)
-    goals = as_goals(direction, metric)
-    limits_on_metrics = as_constraints(constraints)
-    chosen = resolve_optimizer(optimizer)
-    chosen_scheduler = resolve_scheduler(scheduler)
-    chosen_backend = resolve_backend(backend)
-    takes_trial = wants_trial(objective)
-    n_trials = as_count("n_trials", n_trials)
-    timeout = as_seconds("timeout", timeout)
-    trial_timeout = as_seconds("trial_timeout", trial_timeout)
-    workers = as_count("workers", workers)
-    keep_models = as_count("keep_models", keep_models)
-    retries = as_count("max_retries", max_retries, low=0) or 0
-    interval = as_interval(system_metrics)
-    if deterministic and chosen_scheduler is not None:
-        raise ArgumentError(
-            "deterministic=True: what a scheduler stops depends on which report comes first; leave "
-            "scheduler out"
-        )
-    lease = lease_seconds()
-    points = [space.validate(p) for p in initial]
-    registered_name = _registered_name(register, goals)
-    if n_trials is None:
-        n_trials = _default_budget(space, timeout)
-
-    plan = StudyPlan(
-        space, goals, seed, fingerprint_of(data), dict(tags or {}), limits_on_metrics, warm_start
+    space, scheduler = as_space(space), resolve_scheduler(scheduler)
+    search = as_search(
+        objective,
+        as_goals(direction, metric),
+        scheduler,
+        n_trials=n_trials,
+        timeout=timeout,
+        trial_timeout=trial_timeout,
+        backend=backend,
+        workers=workers,
+        resources=resources,
+        register=register,
+        refit=refit,
+        max_retries=max_retries,
+        deterministic=deterministic,
+        callbacks=callbacks,
+        system_metrics=system_metrics,
+        keep_models=keep_models,
+        progress=progress,
+        initial=[space.validate(point) for point in initial],
     )
-    this = open_study(
-        made_up_name(objective) if study is None else study, plan, store, chosen, chosen_scheduler
+    plan = as_plan(
+        space,
+        study=study,
+        direction=direction,
+        metric=metric,
+        constraints=constraints,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        seed=seed,
+        data=data,
+        tags=tags,
+        warm_start=warm_start,
+        objective=objective,
     )
-    done = sum(trial.state.finished for trial in this)
-    if n_trials is None or done < n_trials:
-        from tuner.engine.clock import SystemClock
-        from tuner.engine.driver import POLL, Driver, Session
-        from tuner.engine.limits import Limits
-        from tuner.engine.worker.forks import children_end
-        from tuner.engine.worker.run import ObjectiveWork
-        from tuner.progress import make_progress
-        from tuner.tracking.provenance import current_code, current_environment
-
-        virtual = getattr(chosen_backend, "clock", None)
-        session = Session(
-            info=this.info,
-            store=this.store,
-            optimizer=chosen,
-            backend=chosen_backend,
-            work=ObjectiveWork(objective, takes_trial, goals, limits_on_metrics, interval),
-            limits=Limits(
-                n_trials, timeout, trial_timeout, max_retries=retries, in_order=deterministic
-            ),
-            progress=make_progress(progress) if isinstance(progress, bool) else progress,
-            scheduler=chosen_scheduler,
-            workers=workers,
-            resources=resources,
-            initial=points or _first_points(this, space),
-            code=current_code(objective),
-            environment=current_environment(),
-            listeners=[partial(call, this) for call in callbacks],
-            lease=lease,
-            # Where time passes only while the study waits, nothing else can happen meanwhile.
-            clock=SystemClock() if virtual is None else virtual,
-            poll=POLL if virtual is None else math.inf,
-        )
-        try:
-            this.run(Driver(session))
-        finally:
-            for callback in callbacks:
-                if callable(ended := getattr(callback, "study_ended", None)):
-                    with children_end():
-                        ended(this)
-    if registered_name is not None and any(trial.eligible for trial in this):
-        this.register(registered_name or None, refit=refit)
-    if keep_models is not None:
-        from tuner.study.registration import keep_best
-        from tuner.tracking.artifacts.retention import collect
-
-        keep_best(this, keep_models)
-        collect(this.store)
-    return this
-
-
-def _default_budget(space: Space, timeout: float | None) -> int | None:
-    """Return how many trials a call without `n_trials` makes: a finite space is tried once."""
-    size = None if math.isinf(space.size) else int(space.size)
-    if timeout is not None:
-        return size
-    return DEFAULT_N_TRIALS if size is None else min(DEFAULT_N_TRIALS, size)
-
-
-def _first_points(study: Study, space: Space) -> list[Params]:
-    """Return the defaults, and the best of the earlier trials, which this study has not tried."""
-    defaults = space.defaults()
-    points = [] if defaults is None else [defaults]
-    eligible = [trial for trial in study.info.earlier if trial.eligible]
-    if eligible and len(study.goals) == 1:
-        best = best_of(study.info, eligible).params
-        points += [] if best in points else [best]
-    return points
-
-
-def _registered_name(register: str | bool | None, goals: Sequence[Goal]) -> str | None:
-    """Return the model name to register under, "" for the study's name, None for not at all."""
-    if register is False or (register is None and len(goals) > 1):
-        return None
-    if len(goals) > 1:
-        raise ArgumentError(
-            f"register={register!r}: a search with {len(goals)} goals has no single winner; leave "
-            f"register out, then write study.register(..., trial=study.best_trials[0])"
-        )
-    if register is None or register is True:
-        return ""
-    if not isinstance(register, str) or not register:
-        raise ArgumentError(f"register={register!r}: write a model name, or False")
-    return validate_model_name(register)
+    return open_study(plan, store).run(search)

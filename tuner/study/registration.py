@@ -1,13 +1,12 @@
-"""Register the winner of a study as a model version, and keep the models of the best trials."""
+"""Register a trial of a study as a model version, and keep the models of the best trials."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tuner import ranking
-from tuner.boundary import public
 from tuner.errors import RegistryError
+from tuner.optimizers import ranking
 from tuner.records import (
     Artifact,
     ModelVersion,
@@ -29,34 +28,34 @@ if TYPE_CHECKING:
     from tuner.study.study import Study
 
 
-def register_winner(
+def register_trial(
     registry: Registry,
     info: StudyInfo,
-    best: Trial,
+    trial: Trial,
     name: str,
     refit: Callable[[Params], Any] | None = None,
     *,
     format: str | ModelFormat | None = None,
     allow_pickle: bool = False,
 ) -> ModelVersion:
-    """Register the best trial of a study under `name`, once.
+    """Register a trial of a study under `name`; a repeated call returns the same version.
 
-    The model is the result of `refit` on the best params, else the model that the winning run
-    logged. Without either, the version holds the configuration alone.
+    The model is the result of `refit` on the params of the trial, or the model that its run logged.
+    Without either, the version holds the params alone.
 
     Raises
     ------
     RegistryError
-        If `refit` fails, or no format accepts what it made. The study is recorded all the same.
+        If `refit` fails, or no format accepts its result. The record of the study does not change.
     """
-    run = _winning_run(registry, info, best)
+    run = _completed_run(registry, info, trial)
     known = registry.find_version(name, run.uid)
     if known is not None:
         return known
     artifact = _logged_model(registry, info, run)
     if refit is not None:
         kind, files = save_model(
-            _refitted(info, best, refit), format=format, allow_pickle=allow_pickle
+            _refitted(info, trial, refit), format=format, allow_pickle=allow_pickle
         )
         upload = Upload("refit", files, kind="model", format=kind)
         artifact = registry.store.put_artifact(run.uid, upload)
@@ -64,16 +63,16 @@ def register_winner(
     return registry.register(
         name,
         study=info,
-        trial=best,
+        trial=trial,
         run=run,
         artifact=artifact,
         goal=info.goal,
-        value=best.values[0],
+        value=trial.values[0],
     )
 
 
-def _winning_run(registry: Registry, info: StudyInfo, best: Trial) -> Run:
-    runs = registry.store.runs(info.uid, best.number)
+def _completed_run(registry: Registry, info: StudyInfo, trial: Trial) -> Run:
+    runs = registry.store.runs(info.uid, trial.number)
     *_, run = (r for r in runs if r.state is State.COMPLETED and not r.is_replay)
     return run
 
@@ -84,29 +83,18 @@ def _logged_model(registry: Registry, info: StudyInfo, run: Run) -> Artifact | N
     return min(models, key=lambda a: (a.name != "model", a.name), default=None)
 
 
-def _refitted(info: StudyInfo, best: Trial, refit: Callable[[Params], Any]) -> Any:
+def _refitted(info: StudyInfo, trial: Trial, refit: Callable[[Params], Any]) -> Any:
     try:
-        return refit(best.params)
+        return refit(trial.params)
     except Exception as error:
         raise RegistryError(
-            f"study {info.name!r}: refit failed on the best params {best.params!r}: "
+            f"study {info.name!r}: refit failed on the params {trial.params!r}: "
             f"{type(error).__name__}: {error}; the study itself is recorded"
         ) from error
 
 
-@public()
-def keep_best(study: Study, k: int) -> int:
-    """Forget the models of a study but those of its `k` best trials, and return how many.
-
-    Kept as well are the models of trials that have not ended, what a model version was registered
-    from, and with several goals those of the Pareto front, whatever `k` is. Other artifacts than
-    models stay. The files are deleted by ``tuner gc``.
-
-    Raises
-    ------
-    ArgumentError
-        If `k` is not an integer of at least 1.
-    """
+def keep_models(study: Study, k: int) -> int:
+    """Forget the models of all trials but the `k` best; see `Study.keep_models`."""
     k = as_count("k", k) or 1
     trials = study.trials
     ranked = ranking.best_first(study.info.goal, [t for t in trials if t.eligible])

@@ -1,4 +1,4 @@
-"""Load earlier trials from other sources to warm-start the optimizer of a new study."""
+"""Load trials from other sources to warm-start the optimizer of a new study."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ if TYPE_CHECKING:
     from tuner.tracking.sql_store import SqlStore
 
 Source: TypeAlias = Any
-"""A study's name, a `Study`, a study of Optuna, a DataFrame like `Study.trials_dataframe` gives."""
+"""A study name, a `Study`, an Optuna study, or a DataFrame like `Study.trials_dataframe`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
-    """One completed trial of a source: parameters by path, metrics by name."""
+class SourceTrial:
+    """A completed trial of a source, with parameters by path and metrics by name."""
 
     flat: Mapping[str, Any]
     metrics: Mapping[str, Any]
     constraints: Mapping[str, float] = field(default_factory=dict)
 
 
-def earlier_trials(
+def warm_start_trials(
     sources: Source | Sequence[Source], space: Space, goals: Sequence[Goal], store: SqlStore
 ) -> tuple[Trial, ...]:
     """Return the completed trials of `sources` that are points of `space`, numbered up to -1.
 
-    A parameter that a trial lacks takes its default, if it declares one. Other data
-    of a trial is dropped. A trial with a value outside its domain is left out.
+    A missing parameter takes the default of its domain. A trial with a value outside its domain
+    or with a missing parameter that has no default is skipped.
 
     Parameters
     ----------
     sources
         One `Source` or a list of them.
     space, goals
-        Those of the new study; the sources must have values of these metrics.
+        The space and the goals of the new study. The sources must have values of these metrics.
     store
-        Where studies are looked up by name.
+        The store in which studies are looked up by name.
 
     Raises
     ------
     ArgumentError
-        If a source is none of these, lacks a goal, has it in the other direction, or no trial of
-        all fits the space.
+        If a source has another type, lacks a goal or has the opposite direction, or if no trial
+        fits the space.
     StudyNotFound
-        If no study has a given name.
+        If the store has no study of a given name.
     """
     listed = sources if isinstance(sources, list | tuple) else [sources]
     found: list[Trial] = []
     seen, refused = 0, ""
     for source in listed:
-        for earlier in _read(source, goals, store):
+        for known in _read(source, goals, store):
             seen += 1
-            params, why = _fitted(space, earlier.flat)
+            params, why = _fitted(space, known.flat)
             if params is None:
                 refused = refused or why
                 continue
-            metrics = {goal.metric: _number(earlier.metrics.get(goal.metric)) for goal in goals}
+            metrics = {goal.metric: _number(known.metrics.get(goal.metric)) for goal in goals}
             found.append(
                 Trial(
                     0,
@@ -69,13 +69,13 @@ def earlier_trials(
                     State.COMPLETED,
                     tuple(metrics.values()),
                     metrics,
-                    constraints=dict(earlier.constraints),
+                    constraints=dict(known.constraints),
                 )
             )
     if listed and not found:
         raise ArgumentError(
-            f"warm_start: none of {seen} completed trials is a point of this space"
-            f"{f': {refused}' if refused else ''}; leave warm_start out, or give others"
+            f"warm_start: none of the {seen} completed trials is a point of this space"
+            f"{f': {refused}' if refused else ''}; omit warm_start, or pass other trials"
         )
     first = -len(found)
     return tuple(
@@ -84,13 +84,13 @@ def earlier_trials(
     )
 
 
-def _read(source: Source, goals: Sequence[Goal], store: SqlStore) -> Iterable[Earlier]:
+def _read(source: Source, goals: Sequence[Goal], store: SqlStore) -> Iterable[SourceTrial]:
     from tuner.study.study import Study
 
     if isinstance(source, str):
         info = store.find_study(source)
         if info is None:
-            raise StudyNotFound(f"warm_start: there is no study {source!r} in {store}")
+            raise StudyNotFound(f"warm_start: study {source!r} does not exist in {store}")
         source = Study(info, store)
     if isinstance(source, Study):
         return _of_study(source, goals)
@@ -99,18 +99,18 @@ def _read(source: Source, goals: Sequence[Goal], store: SqlStore) -> Iterable[Ea
     if hasattr(source, "columns") and hasattr(source, "to_dict"):
         return _of_table(source, goals)
     raise ArgumentError(
-        f"warm_start={source!r}: write a study's name, a Study, a study of Optuna, a DataFrame of "
+        f"warm_start={source!r}: pass a study name, a Study, an Optuna study, a DataFrame of "
         f"trials, or a list of these"
     )
 
 
-def _of_study(study: Any, goals: Sequence[Goal]) -> Iterator[Earlier]:
+def _of_study(study: Any, goals: Sequence[Goal]) -> Iterator[SourceTrial]:
     for goal in goals:
         for other in study.goals:
             if other.metric == goal.metric and other.direction is not goal.direction:
                 raise ArgumentError(
-                    f"warm_start: study {study.name!r} is to {other.direction} {goal.metric!r}, "
-                    f"this one to {goal.direction} it"
+                    f"warm_start: study {study.name!r} has direction={other.direction.value!r} for "
+                    f"{goal.metric!r}, this study has {goal.direction.value!r}"
                 )
     completed = [t for t in study.trials if t.state is State.COMPLETED]
     for goal in goals:
@@ -118,24 +118,24 @@ def _of_study(study: Any, goals: Sequence[Goal]) -> Iterator[Earlier]:
             raise ArgumentError(f"warm_start: study {study.name!r} has no metric {goal.metric!r}")
     for trial in completed:
         if all(goal.metric in trial.metrics for goal in goals):
-            yield Earlier(study.space.flatten(trial.params), trial.metrics, trial.constraints)
+            yield SourceTrial(study.space.flatten(trial.params), trial.metrics, trial.constraints)
 
 
-def _of_optuna(study: Any, goals: Sequence[Goal]) -> Iterator[Earlier]:
+def _of_optuna(study: Any, goals: Sequence[Goal]) -> Iterator[SourceTrial]:
     directions = [direction.name.lower() for direction in study.directions]
     wanted = [goal.direction.value for goal in goals]
     if directions != wanted:
         raise ArgumentError(
-            f"warm_start: Optuna's study {study.study_name!r} is to {', '.join(directions)}, this "
-            f"one to {', '.join(wanted)}"
+            f"warm_start: Optuna study {study.study_name!r} has directions={directions}, this "
+            f"study has {wanted}"
         )
     for trial in study.get_trials(deepcopy=False):
         if trial.state.name == "COMPLETE":
             names = (goal.metric for goal in goals)
-            yield Earlier(trial.params, dict(zip(names, trial.values, strict=True)))
+            yield SourceTrial(trial.params, dict(zip(names, trial.values, strict=True)))
 
 
-def _of_table(table: Any, goals: Sequence[Goal]) -> Iterator[Earlier]:
+def _of_table(table: Any, goals: Sequence[Goal]) -> Iterator[SourceTrial]:
     columns = list(map(str, table.columns))
     alone = len(goals) == 1 and "value" in columns
     names = {goal.metric: "value" if alone else goal.metric for goal in goals}
@@ -143,14 +143,14 @@ def _of_table(table: Any, goals: Sequence[Goal]) -> Iterator[Earlier]:
         if column not in columns:
             raise ArgumentError(
                 f"warm_start: the table has no column {column!r} with the values of {metric!r}; "
-                f"it has {', '.join(columns)}"
+                f"its columns are {', '.join(columns)}"
             )
     for row in table.to_dict("records"):
         if row.get("state", "completed") != "completed":
             continue
         known = {str(k).removeprefix("params."): v for k, v in row.items() if not _missing(v)}
         if all(column in known for column in names.values()):
-            yield Earlier(known, {metric: known[column] for metric, column in names.items()})
+            yield SourceTrial(known, {metric: known[column] for metric, column in names.items()})
 
 
 def _fitted(space: Space, flat: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
@@ -163,7 +163,7 @@ def _fitted(space: Space, flat: Mapping[str, Any]) -> tuple[dict[str, Any] | Non
         if column.path not in flat and domain.default is not None:
             value = domain.default
         elif column.path not in flat and domain.size > 1:
-            return None, f"{column.path!r} is missing and has no default"
+            return None, f"{column.path!r} is missing, and its domain lacks a default"
         elif column.path not in flat:
             value = domain.middle
         try:
@@ -181,7 +181,7 @@ def _number(value: Any) -> float:
 
 
 def _plain(value: Any) -> Any:
-    """Return a scalar of NumPy or pandas as Python's own."""
+    """Convert a NumPy or pandas scalar to a Python value."""
     return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
 
 

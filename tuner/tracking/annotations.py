@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, Table, select, update
 
-from tuner.bounds import MAX_ANNOTATIONS, as_name
 from tuner.errors import ArgumentError, StoreError, StudyNotFound
 from tuner.records import State, decode_params, encode_params
+from tuner.records.bounds import MAX_ANNOTATIONS, as_name
 from tuner.tracking import schema
 from tuner.tracking.json_text import dumps
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, Row
 
-from tuner.credentials import hide, hide_exact
+from tuner.errors.credentials import hide, hide_exact
 from tuner.records import (
     Artifact,
     Code,
@@ -69,7 +69,7 @@ def study_row(info: StudyInfo) -> dict[str, Any]:
         "data": info.data,
         "tags": _json({name: hide_exact(text) for name, text in info.tags.items()}),
         "constraints": [c.to_json() for c in info.constraints] or None,
-        "earlier": _earlier_json(info) or None,
+        "earlier": _warm_start_json(info) or None,
         "user": info.user or None,
     }
 
@@ -89,17 +89,17 @@ def study_of(row: Row[Any]) -> StudyInfo:
         data=row.data,
         tags=_dict(row.tags),
         constraints=tuple(OutcomeConstraint.from_json(c) for c in row.constraints or ()),
-        earlier=_earlier_trials(row),
+        warm_start_trials=_warm_start_trials(row),
         user=row.user or "",
     )
 
 
-def _earlier_json(info: StudyInfo) -> list[dict[str, Any]]:
+def _warm_start_json(info: StudyInfo) -> list[dict[str, Any]]:
     codec = ParamsCodec(info.space)
-    return [{**t.to_json(), "params": codec.encode(t.params)} for t in info.earlier]
+    return [{**t.to_json(), "params": codec.encode(t.params)} for t in info.warm_start_trials]
 
 
-def _earlier_trials(row: Row[Any]) -> tuple[Trial, ...]:
+def _warm_start_trials(row: Row[Any]) -> tuple[Trial, ...]:
     if not row.earlier:
         return ()
     codec = ParamsCodec(decode_params(row.space))

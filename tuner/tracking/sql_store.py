@@ -14,6 +14,7 @@ from typing import Any, TypeVar, overload
 from sqlalchemy import Connection, Row, Select, Table, select, update
 
 from tuner.errors import StoreError, StudyExists, StudyNotFound, StudyTakenOver
+from tuner.errors.credentials import remember
 from tuner.records import (
     Artifact,
     Code,
@@ -113,6 +114,9 @@ class SqlStore:
         self._key_ids: dict[str, dict[str, int]] = {}
         self.url = location.url.render_as_string(hide_password=False)
         self.artifact_root = location.artifact_root
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self._database.location, self._clock)
 
     def __str__(self) -> str:
         """Return the location of the store for display, without a password."""
@@ -555,6 +559,13 @@ def _not_idle() -> Iterator[None]:
         if not was_idle(error):
             raise
         raise StudyTakenOver(f"{error}; look again at what is there") from error
+
+
+def _reopened(location: Location, clock: leases.Clock | None) -> SqlStore:
+    """Return a store from a pickle; messages of this process hide its password from now on."""
+    remember(location.url.render_as_string(hide_password=False))
+    remember(location.artifact_url or "")
+    return SqlStore(location, clock)
 
 
 def _studies() -> Select[Any]:

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Table, select
 
-from tuner.bounds import check_length
 from tuner.errors import StoreError
 from tuner.records import Artifact, Report, Run, Trial
+from tuner.records.bounds import check_length
 from tuner.tracking import curves, postgres_write, queries, rows, schema, upserts
 from tuner.tracking.lease import Holder
 from tuner.tracking.protocol import Batch, Place

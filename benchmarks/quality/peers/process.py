@@ -32,7 +32,7 @@ class Peer:
         self._python = python
 
     def start(self, **task: Any) -> None:
-        """Begin the search; see `protocol` for what a task is."""
+        """Begin the search; see `protocol` for the format of a task."""
         spec = PEERS[self._name]
         self._said = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 (closed by close)
         self._process = subprocess.Popen(

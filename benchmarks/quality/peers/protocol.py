@@ -3,8 +3,8 @@
 First comes the task: ``columns``, ``goals``, ``seed``, ``n_trials``, ``noisy``. A column has
 ``name``, ``kind`` (float, int, choice), ``low``, ``high``, ``log`` or ``options`` (how many; values
 are indices), and ``parents``: pairs of a choice and the index that it must have. Then ``ask`` is
-answered with a point of the active columns and the seconds it took, the `tell` before included;
-``tell`` has no answer; ``end`` ends.
+answered with a point of the active columns and the seconds it took, including the preceding `tell`;
+``tell`` is not answered; ``end`` ends.
 """
 
 from __future__ import annotations

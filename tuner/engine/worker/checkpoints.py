@@ -1,4 +1,4 @@
-"""The worker's side of checkpoints: sent piece by piece, and checked when they are read again."""
+"""The worker's side of checkpoints: send them in parts, and verify them when they are restored."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tuner.tracking.artifacts.checkpoint_store import checksum, files_below
 from tuner.tracking.artifacts.regular_files import NotRegular, open_regular, regular_files
 
 PART = 4 * 2**20
-"""Bytes of a file that travel at once, and all that is held in memory of a checkpoint."""
+"""Bytes of one part; a worker holds one part of a checkpoint in memory."""
 
 
 def send_checkpoint(folder: Path, number: int, channel: Channel) -> None:
-    """Send the files below a folder as the checkpoint of this `number` of a run.
+    """Send the files below a folder as checkpoint `number` of a run.
 
     Raises
     ------
     ArgumentError
-        If there are none, or there is something else than regular files.
+        If the folder is empty or contains anything but regular files and folders.
     """
     try:
         files = files_below(folder)
     except NotRegular as error:
-        raise ArgumentError(f"trial.checkpoint: {error}; save regular files only") from error
+        raise ArgumentError(f"trial.checkpoint: {error}; save only regular files") from error
     if not files:
         raise ArgumentError(
             "trial.checkpoint: the folder is still empty at the end of the block; save at least "
@@ -46,9 +46,9 @@ def send_checkpoint(folder: Path, number: int, channel: Channel) -> None:
 
 
 def copy_checkpoint(checkpoint: Checkpoint, target: Path) -> bool:
-    """Copy a checkpoint's files to `target`; return whether they are what was saved.
+    """Copy a checkpoint's files to `target`; return whether the copy matches its checksum.
 
-    What is damaged is worth less than nothing: the trial begins anew, and its output says so.
+    A damaged checkpoint is not used: the trial starts over, with a warning in its output.
     """
     try:
         found = _copied(Path(checkpoint.folder), target, checkpoint.size)
@@ -57,31 +57,31 @@ def copy_checkpoint(checkpoint: Checkpoint, target: Path) -> bool:
     else:
         if found == checkpoint.sha256:
             return True
-        why = f"it has the checksum {found[:12]}…, saved was {checkpoint.sha256[:12]}…"
+        why = f"its checksum is {found[:12]}…, expected {checkpoint.sha256[:12]}…"
     shutil.rmtree(target, ignore_errors=True)
     warnings.warn(
-        f"the checkpoint in {checkpoint.folder} cannot be used: {why}; the trial begins anew",
+        f"the checkpoint in {checkpoint.folder} cannot be used: {why}; the trial starts over",
         stacklevel=3,
     )
     return False
 
 
 def _copied(source: Path, target: Path, size: int) -> str:
-    """Copy regular files that have `size` bytes in sum, and return the checksum of the copy.
+    """Copy regular files with a total of `size` bytes, and return the checksum of the copy.
 
     Raises
     ------
     OSError
-        If there is anything else in the folder, or the files have another size.
+        If the folder contains anything else, or the total size differs.
     """
     found = list(regular_files(source))
     if (total := sum(length for _, _, length in found)) != size:
-        raise OSError(f"it has {total} bytes, saved were {size}")
+        raise OSError(f"it has {total} bytes, expected {size}")
     target.mkdir(parents=True)
     for name, path, length in found:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         with open_regular(path) as file, (target / name).open("xb") as copy:
-            # No more than was announced, though it may grow meanwhile.
+            # The file may grow during the copy.
             while length > 0 and (data := file.read(min(PART, length))):
                 copy.write(data)
                 length -= len(data)

@@ -1,8 +1,8 @@
-"""Forked copies of a process that runs user code.
+"""End forked children of a process that runs user code.
 
-An objective may fork. A child that returns from the objective, or raises out of it, would go on as
-a copy of the worker: it would run the remaining trials, write to the store, and wait for events
-that never come. Such a child ends here instead.
+An objective may fork. A child that returns from the objective, or raises an exception from it,
+would continue as a copy of the worker: run the remaining trials, write to the store, and wait for
+events that never come. This module ends such a child.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from tuner.errors import BackendError
 from tuner.records import Message
 
 
-class OwnProcess:
+class ProcessBoundChannel:
     """A channel that only the process of its trial can use.
 
-    A forked child has a copy of the channel, whose messages would be lost, or be written to the
-    store a second time.
+    Messages through a forked child's copy would be lost or recorded twice.
     """
 
     __slots__ = ("_channel", "_pid", "worker")
@@ -48,21 +47,21 @@ class OwnProcess:
         self._channel.send(message)
 
     def stop_requested(self) -> bool:
-        """Whether the trial is to end; a forked child ends with its parent."""
+        """Whether the trial must end; always true in a forked child."""
         return os.getpid() != self._pid or self._channel.stop_requested()
 
 
-def children_end() -> AbstractContextManager[None]:
+def exit_forked_children() -> AbstractContextManager[None]:
     """End every forked child of this process that leaves the block.
 
-    The child writes its traceback, if it has an error, flushes its output and exits with the status
-    that it would have had: 0, 1 after an error, or that of `SystemExit`.
+    The child prints the traceback of an error, flushes its output and exits with the usual status:
+    0, 1 after an error, or the code of `SystemExit`.
     """
     return _Block(os.getpid())
 
 
 class _Block(AbstractContextManager[None]):
-    """No generator: `contextlib` sets attributes of the error, which may refuse that."""
+    """A class, because a generator of `contextlib` sets attributes of the error, which may fail."""
 
     def __init__(self, parent: int) -> None:
         self._parent = parent
@@ -77,27 +76,27 @@ class _Block(AbstractContextManager[None]):
 
 
 _running: list[None] = []
-"""One item per block that runs in this process, on any thread."""
+"""One item per active block in this process, on any thread."""
 
 
-def _leave_garbage_to_the_parent() -> None:
-    """Exempt the objects of the parent from garbage collection in a child that user code forks.
+def _disable_finalizers() -> None:
+    """Exempt the parent's objects from garbage collection in a child that user code forks.
 
-    A finalizer may wait for a lock that a thread of the parent held at the fork, such as that of
-    SQLite's allocator, and no thread of the child ever releases it.
+    A finalizer may wait for a lock that a thread of the parent held at the fork, such as the lock
+    of SQLite's allocator. No thread of the child releases it.
     """
     if _running:
         gc.freeze()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_garbage_to_the_parent)
+    os.register_at_fork(after_in_child=_disable_finalizers)
 
 
-def end_if_forked(pid: int) -> None:
-    """End this process at once unless it has this process id.
+def exit_if_forked(pid: int) -> None:
+    """End this process immediately unless it has this process id.
 
-    A child that left other user code than an objective, such as an optimizer, comes this far.
+    Only a child that was forked in other user code, such as an optimizer, reaches this call.
     """
     if os.getpid() != pid:
         os._exit(1)
@@ -107,7 +106,7 @@ def _end(error: BaseException | None) -> None:
     status = 0
     if isinstance(error, SystemExit):
         code = error.code
-        # As the kernel does: os._exit would raise for a number that is too large.
+        # Truncate like the kernel: os._exit raises for a number that is too large.
         status = code & 0xFF if isinstance(code, int) else int(code is not None)
     elif error is not None:
         status = 1
@@ -118,5 +117,5 @@ def _end(error: BaseException | None) -> None:
             with suppress(Exception):
                 stream.flush()
     finally:
-        # Whatever is raised above, a signal included, the child must not go on.
+        # The child must not continue, even if a signal handler raises above.
         os._exit(status)

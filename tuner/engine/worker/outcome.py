@@ -1,20 +1,21 @@
-"""What an objective may return, and what becomes of it."""
+"""Convert the return value of an objective to metrics and an outcome."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
-from tuner.bounds import as_name, check_count
 from tuner.errors import NOT_OUTCOMES
-from tuner.records import Failure, Goal, Outcome, OutcomeConstraint, State
-from tuner.tracebacks import describe
+from tuner.records import Failure, Goal, Outcome, OutcomeConstraint, State, StudyInfo
+from tuner.records.bounds import as_name, check_count
+from tuner.records.tracebacks import describe, text_of
 
 
 class BadResult(Exception):
-    """A returned or reported value that is no metric; carries the failure to record."""
+    """A returned or reported value that is not a metric; `failure` is the record of this."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -23,7 +24,7 @@ class BadResult(Exception):
 
 def describe_failure(error: BaseException) -> Failure:
     """Return the record of an exception: type, message, traceback, place."""
-    # By its type: an exception may claim to be of any class.
+    # Use its type, because an exception may override __class__.
     if issubclass(type(error), BadResult):
         failure: Failure = error.failure  # type: ignore[attr-defined]
         return failure
@@ -36,7 +37,7 @@ def as_metric(value: Any, key: str) -> float:
     Raises
     ------
     BadResult
-        If it is no real number (`WrongReturnType`) or not finite (`NotFinite`); names `key`.
+        If it is not a real number (`WrongReturnType`) or not finite (`NotFinite`); names `key`.
     """
     number = value
     if not isinstance(value, Real | str | bytes) and getattr(value, "shape", None) == ():
@@ -53,14 +54,14 @@ def as_metric(value: Any, key: str) -> float:
 
 
 def checked_metrics(given: Mapping[Any, Any]) -> dict[str, float]:
-    """Return metrics by name, as plain texts and floats.
+    """Return metrics with names as `str` and values as `float`.
 
     Raises
     ------
     BadResult
         If a value is not a finite number.
     ArgumentError
-        If a name is too long or cannot be kept, or there are too many.
+        If a name is too long or cannot be stored, or there are too many metrics.
     """
     metrics: dict[str, float] = {}
     for key, value in given.items():
@@ -71,15 +72,15 @@ def checked_metrics(given: Mapping[Any, Any]) -> dict[str, float]:
 
 
 def as_metrics(returned: Any, goals: Sequence[Goal]) -> dict[str, float]:
-    """Return the metrics that an objective's return value stands for.
+    """Return the metrics in an objective's return value.
 
-    A number is the goal's metric, a mapping holds metrics by name, and with several goals a
-    sequence holds one number a goal.
+    A number is the goal's metric. A mapping has metrics by name. With several goals, a list or
+    tuple has one number per goal.
 
     Raises
     ------
     BadResult
-        If the value stands for no metrics, or lacks a goal's.
+        If the value has another type, or lacks the metric of a goal.
     """
     names = [g.metric for g in goals]
     if isinstance(returned, Mapping):
@@ -89,8 +90,8 @@ def as_metrics(returned: Any, goals: Sequence[Goal]) -> dict[str, float]:
             has = ", ".join(map(repr, metrics)) or "nothing"
             raise BadResult(
                 "MissingMetric",
-                f"{missing[0]!r} is missing from what the objective returned, which has {has}; "
-                f"return it, or name another with metric=...",
+                f"{missing[0]!r} is missing from the dict that the objective returned, which has "
+                f"{has}; return it, or name another with metric=...",
             )
         return metrics
     if len(names) > 1:
@@ -121,36 +122,69 @@ def as_outcome(
     Parameters
     ----------
     returned
-        What it returned.
+        The return value. If reading it raises, as for a lazy scalar on a GPU, the outcome is
+        failed.
     goals, constraints
-        The study's.
+        Goals and constraints of the study.
     logged
-        The metrics that it logged, without a step.
+        The metrics that the objective logged without a step.
     reported
-        The constraints whose values it reported itself.
-
-    A value that raises when it is read, as a lazy scalar of a GPU can, makes a failed outcome.
+        The constraint values that the objective reported.
     """
     try:
         metrics = {**(logged or {}), **as_metrics(returned, goals)}
-        kept = {**(reported or {}), **constraint_values(constraints, metrics)}
+        violations = {**(reported or {}), **constraint_values(constraints, metrics)}
         check_count(metrics, "metric")
     except NOT_OUTCOMES:
         raise
     except BaseException as error:
         return Outcome(State.FAILED, dict(logged or {}), describe_failure(error))
-    return Outcome(State.COMPLETED, metrics, constraints=kept)
+    return Outcome(State.COMPLETED, metrics, constraints=violations)
+
+
+def told_outcome(
+    returned: Any,
+    state: State | None,
+    study: StudyInfo,
+    logged: Mapping[str, float],
+    reported: Mapping[str, float],
+    constraints: Mapping[str, float],
+) -> Outcome:
+    """Return the outcome of a trial of a manual loop.
+
+    Parameters
+    ----------
+    returned
+        The told value; for a failed trial, the reason.
+    state
+        The told state; None means completed.
+    study
+        The study.
+    logged, reported
+        Metrics that the user logged without a step, and the last reported ones.
+    constraints
+        Constraint values that the user reported.
+    """
+    if state is State.FAILED:
+        reason = "failed" if returned is None else text_of(returned, "the reason")
+        return Outcome(state, dict(logged), Failure("Told", reason or "failed"))
+    if state is State.STOPPED and returned is None:
+        return Outcome(state, {**reported, **logged})
+    outcome = as_outcome(returned, study.goals, logged, study.constraints, constraints)
+    if state is State.STOPPED and outcome.state is State.COMPLETED:
+        outcome = replace(outcome, state=state)
+    return outcome
 
 
 def constraint_values(
     constraints: Sequence[OutcomeConstraint], metrics: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return by how much each constraint is violated, 0 or less where it is kept.
+    """Return the violation of each constraint: 0 or less if it is satisfied.
 
     Raises
     ------
     BadResult
-        If a constraint's metric is not among `metrics`.
+        If the metric of a constraint is missing.
     """
     for constraint in constraints:
         if constraint.metric not in metrics:
@@ -158,18 +192,18 @@ def constraint_values(
             raise BadResult(
                 "MissingMetric",
                 f"{constraint.metric!r}, which must be {constraint.operator} {constraint.bound!r}, "
-                f"is missing from what the objective returned and logged, which has {has}; "
-                f"return or log it",
+                f"is missing from the returned and logged metrics, which are {has}; return or "
+                f"log it",
             )
     return {str(c): c.violation(metrics[c.metric]) for c in constraints}
 
 
 def _shown(value: Any) -> str:
-    """Return a value for a message: its repr if short, its type in any case."""
+    """Return a value for a message: its type, with its repr if that is short."""
     kind = type(value).__name__
     try:
         text = repr(value)
     except Exception as error:
         text = f"<repr raised {type(error).__name__}>"
-    # An address would make the same failure look like another one each time.
+    # An address would make identical failures look different.
     return f"{text} ({kind})" if len(text) <= 60 and " at 0x" not in text else f"a {kind}"

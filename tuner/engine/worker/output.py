@@ -1,7 +1,7 @@
-"""Keeps what a run prints, capped, while it still reaches the terminal.
+"""Capture the output of a run, up to a limit, and still print it.
 
-``sys.stdout`` and ``sys.stderr`` belong to the process. All trials of the process that run at once
-share one tee for each, which finds the transcript by the thread that prints.
+``sys.stdout`` and ``sys.stderr`` belong to the process. Concurrent trials of a process share one
+tee per stream, which finds the transcript by the thread that prints.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any, NoReturn
 from tuner.engine.worker import scopes
 
 LIMIT = 64 * 1024
-"""Characters kept of one run's output: its first and its last half of this."""
+"""Maximum characters of one run's output: the first and the last half of this are kept."""
 
 
 class Transcript:
-    """The text of a run: its beginning and its end, and how much was cut between them."""
+    """The beginning and the end of a run's output, and the number of characters cut between."""
 
     __slots__ = ("_head", "_limit", "_lock", "_room", "_tail", "_tail_size", "cut")
 
@@ -36,7 +36,7 @@ class Transcript:
         self.cut = 0
 
     def add(self, text: str) -> None:
-        """Append `text`, dropping what has moved past the cap in the middle."""
+        """Append `text`, and drop characters from the middle beyond the limit."""
         with self._lock:
             self._add(text)
 
@@ -69,9 +69,9 @@ class Transcript:
 _KIND = "output"
 
 _retired: deque[_Tee] = deque(maxlen=64)
-"""Kept alive for a while, as a thread that an earlier trial left may be in the middle of a `print`.
+"""Recently used tees, kept alive because a thread of an earlier trial may be inside `print`.
 
-That holds no reference of its own to `sys.stdout` in CPython (gh-130163): the process would crash.
+`print` holds no reference to `sys.stdout` in CPython (gh-130163), so the process would crash.
 """
 
 
@@ -85,9 +85,9 @@ _local = _Local()
 class _Tee:
     """A text stream that writes to another one, and to the transcripts of the calling thread.
 
-    A trial's transcript gets what its own thread prints, the threads that its objective starts,
-    and a search inside its objective. Closing a tee closes nothing: the stream is not the
-    objective's to close. A tee without users passes text on, for who still holds it.
+    The transcript of a trial gets the output of its own thread, of threads that its objective
+    starts, and of a search inside its objective. Closing a tee does not close the underlying
+    stream, which belongs to the process. A tee without users only passes text on.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -111,7 +111,7 @@ class _Tee:
 
     def _pass_on(self, text: str) -> None:
         if self.stream is not None:
-            with suppress(OSError, ValueError):  # nobody listens any more: the terminal is closed
+            with suppress(OSError, ValueError):  # the terminal is closed
                 self.stream.write(text)
 
     def close(self) -> None:
@@ -127,28 +127,28 @@ class _Tee:
 
 @contextmanager
 def captured() -> Iterator[Transcript]:
-    """Keep a transcript of what is printed to `sys.stdout` and `sys.stderr` in this block.
+    """Capture text printed to `sys.stdout` and `sys.stderr` in this block.
 
-    What a library writes past Python, straight to the file descriptors, is not seen. Blocks on
-    several threads may overlap in any order. The streams from before the first block are put back
-    when the last one ends, whatever an objective put in their place. The same holds for a block
-    inside another one, unless a third one overlaps it.
+    Output that a library writes directly to the file descriptors is not captured. Blocks on several
+    threads may overlap in any order. When the last block ends, the streams from before the first
+    block are restored, even if an objective replaced them. The same holds for a nested block,
+    unless a third one overlaps it.
     """
     transcript = Transcript()
     with scopes.opened(_KIND, transcript) as scope:
         with scopes.lock:
-            tees = [place.join() for place in _PLACES]
+            tees = [stream.join() for stream in _STREAMS]
         try:
             yield transcript
         finally:
             with scopes.lock:
                 alone = scopes.is_alone(scope)
-                for place, tee in zip(_PLACES, tees, strict=True):
-                    place.leave(tee, alone)
+                for stream, tee in zip(_STREAMS, tees, strict=True):
+                    stream.leave(tee, alone)
 
 
-class _Place:
-    """A standard stream of the process, and the tees that trials put in its place.
+class _Stream:
+    """A standard stream of the process, and the tees that replace it.
 
     There is one tee, unless an objective replaces the stream while other trials run.
     """
@@ -160,7 +160,7 @@ class _Place:
         self._before: Any = None
 
     def join(self) -> _Tee:
-        """Return the tee in this place with one more user; put one there if there is none."""
+        """Return the current tee, or a new one, with one more user."""
         stream = getattr(sys, self._name)
         if not self._tees:
             self._before = stream = _without_retired(stream)
@@ -174,42 +174,42 @@ class _Place:
         return tee
 
     def leave(self, tee: _Tee, alone: bool) -> None:
-        """Take a user from a tee, and put the stream back unless others may be using it."""
+        """Remove a user from a tee, and restore the stream unless others may be using it."""
         if tee not in self._tees:
-            return  # a forked child, which has given it up
+            return  # in a forked child
         tee.users -= 1
-        tee.stream = self._mended(tee.stream)
+        tee.stream = self._reopened(tee.stream)
         if not tee.users:
             self._tees.discard(tee)
             _retired.append(tee)
         now = getattr(sys, self._name)
         if not self._tees:
-            setattr(sys, self._name, self._mended(self._before))
+            setattr(sys, self._name, self._reopened(self._before))
             self._before = None
         elif alone or now is tee or now is None or getattr(now, "closed", False):
             setattr(sys, self._name, tee if tee.users else _without_retired(tee.stream))
 
-    def _mended(self, stream: Any) -> Any:
-        """Return the stream, or another one in its place if what is below it was closed."""
+    def _reopened(self, stream: Any) -> Any:
+        """Return the stream, or a new one for its file descriptor if it was closed."""
         if not getattr(stream, "closed", False):
             return stream
         return open(self._descriptor, "w", buffering=1, closefd=False, errors="backslashreplace")
 
     def flush(self) -> None:
-        """Flush what lies below the tees."""
+        """Flush the underlying streams."""
         for tee in tuple(self._tees):
             with suppress(Exception):
                 tee.stream.flush()
 
-    def give_up(self) -> None:
-        """Let the tees pass text on and no more."""
+    def detach_all(self) -> None:
+        """Make all tees only pass text on."""
         for tee in self._tees:
             tee.users = 0
         self._tees.clear()
         self._before = None
 
 
-_PLACES = _Place("stdout", 1), _Place("stderr", 2)
+_STREAMS = _Stream("stdout", 1), _Stream("stderr", 2)
 
 
 def _without_retired(stream: Any) -> Any:
@@ -219,15 +219,15 @@ def _without_retired(stream: Any) -> Any:
 
 
 def _before_fork() -> None:
-    """Flush the streams, so that a child does not write the text of its parent a second time."""
-    for place in _PLACES:
-        place.flush()
+    """Flush the streams, so that a child does not write buffered text of its parent again."""
+    for stream in _STREAMS:
+        stream.flush()
 
 
 def _after_fork() -> None:
-    """Give up the tees in a forked child: the trials run in the parent."""
-    for place in _PLACES:
-        place.give_up()
+    """Stop capturing in a forked child, because the trials run in the parent."""
+    for stream in _STREAMS:
+        stream.detach_all()
     _local.writing = False
 
 

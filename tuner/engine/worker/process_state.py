@@ -1,8 +1,8 @@
-"""What an objective may change in its process, given back after each trial.
+"""Restore process state after each trial.
 
-The next trial on a worker, and with ``backend="serial"`` the user's own program, must not depend
-on what another trial did. This state belongs to the process, so trials that run at once on several
-threads share it: the first of them saves it and the last one restores it.
+An objective may change state that the next trial on the worker depends on, or with
+``backend="serial"`` the user's program. This state belongs to the process, so concurrent trials on
+several threads share it: the first one saves it and the last one restores it.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ _TIMERS = [
 ]
 
 
-_KIND = "surroundings"
+_KIND = "process state"
 
 
 class _State:
-    """State of the process, as it was when this was made."""
+    """A snapshot of the state of the process."""
 
     def __init__(self) -> None:
         self._folder = _working_directory()
         self._variables = dict(os.environ)
         self._path, self._path_list = list(sys.path), sys.path
         self._limit, self._collects = sys.getrecursionlimit(), gc.isenabled()
-        # NumPy's global generator is the one that objectives use, often unawares.
+        # Many libraries use NumPy's global generator.
         self._generators = random.getstate(), np.random.get_state()  # noqa: NPY002
         self._idle = [timer for timer in _TIMERS if not signal.getitimer(timer)[0]]
         self._warnings = warnings.catch_warnings()
         self._warnings.__enter__()
 
     def restore(self) -> None:
-        """Put it back."""
+        """Restore the state."""
         for timer in self._idle:
             if signal.getitimer(timer)[0]:
                 signal.setitimer(timer, 0)
         if self._folder and _working_directory() != self._folder:
-            with suppress(OSError):  # it was deleted: then there is none to go to
+            with suppress(OSError):  # it was deleted
                 os.chdir(self._folder)
         for name in set(os.environ) - set(self._variables):
             del os.environ[name]
@@ -62,7 +62,7 @@ class _State:
                 os.environ[name] = text
         self._path_list[:] = self._path
         sys.path = self._path_list
-        with suppress(RecursionError):  # this thread is deeper than that
+        with suppress(RecursionError):  # the current depth exceeds the limit
             sys.setrecursionlimit(self._limit)
         (gc.enable if self._collects else gc.disable)()
         random.setstate(self._generators[0])
@@ -71,10 +71,10 @@ class _State:
 
 
 _first: _State | None = None
-"""The state before the first of the trials that run now."""
+"""The state before the first of the active trials."""
 
 _running = 0
-"""How many trials run now."""
+"""Number of active trials."""
 
 
 def _after_fork() -> None:
@@ -87,17 +87,16 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def given_back(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python and NumPy for this block, and then tidy up.
+def restored(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python and NumPy for this block, and restore the process after.
 
-    Their state is put back, as are the working directory, the environment, the module path, the
-    filters of warnings, the recursion limit, whether garbage is collected, signal handlers, and
-    timers that did not run before.
+    Restores the generators, the working directory, the environment variables, the module path, the
+    warning filters, the recursion limit, the switch of the garbage collector and signal handlers,
+    and stops timers that the block started.
 
-    Blocks on several threads may overlap in any order: the state before the first one is put back
-    when the last one ends. A block inside another one is put back at its own end, unless a third
-    one overlaps it. Only the main thread can set signal handlers, so these are put back at the end
-    of each of its blocks.
+    Blocks on several threads may overlap in any order: the end of the last one restores the state
+    before the first one. A nested block restores the state at its own end, unless a third one
+    overlaps it. Only the main thread can set signal handlers, so each of its blocks restores them.
     """
     with scopes.opened(_KIND) as scope, _handlers():
         own = _save(scope)
@@ -110,7 +109,7 @@ def given_back(seed: int) -> Iterator[None]:
 
 
 def _save(scope: scopes.Scope) -> _State | None:
-    """Save the state, unless a trial that runs on another thread may have changed it."""
+    """Save the state, unless a trial on another thread may have changed it."""
     global _first, _running
     with scopes.lock:
         own = _State() if not _running or scopes.is_alone(scope) else None
@@ -121,11 +120,11 @@ def _save(scope: scopes.Scope) -> _State | None:
 
 
 def _restore(scope: scopes.Scope, own: _State | None) -> None:
-    """Put the state back, unless a trial on another thread still needs it as it is."""
+    """Restore the state, unless a trial on another thread still uses it."""
     global _first, _running
     with scopes.lock:
         if not _running:
-            return  # a forked child: the state is the parent's
+            return  # in a forked child, where no trial runs
         _running -= 1
         state = own if scopes.is_alone(scope) else None
         if not _running:
@@ -143,7 +142,7 @@ def _working_directory() -> str:
 
 @contextmanager
 def _handlers() -> Iterator[None]:
-    """Put back the handlers of signals, which only the main thread can set."""
+    """Restore signal handlers, which only the main thread can set."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -10,15 +10,15 @@ from functools import cache
 from typing import Any
 
 from tuner.backends.protocol import Channel
-from tuner.credentials import hide
 from tuner.engine.clock import Stopwatch
-from tuner.engine.worker.forks import children_end
+from tuner.engine.worker.forks import exit_forked_children
 from tuner.engine.worker.outcome import as_outcome, describe_failure
 from tuner.engine.worker.output import captured
-from tuner.engine.worker.process_state import given_back
+from tuner.engine.worker.process_state import restored
 from tuner.engine.worker.system_metrics import monitored
 from tuner.engine.worker.trial import LiveTrial
 from tuner.errors import NOT_OUTCOMES
+from tuner.errors.credentials import hide
 from tuner.records import Begun, Goal, Job, Outcome, OutcomeConstraint, Output, State
 
 
@@ -53,30 +53,30 @@ class ObjectiveWork:
         """
         watch = Stopwatch()
         channel.send(Begun(channel.worker, _hostname(), os.getpid(), watch.began))
-        with monitored(channel, self.system_metrics) as along:
-            trial = LiveTrial(job, self.goals, along)
+        with monitored(channel, self.system_metrics) as monitored_channel:
+            trial = LiveTrial(job, self.goals, monitored_channel)
             outcome, text = None, ""
             try:
-                with captured() as transcript, given_back(trial.seed):
+                with captured() as transcript, restored(trial.seed):
                     outcome = self._evaluate(trial)
                 text = str(transcript)
             except NOT_OUTCOMES:
                 raise
             except BaseException as error:
-                # Restoring the process failed, as the objective had broken it. An outcome stands.
+                # Restoring the process failed because of the objective. Keep an existing outcome.
                 failure = describe_failure(error)
                 outcome = outcome or Outcome(State.FAILED, error=failure)
                 text = failure.traceback
             finally:
                 trial.close()
-        # Here as well as in the store: a worker may have secrets that the driver does not know.
+        # The store hides the driver's secrets; a worker may have others.
         channel.send(Output(hide(text), watch.now()))
         return outcome
 
     def _evaluate(self, trial: LiveTrial) -> Outcome:
         try:
             args = (trial.params, trial) if self.wants_trial else (trial.params,)
-            with children_end():
+            with exit_forked_children():
                 returned = self.objective(*args)
         except NOT_OUTCOMES:
             raise
@@ -91,7 +91,7 @@ class ObjectiveWork:
         return as_outcome(returned, self.goals, trial.logged, self.constraints, trial.constraints)
 
     def _stopped(self, trial: LiveTrial, returned: Any) -> Outcome:
-        """Return the outcome of a trial that obeyed `should_stop`, with its last values."""
+        """Return the outcome of a trial that stopped early, with its last values."""
         outcome = self._outcome(trial, returned)
         metrics = {**trial.reported, **trial.logged}
         if outcome.state is State.COMPLETED:
@@ -101,5 +101,5 @@ class ObjectiveWork:
 
 @cache
 def _hostname() -> str:
-    """Return the name of this machine; asking for it once a trial can cost more than the trial."""
+    """Return the name of this machine; the lookup may take longer than a trial."""
     return socket.gethostname()

@@ -1,8 +1,8 @@
-"""Samples what a run takes of its machine: CPU, memory, and GPUs where there are some.
+"""Sample the resource use of a run: CPU, memory, and GPUs if present.
 
-A thread of the worker samples; what it saw travels with the run's next message, on the thread of
-the objective, because channels belong to that one. The samples are metrics over steps like any
-other, called ``system/...``; their step is how many seconds the run had taken.
+A thread of the worker takes samples. They are sent with the run's next message, on the thread of
+the objective, because channels are not thread-safe. The samples are metrics named ``system/...``;
+their step is the number of seconds since the start of the run.
 """
 
 from __future__ import annotations
@@ -20,65 +20,66 @@ from tuner.backends.protocol import Channel
 from tuner.errors import ArgumentError
 from tuner.records import SYSTEM, Message, Report
 
-INTERVAL = 5.0
-"""Seconds between samples, if nothing else is said."""
+DEFAULT_INTERVAL = 5.0
+"""Default seconds between samples."""
 
-SHORTEST = 0.1
-"""Seconds that must be between two samples at least."""
+MIN_INTERVAL = 0.1
+"""Minimum seconds between samples."""
 
-VARIABLE = "TUNER_SYSTEM_METRICS"
-"""The environment variable that turns it on: ``1``, or the seconds between samples."""
+ENVIRONMENT_VARIABLE = "TUNER_SYSTEM_METRICS"
+"""The environment variable that enables sampling: ``1``, or the seconds between samples."""
 
 _MEBIBYTE = 1 << 20
 
 
 def as_interval(system_metrics: bool | float | None) -> float | None:
-    """Return the seconds between samples that a user means, None for no samples.
+    """Return the seconds between samples, None to disable sampling.
 
     Parameters
     ----------
     system_metrics
-        Whether to sample, or how many seconds apart; None for what the environment variable says.
+        Whether to sample, or the seconds between samples; None uses the environment variable.
 
     Raises
     ------
     ArgumentError
-        If it is neither.
+        If it is not a bool or a number of at least `MIN_INTERVAL`.
     """
     given: Any = system_metrics
     if given is None:
-        text = os.environ.get(VARIABLE, "").strip().lower()
+        text = os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower()
         given = {"": False, "0": False, "false": False, "1": True, "true": True}.get(text, text)
     if isinstance(given, bool):
-        return INTERVAL if given else None
+        return DEFAULT_INTERVAL if given else None
     try:
         seconds = float(given)
     except (TypeError, ValueError):
         seconds = float("nan")
-    if not SHORTEST <= seconds < float("inf"):
+    if not MIN_INTERVAL <= seconds < float("inf"):
         raise ArgumentError(
-            f"system_metrics={given!r}: write True, or the seconds between samples, from {SHORTEST}"
+            f"system_metrics={given!r}: write True, or the seconds between samples, at least "
+            f"{MIN_INTERVAL}"
         )
     return seconds
 
 
 @contextmanager
 def monitored(channel: Channel, interval: float | None) -> Iterator[Channel]:
-    """Give a channel on which samples travel along; without an interval, the same channel."""
+    """Yield a channel that also sends samples; without an interval, yield `channel` itself."""
     if interval is None:
         yield channel
         return
     monitor = _Monitor(interval)
-    along = _Along(channel, monitor)
+    monitored_channel = _MonitoredChannel(channel, monitor)
     try:
-        yield along
+        yield monitored_channel
     finally:
         monitor.stop()
-    along.flush()
+    monitored_channel.flush()
 
 
-class _Along:
-    """A channel that sends what a monitor has seen before each message."""
+class _MonitoredChannel:
+    """A channel that sends the samples of a monitor before each message."""
 
     def __init__(self, channel: Channel, monitor: _Monitor) -> None:
         self.worker = channel.worker
@@ -99,7 +100,7 @@ class _Along:
 
 
 class _Monitor:
-    """Samples this process and its children on a thread, and once more when it is stopped."""
+    """Samples this process and its children on a thread, and a last time when it is stopped."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
@@ -112,7 +113,7 @@ class _Monitor:
         self._thread.start()
 
     def take(self) -> list[Report]:
-        """Return what was seen since it was last asked."""
+        """Remove and return the samples."""
         if not self._seen:
             return []
         with self._lock:
@@ -120,32 +121,32 @@ class _Monitor:
         return seen
 
     def stop(self) -> None:
-        """Sample a last time, and no more."""
+        """Take a last sample, and end the thread."""
         self._over.set()
         self._thread.join()
-        self._look()
+        self._record_sample()
 
     def _loop(self) -> None:
         while not self._over.wait(self._interval):
-            self._look()
+            self._record_sample()
 
-    def _look(self) -> None:
+    def _record_sample(self) -> None:
         try:
             sample = self._sample()
-        except Exception:  # a GPU or a counter that is gone is no failure of the trial
+        except Exception:  # a missing GPU or counter must not fail the trial
             return
         report = Report(round(time.monotonic() - self._began), sample)
         with self._lock:
-            # Two samples within a second have one step: the later one stands.
+            # Samples within one second share a step; the later one replaces the earlier.
             if self._seen and self._seen[-1].step == report.step:
                 self._seen.pop()
             self._seen.append(report)
 
 
 def _sampler() -> Callable[[], dict[str, float]]:
-    """Return a function that gives the system metrics since it was called before.
+    """Return a function that returns the system metrics since its previous call.
 
-    ``system/cpu`` and ``system/memory`` are this process and its children, in cores and MiB;
+    ``system/cpu`` and ``system/memory`` cover this process and its children, in cores and MiB;
     ``system/host_cpu`` and ``system/host_memory`` the whole machine, in percent;
     ``system/gpu0`` and ``system/gpu0_memory`` a GPU, in percent and MiB.
     """
@@ -162,7 +163,7 @@ def _sampler() -> Callable[[], dict[str, float]]:
         used, memory = _cpu_seconds(psutil, family)
         now = time.monotonic()
         elapsed = max(now - before[0], 1e-9)
-        # A child that has ended takes its seconds with it.
+        # The sum decreases when a child ends.
         cores = max(0.0, used - before[1]) / elapsed
         before = (now, used)
         return {
@@ -177,10 +178,10 @@ def _sampler() -> Callable[[], dict[str, float]]:
 
 
 def _descendants(psutil: Any, process: Any) -> list[Any]:
-    """Return the children of a process, and theirs.
+    """Return the descendants of a process.
 
-    Linux tells the children of a process; elsewhere every process of the machine must be looked at,
-    which takes many times as long.
+    Linux lists the children of a process. Elsewhere psutil must inspect all processes, which takes
+    many times as long.
     """
     found: list[Any] = []
     waiting = [process.pid]
@@ -192,7 +193,7 @@ def _descendants(psutil: Any, process: Any) -> list[Any]:
             if not found and not tasks.joinpath(tasks.parent.name, "children").exists():
                 children: list[Any] = process.children(recursive=True)
                 return children
-            continue  # it has ended in the meantime
+            continue  # it has ended
         for pid in map(int, " ".join(texts).split()):
             with suppress(psutil.Error):
                 found.append(psutil.Process(pid))
@@ -201,7 +202,7 @@ def _descendants(psutil: Any, process: Any) -> list[Any]:
 
 
 def _cpu_seconds(psutil: Any, processes: list[Any]) -> tuple[float, float]:
-    """Return the CPU seconds that processes have used, and the bytes that they hold."""
+    """Return the total CPU seconds and resident bytes of processes."""
     seconds = memory = 0.0
     for process in processes:
         try:
@@ -209,20 +210,20 @@ def _cpu_seconds(psutil: Any, processes: list[Any]) -> tuple[float, float]:
                 times = process.cpu_times()
                 memory += process.memory_info().rss
         except psutil.Error:
-            continue  # it has ended in the meantime
+            continue  # it has ended
         seconds += times.user + times.system
     return seconds, memory
 
 
 @functools.cache
 def _gpus() -> Callable[[], dict[str, float]]:
-    """Return a function that gives the metrics of the GPUs, none without NVIDIA's library."""
+    """Return a function that returns GPU metrics, empty without NVIDIA's library."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-    except Exception:  # whatever it is, there is no GPU that we can ask
+    except Exception:  # without a usable driver there are no metrics
         return dict
 
     def sample() -> dict[str, float]:

@@ -16,15 +16,15 @@ if sys.platform != "win32":
 PREFIX = "tuner-scratch-"
 
 LOCK = ".lock"
-"""File in each folder that its process holds a lock on; the kernel releases it at the death."""
+"""File in each folder; its process locks it, and the kernel releases the lock at process exit."""
 
 
-class Scratch:
-    """A temporary folder, created when it is first needed.
+class TempDir:
+    """A temporary folder, created on first use.
 
-    A killed process cannot remove its folder, so the next one on the same machine does. A lock on
-    a file in the folder tells whether its owner lives. Process ids would not: a container has ids
-    of its own, and ids are reused.
+    A killed process cannot remove its folder, so the next process on the same machine does. A lock
+    on a file in the folder shows whether its owner is alive. Process ids cannot: a container has
+    its own ids, and ids are reused.
     """
 
     def __init__(self) -> None:
@@ -34,8 +34,8 @@ class Scratch:
         self._owner = os.getpid()
 
     def fresh(self) -> Path:
-        """Return a path in the folder at which nothing exists yet."""
-        if self._owner != os.getpid():  # a forked child makes a folder of its own
+        """Return an unused path in the folder."""
+        if self._owner != os.getpid():  # a forked child creates a separate folder
             self._owner, self._root = os.getpid(), None
         if self._root is None:
             _remove_abandoned()
@@ -45,7 +45,7 @@ class Scratch:
         return self._root / str(self._count)
 
     def remove(self) -> None:
-        """Delete the folder, unless it is that of the process that this one was forked from."""
+        """Delete the folder, unless it belongs to the process from which this one was forked."""
         if self._owner != os.getpid():
             return
         if self._root is not None:
@@ -66,9 +66,9 @@ class Scratch:
             is_ours = _is_same(lock, root / LOCK)
         except BlockingIOError:
             is_ours = False
-        except OSError:  # a file system without locks, where no folder is ever taken for abandoned
+        except OSError:  # without file locks, no folder counts as abandoned
             is_ours = True
-        # Another process may have found the folder before it was locked, and deleted it.
+        # Another process may have deleted the folder before it was locked.
         if is_ours:
             self._root, self._lock = root, lock
         else:
@@ -76,7 +76,7 @@ class Scratch:
 
 
 def _remove_abandoned() -> None:
-    """Delete the folders whose processes have ended, of this user alone."""
+    """Delete this user's folders whose processes have ended."""
     if sys.platform == "win32":
         return
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
@@ -85,19 +85,19 @@ def _remove_abandoned() -> None:
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    found = path.lstat()  # not through a link, which another user may have put there
+    found = path.lstat()  # do not follow a link of another user
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         return
     lock = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while the owner lives
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while the owner is alive
         shutil.rmtree(path, ignore_errors=True)
     finally:
         os.close(lock)
 
 
 def _is_same(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still the one at a path."""
+    """Return whether an open file is still at a path."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except OSError:

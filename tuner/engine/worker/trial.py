@@ -1,4 +1,4 @@
-"""The trial as the objective sees it."""
+"""The trial object that is passed to the objective."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.backends.protocol import Channel
-from tuner.bounds import as_name, as_step, check_count
 from tuner.engine.worker.checkpoints import copy_checkpoint, send_checkpoint
-from tuner.engine.worker.forks import OwnProcess
+from tuner.engine.worker.forks import ProcessBoundChannel
 from tuner.engine.worker.outcome import BadResult, as_metric, checked_metrics
-from tuner.engine.worker.temp_dir import Scratch
-from tuner.engine.worker.uploads import files_to_keep
+from tuner.engine.worker.temp_dir import TempDir
+from tuner.engine.worker.uploads import read_files
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Job, Params, Report, Upload
+from tuner.records.bounds import as_name, as_step, check_count
 from tuner.tracking.artifacts.folder import check_upload
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ class LiveTrial:
         self.attempt = job.attempt
         self.run = job.run
         self._goals = tuple(goals)
-        self._channel = OwnProcess(channel)
+        self._channel = ProcessBoundChannel(channel)
         self._last_step = -1
         self._names: set[str] = set()
-        self._scratch = Scratch()
+        self._temp_dir = TempDir()
         self._checkpoint = job.checkpoint
         self._looked = False
         self._restored: Path | None = None
@@ -71,7 +71,7 @@ class LiveTrial:
         self.constraints: dict[str, float] = {}
         """The reported values of outcome constraints."""
         self.stopped = False
-        """Whether the objective has been told to stop."""
+        """Whether `should_stop` has returned True."""
 
     def report(self, value: float | Mapping[str, float], step: int) -> None:
         """Report intermediate values at `step`, so that the scheduler can stop the trial.
@@ -81,19 +81,19 @@ class LiveTrial:
         value
             The goal's metric so far, or a dict of metrics that contains it.
         step
-            Epoch, iteration, fold, ...: an integer from 0, higher at each call.
+            Epoch, iteration, fold, ...: an integer from 0 that increases at each call.
 
         Raises
         ------
         BadResult
             If a value is not a finite number; the trial fails, naming the metric and the step.
         ArgumentError
-            If `step` is negative, does not rise or is not below 2**63, or a name is too long.
+            If `step` is negative, does not increase or is not below 2**63, or a name is too long.
         """
         step = as_step(step)
         if step <= self._last_step:
             raise ArgumentError(
-                f"trial.report: step {step} came after step {self._last_step}; steps must rise"
+                f"trial.report: step {step} follows step {self._last_step}; steps must increase"
             )
         metric = self._goals[0].metric
         values = value if isinstance(value, Mapping) else {metric: value}
@@ -104,7 +104,7 @@ class LiveTrial:
                 f"it, or use trial.log_metrics for other metrics"
             )
         self._channel.send(report)
-        # Only now: in a loop of the user's own, the same step can be reported again if that failed.
+        # If sending fails in a manual loop, the user can report the same step again.
         self._last_step = step
         self.reported.update(report.metrics)
 
@@ -116,8 +116,8 @@ class LiveTrial:
     def report_constraint(self, name: str, value: float) -> None:
         """Report an outcome constraint: the trial is feasible if `value` is 0 or less.
 
-        The last value of a name counts. The more it is above 0, the worse; the best trial of a
-        study is a feasible one.
+        A positive value is the amount of violation. The last value of a name counts. The best trial
+        of a study is a feasible one.
 
         Raises
         ------
@@ -127,13 +127,15 @@ class LiveTrial:
             If `name` is not a string, is empty or is too long.
         """
         if not isinstance(name, str) or not name:
-            raise ArgumentError(f"trial.report_constraint: {name!r} is no name; write a text")
+            raise ArgumentError(
+                f"trial.report_constraint: name={name!r} must be a non-empty string"
+            )
         name = as_name(name, "constraint")
         check_count({*self.constraints, name}, "constraint")
         self.constraints[name] = as_metric(value, name)
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:
-        """Record a metric: over steps, or with no `step` as a final value of the trial.
+        """Record a metric at a step, or without `step` a final value of the trial.
 
         Raises
         ------
@@ -141,7 +143,7 @@ class LiveTrial:
             If `value` is not a finite number; the trial fails.
         ArgumentError
             If `step` is not an integer from 0 to 2**63 - 1, `name` has more than
-            `tuner.bounds.LONGEST_NAME` characters, or the trial has too many metrics.
+            `tuner.records.bounds.LONGEST_NAME` characters, or the trial has too many metrics.
         """
         self.log_metrics({name: value}, step)
 
@@ -163,12 +165,12 @@ class LiveTrial:
         Raises
         ------
         ArgumentError
-            If there is nothing at `path`, or something else than regular files and folders, such as
-            a pipe, a device or a link that leads in a circle, if it is larger than the memory of
-            this machine, or if `name` is too long.
+            If `path` does not exist, contains anything but regular files and folders (such as a
+            pipe, a device or a circular link), is larger than the memory of this machine, or if
+            `name` is too long.
         """
         path = Path(path)
-        self._channel.send(check_upload(Upload(name or path.name, files_to_keep(path))))
+        self._channel.send(check_upload(Upload(name or path.name, read_files(path))))
 
     def log_model(
         self,
@@ -183,13 +185,13 @@ class LiveTrial:
         Parameters
         ----------
         model
-            A scikit-learn estimator (kept in skops format), or what another format accepts.
+            A scikit-learn estimator, stored in skops format, or a model of another format.
         name
             Name of the model among the run's artifacts.
         format
-            A format or its name; None takes the first that accepts the model.
+            A format or its name; None uses the first one that accepts the model.
         allow_pickle
-            Fall back on pickle, which must be allowed again on loading.
+            Whether to fall back on pickle; loading must allow it too.
 
         Raises
         ------
@@ -203,12 +205,12 @@ class LiveTrial:
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path]:
-        """Give an empty folder to save in; when the block ends well, that is the checkpoint.
+        """Yield an empty folder; at the end of the block its files become the checkpoint.
 
-        Should the trial be tried again, because its worker or the study's driver died, its next
-        attempt finds the files by `restore`, on whatever machine that is. Only the last checkpoint
-        is kept, until the trial has its outcome. Nothing is kept of a block that raises, or that
-        the worker did not survive: then the checkpoint before it still stands.
+        If the trial is retried because its worker or the study's driver died, `restore` returns
+        the files to the next attempt, on any machine. Only the last checkpoint is kept, until the
+        trial has an outcome. If the block raises or the worker dies in it, the previous checkpoint
+        remains valid.
 
         Examples
         --------
@@ -227,9 +229,9 @@ class LiveTrial:
         Raises
         ------
         ArgumentError
-            If nothing was saved in the folder.
+            If the folder is empty at the end of the block.
         """
-        folder = self._scratch.fresh()
+        folder = self._temp_dir.fresh()
         folder.mkdir()
         try:
             yield folder
@@ -239,20 +241,20 @@ class LiveTrial:
             shutil.rmtree(folder, ignore_errors=True)
 
     def restore(self) -> Path | None:
-        """Return a folder with what the last attempt saved by `checkpoint`, None if there is none.
+        """Return a folder with the files of the last `checkpoint`, or None.
 
-        It is a copy, this attempt's own, and is deleted at its end.
+        The folder is a copy for this attempt, and is deleted at the end of the attempt.
         """
         if not self._looked:
             self._looked = True
-            folder = self._scratch.fresh()
+            folder = self._temp_dir.fresh()
             found = self._checkpoint is not None and copy_checkpoint(self._checkpoint, folder)
             self._restored = folder if found else None
         return self._restored
 
     def close(self) -> None:
-        """Delete the trial's files on the disk of its worker."""
-        self._scratch.remove()
+        """Delete the trial's temporary files."""
+        self._temp_dir.remove()
 
     def _checked(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
         try:
@@ -263,7 +265,7 @@ class LiveTrial:
         return checked
 
     def _count(self, metrics: Mapping[str, float]) -> None:
-        """Refuse more names than a trial may have."""
+        """Check that the number of metric names stays within the limit."""
         if not metrics.keys() <= self._names:
             check_count(self._names | metrics.keys(), "metric")
             self._names |= metrics.keys()

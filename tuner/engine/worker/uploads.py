@@ -1,4 +1,4 @@
-"""Reads what an objective wants to keep: regular files that fit into memory."""
+"""Read the files of an artifact: regular files that fit into memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tuner.errors import ArgumentError
 from tuner.tracking.artifacts.regular_files import NotRegular, read_regular, regular_files
 
 _GROWTH = 2**24
-"""Bytes that are read of a file though its size says less: of a log that grows, or of /proc."""
+"""Minimum bytes to read: a log may grow, and files in /proc have size 0."""
 
 
-def files_to_keep(path: Path) -> dict[str, bytes]:
+def read_files(path: Path) -> dict[str, bytes]:
     """Return the content of a file, or of all files below a folder, by relative path.
 
     Raises
     ------
     ArgumentError
-        If there is nothing at `path`, or something else than regular files and folders, or more
+        If `path` does not exist, contains anything but regular files and folders, or is larger
         than the memory of this machine.
     """
     try:
@@ -30,7 +30,7 @@ def files_to_keep(path: Path) -> dict[str, bytes]:
         if size > limit:
             raise ArgumentError(
                 f"trial.log_artifact: {path} has {size} bytes, more than the memory of this "
-                f"machine ({limit}); keep the file where it is, and log a text that says where"
+                f"machine ({limit}); leave the file in place, and log a text with its location"
             )
         return {
             name: read_regular(file, max(length, _GROWTH), follow=True)
@@ -42,7 +42,7 @@ def files_to_keep(path: Path) -> dict[str, bytes]:
         ) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArgumentError(
-            f"trial.log_artifact: there is no file or folder at {error.filename or path}"
+            f"trial.log_artifact: {error.filename or path} does not exist"
         ) from error
     except (OSError, ValueError) as error:
         raise ArgumentError(f"trial.log_artifact: {path} cannot be read: {error}") from error

@@ -16,10 +16,9 @@ from tuner.errors import ArgumentError
 from tuner.optimizers.base import History, SpaceOptimizer
 from tuner.optimizers.bayesian.acquisition import Acquisition, Candidates, Product, maximise
 from tuner.optimizers.bayesian.embedding import Bools, Floats
-from tuner.optimizers.bayesian.expected_improvement import LogExpectedImprovement
 from tuner.optimizers.bayesian.feasibility import condition, learn_condition, margins
 from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperparameters
-from tuner.optimizers.bayesian.hypervolume_improvement import improvement_of_front
+from tuner.optimizers.bayesian.improvement import LogExpectedImprovement, improvement_of_front
 from tuner.optimizers.bayesian.rounding import MEAN_BITS, to_grid
 from tuner.optimizers.bayesian.surrogate import Learned, learn, learning_size, loss_model
 from tuner.optimizers.bayesian.unit_cube import UnitCube
@@ -109,7 +108,7 @@ class BayesianOptimizer(SpaceOptimizer):
     """
 
     name = "bayesian"
-    many_goals: ClassVar[bool] = True
+    multi_objective: ClassVar[bool] = True
 
     def __init__(self, *, n_startup: int | None = None) -> None:
         if n_startup is not None and n_startup < 1:
@@ -120,7 +119,7 @@ class BayesianOptimizer(SpaceOptimizer):
         """Start a study with an empty history; see `Optimizer.reset`."""
         super().reset(space, goals, seed)
         self._cube = UnitCube(self.space)
-        self._lessons: tuple[tuple[bytes, ...], Lessons] | None = None
+        self._fitted: tuple[tuple[bytes, ...], FittedModels] | None = None
 
     def suggest(self, history: History, rng: np.random.Generator) -> Params:
         """Return a Sobol point at the start, later the best untried point under the model."""
@@ -130,7 +129,7 @@ class BayesianOptimizer(SpaceOptimizer):
             return dict(self.space.sample(rng)) if point is None else point
         with _blas().limit(limits=1, user_api="blas"):
             candidates = self._candidates(history, rng)
-        candidates = apart(candidates, history.pending_X, history.pending_active)
+        candidates = exclude_near_pending(candidates, history.pending_X, history.pending_active)
         X = np.concatenate([history.X, history.pending_X])
         active = np.concatenate([history.active, history.pending_active])
         row = first_untried(candidates, X, active)
@@ -149,7 +148,7 @@ class BayesianOptimizer(SpaceOptimizer):
         values = np.array([penalised(column, history.stopped) for column in history.values.T]).T
         acquisition, leaders = self._acquisition(history, values)
         leaders_X, leaders_active = leaders
-        share = min(1.0, FULL_SEARCH / min(max(history.known, 1), MOST_TRIALS))
+        share = min(1.0, FULL_SEARCH / min(max(history.n_seen, 1), MOST_TRIALS))
         starts = [
             self._cube.spread(rng, round(share * FAR_STARTS)),
             self._cube.nearby(rng, leaders_X, leaders_active, round(share * NEAR_STARTS)),
@@ -162,17 +161,17 @@ class BayesianOptimizer(SpaceOptimizer):
         """Return the acquisition function, and the best trials, near which the search starts."""
         embedding = self._cube.embedding
         margin = margins(history)
-        lessons = self._learn(history, values, margin)
+        fitted = self._learn(history, values, margin)
         kept = representatives(history, MOST_TRIALS)
         X, active = history.X[kept], history.active[kept]
         conditions = [
             found
-            for learned, column in zip(lessons.conditions, margin[kept].T, strict=True)
+            for learned, column in zip(fitted.conditions, margin[kept].T, strict=True)
             if (found := condition(learned, embedding, X, active, column)) is not None
         ]
         models = [
-            believe(loss_model(learned, embedding, X, active, column), history)
-            for learned, column in zip(lessons.goals, values[kept].T, strict=True)
+            fantasize(loss_model(learned, embedding, X, active, column), history)
+            for learned, column in zip(fitted.goals, values[kept].T, strict=True)
         ]
 
         eligible = feasible(history)[kept]
@@ -197,30 +196,30 @@ class BayesianOptimizer(SpaceOptimizer):
             improvement, leaders = improvement_of_front(models, expected)
         factors: list[Acquisition] = [improvement, *conditions]
         if self.space.prior:
-            factors.append(PriorWeight(self.space.prior, PRIOR_TRIALS / history.known))
+            factors.append(PriorWeight(self.space.prior, PRIOR_TRIALS / history.n_seen))
         whole = Product(factors) if len(factors) > 1 else improvement
         return whole, (X[leaders], active[leaders])
 
-    def _learn(self, history: History, values: Floats, margin: Floats) -> Lessons:
+    def _learn(self, history: History, values: Floats, margin: Floats) -> FittedModels:
         """Fit warps and hyperparameters to the first trials; cache the last result by its data."""
         m = learning_size(len(values))
         if not np.isfinite(values[:m]).any():
             m = len(values)
         X, active, values, margin = history.X[:m], history.active[:m], values[:m], margin[:m]
         key = tuple(part.tobytes() for part in (X, active, values, margin))
-        if self._lessons is None or self._lessons[0] != key:
+        if self._fitted is None or self._fitted[0] != key:
             embedding = self._cube.embedding
             choice = (WARPS, 0.0) if len(self.goals) == 1 else (MILD_WARPS, MILD_DOUBT)
-            lessons = Lessons(
+            fitted = FittedModels(
                 tuple(learn(embedding, X, active, column, *choice) for column in values.T),
                 tuple(learn_condition(embedding, X, active, column) for column in margin.T),
             )
-            self._lessons = key, lessons
-        return self._lessons[1]
+            self._fitted = key, fitted
+        return self._fitted[1]
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
+class FittedModels:
     """The fitted models: one for the losses of each goal, one for the margin of each condition."""
 
     goals: tuple[Learned, ...]
@@ -259,7 +258,7 @@ def representatives(history: History, n: int) -> NDArray[np.intp]:
     return np.sort(np.concatenate([best, recent, drawn]))
 
 
-def believe(model: GaussianProcess, history: History) -> GaussianProcess:
+def fantasize(model: GaussianProcess, history: History) -> GaussianProcess:
     """Condition the model on the predicted mean of each pending point (kriging believer)."""
     if not len(history.pending_X):
         return model
@@ -268,7 +267,7 @@ def believe(model: GaussianProcess, history: History) -> GaussianProcess:
     return model.condition(history.pending_X, history.pending_active, to_grid(mean, MEAN_BITS))
 
 
-def apart(candidates: Candidates, X: Floats, active: Bools) -> Candidates:
+def exclude_near_pending(candidates: Candidates, X: Floats, active: Bools) -> Candidates:
     """Remove candidates close to the pending points `X` (n, d); keep all if all are close.
 
     If the expected improvement is small everywhere, its maximum is often next to a running trial.

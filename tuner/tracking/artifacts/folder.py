@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import quote
 
-from tuner.bounds import LONGEST_PART, check_length
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.records import Artifact, Upload
+from tuner.records.bounds import LONGEST_PART, check_length
 from tuner.tracking.artifacts.file_failures import of_reading, of_writing
 from tuner.tracking.artifacts.regular_files import NotRegular, read_regular, regular_files
 from tuner.tracking.uuid7 import uuid7

@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from tuner.credentials import hide_in, hide_url
 from tuner.errors import ArgumentError, ChecksumMismatch, MissingExtra, TunerError
+from tuner.errors.credentials import hide_in, hide_url
 from tuner.records import Artifact, Upload
 from tuner.tracking.artifacts.file_failures import of_reading, of_writing
 from tuner.tracking.artifacts.folder import (

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
-from tuner.boundary import translated
-from tuner.credentials import hide_in
 from tuner.errors import StoreCorrupt, StoreError, StoreReadOnly, StoreRefused, StoreUnavailable
+from tuner.errors.boundary import translated
+from tuner.errors.credentials import hide_in
 from tuner.tracking.database import connections
 from tuner.tracking.database.location import Location
 

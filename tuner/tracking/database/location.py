@@ -11,10 +11,10 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError as BadUrl
 
-from tuner.boundary import translated
-from tuner.credentials import hide, hide_in, remember
 from tuner.errors import ArgumentError, StoreCorrupt, StoreError
-from tuner.printable import well_formed
+from tuner.errors.boundary import translated
+from tuner.errors.credentials import hide, hide_in, remember
+from tuner.errors.printable import well_formed
 
 DEFAULT_FOLDER = ".tuner"
 DATABASE = "tuner.db"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Select, func, select, text
 
-from tuner.boundary import public
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
+from tuner.errors.boundary import public
 from tuner.records import REPLAY, State
 from tuner.tracking import schema
 from tuner.tracking.database.connections import make_engine

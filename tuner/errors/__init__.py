@@ -1,0 +1,211 @@
+"""Every exception that `tuner` raises on purpose, one type per cause.
+
+::
+
+    TunerError
+    ├── SpaceError              an invalid search space (ValueError)
+    │   └── InvalidParams       params outside their space; names path, value and allowed values
+    ├── ArgumentError           a wrong argument of a public call (ValueError)
+    │   ├── UnknownOptimizer    no optimizer of that name; suggests similar names
+    │   ├── ObjectiveError      an objective that cannot be called or shipped
+    │   └── QueryError          a query that cannot be parsed or names an unknown field
+    ├── BackendError            trials cannot be run
+    │   └── ResourcesError      the cluster can never satisfy the request
+    ├── StudyError              a study that cannot continue
+    │   ├── StudyNotFound       no study of that name in this store (LookupError)
+    │   ├── StudyExists         a study of that name exists already
+    │   ├── StudyMismatch       the same name, but another space, direction or seed
+    │   ├── StudyBusy           another driver holds it; names its process and host
+    │   ├── StudyTakenOver      another driver has taken it from this one
+    │   ├── NoCompletedTrial    asked for the best trial before one has completed (LookupError)
+    │   │   └── NoFeasibleTrial every completed trial breaks an outcome constraint
+    │   ├── SeveralGoals        asked for the best trial of a study with several goals
+    │   ├── TrialFinished       told an outcome twice
+    │   └── AllTrialsFailed     every first trial failed for the same reason
+    ├── StoreError              the record of runs cannot be read or written
+    │   ├── StoreCorrupt        the file is not a tuner store, or is damaged
+    │   ├── StoreReadOnly       the store cannot be written
+    │   ├── StoreRefused        values that the store cannot hold, such as a number of 65 bits
+    │   ├── StoreUnavailable    temporarily not writable: unreachable, locked, or disk full
+    │   └── StoreVersion        the store's schema is newer or older than this code
+    ├── RegistryError           a model that cannot be registered or found
+    │   ├── ModelNotFound       no such name, version or alias (LookupError)
+    │   ├── UntrustedModel      loading would need code that was not allowed
+    │   └── ChecksumMismatch    an artifact differs from its recorded checksum
+    ├── ExportError             a table or file that cannot be exported
+    ├── ForeignRecordError      records of another tool that cannot be read
+    └── MissingExtra            an optional dependency is not installed (ImportError)
+
+A message names the value, the place and the remedy. Credentials in it are hidden.
+"""
+
+from __future__ import annotations
+
+from tuner.errors.credentials import hide
+
+
+class TunerError(Exception):
+    """Base class of all exceptions of `tuner`; credentials in messages are hidden."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(hide(arg) if isinstance(arg, str) else arg for arg in args))
+
+
+class SpaceError(TunerError, ValueError):
+    """An invalid search space; the message names the path and the remedy."""
+
+
+class InvalidParams(SpaceError):
+    """Params that are not a point of their space."""
+
+
+class ArgumentError(TunerError, ValueError):
+    """A wrong argument of a public call."""
+
+
+class UnknownOptimizer(ArgumentError):
+    """No optimizer has that name."""
+
+
+class ObjectiveError(ArgumentError):
+    """An objective that cannot be called, or cannot be shipped to a worker."""
+
+
+class QueryError(ArgumentError):
+    """A query that cannot be parsed or names an unknown field.
+
+    Attributes
+    ----------
+    query : str
+        The text.
+    position : int
+        Index of the character at which the error occurs, from 0.
+    problem : str
+        The error at that position, and the expected text.
+    """
+
+    def __init__(self, query: str, position: int, problem: str) -> None:
+        self.query, self.position, self.problem = query, position, problem
+        super().__init__(query, position, problem)
+
+    def __str__(self) -> str:
+        begin = max(0, self.position - 60)
+        shown = "".join(
+            c if c.isprintable() else " " for c in self.query[begin : self.position + 40]
+        )
+        return f"query: {self.problem}\n  {shown}\n  {' ' * (self.position - begin)}^"
+
+
+class BackendError(TunerError, RuntimeError):
+    """Trials cannot be run on this backend."""
+
+
+class ResourcesError(BackendError):
+    """A resource request that the machine or cluster can never satisfy."""
+
+
+class StudyError(TunerError, RuntimeError):
+    """A study that cannot continue."""
+
+
+class StudyNotFound(StudyError, LookupError):
+    """No study of that name is in this store."""
+
+
+class StudyExists(StudyError):
+    """A study of that name is in this store already."""
+
+
+class StudyMismatch(StudyError):
+    """A study of that name has another space, direction or seed."""
+
+
+class StudyBusy(StudyError):
+    """Another driver holds the study; the message names its process and host."""
+
+
+class StudyTakenOver(StudyError):
+    """Another driver has taken the study from this one, whose writes are refused since."""
+
+
+class NoCompletedTrial(StudyError, LookupError):
+    """The best trial was requested before any trial completed."""
+
+
+class NoFeasibleTrial(NoCompletedTrial):
+    """The best trial was requested, and every completed trial violates a constraint."""
+
+
+class SeveralGoals(StudyError):
+    """The best trial of a study with several goals was requested."""
+
+
+class TrialFinished(StudyError):
+    """A trial was told an outcome after it had one."""
+
+
+class AllTrialsFailed(StudyError):
+    """Every one of the first trials failed for the same reason."""
+
+
+class StoreError(TunerError, RuntimeError):
+    """The record of runs cannot be read or written."""
+
+
+class StoreCorrupt(StoreError):
+    """The file is not a tuner store, or is damaged."""
+
+
+class StoreReadOnly(StoreError):
+    """The store cannot be written."""
+
+
+class StoreRefused(StoreError):
+    """Values that the store cannot hold: too large, too long, or of an unknown type."""
+
+
+class StoreUnavailable(StoreError):
+    """The store is temporarily not writable: unreachable, locked, or its disk is full."""
+
+
+class StoreVersion(StoreError):
+    """The store's schema does not match this version of the code."""
+
+
+class RegistryError(TunerError, RuntimeError):
+    """A model that cannot be registered or found."""
+
+
+class ModelNotFound(RegistryError, LookupError):
+    """No model of that name, version or alias is registered."""
+
+
+class UntrustedModel(RegistryError):
+    """Loading the model would need types or code that were not allowed."""
+
+
+class ChecksumMismatch(RegistryError):
+    """A stored artifact differs from its recorded checksum."""
+
+
+class ExportError(TunerError, ValueError):
+    """A table or file that cannot be exported."""
+
+
+class ForeignRecordError(TunerError, ValueError):
+    """Records of another tool that cannot be read."""
+
+
+class MissingExtra(TunerError, ImportError):
+    """An optional dependency is not installed; the message names the extra."""
+
+
+class ControlException(BaseException):
+    """Raised in a job that must not go on, by the backend that runs it; never leaves that backend.
+
+    It is neither an outcome of the job nor an error: work lets it pass, and the backend handles it.
+    """
+
+
+NOT_OUTCOMES = (ControlException, KeyboardInterrupt)
+"""The exceptions that pass through a trial. Every other one that an objective raises fails it."""

@@ -1,0 +1,205 @@
+"""Compare studies, trials and runs: their params, metrics, code and packages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import ArgumentError
+from tuner.errors.boundary import public
+from tuner.provenance.differences import code_diff
+from tuner.provenance.references import Subject, resolve
+from tuner.records import Code
+from tuner.tracking import open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tuner.tracking.sql_store import SqlStore
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A table of two or more studies, trials or runs, with one column each.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The references of the columns.
+    study, params, metrics, run, packages : dict
+        Name to one value per column, None if missing. `study` contains the settings of the studies,
+        including the fingerprint of their data; `run` the code, environment, seed and host.
+    code : dict
+        For each column except the first, the unified diff from the code of the first column.
+    """
+
+    names: tuple[str, ...]
+    study: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    params: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    metrics: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    run: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    packages: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def sections(self) -> dict[str, dict[str, tuple[Any, ...]]]:
+        """The tables by name."""
+        return {
+            "study": self.study,
+            "params": self.params,
+            "metrics": self.metrics,
+            "run": self.run,
+            "packages": self.packages,
+        }
+
+    def differing(self) -> Comparison:
+        """Return a comparison with only the rows whose values differ."""
+        return Comparison(
+            self.names,
+            **{name: _differing(table) for name, table in self.sections.items()},
+            code={name: text for name, text in self.code.items() if text},
+        )
+
+    def dataframe(self) -> pd.DataFrame:
+        """Return a DataFrame with the same columns and rows indexed by section and name."""
+        import pandas as pd
+
+        rows = {
+            (section, name): values
+            for section, table in self.sections.items()
+            for name, values in table.items()
+        }
+        index = pd.MultiIndex.from_tuples(list(rows), names=["section", "name"])
+        return pd.DataFrame(list(rows.values()), index=index, columns=list(self.names))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-compatible dict."""
+        tables = {
+            section: {name: list(values) for name, values in table.items()}
+            for section, table in self.sections.items()
+        }
+        return {"names": list(self.names), **tables, "code": dict(self.code)}
+
+
+@public()
+def compare(
+    *refs: str, store: str | Path | None = None, repository: str | Path | None = None
+) -> Comparison:
+    """Compare studies, trials or runs.
+
+    Parameters
+    ----------
+    refs
+        Two or more references: ``"study"``, ``"study/17"`` or ``"study/17/2"``. The column of a
+        study contains its settings and its best trial.
+    store
+        As for `optimize`.
+    repository
+        The git repository for the commits; None uses the working directory.
+
+    Returns
+    -------
+    Comparison
+        Tables of params, metrics, packages and other facts, and the diff of the code;
+        ``.differing()`` omits what all columns have in common.
+
+    Raises
+    ------
+    ArgumentError
+        If fewer than two references are given, or a reference is invalid.
+    StudyNotFound
+        If a study does not exist.
+    """
+    if len(refs) < 2:
+        raise ArgumentError(
+            f"compare{refs!r}: needs at least two studies, trials or runs, such as 'a/3' and 'b'"
+        )
+    names = _unique(refs)
+    opened = open_store(store)
+    sides = [resolve(ref, opened) for ref in refs]
+    first = sides[0].code or Code()
+    folder = Path.cwd() if repository is None else Path(repository)
+    return Comparison(
+        names,
+        study=_table([_study_facts(side, opened) for side in sides]),
+        params=_table([side.params for side in sides]),
+        metrics=_table([_metrics(side) for side in sides]),
+        run=_table([_run_facts(side) for side in sides]),
+        packages=_table([side.environment.packages if side.environment else {} for side in sides]),
+        code={
+            name: code_diff(first, side.code or Code(), (names[0], name), folder)
+            for name, side in zip(names[1:], sides[1:], strict=True)
+        },
+    )
+
+
+def _unique(refs: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the references, with a number appended to duplicates."""
+    seen: Counter[str] = Counter()
+    names = []
+    for ref in refs:
+        seen[ref] += 1
+        names.append(ref if seen[ref] == 1 else f"{ref} ({seen[ref]})")
+    return tuple(names)
+
+
+def _study_facts(side: Subject, store: SqlStore) -> dict[str, Any]:
+    info = side.info
+    facts: dict[str, Any] = {
+        "goal": ", ".join(f"{goal.direction} {goal.metric}" for goal in info.goals),
+        "optimizer": info.optimizer.get("name"),
+        "study seed": info.seed,
+        "space": info.fingerprint[:12],
+        "data": info.data or None,
+        **{f"tag {name}": value for name, value in info.tags.items()},
+    }
+    if side.whole_study:
+        states = Counter(trial.state.value for trial in store.trials(info.uid))
+        facts |= {"trials": states.total()} | dict(sorted(states.items()))
+        facts["best trial"] = None if side.trial is None else side.trial.number
+    return facts
+
+
+def _metrics(side: Subject) -> dict[str, Any]:
+    if side.trial is None:
+        return {}
+    # A run that did not determine the outcome of the trial has separate metrics.
+    return side.run.metrics if side.run and side.run.metrics else side.trial.metrics
+
+
+def _run_facts(side: Subject) -> dict[str, Any]:
+    trial, run = side.trial, side.run
+    facts: dict[str, Any] = {}
+    if trial is not None:
+        facts |= {"state": (run or trial).state.value, "seed": trial.seed}
+        facts["duration"] = trial.duration
+        facts["error"] = None if trial.error is None else str(trial.error)
+    if run is not None:
+        facts |= {"host": run.host or None, "worker": run.worker or None}
+        if run.duration is not None:
+            facts["duration"] = run.duration
+    if side.code is not None:
+        facts |= {
+            "commit": side.code.commit or None,
+            "objective": side.code.objective or None,
+            "source": side.code.source_sha256[:12] or None,
+        }
+    if side.environment is not None:
+        facts |= {"python": side.environment.python, "platform": side.environment.platform}
+    return facts
+
+
+def _table(columns: list[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+    names = dict.fromkeys(name for column in columns for name in column)
+    return {name: tuple(column.get(name) for column in columns) for name in names}
+
+
+def _differing(table: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    return {
+        name: values
+        for name, values in table.items()
+        if any(value != values[0] or type(value) is not type(values[0]) for value in values)
+    }

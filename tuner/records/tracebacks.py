@@ -1,0 +1,104 @@
+"""Description of exceptions as `Failure` records, including exceptions that fail to format."""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tuner.errors import NOT_OUTCOMES
+from tuner.errors.credentials import hide
+from tuner.records import MESSAGE_LIMIT, TRACEBACK_LIMIT, Failure, capped
+
+_TRACEBACK: Any = BaseException.__dict__["__traceback__"]
+
+_OURS = str(Path(__file__).parent.parent / "engine")
+"""The folder whose frames at the top of a traceback tell a user nothing."""
+
+
+def describe(error: BaseException) -> Failure:
+    """Return the type, message, traceback and place of an exception.
+
+    An exception may override anything: `str`, `__class__`, `__traceback__`, the name of its type.
+    Parts that cannot be read are omitted. Credentials are hidden.
+    """
+    # As it is stored, past an override in the exception's type.
+    trace = _past_our_frames(_TRACEBACK.__get__(error))
+    kind = _type_name(error)
+    message = text_of(error, "the error")
+    return Failure(kind, hide(message), hide("".join(_lines(error, trace))), _place(trace))
+
+
+def text_of(value: Any, what: str) -> str:
+    """Return ``str(value)``, capped as a message; if that raises, a statement that it does."""
+    try:
+        return capped(str(value), MESSAGE_LIMIT)
+    except NOT_OUTCOMES:
+        raise
+    except BaseException as inner:
+        return f"<str() of {what} raised {_type_name(inner)}>"
+
+
+def _type_name(error: BaseException) -> str:
+    # A metaclass may hide it.
+    name: str = type.__dict__["__name__"].__get__(type(error))
+    return name
+
+
+def _past_our_frames(trace: TracebackType | None) -> TracebackType | None:
+    while (
+        trace is not None
+        and trace.tb_next is not None
+        and trace.tb_frame.f_code.co_filename.startswith(_OURS)
+    ):
+        trace = trace.tb_next
+    return trace
+
+
+def _lines(error: BaseException, trace: TracebackType | None) -> list[str]:
+    """Return the formatted traceback in pieces, little more of it than is kept."""
+    try:
+        described = traceback.TracebackException(type(error), error, trace, compact=True)
+        return _ends(described.format())
+    except NOT_OUTCOMES:
+        raise
+    except BaseException:
+        # Such as a `__cause__` that cannot be read. The frames alone are worth keeping, too.
+        return [
+            *_ends(traceback.format_tb(trace)),
+            f"{_type_name(error)}: {text_of(error, 'it')}\n",
+        ]
+
+
+def _ends(pieces: Iterable[str]) -> list[str]:
+    """Return the first and the last pieces of many, and a statement of how much is between them."""
+    half = TRACEBACK_LIMIT // 2
+    head: list[str] = []
+    tail: deque[str] = deque()
+    in_head = in_tail = cut = 0
+    for piece in pieces:
+        if not tail and in_head + len(piece) <= half:
+            head.append(piece)
+            in_head += len(piece)
+            continue
+        short = capped(piece, MESSAGE_LIMIT)
+        tail.append(short)
+        in_tail += len(short)
+        while in_tail > half and len(tail) > 1:
+            dropped = len(tail.popleft())
+            in_tail -= dropped
+            cut += dropped
+    return [*head, f"\n[... {cut} characters cut ...]\n", *tail] if cut else [*head, *tail]
+
+
+def _place(trace: TracebackType | None) -> str:
+    last = None
+    for last in traceback.walk_tb(trace):  # noqa: B007 (the last one is wanted)
+        pass
+    if last is None:
+        return ""
+    frame, line = last
+    return f"{frame.f_code.co_filename}:{line}"

@@ -1,0 +1,259 @@
+"""The results of a study: its trials, runs, artifacts, best trials, tables and plots."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import ArgumentError, NoCompletedTrial, NoFeasibleTrial, SeveralGoals
+from tuner.errors.boundary import public_methods
+from tuner.optimizers import ranking
+from tuner.records import Artifact, Direction, Goal, Params, Report, Run, State, StudyInfo, Trial
+from tuner.search_spaces import Space
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tuner.plotting import Plots
+    from tuner.query import QueryResult
+    from tuner.tracking.sql_store import SqlStore
+
+
+@public_methods
+class StudyResults:
+    """The record of a study in a store, with its tags and notes; the base of `Study`."""
+
+    def __init__(self, info: StudyInfo, store: SqlStore) -> None:
+        self._info = info
+        self.store = store
+
+    @property
+    def info(self) -> StudyInfo:
+        """The study's record."""
+        return self._info
+
+    @property
+    def name(self) -> str:
+        """The name of the study in its store."""
+        return self._info.name
+
+    @cached_property
+    def space(self) -> Space:
+        """The search space."""
+        return Space.from_dict(self._info.space)
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """The metrics that are optimized, with their directions."""
+        return self._info.goals
+
+    @property
+    def direction(self) -> Direction:
+        """The direction of the first goal."""
+        return self._info.goal.direction
+
+    # --- results ------------------------------------------------------------------------------
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, by number."""
+        return list(self.store.trials(self._info.uid))
+
+    def runs(self, trial: int | None = None) -> list[Run]:
+        """Return the runs of all trials, or of one trial, by trial and attempt."""
+        return list(self.store.runs(self._info.uid, trial))
+
+    def reports(self, trial: int | None = None) -> list[tuple[str, Report]]:
+        """Return ``(run uid, report)`` of all trials, or of one trial, by run and step."""
+        return list(self.store.reports(self._info.uid, trial))
+
+    def artifacts(self, run: str | None = None) -> list[Artifact]:
+        """Return the artifacts of all runs, or of one."""
+        return list(self.store.artifacts(self._info.uid, run))
+
+    def find(self, query: str = "", *, what: str = "trials") -> QueryResult:
+        """Return the trials or runs of this study that match a query; see `tuner.find`.
+
+        The result iterates over `Trial` or `Run` records; ``.dataframe()`` returns a table.
+        """
+        from tuner.query import search
+
+        return search(self.store, query, what=what, study=self._info.uid)
+
+    @property
+    def best_trial(self) -> Trial:
+        """The completed, feasible trial with the best value; the first of equal ones.
+
+        Raises
+        ------
+        NoCompletedTrial
+            If no trial has completed.
+        NoFeasibleTrial
+            If every completed trial violates a constraint.
+        SeveralGoals
+            If the study has several goals; see `best_trials`.
+        """
+        infeasible: list[Trial] = []
+        if len(self.goals) == 1:
+            # An index orders the trials by value, so usually only one row is read.
+            with closing(self.store.best_trials(self._info.uid, self.direction)) as trials:
+                for trial in trials:
+                    if trial.feasible:
+                        return trial
+                    infeasible.append(trial)
+        return best_of(self._info, infeasible)
+
+    @property
+    def best_params(self) -> Params:
+        """The params of the best trial; raises the same errors as `best_trial`."""
+        return self.best_trial.params
+
+    @property
+    def best_value(self) -> float:
+        """The value of the best trial; raises the same errors as `best_trial`."""
+        return self.best_trial.values[0]
+
+    @property
+    def best_trials(self) -> list[Trial]:
+        """The Pareto front: the completed, feasible trials that no other trial dominates.
+
+        The trials are ordered by number. Trials with equal values are all included. With one goal,
+        these are the trials with the best value.
+        """
+        return ranking.front(self.goals, self.store.trials(self._info.uid, [State.COMPLETED]))
+
+    def hypervolume(self, reference: Sequence[float] | None = None) -> float:
+        """Return the hypervolume that the Pareto front dominates, up to `reference`.
+
+        Parameters
+        ----------
+        reference
+            One value per goal, in the units of the goal; trials that are worse contribute nothing.
+            None takes the worst value of each goal among the completed trials, which changes during
+            the search. Pass a fixed point to compare searches.
+
+        Raises
+        ------
+        ArgumentError
+            If `reference` does not have one finite number per goal.
+        """
+        from tuner.optimizers.pareto import hypervolume
+
+        signs = [goal.direction.sign for goal in self.goals]
+        if reference is not None and len(reference) != len(signs):
+            raise ArgumentError(
+                f"reference={list(reference)!r}: pass {len(signs)} numbers, one for each of "
+                f"{', '.join(repr(goal.metric) for goal in self.goals)}"
+            )
+        completed = self.store.trials(self._info.uid, [State.COMPLETED])
+        trials = [trial for trial in completed if trial.values]
+        front = [trial for trial in trials if trial.feasible]
+        if not front:
+            return 0.0
+        if reference is None:
+            corner = ranking.losses(self.goals, trials).max(axis=0)
+        else:
+            corner = [sign * value for sign, value in zip(signs, reference, strict=True)]
+        return hypervolume(ranking.losses(self.goals, front), corner)
+
+    # --- tags and notes -----------------------------------------------------------------------
+
+    def set_tag(self, name: str, value: str | None) -> None:
+        """Set a tag of the study, a short string; None removes it."""
+        self.set_tags({name: value})
+
+    def set_tags(self, tags: Mapping[str, str | None]) -> None:
+        """Set several tags at once; None removes a tag. Other tags do not change."""
+        from tuner.tracking.annotations import set_tags
+
+        known = set_tags(self.store, self._info.uid, tags)
+        self._info = dataclasses.replace(self._info, tags=known)
+
+    def set_note(self, trial: Trial | int, name: str, value: Any) -> None:
+        """Set a note on a finished trial, a small JSON value; None removes it."""
+        self.set_notes(trial, {name: value})
+
+    def set_notes(self, trial: Trial | int, notes: Mapping[str, Any]) -> dict[str, Any]:
+        """Set several notes on a finished trial, and return all its notes.
+
+        Raises
+        ------
+        ArgumentError
+            If the trial does not exist or is not finished.
+        """
+        from tuner.tracking.annotations import set_notes
+
+        number = trial if isinstance(trial, int) else trial.number
+        return set_notes(self.store, self._info.uid, number, notes)
+
+    # --- tables and plots ---------------------------------------------------------------------
+
+    @property
+    def plot(self) -> Plots:
+        """The plots: ``study.plot.history()``, ``study.plot.importances(save="i.png")``, ..."""
+        from tuner.plotting import Plots
+
+        return Plots(
+            self.space,
+            self.goals,
+            lambda: self.trials,
+            runs=lambda: self.runs(),
+            reports=lambda: self.reports(),
+        )
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one flat dict per trial: number, state, value, params, further metrics."""
+        from tuner.study.export import rows
+
+        return rows(self.space, self.goals, self.trials)
+
+    def trials_dataframe(self) -> pd.DataFrame:
+        """Return `to_rows` as a DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_rows())
+
+    def export(self, path: str | Path, to: str | None = None) -> Path:
+        """Write the table of trials as CSV, Parquet or JSON; `to` defaults to the suffix of `path`.
+
+        Raises
+        ------
+        ExportError
+            If the format is unknown or the file cannot be written.
+        """
+        from tuner.study.export import write_table
+
+        write_table(self.to_rows(), path, to)
+        return Path(path)
+
+    def __iter__(self) -> Iterator[Trial]:
+        return self.store.trials(self._info.uid)
+
+
+def best_of(info: StudyInfo, trials: Sequence[Trial]) -> Trial:
+    """Return the best of the trials; see `StudyResults.best_trial`."""
+    if len(info.goals) > 1:
+        raise SeveralGoals(
+            f"study {info.name!r} has {len(info.goals)} goals "
+            f"({', '.join(goal.metric for goal in info.goals)}), so no single trial is the best; "
+            f"write study.best_trials"
+        )
+    completed = [t for t in trials if t.state is State.COMPLETED and t.values]
+    best = ranking.best(info.goal, completed)
+    if best is not None:
+        return best
+    if not completed:
+        raise NoCompletedTrial(
+            f"study {info.name!r} has no completed trial; run more trials, and see study.trials "
+            f"for errors"
+        )
+    least = min(completed, key=lambda t: (ranking.violation(t), t.number))
+    violated = [f"{name} by {value:.6g}" for name, value in least.constraints.items() if value > 0]
+    raise NoFeasibleTrial(
+        f"study {info.name!r}: all {len(completed)} completed trials violate a constraint; trial "
+        f"{least.number} has the smallest violation: {', '.join(violated)}"
+    )

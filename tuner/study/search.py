@@ -1,0 +1,224 @@
+"""The settings of one search of a study, checked before it starts, and its session."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tuner.backends import resolve as resolve_backend
+from tuner.engine.limits import Limits
+from tuner.engine.objective import wants_trial
+from tuner.engine.worker.system_metrics import as_interval
+from tuner.errors import ArgumentError
+from tuner.optimizers import ranking
+from tuner.records import Goal, Params
+from tuner.registry.names import validate_model_name
+from tuner.study.arguments import as_count, as_seconds, lease_seconds
+
+if TYPE_CHECKING:
+    from tuner.backends.protocol import Backend
+    from tuner.engine.driver import Session
+    from tuner.engine.progress import Progress
+    from tuner.optimizers.protocol import Optimizer
+    from tuner.schedulers.protocol import Scheduler
+    from tuner.search_spaces import Space
+    from tuner.study.study import Study
+
+Callback: TypeAlias = Callable[..., None]
+"""Called with a study and a trial; may have a method ``study_ended(study)``."""
+
+DEFAULT_N_TRIALS = 100
+"""Number of trials of a search with neither `n_trials` nor `timeout`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPolicy:
+    """The models that remain after a search.
+
+    `name` is the model name of the best trial, "" for the study's name, None to register nothing.
+    `refit` returns a model for the params of the best trial. `keep` is the number of best trials
+    that keep their logged models, None for all.
+    """
+
+    name: str | None
+    refit: Callable[[Params], Any] | None = None
+    keep: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The checked arguments of one call of `Study.optimize`. Times are in seconds."""
+
+    objective: Callable[..., Any]
+    wants_trial: bool
+    limits: Limits
+    models: ModelPolicy
+    backend: Backend
+    workers: int | None
+    resources: Mapping[str, float] | None
+    initial: Sequence[Params]
+    callbacks: Sequence[Callback]
+    system_metrics: float | None
+    progress: bool | Progress
+    lease: float
+
+
+def as_search(
+    objective: Callable[..., Any],
+    goals: Sequence[Goal],
+    scheduler: Scheduler | None,
+    *,
+    n_trials: int | None,
+    timeout: float | None,
+    trial_timeout: float | None,
+    backend: str | Backend | None,
+    workers: int | None,
+    resources: Mapping[str, float] | None,
+    register: str | bool | None,
+    refit: Callable[[Params], Any] | None,
+    max_retries: int,
+    deterministic: bool,
+    callbacks: Sequence[Callback],
+    system_metrics: bool | float | None,
+    keep_models: int | None,
+    progress: bool | Progress,
+    initial: Sequence[Params] = (),
+) -> Search:
+    """Check the arguments of a search; see `tuner.optimize` for their meaning.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is invalid; the message names it.
+    """
+    if deterministic and scheduler is not None:
+        raise ArgumentError(
+            "deterministic=True: a scheduler's decisions depend on the order of the reports; leave "
+            "scheduler out"
+        )
+    return Search(
+        objective=objective,
+        wants_trial=wants_trial(objective),
+        limits=Limits(
+            n_trials=as_count("n_trials", n_trials),
+            timeout=as_seconds("timeout", timeout),
+            trial_timeout=as_seconds("trial_timeout", trial_timeout),
+            max_retries=as_count("max_retries", max_retries, low=0) or 0,
+            in_order=deterministic,
+        ),
+        models=ModelPolicy(
+            _registered_name(register, goals), refit, as_count("keep_models", keep_models)
+        ),
+        backend=resolve_backend(backend),
+        workers=as_count("workers", workers),
+        resources=resources,
+        initial=initial,
+        callbacks=callbacks,
+        system_metrics=as_interval(system_metrics),
+        progress=progress,
+        lease=lease_seconds(),
+    )
+
+
+def limits_of(search: Search, space: Space) -> Limits:
+    """Return the limits of a search, with the default for a missing `n_trials`.
+
+    Without `n_trials`, a finite space is tried once, at most 100 trials unless a timeout is set.
+    """
+    limits = search.limits
+    if limits.n_trials is not None:
+        return limits
+    n_trials = None if math.isinf(space.size) else int(space.size)
+    if limits.timeout is None:
+        n_trials = DEFAULT_N_TRIALS if n_trials is None else min(DEFAULT_N_TRIALS, n_trials)
+    return replace(limits, n_trials=n_trials)
+
+
+def session_of(
+    search: Search, study: Study, optimizer: Optimizer, scheduler: Scheduler | None
+) -> Session:
+    """Return the session by which a driver runs a search of `study`."""
+    from tuner.engine.clock import SystemClock
+    from tuner.engine.driver import POLL, Session
+    from tuner.engine.progress import make_progress
+    from tuner.engine.worker.run import ObjectiveWork
+    from tuner.provenance.capture import current_code, current_environment
+
+    progress = search.progress
+    virtual = getattr(search.backend, "clock", None)
+    return Session(
+        info=study.info,
+        store=study.store,
+        optimizer=optimizer,
+        backend=search.backend,
+        work=ObjectiveWork(
+            search.objective,
+            search.wants_trial,
+            study.goals,
+            study.info.constraints,
+            search.system_metrics,
+        ),
+        limits=limits_of(search, study.space),
+        progress=make_progress(progress) if isinstance(progress, bool) else progress,
+        scheduler=scheduler,
+        workers=search.workers,
+        resources=search.resources,
+        initial=search.initial or _first_points(study),
+        code=current_code(search.objective),
+        environment=current_environment(),
+        listeners=[partial(callback, study) for callback in search.callbacks],
+        lease=search.lease,
+        # Virtual time passes only while the driver waits for events, so it need not poll.
+        clock=SystemClock() if virtual is None else virtual,
+        poll=POLL if virtual is None else math.inf,
+    )
+
+
+def notify_ended(search: Search, study: Study) -> None:
+    """Call the method ``study_ended`` of the callbacks that have it."""
+    from tuner.engine.worker.forks import exit_forked_children
+
+    for callback in search.callbacks:
+        if callable(ended := getattr(callback, "study_ended", None)):
+            with exit_forked_children():
+                ended(study)
+
+
+def apply_policy(policy: ModelPolicy, study: Study) -> None:
+    """Register the best trial of a study, and drop the models that the policy does not keep."""
+    if policy.name is not None and any(trial.eligible for trial in study):
+        study.register(policy.name or None, refit=policy.refit)
+    if policy.keep is not None:
+        from tuner.tracking.artifacts.retention import collect
+
+        study.keep_models(policy.keep)
+        collect(study.store)
+
+
+def _first_points(study: Study) -> list[Params]:
+    """Return the defaults of the space and the best of the study's warm-start trials."""
+    defaults = study.space.defaults()
+    points = [] if defaults is None else [defaults]
+    if len(study.goals) == 1:
+        best = ranking.best(study.info.goal, study.info.warm_start_trials)
+        points += [] if best is None or best.params in points else [best.params]
+    return points
+
+
+def _registered_name(register: str | bool | None, goals: Sequence[Goal]) -> str | None:
+    """Return the model name to register under, "" for the study's name, None for not at all."""
+    if register is False or (register is None and len(goals) > 1):
+        return None
+    if len(goals) > 1:
+        raise ArgumentError(
+            f"register={register!r}: a search with {len(goals)} goals has no single best trial; "
+            f"omit register, then write study.register(..., trial=study.best_trials[0])"
+        )
+    if register is None or register is True:
+        return ""
+    if not isinstance(register, str) or not register:
+        raise ArgumentError(f"register={register!r}: write a model name, or False")
+    return validate_model_name(register)
