@@ -90,13 +90,7 @@ def _take(
             f"study {name!r} is run by {owner_of(found)}; let it end, or end it, or call again in "
             f"{found.left:.0f} s if nothing has been heard of it by then"
         )
-    values = {
-        "study_id": study_id,
-        "epoch": epoch,
-        "host": owner.host,
-        "pid": owner.pid,
-        "process": owner.process,
-    }
+    values = holding(study_id, owner) | {"epoch": epoch}
     if seconds is not None:
         values |= {"seconds": seconds} | _time(clock)
     statement = _taking(connection.dialect.name, clock is not None, seconds is not None)
@@ -166,11 +160,20 @@ def advance(
         If a driver holds it.
     """
     if connection.dialect.name == "postgresql":
-        values = {"study_id": study[0], "host": owner.host, "pid": owner.pid}
-        epoch = connection.execute(advancing(), values | {"process": owner.process}).scalar()
+        epoch = connection.execute(advancing(), holding(study[0], owner)).scalar()
         if epoch is not None:
             return int(epoch)
     return _take(connection, study, owner, None, clock).epoch
+
+
+def holding(study_id: int, owner: LeaseOwner) -> dict[str, Any]:
+    """Return the columns that say who holds a study."""
+    return {
+        "study_id": study_id,
+        "host": owner.host,
+        "pid": owner.pid,
+        "process": owner.process,
+    }
 
 
 @cache

@@ -1,9 +1,11 @@
 """The write of an ask or a tell as one statement of PostgreSQL.
 
-Such a write is small, so separate statements would spend most of their time on round trips, with
-the study locked meanwhile. The statement locks the study first, because the other parts select from
-that part. Its snapshot may be older than the lock. It therefore checks trials only where PostgreSQL
-looks at the latest version of a row: in the conditions of ON CONFLICT.
+Such a write is small. Separate statements would spend most of their time on round trips, with the
+study locked meanwhile.
+
+The statement locks the study first, because its other parts select from that part. Its snapshot may
+be older than the lock. It therefore checks trials in the conditions of ON CONFLICT, where
+PostgreSQL looks at the latest version of a row.
 """
 
 from __future__ import annotations
@@ -13,24 +15,23 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     CTE,
     JSON,
     BigInteger,
     Boolean,
     ColumnElement,
     Connection,
-    Double,
     FromClause,
-    Integer,
     Table,
     Text,
     bindparam,
     cast,
     exists,
     func,
+    literal_column,
     or_,
     select,
+    true,
     tuple_,
 )
 
@@ -69,19 +70,14 @@ def advance_and_write(
     then nothing is written.
     """
     sql, names, defaults = _statement()
-    values: dict[str, Any] = {
+    values = {
         **defaults,
-        "study_id": study_id,
-        "host": owner.host,
-        "pid": owner.pid,
-        "process": owner.process,
-        "study": study_id,
+        **leases.holding(study_id, owner),
         "any": expected is None,
-        **queries.places("postgresql", expected or {}),
+        "trials": upserts.as_json(schema.trials, trials),
+        "runs": upserts.as_json(schema.runs, runs),
+        **queries.places(expected or {}),
     }
-    for table, rows in ((schema.trials, trials), (schema.runs, runs)):
-        columns = upserts.converted(connection.dialect, table, rows) if rows else {}
-        values |= {f"{table.name}.{name}": columns.get(name, []) for name in _names(table)}
     found = connection.exec_driver_sql(sql, tuple(values[name] for name in names)).first()
     return None if found is None else (found[0], found[1])
 
@@ -94,54 +90,44 @@ def _statement() -> tuple[str, Sequence[str], Mapping[str, Any]]:
     place = tuple_(trials.c.number, trials.c.state, trials.c.attempts)
     as_expected = or_(bindparam("any", type_=Boolean), place.in_(select(known)))
     new = _rows_of(trials)
+    # A trial that should exist, but does not, would not get into a conflict.
     is_there = exists().where(
-        trials.c.study_id == bindparam("study", type_=BigInteger),
+        trials.c.study_id == bindparam("study_id", type_=BigInteger),
         trials.c.number == new.c.number,
     )
     is_new = new.c.number.not_in(select(known.c.number).where(known.c.state.is_not(None)))
-    written = _written(trials, new, advanced, as_expected, where=or_(is_there, is_new))
-    count = select(func.count()).select_from(written).scalar_subquery()
+    written = _written(trials, new, advanced, or_(is_there, is_new), as_expected)
     recorded = _written(schema.runs, _rows_of(schema.runs), advanced)
-    statement = select(advanced.c.epoch, count).add_cte(recorded)
-    compiled = upserts.compiled("postgresql", statement)
-    return str(compiled), tuple(compiled.positiontup or ()), compiled.params
-
-
-def _names(table: Table) -> list[str]:
-    return [column.name for column in table.columns if column.name != "id"]
-
-
-def _rows_of(table: Table) -> FromClause:
-    """Return the new rows of a table: one parameter for each column, an array of its values."""
-    arrays = [
-        bindparam(
-            f"{table.name}.{name}",
-            type_=ARRAY(kind if isinstance(kind := table.c[name].type, Integer | Double) else Text),
-        )
-        for name in _names(table)
-    ]
-    new = func.unnest(*arrays).table_valued(*_names(table))
-    return new.render_derived(name=f"new_{table.name}")
+    count = select(func.count()).select_from(written).scalar_subquery()
+    sql = upserts.compiled("postgresql", select(advanced.c.epoch, count).add_cte(recorded))
+    return str(sql), tuple(sql.positiontup or ()), sql.params
 
 
 def _written(
     table: Table,
     new: FromClause,
     advanced: CTE,
-    *also: ColumnElement[bool],
-    where: ColumnElement[bool] | None = None,
+    condition: ColumnElement[bool] | None = None,
+    *on_present: ColumnElement[bool],
 ) -> CTE:
-    """Return the upsert of new rows of a table, if the epoch was advanced."""
-    columns = [
-        cast(new.c[name], JSON) if isinstance(table.c[name].type, JSON) else new.c[name]
-        for name in _names(table)
-    ]
-    rows = select(*columns).where(exists(select(advanced.c.epoch)))
-    if where is not None:
-        rows = rows.where(where)
-    upsert = upserts.unless_finished_in("postgresql", table, *also)
-    return (
-        upsert.from_select(_names(table), rows)
-        .returning(table.c.study_id)
-        .cte(f"written_{table.name}")
+    """Return the upsert of those new rows of a table that meet a condition.
+
+    It writes none if the epoch was not advanced.
+    """
+    rows = select(*new.columns).where(
+        exists(select(advanced.c.epoch)), true() if condition is None else condition
     )
+    upsert = upserts.unless_finished_in("postgresql", table, *on_present)
+    upsert = upsert.from_select([column.name for column in new.columns], rows)
+    return upsert.returning(table.c.study_id).cte(f"written_{table.name}")
+
+
+def _rows_of(table: Table) -> FromClause:
+    """Return the new rows of a table, which one parameter holds as JSON.
+
+    With a parameter for each column, the statement would be too long for the driver's cache.
+    """
+    names = [column.name for column in table.columns if column.name != "id"]
+    given = cast(bindparam(table.name, type_=Text), JSON)
+    rows = func.json_populate_recordset(literal_column(f"NULL::{table.name}"), given)
+    return rows.table_valued(*names, name=f"new_{table.name}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias, TypeVar
@@ -22,6 +21,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     cast,
+    column,
     func,
     literal,
     or_,
@@ -32,6 +32,7 @@ from sqlalchemy import (
 
 from tuner.records import State
 from tuner.tracking.batch import TrialStatus
+from tuner.tracking.json_text import dumps
 from tuner.tracking.schema import (
     artifacts,
     codes,
@@ -108,7 +109,7 @@ def changes_of(
     the lease, then the columns of a trial. If there is no trial, one row has NULL in them.
     """
     dialect = connection.dialect.name
-    return _changes(dialect), {"study": study_id, "after": after} | places(dialect, known)
+    return _changes(dialect), {"study": study_id, "after": after} | places(known)
 
 
 def unexpected(
@@ -116,7 +117,7 @@ def unexpected(
 ) -> tuple[Select[Any], dict[str, Any]]:
     """Return a query for those `expected` trials that are in another state, or exist if None."""
     dialect = connection.dialect.name
-    return _unexpected(dialect), {"study": study_id} | places(dialect, expected)
+    return _unexpected(dialect), {"study": study_id} | places(expected)
 
 
 # Cached, because building such a statement takes longer than running it.
@@ -163,31 +164,27 @@ def _unexpected(dialect: str) -> Select[Any]:
 @cache
 def known_trials(dialect: str) -> FromClause:
     """Return a table of the trials that a parameter lists: number, state and attempts."""
+    listed = bindparam("known", type_=Text)
+    columns = column("number", BigInteger), column("state", Text), column("attempts", BigInteger)
     if dialect == "postgresql":
-        arrays = (
-            bindparam("numbers", type_=ARRAY(BigInteger)),
-            bindparam("states", type_=ARRAY(Text)),
-            bindparam("attempts", type_=ARRAY(BigInteger)),
-        )
-        names = ("number", "state", "attempts")
-        return func.unnest(*arrays).table_valued(*names).render_derived(name="known")
-    listed = func.json_each(bindparam("known", type_=Text)).table_valued("value")
-    number, state, attempts = (func.json_extract(listed.c.value, f"$[{k}]") for k in range(3))
+        table = func.json_to_recordset(cast(listed, JSON)).table_valued(*columns)
+        return table.render_derived(name="known", with_types=True)
+    each = func.json_each(listed).table_valued("value")
     return select(
-        number.label("number"), state.label("state"), attempts.label("attempts")
+        *(
+            func.json_extract(each.c.value, f"$.{c.name}", type_=c.type).label(c.name)
+            for c in columns
+        )
     ).subquery("known")
 
 
-def places(dialect: str, known: Mapping[int, TrialStatus | None]) -> dict[str, Any]:
-    """Return the parameters of `known_trials`."""
-    listed = [(n, *(place or (None, None))) for n, place in known.items()]
-    if dialect == "sqlite":
-        return {"known": json.dumps([[n, state and state.value, k] for n, state, k in listed])}
-    return {
-        "numbers": [n for n, _, _ in listed],
-        "states": [state and state.value for _, state, _ in listed],
-        "attempts": [k for _, _, k in listed],
-    }
+def places(known: Mapping[int, TrialStatus | None]) -> dict[str, Any]:
+    """Return the parameter of `known_trials`."""
+    listed = []
+    for number, place in known.items():
+        state, attempts = place or (None, None)
+        listed.append({"number": number, "state": state and state.value, "attempts": attempts})
+    return {"known": dumps(listed)}
 
 
 def best_of(study_id: int, sign: float) -> Select[Any]:

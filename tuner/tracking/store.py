@@ -329,7 +329,7 @@ class Store(StoreConnection):
 
     def _writer(self, connection: Connection, study: str) -> BatchWrite:
         codec = self._codec(connection, study)
-        return BatchWrite(connection, str(self), self._study_ids[study], codec, self._key_ids)
+        return BatchWrite(connection, self, self._study_ids[study], codec, self._key_ids)
 
     def pack_metrics(self, study: str, runs: Sequence[str] | None = None) -> int:
         """Pack the reports of ended runs, all if None; return the number of metric values packed.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
+    Double,
     String,
     Table,
     and_,
@@ -26,7 +28,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.types import TypeEngine
 
 from tuner.tracking import schema
 from tuner.tracking.json_text import dumps
@@ -75,9 +76,13 @@ def write_rows(
     if not rows:
         return
     dialect = connection.dialect
-    columns = converted(dialect, table, rows)
-    names = tuple(columns)
-    tuples = list(zip(*columns.values(), strict=True))
+    names = tuple(rows[0])
+    columns: list[Iterable[Any]] = []
+    for name in names:
+        values = [row[name] for row in rows]
+        convert = _conversions(dialect.name, table)[name]
+        columns.append(values if convert is None else map(convert, values))
+    tuples = list(zip(*columns, strict=True))
     at_once = TOGETHER if dialect.name == "postgresql" else 1
     whole = len(tuples) - len(tuples) % at_once
     if whole:
@@ -88,16 +93,31 @@ def write_rows(
         connection.exec_driver_sql(_by_place(dialect.name, statement, names), tuples[whole:])
 
 
-def converted(
-    dialect: Dialect, table: Table, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, list[Any]]:
-    """Return the columns of `rows`, which are not empty, with the values that the driver takes."""
-    columns = {}
-    for name in rows[0]:
-        values = [row[name] for row in rows]
-        convert = _conversion(table.c[name].type, dialect)
-        columns[name] = values if convert is None else list(map(convert, values))
-    return columns
+def as_json(table: Table, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as JSON for PostgreSQL's function ``json_populate_recordset``."""
+    converts = _to_json(table)
+    return dumps(
+        [
+            {**row, **{name: convert(row[name]) for name, convert in converts.items()}}
+            for row in rows
+        ]
+    )
+
+
+@cache
+def _to_json(table: Table) -> dict[str, Callable[[Any], Any]]:
+    """Return the converters of the columns whose values JSON does not hold as they are."""
+    converts: dict[str, Callable[[Any], Any]] = {
+        name: convert
+        for name, convert in _conversions("postgresql", table).items()
+        if convert is not None and not isinstance(table.c[name].type, JSON)
+    }
+    numbers = [column.name for column in table.columns if isinstance(column.type, Double)]
+    return converts | dict.fromkeys(numbers, _infinite_as_text)
+
+
+def _infinite_as_text(value: float | None) -> float | str | None:
+    return value if value is None or math.isfinite(value) else str(value)
 
 
 def replace_values(
@@ -136,18 +156,27 @@ def _by_place(dialect: str, statement: Insert, names: tuple[str, ...], rows: int
 
 def compiled(dialect: str, statement: ClauseElement) -> SQLCompiler:
     """Return a statement as SQL for the driver, with positional parameters."""
-    speaks: Callable[..., Dialect] = sqlite.dialect if dialect == "sqlite" else psycopg.dialect
-    style = "qmark" if dialect == "sqlite" else "format"
-    sql = statement.compile(dialect=speaks(paramstyle=style))
+    sql = statement.compile(dialect=_dialect(dialect))
     assert isinstance(sql, SQLCompiler)
     return sql
 
 
-def _conversion(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    """Return the converter from a column's values to the driver's, None if none is needed."""
-    if isinstance(kind, JSON):
-        return _json_or_null
-    return kind.dialect_impl(dialect).bind_processor(dialect)
+@cache
+def _dialect(name: str) -> Dialect:
+    speaks: Callable[..., Dialect] = sqlite.dialect if name == "sqlite" else psycopg.dialect
+    return speaks(paramstyle="qmark" if name == "sqlite" else "format")
+
+
+@cache
+def _conversions(dialect: str, table: Table) -> dict[str, Callable[[Any], Any] | None]:
+    """Return the converters from a column's values to the driver's, None if none is needed."""
+    speaks = _dialect(dialect)
+    return {
+        column.name: _json_or_null
+        if isinstance(column.type, JSON)
+        else column.type.dialect_impl(speaks).bind_processor(speaks)
+        for column in table.columns
+    }
 
 
 def _json_or_null(value: Any) -> str | None:

@@ -31,7 +31,7 @@ class BatchWrite:
     connection
         The connection; its transaction must be a writing one.
     store
-        The store's name in messages.
+        The store, whose text is its name in messages.
     study_id
         The id of the study's row.
     codec
@@ -42,7 +42,7 @@ class BatchWrite:
     """
 
     connection: Connection
-    store: str
+    store: object
     study_id: int
     codec: rows.ParamsCodec
     known: dict[str, dict[str, int]] = field(default_factory=dict)
