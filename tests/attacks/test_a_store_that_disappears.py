@@ -150,7 +150,7 @@ def checked_for(watching: writer.Writer, seconds: float) -> None:
 def test_a_session_that_waits_notices_within_seconds(
     folder: Path, attack: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "WATCH", 0.1)
+    monkeypatch.setattr(writer, "CHECK_INTERVAL", 0.1)
     store = open_store(folder)
     info = store.find_study("s")
     assert info is not None
