@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -149,6 +150,19 @@ class LeaseConformance:
             store.write_if_epoch(
                 info.uid, Batch([finished(1)]), 1, ANOTHER, {1: (State.RUNNING, 1)}
             )
+
+    def test_any_value_and_text_of_an_ask_or_a_tell_is_kept(self, store: Store) -> None:
+        info = study(store)
+        text = 'a\x00\x1a\ud800"\\é'
+        values = (math.inf, -math.inf, math.nan, 1e-310, -0.0, 0.1)
+        trials = [
+            Trial(n, {"x": text}, State.COMPLETED, (value,), {"m": value}, seed=2**100 + n)
+            for n, value in enumerate(values)
+        ]
+        runs = [Run(uuid7(), n, worker=text, output=text) for n in range(len(values))]
+        store.write_at(info.uid, Batch(trials, runs), 0, ELSEWHERE)
+        assert repr(list(store.trials(info.uid))) == repr(trials)
+        assert list(store.runs(info.uid)) == runs
 
     def test_a_reader_is_told_what_is_new(self, store: Store) -> None:
         info = study(store)

@@ -21,14 +21,16 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
+    Double,
     FromClause,
+    Integer,
     Table,
     Text,
     bindparam,
     cast,
+    column,
     exists,
     func,
-    literal_column,
     or_,
     select,
     true,
@@ -114,11 +116,12 @@ def _written(
 
     It writes none if the epoch was not advanced.
     """
-    rows = select(*new.columns).where(
+    values = [cast(c, JSON) if isinstance(table.c[c.name].type, JSON) else c for c in new.columns]
+    rows = select(*values).where(
         exists(select(advanced.c.epoch)), true() if condition is None else condition
     )
     upsert = upserts.unless_finished_in("postgresql", table, *on_present)
-    upsert = upsert.from_select([column.name for column in new.columns], rows)
+    upsert = upsert.from_select([c.name for c in new.columns], rows)
     return upsert.returning(table.c.study_id).cte(f"written_{table.name}")
 
 
@@ -127,7 +130,10 @@ def _rows_of(table: Table) -> FromClause:
 
     With a parameter for each column, the statement would be too long for the driver's cache.
     """
-    names = [column.name for column in table.columns if column.name != "id"]
-    given = cast(bindparam(table.name, type_=Text), JSON)
-    rows = func.json_populate_recordset(literal_column(f"NULL::{table.name}"), given)
-    return rows.table_valued(*names, name=f"new_{table.name}")
+    columns = [
+        column(c.name, c.type if isinstance(c.type, Integer | Double) else Text)
+        for c in table.columns
+        if c.name != "id"
+    ]
+    rows = func.json_to_recordset(cast(bindparam(table.name, type_=Text), JSON))
+    return rows.table_valued(*columns).render_derived(name="new", with_types=True)

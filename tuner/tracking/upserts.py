@@ -94,26 +94,22 @@ def write_rows(
 
 
 def as_json(table: Table, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as JSON for PostgreSQL's function ``json_populate_recordset``."""
-    converts = _to_json(table)
+    """Return rows as JSON for PostgreSQL's function ``json_to_recordset``.
+
+    The value of a JSON column is its text, because the function cannot decode a NUL within it.
+    """
+    converts = _to_json(table).items()
     return dumps(
-        [
-            {**row, **{name: convert(row[name]) for name, convert in converts.items()}}
-            for row in rows
-        ]
+        [{**row, **{name: convert(row[name]) for name, convert in converts}} for row in rows]
     )
 
 
 @cache
 def _to_json(table: Table) -> dict[str, Callable[[Any], Any]]:
     """Return the converters of the columns whose values JSON does not hold as they are."""
-    converts: dict[str, Callable[[Any], Any]] = {
-        name: convert
-        for name, convert in _conversions("postgresql", table).items()
-        if convert is not None and not isinstance(table.c[name].type, JSON)
-    }
     numbers = [column.name for column in table.columns if isinstance(column.type, Double)]
-    return converts | dict.fromkeys(numbers, _infinite_as_text)
+    converts = _conversions("postgresql", table) | dict.fromkeys(numbers, _infinite_as_text)
+    return {name: convert for name, convert in converts.items() if convert is not None}
 
 
 def _infinite_as_text(value: float | None) -> float | str | None:
