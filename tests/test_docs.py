@@ -1,4 +1,4 @@
-"""What README and docs show is run: every Python block, in an empty folder, from top to bottom."""
+"""The pages of the documentation are true: their code runs, and the names in them exist."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ import tuner
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NAME = re.compile(r"`(tuner(?:\.\w+)+)`")
+FILE = re.compile(r"`((?:tuner|tests|backends|search_spaces|benchmarks|examples)/[\w/.]+\.\w+)`")
+NO_NAMES = {"tuner.db", "tuner.model_formats"}
+"""A file, and a group of entry points."""
+
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 MODULES = sorted(
@@ -51,6 +56,22 @@ def test_the_python_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     broken = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_names_and_files_on_a_page_exist(page: Path) -> None:
+    text = page.read_text()
+    names = [name for name in NAME.findall(text) if name not in NO_NAMES]
+    assert [name for name in names if not exists(name)] == []
+    assert [file for file in FILE.findall(text) if not (ROOT / file).exists()] == []
+
+
+def exists(name: str) -> bool:
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
 
 
 @pytest.mark.parametrize("name", ["tuner", *MODULES])
