@@ -210,7 +210,7 @@ def _quiet() -> Iterator[None]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_worker_niceness": "0",
         "RAY_DEDUP_LOGS": "0",
-        # In a submitted job, the settings of the script override those of the submission.
+        # In a submitted job, the settings of the script override the submission.
         "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
         # Processes that the objective started end together with a killed worker.
         "RAY_process_group_cleanup_enabled": "true",

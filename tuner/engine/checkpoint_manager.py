@@ -1,4 +1,4 @@
-"""The driver's side of checkpoints: store those of running trials, provide them to retries."""
+"""The driver's side of checkpoints: store them for running trials, provide them to retries."""
 
 from __future__ import annotations
 

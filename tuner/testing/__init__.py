@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
         f"run: pip install 'tuner[testing]'"
     ) from error
 
-# Failed assertions of the suites show their values, as those of a test module do.
+# Failed assertions of the suites show their values, as assertions of a test module do.
 pytest.register_assert_rewrite(
     *(f"tuner.testing.{name}" for name in ("backends", "domains", "model_formats")),
     *(f"tuner.testing.{name}" for name in ("optimizers", "schedulers", "scripted_jobs")),

@@ -30,7 +30,7 @@ def network_file_system(path: Path, mounts: Iterable[Mount] | None = None) -> st
     path
         The path; it need not exist.
     mounts
-        The mounted file systems in the order of mounting; those of this machine if None.
+        The mounted file systems in the order of mounting; None reads them from this machine.
 
     Examples
     --------
