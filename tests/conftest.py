@@ -102,6 +102,17 @@ def _closed_ray() -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def _own_secrets() -> Iterator[None]:
+    """Forget the passwords that a test used: messages of later tests may contain such words."""
+    from tuner.errors import credentials
+
+    before = dict(credentials._remembered)
+    yield
+    credentials._remembered.clear()
+    credentials._remembered.update(before)
+
+
 @pytest.fixture(scope="session")
 def new_database() -> Iterator[Callable[[], str]]:
     """Return a function that creates a database on the session's server and returns its URL."""

@@ -160,7 +160,7 @@ class LeaseConformance:
             for n, value in enumerate(values)
         ]
         runs = [Run(uuid7(), n, worker=text, output=text) for n in range(len(values))]
-        store.write_at(info.uid, Batch(trials, runs), 0, ELSEWHERE)
+        store.write_if_epoch(info.uid, Batch(trials, runs), 0, ELSEWHERE)
         assert repr(list(store.trials(info.uid))) == repr(trials)
         assert list(store.runs(info.uid)) == runs
 

@@ -210,7 +210,7 @@ def test_a_domain_of_ones_own_that_cannot_be_read_names_the_path() -> None:
     document = json.loads(Space({"u": PowerOfTwo(1, 2)}).to_json())
     for change, says in (
         ({"low": 5}, r"'u': PowerOfTwo\(5, 2\)"),
-        ({"base": 3}, "'u' is no test-power-of-two: .*'base'"),
+        ({"base": 3}, "'u' is not a valid test-power-of-two: .*'base'"),
         ({"type": "test-power-of-three"}, "'u' is .* import the module"),
     ):
         with pytest.raises(SpaceError, match=says):

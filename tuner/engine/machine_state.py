@@ -166,7 +166,7 @@ class Deadlines:
     >>> deadlines.set("a", 10.0)
     >>> deadlines.set("b", 20.0)
     >>> deadlines.drop("a")
-    >>> deadlines.next(), deadlines.passed(20.0), deadlines.next()
+    >>> deadlines.next(), deadlines.pop_overdue(20.0), deadlines.next()
     (20.0, ['b'], None)
     """
 

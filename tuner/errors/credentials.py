@@ -69,6 +69,9 @@ _TOKENS = re.compile(
 _HINTS = ("pass", "pw", "secret", "token", "key", "sig", "cred", "auth", "jwt", "sas", "bearer")
 """Each name in `_NAME` and each header has one of these; a text without them is left quickly."""
 
+_START = re.compile(r"(?:(?P<head>.*?)://|\s*[A-Za-z][\w+.-]*(?=.*@)(?::/?|//))", re.DOTALL)
+"""The scheme of a URL; before an ``@`` also with a slash or the colon missing."""
+
 _NOTHING = {"", HIDDEN, "None", "True", "False", "null", "none", "true", "false", "..."}
 
 REMEMBERED = 64
@@ -238,9 +241,10 @@ def _hide_named(heads: re.Pattern[str], text: str) -> str:
 
 def _secrets_of(url: str) -> Iterator[str]:
     """Yield the secrets of a URL as they are written there, also of one that cannot be parsed."""
-    head, separator, rest = url.partition("://")
-    if not separator:
+    parts = _START.match(url)
+    if parts is None:
         return
+    head, rest = parts["head"] or "", url[parts.end() :]
     # The password may hold any of "/@?": what SQLAlchemy, urllib and a person take it for.
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     found: list[str] = []
@@ -251,11 +255,11 @@ def _secrets_of(url: str) -> Iterator[str]:
             continue
         if colon and not re.match(r"\d{1,5}/", password):
             found.append(password)
-        if _looks_secret(user):
+        if _looks_secret(user) or password == "x-oauth-basic":
             found.append(user)
     public = {head, *re.split(r"[:/?&=@]", rest.rpartition("@")[2]), rest.partition(":")[0]}
     for secret in found:
-        if secret not in public:
+        if secret not in public or rest.startswith(f"{secret}:x-oauth-basic@"):
             yield secret
     for match in _QUERY.finditer(url.replace("#", "?")):
         if _QUERY_NAMES.match(unquote_plus(match["name"])):
