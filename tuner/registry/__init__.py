@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tuner.plugins import Plugins
-
 if TYPE_CHECKING:
     from tuner.registry.registry import Registry
 
 __all__ = ["Registry"]
-
-FORMATS = Plugins(
-    "format",
-    "tuner.model_formats",
-    "tuner.registry.protocol:ModelFormat",
-    {
-        "skops": "tuner.registry.skops_format:SkopsFormat",
-        "json": "tuner.registry.json_format:JsonFormat",
-        "pickle": "tuner.registry.pickle_format:PickleFormat",
-    },
-)
 
 
 def __getattr__(name: str) -> Any:

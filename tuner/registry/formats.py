@@ -8,12 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import ArgumentError, RegistryError
+from tuner.plugins import Plugins
 from tuner.records import Upload
-from tuner.registry import FORMATS
 from tuner.registry.pickle_format import PickleFormat
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.skops_format import SkopsFormat
 from tuner.tracking.artifacts.folder import check_paths
+
+FORMATS = Plugins(
+    "format",
+    "tuner.model_formats",
+    "tuner.registry.protocol:ModelFormat",
+    {
+        "skops": "tuner.registry.skops_format:SkopsFormat",
+        "json": "tuner.registry.json_format:JsonFormat",
+        "pickle": "tuner.registry.pickle_format:PickleFormat",
+    },
+)
 
 
 def format_named(
