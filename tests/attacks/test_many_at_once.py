@@ -44,7 +44,8 @@ class Askers:
         self.context.set_forkserver_preload(["tuner.study", "tuner.engine.ask_tell", __name__])
         self.url, self.pause = url, pause
         self.counts: Any = self.context.Array("q", n, lock=False)
-        self.end = self.context.Event()
+        # Without locks: a process that is stopped while it holds one would stop the others too.
+        self.end: Any = self.context.Array("b", 1, lock=False)
         self.processes: list[BaseProcess] = []
         for _ in range(n):
             self.start()
@@ -67,7 +68,7 @@ class Askers:
             time.sleep(0.005)
 
     def join(self) -> None:
-        self.end.set()
+        self.end[0] = True
         for process in self.processes:
             process.join(60)
 
@@ -79,7 +80,7 @@ class Askers:
 
 def _ask_and_tell(url: str, counts: Any, number: int, end: Any, pause: float) -> None:
     study = tuner.load_study("shared", store=url)
-    while not end.is_set():
+    while not end[0]:
         trial = study.ask()
         time.sleep(pause)
         study.tell(trial, trial.params["x"])
