@@ -25,7 +25,7 @@ from tuner.tracking.artifacts.retention import forget_models
 from tuner.tracking.batch import Batch
 
 if TYPE_CHECKING:
-    from tuner.study.study import Study
+    from tuner.study.results import StudyResults
 
 
 def register_trial(
@@ -93,7 +93,7 @@ def _refitted(info: StudyInfo, trial: Trial, refit: Callable[[Params], Any]) -> 
         ) from error
 
 
-def keep_models(study: Study, k: int) -> int:
+def keep_models(study: StudyResults, k: int) -> int:
     """Forget the models of all trials but the `k` best; see `Study.keep_models`."""
     k = as_count("k", k) or 1
     trials = study.trials

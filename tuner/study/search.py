@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tuner.optimizers.protocol import Optimizer
     from tuner.schedulers.protocol import Scheduler
     from tuner.search_spaces import Space
-    from tuner.study.study import Study
+    from tuner.study.results import StudyResults
 
 Callback: TypeAlias = Callable[..., None]
 """Called with a study and a trial; may have a method ``study_ended(study)``."""
@@ -138,7 +138,7 @@ def limits_of(search: Search, space: Space) -> Limits:
 
 
 def session_of(
-    search: Search, study: Study, optimizer: Optimizer, scheduler: Scheduler | None
+    search: Search, study: StudyResults, optimizer: Optimizer, scheduler: Scheduler | None
 ) -> Session:
     """Return the session by which a driver runs a search of `study`."""
     from tuner.engine.clock import SystemClock
@@ -177,7 +177,7 @@ def session_of(
     )
 
 
-def notify_ended(search: Search, study: Study) -> None:
+def notify_ended(search: Search, study: StudyResults) -> None:
     """Call the method ``study_ended`` of the callbacks that have it."""
     from tuner.engine.worker.forks import exit_forked_children
 
@@ -187,18 +187,7 @@ def notify_ended(search: Search, study: Study) -> None:
                 ended(study)
 
 
-def apply_policy(policy: ModelPolicy, study: Study) -> None:
-    """Register the best trial of a study, and drop the models that the policy does not keep."""
-    if policy.name is not None and any(trial.eligible for trial in study):
-        study.register(policy.name or None, refit=policy.refit)
-    if policy.keep is not None:
-        from tuner.tracking.artifacts.retention import collect
-
-        study.keep_models(policy.keep)
-        collect(study.store)
-
-
-def _first_points(study: Study) -> list[Params]:
+def _first_points(study: StudyResults) -> list[Params]:
     """Return the defaults of the space and the best of the study's warm-start trials."""
     defaults = study.space.defaults()
     points = [] if defaults is None else [defaults]

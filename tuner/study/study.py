@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
-    from tuner.study.search import Search
+    from tuner.study.search import ModelPolicy, Search
     from tuner.tracking.store import Store
 
 
@@ -248,7 +248,7 @@ class Study(StudyResults):
         StudyBusy
             If this object or another process runs a search of the study.
         """
-        from tuner.study.search import apply_policy, limits_of, notify_ended
+        from tuner.study.search import limits_of, notify_ended
 
         self._check_idle()
         n_trials = limits_of(search, self.space).n_trials
@@ -257,8 +257,18 @@ class Study(StudyResults):
                 self._drive(search)
             finally:
                 notify_ended(search, self)
-        apply_policy(search.models, self)
+        self._apply(search.models)
         return self
+
+    def _apply(self, policy: ModelPolicy) -> None:
+        """Register the best trial, and drop the models that the policy does not keep."""
+        if policy.name is not None and any(trial.eligible for trial in self):
+            self.register(policy.name or None, refit=policy.refit)
+        if policy.keep is not None:
+            from tuner.tracking.artifacts.retention import collect
+
+            self.keep_models(policy.keep)
+            collect(self.store)
 
     def _drive(self, search: Search) -> None:
         from tuner.engine.driver import Driver
