@@ -75,6 +75,7 @@ def exists(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", ["tuner", *MODULES])
+@pytest.mark.slow
 def test_the_examples_in_docstrings_hold(name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = doctest.testmod(importlib.import_module(name))

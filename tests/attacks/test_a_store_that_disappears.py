@@ -147,6 +147,7 @@ def checked_for(watching: writer.Writer, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.slow
 def test_a_session_that_waits_notices_within_seconds(
     folder: Path, attack: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -564,6 +564,7 @@ def test_many_damaged_optuna_databases(tmp_path: Path, optuna_good: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["a#b.db", "a?b.db", "a%41.db", "a b.db", "a?mode=rwc", "a&b"])
+@pytest.mark.slow
 def test_reading_makes_no_file(
     name: str, tmp_path: Path, optuna_good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

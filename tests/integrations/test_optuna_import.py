@@ -89,6 +89,7 @@ def flat_by_optunas_names(params: dict) -> dict:
     return flat
 
 
+@pytest.mark.slow
 def test_every_trial_is_what_optuna_says(storage: str, tmp_path: Path) -> None:
     theirs = made(storage, direction="maximize")
     theirs.set_user_attr("team", "vision")
@@ -115,6 +116,7 @@ def test_every_trial_is_what_optuna_says(storage: str, tmp_path: Path) -> None:
     assert ours.best_trial.number == theirs.best_trial.number
 
 
+@pytest.mark.slow
 def test_conditions_become_branches(storage: str, tmp_path: Path) -> None:
     made(storage)
     params = imported(storage, tmp_path).space.params
@@ -177,6 +179,7 @@ def test_what_went_on_in_both_is_refused(storage: str, tmp_path: Path) -> None:
     assert len(imported(storage, tmp_path, name="anew").trials) == 8
 
 
+@pytest.mark.slow
 def test_several_goals_with_names_and_infinities(storage: str, tmp_path: Path) -> None:
     def objective(trial: optuna.Trial) -> tuple[float, float]:
         x = trial.suggest_float("x", 0, 1, step=0.1)
@@ -212,6 +215,7 @@ def test_constraints_keep_their_values(storage: str, tmp_path: Path) -> None:
     assert ours.best_trial.params["x"] <= 5
 
 
+@pytest.mark.slow
 def test_ranges_that_changed_and_odd_options(storage: str, tmp_path: Path) -> None:
     def objective(trial: optuna.Trial) -> float:
         trial.suggest_categorical("odd", ["a", None, 1, True, 2.5])

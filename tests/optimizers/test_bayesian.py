@@ -81,6 +81,7 @@ def best(told):
 
 class TestQuality:
     @pytest.mark.parametrize("seed", range(2))
+    @pytest.mark.slow
     def test_it_finds_the_minimum_of_branin(self, seed):
         _, told = search(SQUARE, lambda p: completed(branin(p)), 40, seed)
         assert best(told) < 0.01
@@ -100,6 +101,7 @@ class TestQuality:
         assert abs(options["trees"] - 37) <= 3
         assert best(told) < 0.02
 
+    @pytest.mark.slow
     def test_it_finds_the_best_of_a_grid_of_65536_integers(self):
         space = Space({name: Int(0, 15) for name in "abcd"})
         target = {"a": 3, "b": 5, "c": 11, "d": 0}
@@ -128,6 +130,7 @@ class TestQuality:
         beside = candidates.take([0, 1])
         assert len(exclude_near_pending(beside, pending, pending_active).X) == 2
 
+    @pytest.mark.slow
     def test_a_batch_spreads_and_still_finds_it(self):
         _, told = search(SQUARE, lambda p: completed(branin(p)), 40, batch=5)
         assert best(told) < 0.05
@@ -255,6 +258,7 @@ class TestHostileHistories:
 
 
 class TestStateFromHistory:
+    @pytest.mark.slow
     def test_a_new_optimizer_told_the_same_in_another_order_goes_on_alike(self):
         _, told = search(MIXED, lambda p: completed(mixed_loss(p)), 25)
         first, second = BayesianOptimizer(), BayesianOptimizer()
@@ -273,6 +277,7 @@ class TestStateFromHistory:
             resumed.tell(Trial(number, params), outcome)
         assert ongoing.ask(2) == resumed.ask(2)
 
+    @pytest.mark.slow
     def test_reset_forgets(self):
         optimizer, told = search(SQUARE, lambda p: completed(branin(p)), 12)
         optimizer.reset(SQUARE, [Goal()], 0)

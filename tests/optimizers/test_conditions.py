@@ -77,6 +77,7 @@ class TestConstraints:
         assert condition(learned, EMBEDDING, seen.X, seen.active, margin) is None
 
     @pytest.mark.parametrize("value", [0.0, 1e300, -1e300, np.nan])
+    @pytest.mark.slow
     def test_extreme_values_still_give_a_model(self, value):
         seen = history(lambda x: (1.0, {"c": value if x[0] > 0.5 else 1.0}))
         margin = margins(seen)[:, 0]

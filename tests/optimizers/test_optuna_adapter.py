@@ -246,6 +246,7 @@ class TestStudy:
             assert trial.params.keys() == EVERY_DOMAIN.flatten(point).keys()
             assert trial.params["plain"] == point["plain"]
 
+    @pytest.mark.slow
     def test_importances_can_be_had(self):
         trials = [
             Trial(k, p, State.COMPLETED, (p["plain"] ** 2 + 0.01 * p["int"],))

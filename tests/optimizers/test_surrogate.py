@@ -40,6 +40,7 @@ def test_losses_that_a_gaussian_process_makes_are_left_alone():
     assert learn(EMBEDDING, *history(40, waves)).warp == IDENTITY
 
 
+@pytest.mark.slow
 def test_with_doubt_a_warp_needs_more_evidence():
     data = history(40, valley)
     assert learn(EMBEDDING, *data, WARPS, 5.0).warp != IDENTITY
@@ -67,6 +68,7 @@ def test_shift_and_scale_of_the_losses_change_nothing_learned():
         np.array([4.0, np.inf]),
     ],
 )
+@pytest.mark.slow
 def test_hostile_losses_still_give_a_model(losses):
     X, active, _ = history(len(losses), waves)
     learned = learn(EMBEDDING, X, active, losses)
@@ -75,6 +77,7 @@ def test_hostile_losses_still_give_a_model(losses):
     assert (variance > 0).all()
 
 
+@pytest.mark.slow
 def test_the_model_ranks_what_it_has_not_seen():
     X, active, losses = history(60, valley)
     learned = learn(EMBEDDING, X, active, losses)

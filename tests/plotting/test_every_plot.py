@@ -121,6 +121,7 @@ def test_texts_that_matplotlib_would_read_as_formulas(kind: str) -> None:
 
 
 @every_plot
+@pytest.mark.slow
 def test_axes_of_the_caller_are_used(made_up: MakeUp, kind: str) -> None:
     left, right = Figure(layout="constrained").subplots(1, 2)
     assert draw(made_up(20), kind, ax=right) is right

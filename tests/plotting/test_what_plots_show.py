@@ -268,6 +268,7 @@ def test_the_parameter_that_decides_is_the_most_important(method: str) -> None:
     assert group.n_trials == 100
 
 
+@pytest.mark.slow
 def test_a_choice_of_many_options_takes_no_hours() -> None:
     space = Space({"x": Float(0, 1), "many": Choice(*range(40))})
     points = space.sample(np.random.default_rng(0), 100)

@@ -195,6 +195,7 @@ assert not heavy, heavy
 
 
 @pytest.mark.parametrize("position", [0, 0.5, 1])
+@pytest.mark.slow
 def test_a_flipped_bit_is_noticed_before_anything_is_read(position: float, tmp_path: Path) -> None:
     version = registered(tmp_path, LogisticRegression(max_iter=1000).fit(X, y))
     (file,) = files_of(tmp_path, version)

@@ -153,6 +153,7 @@ def test_the_champion_is_the_best_and_the_first_of_equals(
 
 
 @pytest.mark.parametrize("goal", [SCORE, Goal("loss", Direction.MAXIMIZE), Goal("score")])
+@pytest.mark.slow
 def test_a_champion_of_another_goal_stays_and_the_version_says_so(store: Store, goal: Goal) -> None:
     register(store, "m", 0.5, LOSS)
     for value in (0.0, 1.0):

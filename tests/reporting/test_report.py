@@ -102,6 +102,7 @@ def test_several_goals_show_the_front(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
+@pytest.mark.slow
 def test_studies_that_have_hardly_begun(tmp_path: Path, n: int) -> None:
     page = Page(render_report(study_of(tmp_path, n=n)))
     assert ("none yet" in page.text) == (n == 0)

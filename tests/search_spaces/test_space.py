@@ -80,6 +80,7 @@ def test_encoded_and_decoded_are_the_same(made: tuple[Space, list[dict[str, Any]
 
 @given(spaces_and_points(), st.integers(0, 1000))
 @settings(deadline=None)
+@pytest.mark.slow
 def test_rows_snap_to_where_their_points_are(
     made: tuple[Space, list[dict[str, Any]]], seed: int
 ) -> None:

@@ -167,6 +167,7 @@ def test_a_store_that_is_no_database(tmp_path: Path) -> None:
     assert (tmp_path / "store" / "tuner.db").read_bytes().startswith(b"not a database")
 
 
+@pytest.mark.slow
 def test_a_store_cut_in_the_middle(tmp_path: Path) -> None:
     search(tmp_path, n_trials=50, study="cut").store.close()
     database = tmp_path / "store" / "tuner.db"

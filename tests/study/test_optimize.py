@@ -33,6 +33,7 @@ def search(folder: Path, objective: Any = objective, space: Any = None, **option
     return tuner.optimize(objective, space or SPACE, store=folder, **options)
 
 
+@pytest.mark.slow
 def test_every_trial_is_a_tracked_run(tmp_path: Path) -> None:
     def objective(params, trial):
         trial.report(3.0, 0)

@@ -37,6 +37,7 @@ class Unregistered(RandomOptimizer):
 
 @pytest.mark.parametrize("how", COPIES)
 @pytest.mark.parametrize("optimizer", [TPEOptimizer(n_startup=2), Unregistered()])
+@pytest.mark.slow
 def test_a_copy_and_its_original_go_on_with_one_study(
     tmp_path: Path, how: str, optimizer: Any
 ) -> None:

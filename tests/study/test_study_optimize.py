@@ -204,6 +204,7 @@ def test_a_running_search_keeps_the_study_to_itself(tmp_path: Path) -> None:
         ({"deterministic": True}, "deterministic=True"),
     ],
 )
+@pytest.mark.slow
 def test_a_wrong_call_starts_nothing(tmp_path: Path, options: dict[str, Any], match: str) -> None:
     study = tuner.create_study(SPACE, store=tmp_path / "a", scheduler="median", seed=1)
     with pytest.raises(errors.ArgumentError, match=match):

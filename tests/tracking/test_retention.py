@@ -126,6 +126,7 @@ def test_what_is_kept_again_while_it_is_collected_is_there(tmp_path: Path) -> No
                 assert history.store.read_artifact(writer.result()) == {"model.json": b"1"}
 
 
+@pytest.mark.slow
 def test_who_keeps_the_same_content_at_once_finds_it_there(tmp_path: Path) -> None:
     history = History(tmp_path)
 
