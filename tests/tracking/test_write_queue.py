@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tuner.tracking.database import write_queue
-from tuner.tracking.database.write_queue import QUEUE, FairLock, turn
+from tuner.tracking.database.write_queue import LOOK, QUEUE, FairLock, turn
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such queue")
 
@@ -60,6 +60,14 @@ def start(file: Path, processes: list[subprocess.Popen[str]]) -> subprocess.Pope
     return process
 
 
+def start_first(file: Path, processes: list[subprocess.Popen[str]]) -> subprocess.Popen[str]:
+    """Start a process that has its turn at once."""
+    first = start(file, processes)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "mine\n"
+    return first
+
+
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -84,9 +92,7 @@ def test_one_that_has_stopped_holds_nobody_up(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "PATIENCE", 0.2)
-    first = start(file, processes)
-    assert first.stdout is not None
-    assert first.stdout.readline() == "mine\n"
+    first = start_first(file, processes)
     before = descriptors()
     began = time.monotonic()
     with turn(file):
@@ -108,12 +114,12 @@ def test_a_process_that_a_signal_stopped_holds_nobody_up_and_the_others_keep_the
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "PATIENCE", 60.0)
-    first = start(file, processes)
-    assert first.stdout is not None
-    assert first.stdout.readline() == "mine\n"
+    first = start_first(file, processes)
     waiting = [start(file, processes)]
     time.sleep(0.3)
     first.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    time.sleep(2 * LOOK)  # until the one behind it notices; before that, a newcomer may overtake
     for _ in range(3):
         waiting.append(start(file, processes))
         time.sleep(0.3)
@@ -123,6 +129,7 @@ def test_a_process_that_a_signal_stopped_holds_nobody_up_and_the_others_keep_the
         assert process.stdin is not None
         process.stdin.write("\n")
         process.wait(10)
+    assert time.monotonic() - began < 30.0, "someone waited out its patience"
     began = time.monotonic()
     for _ in range(20):
         with turn(file):
@@ -137,9 +144,7 @@ def test_a_turn_that_is_kept_for_long_is_waited_for_once(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "PATIENCE", 2.0)
-    first = start(file, processes)
-    assert first.stdout is not None
-    assert first.stdout.readline() == "mine\n"
+    start_first(file, processes)
     with turn(file):
         pass
     began = time.monotonic()
@@ -153,9 +158,7 @@ def test_queues_of_one_file_are_apart(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "PATIENCE", 60.0)
-    first = start(file, processes)
-    assert first.stdout is not None
-    assert first.stdout.readline() == "mine\n"
+    start_first(file, processes)
     began = time.monotonic()
     with turn(file, queue=1), turn(file, queue=2):
         assert time.monotonic() - began < 10.0
@@ -166,9 +169,7 @@ def test_a_process_that_was_killed_leaves_its_turn(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "PATIENCE", 60.0)
-    first = start(file, processes)
-    assert first.stdout is not None
-    assert first.stdout.readline() == "mine\n"
+    first = start_first(file, processes)
     threading.Timer(0.3, first.kill).start()
     began = time.monotonic()
     with turn(file):
