@@ -18,6 +18,7 @@ from support.kept_models import History, all_paths, check_all_is_there, files, m
 from tuner.errors import ArgumentError
 from tuner.records import State, Upload
 from tuner.registry import Registry
+from tuner.retention import keep_best
 from tuner.search_spaces import Float
 from tuner.tracking import Batch, open_store
 from tuner.tracking.artifacts.retention import collect, forget_models
@@ -105,6 +106,16 @@ def test_the_models_of_the_best_are_kept_and_the_others_go(tmp_path: Path) -> No
     kept = {a.run for a in history.study.artifacts()}
     assert kept == {history.study.runs(n)[0].uid for n in (0, 1, 5)} | {running.uid}
     assert len(files(history)) == 4
+
+
+def test_the_deprecated_function_does_the_same_and_names_the_method(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    for number in range(3):
+        history.trial(float(number), [number])
+    with pytest.warns(DeprecationWarning, match="study.keep_models"):
+        forgotten = keep_best(history.study, 1)
+    assert forgotten == 2
+    assert history.study.keep_models(1) == 0
 
 
 def test_what_a_run_under_way_has_kept_is_never_forgotten(tmp_path: Path) -> None:
