@@ -67,6 +67,13 @@ def encode(
     return X, active
 
 
+def activity(columns: Sequence[Column], X: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return the mask of the active parameters of the points at the rows of `X`, shape (n, d)."""
+    if not any(column.parents for column in columns):
+        return np.ones(X.shape, dtype=bool)
+    return snap(columns, X)[1]
+
+
 def snap(
     columns: Sequence[Column], X: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -4,7 +4,8 @@
 three-valued logic (Kleene 1938): an expression with an inactive parameter is unknown, ``&``, ``|``
 and ``~`` combine the three values, and an unknown constraint counts as satisfied. Arithmetic
 without a result, such as division by zero, is also unknown. Values compare as in Python:
-1 == 1.0 == True.
+1 == 1.0 == True. Arithmetic is exact on the decimals as they are written, so 0.1 + 0.2 == 0.3; see
+`tuner.search_spaces.exact`.
 """
 
 from __future__ import annotations
@@ -13,24 +14,15 @@ import keyword
 import operator
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, Final, NoReturn
 
 from tuner.errors import SpaceError
+from tuner.search_spaces.exact import divide, exact, power, rounded
 from tuner.search_spaces.values import is_scalar, leaves, plain
 
 UNKNOWN: Final = object()
 """The value of an expression with an inactive parameter; distinct from the value None."""
-
-_LARGEST_POWER = 1024
-"""Maximum bits of an exact integer power; larger powers, such as 9 ** 9 ** 9, use floats."""
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    whole = isinstance(base, int) and isinstance(exponent, int)
-    if whole and base.bit_length() * exponent > _LARGEST_POWER:
-        return float(base) ** exponent
-    return base**exponent
-
 
 _BINARY: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
     "or": (operator.or_, 1),
@@ -44,10 +36,10 @@ _BINARY: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
     "+": (operator.add, 5),
     "-": (operator.sub, 5),
     "*": (operator.mul, 6),
-    "/": (operator.truediv, 6),
+    "/": (divide, 6),
     "//": (operator.floordiv, 6),
     "%": (operator.mod, 6),
-    "**": (_power, 8),
+    "**": (power, 8),
 }
 """Operator symbol to its function and its precedence, as in Python."""
 
@@ -82,10 +74,10 @@ class Expression:
     def evaluate(self, flat: Mapping[str, Any]) -> Any:
         """Return the value for ``{path: value}`` of the active parameters; None if unknown."""
         value = self._value(flat)
-        return None if value is UNKNOWN else value
+        return None if value is UNKNOWN else rounded(value)
 
     def _value(self, flat: Mapping[str, Any]) -> Any:
-        """Return the value; `UNKNOWN` if it depends on an inactive parameter."""
+        """Return the exact value; `UNKNOWN` if it depends on an inactive parameter."""
         raise NotImplementedError
 
     def children(self) -> tuple[Expression, ...]:
@@ -221,7 +213,7 @@ class P(Expression):
         self.path = path
 
     def _value(self, flat: Mapping[str, Any]) -> Any:
-        return flat.get(self.path, UNKNOWN)
+        return exact(flat.get(self.path, UNKNOWN))
 
     def __str__(self) -> str:
         return self.path if all(map(_is_name, self.path.split("."))) else f"P({self.path!r})"
@@ -239,11 +231,12 @@ class Literal(Expression):
                     f"None, finite numbers, strings, booleans or tuples of these"
                 )
         self.value = value
+        self._exact = exact(value)
         if isinstance(value, int | float) and value < 0:
             self.precedence = _UNARY["-"][1]
 
     def _value(self, flat: Mapping[str, Any]) -> Any:  # noqa: ARG002 (a constant)
-        return self.value
+        return self._exact
 
     @property
     def is_condition(self) -> bool:
@@ -331,7 +324,7 @@ class Binary(Expression):
             return UNKNOWN
         try:
             result = _BINARY[self.operation][0](left, right)
-        except (ArithmeticError, TypeError):
+        except (ArithmeticError, TypeError, ValueError):
             return UNKNOWN
         return UNKNOWN if isinstance(result, complex) else result
 
@@ -358,6 +351,7 @@ class IsIn(Expression):
                 f"constraint: {str(self.inner)!r}.isin([]) is never true; write at least one value"
             )
         self.values = tuple(Literal(value).value for value in values)
+        self._exact = tuple(map(exact, self.values))
 
     def children(self) -> tuple[Expression, ...]:
         """Return the tested node."""
@@ -370,7 +364,7 @@ class IsIn(Expression):
 
     def _value(self, flat: Mapping[str, Any]) -> Any:
         value = self.inner._value(flat)
-        return UNKNOWN if value is UNKNOWN else value in self.values
+        return UNKNOWN if value is UNKNOWN else value in self._exact
 
     def __str__(self) -> str:
         return f"{_bracketed(self.inner, self.precedence + 1)} in {list(self.values)!r}"
@@ -384,7 +378,7 @@ def _node(value: Any) -> Expression:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+    return isinstance(value, int | float | Fraction)
 
 
 def _is_name(part: str) -> bool:

@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -207,23 +208,35 @@ class Numeric(Domain):
         """Return the values at positions in [0, 1]."""
         u = np.asarray(unit, dtype=float)
         if self._count is not None:
-            return list(map(self._at, self._indices(u).astype(np.int64).tolist()))
+            return list(map(self._at, self.indices(u).astype(np.int64).tolist()))
+        return list(map(self._plain, self.numbers(u).tolist()))
+
+    def numbers(self, unit: Array) -> Array:
+        """Return the values of a continuous range at positions in [0, 1] as an array."""
         low, high = self._edges
-        t = low * (1 - u) + high * u
+        t = low * (1 - unit) + high * unit
         x = exp(t) if self.log else t
-        x = np.where(u <= 0, self.low, np.where(u >= 1, self.high, x))  # exact at the ends
-        return list(map(self._plain, np.clip(x, self.low, self.high).tolist()))
+        # exact at the ends
+        x = np.where(unit <= 0, self.low, np.where(unit >= 1, self.high, x))
+        return np.asarray(np.clip(x, self.low, self.high))
 
     def snap(self, unit: Array) -> Array:
         """Return ``to_unit(from_unit(unit))`` for positions in [0, 1]."""
         if self._count is None:
             return np.clip(unit, 0.0, 1.0)
-        index = self._indices(unit)
+        index = self.indices(unit)
         if not self.log:
             return (index + 0.5) / float(self._count)
         return self._places(float(self.low) + index * float(self._grid_step))
 
-    def _indices(self, unit: Array) -> Array:
+    @property
+    def decimal_grid(self) -> tuple[Fraction, Fraction] | None:
+        """The first value and the step of a grid, as decimals; None for a continuous range."""
+        if self._count is None:
+            return None
+        return Fraction(repr(self.low)), Fraction(repr(self._grid_step))
+
+    def indices(self, unit: Array) -> Array:
         """Return the grid indices of positions in [0, 1], as floats."""
         assert self._count is not None
         if not self.log:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
@@ -25,15 +27,7 @@ from tuner.search_spaces.nesting import (
 )
 from tuner.search_spaces.numeric import Float
 from tuner.search_spaces.priors import SpacePrior
-
-BATCH = 1_000
-"""Number of points per batch in rejection sampling."""
-
-MAX_EMPTY_BATCHES = 1_000
-"""Number of consecutive batches without a feasible point after which sampling fails."""
-
-N_TRIED = 10_000
-"""Number of random points of which at least one must satisfy the constraints of a new space."""
+from tuner.search_spaces.region import BATCH, N_TRIED, Region
 
 MAX_ENUMERABLE = 100_000
 """Maximum size of a finite space that is enumerated to find its feasible points."""
@@ -88,6 +82,9 @@ class Space:
         self._columns = columns_of(self._params)
         self._build = PointBuilder(self._params)
         self._constraints = checks.checked_constraints(constraints, self._columns)
+        self._region = (
+            Region(self._columns, self._constraints, self.prior) if self._constraints else None
+        )
         self._refuse_unsatisfiable()
 
     @property
@@ -169,6 +166,18 @@ class Space:
         """Return whether a flat point, as returned by `flatten`, satisfies the constraints."""
         return all(c.evaluate(flat) is not False for c in self.constraints)
 
+    def feasible_rows(
+        self, X: NDArray[np.float64], active: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.bool_]:
+        """Return which of the points that `X` (n, d) decodes to satisfy the constraints.
+
+        The mask has shape (n,). It takes a fraction of the time of `feasible` for each point.
+        `active` is the mask of `snap`, if it is known.
+        """
+        if self._region is None:
+            return np.ones(len(X), dtype=bool)
+        return self._region.contains(X, active)
+
     def key(self, params: Params) -> Hashable:
         """Return a hashable key; two points have the same key if and only if they are the same."""
         as_keys = self._as_keys
@@ -220,31 +229,14 @@ class Space:
         SpaceError
             If a million consecutive points violate the constraints.
         """
-        points = self._sample(rng, 1 if n is None else n)
+        points = self.decode(self.sample_rows(rng, 1 if n is None else n))
         return points[0] if n is None else points
 
-    def _sample(self, rng: np.random.Generator, n: int) -> list[Params]:
-        if not self._constraints:
-            return self._draw(rng, n)
-        found: list[Params] = []
-        empty = 0
-        size = min(BATCH, max(8, 2 * n))
-        while len(found) < n:
-            points = list(filter(self.feasible, self._draw(rng, size)))
-            found += points
-            empty = 0 if points else empty + 1
-            size = BATCH
-            if empty >= MAX_EMPTY_BATCHES:
-                rules = " and ".join(repr(str(c)) for c in self._constraints)
-                raise SpaceError(
-                    f"search space: none of {MAX_EMPTY_BATCHES * BATCH} random points satisfies "
-                    f"{rules}; narrow the domains to the feasible region"
-                )
-        return found[:n]
-
-    def _draw(self, rng: np.random.Generator, n: int) -> list[Params]:
-        """Draw `n` points from the priors; ignores the constraints."""
-        return self.decode(self.prior.places(rng.random((n, len(self._columns)))))
+    def sample_rows(self, rng: np.random.Generator, n: int) -> NDArray[np.float64]:
+        """Draw `n` random points as rows of the unit cube, shape (n, d); see `sample`."""
+        if self._region is None:
+            return self.prior.places(rng.random((n, len(self._columns))))
+        return self._region.sample(rng, n)
 
     def encode(self, points: Sequence[Params]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Encode points as rows of the unit cube.
@@ -302,7 +294,18 @@ class Space:
         ArgumentError
             If `levels` is not a positive integer.
         """
-        return filter(self.feasible, enumerate_points(self._params, levels))
+        points = enumerate_points(self._params, levels)
+        if self._region is None or count_points(self._params) == math.inf:
+            return filter(self.feasible, points)
+        return self._feasible_of(points)
+
+    def _feasible_of(self, points: Iterator[Params]) -> Iterator[Params]:
+        """Yield the feasible points of a finite space; small batches first."""
+        size = 8
+        while batch := list(itertools.islice(points, size)):
+            X, active = self.encode(batch)
+            yield from itertools.compress(batch, self.feasible_rows(X, active))
+            size = BATCH
 
     # --- other spaces -------------------------------------------------------------------------
 
@@ -367,19 +370,14 @@ class Space:
         In a small finite space, all points are tested; otherwise `N_TRIED` random points. If none
         of these is feasible, rejection sampling would take too long.
         """
-        if not self._constraints:
+        if self._region is None:
             return
         whole = count_points(self._params)
         if whole <= MAX_ENUMERABLE:
             if next(self.grid(), None) is None:
                 raise checks.unsatisfiable(f"its {int(whole)} points", self._constraints)
-            return
-        rng = np.random.default_rng(0)
-        for _ in range(N_TRIED // BATCH):
-            points = self.decode(rng.random((BATCH, len(self._columns))))
-            if any(map(self.feasible, points)):
-                return
-        raise checks.unsatisfiable(f"{N_TRIED} random points", self._constraints)
+        elif self._region.empty:
+            raise checks.unsatisfiable(f"{N_TRIED} random points", self._constraints)
 
     @cached_property
     def _as_keys(self) -> dict[str, Callable[[Any], Hashable]]:

@@ -1,0 +1,187 @@
+"""Read the columns of rows in the unit cube as arrays of numbers and of option indices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.search_spaces.bounded_numbers import Bounded
+from tuner.search_spaces.categorical import Listed
+from tuner.search_spaces.columns import Column
+from tuner.search_spaces.domains import Bool, Domain
+from tuner.search_spaces.exact import exact
+from tuner.search_spaces.numeric import Float, Numeric
+from tuner.search_spaces.values import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The relation of a column's raw numbers to its values: value = offset + factor * raw.
+
+    The raw numbers of a grid are its indices; those of listed numbers are integers. Both are
+    `exact`; the raw numbers of a continuous range are its values. `largest` bounds their magnitude.
+    """
+
+    offset: Fraction
+    factor: Fraction
+    largest: Fraction
+    exact: bool
+    table: Array | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all values are integers."""
+        return self.exact and self.offset.denominator == self.factor.denominator == 1
+
+
+def scale_of(domain: Domain) -> Scale | None:
+    """Return the scale of a domain; None if its values are not all numbers."""
+    if isinstance(domain, Numeric):
+        grid = domain.decimal_grid
+        if grid is None:
+            largest = max(abs(Fraction(domain.low)), abs(Fraction(domain.high)))
+            return Scale(Fraction(0), Fraction(1), largest, exact=False)
+        return Scale(*grid, Fraction(int(domain.size) - 1), exact=True)
+    if not isinstance(domain, Listed | Bool):
+        return None
+    values = [exact(value) for value in domain.grid(1)]
+    if not all(isinstance(value, int | Fraction) for value in values):
+        return None
+    common = math.lcm(*(Fraction(value).denominator for value in values))
+    raw = [int(value * common) for value in values]
+    largest = max(map(abs, raw))
+    if largest >= 2**53:
+        return None
+    return Scale(
+        Fraction(0), Fraction(1, common), Fraction(largest), exact=True,
+        table=np.array(raw, dtype=float),
+    )  # fmt: skip
+
+
+class ColumnReader:
+    """Converts positions in the columns of a space to numbers and indices.
+
+    Parameters
+    ----------
+    columns
+        The columns of the space.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.domains = [column.domain for column in columns]
+        self.conditional = [bool(column.parents) for column in columns]
+        self._scales: dict[int, Scale | None] = {}
+        self._ranges: dict[tuple[int, ...], tuple[Array, Array]] = {}
+
+    def is_numeric(self, j: int) -> bool:
+        """Return whether all values of column `j` are numbers."""
+        if j not in self._scales:
+            self._scales[j] = scale_of(self.domains[j])
+        return self._scales[j] is not None
+
+    def scale(self, j: int) -> Scale:
+        """Return the scale of numeric column `j`."""
+        assert self.is_numeric(j)
+        scale = self._scales[j]
+        assert scale is not None
+        return scale
+
+    def count(self, j: int) -> float:
+        """Return the number of values that an index distinguishes; infinite without an index."""
+        domain = self.domains[j]
+        return domain.size if isinstance(domain, Numeric | Listed | Bool) else math.inf
+
+    def values(self, j: int) -> list[Any]:
+        """Return the values of column `j` by index."""
+        return self.domains[j].grid(1)
+
+    def index(self, j: int, unit: Array) -> NDArray[np.intp]:
+        """Return the indices of the values at positions in [0, 1]."""
+        domain = self.domains[j]
+        if isinstance(domain, Numeric):
+            return domain.indices(unit).astype(np.intp)
+        n = int(domain.size)
+        return np.clip((unit * n).astype(np.intp), 0, n - 1)
+
+    def raw(self, j: int, unit: Array) -> Array:
+        """Return the raw numbers of column `j` at positions in [0, 1]; see `Scale`."""
+        domain, table = self.domains[j], self.scale(j).table
+        if table is not None:
+            return np.asarray(table[self.index(j, unit)])
+        assert isinstance(domain, Numeric)
+        return domain.indices(unit) if self.scale(j).exact else domain.numbers(unit)
+
+    def raw_block(self, columns: Sequence[int], X: Array) -> Array:
+        """Return the raw numbers of several columns, shape (n, k)."""
+        if all(_is_plain_range(self.domains[j]) for j in columns):
+            low, high = self._range(tuple(columns))
+            return _interpolated(low, high, X[:, columns])
+        return np.column_stack([self.raw(j, X[:, j]) for j in columns])
+
+    def _range(self, columns: tuple[int, ...]) -> tuple[Array, Array]:
+        if columns not in self._ranges:
+            domains = [self.domains[j] for j in columns]
+            bounds = np.array([[d.low, d.high] for d in domains])  # type: ignore[attr-defined]
+            self._ranges[columns] = bounds[:, 0], bounds[:, 1]
+        return self._ranges[columns]
+
+
+def _is_plain_range(domain: Domain) -> bool:
+    return isinstance(domain, Float) and not domain.log and domain.step is None
+
+
+def _interpolated(low: Array, high: Array, unit: Array) -> Array:
+    """Return the values of linear ranges, by the same operations as `Numeric.numbers`."""
+    values = low * (1 - unit) + high * unit
+    values = np.where(unit <= 0, low, np.where(unit >= 1, high, values))
+    return np.asarray(np.clip(values, low, high))
+
+
+class Batch:
+    """Rows of the unit cube, whose columns are read when they are needed."""
+
+    def __init__(self, reader: ColumnReader, X: Array, active: NDArray[np.bool_]) -> None:
+        self._reader, self._X, self._active = reader, X, active
+        self._blocks: dict[tuple[int, ...], Array] = {}
+
+    @property
+    def size(self) -> int:
+        """The number of rows."""
+        return len(self._X)
+
+    @cached_property
+    def _all_active(self) -> NDArray[np.bool_]:
+        return np.ones(self.size, dtype=bool)
+
+    def active(self, columns: Sequence[int]) -> NDArray[np.bool_] | None:
+        """Return the mask of the rows in which all columns are active; None for all rows."""
+        conditional = [j for j in columns if self._reader.conditional[j]]
+        return np.asarray(self._active[:, conditional].all(axis=1)) if conditional else None
+
+    def numbers(self, columns: Sequence[int]) -> Array:
+        """Return the raw numbers of columns, shape (n, k)."""
+        key = tuple(columns)
+        if key not in self._blocks:
+            self._blocks[key] = self._reader.raw_block(columns, self._X)
+        return self._blocks[key]
+
+    def index(self, j: int) -> NDArray[np.intp]:
+        """Return the indices of the values of a column; their number for inactive rows."""
+        index = self._reader.index(j, self._X[:, j])
+        return np.where(self._active[:, j], index, int(self._reader.count(j)))
+
+    def bounded(self, j: int) -> Bounded:
+        """Return the values of a numeric column with their rounding errors."""
+        scale = self._reader.scale(j)
+        values = float(scale.offset) + float(scale.factor) * self.numbers([j])[:, 0]
+        return Bounded.of(
+            values, self._active[:, j] if self._reader.conditional[j] else self._all_active,
+            whole=scale.whole and abs(scale.offset) + abs(scale.factor) * scale.largest < 2**53,
+        )  # fmt: skip
