@@ -17,7 +17,8 @@ from tuner.search_spaces.categorical import Listed
 from tuner.search_spaces.columns import Column
 from tuner.search_spaces.domains import Bool, Domain
 from tuner.search_spaces.exact import exact
-from tuner.search_spaces.numeric import Float, Numeric
+from tuner.search_spaces.logarithms import exp
+from tuner.search_spaces.numeric import Numeric
 from tuner.search_spaces.values import Array
 
 
@@ -78,7 +79,7 @@ class ColumnReader:
         self.domains = [column.domain for column in columns]
         self.conditional = [bool(column.parents) for column in columns]
         self._scales: dict[int, Scale | None] = {}
-        self._ranges: dict[tuple[int, ...], tuple[Array, Array]] = {}
+        self._blocks: dict[tuple[int, ...], _Block] = {}
 
     def is_numeric(self, j: int) -> bool:
         """Return whether all values of column `j` are numbers."""
@@ -120,28 +121,55 @@ class ColumnReader:
 
     def raw_block(self, columns: Sequence[int], X: Array) -> Array:
         """Return the raw numbers of several columns, shape (n, k)."""
-        if all(_is_plain_range(self.domains[j]) for j in columns):
-            low, high = self._range(tuple(columns))
-            return _interpolated(low, high, X[:, columns])
-        return np.column_stack([self.raw(j, X[:, j]) for j in columns])
-
-    def _range(self, columns: tuple[int, ...]) -> tuple[Array, Array]:
-        if columns not in self._ranges:
-            domains = [self.domains[j] for j in columns]
-            bounds = np.array([[d.low, d.high] for d in domains])  # type: ignore[attr-defined]
-            self._ranges[columns] = bounds[:, 0], bounds[:, 1]
-        return self._ranges[columns]
+        key = tuple(columns)
+        if key not in self._blocks:
+            self._blocks[key] = _Block([self.domains[j] for j in columns])
+        block = self._blocks[key]
+        return block.read(X[:, columns], [(k, j) for k, j in enumerate(columns)], self)
 
 
-def _is_plain_range(domain: Domain) -> bool:
-    return isinstance(domain, Float) and not domain.log and domain.step is None
+class _Block:
+    """Several numeric columns: ranges and plain grids are read together, others one by one."""
+
+    def __init__(self, domains: Sequence[Domain]) -> None:
+        kinds = [_kind(domain) for domain in domains]
+        self._ranges, self._grids, self._others = (
+            [k for k, kind in enumerate(kinds) if kind == wanted] for wanted in ("range", "grid", "")
+        )
+        ranges = [domains[k] for k in self._ranges]
+        self._logs = [k for k, d in enumerate(ranges) if isinstance(d, Numeric) and d.log]
+        self._bounds = np.array([[d.low, d.high] for d in ranges]).reshape(-1, 2).T  # type: ignore[attr-defined]
+        self._edges = np.array([d.edges for d in ranges]).reshape(-1, 2).T  # type: ignore[attr-defined]
+        self._sizes = np.array([domains[k].size for k in self._grids])
+
+    def read(self, unit: Array, columns: Sequence[tuple[int, int]], reader: ColumnReader) -> Array:
+        """Return the raw numbers at positions `unit` (n, k), by the operations of `Numeric`."""
+        if len(self._ranges) == len(columns):
+            return self._read_ranges(unit)
+        raw = np.empty_like(unit)
+        raw[:, self._ranges] = self._read_ranges(unit[:, self._ranges])
+        sizes = self._sizes
+        raw[:, self._grids] = np.clip(np.floor(unit[:, self._grids] * sizes), 0, sizes - 1)
+        for k, j in columns:
+            if k in self._others:
+                raw[:, k] = reader.raw(j, unit[:, k])
+        return raw
+
+    def _read_ranges(self, unit: Array) -> Array:
+        (low, high), (first, last) = self._bounds, self._edges
+        values = first * (1 - unit) + last * unit
+        if self._logs:
+            values[:, self._logs] = exp(values[:, self._logs])
+        values = np.where(unit <= 0, low, np.where(unit >= 1, high, values))
+        return np.asarray(np.clip(values, low, high))
 
 
-def _interpolated(low: Array, high: Array, unit: Array) -> Array:
-    """Return the values of linear ranges, by the same operations as `Numeric.numbers`."""
-    values = low * (1 - unit) + high * unit
-    values = np.where(unit <= 0, low, np.where(unit >= 1, high, values))
-    return np.asarray(np.clip(values, low, high))
+def _kind(domain: Domain) -> str:
+    if not isinstance(domain, Numeric):
+        return ""
+    if domain.size == math.inf:
+        return "range"
+    return "" if domain.log else "grid"
 
 
 class Batch:

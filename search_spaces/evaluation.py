@@ -79,17 +79,40 @@ class Feasibility:
         batch = Batch(self._reader, X, active)
         feasible = np.ones(len(X), dtype=bool)
         with np.errstate(all="ignore"):
-            for part, rule in zip(self._parts, self._rules, strict=True):
-                truth, doubtful = rule(batch)
-                kept = truth != FALSE
-                for i in np.flatnonzero(doubtful & feasible).tolist():
-                    kept[i] = self._is_kept(part, X[i], active[i])
-                feasible &= kept
+            for parts, rule in self._rules:
+                if isinstance(rule, LinearBlock):
+                    kept, doubtful = rule(batch)
+                else:
+                    truth, unsure = rule(batch)
+                    kept, doubtful = (truth != FALSE)[:, None], unsure[:, None]
+                for i, k in np.argwhere(doubtful & feasible[:, None]).tolist():
+                    kept[i, k] = self._is_kept(parts[k], X[i], active[i])
+                feasible &= kept.all(axis=1)
         return feasible
 
     @cached_property
-    def _rules(self) -> list[Rule]:
-        return [self._rule(part) for part in self._parts]
+    def _rules(self) -> list[tuple[list[Expression], Rule | LinearBlock]]:
+        """The parts with their rules; linear parts over columns that are always active share one."""
+        together: list[tuple[Expression, LinearRule]] = []
+        others: list[Expression] = []
+        for part in self._parts:
+            linear = self._linear(part)
+            if linear is None or any(self._columns[self._index[p]].parents for p in part.paths):
+                others.append(part)
+            else:
+                together.append((part, linear))
+        rules: list[tuple[list[Expression], Rule | LinearBlock]] = []
+        if together:
+            parts, linears = zip(*together, strict=True)
+            rules.append((list(parts), LinearBlock(linears, self._index, self._reader)))
+        return rules + [([part], self._rule(part)) for part in others]
+
+    def _linear(self, node: Expression) -> LinearRule | None:
+        """Return a comparison of sums of numeric columns, at least one; None for others."""
+        if not all(self._reader.is_numeric(self._index[path]) for path in node.paths):
+            return None
+        linear = linear_rule(node)
+        return linear if linear is not None and linear.total.weights else None
 
     def _is_kept(self, part: Expression, x: Array, active: Bools) -> bool:
         flat = {
@@ -101,8 +124,8 @@ class Feasibility:
 
     def _rule(self, node: Expression) -> Rule:
         numeric = all(self._reader.is_numeric(self._index[path]) for path in node.paths)
-        linear = linear_rule(node) if numeric else None
-        if linear is not None and linear.total.weights:
+        linear = self._linear(node)
+        if linear is not None:
             return LinearRows(linear, self._index, self._reader)
         columns = [self._index[path] for path in node.paths]
         sizes = [self._reader.count(j) + 1 for j in columns]
@@ -121,39 +144,68 @@ def everything_in_doubt(batch: Batch) -> tuple[Truth, Bools]:
 
 
 class LinearRows:
-    """A comparison of weighted sums of numeric columns."""
+    """A comparison of weighted sums of numeric columns, some of which can be inactive."""
 
     def __init__(self, rule: LinearRule, index: dict[str, int], reader: ColumnReader) -> None:
-        self._operation = rule.operation
         self._columns = [index[path] for path in rule.total.weights]
-        scales = [reader.scale(j) for j in self._columns]
-        pairs = list(zip(rule.total.weights.values(), scales, strict=True))
-        weights = [weight * scale.factor for weight, scale in pairs]
-        constant = sum((w * scale.offset for w, scale in pairs), rule.total.constant)
-        common = math.lcm(*(part.denominator for part in (*weights, constant)))
-        reach = sum((abs(w) * scale.largest for w, scale in zip(weights, scales, strict=True)),
-                    abs(constant))  # fmt: skip
-        self._exact = all(scale.exact for scale in scales) and reach * common < 2**53
-        if self._exact:
-            weights, constant = [w * common for w in weights], constant * common
-        self._weights = np.array([_as_float(w) for w in weights])
-        self._constant = _as_float(constant)
-        self._tolerance = EPSILON * (len(weights) + 4)
+        self._block = LinearBlock([rule], index, reader)
 
     def __call__(self, batch: Batch) -> tuple[Truth, Bools]:
-        V = batch.numbers(self._columns)
-        total = V @ self._weights + self._constant
-        truth = np.where(compared(self._operation, total), TRUE, FALSE).astype(np.int8)
-        if self._exact:
-            doubtful = np.zeros(len(V), dtype=bool)
-        else:
-            size = np.abs(V) @ np.abs(self._weights) + abs(self._constant)
-            doubtful = ~(np.abs(total) > self._tolerance * size)
+        holds, doubtful = self._block(batch)
+        truth = np.where(holds[:, 0], TRUE, FALSE).astype(np.int8)
         known = batch.active(self._columns)
-        if known is not None:
-            truth[~known] = NOT_KNOWN
-            doubtful &= known
-        return truth, doubtful
+        if known is None:
+            return truth, doubtful[:, 0]
+        truth[~known] = NOT_KNOWN
+        return truth, doubtful[:, 0] & known
+
+
+class LinearBlock:
+    """Several comparisons of weighted sums of numeric columns, computed as one matrix product."""
+
+    def __init__(
+        self, rules: Sequence[LinearRule], index: dict[str, int], reader: ColumnReader
+    ) -> None:
+        paths = dict.fromkeys(path for rule in rules for path in rule.total.weights)
+        self._columns = [index[path] for path in paths]
+        scaled = [_on_raw_numbers(rule, index, reader) for rule in rules]
+        self._weights = np.array(
+            [[_as_float(row.get(j, 0)) for row, _, _ in scaled] for j in self._columns]
+        )
+        self._constants = np.array([_as_float(constant) for _, constant, _ in scaled])
+        self._exact = np.array([exact for _, _, exact in scaled])
+        self._operations = [rule.operation for rule in rules]
+        self._tolerance = EPSILON * (len(self._columns) + 4)
+
+    def __call__(self, batch: Batch) -> tuple[Bools, Bools]:
+        """Return whether each rule holds, and whether that is in doubt, both of shape (n, k)."""
+        V = batch.numbers(self._columns)
+        totals = V @ self._weights + self._constants
+        holds = np.column_stack(
+            [compared(op, totals[:, k]) for k, op in enumerate(self._operations)]
+        )
+        if self._exact.all():
+            return holds, np.zeros_like(holds)
+        sizes = np.abs(V) @ np.abs(self._weights) + np.abs(self._constants)
+        return holds, ~(np.abs(totals) > self._tolerance * sizes) & ~self._exact
+
+
+def _on_raw_numbers(
+    rule: LinearRule, index: dict[str, int], reader: ColumnReader
+) -> tuple[dict[int, Fraction], Fraction, bool]:
+    """Return the weights by column, the constant, and whether floats compute the sum exactly."""
+    weights, constant, reach = {}, rule.total.constant, Fraction(0)
+    exact = True
+    for path, weight in rule.total.weights.items():
+        scale = reader.scale(index[path])
+        weights[index[path]] = weight * scale.factor
+        constant += weight * scale.offset
+        reach += abs(weight * scale.factor) * scale.largest
+        exact &= scale.exact
+    common = math.lcm(*(part.denominator for part in (*weights.values(), constant)))
+    if not exact or (reach + abs(constant)) * common >= 2**53:
+        return weights, constant, False
+    return {j: w * common for j, w in weights.items()}, constant * common, True
 
 
 class TableRows:

@@ -121,7 +121,8 @@ class SumProposal:
         for k, j in enumerate(self.columns):
             cells, steps = self._cells[j], self._steps[j]
             after = np.minimum(total[:, None] + steps, self._high + 1)
-            chosen = draw_cells(rng, cells.shares * self._tables[k + 1][after])
+            weights = cells.shares * self._tables[k + 1][after]
+            chosen = draw_cells(rng, np.cumsum(weights, axis=1))
             total += steps[chosen]
             rows[:, k] = cells.positions(rng, chosen)
         return rows
@@ -141,11 +142,10 @@ def _summed(steps: NDArray[np.int64], shares: Array) -> tuple[list[int], list[fl
     return unique.tolist(), np.bincount(places, weights=shares).tolist()
 
 
-def draw_cells(rng: np.random.Generator, weights: Array) -> NDArray[np.intp]:
-    """Draw a column index for each row of `weights` (n, k)."""
-    ends = np.cumsum(weights, axis=1)
+def draw_cells(rng: np.random.Generator, ends: Array) -> NDArray[np.intp]:
+    """Draw a column index for each row of cumulated weights (n, k)."""
     at = rng.random(len(ends)) * ends[:, -1]
-    return np.minimum((ends <= at[:, None]).sum(axis=1), weights.shape[1] - 1)
+    return np.minimum((ends <= at[:, None]).sum(axis=1), ends.shape[1] - 1)
 
 
 def sum_proposal(
@@ -248,8 +248,8 @@ class TreeProposal:
             if parent is None:
                 self._root = weights[j]
                 continue
-            self._tables[j] = allowed[j] * weights[j]
-            weights[parent] *= self._tables[j].sum(axis=1)
+            self._tables[j] = np.cumsum(allowed[j] * weights[j], axis=1)
+            weights[parent] *= self._tables[j][:, -1]
         self.mass = float(self._root.sum())
 
     def draw(self, rng: np.random.Generator, n: int) -> Array:
@@ -258,10 +258,10 @@ class TreeProposal:
         chosen: dict[int, NDArray[np.intp]] = {}
         for k, (j, parent) in enumerate(self._parents.items()):
             if parent is None:
-                weights = np.broadcast_to(self._root, (n, len(self._root)))
+                ends = np.broadcast_to(np.cumsum(self._root), (n, len(self._root)))
             else:
-                weights = self._tables[j][chosen[parent]]
-            chosen[j] = draw_cells(rng, weights)
+                ends = self._tables[j][chosen[parent]]
+            chosen[j] = draw_cells(rng, ends)
             rows[:, k] = self._cells[j].positions(rng, chosen[j])
         return rows
 

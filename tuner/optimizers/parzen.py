@@ -103,6 +103,13 @@ class ParzenDensity:
 
     def sample(self, rng: np.random.Generator, m: int) -> Floats:
         """Draw `m` rows of the unit cube; parameters outside the drawn kernel follow the prior."""
+        return self.sample_around(rng, m)[0]
+
+    def sample_around(self, rng: np.random.Generator, m: int) -> tuple[Floats, Floats]:
+        """Return rows as by `sample`, and the trial of each row's kernel, both of shape (m, d).
+
+        A row of the prior is its own trial.
+        """
         from scipy.special import ndtr, ndtri
 
         uniform = rng.random((m, self._X.shape[1]))
@@ -121,7 +128,9 @@ class ParzenDensity:
 
         at, of = np.ix_(own, categories), np.ix_(kernels, categories)
         rows[at] = np.where(self._active[of] & keeps[own], self._X[of], rows[at])
-        return rows
+        origins = rows.copy()
+        origins[own] = self._X[kernels]
+        return rows, origins
 
     def log_density(self, X: Floats, active: Bools) -> Floats:
         """Return the log density at points of shape (m, d); shape (m,).

@@ -72,7 +72,8 @@ class SobolDesign:
             if self._space.prior:  # every second point follows the prior, the others stay uniform
                 rows[::2] = self._space.prior.places(rows[::2])
             points = self._space.decode(rows)
-            self._points = [p if self._space.feasible(p) else None for p in points]
+            feasible = self._space.feasible_rows(rows).tolist()
+            self._points = [p if ok else None for p, ok in zip(points, feasible, strict=True)]
         return deepcopy(self._points[k])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tuner.errors import ArgumentError
 from tuner.optimizers.base import History, SpaceOptimizer
+from tuner.optimizers.feasible_rows import move_inside
 from tuner.optimizers.ordering import best_first
 from tuner.optimizers.parzen import Floats, KernelColumns, ParzenDensity, Places
 from tuner.records import Goal, Params
@@ -91,12 +92,15 @@ class TPEOptimizer(SpaceOptimizer):
             return self.start(history, rng)
         good, bad = self._densities(history)
         for _ in range(DRAWS):
-            X, active = self.space.snap(good.sample(rng, self.candidates))
+            rows = move_inside(self.space, *good.sample_around(rng, self.candidates), rng)
+            X, active = self.space.snap(rows)
             score = good.log_density(X, active) - bad.log_density(X, active)
             order = np.argsort(-score, kind="stable")
+            if self.space.constraints:
+                order = order[self.space.feasible_rows(X[order], active[order])]
             for some in (order[:8], order[8:]):  # the best few usually suffice
                 for point in self.space.decode(X[some]):
-                    if self.space.feasible(point) and not self.is_repeat(point):
+                    if not self.is_repeat(point):
                         return point
             if self.exhausted:
                 break

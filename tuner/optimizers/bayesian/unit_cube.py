@@ -6,6 +6,7 @@ import numpy as np
 
 from tuner.optimizers.bayesian.acquisition import Columns
 from tuner.optimizers.bayesian.embedding import Bools, Embedding, Floats
+from tuner.optimizers.feasible_rows import move_inside
 from tuner.search_spaces import Bool, Choice, Const, Domain, Space
 
 LISTED = 256
@@ -37,16 +38,11 @@ class UnitCube:
     def snap(self, rows: Floats) -> tuple[Floats, Bools, Bools]:
         """Snap `rows` (m, d) to points; return X, active and a mask of the feasible points."""
         X, active = self.space.snap(rows)
-        if not self.space.constraints:
-            return X, active, np.ones(len(rows), dtype=bool)
-        points = self.space.decode(rows)
-        return X, active, np.array([self.space.feasible(p) for p in points], dtype=bool)
+        return X, active, self.space.feasible_rows(X, active)
 
     def spread(self, rng: np.random.Generator, m: int) -> Floats:
         """Draw `m` random feasible rows, shape (m, d)."""
-        if not self.space.constraints:
-            return self.space.prior.places(rng.random((m, len(self.space.columns))))
-        return self.space.encode(self.space.sample(rng, m))[0]
+        return self.space.sample_rows(rng, m)
 
     def nearby(self, rng: np.random.Generator, X: Floats, active: Bools, m: int) -> Floats:
         """Draw `m` rows near the rows of `X` (k, d): some columns change, by random distances.
@@ -60,7 +56,7 @@ class UnitCube:
         moved = np.clip(rows + width * rng.standard_normal((m, d)), 0.0, 1.0)
         moved = np.where(self.columns.categorical, rng.random((m, d)), moved)
         changed = rng.random((m, d)) < rng.uniform(1.0 / d, 1.0, (m, 1))
-        return np.where(changed, moved, rows)
+        return move_inside(self.space, np.where(changed, moved, rows), X[origin], rng)
 
 
 def _levels(domain: Domain) -> Floats | None:
