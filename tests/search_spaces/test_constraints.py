@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.conditions import conditions
 from tuner.errors import InvalidParams, SpaceError
 from tuner.search_spaces import (
     Bool,
@@ -24,40 +25,6 @@ from tuner.search_spaces import (
     parse_constraint,
 )
 
-numbers = st.recursive(
-    st.one_of(
-        st.sampled_from("abc").map(P),
-        st.integers(-9, 9).map(lambda v: P("a") * 0 + v),
-        st.floats(-9, 9).map(lambda v: v + P("b")),
-    ),
-    lambda inner: st.one_of(
-        st.tuples(inner, inner).map(lambda t: t[0] + t[1]),
-        st.tuples(inner, inner).map(lambda t: t[0] - t[1]),
-        st.tuples(inner, inner).map(lambda t: t[0] * t[1]),
-        st.tuples(inner, inner).map(lambda t: t[0] / t[1]),
-        st.tuples(inner, inner).map(lambda t: t[0] // t[1]),
-        st.tuples(inner, inner).map(lambda t: t[0] % t[1]),
-        st.tuples(inner, st.integers(-2, 3)).map(lambda t: t[0] ** t[1]),
-        inner.map(lambda e: -e),
-        inner.map(abs),
-    ),
-    max_leaves=5,
-)
-comparisons = st.one_of(
-    st.tuples(numbers, numbers).map(lambda t: t[0] <= t[1]),
-    st.tuples(numbers, numbers).map(lambda t: t[0] > t[1]),
-    st.tuples(numbers, numbers).map(lambda t: t[0] != t[1]),
-    st.tuples(numbers, st.lists(st.integers(-3, 3), min_size=1)).map(lambda t: t[0].isin(t[1])),
-)
-conditions = st.recursive(
-    comparisons,
-    lambda inner: st.one_of(
-        st.tuples(inner, inner).map(lambda t: t[0] & t[1]),
-        st.tuples(inner, inner).map(lambda t: t[0] | t[1]),
-        inner.map(lambda e: ~e),
-    ),
-    max_leaves=4,
-)
 values = st.one_of(st.integers(-5, 5), st.floats(-5, 5))
 assignments = st.fixed_dictionaries({}, optional={"a": values, "b": values, "c": values})
 
