@@ -138,7 +138,7 @@ def test_lattices_are_sampled_uniformly(space: dict, constraints: list[str]) -> 
         (Float(0.01, 1, log=True), 0.08),
         (Float(0, 1, prior=Normal(0.1, 0.2)), 0.2),
         (Int(1, 1000, log=True), 12),
-        (Float(0.1, 2.0, step=0.1, log=True), 0.5),
+        (Float(0.1, 2.0, step=0.1, log=True), 0.4),
     ],
 )
 def test_proposals_keep_the_distribution_of_rejection(domain: Float, limit: float) -> None:
