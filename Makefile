@@ -24,7 +24,7 @@ check: lint  ## lint, and the quick tests without Ray, PostgreSQL and other proc
 	$(BIN)/python -m pytest -n 2 -q -m '$(INNER)'
 
 test: $(READY)  ## run every test
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
 lint: $(READY)  ## format, rules, types, layers
 	$(BIN)/ruff format --check .
