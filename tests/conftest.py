@@ -47,7 +47,6 @@ MARK_OF_TEST = dict.fromkeys(
 )
 """Tests of the conformance suites that start processes; those suites know no marks of ours."""
 
-TESTS = Path(__file__).parent
 SHARED_RAY = "ray"
 """The group of all files that use the Ray of the fixture `cluster`."""
 
@@ -83,7 +82,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
     items.sort(
         key=lambda item: (
-            group(item.nodeid) != SHARED_RAY,
+            group(item.path) != SHARED_RAY,
             item.path not in with_ray,
             item.path not in slow,
         )
@@ -97,27 +96,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class GroupScheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return group(nodeid)
+            return group(config.rootpath / nodeid.partition("::")[0])
 
     return GroupScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @cache
-def group(nodeid: str) -> str:
-    """Return the name of the tests that run in the process of this one, one after the other.
+def group(path: Path) -> str:
+    """Return the name of the tests that run in the process of this file, one after the other.
 
     A file is a group. The files that share a cluster are one group, so that it starts once.
     """
-    file, _, _ = nodeid.partition("::")
-    if file.startswith("tests/cluster/"):
-        return "tests/cluster"
-    text = (TESTS.parent / file).read_text(encoding="utf-8")
-    return SHARED_RAY if USES_SHARED_RAY.search(text) else file
+    if path.parent.name == "cluster":
+        return "cluster"
+    shares = USES_SHARED_RAY.search(path.read_text(encoding="utf-8"))
+    return SHARED_RAY if shares else str(path)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if group(item.nodeid) != SHARED_RAY:
+    if group(item.path) != SHARED_RAY:
         stop_shared_ray()  # an idle cluster takes 4 % of a core
     footprint.watch()
 
