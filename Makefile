@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Tests start hundreds of Python processes; without this, each would compile the package again.
+export PYTHONDONTWRITEBYTECODE :=
 INNER  := not (ray or postgres or process or slow or soak)
 
 .PHONY: help demo check test lint format docs bench soak fuzz clean
