@@ -32,6 +32,7 @@ from tuner.cli.output import (
     write_table,
 )
 from tuner.cli.record import compare, find, lineage, note, replay, tag
+from tuner.display.numbers import literal_text, number_text
 from tuner.errors import ExportError, QueryError, TunerError
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
@@ -382,6 +383,7 @@ def _echo_best(study: tuner.Study) -> None:
         write_table(trial_rows(study, front), nothing="no feasible trial yet")
         return
     trial = study.best_trial
-    echo(f"best: {one_line(study.info.goal.metric)} = {trial.value!r} in trial {trial.number}")
+    value = number_text(trial.values[0])
+    echo(f"best: {one_line(study.info.goal.metric)} = {value} in trial {trial.number}")
     for path, value in study.space.flatten(trial.params).items():
-        echo(f"  {one_line(path)}: {value!r}")
+        echo(f"  {one_line(path)}: {literal_text(value, None)}")

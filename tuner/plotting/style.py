@@ -9,13 +9,15 @@ matplotlib style, so plots in a dark style remain readable.
 from __future__ import annotations
 
 import os
-import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tuner.display.notebook import in_notebook
+from tuner.display.numbers import number_text as full_number_text
 from tuner.errors import ExportError
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ DPI = 150
 SMALL = 8
 """Font size, in points, of ticks, legends and notes."""
 
+_NOTHING = "tuner-nothing-to-show"
+"""Group id of the message of a plot without data."""
+
 
 def new_figure(width: float, height: float) -> Figure:
     """Create a figure of the given size in inches.
@@ -42,11 +47,13 @@ def new_figure(width: float, height: float) -> Figure:
     cell; the notebook closes them. Elsewhere only the caller references it, so that figures do not
     accumulate.
     """
-    if _in_notebook():
-        import matplotlib as mpl
+    if in_notebook():
         import matplotlib.pyplot as plt
 
-        with mpl.rc_context({"figure.max_open_warning": 0}):
+        # Not in `rc_context`: the first figure selects the notebook's backend, which switches
+        # pyplot to interactive mode, and the end of the context would switch it off again.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"More than \d+ figures have been opened")
             return plt.figure(figsize=(width, height), layout="constrained")
     from matplotlib.figure import Figure
 
@@ -120,11 +127,16 @@ def _make_visible(handle: object) -> None:
 
 
 def say(ax: Axes, text: str) -> None:
-    """Write `text` in the center of the axes."""
+    """Write `text`, the reason why there is nothing to show, in the center of the axes."""
     ax.text(
         0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GRAY, fontsize=10,
-        wrap=True,
+        wrap=True, gid=_NOTHING,
     )  # fmt: skip
+
+
+def shows_nothing(ax: Axes) -> bool:
+    """Return whether a plot contains only the message of `say`."""
+    return any(text.get_gid() == _NOTHING for text in ax.texts)
 
 
 def say_instead(ax: Axes, text: str) -> None:
@@ -226,22 +238,12 @@ def number_text(value: float) -> str:
     """Format a number for a tick or a note, with four significant digits.
 
     >>> number_text(0.001), number_text(123456.0), number_text(20)
-    ('0.001', '1.235e5', '20')
+    ('0.001', '123456', '20')
     """
-    text = f"{value:.4g}"
-    mantissa, e, exponent = text.partition("e")
-    return f"{mantissa}e{int(exponent)}" if e else text
+    return full_number_text(value, digits=4)
 
 
 def spread_labels(labels: Sequence[str], at_most: int, width: int) -> list[str]:
     """Shorten labels; beyond `at_most` labels, blank all but every n-th."""
     every = -(-len(labels) // at_most)
     return [shorten(label, width) if i % every == 0 else "" for i, label in enumerate(labels)]
-
-
-def _in_notebook() -> bool:
-    if "IPython" not in sys.modules:
-        return False
-    from IPython import get_ipython
-
-    return hasattr(get_ipython(), "kernel")

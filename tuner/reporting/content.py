@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from tuner.display.numbers import (
+    distinct_texts,
+    moment_text,
+    number_text,
+    seconds_text,
+)
 from tuner.optimizers import ranking
 from tuner.plotting.importance_scores import chosen_method, importance_scores
 from tuner.records import Code, Environment, ModelVersion, State, Trial
 from tuner.reporting.certainty import Certainty, certainty_of, in_words
-
-if TYPE_CHECKING:
-    from tuner.study import Study
+from tuner.reporting.subject import StudyRecord
 
 MOST_ROWS = 1000
 """Trials in the table, the best first: a browser sorts as many without a wait."""
+
+LEAD_DIGITS = 3
+"""Significant digits of a difference of two values; more of them are rounding error."""
 
 HALVES = 6
 """Random halves of the trials that the importances are computed on again."""
@@ -55,18 +61,18 @@ class Origin:
     runs: int
 
 
-def summary_of(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
+def summary_of(study: StudyRecord, trials: Sequence[Trial]) -> dict[str, str]:
     """Return the facts at the top of a report, by name."""
     info = study.info
     states = Counter(t.state.value for t in trials)
     begun = [t.started for t in trials if t.started is not None]
     ended = [t.ended for t in trials if t.ended is not None]
     facts = {
-        "Goal": ", ".join(f"{g.direction} {g.metric}" for g in info.goals),
+        "Goal": ", ".join(map(str, info.goals)),
         "Trials": f"{len(trials)} ({', '.join(f'{n} {s}' for s, n in sorted(states.items()))})",
         "Parameters": str(len(study.space.columns)),
         "Optimizer": str(info.optimizer.get("name", "unknown")),
-        "Created": when(info.created),
+        "Created": moment_text(info.created),
     }
     if begun and ended:
         busy = sum(t.duration or 0.0 for t in trials)
@@ -79,21 +85,20 @@ def summary_of(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
     return facts
 
 
-def certainty_text(study: Study, trials: Sequence[Trial]) -> tuple[Certainty | None, list[str]]:
+def certainty_text(
+    study: StudyRecord, trials: Sequence[Trial]
+) -> tuple[Certainty | None, list[str]]:
     """Return the certainty of the winner, and sentences that explain it."""
     if len(study.goals) > 1 or not any(t.eligible for t in trials):
         return None, []
     found = certainty_of(study.space, study.goals[0], trials)
     if found.lead is None:
         return found, ["Only one point has a value, so it cannot be compared."]
-    lines = [
-        f"Trial {found.winner} is better than the runner-up, trial {found.runner_up}, by "
-        f"{number_text(found.lead)}."
-    ]
+    lines = [_lead_text(found, {t.number: t.values[0] for t in trials if t.values})]
     if found.noise is None:
         lines.append(
-            "How noisy the values are is not known: no point was tried several times, and there "
-            "are too few trials for a model. Run the best few again under other seeds to know."
+            "The noise of the values is unknown: no point was tried several times, and there are "
+            "too few trials for a model. Run the best few again under other seeds to measure it."
         )
         return found, lines
     if found.method == "repeats":
@@ -128,7 +133,24 @@ def certainty_text(study: Study, trials: Sequence[Trial]) -> tuple[Certainty | N
     return found, lines
 
 
-def importances_of(study: Study, trials: Sequence[Trial]) -> list[Importance]:
+def _lead_text(found: Certainty, values: Mapping[int, float]) -> str:
+    """Return the sentence about the lead of the winner over the runner-up."""
+    assert found.lead is not None
+    assert found.runner_up is not None
+    first, second = values[found.winner], values[found.runner_up]
+    if not found.lead > 0:
+        return (
+            f"Trial {found.winner} and the runner-up, trial {found.runner_up}, have the same "
+            f"value, {number_text(first)}; the earlier one counts as the best."
+        )
+    texts = distinct_texts([first, second])
+    return (
+        f"Trial {found.winner} is better than the runner-up, trial {found.runner_up}, by "
+        f"{number_text(found.lead, LEAD_DIGITS)}: {texts[0]} against {texts[1]}."
+    )
+
+
+def importances_of(study: StudyRecord, trials: Sequence[Trial]) -> list[Importance]:
     """Return the importances, highest first, with ranges over random halves where possible.
 
     Importances over all trials come first, then importances within branches.
@@ -164,7 +186,7 @@ def importances_of(study: Study, trials: Sequence[Trial]) -> list[Importance]:
     ]
 
 
-def importance_method(study: Study) -> str:
+def importance_method(study: StudyRecord) -> str:
     """Return the meaning of the importances as a sentence."""
     if chosen_method(study.space, None) == "fanova":
         return (
@@ -174,7 +196,7 @@ def importance_method(study: Study) -> str:
     return "PED-ANOVA: what sets the best tenth of the trials apart from the others; shares of 1."
 
 
-def origins_of(study: Study) -> list[Origin]:
+def origins_of(study: StudyRecord) -> list[Origin]:
     """Return the codes and environments of the runs, the most frequent first."""
     counts = Counter((run.code, run.environment) for run in study.runs())
     return [
@@ -187,12 +209,12 @@ def origins_of(study: Study) -> list[Origin]:
     ]
 
 
-def hosts_of(study: Study) -> list[str]:
+def hosts_of(study: StudyRecord) -> list[str]:
     """Return the hosts of the trials."""
     return sorted({run.host for run in study.runs() if run.host})
 
 
-def models_of(study: Study) -> list[ModelVersion]:
+def models_of(study: StudyRecord) -> list[ModelVersion]:
     """Return the model versions that were registered from the study."""
     from tuner.registry import Registry
 
@@ -205,16 +227,11 @@ def models_of(study: Study) -> list[ModelVersion]:
     ]
 
 
-def table_of(study: Study, trials: Sequence[Trial]) -> tuple[list[str], list[list[Any]], int]:
+def table_of(study: StudyRecord, trials: Sequence[Trial]) -> tuple[list[str], list[list[Any]], int]:
     """Return the columns and rows of the table, best first, and the number of omitted trials."""
-    from tuner.study.export import rows
-
     chosen = ranking.best_first(study.info.goal, trials)[:MOST_ROWS]
-    # One line gives the reason; the report shows tracebacks elsewhere.
-    short = [
-        t if t.error is None else replace(t, error=replace(t.error, traceback="")) for t in chosen
-    ]
-    table = rows(study.space, study.goals, short)
+    rows = {row["number"]: row for row in study.to_rows()}
+    table = [rows[trial.number] for trial in chosen if trial.number in rows]
     columns = list(table[0]) if table else []
     used = [c for c in columns if any(row[c] is not None for row in table)]
     return used, [[row[c] for c in used] for row in table], len(trials) - len(chosen)
@@ -229,35 +246,3 @@ def failures_of(trials: Sequence[Trial]) -> list[tuple[int, str, int]]:
         first = next(t for t in failed if t.error and t.error.reason == reason)
         found.append((n, str(first.error), first.number))
     return found
-
-
-def number_text(value: Any) -> str:
-    """Return a value as readable text: numbers to six digits, lists without quotes."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value)
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return str(value)
-
-
-def when(seconds: float) -> str:
-    """Return a time in UTC, to the minute."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def seconds_text(seconds: float) -> str:
-    """Return a duration in units that fit.
-
-    Examples
-    --------
-    >>> seconds_text(0.25), seconds_text(75), seconds_text(7300)
-    ('0.25 s', '1 min 15 s', '2 h 1 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
