@@ -20,10 +20,19 @@ ROWS = 20
 """Rows of a table of records; of more, the first and the last ten are shown."""
 
 LONG = 200
-"""Characters of a text beyond which it is folded; a cell of a table is cut there."""
+"""Characters of a text beyond which it is folded."""
+
+CELL = 60
+"""Characters of a text in a table, which is cut there."""
 
 MANY = 30
 """Entries of a dict beyond which it is folded."""
+
+_GROUPS = ("params", "metrics", "constraints", "tags")
+"""Fields of records that have one column per entry."""
+
+_LAST = ("values", "output", "duration", "started", "ended", "seed", "attempts", "error")
+"""Fields of records that follow those groups in a row, or have a column of another name."""
 
 _TIMES = ("created", "started", "ended")
 
@@ -121,8 +130,8 @@ def _cell(name: str, value: Any) -> str:
     text = _shown(name, value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"<td class='n'>{safe(text)}</td>"
-    cut = f"{text[:LONG]}…" if len(text) > LONG else text
-    return f"<td class='{'l' if len(cut) <= MANY else ''}'>{safe(cut)}</td>"
+    cut = f"{text[:CELL]}…" if len(text) > CELL else text
+    return f"<td class='l'>{safe(' '.join(cut.split()))}</td>"
 
 
 def _shown(name: str, value: Any) -> str:
@@ -148,6 +157,8 @@ def record_html(record: Any) -> str:
             parts.append(folded(f"{name} ({len(flat)})", content, is_open=is_open))
         elif isinstance(value, str) and (len(value) > LONG or "\n" in value):
             parts.append(folded(name, preformatted(value)))
+        elif name == "values":
+            short["value"] = ", ".join(map(number_text, value))
         elif name == "error":
             short[name] = str(value)
             parts += [folded("traceback", preformatted(t)) for t in [value.traceback] if t]
@@ -173,20 +184,22 @@ def record_row(record: Any) -> dict[str, Any]:
     fields = dict(_fields(record))
     if (seconds := getattr(record, "duration", None)) is not None:
         fields["duration"] = seconds
-    grouped = ("params", "metrics", "constraints", "tags")
     row = {
         name: value if isinstance(value, int | float) else _field_text(name, value)
         for name, value in fields.items()
-        if not isinstance(value, dict) and name not in ("output", "values")
+        if not isinstance(value, dict) and name not in _LAST
     }
     if len(values := fields.get("values", ())) == 1:
         row["value"] = values[0]
     elif values:
         row["values"] = ", ".join(map(number_text, values))
-    for group in grouped:
+    for group in _GROUPS:
         content = fields.get(group, {})
         flat = flat_params(content) if group == "params" else content
         row |= {f"{group}.{name}": value for name, value in flat.items()}
+    for name in _LAST:
+        if name in fields and name not in ("values", "output"):
+            row[name] = _field_text(name, fields[name])
     return row
 
 

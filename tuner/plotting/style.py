@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,9 @@ DPI = 150
 SMALL = 8
 """Font size, in points, of ticks, legends and notes."""
 
+_detached: ContextVar[bool] = ContextVar("detached", default=False)
+"""Whether new figures are created without pyplot, also in a notebook."""
+
 _NOTHING = "tuner-nothing-to-show"
 """Group id of the message of a plot without data."""
 
@@ -44,10 +49,10 @@ def new_figure(width: float, height: float) -> Figure:
     """Create a figure of the given size in inches.
 
     In a notebook, the figure is created by pyplot, because only such figures are shown below the
-    cell; the notebook closes them. Elsewhere only the caller references it, so that figures do not
-    accumulate.
+    cell; the notebook closes them. Elsewhere, and within `detached_figures`, only the caller
+    references it, so that figures do not accumulate.
     """
-    if in_notebook():
+    if in_notebook() and not _detached.get():
         import matplotlib.pyplot as plt
 
         # Not in `rc_context`: the first figure selects the notebook's backend, which switches
@@ -58,6 +63,16 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+@contextmanager
+def detached_figures() -> Iterator[None]:
+    """Create figures that a notebook does not show, such as the images of a report."""
+    token = _detached.set(True)
+    try:
+        yield
+    finally:
+        _detached.reset(token)
 
 
 def axes_or_new(ax: Axes | None, width: float = 7.0, height: float = 4.2) -> Axes:

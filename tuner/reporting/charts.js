@@ -6,8 +6,8 @@
   if (!section || typeof echarts === "undefined") return;
   const data = JSON.parse(section.dataset.study);
   const goal = data.goals[0];
-  const single = data.goals.length === 1;
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const OF_A_GOAL = ["history", "slice", "parallel_coordinates"];
   const KINDS = ["completed", "infeasible", "stopped", "best"];
   const SYMBOLS = { completed: "circle", infeasible: "emptyRect", stopped: "emptyCircle", best: "diamond" };
 
@@ -38,7 +38,7 @@
     return trial.best ? "best" : trial.state;
   }
 
-  function tip(trial, lines) {
+  function tip(trial, lines, most) {
     const box = document.createElement("div");
     box.className = "chart-tip";
     const head = document.createElement("strong");
@@ -50,7 +50,7 @@
     data.columns.forEach(function (column, j) {
       if (trial.params[j] !== null) facts.push([column.path, label(column, trial.params[j])]);
     });
-    facts.slice(0, 16).forEach(function (fact) {
+    facts.slice(0, most || 16).forEach(function (fact) {
       const row = table.insertRow();
       const name = document.createElement("th");
       name.textContent = fact[0];
@@ -61,12 +61,16 @@
     return box;
   }
 
+  function narrow() {
+    return section.clientWidth < 560;  // the legend does not fit beside the tools
+  }
+
   function base() {
     return {
       animation: false,
       textStyle: { fontFamily: "system-ui, sans-serif", color: color("ink") },
-      grid: { left: 12, right: 20, top: 56, bottom: 12, containLabel: true },
-      legend: { top: 4, left: 0, right: 90, type: "scroll", textStyle: { color: color("ink") } },
+      grid: { left: 12, right: 24, top: narrow() ? 74 : 50, bottom: 26, containLabel: true },
+      legend: { top: narrow() ? 26 : 0, left: 0, type: "scroll", textStyle: { color: color("ink") } },
       tooltip: {
         confine: true, backgroundColor: color("paper"), borderColor: color("line"),
         formatter: function (event) {
@@ -75,7 +79,7 @@
         },
       },
       toolbox: {
-        right: 0, top: 0, iconStyle: { borderColor: color("soft") },
+        right: 0, top: -2, itemSize: 14, iconStyle: { borderColor: color("soft") },
         feature: { dataZoom: { filterMode: "none", title: { zoom: "zoom", back: "undo zoom" } }, restore: { title: "restore" } },
       },
       dataZoom: [0, 1].map(function (axis) {
@@ -89,7 +93,7 @@
   function look(axis) {
     return Object.assign({
       nameLocation: "middle", nameTextStyle: { color: color("ink") },
-      axisLine: { lineStyle: { color: color("gray") } },
+      axisLine: { onZero: false, lineStyle: { color: color("gray") } },
       axisLabel: { color: color("soft"), formatter: numberText, hideOverlap: true },
       splitLine: { lineStyle: { color: color("line") } },
     }, axis);
@@ -99,10 +103,15 @@
     return text.length > 40 ? text.slice(0, 13) + "…" + text.slice(-26) : text;
   }
 
+  // The margin of an axis does not lead below zero if no value is there.
+  function atZero(span) {
+    return span.min >= 0 && span.min < 0.25 * (span.max - span.min) ? 0 : null;
+  }
+
   function goalAxis(k) {
     const g = data.goals[k];
     return look({
-      type: g.log ? "log" : "value", scale: true, nameGap: 8, nameLocation: "end",
+      type: g.log ? "log" : "value", scale: true, boundaryGap: ["4%", "4%"], min: atZero, nameGap: 8, nameLocation: "end",
       name: shortened(g.metric) + " (" + g.direction + ")",
       nameTextStyle: { color: color("ink"), align: "left" },
     });
@@ -138,21 +147,21 @@
   }
 
   const builders = {
-    history: function () {
+    history: function (chosen) {
       const option = base();
-      const steps = [];
+      const steps = [], minimize = data.goals[chosen.y].direction === "minimize";
       let best = null;
       data.trials.forEach(function (t) {
-        if (t.state !== "completed" || t.values[0] === null || t.values[0] === undefined) return;
-        const better = best === null || (goal.direction === "minimize" ? t.values[0] < best : t.values[0] > best);
-        if (better) best = t.values[0];
-        steps.push([t.n, clipped(best, 0)]);
+        const value = t.values[chosen.y];
+        if (t.state !== "completed" || value === null || value === undefined) return;
+        if (best === null || (minimize ? value < best : value > best)) best = value;
+        steps.push([t.n, clipped(best, chosen.y)]);
       });
       const failed = data.trials.filter(function (t) { return t.state === "failed"; });
       option.xAxis = look({ type: "value", name: "trial", nameGap: 24, min: 0, minInterval: 1, splitLine: { show: false } });
-      option.yAxis = [goalAxis(0), { type: "value", min: 0, max: 1, show: false }];
-      option.series = scatter(function (t) { return [t.n, clipped(t.values[0], 0)]; });
-      if (single && steps.length) {
+      option.yAxis = [goalAxis(chosen.y), { type: "value", min: 0, max: 1, show: false }];
+      option.series = scatter(function (t) { return [t.n, clipped(t.values[chosen.y], chosen.y)]; });
+      if (steps.length) {
         option.series.push({ name: "best so far", type: "line", step: "end", symbol: "none", silent: true, data: steps, z: 2, lineStyle: { color: color("main"), width: 2 }, itemStyle: { color: color("main") } });
       }
       if (failed.length) {
@@ -229,6 +238,45 @@
     },
   };
 
+  builders.timeline = function (chosen, place) {
+    const option = base();
+    const byNumber = new Map(data.trials.map(function (t) { return [t.n, t]; }));
+    place.style.height = Math.min(600, 130 + 26 * data.lanes.length) + "px";
+    delete option.legend;
+    option.grid.top = 40;
+    option.dataZoom = [{ type: "inside", filterMode: "none", zoomOnMouseWheel: "ctrl" }];
+    option.xAxis = look({ type: "value", name: "seconds since the first start", nameGap: 24, min: 0 });
+    option.yAxis = look({
+      type: "category", inverse: true, data: data.lanes.map(function (_, lane) { return String(lane); }),
+      axisLabel: { color: color("soft"), width: 110, overflow: "truncate", formatter: function (lane) { return data.lanes[Number(lane)]; } },
+      splitLine: { show: false },
+    });
+    const tones = { best: "mark", completed: "light", failed: "paper", stopped: "tint" };
+    option.series = [{
+      type: "custom", encode: { x: [1, 2], y: 0 },
+      data: data.runs.map(function (run) {
+        const trial = byNumber.get(run.n) || { n: run.n, state: run.state, values: [], params: [] };
+        return { value: [run.lane, run.start, run.end], run: run, trial: trial };
+      }),
+      renderItem: function (params, api) {
+        const from = api.coord([api.value(1), api.value(0)]), to = api.coord([api.value(2), api.value(0)]);
+        const run = data.runs[params.dataIndex], trial = byNumber.get(run.n);
+        const best = trial && trial.best && run.state === "completed";
+        const height = Math.min(18, 0.7 * api.size([0, 1])[1]);
+        return {
+          type: "rect", shape: { x: from[0], y: from[1] - height / 2, width: Math.max(2, to[0] - from[0]), height: height },
+          style: { fill: color(tones[best ? "best" : run.state] || "line"), stroke: color(run.state === "completed" ? "paper" : "gray"), lineWidth: 0.5 },
+        };
+      },
+    }];
+    option.tooltip.formatter = function (event) {
+      const run = event.data.run;
+      const lines = [["run", run.state], ["took", numberText(run.end - run.start) + " s"]];
+      return tip(event.data.trial, lines, 4);  // the chart is low
+    };
+    return option;
+  };
+
   function find(trial) {
     document.querySelectorAll("table.sortable tbody tr").forEach(function (row) {
       const same = Number(row.cells[0].dataset.n) === trial.n;
@@ -272,13 +320,13 @@
       if (paths.length > 1) select(figure, "Parameter", paths, chosen.x, choose("x"));
     }
     if (front && metrics.length > 2) select(figure, "x", metrics, 0, choose("x"));
-    if (metrics.length > 1 && builders[figure.dataset.chart].length > 0 && !(front && metrics.length < 3)) {
-      select(figure, front ? "y" : "Goal", metrics, chosen.y, choose("y"));
-    }
+    if (front && metrics.length > 2) select(figure, "y", metrics, 1, choose("y"));
+    if (metrics.length > 1 && OF_A_GOAL.includes(figure.dataset.chart)) select(figure, "Goal", metrics, 0, choose("y"));
     chart.on("click", function (event) { if (event.data && event.data.trial) find(event.data.trial); });
     draw();
+    chart.resize();
     charts.push({ chart: chart, draw: draw });
   });
-  addEventListener("resize", function () { charts.forEach(function (c) { c.chart.resize(); }); });
+  addEventListener("resize", function () { charts.forEach(function (c) { c.draw(); c.chart.resize(); }); });
   dark.addEventListener("change", function () { charts.forEach(function (c) { c.draw(); }); });
 })();

@@ -14,7 +14,7 @@ from tuner.optimizers import ranking
 from tuner.plotting.learning_curves import curves_of
 from tuner.plotting.parameter_axis import ParameterAxis
 from tuner.plotting.value_axis import ValueAxis
-from tuner.records import Goal, State, Trial
+from tuner.records import Goal, Run, State, Trial
 from tuner.reporting.subject import StudyRecord
 
 MOST_TRIALS = 3000
@@ -41,6 +41,8 @@ def chart_data(study: StudyRecord, trials: Sequence[Trial], first: str = "") -> 
     flat = [study.space.flatten(t.params) for t in drawn]
     axes = [axis for axis in map(ParameterAxis, study.space.columns) if axis.varies]
     places = [_places(axis, flat) for axis in axes]
+    runs = study.runs()
+    lanes = list(dict.fromkeys(run.worker or "asked" for run in runs if run.started is not None))
     content = {
         "goals": [_goal(goal, k, drawn) for k, goal in enumerate(study.goals)],
         "columns": [_column(axis) for axis in axes],
@@ -54,7 +56,9 @@ def chart_data(study: StudyRecord, trials: Sequence[Trial], first: str = "") -> 
             }
             for i, t in enumerate(drawn)
         ],
-        "curves": _curves(study, trials),
+        "curves": _curves(study, trials, runs),
+        "lanes": [_text(lane) for lane in lanes],
+        "runs": _runs(runs, lanes),
         "first": _text(first),
     }
     return json.dumps(content, separators=(",", ":"), allow_nan=False)
@@ -87,9 +91,29 @@ def _places(axis: ParameterAxis, flat: Sequence[Mapping[str, Any]]) -> list[floa
     return places
 
 
-def _curves(study: StudyRecord, trials: Sequence[Trial]) -> dict[str, list[list[float | None]]]:
+def _runs(runs: Sequence[Run], lanes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the times of the runs, in seconds since the first start, and their lanes."""
+    begun = [run for run in runs if run.started is not None]
+    first = min((run.started or 0.0 for run in begun), default=0.0)
+    last = max((run.ended or run.started or 0.0 for run in begun), default=0.0)
+    every = -(-len(begun) // MOST_TRIALS)
+    return [
+        {
+            "n": run.trial,
+            "lane": lanes.index(run.worker or "asked"),
+            "state": run.state.value,
+            "start": round((run.started or 0.0) - first, 3),
+            "end": round((last if run.ended is None else run.ended) - first, 3),
+        }
+        for run in begun[:: max(1, every)]
+    ]
+
+
+def _curves(
+    study: StudyRecord, trials: Sequence[Trial], runs: Sequence[Run]
+) -> dict[str, list[list[float | None]]]:
     """Return the (step, value) points of the learning curves by the number of the trial."""
-    curves = curves_of(study.goals[0].metric, study.runs(), study.reports())
+    curves = curves_of(study.goals[0].metric, runs, study.reports())
     best = ranking.best(study.goals[0], trials)
     every = -(-len(curves) // MOST_CURVES)
     return {

@@ -103,32 +103,33 @@ def certainty_text(
         return found, lines
     if found.method == "repeats":
         lines.append(
-            f"The same point measured again gives values that deviate by "
-            f"{number_text(found.noise)} (standard deviation, pooled over {found.n} values of "
-            f"points that were tried more than once)."
+            f"Repeated values of the same point deviate by {number_text(found.noise, LEAD_DIGITS)} "
+            f"(standard deviation, pooled over {found.n} values of points that were tried more "
+            f"than once)."
         )
     elif found.noise == 0.0:
         lines.append(
-            f"A Gaussian process fitted to the best {found.n} points explains their values by "
-            f"their params, up to what it cannot tell from no noise at all. If the objective is "
-            f"random all the same, run the best few again under other seeds."
+            f"A Gaussian process fitted to the best {found.n} points finds no noise: their params "
+            f"explain their values. If the objective is random, run the best few again under "
+            f"other seeds."
         )
         return found, lines
     else:
         lines.append(
-            f"What a Gaussian process fitted to the best {found.n} points cannot explain by their "
-            f"params deviates by {number_text(found.noise)}; it is taken for noise."
+            f"A Gaussian process fitted to the best {found.n} points leaves a deviation of "
+            f"{number_text(found.noise, LEAD_DIGITS)} that their params do not explain; it counts "
+            f"as noise."
         )
     assert found.chance is not None
     lines.append(
-        f"With that noise, the winner is truly the best of the leading {len(found.chances)} "
-        f"points with a chance of {in_words(found.chance)}."
+        f"With this noise, the chance that the winner is truly the best of the leading "
+        f"{len(found.chances)} points is {in_words(found.chance)}."
     )
     rivals = [n for n, chance in found.chances[1:] if chance >= 0.1]
     if rivals:
         lines.append(
-            f"Close to it: trial {', '.join(map(str, rivals))}. Run these and the winner again "
-            f"under other seeds before much depends on the choice."
+            f"Close to it: trial{'s' * (len(rivals) > 1)} {', '.join(map(str, rivals))}. Run these "
+            f"and the winner again under other seeds before much depends on the choice."
         )
     return found, lines
 

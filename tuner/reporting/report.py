@@ -23,7 +23,7 @@ from tuner.errors import ExportError
 from tuner.errors.boundary import public
 from tuner.errors.credentials import hide
 from tuner.errors.printable import printable, well_formed
-from tuner.plotting.style import shows_nothing
+from tuner.plotting.style import detached_figures, shows_nothing
 from tuner.records import State, Trial
 from tuner.reporting import content
 from tuner.reporting.certainty import in_words
@@ -213,10 +213,8 @@ class _Trusted(str):
 
 def _plots(study: StudyRecord, trials: Sequence[Trial]) -> Iterator[tuple[str, str, str]]:
     """Yield the kind, title and data URL of each plot that has something to show."""
-    from matplotlib.figure import Figure
-
     draw = study.plot
-    chosen: dict[str, Callable[..., Axes]] = {}
+    chosen: dict[str, Callable[[], Axes]] = {}
     if sum(t.state is State.COMPLETED for t in trials) > 1:  # one point shows no relation
         if len(study.goals) > 1:
             chosen["pareto_front"] = draw.pareto_front
@@ -227,9 +225,8 @@ def _plots(study: StudyRecord, trials: Sequence[Trial]) -> Iterator[tuple[str, s
     chosen["learning_curves"] = draw.learning_curves
     chosen["timeline"] = draw.timeline
     for kind, plot in chosen.items():
-        # A figure of our own: in a notebook, those of pyplot are shown below the cell.
-        width = 10.0 if kind == "parallel_coordinates" else 7.0
-        axes = plot(ax=Figure(figsize=(width, 4.2), layout="constrained").add_subplot())
+        with detached_figures():
+            axes = plot()
         if not shows_nothing(axes):
             yield kind, _TITLES[kind], _data_url(axes, vector=len(trials) <= VECTOR_UP_TO)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tuner.display.html import block, facts, folded
-from tuner.display.numbers import count_text, literal_text, number_text
+from tuner.display.html import MANY, block, facts, folded
+from tuner.display.numbers import count_text, number_text
 from tuner.reporting.content import failures_of, summary_of
 from tuner.reporting.subject import StudyRecord
 
@@ -22,8 +22,7 @@ def study_html(study: StudyRecord) -> str:
         best = study.best_trials[0]
         lines["Best"] = f"{number_text(best.values[0])} in trial {best.number}"
         params = study.space.flatten(best.params)
-        shown = {path: literal_text(value) for path, value in params.items()}
-        parts.append(folded("Best params", facts(shown), is_open=len(shown) <= 20))
+        parts.append(folded("Best params", facts(params), is_open=len(params) <= MANY))
     lines["Store"] = str(study.store)
     for times, reason, number in failures_of(trials):
         lines[f"Failed {times}x"] = f"{reason} (first in trial {number})"
