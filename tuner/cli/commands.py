@@ -325,7 +325,9 @@ def plot(
     suffix: str,
     store: str | None,
 ) -> None:
-    """Draw the plots of a study into a folder."""
+    """Draw the plots of a study into a folder; without --kind, those that have data."""
+    from tuner.plotting.style import save_figure, shows_nothing
+
     loaded = tuner.load_study(study, store=store)
     plots = loaded.plot
     every = [k for k in KINDS if k != "pareto_front" or len(loaded.goals) > 1]
@@ -334,9 +336,12 @@ def plot(
     except OSError as error:
         raise ExportError(f"plot: cannot create the folder {folder}: {error.strerror}") from None
     for name in kind or every:
-        chosen = _chosen_params(name, params) if kind else {}
+        ax = getattr(plots, name)(**(_chosen_params(name, params) if kind else {}))
+        if shows_nothing(ax) and not kind:
+            echo(f"{name}: left out, as it has nothing to show", err=True)
+            continue
         path = folder / f"{study}-{name.replace('_', '-')}.{suffix}"
-        getattr(plots, name)(**chosen, save=path)
+        save_figure(ax, path)
         echo(path)
 
 

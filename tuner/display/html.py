@@ -101,7 +101,7 @@ def preformatted(text: str) -> str:
     return f"<pre>{safe(text)}</pre>"
 
 
-def table(rows: Sequence[Mapping[str, Any]], left_out: int = 0) -> str:
+def table(rows: Sequence[Mapping[str, Any]], left_out: int = 0, *, width: int = CELL) -> str:
     """Return rows as a table, without the columns that are empty.
 
     Parameters
@@ -110,6 +110,8 @@ def table(rows: Sequence[Mapping[str, Any]], left_out: int = 0) -> str:
         One mapping per row; a missing key is an empty cell.
     left_out
         Number of rows that were left out in the middle, for the line that says so.
+    width
+        Characters of a text that are shown.
     """
     names = [
         name
@@ -117,21 +119,24 @@ def table(rows: Sequence[Mapping[str, Any]], left_out: int = 0) -> str:
         if any(row.get(name) not in (None, "") for row in rows)
     ]
     head = "".join(f"<th scope='col'>{safe(name)}</th>" for name in names)
-    lines = [f"<tr>{''.join(_cell(name, row.get(name)) for name in names)}</tr>" for row in rows]
+    lines = [
+        f"<tr>{''.join(_cell(name, row.get(name), width) for name in names)}</tr>" for row in rows
+    ]
     if left_out:
         gap = f"<tr><td colspan='{max(1, len(names))}'>… {left_out} more …</td></tr>"
         lines.insert(len(lines) // 2, gap)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, value: Any, width: int) -> str:
     if value is None:
         return "<td></td>"
     text = _shown(name, value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"<td class='n'>{safe(text)}</td>"
-    cut = f"{text[:CELL]}…" if len(text) > CELL else text
-    return f"<td class='l'>{safe(' '.join(cut.split()))}</td>"
+    text = " ".join(text.split())
+    cut = f"{text[:width]}…" if len(text) > width else text
+    return f"<td class='{'l' if len(cut) <= CELL + 1 else ''}'>{safe(cut)}</td>"
 
 
 def _shown(name: str, value: Any) -> str:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 UNKNOWN = "not recorded"
 
+SHOWN_TEXT = 2_000
+"""Characters of a differing text, such as an error, that a notebook shows."""
+
 OPEN_ROWS = 15
 """Rows of a section up to which a notebook shows it unfolded."""
 
@@ -104,7 +107,7 @@ class Comparison:
         equal = sum(map(len, self.sections.values())) - sum(map(len, different.sections.values()))
         parts = []
         for section, rows in different.sections.items():
-            content = table(different_rows(self.names, rows))
+            content = table(different_rows(self.names, rows), width=SHOWN_TEXT)
             summary = f"{section} ({len(rows)})"
             if rows:
                 parts.append(folded(summary, content, is_open=len(rows) <= OPEN_ROWS))

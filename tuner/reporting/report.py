@@ -219,8 +219,10 @@ def _plots(study: StudyRecord, trials: Sequence[Trial]) -> Iterator[tuple[str, s
         if len(study.goals) > 1:
             chosen["pareto_front"] = draw.pareto_front
         chosen["history"] = draw.history
-        chosen["slice"] = draw.slice
-        if len(study.space.columns) > 1:
+        varying = sum(column.domain.size > 1 for column in study.space.columns)
+        if varying:
+            chosen["slice"] = draw.slice
+        if varying > 1:
             chosen["parallel_coordinates"] = draw.parallel_coordinates
     chosen["learning_curves"] = draw.learning_curves
     chosen["timeline"] = draw.timeline
