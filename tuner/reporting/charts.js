@@ -5,6 +5,7 @@
   const section = document.querySelector("[data-study]");
   if (!section || typeof echarts === "undefined") return;
   const data = JSON.parse(section.dataset.study);
+  section.querySelector("[data-interactive]").hidden = false;
   const goal = data.goals[0];
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const OF_A_GOAL = ["history", "slice", "parallel_coordinates"];
@@ -201,7 +202,8 @@
         return Object.assign(axis, { dim: j, nameLocation: "start", nameGap: 14, nameTruncate: { maxWidth: 96 }, nameTextStyle: { color: color("ink"), width: 96, overflow: "truncate" }, axisLabel: Object.assign(axis.axisLabel, { width: 60 }) });
       }).concat([Object.assign(look({ type: g.log ? "log" : "value", scale: true }), { dim: last, name: shortened(g.metric), nameLocation: "start", nameGap: 14, nameTextStyle: { color: color("ink"), width: 96, overflow: "truncate" } })]);
       const done = data.trials.filter(function (t) { return t.state === "completed" && t.values[chosen.y] !== null; });
-      const lines = done.slice(-1000).map(function (t) {
+      const every = Math.ceil(done.length / 1000);
+      const lines = done.filter(function (t, i) { return t.best || i % every === 0; }).map(function (t) {
         const value = t.params.map(function (x) { return x === null ? "-" : x; });
         value.push(clipped(t.values[chosen.y], chosen.y));
         return { value: value, trial: t, lineStyle: t.best ? { color: color("mark"), width: 2.5, opacity: 1 } : undefined };
