@@ -12,6 +12,8 @@ import pytest
 import tuner
 from tuner import Choice, Float
 from tuner.provenance.compare import Comparison
+from tuner.provenance.lineage import Lineage
+from tuner.provenance.replay import Changed, Replay
 from tuner.records import (
     Artifact,
     Code,
@@ -181,6 +183,23 @@ def test_a_comparison_shows_what_differs() -> None:
     assert len(repr(comparison)) < 200
     same = Comparison(("a", "b"), packages={"numpy": ("2.0", "2.0")})
     assert "Nothing differs" in same._repr_html_()
+
+
+def test_a_replay_and_a_lineage_are_short() -> None:
+    changed = (Changed("commit", EVIL, "b"),)
+    replay = Replay(
+        EVIL, 3, RUN, {"loss": (NOISE, 0.001), "b": (None, 1.0)}, False, changed, (EVIL,)
+    )
+    page = Page(replay._repr_html_())
+    assert "img" not in page.tags
+    assert "loss0.00100000000000000020.001" in page.text
+    assert "the metrics differ" in page.text
+    lineage = Lineage(VERSION, INFO, TRIAL, RUN, CODE, ENVIRONMENT)
+    page = Page(lineage._repr_html_())
+    assert "img" not in page.tags
+    assert "= 0.001, registered" in page.text
+    for shown in (replay, lineage):
+        assert len(repr(shown)) < 100
 
 
 def test_many_differing_packages_are_folded() -> None:

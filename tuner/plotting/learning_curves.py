@@ -56,7 +56,7 @@ def learning_curves(
     and ends in a cross.
     """
     name = metric or goal.metric
-    curves = curves_of(name, runs, reports)
+    curves = _curves(name, runs, reports)
     if not curves and metric is not None and reports:
         known = sorted({key for _, report in reports for key in report.metrics})
         raise ArgumentError(
@@ -97,7 +97,7 @@ def learning_curves(
     return ax
 
 
-def curves_of(
+def _curves(
     metric: str, runs: Sequence[Run], reports: Sequence[tuple[str, Report]]
 ) -> dict[int, NDArray[np.float64]]:
     """Return the (step, value) rows of each trial, from its last run that reported the metric."""

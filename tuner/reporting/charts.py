@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,6 @@ from tuner.display.numbers import value_text
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line
 from tuner.optimizers import ranking
-from tuner.plotting.learning_curves import curves_of
 from tuner.plotting.parameter_axis import ParameterAxis
 from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Goal, Run, State, Trial
@@ -112,12 +112,21 @@ def _runs(runs: Sequence[Run], lanes: Sequence[str]) -> list[dict[str, Any]]:
 def _curves(
     study: StudyRecord, trials: Sequence[Trial], runs: Sequence[Run]
 ) -> dict[str, list[list[float | None]]]:
-    """Return the (step, value) points of the learning curves by the number of the trial."""
-    curves = curves_of(study.goals[0].metric, runs, study.reports())
+    """Return the (step, value) points of the learning curves by the number of the trial.
+
+    A step that a later attempt reported again has its later value.
+    """
+    metric = study.goals[0].metric
+    order = {run.uid: (run.trial, run.attempt) for run in runs if not run.is_replay}
+    curves: dict[int, dict[int, float]] = defaultdict(dict)
+    known = [(order[uid], report) for uid, report in study.reports() if uid in order]
+    for (trial, _), report in sorted(known, key=lambda pair: (pair[0], pair[1].step)):
+        if metric in report.metrics:
+            curves[trial][report.step] = report.metrics[metric]
     best = ranking.best(study.goals[0], trials)
     every = -(-len(curves) // MOST_CURVES)
     return {
-        str(number): [[_number(step), _number(value)] for step, value in _spread(points.tolist())]
+        str(number): [[step, _number(value)] for step, value in _spread(sorted(points.items()))]
         for i, (number, points) in enumerate(curves.items())
         if i % max(1, every) == 0 or (best is not None and number == best.number)
     }
