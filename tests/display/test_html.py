@@ -106,6 +106,9 @@ def test_credentials_and_control_characters_are_not_shown() -> None:
     run = Run("u", 0, output="postgresql://me:hunter2secret@host/db \x1b[2J \u202e\n")
     html = run._repr_html_()
     assert "hunter2secret" not in html
+    cut = Trial(0, {"created": 1.5, "url": f"{'x' * 40}postgresql://me:hunter2secret@host"})
+    assert "hunter2" not in RecordList([cut])._repr_html_()
+    assert "1.5" in RecordList([cut])._repr_html_()
     assert "\x1b" not in html
     assert "\u202e" not in html
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from tuner.display.numbers import DIGITS, moment_text, number_text, seconds_text, value_text
+from tuner.display.numbers import moment_text, number_text, seconds_text, value_text
 from tuner.errors.credentials import hide
 from tuner.errors.printable import printable
 
@@ -53,13 +53,7 @@ overflow:auto;white-space:pre-wrap}
 """
 
 
-class Markup(str):
-    """Text that is HTML already, and is not escaped again."""
-
-    __slots__ = ()
-
-
-def safe(value: Any, digits: int = DIGITS) -> Markup:
+def safe(value: Any) -> str:
     """Return a value of a record as escaped text.
 
     Examples
@@ -67,9 +61,7 @@ def safe(value: Any, digits: int = DIGITS) -> Markup:
     >>> safe("<b>"), safe(0.1 + 0.2)
     ('&lt;b&gt;', '0.3')
     """
-    if isinstance(value, Markup):
-        return value
-    return Markup(escape(printable(hide(value_text(value, digits)), keep="\n\t")))
+    return escape(printable(hide(value_text(value)), keep="\n\t"))
 
 
 def block(title: str, *parts: str, note: str = "") -> str:
@@ -134,14 +126,14 @@ def _cell(name: str, value: Any, width: int) -> str:
     text = _shown(name, value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"<td class='n'>{safe(text)}</td>"
-    text = " ".join(text.split())
+    text = " ".join(hide(text).split())  # hidden first: half a secret is not recognized
     cut = f"{text[:width]}…" if len(text) > width else text
     return f"<td class='{'l' if len(cut) <= CELL + 1 else ''}'>{safe(cut)}</td>"
 
 
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if name.rpartition(".")[2] in _TIMES:
+        if name in _TIMES:
             return moment_text(value)
         return seconds_text(value) if name == "duration" else number_text(value)
     return value_text(value)

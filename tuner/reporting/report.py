@@ -182,6 +182,7 @@ def _environment() -> Environment:
         "share": lambda value: number_text(value, 2),
         "when": moment_text,
         "count": count_text,
+        "hidden": hide,
     }
     return environment
 
