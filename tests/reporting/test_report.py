@@ -19,6 +19,7 @@ from tuner import Choice, Const, Float
 from tuner.errors import ExportError
 from tuner.reporting import Report, render_report, write_report
 from tuner.reporting.charts import chart_data
+from tuner.reporting.content import importances_of
 
 EVIL = "<script>alert(1)<|script>\"'&{{ 7*7 }}".replace("|", "\\")
 
@@ -164,6 +165,20 @@ def test_a_plot_without_anything_to_show_is_not_written(tmp_path: Path) -> None:
     assert charts("all failed", two, "fff") == ["timeline"]
     assert charts("constant", {"x": Const(1)}, "cc") == ["history", "timeline"]
     assert charts("one parameter", {"x": Float(0, 1)}, "cc") == ["history", "slice", "timeline"]
+
+
+@pytest.mark.slow
+def test_importances_are_shares_of_the_whole_variance(tmp_path: Path) -> None:
+    study = study_of(tmp_path, n=40)
+    (found,) = importances_of(study, study.trials)
+    assert next(row.path for row in found.rows) == "rate"
+    assert sum(row.score for row in found.rows) + sum(found.rest.values()) == pytest.approx(1.0)
+    for row in found.rows:
+        assert row.low is None or row.high is None or row.low <= row.score <= row.high
+    text = Page(render_report(study)).text
+    assert "unexplained" in text
+    goals = study_of(tmp_path / "b", n=40, direction=["minimize"] * 2, metric=["loss", "time"])
+    assert [found.goal for found in importances_of(goals, goals.trials)] == ["loss", "time"]
 
 
 @pytest.mark.slow

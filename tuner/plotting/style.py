@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -104,18 +104,24 @@ def legend_above(ax: Axes) -> None:
     handles, labels = ax.get_legend_handles_labels()
     if handles:
         title = ax.get_title(loc="left")
-        # Widths in inches: a letter, a marker with its padding, a letter of the title.
-        needed = 0.064 * sum(map(len, labels)) + 0.36 * len(labels) + 0.1 * len(title)
         figure = ax.get_figure(root=True)
         assert figure is not None
-        if needed > ax.get_window_extent().width / figure.dpi:
-            _set_title(ax, title, pad=20)
+        room = ax.get_window_extent().width / figure.dpi
+        # Widths in inches: a letter, a marker with its padding, a letter of the title.
+        entries = [0.064 * len(label) + 0.36 for label in labels]
+        beside = room - 0.1 * len(title)
+        columns = len(labels)
+        if sum(entries) > beside:
+            columns = min(columns, max(1, int(room / max(entries))))
+            if sum(entries) <= room:
+                columns = len(labels)
+            _set_title(ax, title, pad=6 + 14 * -(-len(labels) // columns))
         legend = ax.legend(
             handles,
             labels,
             loc="lower right",
             bbox_to_anchor=(1.0, 1.0),
-            ncols=len(labels),
+            ncols=columns,
             frameon=False,
             fontsize=SMALL,
             borderaxespad=0.1,
@@ -192,15 +198,6 @@ def crowd_alpha(count: int) -> float:
     return min(1.0, max(0.15, 60 / count))
 
 
-def mark_failed(ax: Axes, x: Sequence[float]) -> None:
-    """Draw a cross at the bottom of `ax` for each failed trial; many crosses are paler."""
-    if len(x):
-        ax.plot(
-            x, [0.02] * len(x), "x", color=GRAY, markersize=5, label="failed",
-            alpha=crowd_alpha(len(x)), transform=ax.get_xaxis_transform(), zorder=3,
-        )  # fmt: skip
-
-
 def save_figure(ax: Axes, save: str | os.PathLike[str] | None) -> None:
     """Write the figure of `ax` to the file `save`, whose suffix names the format.
 
@@ -230,25 +227,6 @@ def save_figure(ax: Axes, save: str | os.PathLike[str] | None) -> None:
         ) from error
 
 
-def plain(text: str) -> str:
-    """Escape a user's text for matplotlib: on one line, and without ``$`` formulas."""
-    return "".join(c if c.isprintable() else " " for c in text).replace("$", r"\$")
-
-
-def shorten(text: str, width: int) -> str:
-    """Shorten a user's text to `width` characters by omitting its middle; escape it by `plain`.
-
-    More of the end is kept, because the last part of a path is the most informative.
-
-    >>> shorten("model.gradient_boosting.learning_rate", 20)
-    'model.…learning_rate'
-    """
-    if len(text) <= width:
-        return plain(text)
-    head = max(1, (width - 1) // 3)
-    return plain(f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}")
-
-
 def number_text(value: float) -> str:
     """Format a number for a tick or a note, with four significant digits.
 
@@ -256,9 +234,3 @@ def number_text(value: float) -> str:
     ('0.001', '123456', '20')
     """
     return full_number_text(value, digits=4)
-
-
-def spread_labels(labels: Sequence[str], at_most: int, width: int) -> list[str]:
-    """Shorten labels; beyond `at_most` labels, blank all but every n-th."""
-    every = -(-len(labels) // at_most)
-    return [shorten(label, width) if i % every == 0 else "" for i, label in enumerate(labels)]

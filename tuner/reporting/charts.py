@@ -12,6 +12,7 @@ from tuner.display.numbers import value_text
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line
 from tuner.optimizers import ranking
+from tuner.plotting.measure import Measure
 from tuner.plotting.parameter_axis import ParameterAxis
 from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Goal, Run, State, Trial
@@ -68,7 +69,7 @@ def _goal(goal: Goal, place: int, trials: Sequence[Trial]) -> dict[str, Any]:
     values = [t.values[place] for t in trials if t.values and math.isfinite(t.values[place])]
     found: dict[str, Any] = {"metric": _text(goal.metric), "direction": goal.direction.value}
     if values:
-        axis = ValueAxis.of(goal, values)
+        axis = ValueAxis.of(Measure.of_goal(goal, place), values)
         found |= {"low": axis.low, "high": axis.high, "log": axis.log}
     return found
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tuner.display.numbers import (
     distinct_texts,
     moment_text,
@@ -16,7 +14,8 @@ from tuner.display.numbers import (
     seconds_text,
 )
 from tuner.optimizers import ranking
-from tuner.plotting.importance_scores import chosen_method, importance_scores
+from tuner.plotting.importance_scores import importance_scores
+from tuner.plotting.measure import Measure
 from tuner.records import Code, Environment, ModelVersion, State, Trial
 from tuner.reporting.certainty import Certainty, certainty_of, in_words
 from tuner.reporting.subject import StudyRecord
@@ -27,22 +26,13 @@ MOST_ROWS = 1000
 LEAD_DIGITS = 3
 """Significant digits of a difference of two values; more of them are rounding error."""
 
-HALVES = 6
-"""Random halves of the trials that the importances are computed on again."""
-
-FEWEST_FOR_HALVES = 20
-"""Completed trials below which half of them say nothing about importances."""
-
-IMPORTANCE_TRIALS = 100
-"""Trials that the importances are computed from, at most."""
-
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """Importance of a parameter, from 0 to 1, and its range over random halves of the trials.
+    """The share of the variance of a goal that a parameter explains, and its 90% range.
 
-    `where` names the branch whose trials it was computed on, empty for all; scores are comparable
-    only within one branch.
+    `where` names the branch of the parameter, empty for all trials. The range is None if there are
+    too few trials.
     """
 
     where: str
@@ -50,6 +40,16 @@ class Importance:
     score: float
     low: float | None = None
     high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GoalImportances:
+    """The importances for one goal, highest first, and the rest of the variance by name."""
+
+    goal: str
+    rows: list[Importance]
+    rest: dict[str, float]
+    of_logarithm: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,50 +151,26 @@ def _lead_text(found: Certainty, values: Mapping[int, float]) -> str:
     )
 
 
-def importances_of(study: StudyRecord, trials: Sequence[Trial]) -> list[Importance]:
-    """Return the importances, highest first, with ranges over random halves where possible.
-
-    Importances over all trials come first, then importances within branches.
-    """
-    done = [t for t in trials if t.state is State.COMPLETED and t.values]
-    rng = np.random.default_rng(0)
-    if len(done) > IMPORTANCE_TRIALS:
-        chosen = rng.choice(len(done), IMPORTANCE_TRIALS, replace=False)
-        done = [done[i] for i in sorted(chosen)]
-
-    def scores(some: Sequence[Trial]) -> dict[tuple[str, str], float]:
-        groups = importance_scores(study.space, study.goals[0], some)
-        return {
-            (", ".join(f"{path} = {option}" for path, option in group.where), path): score
-            for group in groups
+def importances_of(study: StudyRecord, trials: Sequence[Trial]) -> list[GoalImportances]:
+    """Return the importances for each goal that has enough completed trials."""
+    found = []
+    for place, goal in enumerate(study.goals):
+        scores = importance_scores(study.space, Measure.of_goal(goal, place), trials, ranges=True)
+        rows = [
+            Importance(
+                ", ".join(f"{choice} = {option}" for choice, option in group.where),
+                path,
+                score,
+                *group.ranges.get(path, ()),
+            )
+            for group in scores.groups
             for path, score in group.scores.items()
-        }
-
-    whole = scores(done)
-    ranges: dict[tuple[str, str], list[float]] = {place: [] for place in whole}
-    if len(done) >= FEWEST_FOR_HALVES:
-        for _ in range(HALVES):
-            half = rng.choice(len(done), len(done) // 2, replace=False)
-            found = scores([done[i] for i in sorted(half)])
-            for place, values in ranges.items():
-                if place in found:
-                    values.append(found[place])
-    return [
-        Importance(
-            *place, score, min(ranges[place], default=None), max(ranges[place], default=None)
-        )
-        for place, score in sorted(whole.items(), key=lambda item: (item[0][0], -item[1]))
-    ]
-
-
-def importance_method(study: StudyRecord) -> str:
-    """Return the meaning of the importances as a sentence."""
-    if chosen_method(study.space, None) == "fanova":
-        return (
-            "fANOVA: the share of the variance of the value that a parameter explains alone, over "
-            "all that was tried, or over the trials of its branch."
-        )
-    return "PED-ANOVA: what sets the best tenth of the trials apart from the others; shares of 1."
+        ]
+        rows.sort(key=lambda row: -row.score)
+        rest = {"interactions": scores.together, "unexplained": scores.unexplained}
+        if rows:
+            found.append(GoalImportances(goal.metric, rows, rest, scores.log))
+    return found
 
 
 def origins_of(study: StudyRecord) -> list[Origin]:

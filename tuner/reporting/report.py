@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
-from tuner.display.numbers import count_text, moment_text, number_text, value_text
+from tuner.display.numbers import count_text, moment_text, value_text
 from tuner.errors import ExportError
 from tuner.errors.boundary import public
 from tuner.errors.credentials import hide
 from tuner.errors.printable import printable, well_formed
+from tuner.plotting.importances import share_text
 from tuner.plotting.style import detached_figures, shows_nothing
 from tuner.records import State, Trial
 from tuner.reporting import content
@@ -135,7 +136,7 @@ def render_report(study: StudyRecord) -> str:
     certainty, sentences = content.certainty_text(study, trials)
     columns, rows, left_out = content.table_of(study, trials)
     importances = content.importances_of(study, trials)
-    everywhere = [item.path for item in importances if not item.where]
+    first = [of_goal.rows[0].path for of_goal in importances[:1]]
     script = _script()
     html = (
         _environment()
@@ -152,10 +153,8 @@ def render_report(study: StudyRecord) -> str:
             in_words=in_words,
             by_number={t.number: t for t in trials},
             importances=importances,
-            importance_method=content.importance_method(study),
-            halves=content.HALVES,
             plots=list(_plots(study, trials)),
-            chart_data=chart_data(study, trials, *everywhere[:1]),
+            chart_data=chart_data(study, trials, *first),
             columns=columns,
             rows=rows,
             left_out=left_out,
@@ -179,7 +178,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "number": lambda value: "" if value is None else value_text(value),
         "exact": lambda value: value_text(value, None),
-        "share": lambda value: number_text(value, 2),
+        "share": share_text,
         "when": moment_text,
         "count": count_text,
         "hidden": hide,

@@ -207,6 +207,7 @@ class StudyResults:
             lambda: self.trials,
             runs=lambda: self.runs(),
             reports=lambda: self.reports(),
+            name=self.name,
         )
 
     def to_rows(self) -> list[dict[str, Any]]:
