@@ -70,8 +70,8 @@
     return {
       animation: false,
       textStyle: { fontFamily: "system-ui, sans-serif", color: color("ink") },
-      grid: { left: 12, right: 24, top: narrow() ? 74 : 50, bottom: 26, containLabel: true },
-      legend: { top: narrow() ? 26 : 0, left: 0, type: "scroll", textStyle: { color: color("ink") } },
+      grid: { left: 12, right: 24, top: narrow() ? 84 : 50, bottom: 26, containLabel: true },
+      legend: { top: narrow() ? 36 : 0, left: 0, type: "scroll", textStyle: { color: color("ink") } },
       tooltip: {
         confine: true, backgroundColor: color("paper"), borderColor: color("line"),
         formatter: function (event) {
