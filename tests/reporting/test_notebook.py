@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -28,7 +29,13 @@ for _ in range(6):
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Run]:
-    """Return a function that runs a cell and returns what is shown below it, by MIME type."""
+    with running_kernel() as run:
+        yield run
+
+
+@contextmanager
+def running_kernel() -> Iterator[Run]:
+    """Give a function that runs a cell and returns what is shown below it, by MIME type."""
     manager, client = start_new_kernel()
 
     def run(code: str) -> list[dict[str, Any]]:
@@ -61,6 +68,17 @@ def test_every_plot_is_shown_and_the_figures_of_the_user_too(kernel: Run) -> Non
     (shown,) = kernel("import matplotlib; matplotlib.rcParams['interactive']")
     assert shown["text/plain"] == "True"
     assert images(kernel("study.plot.timeline();")) == 1
+
+
+@pytest.mark.slow
+def test_a_style_of_the_first_figure_hides_no_later_one() -> None:
+    styled = "import matplotlib.pyplot as plt\nwith plt.style.context('dark_background'):\n    "
+    with running_kernel() as run:
+        assert images(run(f"{styled}study.plot.history()")) == 1
+        assert images(run("_ = plt.plot([1, 2])")) == 1
+        assert images(run("study.plot.history();")) == 1
+        assert images(run("plt.ioff(); study.plot.history();")) == 0
+        assert images(run("study.plot.history();")) == 0
 
 
 def test_the_user_may_turn_the_interactive_mode_off(kernel: Run) -> None:

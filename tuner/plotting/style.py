@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner.display.notebook import in_notebook
+from tuner.display.notebook import after_cell, in_notebook
 from tuner.display.numbers import number_text as full_number_text
 from tuner.errors import ExportError
 
@@ -53,16 +53,26 @@ def new_figure(width: float, height: float) -> Figure:
     references it, so that figures do not accumulate.
     """
     if in_notebook() and not _detached.get():
-        import matplotlib.pyplot as plt
-
-        # Not in `rc_context`: the first figure selects the notebook's backend, which switches
-        # pyplot to interactive mode, and the end of the context would switch it off again.
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"More than \d+ figures have been opened")
-            return plt.figure(figsize=(width, height), layout="constrained")
+        return _pyplot_figure(width, height)
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def _pyplot_figure(width: float, height: float) -> Figure:
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    interactive = mpl.is_interactive()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"More than \d+ figures have been opened")
+        figure = plt.figure(figsize=(width, height), layout="constrained")
+    if mpl.is_interactive() and not interactive:
+        # The first figure selects the notebook's backend, which turns pyplot's interactive mode on.
+        # The end of the caller's style context would turn it off again, and no later figure of the
+        # notebook would be shown.
+        after_cell(lambda: mpl.interactive(True))
+    return figure
 
 
 @contextmanager
