@@ -48,7 +48,7 @@ class Measure:
         >>> Measure.of_goal(Goal("loss")).label
         'loss (minimize)'
         """
-        name = shorten(self.name, 40)
+        name = shorten(self.name, 28)
         return name if self.direction is None else f"{name} ({self.direction})"
 
     @property
