@@ -28,7 +28,7 @@ def distinct(texts: Sequence[str], width: int) -> list[str]:
     Of texts that would look alike, the parts in which they differ are kept.
 
     >>> distinct(["distilbert-base-cased-english", "distilbert-base-uncased-english"], 12)
-    ['…ase-cased…', '…se-uncase…']
+    ['…-base-cased-…', '…base-uncased…']
     """
     found = [_cut(text, width) for text in texts]
     longest = max(map(len, texts), default=0)

@@ -26,7 +26,7 @@ LANE = 0.08
 """Height of the lane of failed trials, as a fraction of the axes."""
 
 _LARGEST = 1e250
-"""Limit of a log axis on the worse side, which leaves room for margins within the range of floats."""
+"""Limit of a log axis on the worse side; margins beyond it remain within the range of floats."""
 
 STRETCH = 0.5
 """Maximum extension of the axis for stopped and infeasible trials, as a share of its length."""
