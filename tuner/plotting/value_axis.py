@@ -28,7 +28,7 @@ LANE = 0.08
 _LARGEST = 1e250
 """Limit of a log axis on the worse side; margins beyond it remain within the range of floats."""
 
-STRETCH = 0.5
+STRETCH = 2.0
 """Maximum extension of the axis for stopped and infeasible trials, as a share of its length."""
 
 
