@@ -44,13 +44,26 @@ class Curve:
         return dataclasses.replace(self, y=axis.clip(self.y))
 
 
+def legend_names(names: Sequence[str]) -> list[str]:
+    """Return short, distinct names of studies; studies of the same name are numbered.
+
+    >>> legend_names(["digits", "digits", "iris"])
+    ['digits', 'digits (2)', 'iris']
+    """
+    found: list[str] = []
+    for k, name in enumerate(names):
+        earlier = names[:k].count(name)
+        found.append(f"{name} ({earlier + 1})" if earlier else name)
+    return distinct(found, 28)
+
+
 def draw_curves(ax: Axes, curves: Sequence[Curve]) -> None:
     """Draw the curves as steps, each with its own color and line style, and a legend entry."""
-    names = distinct([curve.name for curve in curves], 28)
-    for k, (name, curve) in enumerate(zip(names, curves, strict=True)):
+    for k, curve in enumerate(curves):
         ax.step(
-            curve.x, curve.y, where="post", label=name, linewidth=1.7, zorder=3,
+            curve.x, curve.y, where="post", label=curve.name, linewidth=1.7, zorder=3,
             color=COLORS[k % len(COLORS)],
+            marker="o" if len(set(curve.x.tolist())) == 1 else "",
             linestyle=STYLES[k // len(COLORS) % len(STYLES)],
         )  # fmt: skip
 
@@ -61,5 +74,5 @@ def number_axis(ax: Axes, last: int) -> None:
 
     pad = max(0.5, 0.02 * last)
     ax.set_xlim(-pad, last + pad)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.tick_params(axis="x", color=GRAY)

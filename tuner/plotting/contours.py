@@ -72,7 +72,7 @@ def contours(
         color_bar(ax, pair.draw(ax, levels), measure.label, axis.ticks())
     else:
         pair.draw(ax, np.empty(0))
-        say(ax, "no feasible completed trial has both parameters yet")
+        say(ax, pair.missing)
     legend_above(ax)
     save_figure(ax, save)
     return ax

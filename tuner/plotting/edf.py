@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner.plotting.comparison import Curve, draw_curves
+from tuner.plotting.comparison import Curve, draw_curves, legend_names
 from tuner.plotting.measure import Measure
 from tuner.plotting.style import axes_or_new, legend_above, save_figure, say_instead, tidy
 from tuner.plotting.value_axis import ValueAxis
@@ -34,7 +34,8 @@ def edf(
     tidy(ax, "Empirical distribution of the values")
     measure = studies[0][1]
     found = []
-    for name, its, trials in studies:
+    names = legend_names([name for name, *_ in studies])
+    for name, (_, its, trials) in zip(names, studies, strict=True):
         values = np.sort(its.values(t for t in its.completed(trials) if t.feasible))
         found.append((f"{name}: " if len(studies) > 1 else "", values, len(trials)))
     everything = np.concatenate([values for _, values, _ in found])

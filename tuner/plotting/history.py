@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.plotting.comparison import Curve, draw_curves, number_axis
+from tuner.plotting.comparison import Curve, draw_curves, legend_names, number_axis
 from tuner.plotting.measure import Measure
 from tuner.plotting.style import (
     BEST,
@@ -99,19 +99,19 @@ def histories(
     tidy(ax, "Optimization history")
     ax.set_xlabel("trial")
     measure = studies[0][1]
-    curves, values = [], []
-    for name, its, trials in studies:
+    curves = []
+    names = legend_names([name for name, *_ in studies])
+    for name, (_, its, trials) in zip(names, studies, strict=True):
         feasible = [t for t in its.completed(trials) if t.feasible]
-        values.append(its.values(feasible))
         if feasible:
             x, y = best_curve(its, feasible, last=max(t.number for t in trials))
             curves.append(Curve(name, x, y))
         else:
             curves.append(Curve(f"{name}: no feasible trial"))
-    best = np.concatenate([np.array([c.y[-1] for c in curves if len(c.y)]), *values])
-    if len(best):
-        axis = ValueAxis.of(measure, best)
-        draw_curves(ax, [c.clipped(axis) for c in curves])
+    values = np.concatenate([curve.y for curve in curves])
+    if len(values):
+        axis = ValueAxis.of(measure, values)
+        draw_curves(ax, [curve.clipped(axis) for curve in curves])
         axis.apply(ax)
     else:
         ax.set_yticks([])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tuner.errors import ArgumentError
 from tuner.optimizers import ranking
-from tuner.plotting.comparison import Curve, draw_curves, number_axis
+from tuner.plotting.comparison import Curve, draw_curves, legend_names, number_axis
 from tuner.plotting.names import shorten
 from tuner.plotting.style import axes_or_new, legend_above, number_text, save_figure, say, tidy
 from tuner.records import Goal, State, Trial
@@ -63,7 +63,8 @@ def hypervolume_history(
     ax.set_xlabel("trial")
     ax.set_ylabel("hypervolume (maximize)")
     curves = []
-    for (name, trials), (_, done) in zip(studies, completed, strict=True):
+    names = legend_names([name for name, _ in studies])
+    for name, (_, trials), (_, done) in zip(names, studies, completed, strict=True):
         feasible = sorted((t for t in done if t.feasible), key=lambda t: t.number)
         if not feasible or corner is None:
             curves.append(Curve(f"{name}: no feasible trial"))

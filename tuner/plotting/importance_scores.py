@@ -27,7 +27,7 @@ from tuner.errors import ArgumentError
 from tuner.plotting.measure import Measure
 from tuner.plotting.value_axis import LOG_RATIO, ValueAxis
 from tuner.plotting.variance_shares import TREES, effects
-from tuner.records import Goal, Params, Trial
+from tuner.records import Goal, Trial
 from tuner.search_spaces import Column, Space
 
 METHODS = ("fanova", "ped-anova")
@@ -43,6 +43,9 @@ HALVES = 8
 
 HALF_TREES = 16
 """Number of trees of a forest on half of the trials."""
+
+ORDER_TREES = 32
+"""Number of trees of a forest that only orders the parameters."""
 
 RANGE_ERRORS = 1.645
 """Half the length of a range in standard errors; a range of 90%."""
@@ -113,31 +116,52 @@ def importance_scores(
     if method not in METHODS:
         choices = " or ".join(map(repr, METHODS))
         raise ArgumentError(f"importances: unknown method {method!r}; choose {choices}")
-    done = measure.completed(trials)
-    if len(done) < FEWEST:
+    comparable = _comparable(space, measure, trials)
+    if comparable is None:
         return Importances(method)
-    levels, log = _levels(measure, measure.values(done))
-    flats = [space.flatten(trial.params) for trial in done]
-    varying = [
-        c
-        for c in space.columns
-        if c.domain.size > 1 and len({repr(f[c.path]) for f in flats if c.path in f}) > 1
-    ]
-    if np.ptp(levels) == 0 or not varying:
-        return Importances(method)
+    done, levels, log, varying = comparable
     if method == "ped-anova":
         scores = _ped_anova(space, done, levels, varying)
         return Importances(method, (ScoreGroup((), len(done), scores),), log=log)
-    kept = _evenly(levels, FOREST_TRIALS)
-    data = _Data.of(space, [done[i].params for i in kept], levels[kept], varying)
-    return dataclasses.replace(_fanova(data, ranges=ranges), log=log)
+    found = _fanova(_Data.of(space, done, levels, varying), ranges=ranges)
+    return dataclasses.replace(found, log=log)
 
 
 def most_important(space: Space, measure: Measure, trials: Sequence[Trial]) -> list[str]:
-    """Return the varying parameters, most important first; in declared order without scores."""
+    """Return the varying parameters, most important first; in declared order without scores.
+
+    The order is that of ``"fanova"``, with fewer trees.
+    """
+    scores: dict[str, float] = {}
+    comparable = _comparable(space, measure, trials)
+    if comparable is not None:
+        done, levels, _, varying = comparable
+        data = _Data.of(space, done, levels, varying)
+        for where in dict.fromkeys(column.parents for column in varying):
+            branch = _branch(data, where, ORDER_TREES, leaf=1)
+            if branch is not None:
+                scores |= zip(branch.paths, branch.explained.tolist(), strict=True)
     declared = [column.path for column in space.columns if column.domain.size > 1]
-    scores = importance_scores(space, measure, trials).scores
     return sorted(declared, key=lambda path: -scores.get(path, 0.0))
+
+
+def _comparable(
+    space: Space, measure: Measure, trials: Sequence[Trial]
+) -> tuple[list[Trial], NDArray[np.float64], bool, list[Column]] | None:
+    """Return the completed trials, their levels, whether these are logs, and varying columns.
+
+    None if there are too few trials, or all values or all points are equal.
+    """
+    done = measure.completed(trials)
+    if len(done) < FEWEST:
+        return None
+    levels, log = _levels(measure, measure.values(done))
+    seen: dict[str, set[str]] = {}
+    for trial in done:
+        for path, value in space.flatten(trial.params).items():
+            seen.setdefault(path, set()).add(repr(value))
+    varying = [c for c in space.columns if len(seen.get(c.path, ())) > 1]
+    return None if np.ptp(levels) == 0 or not varying else (done, levels, log, varying)
 
 
 def _levels(measure: Measure, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
@@ -195,13 +219,16 @@ class _Data:
     def of(
         cls,
         space: Space,
-        points: Sequence[Params],
-        y: NDArray[np.float64],
+        trials: Sequence[Trial],
+        levels: NDArray[np.float64],
         columns: Sequence[Column],
     ) -> _Data:
+        """Return the data of at most `FOREST_TRIALS` trials, evenly spaced by their level."""
+        kept = _evenly(levels, FOREST_TRIALS)
+        points = [trials[i].params for i in kept]
         X, _ = space.encode(points)
         X = X[:, [space.columns.index(column) for column in columns]]
-        return cls(columns, X, y, [space.flatten(point) for point in points])
+        return cls(columns, X, levels[kept], [space.flatten(point) for point in points])
 
     def rows(self, chosen: NDArray[np.intp]) -> _Data:
         """Return the data of some trials."""

@@ -71,10 +71,15 @@ def learning_curves(
         )
         save_figure(ax, save)
         return ax
-    axis = ValueAxis.of(measure, np.concatenate([line[:, 1] for line in curves.values()]))
+    states = {t.number: t.state for t in trials}
+    cut = (State.STOPPED, State.FAILED)
+    axis = ValueAxis.of(
+        measure,
+        _values([line for number, line in curves.items() if states.get(number) not in cut]),
+        _values([line for number, line in curves.items() if states.get(number) in cut]),
+    )
     best = measure.best([t for t in trials if t.number in curves])
     shown = _thinned(list(curves), keep=best)
-    states = {t.number: t.state for t in trials}
     for state, look in _LOOKS.items():
         lines = [curves[n] for n in shown if states.get(n, State.RUNNING).value == state]
         _draw(ax, axis, state, lines, look)
@@ -108,6 +113,10 @@ def _curves(
             points.setdefault(uid, []).append((report.step, value))
     last = {order[uid][0]: uid for uid in sorted(points, key=order.__getitem__)}
     return {trial: np.array(sorted(points[uid]), float) for trial, uid in sorted(last.items())}
+
+
+def _values(lines: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate([np.empty(0), *(line[:, 1] for line in lines)])
 
 
 def _thinned(numbers: list[int], keep: Trial | None) -> list[int]:

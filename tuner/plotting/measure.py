@@ -48,7 +48,7 @@ class Measure:
         >>> Measure.of_goal(Goal("loss")).label
         'loss (minimize)'
         """
-        name = shorten(self.name, 40)
+        name = shorten(self.name, 28)
         return name if self.direction is None else f"{name} ({self.direction})"
 
     @property
@@ -148,9 +148,11 @@ def goal_index(goals: Sequence[Goal], goal: Selector, argument: str = "goal") ->
         return names.index(goal)
     if isinstance(goal, int) and not isinstance(goal, bool) and 0 <= goal < len(names):
         return goal
-    listed = ", ".join(f"{index} ({name!r})" for index, name in enumerate(names))
     remedy = "" if argument != "goal" else "; for a metric that is not a goal, write metric="
-    raise ArgumentError(f"plot: {argument}={goal!r} must be a goal: {listed}{remedy}")
+    raise ArgumentError(
+        f"plot: {argument}={goal!r} must be a goal: one of {', '.join(names)}, or an index from 0 "
+        f"to {len(names) - 1}{remedy}"
+    )
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def plain(text: str) -> str:
@@ -25,20 +25,25 @@ def shorten(text: str, width: int) -> str:
 def distinct(texts: Sequence[str], width: int) -> list[str]:
     """Shorten texts to about `width` characters; texts that differ remain different.
 
-    >>> distinct(["distilbert-base-cased", "distilbert-base-uncased", "t5"], 12)
-    ['dis…se-cased', 'dis…-uncased', 't5']
+    Of texts that would look alike, the parts in which they differ are kept.
+
+    >>> distinct(["distilbert-base-cased-english", "distilbert-base-uncased-english"], 12)
+    ['…-base-cased-…', '…base-uncased…']
     """
-    widths = [width] * len(texts)
+    found = [_cut(text, width) for text in texts]
     longest = max(map(len, texts), default=0)
-    while True:
-        cut = [_cut(text, at_most) for text, at_most in zip(texts, widths, strict=True)]
+    while width <= longest:
         owners: dict[str, set[str]] = {}
-        for short, text in zip(cut, texts, strict=True):
+        for short, text in zip(found, texts, strict=True):
             owners.setdefault(short, set()).add(text)
-        alike = [len(owners[short]) > 1 for short in cut]
-        if not any(alike) or min(w for w, a in zip(widths, alike, strict=True) if a) > longest:
-            return [plain(short) for short in cut]
-        widths = [w + 2 if a else w for w, a in zip(widths, alike, strict=True)]
+        if all(len(alike) == 1 for alike in owners.values()):
+            break
+        width += 2
+        found = [
+            short if len(owners[short]) == 1 else _difference(text, owners[short], width)
+            for short, text in zip(found, texts, strict=True)
+        ]
+    return [plain(short) for short in found]
 
 
 def path_names(paths: Sequence[str], width: int) -> list[str]:
@@ -60,7 +65,7 @@ def path_names(paths: Sequence[str], width: int) -> list[str]:
             ending = next(unique, path)
             name = path if len(ending) + 1 >= len(path) else f"…{ending}"
         names.append(name)
-    return distinct(names, max(width, 24))
+    return distinct(names, max(width, 34))
 
 
 def spread_labels(labels: Sequence[str], at_most: int, width: int) -> list[str]:
@@ -75,6 +80,27 @@ def _cut(text: str, width: int) -> str:
         return text
     head = max(1, (width - 1) // 3)
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def _difference(text: str, alike: Iterable[str], width: int) -> str:
+    """Return the part of `text` in which texts differ, with as much around it as fits."""
+    texts = list(alike)
+    before = _shared(texts)
+    after = min(_shared([other[::-1] for other in texts]), min(map(len, texts)) - before)
+    around = max(1, (width - 2 - (len(text) - before - after)) // 2)
+    first, last = max(0, before - around), min(len(text), len(text) - after + around)
+    core = _cut(text[first:last], width)
+    return f"{'…' if first else ''}{core}{'…' if last < len(text) else ''}"
+
+
+def _shared(texts: Sequence[str]) -> int:
+    """Return the length of the longest common beginning."""
+    same = 0
+    for letters in zip(*texts, strict=False):
+        if len(set(letters)) > 1:
+            break
+        same += 1
+    return same
 
 
 def _endings(path: str) -> list[str]:

@@ -66,6 +66,12 @@ class Pair:
         """The values of the feasible trials."""
         return self.measure.values(self.feasible)
 
+    @property
+    def missing(self) -> str:
+        """The message of a plot without feasible trials."""
+        kind = "feasible" if len(self.infeasible) else "completed"
+        return f"no {kind} trial has both parameters yet"
+
     def draw(self, ax: Axes, levels: NDArray[np.float64]) -> Any:
         """Draw the trials, colored by `levels` from 0 to 1, and return the colored dots."""
         size = float(np.clip(4_000 / max(1, len(self.feasible)), 6, 34))

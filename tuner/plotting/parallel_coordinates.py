@@ -195,7 +195,7 @@ def _draw_axes(
         ax.axhline(NOT_ACTIVE, color=GRAY, linewidth=0.6, linestyle=":", zorder=0)
         ax.text(-0.3, NOT_ACTIVE - 0.015, "not active", fontsize=SMALL - 1, color=GRAY, va="top")
     names = path_names([axis.path for axis in axes], 18)
-    tilted = max(map(len, names)) > 11 and last > 4
+    tilted = max(map(len, names)) > 11
     value_name = value_axis.measure.label
     if not tilted:
         value_name = value_name.replace(" (", "\n(")

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from tuner.errors import ArgumentError
 from tuner.optimizers import ranking
-from tuner.plotting.comparison import COLORS
+from tuner.plotting.comparison import COLORS, legend_names
 from tuner.plotting.measure import Measure, Selector, goal_index
-from tuner.plotting.names import distinct
 from tuner.plotting.pairs import color_bar
 from tuner.plotting.style import (
     BEST,
@@ -179,7 +178,7 @@ def _draw(
 def _draw_fronts(
     ax: Axes, goals: Sequence[Goal], points: Sequence[_Points], across: int, up: int
 ) -> None:
-    names = distinct([p.name for p in points], 28)
+    names = legend_names([p.name for p in points])
     for k, (name, its) in enumerate(zip(names, points, strict=True)):
         steps = _steps(goals, its, across)
         ax.step(

@@ -55,7 +55,7 @@ def rank(
         color_bar(ax, pair.draw(ax, levels), f"rank by {measure.label}", ticks)
     else:
         pair.draw(ax, np.empty(0))
-        say(ax, "no feasible completed trial has both parameters yet")
+        say(ax, pair.missing)
     legend_above(ax)
     save_figure(ax, save)
     return ax

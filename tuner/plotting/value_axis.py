@@ -25,7 +25,10 @@ OFF_SCALE_SHARE = 0.1
 LANE = 0.08
 """Height of the lane of failed trials, as a fraction of the axes."""
 
-STRETCH = 0.5
+_LARGEST = 1e250
+"""Limit of a log axis on the worse side; margins beyond it remain within the range of floats."""
+
+STRETCH = 2.0
 """Maximum extension of the axis for stopped and infeasible trials, as a share of its length."""
 
 
@@ -59,6 +62,10 @@ class ValueAxis:
         log = bool(v.min() > 0 and v.max() / LOG_RATIO >= v.min())
         scale = np.log if log else np.asarray
         low, high = float(v.min()), float(v.max())
+        if log and measure.worse_up:
+            high = max(low, min(high, _LARGEST))
+        elif log:
+            low = min(high, max(low, 1 / _LARGEST))
         for sign in (1, -1) if measure.direction is None else (measure.sign,):
             limit = _worst_shown(sign * scale(v))
             if limit is not None:
@@ -123,7 +130,11 @@ class ValueAxis:
             (ax.set_xscale if which == "x" else ax.set_yscale)("log")
         else:
             ax.ticklabel_format(axis=which, useOffset=False)
-        if lane:
+        if self.log and not 1e-150 < low <= high < 1e150:
+            # The automatic ticks of such an axis lie beyond the range of floats.
+            axis.set_ticks(round_ticks(low, high, log=True)[1:-1])
+            axis.set_ticks([], minor=True)
+        elif lane:
             for minor in (False, True):
                 ticks = [t for t in ax.get_yticks(minor=minor) if low <= t <= high]
                 ax.set_yticks(ticks, minor=minor)
