@@ -32,6 +32,7 @@ from tuner.cli.output import (
     write_table,
 )
 from tuner.cli.record import compare, find, lineage, note, replay, tag
+from tuner.display.numbers import literal_text, number_text
 from tuner.errors import ExportError, QueryError, TunerError
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
@@ -324,7 +325,9 @@ def plot(
     suffix: str,
     store: str | None,
 ) -> None:
-    """Draw the plots of a study into a folder."""
+    """Draw the plots of a study into a folder; without --kind, those that have data."""
+    from tuner.plotting.style import save_figure, shows_nothing
+
     loaded = tuner.load_study(study, store=store)
     plots = loaded.plot
     every = [k for k in KINDS if k != "pareto_front" or len(loaded.goals) > 1]
@@ -333,9 +336,12 @@ def plot(
     except OSError as error:
         raise ExportError(f"plot: cannot create the folder {folder}: {error.strerror}") from None
     for name in kind or every:
-        chosen = _chosen_params(name, params) if kind else {}
+        ax = getattr(plots, name)(**(_chosen_params(name, params) if kind else {}))
+        if shows_nothing(ax) and not kind:
+            echo(f"{name}: left out, as it has nothing to show", err=True)
+            continue
         path = folder / f"{study}-{name.replace('_', '-')}.{suffix}"
-        getattr(plots, name)(**chosen, save=path)
+        save_figure(ax, path)
         echo(path)
 
 
@@ -382,6 +388,7 @@ def _echo_best(study: tuner.Study) -> None:
         write_table(trial_rows(study, front), nothing="no feasible trial yet")
         return
     trial = study.best_trial
-    echo(f"best: {one_line(study.info.goal.metric)} = {trial.value!r} in trial {trial.number}")
+    value = number_text(trial.values[0])
+    echo(f"best: {one_line(study.info.goal.metric)} = {value} in trial {trial.number}")
     for path, value in study.space.flatten(trial.params).items():
-        echo(f"  {one_line(path)}: {value!r}")
+        echo(f"  {one_line(path)}: {literal_text(value, None)}")
