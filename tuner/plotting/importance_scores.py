@@ -16,6 +16,7 @@ Two methods are available:
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -52,6 +53,9 @@ RANGE_ERRORS = 1.645
 
 DIVERGED = 10.0
 """Threshold of divergence, as a multiple of the value range that the plots show."""
+
+MOST_RATIO = 100
+"""Minimum ratio of the 95% to the 5% quantile of values that are replaced by their logarithm."""
 
 Where: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -103,7 +107,7 @@ def importance_scores(
 ) -> Importances:
     """Return the scores of all varying parameters, with ``"fanova"`` and `ranges` their ranges.
 
-    Values that span several decades are replaced by their logarithm. Diverged values are clipped
+    Values of which most span decades are replaced by their logarithm. Diverged values are clipped
     to the worst other value, because a single diverged trial would dominate the scores. Other bad
     values are kept, even if the plots show them off scale: they show which branches are bad.
 
@@ -168,8 +172,9 @@ def _levels(measure: Measure, values: NDArray[np.float64]) -> tuple[NDArray[np.f
     """Return the values on the axis of the plots, 0 for the best, and whether it is logarithmic."""
     axis = ValueAxis.of(measure, values)
     low, high = axis.low, axis.high
-    # If only diverged values make the axis logarithmic, the other values do not span decades.
-    log = axis.log and high / LOG_RATIO >= low
+    # A few diverged or tiny values, which make the axis logarithmic, do not change the scale here.
+    most = np.quantile(values, [0.05, 0.95])
+    log = axis.log and high / LOG_RATIO >= low and bool(most[1] / MOST_RATIO >= most[0])
     if log:
         values, low, high = np.log(values), np.log(low), np.log(high)
     if low == high:
@@ -208,11 +213,17 @@ def _ped_anova(
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """Trials as points of the unit cube: `X`, shape (n, d), values `y` and active `columns`."""
+    """Trials as points of the unit cube: `X`, shape (n, d), values `y` and varying `columns`.
+
+    `copies` has a number for each trial, equal for trials at the same point. If the space has no
+    more points than there are trials, the numbers differ: there, values at the same point are how
+    a parameter explains a value.
+    """
 
     columns: Sequence[Column]
     X: NDArray[np.float64]
     y: NDArray[np.float64]
+    copies: NDArray[np.intp]
     flats: Sequence[Mapping[str, Any]]
 
     @classmethod
@@ -228,11 +239,16 @@ class _Data:
         points = [trials[i].params for i in kept]
         X, _ = space.encode(points)
         X = X[:, [space.columns.index(column) for column in columns]]
-        return cls(columns, X, levels[kept], [space.flatten(point) for point in points])
+        copies = np.arange(len(X))
+        if math.prod(column.domain.size for column in columns) > len(X):
+            copies = np.unique(X, axis=0, return_inverse=True)[1].reshape(-1)
+        flats = [space.flatten(point) for point in points]
+        return cls(columns, X, levels[kept], copies, flats)
 
     def rows(self, chosen: NDArray[np.intp]) -> _Data:
         """Return the data of some trials."""
-        return _Data(self.columns, self.X[chosen], self.y[chosen], [self.flats[i] for i in chosen])
+        flats = [self.flats[i] for i in chosen]
+        return _Data(self.columns, self.X[chosen], self.y[chosen], self.copies[chosen], flats)
 
     def inside(self, where: Where) -> NDArray[np.bool_]:
         """Return a mask of the trials of a branch."""
@@ -261,7 +277,7 @@ def _fanova(data: _Data, *, ranges: bool) -> Importances:
     deviation = data.y - data.y.mean()
     whole = float(deviation @ deviation)
     only_one = wheres == [()] and () in branches
-    every = branches[()].prediction if only_one else effects(data.X, data.y).prediction
+    every = branches[()].prediction if only_one else effects(data.X, data.y, data.copies).prediction
     explained = min(1.0, max(0.0, float(deviation @ every) / whole))
     alone = sum(float(b.explained.sum()) for b in branches.values()) / whole
     scale = 1 / (whole * max(1.0, alone))
@@ -297,7 +313,7 @@ def _branch(
         for k, column in enumerate(data.columns)
         if where[: len(column.parents)] == column.parents and column.path not in fixed
     ]
-    effect = effects(data.X[inside][:, used], y, trees, leaf)
+    effect = effects(data.X[inside][:, used], y, data.copies[inside], trees, leaf)
     own = [i for i, k in enumerate(used) if data.columns[k].parents == where]
     explained = (y - y.mean()) @ effect.first_order[:, own]
     return _Branch(

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.intp]
 
 TREES = 64
 """Number of trees of a forest; a trial is out of bag in more than a third of them."""
@@ -45,14 +46,28 @@ class Effects:
     leaf: int
 
 
-def effects(X: Floats, y: Floats, trees: int = TREES, leaf: int | None = None) -> Effects:
-    """Fit a forest to the values `y`, shape (n,), of the points `X` of the unit cube, (n, d).
+def effects(
+    X: Floats, y: Floats, copies: Integers, trees: int = TREES, leaf: int | None = None
+) -> Effects:
+    """Fit a forest to values at points of the unit cube, and return its effects.
 
-    The forest has `trees` trees. `leaf` is the minimum number of trials in a leaf; None selects it.
+    Parameters
+    ----------
+    X, y
+        The points, shape (n, d), and their values, shape (n,).
+    copies
+        A number for each trial, shape (n,). Trials of one number are drawn together, so that no
+        tree predicts a trial from its copy.
+    trees
+        The number of trees.
+    leaf
+        The minimum number of trials in a leaf; None selects it.
     """
     sizes = [size for size in LEAF_SIZES if size == 1 or 4 * size <= len(X)]
     with skipping_validation():
-        forests = [_forest(X, y, trees, size) for size in (sizes if leaf is None else [leaf])]
+        forests = [
+            _forest(X, y, copies, trees, size) for size in (sizes if leaf is None else [leaf])
+        ]
     centered = y - y.mean()
 
     def error(found: Effects) -> float:
@@ -75,13 +90,11 @@ def skipping_validation() -> AbstractContextManager[None]:
     return context
 
 
-def _forest(X: Floats, y: Floats, trees: int, leaf: int) -> Effects:
+def _forest(X: Floats, y: Floats, copies: Integers, trees: int, leaf: int) -> Effects:
     from sklearn.tree import DecisionTreeRegressor
 
     rng = np.random.default_rng(0)
-    # Equal points are drawn together, so that no tree predicts a trial from a copy of it.
-    _, point = np.unique(X, axis=0, return_inverse=True)
-    point = point.reshape(-1)
+    _, point = np.unique(copies, return_inverse=True)
     n_points = int(point.max()) + 1
     first_order, prediction, times = np.zeros(X.shape), np.zeros(len(X)), np.zeros(len(X))
     for _ in range(trees):
