@@ -232,9 +232,9 @@ def test_the_page_suits_dark_mode_and_phones() -> None:
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")
 def test_a_browser_draws_the_charts_and_runs_nothing_else(tmp_path: Path) -> None:
     path = write_report(study_of(tmp_path, EVIL, metric=EVIL), tmp_path / "r.html")
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     dom = subprocess.run(
-        [*command, f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()],
+        [*command, "--dump-dom", f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()],
         capture_output=True, text=True, timeout=60, check=True,
     ).stdout  # fmt: skip
     page = Page(dom)
