@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
@@ -31,14 +30,14 @@ from tuner.cli.output import (
     when,
     write_table,
 )
+from tuner.cli.plots import plot
 from tuner.cli.record import compare, find, lineage, note, replay, tag
 from tuner.display.numbers import literal_text, number_text
-from tuner.errors import ExportError, QueryError, TunerError
+from tuner.errors import QueryError, TunerError
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import OPTIMIZERS
-from tuner.plotting.plots import KINDS
 from tuner.schedulers import SCHEDULERS
 
 
@@ -87,7 +86,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    *(find, compare, replay, lineage, tag, note),
+    *(find, compare, replay, lineage, tag, note, plot),
     *(export, import_, mirror, report),
     *(submit, job, cluster),
     *(db, gc),
@@ -290,71 +289,6 @@ def best(study: str, in_json: bool, store: str | None) -> None:
         echo(json.dumps(content))
     else:
         _echo_best(loaded)
-
-
-@cli.command()
-@click.argument("study")
-@click.option(
-    "--kind",
-    type=click.Choice(KINDS),
-    multiple=True,
-    help="Plot to draw; repeatable.  [default: all]",
-)
-@click.option(
-    "--param",
-    "params",
-    metavar="PATH",
-    multiple=True,
-    help="Parameter of slice, parallel_coordinates or contour (two); repeatable.  [default: the "
-    "most important]",
-)
-@click.option(
-    "--to",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    help="Folder of the files, created if missing.  [default: the current folder]",
-)
-@click.option("--format", "suffix", default="png", help="png, svg, pdf, ...", show_default=True)
-@store_option
-def plot(
-    study: str,
-    kind: tuple[str, ...],
-    params: tuple[str, ...],
-    folder: Path,
-    suffix: str,
-    store: str | None,
-) -> None:
-    """Draw the plots of a study into a folder; without --kind, those that have data."""
-    from tuner.plotting.style import save_figure, shows_nothing
-
-    loaded = tuner.load_study(study, store=store)
-    plots = loaded.plot
-    every = [k for k in KINDS if k != "pareto_front" or len(loaded.goals) > 1]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"plot: cannot create the folder {folder}: {error.strerror}") from None
-    for name in kind or every:
-        ax = getattr(plots, name)(**(_chosen_params(name, params) if kind else {}))
-        if shows_nothing(ax) and not kind:
-            echo(f"{name}: left out, as it has nothing to show", err=True)
-            continue
-        path = folder / f"{study}-{name.replace('_', '-')}.{suffix}"
-        save_figure(ax, path)
-        echo(path)
-
-
-def _chosen_params(kind: str, params: tuple[str, ...]) -> dict[str, Any]:
-    """Return the arguments that name the parameters of a plot."""
-    allowed = {"slice": 1, "contour": 2, "parallel_coordinates": len(params)}.get(kind, 0)
-    if len(params) > allowed:
-        raise click.UsageError(f"--kind {kind} takes --param {allowed} times at most")
-    if kind == "contour":
-        return dict(zip(("x", "y"), params, strict=False))
-    if kind == "slice":
-        return {"param": params[0]} if params else {}
-    return {"params": list(params)} if params else {}
 
 
 @cli.command()

@@ -57,7 +57,8 @@ def learning_curves(
     """
     name = measure.name
     curves = _curves(name, runs, reports)
-    if not curves and measure.shown is None and reports:
+    recorded = any(name in trial.metrics for trial in trials)
+    if not curves and measure.shown is None and not recorded and reports:
         known = sorted({key for _, report in reports for key in report.metrics})
         raise ArgumentError(
             f"learning curves: no trial reported {name!r}; "

@@ -45,8 +45,11 @@ class Pair:
         across, up = points.axis(x), points.axis(y)
         at = np.column_stack(_apart(points.positions(x), points.positions(y), (across, up)))
         active = points.active(x, y)
-        done = [t.state is State.COMPLETED and measure.value(t) is not None for t in trials]
-        feasible = active & np.array([d and t.feasible for d, t in zip(done, trials, strict=True)])
+        states = np.array([t.state for t in trials], dtype=object)
+        known = np.array([measure.value(t) is not None for t in trials], bool)
+        kept = np.array([t.feasible for t in trials], bool)
+        done = active & (states == State.COMPLETED) & known
+        feasible = done & kept
         drawn = [t for t, is_drawn in zip(trials, feasible, strict=True) if is_drawn]
         best_of_all = measure.best(trials)
         return cls(
@@ -56,8 +59,8 @@ class Pair:
             drawn,
             at[feasible, 0],
             at[feasible, 1],
-            at[active & np.array(done) & ~feasible],
-            at[active & np.array([t.state is State.FAILED for t in trials])],
+            at[done & ~kept],
+            at[active & (states == State.FAILED)],
             "best" if best_of_all is None or best_of_all in drawn else "best of these",
         )
 
