@@ -10,6 +10,7 @@ from tuner.search_spaces.expressions import Expression, P
 from tuner.search_spaces.numeric import Float, Int
 from tuner.search_spaces.parsing import parse_constraint
 from tuner.search_spaces.priors import Normal
+from tuner.search_spaces.repeat import Repeat
 from tuner.search_spaces.space import Params, Space
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Ordinal",
     "P",
     "Params",
+    "Repeat",
     "Space",
     "parse_constraint",
 ]

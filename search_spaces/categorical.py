@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
+from tuner.search_spaces.conditions import Condition
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.priors import weights_of
 from tuner.search_spaces.values import Array, is_scalar, plain, shown
@@ -117,7 +118,6 @@ class Choice(Listed):
                 )
         bare = tuple(_as_option("Choice", option) for option in options)
         self.options = (*bare, *branches)
-        self.branches: dict[str, dict[str, Domain]] | None = None
         if not self.options:
             raise SpaceError("Choice(): give at least one option, such as Choice('a', 'b')")
         if branches:
@@ -142,6 +142,35 @@ class Choice(Listed):
         self.prior = None
         if prior is not None:
             self.prior = weights_of(self, self.options, self.contains, prior)
+
+    def open_branches(self, value: Any) -> list[str]:
+        """Return the branch of the option."""
+        return [value]
+
+    def condition(self, path: str, branch: str) -> Condition:
+        """Return the condition that the parameter at `path` has the option."""
+        return Condition(path, branch)
+
+    def join_value(self, value: Any, inner: Sequence[Any]) -> Any:
+        """Return the pair of the option and its parameters."""
+        return (value, inner[0])
+
+    def split_value(self, value: Any) -> tuple[Any, Sequence[Any]]:
+        """Return the option, and its parameters in a list.
+
+        Raises
+        ------
+        ValueError
+            If `value` is not a pair.
+        """
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            raise ValueError(value)
+        return value[0], [value[1]]
+
+    @property
+    def value_form(self) -> str:
+        """The form of a value with branches, for error messages."""
+        return f"a pair such as ({self.options[0]!r}, {{...}})"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as a JSON-compatible dict."""

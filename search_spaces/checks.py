@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.categorical import Choice, Listed
+from tuner.search_spaces.categorical import Listed
 from tuner.search_spaces.columns import Column
 from tuner.search_spaces.domains import Bool, Domain
 from tuner.search_spaces.expressions import (
@@ -49,9 +49,8 @@ def checked_params(params: Any, prefix: str = "") -> dict[str, Domain]:
     for name, domain in params.items():
         _check_name(name, prefix)
         _check_domain(prefix + name, domain)
-        if isinstance(domain, Choice) and domain.branches is not None:
-            for option, branch in domain.branches.items():
-                checked_params(branch, f"{prefix}{name}.{option}.")
+        for option, branch in (domain.branches or {}).items():
+            checked_params(branch, f"{prefix}{name}.{option}.")
     return dict(params)
 
 

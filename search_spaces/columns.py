@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tuner.errors import ArgumentError
-from tuner.search_spaces.categorical import Choice
+from tuner.search_spaces.conditions import Condition
 from tuner.search_spaces.domains import Domain
 
 
@@ -18,14 +18,18 @@ from tuner.search_spaces.domains import Domain
 class Column:
     """One parameter of a space.
 
-    `path` is its dotted path (``"model.svm.C"``). `parents` holds ``(path of the choice, option)``
-    for each enclosing branch, outermost first; the parameter is active where all of these options
-    are selected.
+    `path` is its dotted path (``"model.svm.C"``). `parents` holds the condition of each enclosing
+    branch, a pair ``(path, option)``, outermost first; the parameter is active where all of these
+    hold.
     """
 
     path: str
     domain: Domain
-    parents: tuple[tuple[str, str], ...] = ()
+    parents: tuple[Condition, ...] = ()
+
+    def is_active(self, flat: Mapping[str, Any]) -> bool:
+        """Return whether the parameter is active, given ``{path: value}`` of its parents."""
+        return all(condition.holds(flat.get(condition.path)) for condition in self.parents)
 
 
 def columns_of(params: Mapping[str, Domain]) -> tuple[Column, ...]:
@@ -34,14 +38,15 @@ def columns_of(params: Mapping[str, Domain]) -> tuple[Column, ...]:
 
 
 def _walk(
-    params: Mapping[str, Domain], prefix: str, parents: tuple[tuple[str, str], ...]
+    params: Mapping[str, Domain], prefix: str, parents: tuple[Condition, ...]
 ) -> Iterator[Column]:
     for name, domain in params.items():
         path = prefix + name
-        yield Column(path, domain, parents)
-        if isinstance(domain, Choice) and domain.branches is not None:
-            for option, branch in domain.branches.items():
-                yield from _walk(branch, f"{path}.{option}.", (*parents, (path, option)))
+        yield Column(path, domain.own, parents)
+        for name, branch in (domain.branches or {}).items():
+            condition = domain.condition(path, name)
+            inner = parents if condition is None else (*parents, condition)
+            yield from _walk(branch, f"{path}.{name}.", inner)
 
 
 INACTIVE = 0.5
@@ -82,10 +87,10 @@ def snap(
     places = {column.path: j for j, column in enumerate(columns)}
     for j, column in enumerate(columns):
         if column.parents:
-            path, option = column.parents[-1]  # active only where its own parents are
-            parent = places[path]
-            choice = columns[parent].domain
-            here = active[:, parent] & (snapped[:, parent] == choice.to_unit([option])[0])
+            condition = column.parents[-1]  # active only where its own parents are
+            parent = places[condition.path]
+            low, high = condition.span(columns[parent].domain)
+            here = active[:, parent] & (low <= snapped[:, parent]) & (snapped[:, parent] <= high)
         else:
             here = np.ones(len(X), dtype=bool)
         active[:, j] = here
@@ -110,7 +115,7 @@ def decode(
         row = int(np.isnan(cube).any(axis=1).argmax())
         raise ArgumentError(f"X has NaN in row {row}; all entries must be numbers in [0, 1]")
     values = {column.path: column.domain.from_unit(cube[:, j]) for j, column in enumerate(columns)}
-    if not any(map(_has_branches, domains.values())):
+    if all(domain.branches is None for domain in domains.values()):
         return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
     return [_point(domains, values, i, "") for i in range(len(cube))]
 
@@ -122,13 +127,12 @@ def _point(
     for name, domain in domains.items():
         path = prefix + name
         value = values[path][i]
-        if isinstance(domain, Choice) and domain.branches is not None:
-            inner = _point(domain.branches[value], values, i, f"{path}.{value}.")
-            params[name] = (value, inner)
-        else:
+        if domain.branches is None:
             params[name] = value
+            continue
+        inner = [
+            _point(domain.branches[branch], values, i, f"{path}.{branch}.")
+            for branch in domain.open_branches(value)
+        ]
+        params[name] = domain.join_value(value, inner)
     return params
-
-
-def _has_branches(domain: Domain) -> bool:
-    return isinstance(domain, Choice) and domain.branches is not None

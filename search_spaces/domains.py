@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
+from tuner.search_spaces.conditions import Condition
 from tuner.search_spaces.priors import Cells, Density, weights_of
 from tuner.search_spaces.values import Array
 
@@ -27,6 +28,34 @@ class Domain(ABC):
     default: Any = None
     prior: Any = None
     """The expected location of good values: a `Normal`, a weight for each option, or None."""
+    branches: dict[str, dict[str, Domain]] | None = None
+    """The conditional parameters by the name of their branch; None without any."""
+
+    @property
+    def own(self) -> Domain:
+        """The domain of the parameter itself, without its branches."""
+        return self
+
+    def open_branches(self, value: Any) -> list[str]:
+        """Return the names of the branches whose parameters are active for a value of `own`."""
+        raise NotImplementedError(f"{type(self).__name__} has no branches")
+
+    def condition(self, path: str, branch: str) -> Condition | None:
+        """Return the condition on the parameter at `path` that opens a branch; None for always."""
+        raise NotImplementedError(f"{type(self).__name__} has no branches")
+
+    def join_value(self, value: Any, inner: Sequence[Any]) -> Any:
+        """Return the value of a point: that of `own` with the params of its open branches."""
+        raise NotImplementedError(f"{type(self).__name__} has no branches")
+
+    def split_value(self, value: Any) -> tuple[Any, Sequence[Any]]:
+        """Invert `join_value`; raises ValueError for a value of another form."""
+        raise NotImplementedError(f"{type(self).__name__} has no branches")
+
+    @property
+    def value_form(self) -> str:
+        """The form of a value with branches, for error messages."""
+        raise NotImplementedError(f"{type(self).__name__} has no branches")
 
     @property
     @abstractmethod

@@ -14,7 +14,8 @@ from tuner.search_spaces.categorical import Choice, Const, Ordinal
 from tuner.search_spaces.columns import columns_of
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.expressions import LOGIC, Binary, Expression, Unary
-from tuner.search_spaces.numeric import Numeric
+from tuner.search_spaces.numeric import Int, Numeric
+from tuner.search_spaces.repeat import Repeat
 
 Edit: TypeAlias = Callable[[str, Domain, Any], Domain]
 """A function of a path, its domain and a change; returns the new domain."""
@@ -53,11 +54,13 @@ def _rebuilt(
     new: dict[str, Domain] = {}
     for name, domain in params.items():
         path = prefix + name
-        if isinstance(domain, Choice) and domain.branches is not None:
-            branches = {
-                option: _rebuilt(branch, f"{path}.{option}.", changes, edit)
-                for option, branch in domain.branches.items()
-            }
+        branches = {
+            option: _rebuilt(branch, f"{path}.{option}.", changes, edit)
+            for option, branch in (domain.branches or {}).items()
+        }
+        if isinstance(domain, Repeat):
+            domain = Repeat(domain.name, domain.count, list(branches.values()))
+        elif branches:
             domain = Choice(default=domain.default, prior=domain.prior, **branches)
         new[name] = edit(path, domain, changes[path]) if path in changes else domain
     return new
@@ -73,6 +76,10 @@ def frozen(path: str, domain: Domain, value: Any) -> Domain:
         ) from None
     if isinstance(domain, Choice) and domain.branches is not None:
         return Choice(**{plain: domain.branches[plain]})
+    if isinstance(domain, Repeat):
+        if plain == 0:
+            raise SpaceError(f"search space: {path!r} cannot be frozen to no {domain.name}")
+        return domain.with_count(Int(plain, plain))
     return Const(plain)
 
 
@@ -99,6 +106,9 @@ def _changed(path: str, domain: Domain, change: Any) -> Domain:
     try:
         if isinstance(change, Domain):
             return _with_same_pairs(domain, change)
+        if isinstance(domain, Repeat) and not isinstance(change, Repeat):
+            count = _changed(path, domain.count, change)
+            return domain.with_count(count)  # type: ignore[arg-type]
         if isinstance(domain, Numeric) and isinstance(change, tuple | list) and len(change) == 2:
             return _with_bounds(domain, *change)
         if isinstance(domain, Choice | Ordinal) and isinstance(change, tuple | list):
@@ -112,7 +122,7 @@ def _changed(path: str, domain: Domain, change: Any) -> Domain:
 
 
 def _with_same_pairs(domain: Domain, change: Domain) -> Domain:
-    branched = [isinstance(d, Choice) and d.branches is not None for d in (domain, change)]
+    branched = [d.branches is not None for d in (domain, change)]
     if branched[0] is not branched[1]:
         raise SpaceError(
             f"with {change!r} instead of {domain!r}, the values would "
@@ -166,6 +176,8 @@ def _covers(outer: Domain, inner: Domain) -> bool:
     """Return whether every value of `inner` is a value of `outer`."""
     if isinstance(inner, Choice) and inner.branches is not None:
         return isinstance(outer, Choice) and _covers_branches(outer, inner.branches)
+    if isinstance(inner, Repeat):
+        return isinstance(outer, Repeat) and _covers_blocks(outer, inner)
     if isinstance(inner, Numeric):
         return isinstance(outer, Numeric) and _covers_range(outer, inner)
     if math.isinf(inner.size):
@@ -180,6 +192,18 @@ def _covers_branches(outer: Choice, inner: Mapping[str, Mapping[str, Domain]]) -
         and branches[option].keys() == branch.keys()
         and all(_covers(branches[option][name], domain) for name, domain in branch.items())
         for option, branch in inner.items()
+    )
+
+
+def _covers_blocks(outer: Repeat, inner: Repeat) -> bool:
+    return (
+        outer.name == inner.name
+        and _covers_range(outer.count, inner.count)
+        and all(
+            wide.keys() == block.keys()
+            and all(_covers(wide[name], domain) for name, domain in block.items())
+            for wide, block in zip(outer.blocks, inner.blocks, strict=False)
+        )
     )
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tuner.errors import ArgumentError, InvalidParams
-from tuner.search_spaces.categorical import Choice, Listed
+from tuner.search_spaces.categorical import Listed
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.numeric import Numeric
 from tuner.search_spaces.values import shown
@@ -27,12 +26,12 @@ def _flatten(
 ) -> None:
     for name, domain in domains.items():
         path = prefix + name
-        if isinstance(domain, Choice) and domain.branches is not None:
-            option, inner = params[name]
-            flat[path] = option
-            _flatten(domain.branches[option], inner, f"{path}.{option}.", flat)
-        else:
+        if domain.branches is None:
             flat[path] = params[name]
+            continue
+        flat[path], inner = domain.split_value(params[name])
+        for branch, part in zip(domain.open_branches(flat[path]), inner, strict=True):
+            _flatten(domain.branches[branch], part, f"{path}.{branch}.", flat)
 
 
 class PointBuilder:
@@ -70,30 +69,35 @@ class PointBuilder:
             kind = type(value)
             if kind is not part.number and (kind is not str or value not in part.texts):
                 # JSON stores tuples as lists, and some writers drop the ".0" of 1.0.
-                value = _cast(part.domain, value, part.path)
-            params[part.name] = value if part.branches is None else (value, part.inner(value)(flat))
+                value = _cast(part.domain.own, value, part.path)
+            if part.domain.branches is not None:
+                names = part.domain.open_branches(value)
+                inner = [part.inner(name)(flat) for name in names]
+                value = part.domain.join_value(value, inner)
+            params[part.name] = value
         return params
 
 
 class _Part:
     """One parameter: the values accepted without conversion, and the builders of its branches."""
 
-    __slots__ = ("_builders", "branches", "domain", "name", "number", "path", "texts")
+    __slots__ = ("_builders", "domain", "name", "number", "path", "texts")
 
     def __init__(self, name: str, path: str, domain: Domain) -> None:
         self.name, self.path, self.domain = name, path, domain
-        self.number = domain.type if isinstance(domain, Numeric) else None
-        self.branches = domain.branches if isinstance(domain, Choice) else None
-        options = domain.options if isinstance(domain, Listed) else ()
+        own = domain.own
+        self.number = own.type if isinstance(own, Numeric) else None
+        options = own.options if isinstance(own, Listed) else ()
         self.texts = frozenset(option for option in options if type(option) is str)
         self._builders: dict[Any, PointBuilder] = {}
 
-    def inner(self, option: str) -> PointBuilder:
+    def inner(self, branch: str) -> PointBuilder:
         """Return the builder for a branch."""
-        if option not in self._builders:
-            assert self.branches is not None
-            self._builders[option] = PointBuilder(self.branches[option], f"{self.path}.{option}.")
-        return self._builders[option]
+        if branch not in self._builders:
+            assert self.domain.branches is not None
+            params = self.domain.branches[branch]
+            self._builders[branch] = PointBuilder(params, f"{self.path}.{branch}.")
+        return self._builders[branch]
 
 
 def validate_params(domains: Mapping[str, Domain], params: Any, prefix: str = "") -> dict[str, Any]:
@@ -116,15 +120,21 @@ def validate_params(domains: Mapping[str, Domain], params: Any, prefix: str = ""
 
 
 def _validate_value(domain: Domain, value: Any, path: str) -> Any:
-    if not isinstance(domain, Choice) or domain.branches is None:
+    if domain.branches is None:
         return _cast(domain, value, path)
-    if not isinstance(value, tuple | list) or len(value) != 2:
-        example = f"({domain.options[0]!r}, {{...}})"
+    try:
+        own, inner = domain.split_value(value)
+    except ValueError:
         raise InvalidParams(
-            f"params: {path!r} is {shown(value)}, allowed: a pair such as {example}"
-        )
-    option = _cast(domain, value[0], path)
-    return (option, validate_params(domain.branches[option], value[1], f"{path}.{option}."))
+            f"params: {path!r} is {shown(value)}, allowed: {domain.value_form}"
+        ) from None
+    own = _cast(domain.own, own, path)
+    names = domain.open_branches(own)
+    parts = [
+        validate_params(domain.branches[name], part, f"{path}.{name}.")
+        for name, part in zip(names, inner, strict=True)
+    ]
+    return domain.join_value(own, parts)
 
 
 def _cast(domain: Domain, value: Any, path: str) -> Any:
@@ -153,10 +163,14 @@ def count_points(domains: Mapping[str, Domain]) -> float:
     """Return the number of points; ``math.inf`` with a continuous parameter."""
     total: float = 1
     for domain in domains.values():
-        if isinstance(domain, Choice) and domain.branches is not None:
-            total *= sum(map(count_points, domain.branches.values()))
-        else:
+        if domain.branches is None:
             total *= domain.size
+            continue
+        sizes = {name: count_points(branch) for name, branch in domain.branches.items()}
+        total *= sum(
+            math.prod(sizes[name] for name in domain.open_branches(value))
+            for value in domain.grid(1)
+        )
     return total if math.isinf(total) else int(total)
 
 
@@ -188,8 +202,20 @@ def _values(domain: Domain, levels: int) -> Iterator[Any]:
     if isinstance(domain, Numeric) and domain.size < math.inf:
         yield from domain.values()
         return
-    if not isinstance(domain, Choice) or domain.branches is None:
+    if domain.branches is None:
         yield from domain.grid(levels)
         return
-    for option, branch in domain.branches.items():
-        yield from zip(itertools.repeat(option), _product(branch, levels), strict=False)
+    for value in domain.grid(levels):
+        branches = [domain.branches[name] for name in domain.open_branches(value)]
+        for inner in _combined(branches, levels):
+            yield domain.join_value(value, inner)
+
+
+def _combined(branches: Sequence[Mapping[str, Domain]], levels: int) -> Iterator[list[Any]]:
+    """Yield all combinations of the points of several branches."""
+    if not branches:
+        yield []
+        return
+    for first in _product(branches[0], levels):
+        for others in _combined(branches[1:], levels):
+            yield [first, *others]

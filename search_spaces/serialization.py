@@ -12,6 +12,7 @@ from tuner.search_spaces.categorical import Choice, Const, Ordinal, from_json_op
 from tuner.search_spaces.domains import Bool, Domain
 from tuner.search_spaces.expressions import Expression
 from tuner.search_spaces.numeric import Float, Int
+from tuner.search_spaces.repeat import Repeat
 from tuner.search_spaces.values import shown
 
 VERSION = 1
@@ -25,6 +26,7 @@ _FIELDS = {
     "ordinal": {"values", "default", "prior"},
     "bool": {"default", "prior"},
     "const": {"value"},
+    "repeat": {"name", "count", "params"},
 }
 _NEEDED = {
     "float": "low high",
@@ -33,6 +35,7 @@ _NEEDED = {
     "ordinal": "values",
     "bool": "",
     "const": "value",
+    "repeat": "name count params",
 }
 
 
@@ -202,6 +205,8 @@ def _build(kind: str, data: Mapping[str, Any], path: str) -> Domain:
         )
     if kind == "bool":
         return Bool(default, prior)
+    if kind == "repeat":
+        return _build_repeat(data, path)
     if kind == "const":
         return Const(from_json_option(data["value"]))
     if kind == "ordinal":
@@ -227,6 +232,15 @@ def _build_branches(branches: Any, default: Any, prior: Any, path: str) -> Choic
     return Choice(default=default, prior=prior, **built)
 
 
+def _build_repeat(data: Mapping[str, Any], path: str) -> Repeat:
+    count = _domain(data["count"], f"{path}.count")
+    params = data["params"]
+    if not isinstance(params, list):
+        return Repeat(data["name"], count, _domains(params, f"{path}.{data['name']}."))  # type: ignore[arg-type]
+    blocks = [_domains(block, f"{path}.{data['name']}.") for block in params]
+    return Repeat(data["name"], count, blocks)  # type: ignore[arg-type]
+
+
 def _without_defaults(value: Any) -> Any:
     """Remove the defaults and priors of domains, but not parameters that are named "default"."""
     document = dict(value)
@@ -244,4 +258,12 @@ def _domain_without_default(data: Mapping[str, Any]) -> dict[str, Any]:
         kept["branches"] = {
             option: _names_without_defaults(branch) for option, branch in kept["branches"].items()
         }
+    if kept["type"] == "repeat":
+        blocks = kept["params"]
+        kept["count"] = _domain_without_default(kept["count"])
+        kept["params"] = (
+            list(map(_names_without_defaults, blocks))
+            if isinstance(blocks, list)
+            else _names_without_defaults(blocks)
+        )
     return kept

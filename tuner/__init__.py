@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tuner.query.result import find
     from tuner.records import State, Trial
     from tuner.registry.models import list_models, load_model
-    from tuner.search_spaces import Bool, Choice, Const, Float, Int, Normal, Ordinal, P, Space
+    from tuner.search_spaces import Bool, Choice, Const, Float, Int, Normal, Ordinal, P, Repeat, Space
     from tuner.study import Study
     from tuner.study.create import create_study, list_studies, load_study
     from tuner.study.optimize import optimize
@@ -41,6 +41,7 @@ __all__ = [
     "Ordinal",
     "P",
     "RayBackend",
+    "Repeat",
     "SerialBackend",
     "SimulatedBackend",
     "Space",
@@ -69,7 +70,7 @@ _LAZY = {
     "Study": "tuner.study",
     "Trial": "tuner.records",
     **dict.fromkeys(
-        ("Bool", "Choice", "Const", "Float", "Int", "Normal", "Ordinal", "P", "Space"),
+        ("Bool", "Choice", "Const", "Float", "Int", "Normal", "Ordinal", "P", "Repeat", "Space"),
         "tuner.search_spaces",
     ),
     "create_study": "tuner.study.create",

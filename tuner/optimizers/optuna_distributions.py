@@ -30,12 +30,12 @@ class OptunaColumn:
         self.path = column.path
         self.distribution: BaseDistribution = _distribution(column.domain)
         self._domain = column.domain
-        self._parents = column.parents
+        self._column = column
         self._options = _options(column.domain)
 
     def is_active(self, flat: Mapping[str, Any]) -> bool:
         """Return whether the parameter is active, given the values of its parents in `flat`."""
-        return all(flat.get(path) == option for path, option in self._parents)
+        return self._column.is_active(flat)
 
     def suggest(self, trial: optuna.Trial) -> Any:
         """Let `trial` suggest a value and return it as a value of the domain."""

@@ -30,6 +30,7 @@ from tuner.plotting.value_axis import LOG_RATIO, ValueAxis
 from tuner.plotting.variance_shares import TREES, effects
 from tuner.records import Goal, Trial
 from tuner.search_spaces import Column, Space
+from tuner.search_spaces.conditions import Condition
 
 METHODS = ("fanova", "ped-anova")
 
@@ -57,7 +58,7 @@ DIVERGED = 10.0
 MOST_RATIO = 100
 """Minimum ratio of the 95% to the 5% quantile of values that are replaced by their logarithm."""
 
-Where: TypeAlias = tuple[tuple[str, str], ...]
+Where: TypeAlias = tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +253,9 @@ class _Data:
 
     def inside(self, where: Where) -> NDArray[np.bool_]:
         """Return a mask of the trials of a branch."""
-        return np.array([all(flat.get(p) == o for p, o in where) for flat in self.flats], bool)
+        return np.array(
+            [all(c.holds(flat.get(c.path)) for c in where) for flat in self.flats], bool
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +310,7 @@ def _branch(
     y = data.y[inside]
     if len(y) < FEWEST or np.ptp(y) == 0:
         return None
-    fixed = {path for path, _ in where}
+    fixed = {condition.path for condition in where}
     used = [
         k
         for k, column in enumerate(data.columns)

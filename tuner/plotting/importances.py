@@ -148,7 +148,8 @@ def _heading(group: ScoreGroup) -> str:
     if not group.where:
         return f"in all {group.n_trials} completed trials"
     conditions = " and ".join(
-        f"{shorten(path, 24)} = {shorten(option, 24)}" for path, option in group.where[-2:]
+        f"{shorten(condition.path, 24)} {shorten(condition.text, 26)}"
+        for condition in group.where[-2:]
     )
     return f"where {conditions}: {group.n_trials} trials"
 

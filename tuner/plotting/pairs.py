@@ -179,5 +179,7 @@ def _first_number(points: Points, ranked: Sequence[str]) -> str | None:
 
 def _together(points: Points, a: str, b: str) -> bool:
     """Return whether two parameters can be active together, neither a parent of the other."""
-    pa, pb = dict(points.axes[a].column.parents), dict(points.axes[b].column.parents)
-    return a not in pb and b not in pa and all(pb.get(path, o) == o for path, o in pa.items())
+    first, second = points.axes[a].column.parents, points.axes[b].column.parents
+    if a in (c.path for c in second) or b in (c.path for c in first):
+        return False
+    return all(c.allows(other) for c in first for other in second if c.path == other.path)

@@ -149,7 +149,8 @@ def _mark_best(ax: Axes, measure: Measure, points: Points, x: NDArray[np.float64
 
 def _note_inactive(ax: Axes, axis: ParameterAxis, active: NDArray[np.bool_]) -> None:
     if axis.column.parents and len(active):
-        path, option = axis.column.parents[-1]
-        label = f"{ax.get_xlabel()}\nwhere {shorten(path, 24)} = {shorten(option, 24)}"
+        condition = axis.column.parents[-1]
+        where = f"{shorten(condition.path, 24)} {shorten(condition.text, 26)}"
+        label = f"{ax.get_xlabel()}\nwhere {where}"
         ax.set_xlabel(f"{label}: {active.sum()} of {len(active)} trials")
         ax.xaxis.label.set_fontsize(SMALL + 1)

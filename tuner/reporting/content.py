@@ -158,7 +158,7 @@ def importances_of(study: StudyRecord, trials: Sequence[Trial]) -> list[GoalImpo
         scores = importance_scores(study.space, Measure.of_goal(goal, place), trials, ranges=True)
         rows = [
             Importance(
-                ", ".join(f"{choice} = {option}" for choice, option in group.where),
+                ", ".join(map(str, group.where)),
                 path,
                 score,
                 *group.ranges.get(path, ()),

@@ -157,7 +157,7 @@ def _fitted(space: Space, flat: Mapping[str, Any]) -> tuple[dict[str, Any] | Non
     """Return the point of `space` that `flat` encodes, or None and the reason."""
     point: dict[str, Any] = {}
     for column in space.columns:
-        if any(point.get(parent) != option for parent, option in column.parents):
+        if not column.is_active(point):
             continue
         value, domain = _plain(flat.get(column.path)), column.domain
         if column.path not in flat and domain.default is not None:
