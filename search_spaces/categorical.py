@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
+from tuner.search_spaces.advice import first_valid
 from tuner.search_spaces.conditions import Condition
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.priors import weights_of
@@ -307,10 +308,15 @@ def _as_option(domain: str, value: Any) -> Any:
 def _why_no_option(domain: str, value: Any) -> str:
     given = f"{shown(value)} is a {type(value).__name__}"
     if isinstance(value, list | set | frozenset | range | np.ndarray):
-        items = ", ".join(map(shown, value))
+        items = list(map(plain, value))
+        kinds: dict[str, Callable[..., Listed]] = {"Choice": Choice, "Ordinal": Ordinal}
         if domain == "Const":
-            return f"{given}; write a tuple: Const(({items}))"
-        return f"{given}; write {domain}({items}), or tuples if they are the options"
+            found = first_valid(lambda: Const(tuple(items)))
+            return f"{given}; " + (f"write a tuple: {found!r}" if found else "write a tuple")
+        found = first_valid(lambda: kinds[domain](*items))
+        if found is None:
+            return f"{given}; write the options one by one, as in {domain}('a', 'b')"
+        return f"{given}; write {found!r}, or tuples if they are the options"
     if isinstance(value, Domain | Mapping):
         return (
             f"{given}; write the parameters of an option as a branch: Choice(option={{'x': ...}})"

@@ -71,7 +71,7 @@ def cells_of(domain: Domain, *, exact: bool) -> ColumnCells | None:
         n = int(domain.size)
         edges = _edges_of_values(domain, n)
         raw = np.arange(n) if scale.table is None else scale.table.astype(np.int64)
-        values = float(scale.offset) + float(scale.factor) * raw
+        values = np.asarray(float(scale.offset) + float(scale.factor) * raw, dtype=np.float64)
         return ColumnCells(edges[:-1], np.diff(edges), values, values, raw)
     if not isinstance(domain, Numeric):
         return None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import keyword
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.categorical import Listed
+from tuner.search_spaces.advice import write
+from tuner.search_spaces.categorical import Choice, Const, Listed, Ordinal
 from tuner.search_spaces.columns import Column
 from tuner.search_spaces.domains import Bool, Domain
 from tuner.search_spaces.expressions import (
@@ -29,6 +31,29 @@ RESERVED = frozenset(
     }
 )  # fmt: skip
 """Field names of a trial's record, which share a table with the parameters."""
+
+
+GROUPS = ("params.", "metrics.", "constraints.", "tags.")
+"""Prefixes of the columns in a table of trials."""
+
+
+def check_paths_differ(columns: Sequence[Column]) -> None:
+    """Raise `SpaceError` if a name with dots equals the path of another parameter."""
+    seen: set[str] = set()
+    for column in columns:
+        if column.path in seen:
+            raise SpaceError(
+                f"search space: {column.path!r} is the path of two parameters, one of which has a "
+                f"name with '.'; rename it to {_free_name(column.path, columns)!r}"
+            )
+        seen.add(column.path)
+
+
+def _free_name(path: str, columns: Sequence[Column]) -> str:
+    name = path.replace(".", "_")
+    while any(column.path == name for column in columns) or name in RESERVED:
+        name += "_"
+    return name
 
 
 def checked_params(params: Any, prefix: str = "") -> dict[str, Domain]:
@@ -104,10 +129,10 @@ def unsatisfiable(tried: str, constraints: Sequence[Expression]) -> SpaceError:
 def _check_name(name: Any, prefix: str) -> None:
     if not isinstance(name, str) or not name:
         raise SpaceError(f"search space: the name {prefix}{name!r} must be a non-empty string")
-    if "." in name:
+    if not prefix and name.startswith(GROUPS):
         raise SpaceError(
-            f"search space: the name {prefix + name!r} must not contain '.', which separates the "
-            f"parts of a path; write {name.replace('.', '_')!r}"
+            f"search space: the name {name!r} starts with {name.split('.')[0] + '.'!r}, which "
+            f"marks columns of a table of trials; write {name.replace('.', '_')!r}"
         )
     if not prefix and name in RESERVED:
         raise SpaceError(
@@ -120,19 +145,37 @@ def _check_domain(path: str, domain: Any) -> None:
     if isinstance(domain, Domain):
         return
     if isinstance(domain, Mapping):
-        remedy = f"write a dict as a branch: Choice({path.split('.')[-1]}={{...}})"
+        name = path.split(".")[-1]
+        plain = name.isidentifier() and not keyword.iskeyword(name)
+        branch = f"{name}={{...}}" if plain else f"**{{{name!r}: {{...}}}}"
+        if name in ("default", "prior"):
+            branch = "option={...}"
+        remedy = f"write a dict as a branch: Choice({branch})"
     elif isinstance(domain, list | tuple | set | range):
-        options = ", ".join(map(repr, domain))
-        remedy = f"write Choice({options}) or Ordinal({options})"
+        remedy = write(
+            lambda: Either(Choice(*domain), Ordinal(*domain)),
+            otherwise="write the options as Choice('a', 'b') or Ordinal(1, 2)",
+        )
     elif isinstance(domain, type) and issubclass(domain, Domain):
         remedy = f"write {domain.__name__}(...)"
     elif domain is None or isinstance(domain, bool | int | float | str):
-        remedy = f"write Const({domain!r}) for a fixed value"
+        fixed = write(lambda: Const(domain), otherwise="")
+        remedy = f"{fixed} for a fixed value" if fixed else "write a range, such as Float(0, 1)"
     else:
         remedy = "write Float, Int, Choice, Ordinal, Bool or Const"
     raise SpaceError(
         f"search space: {path!r} is {domain!r} ({type(domain).__name__}), not a domain; {remedy}"
     )
+
+
+class Either(NamedTuple):
+    """Two alternatives of a remedy."""
+
+    first: object
+    second: object
+
+    def __repr__(self) -> str:
+        return f"{self.first!r} or {self.second!r}"
 
 
 def _check_paths(expression: Expression, by_path: Mapping[str, Domain]) -> None:

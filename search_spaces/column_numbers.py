@@ -57,11 +57,11 @@ def scale_of(domain: Domain) -> Scale | None:
         return None
     common = math.lcm(*(Fraction(value).denominator for value in values))
     raw = [int(value * common) for value in values]
-    largest = max(map(abs, raw))
-    if largest >= 2**53:
+    reach = max(map(abs, raw))
+    if reach >= 2**53:
         return None
     return Scale(
-        Fraction(0), Fraction(1, common), Fraction(largest), exact=True,
+        Fraction(0), Fraction(1, common), Fraction(reach), exact=True,
         table=np.array(raw, dtype=float),
     )  # fmt: skip
 
@@ -134,7 +134,8 @@ class _Block:
     def __init__(self, domains: Sequence[Domain]) -> None:
         kinds = [_kind(domain) for domain in domains]
         self._ranges, self._grids, self._others = (
-            [k for k, kind in enumerate(kinds) if kind == wanted] for wanted in ("range", "grid", "")
+            [k for k, kind in enumerate(kinds) if kind == wanted]
+            for wanted in ("range", "grid", "")
         )
         ranges = [domains[k] for k in self._ranges]
         self._logs = [k for k, d in enumerate(ranges) if isinstance(d, Numeric) and d.log]

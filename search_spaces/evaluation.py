@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from functools import cached_property
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +43,8 @@ MAX_TABLE = 1_024
 """Maximum number of combinations of options for which an expression is tabulated."""
 
 
-class Rule(Protocol):
-    """The truth of one expression for a batch, and the points whose truth is in doubt."""
-
-    def __call__(self, batch: Batch) -> tuple[Truth, Bools]: ...
+Rule: TypeAlias = Callable[[Batch], tuple[Truth, Bools]]
+"""Returns the truth of one expression for a batch, and the points whose truth is in doubt."""
 
 
 class Feasibility:
@@ -92,7 +90,7 @@ class Feasibility:
 
     @cached_property
     def _rules(self) -> list[tuple[list[Expression], Rule | LinearBlock]]:
-        """The parts with their rules; linear parts over columns that are always active share one."""
+        """The parts with their rules; linear parts over unconditional columns share one."""
         together: list[tuple[Expression, LinearRule]] = []
         others: list[Expression] = []
         for part in self._parts:
@@ -151,6 +149,7 @@ class LinearRows:
         self._block = LinearBlock([rule], index, reader)
 
     def __call__(self, batch: Batch) -> tuple[Truth, Bools]:
+        """Return the truth and the doubtful points; see `Rule`."""
         holds, doubtful = self._block(batch)
         truth = np.where(holds[:, 0], TRUE, FALSE).astype(np.int8)
         known = batch.active(self._columns)
@@ -215,6 +214,7 @@ class TableRows:
         self._node, self._columns, self._reader = node, columns, reader
 
     def __call__(self, batch: Batch) -> tuple[Truth, Bools]:
+        """Return the truth and the doubtful points; see `Rule`."""
         places = [batch.index(j) for j in self._columns]
         truth = self._table[tuple(places)] if places else np.repeat(self._table, batch.size)
         return truth, np.zeros(batch.size, dtype=bool)
@@ -242,6 +242,7 @@ class LogicRows:
         self._operation, self._sides = operation, sides
 
     def __call__(self, batch: Batch) -> tuple[Truth, Bools]:
+        """Return the truth and the doubtful points; see `Rule`."""
         truths, doubts = zip(*(side(batch) for side in self._sides), strict=True)
         doubtful = np.logical_or.reduce(doubts)
         if self._operation == "not":
@@ -257,6 +258,7 @@ class NumberRows:
         self._node, self._index = node, index
 
     def __call__(self, batch: Batch) -> tuple[Truth, Bools]:
+        """Return the truth and the doubtful points; see `Rule`."""
         node = self._node
         if isinstance(node, Binary):
             return self._compare(batch, node.operation, node.left, node.right)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
+from tuner.search_spaces import advice
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.logarithms import exp, log, log_of
 from tuner.search_spaces.priors import NARROWEST, Bell, Normal, normal_of
@@ -80,7 +81,7 @@ class Numeric(Domain):
         if plain <= 0:
             raise SpaceError(
                 f"{type(self).__name__}({self.low}, {self.high}, step={step!r}): step must be "
-                f"positive, such as {'0.1' if isinstance(self, Float) else '1'}, or omitted"
+                f"positive{advice.example_step(self)}, or omitted"
             )
         return plain
 
@@ -89,13 +90,11 @@ class Numeric(Domain):
         if low > high or (low == high and not isinstance(self, Int)):
             raise SpaceError(
                 f"{name}({low}, {high}): low must be below high; "
-                + (f"write {name}({high}, {low})" if low > high else f"write Const({low})")
+                + (advice.in_order(self) if low > high else f"write Const({low})")
             )
         if self.log and low <= 0:
             raise SpaceError(
-                f"{name}({low}, {high}, log=True): low must be positive; write the plain bounds, "
-                f"not their logarithms, such as {name}({'1e-5' if name == 'Float' else 1}, {high}, "
-                f"log=True)"
+                f"{name}({low}, {high}, log=True): low must be positive; {advice.positive(self)}"
             )
 
     def _counted(self) -> int | None:
@@ -110,10 +109,8 @@ class Numeric(Domain):
         # A computed bound, such as 3 * 0.1, has a rounding error.
         if abs(float(steps - nearest)) * step > 8 * math.ulp(largest):
             value = self._at(max(1, math.floor(steps)))
-            raise SpaceError(
-                f"{given}: {self.high} is not on the grid; write {type(self).__name__}"
-                f"({self.low}, {value}, step={step})"
-            )
+            remedy = advice.on_grid(self, value)
+            raise SpaceError(f"{given}: {self.high} is not on the grid; {remedy}")
         if self.log and self.low <= step / 2:
             raise SpaceError(
                 f"{given} with log=True: low must be above half a step; write a larger low or a "

@@ -149,7 +149,7 @@ def normal_of(domain: object, low: float, high: float, *, log: bool, prior: Any)
             prior = Normal(**prior)
         elif prior.keys() == {"centre", "spread"}:  # documents written by tuner 0.1
             prior = Normal(prior["centre"], prior["spread"])
-    example = "Normal(1e-3, 10)" if log else "Normal(0.5, 0.1)"
+    example = _example(low, high, log=log)
     if not isinstance(prior, Normal):
         raise SpaceError(
             f"{domain!r}: prior={prior!r} must be a Normal with loc and scale, such as {example}"
@@ -167,6 +167,14 @@ def normal_of(domain: object, low: float, high: float, *, log: bool, prior: Any)
             f"{'factor above 1' if log else 'number above 0'}, such as {example}"
         )
     return Normal(loc, scale)
+
+
+def _example(low: float, high: float, *, log: bool) -> str:
+    """Return a prior that fits a range, for error messages."""
+    middle = math.sqrt(low) * math.sqrt(high) if log else low / 2 + high / 2
+    scale = 10.0 if log else (high / 2 - low / 2) / 5 or 1.0
+    short = float(f"{middle:.3g}")
+    return f"Normal({short if low <= short <= high else middle:.17g}, {scale:.3g})"
 
 
 def weights_of(

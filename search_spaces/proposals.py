@@ -145,7 +145,7 @@ def _summed(steps: NDArray[np.int64], shares: Array) -> tuple[list[int], list[fl
 def draw_cells(rng: np.random.Generator, ends: Array) -> NDArray[np.intp]:
     """Draw a column index for each row of cumulated weights (n, k)."""
     at = rng.random(len(ends)) * ends[:, -1]
-    return np.minimum((ends <= at[:, None]).sum(axis=1), ends.shape[1] - 1)
+    return np.asarray(np.minimum((ends <= at[:, None]).sum(axis=1), ends.shape[1] - 1))
 
 
 def sum_proposal(
@@ -293,7 +293,11 @@ def tree_proposal(
             parents[child] = parent
             waiting.append(child)
             allowed[child] = np.logical_and.reduce(
-                [_allowed(p, parent, child, cells) for p in pairs if {parent, child} == p.weights.keys()]
+                [
+                    _allowed(p, parent, child, cells)
+                    for p in pairs
+                    if {parent, child} == p.weights.keys()
+                ]
             )
     return TreeProposal(cells, parents, allowed)
 

@@ -131,11 +131,7 @@ class Region:
 
     def _candidates(self) -> Iterable[Proposal]:
         """Yield proposals for the bounded sums, and for the trees of bounded pairs."""
-        index = {
-            column.path: j
-            for j, column in enumerate(self._columns)
-            if not column.parents
-        }
+        index = {column.path: j for j, column in enumerate(self._columns) if not column.parents}
         domains = {j: self._columns[j].domain for j in index.values()}
         sums: dict[tuple[tuple[int, Fraction], ...], SumBounds] = {}
         for part in conjuncts(self._constraints):
@@ -146,7 +142,9 @@ class Region:
                 sums[key] = bounds.within(sums[key]) if key in sums else bounds
         own = {next(iter(b.weights)): b for b in sums.values() if len(b.weights) == 1}
         made: list[Proposal | None] = [
-            sum_proposal(domains, bounds, own) for bounds in sums.values() if len(bounds.weights) > 1
+            sum_proposal(domains, bounds, own)
+            for bounds in sums.values()
+            if len(bounds.weights) > 1
         ]
         pairs = [bounds for bounds in sums.values() if len(bounds.weights) == 2]
         made += [tree_proposal(domains, group, pairs, own) for group in _groups(pairs, own)]

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tuner.errors import InvalidParams, SpaceError
+from tuner.errors import InvalidParams
 from tuner.search_spaces import checks, editing, serialization
 from tuner.search_spaces.categorical import Listed
 from tuner.search_spaces.columns import Column, columns_of, decode, encode, snap
@@ -80,6 +80,7 @@ class Space:
             params = params.params
         self._params = checks.checked_params(params)
         self._columns = columns_of(self._params)
+        checks.check_paths_differ(self._columns)
         self._build = PointBuilder(self._params)
         self._constraints = checks.checked_constraints(constraints, self._columns)
         self._region = (

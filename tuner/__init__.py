@@ -25,7 +25,18 @@ if TYPE_CHECKING:
     from tuner.query.result import find
     from tuner.records import State, Trial
     from tuner.registry.models import list_models, load_model
-    from tuner.search_spaces import Bool, Choice, Const, Float, Int, Normal, Ordinal, P, Repeat, Space
+    from tuner.search_spaces import (
+        Bool,
+        Choice,
+        Const,
+        Float,
+        Int,
+        Normal,
+        Ordinal,
+        P,
+        Repeat,
+        Space,
+    )
     from tuner.study import Study
     from tuner.study.create import create_study, list_studies, load_study
     from tuner.study.optimize import optimize

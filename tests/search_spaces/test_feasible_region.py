@@ -142,7 +142,7 @@ def test_lattices_are_sampled_uniformly(space: dict, constraints: list[str]) -> 
     ],
 )
 def test_proposals_keep_the_distribution_of_rejection(domain: Float, limit: float) -> None:
-    space = Space({c: domain for c in "abc"}).where(f"a + b + c <= {limit}", "a <= b")
+    space = Space(dict.fromkeys("abc", domain)).where(f"a + b + c <= {limit}", "a <= b")
     assert space._region is not None
     rng = np.random.default_rng(0)
     rows = space.prior.places(rng.random((200_000, 3)))

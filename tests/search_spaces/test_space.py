@@ -354,11 +354,11 @@ def test_one_sample_is_a_point_and_many_a_list() -> None:
         ({"x": "rbf"}, r"Const\('rbf'\)"),
         ({"x": Float}, r"write Float\(...\)"),
         ({"x": object()}, "not a domain"),
-        ({"a.b": Bool()}, "'a.b'.*'a_b'"),
+        ({"a": Choice(b={"c": Bool()}), "a.b.c": Bool()}, "'a.b.c'.*'a_b_c'"),
         ({3: Bool()}, "the name 3 must be a non-empty string"),
         ({"state": Bool()}, "'state' is reserved"),
         ({"m": Choice(a={"x": 3})}, "'m.a.x' is 3"),
-        ({"m": Choice(a={"b.c": Bool()})}, "'m.a.b.c'"),
+        ({"m": Choice(a={"b": Choice(c={"d": Bool()}), "b.c.d": Bool()})}, "'m.a.b.c.d'"),
     ],
 )
 def test_a_space_that_cannot_be_says_what_to_write(params: Any, says: str) -> None:

@@ -84,7 +84,11 @@ def _put(nested: dict[str, Any], path: list[str], value: Any) -> None:
     """Put a value at its path; a branch is a dict of its option's name and its parameters."""
     name, *rest = path
     if not rest:
-        nested[name] = list(value) if isinstance(value, tuple) else value
+        value = list(value) if isinstance(value, tuple) else value
+        if isinstance(nested.get(name), dict):  # of a name with dots, such as "lr.decay"
+            nested[name]["option"] = value
+        else:
+            nested[name] = value
         return
     inner = nested.get(name)
     if not isinstance(inner, dict):
