@@ -7,7 +7,11 @@ affects it less. Prints the mean in milliseconds, including refits, then one lin
 ratios to the peers and the growth since 1,000 trials::
 
     python -m benchmarks.suggestion_time [--quick] [--optimizers tpe,optuna-tpe] [--trials 100,1000]
-        [--parameters 20]
+        [--parameters 20] [--constraints]
+
+``--constraints`` compares suggestions of `random`, `tpe` and `bayesian` in spaces of ten parameters
+under linear constraints with the same spaces without constraints. The whole search is timed, from
+the first suggestion.
 
 GPSampler takes part if PyTorch is installed. An optimizer that needs more than `PATIENCE` seconds
 for a suggestion is left out of longer histories.
@@ -17,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -211,6 +216,48 @@ def figures(result: dict[str, dict[int, float]]) -> dict[str, Any]:
     }
 
 
+SUGGESTIONS = {"random": 200, "tpe": 60, "bayesian": 25}
+"""Number of suggestions of each optimizer under constraints."""
+
+_TEN = [f"x{i}" for i in range(10)]
+_TOTAL = " + ".join(_TEN)
+_ORDER = [f"{a} <= {b}" for a, b in itertools.pairwise(_TEN)]
+
+CONSTRAINED: dict[str, tuple[Domain, list[str]]] = {
+    "simplex": (Float(0, 1), [f"{_TOTAL} <= 1"]),
+    "ordering": (Float(0, 1), _ORDER),
+    "log ordering": (Float(1e-4, 1, log=True), _ORDER),
+    "budget of integers": (Int(0, 100), [f"{_TOTAL} <= 100"]),
+    "mixture on a grid": (Float(0, 1, step=0.1), [f"{_TOTAL} == 1"]),
+}
+"""Domain and constraints of each constrained space."""
+
+
+def search_time(name: str, task: Task, n: int) -> float:
+    """Return the mean CPU seconds of `n` suggestions of a new search."""
+    search = Ours(name, task)
+    return sum(search.step() for _ in range(n)) / n
+
+
+def measure_constraints(names: list[str], quick: bool) -> dict[str, dict[str, float]]:
+    """Return the times under constraints, as multiples of the times without, by optimizer."""
+    ratios: dict[str, dict[str, float]] = {name: {} for name in names}
+    print(f"{'CPU ms a suggestion':24s}{'':22s}{'free':>10s}{'bounded':>10s}{'ratio':>8s}")
+    for name in names:
+        n = SUGGESTIONS[name] // (2 if quick else 1)
+        for label, (domain, constraints) in CONSTRAINED.items():
+            free = Task(Space(dict.fromkeys(_TEN, domain)))
+            bounded = Task(free.space.where(*constraints))
+            search_time(name, free, min(n, 15))  # imports modules and warms up
+            alone, within = search_time(name, free, n), search_time(name, bounded, n)
+            ratios[name][label] = round(within / alone, 2)
+            print(
+                f"{name:24s}{label:22s}{1e3 * alone:10.3f}{1e3 * within:10.3f}"
+                f"{within / alone:8.2f}"
+            )
+    return ratios
+
+
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(
@@ -220,7 +267,13 @@ def main() -> None:
     parser.add_argument("--optimizers", default=",".join(CONTESTANTS))
     parser.add_argument("--trials", default="", help="lengths of the history, with commas between")
     parser.add_argument("--parameters", type=int, default=20, choices=list(TASKS))
+    parser.add_argument("--constraints", action="store_true", help="compare constrained spaces")
     given = parser.parse_args()
+    if given.constraints:
+        names = [name for name in SUGGESTIONS if name in given.optimizers.split(",")]
+        ratios = measure_constraints(names, given.quick)
+        print(json.dumps({"benchmark": "suggestion_time", "ratio_under_constraints": ratios}))
+        return
     usual = (100, 1000) if given.quick else TRIALS
     lengths = [int(n) for n in given.trials.split(",")] if given.trials else list(usual)
     warnings.simplefilter("ignore")  # some of Optuna's options are experimental

@@ -2,7 +2,7 @@
 
 Sampling is rejection sampling, so points are independent and follow the priors. If few random
 points are feasible, columns with linear constraints are drawn from `proposals` instead, which cover
-the feasible set closely.
+the feasible set closely. A branch whose parameters are drawn so keeps its probability.
 """
 
 from __future__ import annotations
@@ -129,15 +129,19 @@ class Region:
             rows[:, proposal.columns] = proposal.draw(rng, n)
         return self._prior.places(rows)
 
+    def _in_one_branch(self, bounds: SumBounds) -> bool:
+        """Return whether all columns of a sum are active in the same points."""
+        return len({self._columns[j].parents for j in bounds.weights}) == 1
+
     def _candidates(self) -> Iterable[Proposal]:
         """Yield proposals for the bounded sums, and for the trees of bounded pairs."""
-        index = {column.path: j for j, column in enumerate(self._columns) if not column.parents}
+        index = {column.path: j for j, column in enumerate(self._columns)}
         domains = {j: self._columns[j].domain for j in index.values()}
         sums: dict[tuple[tuple[int, Fraction], ...], SumBounds] = {}
         for part in conjuncts(self._constraints):
             rule = linear_rule(part)
             bounds = None if rule is None else _bounds(rule, index)
-            if bounds is not None:
+            if bounds is not None and self._in_one_branch(bounds):
                 key = tuple(sorted(bounds.weights.items()))
                 sums[key] = bounds.within(sums[key]) if key in sums else bounds
         own = {next(iter(b.weights)): b for b in sums.values() if len(b.weights) == 1}

@@ -163,6 +163,16 @@ def test_a_mixture_on_a_fine_grid_is_sampled() -> None:
     assert len({repr(point) for point in points}) == 100
 
 
+def test_branches_under_constraints_are_sampled() -> None:
+    parts = {f"u{i}": Float(0, 1) for i in range(8)}
+    total = " + ".join(f"m.{{0}}.u{i}" for i in range(8))
+    space = Space({"m": Choice(a=parts, b=parts)})
+    space = space.where(*(f"{total.format(branch)} <= 1" for branch in "ab"))
+    points = space.sample(np.random.default_rng(0), 100)
+    assert all(point in space for point in points)
+    assert 30 < sum(point["m"][0] == "a" for point in points) < 70
+
+
 def test_a_seed_repeats_the_sample() -> None:
     first, again = (Space(TEN).where(f"{TOTAL} <= 1") for _ in range(2))
     first.sample(np.random.default_rng(9), 3)  # earlier calls do not matter
