@@ -22,10 +22,11 @@ from tuner.search_spaces import (
     Int,
     Ordinal,
     P,
+    Repeat,
     Space,
 )
 
-names = st.text(string.ascii_lowercase, min_size=1, max_size=3).map(lambda s: f"p_{s}")
+names = st.text(string.ascii_lowercase + ".", min_size=1, max_size=3).map(lambda s: f"p_{s}")
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.text(max_size=3))
 options = st.lists(
     scalars | st.tuples(scalars, scalars), min_size=1, max_size=4, unique_by=repr
@@ -75,7 +76,15 @@ def _choices(inner: st.SearchStrategy[Domain]) -> st.SearchStrategy[Choice]:
     return branches.map(lambda b: Choice("bare", **b))
 
 
-domains = st.recursive(leaves, _choices, max_leaves=6)
+def _repeats(inner: st.SearchStrategy[Domain]) -> st.SearchStrategy[Repeat]:
+    block = st.dictionaries(names, inner, min_size=1, max_size=2)
+    counts = st.tuples(st.integers(0, 2), st.integers(1, 2)).map(lambda n: Int(n[0], sum(n)))
+    return st.tuples(counts, block).map(lambda parts: Repeat("block", *parts))
+
+
+domains = st.recursive(
+    leaves, lambda inner: st.one_of(_choices(inner), _repeats(inner)), max_leaves=6
+)
 spaces: st.SearchStrategy[Space] = st.dictionaries(names, domains, min_size=1, max_size=4).map(
     Space
 )
