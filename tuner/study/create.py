@@ -154,8 +154,11 @@ def create_study(
         warm_start=warm_start,
     )
     created = open_study(plan, store, must_be_new=not load_if_exists)
-    created.store.create_study(created.info)
-    return created
+    recorded = created.store.create_study(created.info)
+    if recorded.uid == created.info.uid:
+        return created
+    # Another process has created it in the meantime.
+    return open_study(plan, created.store, must_be_new=not load_if_exists)
 
 
 @public()
@@ -203,7 +206,7 @@ def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
 
 
 def open_study(
-    plan: StudyPlan, store: str | Path | None = None, *, must_be_new: bool = False
+    plan: StudyPlan, store: str | Path | Store | None = None, *, must_be_new: bool = False
 ) -> Study:
     """Return the planned study, which is not recorded yet if it is new.
 

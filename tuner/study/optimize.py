@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.errors import StudyExists
 from tuner.errors.boundary import public
 from tuner.records import Params, Trial
 from tuner.schedulers import resolve as resolve_scheduler
@@ -201,4 +202,12 @@ def optimize(
         warm_start=warm_start,
         objective=objective,
     )
-    return open_study(plan, store).run(search)
+    opened = open_study(plan, store)
+    try:
+        return opened.run(search)
+    except StudyExists:
+        again = open_study(plan, opened.store)
+        if again.info.uid == opened.info.uid:
+            raise
+        # Another process created the study while the workers started.
+        return again.run(search)

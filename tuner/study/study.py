@@ -217,14 +217,25 @@ class Study(StudyResults):
         return self._loop().tell(number, value, state, getattr(trial, "run", None))
 
     def enqueue(self, params: Params) -> None:
-        """Queue a point that `ask` returns before any other.
+        """Queue a point that `ask`, or a search, tries before any other.
+
+        In a callback, the running search tries it after the trials that it has already launched.
 
         Raises
         ------
         InvalidParams
             If the params are not a point of the space.
+        StudyBusy
+            If another process runs a search of the study.
         """
-        self._loop().enqueue([self.space.validate(params)])
+        from tuner.engine.driver import running_search
+
+        point = self.space.validate(params)
+        search = running_search(self.store.url, self._info.uid)
+        if search is None:
+            self._loop().enqueue([point])
+        else:
+            search.enqueue(point)
 
     def stop(self) -> None:
         """End a running search, usually from a callback: running trials finish, none start.
@@ -234,11 +245,14 @@ class Study(StudyResults):
         StudyError
             If the study is not being optimized by this process.
         """
-        if self._driver is None:
+        from tuner.engine.driver import running_search
+
+        search = running_search(self.store.url, self._info.uid) or self._driver
+        if search is None:
             raise StudyError(
                 f"study {self.name!r} is not running in this process; stop() ends a running search"
             )
-        self._driver.stop()
+        search.stop()
 
     def run(self, search: Search) -> Study:
         """Run a checked search and register the best trial; `optimize` is the public form.
@@ -410,9 +424,12 @@ class Study(StudyResults):
         return keep_models(self, k)
 
     def replace_info(self, **changes: Any) -> None:
-        """Update mutable fields of the record of the study: optimizer, data and tags."""
+        """Update mutable fields of the record of the study: optimizer, data and tags.
+
+        Other fields keep what another process may have recorded in the meantime.
+        """
         self._info = dataclasses.replace(self._info, **changes)
-        self.store.update_study(self._info)
+        self.store.update_study(self._info, changes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reconnected, (self.store, self.name, self._optimizer, self._scheduler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,9 @@ from tuner.tracking.writes import BatchWrite
 
 FIRST = 20
 """Rows fetched at a time by a read of which the first rows matter."""
+
+MUTABLE = ("optimizer", "data", "tags")
+"""The fields of a study that change after its creation."""
 
 DECODED = 100
 """Rows whose JSON is decoded at once.
@@ -119,9 +122,10 @@ class Store(StoreConnection):
             )
         return found
 
-    def update_study(self, info: StudyInfo) -> None:
-        """Replace the mutable parts of a study: its optimizer, data fingerprint and tags."""
-        changes = {k: rows.study_row(info)[k] for k in ("optimizer", "data", "tags")}
+    def update_study(self, info: StudyInfo, fields: Collection[str] = MUTABLE) -> None:
+        """Replace mutable parts of a study, by default all; the others keep what they are now."""
+        row = rows.study_row(info)
+        changes = {field: row[field] for field in MUTABLE if field in fields}
         with self.writing() as connection:
             table = schema.studies
             done = connection.execute(update(table).where(table.c.uid == info.uid).values(changes))
