@@ -17,6 +17,7 @@ from tuner.errors import ArgumentError
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import ranking
+from tuner.study.activity import run_by
 
 _LAYOUT = "\n\t"
 """Control characters that are printed unchanged."""
@@ -117,9 +118,8 @@ def summary(study: tuner.Study) -> dict[str, str]:
         "created": when(info.created),
         "space": f"{len(study.space.columns)} parameters, fingerprint {info.fingerprint[:12]}",
     }
-    owner = study.store.lease_owner(info.uid)
-    if owner is not None:
-        lines["run by"] = str(owner)
+    if (owner := run_by(study, trials)) is not None:
+        lines["run by"] = owner
     if info.constraints:
         lines["constraints"] = ", ".join(map(str, info.constraints))
     if len(info.goals) > 1:
@@ -182,7 +182,8 @@ def trial_lines(study: tuner.Study, number: int) -> Iterator[str]:
         raise ArgumentError(
             f"study {study.name!r} has no trial {number}; its {len(trials)} trials count from 0"
         )
-    yield f"trial {number}: {trial.state}"
+    owner = run_by(study, [trial]) if trial.state is tuner.State.RUNNING else None
+    yield f"trial {number}: {trial.state}{'' if owner is None else f', run by {owner}'}"
     for path, value in study.space.flatten(trial.params).items():
         yield "  " + one_line(f"{path}: {value!r}")
     for name, metric in trial.metrics.items():

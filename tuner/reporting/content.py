@@ -14,6 +14,7 @@ from tuner.optimizers import ranking
 from tuner.plotting.importance_scores import chosen_method, importance_scores
 from tuner.records import Code, Environment, ModelVersion, State, Trial
 from tuner.reporting.certainty import Certainty, certainty_of, in_words
+from tuner.study.activity import run_by
 
 if TYPE_CHECKING:
     from tuner.study import Study
@@ -68,6 +69,8 @@ def summary_of(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
         "Optimizer": str(info.optimizer.get("name", "unknown")),
         "Created": when(info.created),
     }
+    if (owner := run_by(study, trials)) is not None:
+        facts["Run by"] = owner
     if begun and ended:
         busy = sum(t.duration or 0.0 for t in trials)
         facts["From first start to last end"] = seconds_text(max(ended) - min(begun))
