@@ -20,6 +20,7 @@ from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
 from tuner.engine.checkpoint_manager import CheckpointManager
 from tuner.engine.clock import Clock, SystemClock
+from tuner.engine.initial import untried
 from tuner.engine.lagged import LaggedOptimizer
 from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
@@ -61,6 +62,7 @@ from tuner.records import (
     Trial,
 )
 from tuner.schedulers.protocol import Scheduler
+from tuner.search_spaces import Space
 from tuner.tracking.batch import Batch
 from tuner.tracking.lease import LEASE, Lease, LeaseOwner, new_lease_owner
 from tuner.tracking.uuid7 import uuid7
@@ -91,7 +93,8 @@ _log = logging.getLogger(__name__)
 class Session:
     """The inputs of one run of the loop.
 
-    `listeners` are called with each finished trial. `clock` measures deadlines and dates records.
+    `initial` are points to try first, unless the study has as many trials of them. `listeners` are
+    called with each finished trial, once it is committed. `clock` measures deadlines and dates records.
     `poll` is the maximum number of seconds between two checks of deadlines and updates of the
     display. `lease` is the number of seconds after its last renewal at which the lease expires.
     """
@@ -136,7 +139,6 @@ class Driver:
             self._optimizer = LaggedOptimizer(s.optimizer, lag=1)
         self._limits = limits
         self._machine = self._new_machine([])
-        self._fresh = True
         self._best: Trial | None = None
         self._opened = s.clock.elapsed()
         self.pid = os.getpid()
@@ -212,7 +214,6 @@ class Driver:
         history = list(s.store.trials(s.info.uid)) if known else []
         replay(s.info, history, self._optimizer, s.scheduler, s.store)
         self._machine = self._new_machine(history)
-        self._fresh = not history
         self._best = ranking.best(s.info.goal, history)
         done = self._machine.counts.done
         s.progress.start(s.info.name, done, s.limits.n_trials, s.limits.timeout, s.info.goal)
@@ -227,8 +228,9 @@ class Driver:
         self._handle(Opened(s.backend.capacity))
         if isinstance(self._optimizer, LaggedOptimizer):
             self._optimizer.lag = s.backend.capacity
-        if self._fresh and s.initial:
-            self._act(self._machine.enqueue(s.initial))
+        if s.initial:
+            points = untried(Space.from_dict(s.info.space), s.initial, history)
+            self._act(self._machine.enqueue(points))
 
     def step(self) -> End | None:
         """Execute due commands and wait for events; return the reason once the loop has ended."""

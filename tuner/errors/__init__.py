@@ -37,6 +37,8 @@
     └── MissingExtra            an optional dependency is not installed (ImportError)
 
 A message names the value, the place and the remedy. Credentials in it are hidden.
+
+A call that goes on without something it was given warns with `TunerWarning`.
 """
 
 from __future__ import annotations
@@ -198,6 +200,10 @@ class ForeignRecordError(TunerError, ValueError):
 
 class MissingExtra(TunerError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+class TunerWarning(UserWarning):
+    """A call does less than it was asked to; the message says what it leaves out, and why."""
 
 
 class ControlException(BaseException):

@@ -13,6 +13,7 @@ from tuner.engine.limits import Limits
 from tuner.engine.objective import wants_trial
 from tuner.engine.worker.system_metrics import as_interval
 from tuner.errors import ArgumentError
+from tuner.errors.notices import warn
 from tuner.optimizers import ranking
 from tuner.records import Goal, Params
 from tuner.registry.names import validate_model_name
@@ -166,7 +167,7 @@ def session_of(
         scheduler=scheduler,
         workers=search.workers,
         resources=search.resources,
-        initial=search.initial or _first_points(study),
+        initial=search.initial or ([] if next(iter(study), None) else _first_points(study)),
         code=current_code(search.objective),
         environment=current_environment(),
         listeners=[partial(callback, study) for callback in search.callbacks],
@@ -185,6 +186,19 @@ def notify_ended(search: Search, study: StudyResults) -> None:
         if callable(ended := getattr(callback, "study_ended", None)):
             with exit_forked_children():
                 ended(study)
+
+
+def say_untried(search: Search, study: StudyResults, n_trials: int) -> None:
+    """Warn if a search of a study that has all its trials was given new points."""
+    from tuner.engine.initial import untried
+
+    left = untried(study.space, search.initial, study) if search.initial else []
+    if left:
+        points = "1 new point is" if len(left) == 1 else f"{len(left)} new points are"
+        warn(
+            f"initial: study {study.name!r} has its n_trials={n_trials} trials, so {points} not "
+            f"tried; write a larger n_trials"
+        )
 
 
 def _first_points(study: StudyResults) -> list[Params]:

@@ -262,7 +262,7 @@ class Study(StudyResults):
         StudyBusy
             If this object or another process runs a search of the study.
         """
-        from tuner.study.search import limits_of, notify_ended
+        from tuner.study.search import limits_of, notify_ended, say_untried
 
         self._check_idle()
         n_trials = limits_of(search, self.space).n_trials
@@ -271,6 +271,8 @@ class Study(StudyResults):
                 self._drive(search)
             finally:
                 notify_ended(search, self)
+        else:
+            say_untried(search, self, n_trials)
         self._apply(search.models)
         return self
 
