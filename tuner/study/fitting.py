@@ -84,7 +84,7 @@ def _fitted(column: Column, named: bool, value: Any) -> tuple[Any] | Misfit:
             return (domain.default,)
         if domain.size == 1:
             return (domain.middle,)
-        return Misfit(path, f"{path!r} is missing, and its domain lacks a default")
+        return Misfit(f"{path} is missing", f"{path!r} is missing, and its domain lacks a default")
     for candidate in _forms(domain, value):
         with suppress(ValueError):
             return (domain.cast(candidate),)
