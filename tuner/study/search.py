@@ -203,8 +203,14 @@ def say_untried(search: Search, study: StudyResults, n_trials: int) -> None:
 
 def _first_points(study: StudyResults) -> list[Params]:
     """Return the defaults of the space and the best of the study's warm-start trials."""
-    defaults = study.space.defaults()
+    space = study.space
+    defaults = space.defaults()
     points = [] if defaults is None else [defaults]
+    if defaults is None and any(column.domain.default is not None for column in space.columns):
+        warn(
+            f"the defaults of the search space violate {' or '.join(map(str, space.constraints))}, "
+            f"so they are not tried first; change a default"
+        )
     if len(study.goals) == 1:
         best = ranking.best(study.info.goal, study.info.warm_start_trials)
         points += [] if best is None or best.params in points else [best.params]
