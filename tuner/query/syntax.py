@@ -206,6 +206,12 @@ class Query:
         found = [] if self.condition is None else _fields(self.condition)
         return tuple(dict.fromkeys([*found, *(key.field for key in self.order)]))
 
+    @property
+    def compared(self) -> tuple[Field, ...]:
+        """The distinct fields whose values matter: all but those that are only tested for null."""
+        found = [] if self.condition is None else _fields(self.condition, null_tests=False)
+        return tuple(dict.fromkeys([*found, *(key.field for key in self.order)]))
+
     def __str__(self) -> str:
         parts = [] if self.condition is None else [str(self.condition)]
         if self.order:
@@ -234,16 +240,18 @@ def pattern_parts(pattern: str) -> list[tuple[str, str]]:
     return parts
 
 
-def _fields(condition: Condition) -> list[Field]:
+def _fields(condition: Condition, null_tests: bool = True) -> list[Field]:
     match condition:
         case Comparison(left, _, right):
             return [side for side in (left, right) if isinstance(side, Field)]
-        case Membership(field) | Like(field) | Missing(field):
+        case Missing(field):
+            return [field] if null_tests else []
+        case Membership(field) | Like(field):
             return [field]
         case Not(inner):
-            return _fields(inner)
+            return _fields(inner, null_tests)
         case And(conditions) | Or(conditions):
-            return [field for each in conditions for field in _fields(each)]
+            return [field for each in conditions for field in _fields(each, null_tests)]
 
 
 def _name_part(part: str) -> str:
