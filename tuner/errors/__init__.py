@@ -32,6 +32,7 @@
     │   ├── ModelNotFound       no such name, version or alias (LookupError)
     │   ├── UntrustedModel      loading would need code that was not allowed
     │   └── ChecksumMismatch    an artifact differs from its recorded checksum
+    │       └── ArtifactMissing its files are not where this process looks for them
     ├── ExportError             a table or file that cannot be exported
     ├── ForeignRecordError      records of another tool that cannot be read
     └── MissingExtra            an optional dependency is not installed (ImportError)
@@ -188,6 +189,10 @@ class UntrustedModel(RegistryError):
 
 class ChecksumMismatch(RegistryError):
     """A stored artifact differs from its recorded checksum."""
+
+
+class ArtifactMissing(ChecksumMismatch):
+    """An artifact's files are not in the artifact folder of this process, or are gone."""
 
 
 class ExportError(TunerError, ValueError):
