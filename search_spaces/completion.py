@@ -47,7 +47,7 @@ def complete(space: Space, fixed: Mapping[str, Any]) -> Params | None:
     listed = np.array([isinstance(column.domain, Listed) for column in rest.columns])
     (goal,), _ = rest.encode([center])
     X, _ = rest.encode(points)
-    away = np.where(listed, X != goal, np.abs(X - goal)).sum(axis=1)
+    away = np.where(listed, goal != X, np.abs(X - goal)).sum(axis=1)
     return _pulled(rest, X[away.argmin()], goal, listed)
 
 

@@ -19,7 +19,9 @@ from tuner.tracking import open_store
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("pg", marks=pytest.mark.postgres)])
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TUNER_ARTIFACTS", str(folder / "artifacts"))
@@ -49,7 +51,10 @@ def found(query: str, store: Any, **options: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ("params.lr < 1", "no trial has params.lr; known: params.learning_rate, params.model, params.model.svm.C"),
+        (
+            "params.lr < 1",
+            "no trial has params.lr; known: params.learning_rate, params.model, params.model.svm.C",
+        ),
         ("params.learning_rat < 1", "did you mean params.learning_rate?"),
         ("params.svm.C < 1", "did you mean params.model.svm.C?"),
         ("metrics.vall_loss < 1", "did you mean metrics.'val loss'?"),

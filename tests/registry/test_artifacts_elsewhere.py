@@ -69,7 +69,9 @@ class TestOnAServer:
         assert f"it was kept in {tmp_path}/a/.tuner/artifacts" in said
         assert "TUNER_ARTIFACTS is not set here" in said
         monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "elsewhere"))
-        with pytest.raises(ArtifactMissing, match="kept in .*/a/.*: set TUNER_ARTIFACTS to that place"):
+        with pytest.raises(
+            ArtifactMissing, match=r"kept in .*/a/.*: set TUNER_ARTIFACTS to that place"
+        ):
             tuner.load_model("s", store=url)
         monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "a" / ".tuner" / "artifacts"))
         assert tuner.load_model("s", store=url) == study.best_params
@@ -103,6 +105,6 @@ def test_files_that_are_gone_beside_a_sqlite_file(tmp_path: Path) -> None:
         warnings.simplefilter("error", TunerWarning)
         search(tmp_path)
     shutil.rmtree(tmp_path / "artifacts")
-    with pytest.raises(ArtifactMissing, match="is not in .*put the files back") as caught:
+    with pytest.raises(ArtifactMissing, match=r"is not in .*put the files back") as caught:
         tuner.load_model("s", store=tmp_path)
     assert isinstance(caught.value, ChecksumMismatch), "as in earlier versions"

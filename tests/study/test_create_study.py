@@ -90,9 +90,7 @@ def test_one_creates_it_and_the_others_are_told(url: str, at_once: Any) -> None:
 
 def test_another_space_is_refused_as_on_resume(url: str, at_once: Any) -> None:
     def create(n: int) -> tuner.Study:
-        return tuner.create_study(
-            {f"x{n}": Float(0, 1)}, study="n", store=url, load_if_exists=True
-        )
+        return tuner.create_study({f"x{n}": Float(0, 1)}, study="n", store=url, load_if_exists=True)
 
     made = at_once(create)
     assert sorted(type(each).__name__ for each in made) == ["Study"] + ["StudyMismatch"] * (N - 1)

@@ -111,7 +111,9 @@ def flat_study(name: str) -> optuna.Study:
     return study
 
 
-@pytest.mark.parametrize("name", ["{1}", "{0}_{1}", "{0}.{1}", "{0}/{1}", "{0}__{1}", "model_{0}_{1}"])
+@pytest.mark.parametrize(
+    "name", ["{1}", "{0}_{1}", "{0}.{1}", "{0}/{1}", "{0}__{1}", "model_{0}_{1}"]
+)
 @pytest.mark.filterwarnings("error::tuner.errors.TunerWarning")
 def test_flat_names_of_optuna(tmp_path: Path, name: str) -> None:
     theirs = flat_study(name)
@@ -157,7 +159,7 @@ def test_values_that_no_optimizer_can_learn_from_are_left_out(tmp_path: Path) ->
 
 
 class TestConstraints:
-    """A trial that breaks a constraint of the study is no feasible one, whatever it is read from."""
+    """A trial that violates a constraint of the study is infeasible, whatever its source."""
 
     @pytest.fixture
     def source(self, tmp_path: Path) -> tuner.Study:
@@ -250,5 +252,5 @@ class TestFitting:
 
 def test_a_table_without_any_fitting_row_is_refused_with_the_reason(tmp_path: Path) -> None:
     table = pd.DataFrame({"y": [1.0], "value": [1.0]})
-    with pytest.raises(ArgumentError, match="none of the 1 completed trials .* 'x' is missing"):
+    with pytest.raises(ArgumentError, match=r"none of the 1 completed trials .* 'x' is missing"):
         search(tmp_path, {"x": Float(0, 1)}, warm_start=table)

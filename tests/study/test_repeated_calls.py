@@ -142,9 +142,7 @@ class TestWarmStart:
 
         search(tmp_path, 60, study="source", seed=7, objective=objective)
         search(tmp_path, 1, objective=objective)
-        study = search(
-            tmp_path, 8, objective=objective, optimizer="bayesian", warm_start="source"
-        )
+        study = search(tmp_path, 8, objective=objective, optimizer="bayesian", warm_start="source")
         assert min(abs(x - 0.123) for x in xs(study)[1:]) < 0.02
 
     def test_the_new_ones_of_a_source_that_has_grown(

@@ -379,6 +379,8 @@ class ManualLoop:
 
     def _ask(self, n: int) -> None:
         before = set(self._machine.active)
+        if self._machine.last_number < 0 and (first := self.space.defaults()) is not None:
+            self._act(self._machine.enqueue([first]))
         self._act(self._handled(AskRequested(n)))
         self._launched = [uid for uid in self._machine.active if uid not in before]
 

@@ -94,9 +94,9 @@ class Session:
     """The inputs of one run of the loop.
 
     `initial` are points to try first, unless the study has as many trials of them. `listeners` are
-    called with each finished trial, once it is committed. `clock` measures deadlines and dates records.
-    `poll` is the maximum number of seconds between two checks of deadlines and updates of the
-    display. `lease` is the number of seconds after its last renewal at which the lease expires.
+    called with each finished trial, once it is committed. `clock` measures deadlines and dates
+    records. `poll` is the maximum number of seconds between two checks of deadlines and updates of
+    the display. `lease` is the number of seconds after its last renewal at which the lease expires.
     """
 
     info: StudyInfo
@@ -295,9 +295,7 @@ class Driver:
         pending = self._machine.pending
         alive = self._last_sign_of_life(history)
         left = [
-            replace(
-                run, state=State.FAILED, error=failure, ended=max(alive, run.started or alive)
-            )
+            replace(run, state=State.FAILED, error=failure, ended=max(alive, run.started or alive))
             for trial in pending
             for run in s.store.runs(s.info.uid, trial.number)
             if not run.state.finished

@@ -1,7 +1,8 @@
 """Read the first page of trials sorted by value from an index, without reading every trial.
 
 Indexes on study, state and value yield the trials of one study in order. The first page of each
-study is read: completed trials, then others with a value, then trials without. The pages are merged.
+study is read: completed trials, then others with a value, then trials without. The pages are
+merged.
 """
 
 from __future__ import annotations

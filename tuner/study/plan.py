@@ -59,8 +59,8 @@ def first_warm_start(plan: StudyPlan, store: Store) -> tuple[Trial, ...]:
 def with_additions(info: StudyInfo, plan: StudyPlan, store: Store) -> StudyInfo:
     """Add to a recorded study what a call has beyond it, and return its record.
 
-    The call that created the study adds nothing. New tags are set, and earlier trials that the study
-    lacks are added. Data are recorded if the study has none.
+    The call that created the study adds nothing. New tags are set, and earlier trials that the
+    study lacks are added. Data are recorded if the study has none.
 
     Raises
     ------

@@ -61,7 +61,8 @@ class SourceTrials:
         counts = self._left_out.most_common(REASONS)
         alone = len(self._left_out) == 1
         return "; ".join(
-            self._reasons[about] + ("" if alone else f" ({n} trial{'s' * (n > 1)})") for about, n in counts
+            self._reasons[about] + ("" if alone else f" ({n} trial{'s' * (n > 1)})")
+            for about, n in counts
         )
 
     def say_left_out(self) -> None:

@@ -63,7 +63,9 @@ def add_warm_start_trials(
         trials = add(rows.warm_start_trials(row["earlier"], row["space"]))
         info = replace(info, warm_start_trials=trials)
         earlier = rows.study_row(info)["earlier"]
-        connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(earlier=earlier))
+        connection.execute(
+            update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(earlier=earlier)
+        )
     return info
 
 
