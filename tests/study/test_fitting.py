@@ -126,6 +126,15 @@ def test_flat_names_of_optuna(tmp_path: Path, name: str) -> None:
         assert list(flat.values()) == list(known.params.values())
 
 
+@pytest.mark.filterwarnings("error::tuner.errors.TunerWarning")
+def test_the_table_of_an_optuna_study(tmp_path: Path) -> None:
+    theirs = flat_study("{0}_{1}")
+    study = search(
+        tmp_path, NESTED | {"x": Float(0, 1, default=0.5)}, warm_start=theirs.trials_dataframe()
+    )
+    assert [t.values[0] for t in study.info.warm_start_trials] == list(range(12))
+
+
 def test_the_number_left_out_and_the_reasons_are_said(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {
@@ -170,7 +179,7 @@ class TestConstraints:
             store=tmp_path / "source",
         )  # fmt: skip
 
-    @pytest.mark.parametrize("kind", [k for k in SOURCES if k != "found"])
+    @pytest.mark.parametrize("kind", ["study", "table", "nullable table", "csv", "json", "optuna"])
     def test_of_the_source(self, tmp_path: Path, source: tuner.Study, kind: str) -> None:
         study = tuner.create_study(
             {"x": Float(0, 1)}, metric="loss", constraints=["latency <= 0.5"],

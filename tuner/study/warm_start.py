@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -250,7 +251,7 @@ def _of_table(
                 f"its columns are {', '.join(columns)}"
             )
     for row in table.to_dict("records"):
-        if row.get("state", "completed") != "completed":
+        if str(row.get("state", "completed")).lower() not in _COMPLETED:
             continue
         cells = {str(name): None if _missing(cell) else cell for name, cell in row.items()}
         metrics = {
@@ -259,10 +260,14 @@ def _of_table(
         }
         found = {str(c): cells.get(f"constraints.{c}", cells.get(str(c))) for c in constraints}
         yield SourceTrial(
-            {name.removeprefix("params."): cell for name, cell in cells.items()},
+            {re.sub("^params[._]", "", name): cell for name, cell in cells.items()} | cells,
             metrics,
             {name: value for name, cell in found.items() if (value := as_number(cell)) is not None},
         )
+
+
+_COMPLETED = ("completed", "complete")
+"""The state of a completed trial in tables of tuner and of Optuna, in lower case."""
 
 
 def as_number(value: Any) -> float | None:
