@@ -119,15 +119,21 @@ def test_a_study_created_while_the_workers_start_is_resumed(tmp_path: Path) -> N
                 tuner.create_study({"x": Float(0, 1)}, study="n", store=tmp_path, seed=3)
             super().start(*args, **options)
 
-    def optimize(high: float) -> tuner.Study:
-        return tuner.optimize(
-            lambda params: params["x"], {"x": Float(0, high)}, n_trials=3, study="n",
-            store=tmp_path, backend=Late(), progress=False, register=False,
-        )  # fmt: skip
+    class Watch:
+        ended = 0
 
-    study = optimize(1.0)
-    assert (study.info.seed, len(study.trials)) == (3, 3)
-    study.store.close()
+        def __call__(self, study: tuner.Study, trial: tuner.Trial) -> None:
+            assert study.info.seed == 3
+
+        def study_ended(self, study: tuner.Study) -> None:
+            self.ended += 1
+
+    watch = Watch()
+    study = tuner.optimize(
+        lambda params: params["x"], {"x": Float(0, 1)}, n_trials=3, study="n", store=tmp_path,
+        backend=Late(), progress=False, register=False, callbacks=[watch],
+    )  # fmt: skip
+    assert (study.info.seed, len(study.trials), watch.ended) == (3, 3, 1)
 
 
 def test_a_study_of_another_space_created_while_the_workers_start_is_refused(

@@ -273,14 +273,9 @@ class ManualLoop:
             return batch
 
         machine = self._machine
+        known = machine.last_number, machine.places()
         try:
-            self._epoch = self.store.write_on(
-                self.info.uid,
-                machine.last_number,
-                self._machine.places(),
-                self._lease_owner(),
-                decide,
-            )
+            self._epoch = self.store.write_on(self.info.uid, *known, self._lease_owner(), decide)
         except BaseException:
             machine.rollback_to(savepoint)
             self._epoch = None

@@ -14,6 +14,7 @@
     ├── StudyError              a study that cannot continue
     │   ├── StudyNotFound       no study of that name in this store (LookupError)
     │   ├── StudyExists         a study of that name exists already
+    │   │   └── StudyJustCreated another process created it while this call started
     │   ├── StudyMismatch       the same name, but another space, direction or seed
     │   ├── StudyBusy           another driver holds it; names its process and host
     │   ├── StudyTakenOver      another driver has taken it from this one
@@ -117,6 +118,10 @@ class StudyNotFound(StudyError, LookupError):
 
 class StudyExists(StudyError):
     """A study of that name is in this store already."""
+
+
+class StudyJustCreated(StudyExists):
+    """Another process created a study of that name while this call prepared to create it."""
 
 
 class StudyMismatch(StudyError):

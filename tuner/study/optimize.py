@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import StudyExists
+from tuner.errors import StudyJustCreated
 from tuner.errors.boundary import public
 from tuner.records import Params, Trial
 from tuner.schedulers import resolve as resolve_scheduler
@@ -205,12 +205,7 @@ def optimize(
         warm_start=warm_start,
         objective=objective,
     )
-    opened = open_study(plan, store)
     try:
-        return opened.run(search)
-    except StudyExists:
-        again = open_study(plan, opened.store)
-        if again.info.uid == opened.info.uid:
-            raise
-        # Another process created the study while the workers started.
-        return again.run(search)
+        return open_study(plan, store).run(search)
+    except StudyJustCreated:
+        return open_study(plan, store).run(search)

@@ -21,6 +21,7 @@ from tuner.study.arguments import as_count, as_seconds, lease_seconds
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
+    from tuner.engine.ask_tell import ManualLoop
     from tuner.engine.driver import Session
     from tuner.engine.progress import Progress
     from tuner.optimizers.protocol import Optimizer
@@ -175,6 +176,23 @@ def session_of(
         # Virtual time passes only while the driver waits for events, so it need not poll.
         clock=SystemClock() if virtual is None else virtual,
         poll=POLL if virtual is None else math.inf,
+    )
+
+
+def loop_of(study: StudyResults, optimizer: Optimizer, scheduler: Scheduler | None) -> ManualLoop:
+    """Return the loop by which `Study.ask` and `Study.tell` work."""
+    from tuner.engine.ask_tell import ManualLoop
+    from tuner.engine.clock import SystemClock
+    from tuner.provenance.capture import current_environment
+
+    return ManualLoop(
+        study.info,
+        study.space,
+        study.store,
+        optimizer,
+        SystemClock(),
+        scheduler,
+        environment=study.store.put_environment(current_environment()),
     )
 
 

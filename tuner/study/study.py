@@ -14,17 +14,12 @@ from tuner.errors import (
     ArgumentError,
     StudyBusy,
     StudyError,
+    StudyJustCreated,
     UnknownOptimizer,
 )
 from tuner.errors.boundary import public_methods
 from tuner.provenance.references import find_study
-from tuner.records import (
-    ModelVersion,
-    Params,
-    State,
-    StudyInfo,
-    Trial,
-)
+from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
 from tuner.study.results import StudyResults
 
 if TYPE_CHECKING:
@@ -206,8 +201,10 @@ class Study(StudyResults):
         ArgumentError
             If the trial does not exist, or neither a value nor a state is given.
         """
+        from tuner.study.arguments import as_outcome_state
+
         if state is not None:
-            state = _as_outcome_state(state)
+            state = as_outcome_state(state)
         elif value is None:
             raise ArgumentError(
                 f"study {self.name!r}: tell was given no value; "
@@ -261,16 +258,23 @@ class Study(StudyResults):
         ------
         StudyBusy
             If this object or another process runs a search of the study.
+        StudyJustCreated
+            If another process created the study, so that the recorded one has to be loaded.
         """
         from tuner.study.search import limits_of, notify_ended, say_untried
 
         self._check_idle()
         n_trials = limits_of(search, self.space).n_trials
         if n_trials is None or sum(trial.state.finished for trial in self) < n_trials:
+            begun = True
             try:
                 self._drive(search)
+            except StudyJustCreated:
+                begun = False
+                raise
             finally:
-                notify_ended(search, self)
+                if begun:
+                    notify_ended(search, self)
         else:
             say_untried(search, self, n_trials)
         self._apply(search.models)
@@ -339,19 +343,9 @@ class Study(StudyResults):
     def _loop(self) -> ManualLoop:
         self._check_idle()
         if self._manual is None:
-            from tuner.engine.ask_tell import ManualLoop
-            from tuner.engine.clock import SystemClock
-            from tuner.provenance.capture import current_environment
+            from tuner.study.search import loop_of
 
-            self._manual = ManualLoop(
-                self._info,
-                self.space,
-                self.store,
-                self._bound_optimizer(),
-                SystemClock(),
-                self._scheduler,
-                environment=self.store.put_environment(current_environment()),
-            )
+            self._manual = loop_of(self, self._bound_optimizer(), self._scheduler)
         return self._manual
 
     # --- models ---------------------------------------------------------------------------
@@ -451,13 +445,3 @@ def _reconnected(
         optimizer=copy.deepcopy(optimizer),
         scheduler=copy.deepcopy(scheduler),
     )
-
-
-def _as_outcome_state(state: State | str) -> State:
-    try:
-        as_state = State(state)
-    except ValueError:
-        as_state = State.WAITING
-    if not as_state.finished:
-        raise ArgumentError(f'tell: state={state!r}: write "completed", "stopped" or "failed"')
-    return as_state

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select, update
 
-from tuner.errors import StoreError, StudyExists, StudyNotFound, StudyTakenOver
+from tuner.errors import StoreError, StudyJustCreated, StudyNotFound, StudyTakenOver
 from tuner.errors.credentials import remember
 from tuner.records import (
     Artifact,
@@ -151,7 +151,7 @@ class Store(StoreConnection):
         ------
         StudyBusy
             If another driver holds it.
-        StudyExists
+        StudyJustCreated
             If another study has taken its name in the meantime.
         """
         try:
@@ -168,7 +168,7 @@ class Store(StoreConnection):
                 connection, (found.id, found.uid, info.name), owner, seconds, self._clock
             )
             if found.uid != info.uid:
-                raise StudyExists(
+                raise StudyJustCreated(
                     f"study {info.name!r} was made by another process just now; call again to go "
                     f"on with it, or give another name"
                 )
