@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.backends.protocol import Finished, Sent
 from tuner.engine import writer
 from tuner.engine.clock import Clock
+from tuner.engine.initial import untried
 from tuner.engine.messages import (
     Ask,
     AskRequested,
@@ -229,10 +231,8 @@ class ManualLoop:
                 return None
         # A process does not respect the queue, so lock all others out.
         while True:
-            try:
+            with suppress(StudyTakenOver):
                 return self._insist(action)
-            except StudyTakenOver:
-                continue
 
     def _attempt(self, action: Callable[[], None], *, alone: bool = False) -> None:
         """Run `action` and commit; roll back and raise if a precondition fails."""
@@ -375,7 +375,9 @@ class ManualLoop:
     def _ask(self, n: int) -> None:
         before = set(self._machine.active)
         if self._machine.last_number < 0 and (first := self.space.defaults()) is not None:
-            self._act(self._machine.enqueue([first]))
+            self._act(
+                self._machine.enqueue(untried(self.space, [first], self.info.warm_start_trials))
+            )
         self._act(self._handled(AskRequested(n)))
         self._launched = [uid for uid in self._machine.active if uid not in before]
 
