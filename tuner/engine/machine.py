@@ -301,7 +301,7 @@ class Machine:
             # The limit excludes the time that the job was queued.
             if self.limits.trial_timeout is not None and attempt.killed is None:
                 self._deadlines.set(uid, now + self.limits.trial_timeout)
-        if attempt.queued is not None:
+        if attempt.queued is not None or isinstance(message, Begun):
             attempt.queued = None
             self._trials.open[attempt.trial.number] = attempt.trial
             commands.append(Record(attempt.trial, attempt.run))

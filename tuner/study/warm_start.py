@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner.errors import ArgumentError, StudyNotFound
 from tuner.errors.notices import warn
 from tuner.records import Goal, OutcomeConstraint, State, Trial
-from tuner.search_spaces import Space
+from tuner.search_spaces import Bool, Space
+from tuner.search_spaces.categorical import Listed
 from tuner.study.fitting import Fitting, Misfit
 
 if TYPE_CHECKING:
@@ -212,7 +212,10 @@ def _of_optuna(study: Any, space: Space, goals: Sequence[Goal]) -> Iterator[Sour
             f"warm_start: Optuna study {study.study_name!r} has directions={directions}, this "
             f"study has {wanted}"
         )
-    columns = {column.path: OptunaColumn(column) for column in space.columns}
+    # Optuna may store an option in another form, or as its index.
+    columns = {
+        c.path: OptunaColumn(c) for c in space.columns if isinstance(c.domain, Listed | Bool)
+    }
     names = [goal.metric for goal in goals]
     for trial in study.get_trials(deepcopy=False):
         if trial.state.name != "COMPLETE":
@@ -259,8 +262,13 @@ def _of_table(
             **{metric: cells[column] for metric, column in names.items()},
         }
         found = {str(c): cells.get(f"constraints.{c}", cells.get(str(c))) for c in constraints}
+        # The tables of `find` have the prefix of tuner, those of Optuna the other one.
+        ours, theirs = (
+            {n.removeprefix(prefix): cell for n, cell in cells.items() if n.startswith(prefix)}
+            for prefix in ("params.", "params_")
+        )
         yield SourceTrial(
-            {re.sub("^params[._]", "", name): cell for name, cell in cells.items()} | cells,
+            theirs | cells | ours,
             metrics,
             {name: value for name, cell in found.items() if (value := as_number(cell)) is not None},
         )
