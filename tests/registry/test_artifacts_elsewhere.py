@@ -42,7 +42,19 @@ class TestOnAServer:
             search(new_database(), 3)
         (said,) = {str(w.message) for w in caught if w.category is TunerWarning}
         assert f"artifacts are kept in {tmp_path}/a/.tuner/artifacts" in said
-        assert "set TUNER_ARTIFACTS to a folder or URL" in said
+        assert "set TUNER_ARTIFACTS to an absolute path or URL" in said
+
+    def test_a_relative_folder_is_one_of_each_process(
+        self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = new_database()
+        monkeypatch.setenv("TUNER_ARTIFACTS", "kept")
+        person(monkeypatch, tmp_path / "a")
+        with pytest.warns(TunerWarning, match=f"artifacts are kept in {tmp_path}/a/kept"):
+            search(url)
+        person(monkeypatch, tmp_path / "b")
+        with pytest.raises(ArtifactMissing, match=r"kept in .*/a/kept: .* or is relative"):
+            tuner.load_model("s", store=url)
 
     def test_a_search_without_artifacts_says_nothing(
         self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -109,8 +109,8 @@ class StoreConnection:
             self._said_where = True
             warn(
                 f"store {self}: artifacts are kept in {self.artifact_root}, where only processes "
-                f"that share this folder find them; set TUNER_ARTIFACTS to a folder or URL that "
-                f"everyone who uses the store can reach"
+                f"that share this folder find them; set TUNER_ARTIFACTS to an absolute path or "
+                f"URL that everyone who uses the store can reach"
             )
         return artifact
 
@@ -138,8 +138,9 @@ class StoreConnection:
         if self._database.location.own_artifacts:
             place = " on the machine that ran the trial" if kept == here else ""
             return (
-                f"{was or 'it was kept'}{place}: TUNER_ARTIFACTS is not set here, so each process "
-                f"looks in a folder of its own; set it to a folder or URL that has the files"
+                f"{was or 'it was kept elsewhere'}{place}: TUNER_ARTIFACTS is not set here, or is "
+                f"relative, so each process looks in a folder of its own; set it to an absolute "
+                f"path or URL that has the files"
             )
         if kept not in (None, here):
             return f"{was}: set TUNER_ARTIFACTS to that place, or copy the files to {here}"

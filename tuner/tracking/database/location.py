@@ -29,8 +29,9 @@ class Location:
     """A database, and the folder of the artifacts that it records.
 
     `file` is the database file of SQLite, None for a server. `artifact_url` replaces the folder if
-    the environment variable ``TUNER_ARTIFACTS`` is a URL. With a server and without that variable,
-    each process has an artifact folder of its own.
+    the environment variable ``TUNER_ARTIFACTS`` is a URL. `own_artifacts` is whether the folder is
+    relative to the working directory of this process, though the database is on a server: other
+    processes may have another one.
     """
 
     url: URL
@@ -139,7 +140,8 @@ def _of_url(text: str) -> Location:
         folder = given or Path(DEFAULT_FOLDER, ARTIFACTS)
         root = Path(folder).expanduser().absolute()
         url = url.set(drivername="postgresql+psycopg")
-        return Location(url, root, own_artifacts=not os.environ.get("TUNER_ARTIFACTS"))
+        own = not _artifact_url() and not Path(folder).expanduser().is_absolute()
+        return Location(url, root, own_artifacts=own)
     if backend != "sqlite":
         raise ArgumentError(
             f"store={url.render_as_string()!r}: tuner keeps its record in SQLite or PostgreSQL; "
