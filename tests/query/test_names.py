@@ -1,4 +1,4 @@
-"""A query that names what no record has says so; partial results are no best ones."""
+"""Names in a query that no record has are reported; partial results sort after final ones."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class TestShell:
             assert "no trial has params.lr; known: params.learning_rate" in done.stderr
             assert done.stdout == ""
 
-    def test_a_label_that_nobody_has_set_is_said(self, call: Callable[..., Any]) -> None:
+    def test_an_unset_label_is_only_a_warning(self, call: Callable[..., Any]) -> None:
         done = call("tags.owner = 'me'")
         assert done.exit_code == 0
         assert "tuner: warning: query: no study has tags.owner; known: tags.team" in done.stderr

@@ -167,9 +167,12 @@ class TestWarmStart:
 
     def test_a_source_that_is_gone(self, tmp_path: Path, source: tuner.Study) -> None:
         search(tmp_path, 4, warm_start="source")
-        with pytest.warns(TunerWarning, match=r"'sorce' does not exist .* goes on with the 5"):
-            study = search(tmp_path, 6, warm_start="sorce")
+        search(tmp_path, 3, study="third", seed=9)
+        said = r"'sorce' does not exist .* continues with its 5 earlier trials"
+        with pytest.warns(TunerWarning, match=said):
+            study = search(tmp_path, 6, warm_start=["sorce", "third"])
         assert len(study.trials) == 6
+        assert len(study.info.warm_start_trials) > 5, "the other source is read"
 
     def test_trials_of_the_study_itself_are_none(self, tmp_path: Path) -> None:
         search(tmp_path)

@@ -1,4 +1,4 @@
-"""Records of what a dead driver left: dates, attempts, and who runs the study."""
+"""Records that a dead driver leaves: dates, attempts, and the process that runs the study."""
 
 from __future__ import annotations
 

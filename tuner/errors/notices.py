@@ -12,7 +12,7 @@ PACKAGE = __name__.partition(".")[0]
 
 
 def warn(message: str) -> None:
-    """Warn of something that a call leaves out; the warning names the line that called tuner."""
+    """Issue a `TunerWarning` that names the line which called tuner."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
         level, frame = level + 1, frame.f_back

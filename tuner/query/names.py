@@ -1,4 +1,4 @@
-"""Names in a query that no record has, such as a misspelt parameter, and the nearest known ones."""
+"""Find names in a query that no record has, such as a misspelt parameter, and similar names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tuner.search_spaces import Space
 from tuner.tracking.schema import studies
 
 LABELS = ("tags", "notes")
-"""Groups whose names users add to records at any time, so a name that no record has is no error."""
+"""Groups of names that users add to records at any time, so that a new name is not an error."""
 
 LISTED = 8
 """Number of known names in a message if none is similar."""
@@ -70,7 +70,7 @@ def is_label(error: QueryError, query: Query) -> bool:
 
 
 def _of(column: ColumnElement[Any], study: str | None, what: ColumnElement[Any]) -> Select[Any]:
-    """Select from the table of a JSON column, within one study if given."""
+    """Select from the table with a JSON column, within one study if given."""
     table = _table(column)
     query = select(what).select_from(table)
     if study is None:

@@ -14,7 +14,7 @@ from tuner.search_spaces.categorical import Listed, from_json_option
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A reason for which values are not a point, and the parameter or the problem in general."""
+    """The reason why values are not a point; `about` is equal for misfits of the same kind."""
 
     about: str
     reason: str
@@ -46,7 +46,7 @@ class Fitting:
         self._ends = {column.path: list(_ends(column.path)) for column in space.columns}
 
     def fit(self, values: Mapping[str, Any]) -> Params | Misfit:
-        """Return the point with these values, or the reason for which there is none."""
+        """Return the point with these values, or the reason why they are not a point."""
         others = {_canonical(name): name for name in values if name not in self._paths}
         flat: dict[str, Any] = {}
         used: dict[str, str] = {}

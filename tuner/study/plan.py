@@ -1,4 +1,4 @@
-"""The settings that a call requests for a study, and what they add to an existing one."""
+"""The settings that a call requests for a study, and their additions to an existing one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def first_warm_start(plan: StudyPlan, store: Store) -> tuple[Trial, ...]:
     StudyNotFound
         If a source does not exist.
     """
-    if _has_no_source(plan):
+    if isinstance(plan.warm_start, list | tuple) and not plan.warm_start:
         return ()
     found = _read(plan, store)
     if not found.trials:
@@ -57,10 +57,10 @@ def first_warm_start(plan: StudyPlan, store: Store) -> tuple[Trial, ...]:
 
 
 def with_additions(info: StudyInfo, plan: StudyPlan, store: Store) -> StudyInfo:
-    """Add to a recorded study what a call has beyond it, and return its record.
+    """Add the tags, data and earlier trials of a call to a recorded study; return its record.
 
-    The call that created the study adds nothing. New tags are set, and earlier trials that the
-    study lacks are added. Data are recorded if the study has none.
+    New tags are set. Earlier trials that the study lacks are added, and a fingerprint of the data
+    if the study has none. The call that created the study adds nothing.
 
     Raises
     ------
@@ -72,19 +72,18 @@ def with_additions(info: StudyInfo, plan: StudyPlan, store: Store) -> StudyInfo:
     from tuner.tracking.annotations import add_warm_start_trials, set_tags
 
     plan = replace(plan, warm_start=_other_sources(info, plan))
-
-    found = SourceTrials() if _has_no_source(plan) else _read_again(info, plan, store)
+    found = _read_again(info, plan, store)
     tags = {name: hide_exact(text) for name, text in plan.tags.items()}
     if changed := {name: text for name, text in tags.items() if info.tags.get(name) != text}:
         info = replace(info, tags=set_tags(store, info.uid, changed))
     if plan.data and not info.data:
         info = replace(info, data=plan.data)
         store.update_study(info, ["data"])
-    if found.trials:
+    if found:
 
         def add(known: tuple[Trial, ...]) -> tuple[Trial, ...]:
             have = {_identity(plan.space, trial) for trial in known}
-            new = [t for t in found.trials if _identity(plan.space, t) not in have]
+            new = [t for t in found if _identity(plan.space, t) not in have]
             return (*numbered_before(new, -len(known)), *known)
 
         if len(add(info.warm_start_trials)) > len(info.warm_start_trials):
@@ -92,34 +91,33 @@ def with_additions(info: StudyInfo, plan: StudyPlan, store: Store) -> StudyInfo:
     return info
 
 
-def _has_no_source(plan: StudyPlan) -> bool:
-    return isinstance(plan.warm_start, list | tuple) and not plan.warm_start
-
-
 def _read(plan: StudyPlan, store: Store) -> SourceTrials:
     return warm_start_trials(plan.warm_start, plan.space, plan.goals, store, plan.constraints)
 
 
-def _read_again(info: StudyInfo, plan: StudyPlan, store: Store) -> SourceTrials:
-    """Return the earlier trials that a call gives an existing study.
+def _read_again(info: StudyInfo, plan: StudyPlan, store: Store) -> list[Trial]:
+    """Return the earlier trials that a call gives an existing study, source by source.
 
     The study keeps its earlier trials, so it continues without sources that are gone.
     """
     recorded = len(info.warm_start_trials)
-    try:
-        found = _read(plan, store)
-        problem = "" if found.trials else f"warm_start: {none_fits(found)}"
-    except (StudyNotFound, StoreError) as error:
-        if not recorded:
-            raise
-        found, problem = SourceTrials(), str(error)
-    if problem and not recorded:
-        raise ArgumentError(f"{problem}; omit warm_start, or pass other trials")
-    if problem:
-        warn(f"{problem}; study {info.name!r} goes on with the {recorded} earlier trials it has")
-    else:
-        found.say_left_out()
-    return found
+    if not recorded:
+        return list(first_warm_start(plan, store))
+    trials: list[Trial] = []
+    for source in plan.warm_start:
+        problem = ""
+        try:
+            found = _read(replace(plan, warm_start=[source]), store)
+        except (StudyNotFound, StoreError) as error:
+            problem = str(error)
+        else:
+            found.say_left_out()
+            trials += found.trials
+            if not found.seen:
+                problem = f"warm_start: {none_fits(found)}"
+        if problem:
+            warn(f"{problem}; study {info.name!r} continues with its {recorded} earlier trials")
+    return trials
 
 
 def _other_sources(info: StudyInfo, plan: StudyPlan) -> list[Any]:
