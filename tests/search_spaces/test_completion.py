@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tuner
@@ -68,6 +68,7 @@ def test_the_same_point_every_time() -> None:
     assert space.defaults() == space.defaults() == Space.from_json(space.to_json()).defaults()
 
 
+@settings(max_examples=15, deadline=None)
 @given(st.floats(0, 1), st.floats(0.05, 2))
 def test_it_is_a_point_of_the_space(default: float, total: float) -> None:
     space = Space({"a": Float(0, 1, default=default), "b": Float(0, 1), "n": Int(1, 9)})
