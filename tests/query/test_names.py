@@ -63,6 +63,8 @@ def found(query: str, store: Any, **options: Any) -> list[Any]:
         ("order by metrics.acc limit 3", "no trial has metrics.acc"),
         ("tags.taem = 'x'", "no study has tags.taem; did you mean tags.team?"),
         ("notes.verdit = 'x'", "no trial has notes.verdit; did you mean notes.verdict?"),
+        ("study = 'sx' and value < 1", "no study is named 'sx'; did you mean 's'?"),
+        ("value < 1 or 'othr' = study", "no study is named 'othr'; did you mean 'other'?"),
         ("optimizer.nam = 'x'", "no study has optimizer.nam; did you mean optimizer.name?"),
     ],
 )
@@ -81,7 +83,8 @@ def test_a_name_that_no_record_has_is_said(store: Any, query: str, says: str) ->
         "params.width > 3", 'metrics."val loss" < 1', "metrics.acc is null",
         "not params.lr is not null", "tags.team = 'x'", "notes.verdict = 'x'",
         "constraints.latency < 1", "error.kind = 'OSError'",  # no trial has any
-        "order by params.learning_rate limit 3",
+        "order by params.learning_rate limit 3", "study = 's'", "not study = 'third'",
+        "study != 'third'", "study like 'third%'",
     ],
 )  # fmt: skip
 def test_other_names_are_silent(store: Any, query: str) -> None:
@@ -94,6 +97,12 @@ def test_other_names_are_silent(store: Any, query: str) -> None:
 def test_of_runs_and_of_one_study(store: Any) -> None:
     with pytest.warns(TunerWarning, match="no run has metrics.acc; known: metrics.'val loss'"):
         found("metrics.acc < 1", store, what="runs")
+    for what, query, says in (
+        ("studies", "name = 'thers'", "no study is named 'thers'; did you mean 'other'"),
+        ("runs", "study = 'thers'", "no study is named 'thers'"),
+    ):
+        with pytest.warns(TunerWarning, match=says):
+            found(query, store, what=what)
     study = tuner.load_study("other", store=store)
     with pytest.warns(TunerWarning, match="no trial has params.learning_rate; known: params.width"):
         list(study.find("params.learning_rate < 1"))

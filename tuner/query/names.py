@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, literal, select
@@ -13,7 +14,7 @@ from tuner.query.compiler import Compiler
 from tuner.query.syntax import Field, Query
 from tuner.records import decode_params
 from tuner.search_spaces import Space
-from tuner.tracking.schema import studies
+from tuner.tracking.schema import models, studies
 
 LABELS = ("tags", "notes")
 """Groups of names that users add to records at any time, so that a new name is not an error."""
@@ -21,14 +22,25 @@ LABELS = ("tags", "notes")
 LISTED = 8
 """Number of known names in a message if none is similar."""
 
+_TITLES: dict[tuple[str, ...], Any] = {("study",): studies.c.name, ("model",): models.c.name}
+"""The fields with names of studies and models; ``name`` is one of these, too."""
+
 _OWNERS = {"studies": "study", "runs": "run", "environments": "run"}
 """The record that has the names of a table; a trial for all other tables."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A name that no record has. It is `certain` to be an error unless users may add it later."""
+
+    error: QueryError
+    certain: bool
+
+
 def unknown_names(
     connection: Connection, compiler: Compiler, query: Query, study: str | None
-) -> list[QueryError]:
-    """Return an error for each name that no record has, although others of its group exist.
+) -> list[Unknown]:
+    """Return each name that no record has, although others of its group exist.
 
     A name that is only compared with null may be missing everywhere.
 
@@ -45,7 +57,7 @@ def unknown_names(
     """
     subject = compiler.subject
     groups = {**subject.documents, **subject.trees}
-    found: list[QueryError] = []
+    found = list(_unknown_titles(connection, compiler, query))
     for field in query.compared:
         group, *rest = field.path
         if group not in groups or not rest:
@@ -60,13 +72,27 @@ def unknown_names(
         if known and name not in known:
             owner = _OWNERS.get(_table(column).name, "trial")
             problem = f"no {owner} has {field}; {_nearest(group, name, known)}"
-            found.append(QueryError(compiler.text, field.position, problem))
+            error = QueryError(compiler.text, field.position, problem)
+            found.append(Unknown(error, group not in LABELS))
     return found
 
 
-def is_label(error: QueryError, query: Query) -> bool:
-    """Return whether an error of `unknown_names` is about a name that users add at any time."""
-    return any(f.position == error.position and f.path[0] in LABELS for f in query.compared)
+def _unknown_titles(connection: Connection, compiler: Compiler, query: Query) -> Iterator[Unknown]:
+    """Yield the names of studies and models that a query asks for and that do not exist."""
+    for field, title in query.equalities:
+        column = _TITLES.get(field.path)
+        if field.path == ("name",):
+            column = models.c.name if "version" in compiler.subject.fields else studies.c.name
+        if column is None or not isinstance(title.value, str):
+            continue
+        if connection.execute(select(column).where(column == title.value)).first():
+            continue
+        if known := list(connection.execute(select(column)).scalars()):
+            kind = "study" if column.table is studies else "model"
+            close = difflib.get_close_matches(title.value, known, n=3)
+            hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+            problem = f"no {kind} is named {title.value!r}{hint}"
+            yield Unknown(QueryError(compiler.text, title.position, problem), certain=False)
 
 
 def _of(column: ColumnElement[Any], study: str | None, what: ColumnElement[Any]) -> Select[Any]:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Connection, Row, Select, func, select
 
-from tuner.errors import QueryError
 from tuner.errors.boundary import public
 from tuner.errors.notices import warn
 from tuner.query.compiler import Compiler
 from tuner.query.fields import subject
 from tuner.query.matches import FoundRun, FoundTrial, Match, flat_rows
-from tuner.query.names import is_label, unknown_names
+from tuner.query.names import Unknown, unknown_names
 from tuner.query.pages import has_pages, page
 from tuner.query.parser import parse
 from tuner.query.syntax import Query
@@ -186,15 +185,15 @@ class QueryResult:
             If no record has a name; the message suggests similar names.
         """
         with self.store.reading() as connection:
-            for error in self._unknown(connection):
-                if not is_label(error, self.query):
-                    raise error
+            for unknown in self._unknown(connection):
+                if unknown.certain:
+                    raise unknown.error
 
     def _say_unknown(self, connection: Connection) -> None:
-        for error in self._unknown(connection):
-            warn(str(error))
+        for unknown in self._unknown(connection):
+            warn(str(unknown.error))
 
-    def _unknown(self, connection: Connection) -> list[QueryError]:
+    def _unknown(self, connection: Connection) -> list[Unknown]:
         compiler = self._compiler(connection.dialect.name)
         return unknown_names(connection, compiler, self.query, self.study)
 
