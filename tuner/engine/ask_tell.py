@@ -114,13 +114,7 @@ class ManualLoop:
         self._catch_up()
 
     def ask(self, n: int) -> list[LiveTrial]:
-        """Return `n` trials to evaluate.
-
-        Raises
-        ------
-        StudyBusy
-            If a driver holds the study.
-        """
+        """Return `n` trials to evaluate; raise `StudyBusy` if a driver holds the study."""
         with self._lock:
             self._retrying(lambda: self._create(lambda: self._ask(n)))
             return [self._live(uid) for uid in self._launched]
