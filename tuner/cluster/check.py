@@ -142,7 +142,11 @@ def _ask(node: str, objective: str | bytes | None, packages: Sequence[str], env:
                 pickle.loads(objective)
             elif objective is not None:
                 module, _, name = objective.partition(":")
-                found: Any = importlib.import_module(module)
+                try:
+                    from tuner.provenance.scripts import load_module
+                except ImportError:  # reported above
+                    load_module = importlib.import_module
+                found: Any = load_module(module)
                 for part in name.split("."):
                     found = getattr(found, part)
         except BaseException as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError, NoCompletedTrial, NoFeasibleTrial, SeveralGoals
 from tuner.errors.boundary import public_methods
+from tuner.loading import end_loading
 from tuner.optimizers import ranking
 from tuner.records import Artifact, Direction, Goal, Params, Report, Run, State, StudyInfo, Trial
 from tuner.search_spaces import Space
@@ -170,6 +171,7 @@ class StudyResults:
         """Set several tags at once; None removes a tag. Other tags do not change."""
         from tuner.tracking.annotations import set_tags
 
+        end_loading("Study.set_tags")
         known = set_tags(self.store, self._info.uid, tags)
         self._info = dataclasses.replace(self._info, tags=known)
 
@@ -187,6 +189,7 @@ class StudyResults:
         """
         from tuner.tracking.annotations import set_notes
 
+        end_loading("Study.set_notes")
         number = trial if isinstance(trial, int) else trial.number
         return set_notes(self.store, self._info.uid, number, notes)
 

@@ -17,6 +17,7 @@ from tuner.errors import (
     UnknownOptimizer,
 )
 from tuner.errors.boundary import public_methods
+from tuner.loading import end_loading
 from tuner.provenance.references import find_study
 from tuner.records import (
     ModelVersion,
@@ -135,6 +136,7 @@ class Study(StudyResults):
         """
         from tuner.study.search import as_search
 
+        end_loading("Study.optimize")
         search = as_search(
             objective,
             self.goals,
@@ -321,6 +323,7 @@ class Study(StudyResults):
         return self._optimizer
 
     def _loop(self) -> ManualLoop:
+        end_loading("Study.ask")
         self._check_idle()
         if self._manual is None:
             from tuner.engine.ask_tell import ManualLoop
@@ -378,6 +381,7 @@ class Study(StudyResults):
         from tuner.registry import Registry
         from tuner.study.registration import register_trial
 
+        end_loading("Study.register")
         if trial is not None and trial.state is not State.COMPLETED:
             raise ArgumentError(
                 f"study {self.name!r}: trial {trial.number} is {trial.state.value}; "
@@ -407,6 +411,7 @@ class Study(StudyResults):
         """
         from tuner.study.registration import keep_models
 
+        end_loading("Study.keep_models")
         return keep_models(self, k)
 
     def replace_info(self, **changes: Any) -> None:
