@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import RegistryError
@@ -41,7 +42,8 @@ def register_trial(
     """Register a trial of a study under `name`; a repeated call returns the same version.
 
     The model is the result of `refit` on the params of the trial, or the model that its run logged.
-    Without either, the version holds the params alone.
+    Without either, the version holds the params alone. The environment of a refitted model is that
+    of this process.
 
     Raises
     ------
@@ -54,12 +56,15 @@ def register_trial(
         return known
     artifact = _logged_model(registry, info, run)
     if refit is not None:
+        from tuner.provenance.capture import current_environment
+
         kind, files = save_model(
             _refitted(info, trial, refit), format=format, allow_pickle=allow_pickle
         )
         upload = Upload("refit", files, kind="model", format=kind)
         artifact = registry.store.put_artifact(run.uid, upload)
         registry.store.write(info.uid, Batch(artifacts=[artifact]))
+        run = replace(run, environment=registry.store.put_environment(current_environment()))
     return registry.register(
         name,
         study=info,
