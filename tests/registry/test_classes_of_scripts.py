@@ -80,7 +80,7 @@ def test_a_class_within_another_or_a_function_has_no_name_to_import(
     try:
         with pytest.raises(RegistryError, match=r"has no '(Inner|Local)'.*at the top of a module"):
             save_model(found())
-        format, files = save_model(found(), allow_pickle=True)
+        format, _ = save_model(found(), allow_pickle=True)
         assert format == "pickle"
     finally:
         del sys.modules["nested_classes"]
@@ -92,7 +92,9 @@ def test_a_class_of_a_script_under_another_name_cannot_be_imported(
     monkeypatch.setattr(sys, "argv", ["test"])
     (tmp_path / "json.py").write_text(CODE)
     module = load_script(tmp_path / "json.py")
-    with pytest.raises(RegistryError, match=r"'script_json' of script_json.Mean is not on the path"):
+    with pytest.raises(
+        RegistryError, match=r"'script_json' of script_json.Mean is not on the path"
+    ):
         save_model(module.Mean())
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "only_there.py").write_text(CODE)

@@ -182,7 +182,7 @@ def test_a_model_that_no_safe_format_keeps_is_pickled_if_that_is_allowed() -> No
 def test_a_model_of_another_library_is_refused_with_what_to_write(package: str, says: str) -> None:
     base = type("Module", (), {"__module__": package})
     model = type("Net", (base,), {"__module__": "networks"})()
-    with pytest.raises(RegistryError, match="allow_pickle=True on loading") as caught:
+    with pytest.raises(RegistryError, match="allow_pickle=True here and on loading") as caught:
         save_model(model)
     assert re.search(f"{says} and trial.log_artifact.*load_model does not load", str(caught.value))
 

@@ -55,7 +55,9 @@ def load_module(name: str) -> ModuleType:
             with loading():
                 specification = importlib.util.find_spec(name)  # imports the packages above it
         except SearchWhileLoading as error:
-            raise ArgumentError(f"{name}: its package {parent!r} cannot be loaded: {error}") from None
+            raise ArgumentError(
+                f"{name}: its package {parent!r} cannot be loaded: {error}"
+            ) from None
         if specification is None or specification.loader is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         if name not in sys.modules:

@@ -88,7 +88,7 @@ def save_model(
             return candidate.name, _saved(model, candidate)
         except RegistryError as error:
             failures.append(error)
-    raise _unsaved(model, failures, allow_pickle) from (failures[-1] if failures else None)
+    raise _unsaved(model, failures) from (failures[-1] if failures else None)
 
 
 def load_files(
@@ -164,15 +164,15 @@ _OWN_FILES = {
 """The call that writes a model of a library to a file of its own format, by package."""
 
 
-def _unsaved(model: Any, failures: Sequence[RegistryError], allow_pickle: bool) -> RegistryError:
+def _unsaved(model: Any, failures: Sequence[RegistryError]) -> RegistryError:
     """Return the error for a model that no allowed format can save, with all that can be done."""
-    safe = ", ".join(repr(name) for name in FORMATS.names if name != PickleFormat.name)
-    kind = type(model).__name__
-    text = "; ".join(map(str, failures)) or f"model {kind}: none of the formats {safe} accepts it"
-    if not allow_pickle:
-        text += (
-            "; write format='pickle', allow_pickle=True here, and allow_pickle=True on loading, to "
-            "keep a pickle, whose loading runs code"
+    text = "; ".join(map(str, failures))
+    if not failures:
+        safe = ", ".join(repr(name) for name in FORMATS.names if name != PickleFormat.name)
+        text = (
+            f"model {type(model).__name__}: none of the formats {safe} accepts it; loading a pickle "
+            f"runs code: to save one, write allow_pickle=True here and on loading, or pass format= "
+            f"with a ModelFormat of your own"
         )
     packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
     for package in sorted(packages & _OWN_FILES.keys()):
@@ -182,6 +182,4 @@ def _unsaved(model: Any, failures: Sequence[RegistryError], allow_pickle: bool) 
             f"; or write {call.format(file)} and trial.log_artifact({file!r}), which keeps the "
             f"model in the format of {package}; load_model does not load such an artifact"
         )
-    if not failures:
-        text += "; or pass format= with a ModelFormat of your own"
     return RegistryError(text)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 FILE = "model.skops"
 
+_OTHERWISE = (
+    "write format='pickle', allow_pickle=True here and allow_pickle=True on loading to keep a "
+    "pickle, whose loading runs code"
+)
+
 
 class SkopsFormat:
     """Format for scikit-learn estimators and pipelines (https://skops.readthedocs.io).
@@ -60,7 +65,8 @@ class SkopsFormat:
         except Exception as error:
             # skops passes on any exception of the model's own code; all of them mean the same here.
             raise RegistryError(
-                f"model {kind} cannot be kept in skops format: {type(error).__name__}: {error}"
+                f"model {kind} cannot be kept in skops format: {type(error).__name__}: {error}; "
+                f"{_OTHERWISE}"
             ) from error
         try:
             names = sorted(_checked(content, frozenset())[1].untrusted)
@@ -71,12 +77,12 @@ class SkopsFormat:
         except Exception as error:
             raise RegistryError(
                 f"model {kind} cannot be kept in skops format, as it would not load again: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error}; {_OTHERWISE}"
             ) from error
         if reason:
             raise RegistryError(
                 f"model {kind} cannot be kept in skops format: {reason}, so no other program can "
-                f"import it; define it at the top of a module that can be imported"
+                f"import it; define it at the top of a module that can be imported, or {_OTHERWISE}"
             )
         (folder / FILE).write_bytes(content)
 
