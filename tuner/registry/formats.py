@@ -79,9 +79,11 @@ def save_model(
     if format is None:
         safe = (format_named(name) for name in FORMATS.names if name != PickleFormat.name)
         accepting = (each for each in safe if each.accepts(model))
-        candidates = chain(accepting, [PickleFormat()] if allow_pickle else [])
+        candidates: Iterable[ModelFormat] = chain(
+            accepting, [PickleFormat()] if allow_pickle else []
+        )
     else:
-        candidates = iter([_chosen(model, format, allow_pickle)])
+        candidates = [_chosen(model, format, allow_pickle)]
     failures: list[RegistryError] = []
     for candidate in candidates:
         try:
@@ -170,9 +172,9 @@ def _unsaved(model: Any, failures: Sequence[RegistryError]) -> RegistryError:
     if not failures:
         safe = ", ".join(repr(name) for name in FORMATS.names if name != PickleFormat.name)
         text = (
-            f"model {type(model).__name__}: none of the formats {safe} accepts it; loading a pickle "
-            f"runs code: to save one, write allow_pickle=True here and on loading, or pass format= "
-            f"with a ModelFormat of your own"
+            f"model {type(model).__name__}: none of the formats {safe} accepts it; loading a "
+            f"pickle runs code: to save one, write allow_pickle=True here and on loading, or pass "
+            f"format= with a ModelFormat of your own"
         )
     packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
     for package in sorted(packages & _OWN_FILES.keys()):

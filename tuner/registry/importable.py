@@ -56,7 +56,7 @@ def _is_same(name: str, found: ModuleSpec) -> bool:
     loaded = getattr(sys.modules.get(name), "__file__", None)
     if loaded is None or not found.has_location or found.origin is None:
         return True
-    return os.path.realpath(loaded) == os.path.realpath(found.origin)
+    return os.path.realpath(str(loaded)) == os.path.realpath(found.origin)
 
 
 def _find_module(name: str) -> ModuleSpec | None:

@@ -270,7 +270,7 @@ def _of_runs(study: str, trial: Trials, table: Table) -> Select[Any]:
     return _narrowed(query, trial)
 
 
-def artifacts_of(study: str, run: str | None) -> Select[Any]:
+def artifacts_of(study: str, run: str | None, trial: Trials = None) -> Select[Any]:
     """Return the artifacts of a study, only the latest for each run and name."""
     query = (
         select(artifacts, runs.c.uid.label("run"))
@@ -278,7 +278,7 @@ def artifacts_of(study: str, run: str | None) -> Select[Any]:
         .where(studies.c.uid == study, ~is_superseded())
         .order_by(runs.c.trial, runs.c.attempt, runs.c.id, artifacts.c.id)
     )
-    return query if run is None else query.where(runs.c.uid == run)
+    return _narrowed(query if run is None else query.where(runs.c.uid == run), trial)
 
 
 def is_superseded() -> ColumnElement[bool]:
