@@ -47,6 +47,6 @@ def end_loading(call: str) -> None:
     """
     if _depth:
         raise SearchWhileLoading(
-            f"{call} is called while the file of an objective is loaded; guard the search with "
-            f'if __name__ == "__main__"'
+            f"{call} is called while a file is loaded for its objective or for the class of a "
+            f'model; guard the search with if __name__ == "__main__"'
         )

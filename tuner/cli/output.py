@@ -192,13 +192,13 @@ def trial_lines(study: tuner.Study, number: int) -> Iterator[str]:
         yield one_line(f"constraint {name}: {kept}")
     for name, note in trial.notes.items():
         yield one_line(f"note {name}: {note!r}")
-    kept = study.artifacts(number)
+    artifacts = study.artifacts(number)
     for run in study.runs(number):
         where = f" on {run.worker} ({run.host})" if run.host else ""
         begun = "" if run.started is None else f", began {when(run.started)}"
         lasted = "" if run.duration is None else f", took {run.duration:.3g} s"
         yield one_line(f"run {run.attempt}: {run.state}{where}{begun}{lasted}")
-        for artifact in kept:
+        for artifact in artifacts:
             if artifact.run == run.uid:
                 of = f"{artifact.kind} in format {artifact.format}, " if artifact.format else ""
                 yield one_line(f"artifact {artifact.name}: {of}{artifact.size:,} bytes")

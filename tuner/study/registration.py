@@ -22,7 +22,7 @@ from tuner.registry import Registry
 from tuner.registry.formats import save_model
 from tuner.registry.protocol import ModelFormat
 from tuner.study.arguments import as_count
-from tuner.tracking.artifacts.retention import forget_models
+from tuner.tracking.artifacts.retention import UnwantedModels, forget_models, unwanted_models
 from tuner.tracking.batch import Batch
 
 if TYPE_CHECKING:
@@ -100,6 +100,16 @@ def _refitted(info: StudyInfo, trial: Trial, refit: Callable[[Params], Any]) -> 
 
 def keep_models(study: StudyResults, k: int) -> int:
     """Forget the models of all trials but the `k` best; see `Study.keep_models`."""
+    return forget_models(study.store, study.info.uid, _kept(study, k))
+
+
+def models_to_forget(study: StudyResults, k: int) -> UnwantedModels:
+    """Return the models that `keep_models` would forget."""
+    return unwanted_models(study.store, study.info.uid, _kept(study, k))
+
+
+def _kept(study: StudyResults, k: int) -> set[int]:
+    """Return the trials that keep their models: unfinished ones, the `k` best and the front."""
     k = as_count("k", k) or 1
     trials = study.trials
     ranked = ranking.best_first(study.info.goal, [t for t in trials if t.eligible])
@@ -107,4 +117,4 @@ def keep_models(study: StudyResults, k: int) -> int:
     kept |= {t.number for t in ranked[:k]}
     if len(study.goals) > 1:
         kept |= {t.number for t in study.best_trials}
-    return forget_models(study.store, study.info.uid, kept)
+    return kept

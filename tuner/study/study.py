@@ -19,13 +19,7 @@ from tuner.errors import (
 from tuner.errors.boundary import public_methods
 from tuner.loading import end_loading
 from tuner.provenance.references import find_study
-from tuner.records import (
-    ModelVersion,
-    Params,
-    State,
-    StudyInfo,
-    Trial,
-)
+from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
 from tuner.study.results import StudyResults
 
 if TYPE_CHECKING:
@@ -402,7 +396,8 @@ class Study(StudyResults):
         """Forget the models of all trials but the `k` best, and return how many were forgotten.
 
         The models of unfinished trials, of registered versions and, with several goals, of the
-        Pareto front are always kept. Other artifacts stay. ``tuner gc`` deletes the files.
+        Pareto front are always kept, and all other artifacts. Of a best trial, the run that gave
+        its outcome keeps the latest model under each name. ``tuner gc`` deletes the files.
 
         Raises
         ------

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import and_, delete, or_, select, true
+from sqlalchemy import Connection, and_, delete, or_, select, true
 
 from tuner.errors import StoreReadOnly, StoreUnavailable
 from tuner.tracking import schema
@@ -79,38 +79,58 @@ class _Found(Protocol):
         """Delete it unless it was written after `cutoff`; return whether it was deleted."""
 
 
-def forget_models(store: Store, study: str, kept: Collection[int]) -> int:
-    """Delete the model records of a study except for the trials in `kept`; return their number.
+@dataclass(frozen=True, slots=True)
+class UnwantedModels:
+    """The ids of model records to delete, and the number of models without superseded ones."""
 
-    Of a finished trial in `kept`, the latest models of the run that gave its outcome stay. Models
-    that a model version was registered from stay, and so do the models of unfinished runs. The
-    files are deleted by the next `collect`.
+    ids: tuple[int, ...]
+    count: int
+
+
+def forget_models(store: Store, study: str, kept: Collection[int]) -> int:
+    """Delete the unwanted model records of a study, and return the number of models.
+
+    The files are deleted by the next `collect`.
     """
-    a, r, t = schema.artifacts, schema.runs, schema.trials
     with store.writing() as connection:
-        found = connection.execute(
-            select(
-                a.c.id,
-                r.c.trial,
-                is_superseded().label("superseded"),
-                and_(t.c.state.in_(FINISHED), r.c.state != t.c.state).label("of_other_attempt"),
-            )
-            .join(r, r.c.id == a.c.run_id)
-            .join(t, and_(t.c.study_id == r.c.study_id, t.c.number == r.c.trial))
-            .join(schema.studies, schema.studies.c.id == r.c.study_id)
-            .where(
-                schema.studies.c.uid == study,
-                a.c.kind == "model",
-                r.c.state.in_(FINISHED),
-                ~is_registered(),
-            )
-        ).all()
-        gone = [
-            row for row in found if row.superseded or row.of_other_attempt or row.trial not in kept
-        ]
-        for part in in_parts([row.id for row in gone]):
-            connection.execute(delete(a).where(a.c.id.in_(part)))
-    return sum(not row.superseded for row in gone)
+        unwanted = _unwanted_models(connection, study, kept)
+        for part in in_parts(unwanted.ids):
+            connection.execute(delete(schema.artifacts).where(schema.artifacts.c.id.in_(part)))
+    return unwanted.count
+
+
+def unwanted_models(store: Store, study: str, kept: Collection[int]) -> UnwantedModels:
+    """Return the model records of a study that `forget_models` would delete.
+
+    These are all except for the trials in `kept`. Of a finished trial in `kept`, the latest models
+    of the run that gave its outcome stay. Models that a model version was registered from stay, and
+    so do the models of unfinished runs.
+    """
+    with store.reading() as connection:
+        return _unwanted_models(connection, study, kept)
+
+
+def _unwanted_models(connection: Connection, study: str, kept: Collection[int]) -> UnwantedModels:
+    a, r, t = schema.artifacts, schema.runs, schema.trials
+    found = connection.execute(
+        select(
+            a.c.id,
+            r.c.trial,
+            is_superseded().label("superseded"),
+            and_(t.c.state.in_(FINISHED), r.c.state != t.c.state).label("of_other_attempt"),
+        )
+        .join(r, r.c.id == a.c.run_id)
+        .join(t, and_(t.c.study_id == r.c.study_id, t.c.number == r.c.trial))
+        .join(schema.studies, schema.studies.c.id == r.c.study_id)
+        .where(
+            schema.studies.c.uid == study,
+            a.c.kind == "model",
+            r.c.state.in_(FINISHED),
+            ~is_registered(),
+        )
+    ).all()
+    gone = [r for r in found if r.superseded or r.of_other_attempt or r.trial not in kept]
+    return UnwantedModels(tuple(r.id for r in gone), sum(not r.superseded for r in gone))
 
 
 def collect(
@@ -120,6 +140,7 @@ def collect(
     dry_run: bool = False,
     now: float | None = None,
     alone: bool = False,
+    forgotten: Collection[int] = (),
 ) -> Collected:
     """Delete the files of artifacts that no record names, and return their number and size.
 
@@ -140,6 +161,8 @@ def collect(
         The caller knows that no other store, and no copy of this one, uses the root: also collect
         files that might belong to another store. SQLite stores beside the root are checked even
         then.
+    forgotten
+        With `dry_run`, ids of records to count as deleted; see `unwanted_models`.
 
     Raises
     ------
@@ -164,7 +187,7 @@ def collect(
         paths = [f.path for _, f in old]
         if not dry_run:
             _forget_superseded(store, paths)
-        recorded = _recorded(store, paths, all_of_them=not dry_run)
+        recorded = _recorded(store, paths, set(forgotten) if dry_run else None)
         silent = False
         if isinstance(files, ArtifactFolder):
             beside = paths_of_sibling_stores(files.root, store.file, paths)
@@ -224,15 +247,16 @@ def _below(files: ArtifactFolder | RemoteArtifacts, base: str) -> Iterator[_Foun
     return _local(files, base) if isinstance(files, ArtifactFolder) else _remote(files, base)
 
 
-def _recorded(store: Store, paths: list[str], *, all_of_them: bool) -> set[str]:
-    """Return the paths that records name, all or only those that are not superseded."""
+def _recorded(store: Store, paths: list[str], forgotten: set[int] | None) -> set[str]:
+    """Return the paths that records name, without superseded and `forgotten` ones if given."""
     known: set[str] = set()
-    column = schema.artifacts.c.path
-    counts = true() if all_of_them else or_(~is_superseded(), is_registered())
+    a = schema.artifacts
+    counts = true() if forgotten is None else or_(~is_superseded(), is_registered())
     with store.reading() as connection:
         for part in in_parts(paths):
-            query = select(column).where(column.in_(part), counts)
-            known |= set(connection.execute(query).scalars())
+            query = select(a.c.id, a.c.path).where(a.c.path.in_(part), counts)
+            rows = connection.execute(query)
+            known |= {row.path for row in rows if row.id not in (forgotten or ())}
     return known
 
 
