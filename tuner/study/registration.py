@@ -58,9 +58,14 @@ def register_trial(
     if refit is not None:
         from tuner.provenance.capture import current_environment
 
-        kind, files = save_model(
-            _refitted(info, trial, refit), format=format, allow_pickle=allow_pickle
-        )
+        model = _refitted(info, trial, refit)
+        try:
+            kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
+        except RegistryError as error:
+            raise RegistryError(
+                f"study {info.name!r}: {error}; the study itself is recorded: to register a model "
+                f"later, write study.register(refit=..., allow_pickle=...)"
+            ) from error
         upload = Upload("refit", files, kind="model", format=kind)
         artifact = registry.store.put_artifact(run.uid, upload)
         registry.store.write(info.uid, Batch(artifacts=[artifact]))
