@@ -100,6 +100,13 @@ def test_another_version_is_no_obstacle_to_a_model_that_loads(tmp_path: Path) ->
     assert tuner.load_model("m", store=tmp_path).predict(X[:1]) == [0]
 
 
+@pytest.mark.usefixtures("older")
+def test_a_model_that_needs_leave_only_says_nothing_of_versions(tmp_path: Path) -> None:
+    logged(tmp_path, Gone(), allow_pickle=True)
+    with pytest.raises(UntrustedModel, match=r"allow_pickle=True\)$"):
+        tuner.load_model("m", store=tmp_path)
+
+
 def test_a_refitted_model_has_the_environment_in_which_it_was_fitted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

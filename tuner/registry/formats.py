@@ -179,7 +179,9 @@ def _unsaved(model: Any, failures: Sequence[RegistryError]) -> RegistryError:
     packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
     for package in sorted(packages & _OWN_FILES.keys()):
         call, file = _OWN_FILES[package]
-        call = call.replace("model.", "model.booster_.") if hasattr(model, "booster_") else call
+        call = (
+            call.replace("model.", "model.booster_.") if hasattr(type(model), "booster_") else call
+        )
         text += (
             f"; or write {call.format(file)} and trial.log_artifact({file!r}), which keeps the "
             f"model in the format of {package}; load_model does not load such an artifact"

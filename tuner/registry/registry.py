@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, select
 
-from tuner.errors import ModelNotFound, RegistryError
+from tuner.errors import ModelNotFound, RegistryError, UntrustedModel
 from tuner.errors.boundary import public_methods
 from tuner.records import (
     Artifact,
@@ -195,7 +195,8 @@ class Registry:
         try:
             return load_files(format or kept, files, allow_pickle=allow_pickle, trusted=trusted)
         except RegistryError as error:
-            if not version.environment:
+            only_refused = isinstance(error, UntrustedModel) and error.importable
+            if only_refused or not version.environment:
                 raise
             recorded = self.store.get_environment(version.environment)
             note = version_note(recorded, kept, str(error))

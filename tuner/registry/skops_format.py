@@ -118,23 +118,24 @@ def load_skops(content: bytes, trusted: frozenset[str]) -> Any:
     if schema.untrusted:
         for name in schema.types & TRUSTED:
             resolve(name)  # as loading does: the import of an estimator may define other modules
-        raise UntrustedModel(_refusal(sorted(schema.untrusted)))
+        raise _refusal(sorted(schema.untrusted))
     model = io.loads(archive.stored(), trusted=sorted(schema.types))
     check_model(model, trusted)
     return model
 
 
-def _refusal(names: list[str]) -> str:
-    """Return the message for names that are not allowed; it gives advice that can work only."""
+def _refusal(names: list[str]) -> UntrustedModel:
+    """Return the error for names that are not allowed, with advice that can work."""
     what = (
         f"loading this model would create objects of types that are not allowed: {', '.join(names)}"
     )
     if reason := _why(why_not_here, names):
-        return (
+        return UntrustedModel(
             f"{what}; to trust them is not enough, as they cannot be imported here: {reason}; load "
-            f"the model where they can be imported"
+            f"the model where they can be imported",
+            importable=False,
         )
-    return f"{what}; if you know them, write trusted={names!r}, or set {VARIABLE}"
+    return UntrustedModel(f"{what}; if you know them, write trusted={names!r}, or set {VARIABLE}")
 
 
 def _why(reason_of: Callable[[str], str], names: Iterable[str]) -> str:
