@@ -135,6 +135,7 @@ def test_the_study_of_a_script_can_be_made_above_its_objective(
     module = load_script(written(tmp_path, "train_here.py", text))
     assert module.objective({"y": 2}) == 2
     assert known.space == tuner.load_study("known").space
+    assert module.study.best_value == known.best_value, "its objective may read the results"
 
 
 def test_a_search_runs_as_ever_after_a_script_was_loaded(tmp_path: Path) -> None:

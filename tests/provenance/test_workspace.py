@@ -71,6 +71,10 @@ def test_a_definition_of_the_module_is_taken_wherever_it_is(text: str, tmp_path:
 def test_several_files_with_the_objective_are_told_apart_by_the_user_only(tmp_path: Path) -> None:
     written(tmp_path, a=f"FACTOR = 2\n{SOURCE}", b=f"FACTOR = 2\n{SOURCE}")
     assert found(tmp_path) == "a.py"
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a.py").rename(tmp_path / "a" / "a.py")
+    assert found(tmp_path) == "b.py", "the higher one"
+    (tmp_path / "a" / "a.py").rename(tmp_path / "a.py")
     written(tmp_path, b=f"FACTOR = 3\n{SOURCE}")
     with pytest.raises(ArgumentError, match=r"in each of the files a\.py, b\.py, which differ"):
         found(tmp_path)

@@ -181,7 +181,7 @@ def _same_name(_: str, module: str, name: str, folder: Path) -> list[Path]:
 
 
 def _only(files: list[Path], folder: Path, objective: str) -> Path:
-    """Return the first of several files, if they are copies of each other.
+    """Return the highest of several files, if they are copies of each other.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def _only(files: list[Path], folder: Path, objective: str) -> Path:
             f"replay: {objective!r} may be in each of the files {names}, which differ; write "
             f"objective='SCRIPT.py:FUNCTION', or --objective SCRIPT.py:FUNCTION"
         )
-    return files[0]
+    return min(files, key=lambda file: len(file.parts))
 
 
 def _named(module: str, folder: Path) -> list[Path]:

@@ -242,11 +242,12 @@ def open_study(
 
 
 def _unrecorded(plan: StudyPlan, store: str | Path | None) -> Study:
-    """Return the planned study for a file that is loaded for its objective: nothing is recorded."""
+    """Return the known or planned study for a file that is loaded for its objective."""
     from tuner.tracking import open_store
 
     opened = open_store(store)
-    info = _new_study(replace(plan, warm_start=()), plan.seed or 0, opened)
+    info = opened.find_study(plan.name)
+    info = info or _new_study(replace(plan, warm_start=()), plan.seed or 0, opened)
     return Study(info, opened, optimizer=plan.optimizer, scheduler=plan.scheduler)
 
 
