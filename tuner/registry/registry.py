@@ -200,9 +200,9 @@ class Registry:
                 raise
             recorded = self.store.get_environment(version.environment)
             note = version_note(recorded, kept, str(error))
-            if not note:
-                raise
-            raise type(error)(f"model {ref!r}: {error}; {note}") from error
+            if note:
+                error.args = (f"model {ref!r}: {error}; {note}",)
+            raise
 
     def find_version(self, name: str, run: str) -> ModelVersion | None:
         """Return the version of `name` that this run was registered as, or None."""
