@@ -13,6 +13,7 @@ import click
 import tuner
 from tuner.backends import BACKENDS
 from tuner.cli.arguments import NameOption, as_pair, load_objective, load_space, store_option
+from tuner.cli.artifacts import artifacts
 from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.exchange import export, import_, mirror, report
 from tuner.cli.maintenance import db, gc
@@ -107,7 +108,7 @@ _COMMANDS = (
     *(find, compare, replay, lineage, tag, note, plot),
     *(export, import_, mirror, report),
     *(submit, job, cluster),
-    *(db, gc),
+    *(artifacts, db, gc),
 )
 
 for command in _COMMANDS:

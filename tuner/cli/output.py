@@ -203,11 +203,16 @@ def trial_lines(study: tuner.Study, number: int) -> Iterator[str]:
         yield one_line(f"constraint {name}: {kept}")
     for name, note in trial.notes.items():
         yield one_line(f"note {name}: {literal_text(note)}")
+    artifacts = study.artifacts(number)
     for run in study.runs(number):
         where = f" on {run.worker} ({run.host})" if run.host else ""
         begun = "" if run.started is None else f", began {when(run.started)}"
         lasted = "" if run.duration is None else f", took {seconds_text(run.duration)}"
         yield one_line(f"run {run.attempt}: {run.state}{where}{begun}{lasted}")
+        for artifact in artifacts:
+            if artifact.run == run.uid:
+                of = f"{artifact.kind} in format {artifact.format}, " if artifact.format else ""
+                yield one_line(f"artifact {artifact.name}: {of}{artifact.size:,} bytes")
         if run.error is not None:
             yield (run.error.traceback or str(run.error)).rstrip()
         if run.output:

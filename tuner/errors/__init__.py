@@ -189,7 +189,17 @@ class ModelNotFound(RegistryError, LookupError):
 
 
 class UntrustedModel(RegistryError):
-    """Loading the model would need types or code that were not allowed."""
+    """Loading the model would need types or code that were not allowed.
+
+    Attributes
+    ----------
+    importable : bool
+        Whether the types and the code are here, so that the model loads if they are allowed.
+    """
+
+    def __init__(self, *args: object, importable: bool = True) -> None:
+        super().__init__(*args)
+        self.importable = importable
 
 
 class ChecksumMismatch(RegistryError):

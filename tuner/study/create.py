@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.engine.seeds import fresh_seed
 from tuner.errors import ArgumentError, StudyExists, StudyMismatch
 from tuner.errors.boundary import public
+from tuner.loading import is_loading
 from tuner.optimizers import describe
 from tuner.optimizers import resolve as resolve_optimizer
 from tuner.provenance.references import find_study
@@ -136,6 +138,8 @@ def create_study(
         tags=tags,
         warm_start=warm_start,
     )
+    if is_loading():
+        return _unrecorded(plan, store)
     created = open_study(plan, store, must_be_new=not load_if_exists)
     recorded = created.store.create_study(created.info)
     if recorded.uid == created.info.uid:
@@ -224,6 +228,16 @@ def open_study(
     else:
         _check_same(info, plan)
         info = with_additions(info, plan, opened)
+    return Study(info, opened, optimizer=plan.optimizer, scheduler=plan.scheduler)
+
+
+def _unrecorded(plan: StudyPlan, store: str | Path | None) -> Study:
+    """Return the known or planned study for a file that is loaded for its objective."""
+    from tuner.tracking import open_store
+
+    opened = open_store(store)
+    info = opened.find_study(plan.name)
+    info = info or _new_study(replace(plan, warm_start=()), plan.seed or 0, opened)
     return Study(info, opened, optimizer=plan.optimizer, scheduler=plan.scheduler)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import StudyJustCreated
 from tuner.errors.boundary import public
+from tuner.loading import end_loading
 from tuner.records import Params, Trial
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.study.arguments import as_goals, as_space, renamed
@@ -170,6 +171,7 @@ def optimize(
     >>> study.best_value < 1
     True
     """
+    end_loading("tuner.optimize")
     space, scheduler = as_space(space), resolve_scheduler(scheduler)
     search = as_search(
         objective,

@@ -18,6 +18,7 @@ from tuner.errors import (
     UnknownOptimizer,
 )
 from tuner.errors.boundary import public_methods
+from tuner.loading import end_loading
 from tuner.provenance.references import find_study
 from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
 from tuner.study.results import StudyResults
@@ -130,6 +131,7 @@ class Study(StudyResults):
         """
         from tuner.study.search import as_search
 
+        end_loading("Study.optimize")
         search = as_search(
             objective,
             self.goals,
@@ -341,6 +343,7 @@ class Study(StudyResults):
         return self._optimizer
 
     def _loop(self) -> ManualLoop:
+        end_loading("Study.ask")
         self._check_idle()
         if self._manual is None:
             from tuner.study.search import loop_of
@@ -388,6 +391,7 @@ class Study(StudyResults):
         from tuner.registry import Registry
         from tuner.study.registration import register_trial
 
+        end_loading("Study.register")
         if trial is not None and trial.state is not State.COMPLETED:
             raise ArgumentError(
                 f"study {self.name!r}: trial {trial.number} is {trial.state.value}; "
@@ -408,7 +412,8 @@ class Study(StudyResults):
         """Forget the models of all trials but the `k` best, and return how many were forgotten.
 
         The models of unfinished trials, of registered versions and, with several goals, of the
-        Pareto front are always kept. Other artifacts stay. ``tuner gc`` deletes the files.
+        Pareto front are always kept, and all other artifacts. Of a best trial, the run that gave
+        its outcome keeps the latest model under each name. ``tuner gc`` deletes the files.
 
         Raises
         ------
@@ -417,6 +422,7 @@ class Study(StudyResults):
         """
         from tuner.study.registration import keep_models
 
+        end_loading("Study.keep_models")
         return keep_models(self, k)
 
     def replace_info(self, **changes: Any) -> None:

@@ -384,12 +384,14 @@ class Store(StoreConnection):
         with self.reading() as connection:
             yield from curves.reports_of(connection, study, trial, STREAMED)
 
-    def artifacts(self, study: str, run: str | None = None) -> Iterator[Artifact]:
-        """Yield the artifacts of a study, or of one run of it.
+    def artifacts(
+        self, study: str, run: str | None = None, trial: queries.Trials = None
+    ) -> Iterator[Artifact]:
+        """Yield the artifacts of a study, or of one run or trial of it.
 
         If a run kept several contents under one name, only the latest is yielded.
         """
-        yield from self._stream(queries.artifacts_of(study, run), rows.artifact_of)
+        yield from self._stream(queries.artifacts_of(study, run, trial), rows.artifact_of)
 
     # --- lookups ------------------------------------------------------------------------------
 

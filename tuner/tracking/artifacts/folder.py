@@ -248,8 +248,11 @@ class PathsOfRuns:
             kept = self._of(run, name)
             if kept and kept[-1].partition("~")[0] == base:
                 return kept[-1]
-            times = sum(path.partition("~")[0] == base for path in kept)
-        return f"{base}~{times + 1}" if times else base
+            # Not their number: garbage collection may have removed earlier ones.
+            times = [
+                int(end or 1) for path, _, end in (p.partition("~") for p in kept) if path == base
+            ]
+        return f"{base}~{max(times) + 1}" if times else base
 
     def add(self, run: str, name: str, path: str) -> None:
         """Remember a path that was written."""
