@@ -1,0 +1,167 @@
+"""The driver's handle of one worker process: its pipes, its job, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from tuner.backends.os_processes import ProcessIdentity
+from tuner.backends.processes.frames import FrameReader, as_frame
+from tuner.backends.processes.messages import LoadWork, RunJob, StopJob
+from tuner.backends.processes.shared_memory import SharedFile
+from tuner.records import Job
+
+DEATH_TIMEOUT = 1.0
+"""Seconds to wait for the end of a killed process; one in a system call of a driver takes longer."""
+
+PROGRAM = """\
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from tuner.backends.processes.worker import main
+main(sys.argv[2], *map(int, sys.argv[3:]))
+"""
+"""Starts a worker. It does not import the driver's script, which therefore needs no guard."""
+
+
+class WorkerHandle:
+    """A worker process of a pool.
+
+    Parameters
+    ----------
+    name
+        Its name in the records.
+    slot
+        Its place in the pool, which decides the GPUs that it uses.
+    start_round
+        The round of starts in which it is started.
+    work
+        The file with the pickled work.
+    variables
+        Environment variables in addition to those of this process.
+
+    Attributes
+    ----------
+    ready
+        Whether it has loaded the work.
+    idle
+        Whether it can accept a job.
+    job
+        The job that it runs, None if there is none.
+    job_started
+        Start of the job on the monotonic clock.
+    identity
+        Its process; known once it is ready.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        slot: int,
+        start_round: int,
+        work: SharedFile,
+        variables: Mapping[str, str],
+    ) -> None:
+        self.name = name
+        self.slot = slot
+        self.start_round = start_round
+        self.ready = self.idle = False
+        self.job: Job | None = None
+        self.job_started = 0.0
+        self.identity = ProcessIdentity(0)
+        jobs, self._requests = os.pipe()
+        descriptor, events = os.pipe()
+        os.set_blocking(descriptor, False)
+        self.reader = FrameReader(descriptor)
+        try:
+            self.process = _launch(name, (jobs, events, work.descriptor), variables)
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            os.close(jobs)
+            os.close(events)
+        self._request(LoadWork(work.parts))
+
+    def send(self, job: Job) -> None:
+        """Send it a job; errors of pickling propagate, and then nothing is sent."""
+        import cloudpickle
+
+        request = RunJob(job.run, cloudpickle.dumps(job))
+        self.job, self.idle, self.job_started = job, False, time.monotonic()
+        self._request(request)
+
+    def request_stop(self) -> None:
+        """Signal its job to end."""
+        if self.job is not None:
+            self._request(StopJob(self.job.run))
+
+    def is_gone(self) -> bool:
+        """Whether its process has ended; its id stays in use until `kill`."""
+        if not hasattr(os, "waitid"):
+            return self.process.poll() is not None
+        try:
+            options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self.process.pid, options) is not None
+        except ChildProcessError:
+            return True
+
+    def kill(self) -> None:
+        """Kill its process and the processes that its trials have started, frozen or not."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(DEATH_TIMEOUT)
+
+    def close(self) -> list[Any]:
+        """Kill it and return the messages that it had sent."""
+        self.kill()
+        try:
+            return self.reader.read_rest()
+        finally:
+            self._close()
+
+    def reason(self) -> str:
+        """Return the reason of its death."""
+        code = self.process.returncode
+        if code is None or code >= 0:
+            return f"its worker process died: exit code {code}"
+        with suppress(ValueError):
+            name = signal.Signals(-code).name
+            hint = ", as when memory runs out" if -code == signal.SIGKILL else ""
+            return f"its worker process died: killed by {name}{hint}"
+        return f"its worker process died: killed by signal {-code}"
+
+    def _request(self, message: Any) -> None:
+        """Send a message; if the process has died, the end of its pipe reports this."""
+        frame = memoryview(as_frame(message))
+        with suppress(BrokenPipeError):
+            while frame:
+                frame = frame[os.write(self._requests, frame) :]
+
+    def _close(self) -> None:
+        os.close(self._requests)
+        os.close(self.reader.descriptor)
+
+
+def _launch(
+    name: str, descriptors: tuple[int, int, int], variables: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own, which Ctrl-C in the terminal does not reach."""
+    path = [place or os.getcwd() for place in sys.path]
+    arguments = [json.dumps(path), name, str(os.getpid()), *map(str, descriptors)]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=descriptors,
+        env={**os.environ, **variables},
+        start_new_session=True,
+    )
