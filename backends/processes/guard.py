@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
@@ -22,10 +23,8 @@ def main() -> None:
         else:
             groups.discard(int(line[1:]))
     for group in groups:
-        try:
+        with suppress(OSError):  # it has ended
             os.killpg(group, signal.SIGKILL)
-        except OSError:
-            pass  # it has ended
 
 
 if __name__ == "__main__":

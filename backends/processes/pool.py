@@ -243,12 +243,10 @@ class ProcessBackend:
         """Kill workers that are overdue or suspended, and notice those that have died."""
         now = time.monotonic()
         for worker in list(self._workers):
-            job = worker.job
-            if job is not None and job.timeout is not None:
-                if now - worker.job_started >= job.timeout:
-                    self._receive(worker)
-                    if worker.job is job:
-                        self._kill(worker, _overdue)
+            if worker.is_overdue(now):
+                self._receive(worker)
+                if worker.is_overdue(now):
+                    self._kill(worker, _overdue)
         if now < self._check_due:
             return
         self._check_due = now + CHECK_INTERVAL

@@ -35,9 +35,10 @@ def share(work: PickledWork) -> SharedFile:
     file = SharedFile(_open(work.size), tuple(_parts(work)))
     try:
         with open(file.descriptor, "wb", closefd=False) as stream:
-            for (offset, _), data in zip(file.parts, (work.data, *work.buffers), strict=True):
+            contents: list[bytes | memoryview] = [work.data, *work.buffers]
+            for (offset, _), content in zip(file.parts, contents, strict=True):
                 stream.seek(offset)
-                stream.write(data)
+                stream.write(content)
     except BaseException:
         file.close()
         raise

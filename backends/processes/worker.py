@@ -7,6 +7,7 @@ import pickle
 import queue
 import signal
 import threading
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from tuner.backends.os_processes import exit_with_parent, this_process
@@ -125,7 +126,5 @@ def _end_group() -> NoReturn:
 def _close(*descriptors: int) -> None:
     """Close the pipes in a forked child, which would keep them open after the worker's death."""
     for descriptor in descriptors:
-        try:
+        with suppress(OSError):
             os.close(descriptor)
-        except OSError:
-            pass

@@ -19,7 +19,7 @@ from tuner.backends.processes.shared_memory import SharedFile
 from tuner.records import Job
 
 DEATH_TIMEOUT = 1.0
-"""Seconds to wait for the end of a killed process; one in a system call of a driver takes longer."""
+"""Seconds to wait for the end of a killed process; a blocking system call can delay it."""
 
 PROGRAM = """\
 import json, sys
@@ -101,6 +101,11 @@ class WorkerHandle:
         """Signal its job to end."""
         if self.job is not None:
             self._request(StopJob(self.job.run))
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether its job has exceeded its time limit at `now`."""
+        limit = None if self.job is None else self.job.timeout
+        return limit is not None and now - self.job_started >= limit
 
     def is_gone(self) -> bool:
         """Whether its process has ended; its id stays in use until `kill`."""

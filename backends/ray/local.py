@@ -151,7 +151,7 @@ def _is_timeout(error: Exception) -> bool:
 
 
 def _end_processes(folder: Path) -> None:
-    """Kill the processes of a cluster in `folder` that did not come up; Ray keeps no list of them."""
+    """Kill the processes of a cluster in `folder`, of which Ray forgets those of a failed start."""
     import psutil
 
     for process in psutil.Process().children(recursive=True):

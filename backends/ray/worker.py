@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tuner.backends.os_processes import ProcessIdentity, exit_with_parent, this_process
+from tuner.backends.process_cleaner import ProcessCleaner
 from tuner.backends.protocol import Event, Finished, Sent, Work
 from tuner.backends.ray.checkpoint_transfer import ShippedFolder, receive_folder
-from tuner.backends.process_cleaner import ProcessCleaner
 from tuner.backends.ray.journal import JournalWriter
 from tuner.backends.shipping import load_work
 from tuner.records import CheckpointEnd, CheckpointPart, Job, Message, Outcome, State
