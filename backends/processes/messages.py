@@ -38,7 +38,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
-    """The worker can take another job, unless it `needs_restart` for this reason."""
+class Leaving:
+    """The worker starts no more jobs, not even one that it has been sent, for this reason."""
 
-    needs_restart: str = ""
+    reason: str

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from tuner.backends.processes.guard_handle import Guard
 from tuner.backends.processes.local_machine import local_machine, worker_variables
-from tuner.backends.processes.messages import Idle, Loaded
+from tuner.backends.processes.messages import Leaving, Loaded
 from tuner.backends.processes.shared_memory import SharedFile, share
 from tuner.backends.processes.stopped import StoppedWorkerDetector
 from tuner.backends.processes.worker_handle import WorkerHandle
@@ -155,6 +155,7 @@ class ProcessBackend:
             if worker.job is not None:
                 self._kill(worker, functools.partial(_lost, why="its worker was ended"))
         elif worker is not None:
+            self._stopping.add(run)
             worker.request_stop()
         elif queued is not None and kill:
             self._queue.remove(queued)
@@ -180,10 +181,10 @@ class ProcessBackend:
             # Pickling params of user-defined types may raise any exception.
             failure = Failure("Unpicklable", f"params cannot be sent to a worker: {error}")
             self._events.append(Finished(job.run, Outcome(State.FAILED, error=failure)))
+            self._stopping.discard(job.run)
         else:
             if job.run in self._stopping:
                 worker.request_stop()
-        self._stopping.discard(job.run)
 
     # --- messages of workers ------------------------------------------------------------------
 
@@ -207,16 +208,19 @@ class ProcessBackend:
                 self._events.append(message)
             case Finished():
                 worker.job = None
+                self._stopping.discard(message.run)
                 self._events.append(message)
-            case Idle(needs_restart):
-                worker.idle = True
-                if needs_restart:
+            case Leaving():
+                if worker.job is not None:
+                    self._queue.appendleft(worker.job)
+                    worker.job = None
+                if worker in self._workers:
                     self._drop(worker)
             case Loaded(process, problem):
                 if problem:
                     raise cannot_be_loaded(problem)
                 worker.identity = process
-                worker.ready = worker.idle = True
+                worker.ready = True
                 self._rounds.on_ready()
                 self._events.append(Resized(self.capacity))
 
@@ -287,6 +291,7 @@ class ProcessBackend:
         """Kill a worker; `end` makes the last event of its job, unless its own has arrived."""
         self._drop(worker)
         if worker.job is not None:
+            self._stopping.discard(worker.job.run)
             self._events.append(end(worker.job))
 
     def _drop(self, worker: WorkerHandle) -> None:
@@ -296,8 +301,7 @@ class ProcessBackend:
         self._selector.unregister(worker.reader.descriptor)
         self._workers.remove(worker)
         for message in worker.close():
-            if not isinstance(message, Idle):
-                self._handle(worker, message)
+            self._handle(worker, message)
         self._guard.remove(worker.process.pid)
         if worker.ready:
             self._events.append(Resized(self.capacity))

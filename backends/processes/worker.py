@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from tuner.backends.os_processes import exit_with_parent, this_process
 from tuner.backends.process_cleaner import ProcessCleaner
 from tuner.backends.processes.frames import FrameReader, FrameWriter
-from tuner.backends.processes.messages import Idle, Loaded, LoadWork, RunJob, StopJob
+from tuner.backends.processes.messages import Leaving, Loaded, LoadWork, RunJob, StopJob
 from tuner.backends.processes.shared_memory import map_parts
 from tuner.backends.protocol import Finished, Sent, Work
 from tuner.backends.shipping import load_work
@@ -51,7 +51,7 @@ class WorkerProcess:
         threading.Thread(target=self._receive, name="tuner-requests", daemon=True).start()
 
     def serve(self, descriptor: int) -> None:
-        """Load the work, then run jobs forever."""
+        """Load the work, then run jobs until this process must be replaced."""
         request: LoadWork = self._requests.get()
         work, problem = load_work(*map_parts(descriptor, request.parts))
         os.close(descriptor)
@@ -59,7 +59,9 @@ class WorkerProcess:
         self._writer.write(Loaded(this_process(), problem))
         while work is not None:
             self._run(work, self._requests.get())
-            self._writer.write(Idle(cleaner.clean()))
+            if reason := cleaner.clean():
+                self._writer.write(Leaving(reason))
+                return
 
     def _run(self, work: Work, request: RunJob) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -50,8 +51,6 @@ class WorkerHandle:
     ----------
     ready
         Whether it has loaded the work.
-    idle
-        Whether it can accept a job.
     job
         The job that it runs, None if there is none.
     job_started
@@ -71,7 +70,7 @@ class WorkerHandle:
         self.name = name
         self.slot = slot
         self.start_round = start_round
-        self.ready = self.idle = False
+        self.ready = False
         self.job: Job | None = None
         self.job_started = 0.0
         self.identity = ProcessIdentity(0)
@@ -89,12 +88,15 @@ class WorkerHandle:
             os.close(events)
         self._request(LoadWork(work.parts))
 
+    @property
+    def idle(self) -> bool:
+        """Whether it can accept a job."""
+        return self.ready and self.job is None
+
     def send(self, job: Job) -> None:
         """Send it a job; errors of pickling propagate, and then nothing is sent."""
-        import cloudpickle
-
-        request = RunJob(job.run, cloudpickle.dumps(job))
-        self.job, self.idle, self.job_started = job, False, time.monotonic()
+        request = RunJob(job.run, _pickle_job(job))
+        self.job, self.job_started = job, time.monotonic()
         self._request(request)
 
     def request_stop(self) -> None:
@@ -153,6 +155,20 @@ class WorkerHandle:
     def _close(self) -> None:
         os.close(self._requests)
         os.close(self.reader.descriptor)
+
+
+def _pickle_job(job: Job) -> bytes:
+    """Return a job; only cloudpickle can send classes of the script, but it is ten times slower."""
+    try:
+        data = pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
+    except Exception:
+        # Params of user-defined types may raise any exception.
+        data = b"__main__"
+    if b"__main__" not in data:
+        return data
+    import cloudpickle
+
+    return bytes(cloudpickle.dumps(job))
 
 
 def _launch(
