@@ -88,7 +88,7 @@ def cannot_be_loaded(problem: str) -> ObjectiveError:
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """A pickler that also shares arrays that NumPy itself would copy into the pickle.
 
-    These are arrays with gaps, such as ``X[:, :10]``, and memory-mapped files.
+    These are arrays with gaps, such as ``X[:, :10]``, memory-mapped files, and dates.
     """
 
     def reducer_override(self, obj: Any) -> Any:
@@ -97,8 +97,14 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             plain = np.asarray(obj)
             if not (plain.flags.c_contiguous or plain.flags.f_contiguous):
                 plain = np.ascontiguousarray(plain)
+            if plain.dtype.kind in "mM":  # no buffer can have these types
+                return _with_dtype, (plain.view(np.int64), plain.dtype)
             return plain.__reduce_ex__(PROTOCOL)
         return super().reducer_override(obj)
+
+
+def _with_dtype(array: Any, dtype: Any) -> Any:
+    return array.view(dtype)
 
 
 def _is_shareable(array: Any, np: Any) -> bool:
