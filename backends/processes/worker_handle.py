@@ -24,11 +24,11 @@ DEATH_TIMEOUT = 1.0
 
 PROGRAM = """\
 import json, sys
-sys.path[:] = json.loads(sys.argv[1])
+sys.path, sys.argv, options = json.loads(sys.argv[1])
 from tuner.backends.processes.worker import main
-main(sys.argv[2], *map(int, sys.argv[3:]))
+main(*options)
 """
-"""Starts a worker. It does not import the driver's script, which therefore needs no guard."""
+"""Starts a worker, which does not import the driver's script: that needs no guard."""
 
 
 class WorkerHandle:
@@ -175,10 +175,10 @@ def _launch(
     name: str, descriptors: tuple[int, int, int], variables: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start a process in a session of its own, which Ctrl-C in the terminal does not reach."""
-    path = [place or os.getcwd() for place in sys.path]
-    arguments = [json.dumps(path), name, str(os.getpid()), *map(str, descriptors)]
+    path = [str(place) or os.getcwd() for place in sys.path]
+    argument = json.dumps([path, sys.argv, [name, os.getpid(), *descriptors]])
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [sys.executable, "-c", PROGRAM, argument],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
