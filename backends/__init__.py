@@ -31,8 +31,8 @@ BACKENDS = Plugins(
     "tuner.backends.protocol:Backend",
     {
         "ray": "tuner.backends.ray.pool:RayBackend",
-        "processes": "tuner.backends.processes.pool:ProcessBackend",
         "serial": "tuner.backends.serial:SerialBackend",
+        "processes": "tuner.backends.processes.pool:ProcessBackend",
     },
     (
         "tuner.backends.simulated.backend:SimulatedBackend",
