@@ -41,13 +41,7 @@ class ProcessBackend:
 
     Examples
     --------
-    >>> import tempfile, tuner
-    >>> study = tuner.optimize(
-    ...     lambda params: params["x"] ** 2, {"x": tuner.Float(-1, 1)}, n_trials=3,
-    ...     backend="processes", workers=1, store=tempfile.mkdtemp(), progress=False,
-    ... )
-    >>> len(study.trials)
-    3
+    >>> backend = ProcessBackend()  # what backend="processes" stands for
     """
 
     def __init__(self) -> None:
