@@ -38,6 +38,11 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """The worker has taken the job that it was sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Leaving:
     """The worker starts no more jobs, not even one that it has been sent, for this reason."""
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from tuner.backends.processes.guard_handle import Guard
 from tuner.backends.processes.local_machine import local_machine, worker_variables
-from tuner.backends.processes.messages import Leaving, Loaded
+from tuner.backends.processes.messages import Leaving, Loaded, Started
 from tuner.backends.processes.shared_memory import SharedFile, share
 from tuner.backends.processes.stopped import StoppedWorkerDetector
 from tuner.backends.processes.worker_handle import WorkerHandle
@@ -143,7 +143,6 @@ class ProcessBackend:
     def stop(self, run: str, *, kill: bool = False) -> None:
         """Ask a job to end soon, or kill its worker; see `Backend.stop`."""
         worker = next((w for w in self._workers if w.job is not None and w.job.run == run), None)
-        queued = next((job for job in self._queue if job.run == run), None)
         if worker is not None and kill:
             self._receive(worker)
             if worker.job is not None:
@@ -151,7 +150,9 @@ class ProcessBackend:
         elif worker is not None:
             self._stopping.add(run)
             worker.request_stop()
-        elif queued is not None and kill:
+        # A worker that is leaving has given the job back.
+        queued = next((job for job in self._queue if job.run == run), None)
+        if queued is not None and kill:
             self._queue.remove(queued)
             self._stopping.discard(run)
             self._events.append(Lost(run, "taken back before it began"))
@@ -200,16 +201,16 @@ class ProcessBackend:
         match message:
             case Sent():
                 self._events.append(message)
+            case Started():
+                worker.has_started = True
             case Finished():
                 worker.job = None
                 self._stopping.discard(message.run)
                 self._events.append(message)
             case Leaving():
-                if worker.job is not None:
-                    self._queue.appendleft(worker.job)
-                    worker.job = None
                 if worker in self._workers:
                     self._drop(worker)
+                self._queue.extendleft(worker.take_back())
             case Loaded(process, problem):
                 if problem:
                     raise cannot_be_loaded(problem)
@@ -274,9 +275,10 @@ class ProcessBackend:
 
     def _on_death(self, worker: WorkerHandle) -> None:
         """Report the job of a worker that has died, if it ran one."""
-        was_ready = worker.ready
-        self._kill(worker, lambda job: Lost(job.run, worker.reason()))
-        if not was_ready and not worker.ready:
+        self._drop(worker)
+        self._queue.extendleft(worker.take_back())
+        self._end(worker, functools.partial(_lost, why=worker.reason()))
+        if not worker.ready:
             self._rounds.on_stillborn(
                 worker.start_round, self.capacity, worker.reason(), time.monotonic()
             )
@@ -284,6 +286,9 @@ class ProcessBackend:
     def _kill(self, worker: WorkerHandle, end: Callable[[Job], Finished | Lost]) -> None:
         """Kill a worker; `end` makes the last event of its job, unless its own has arrived."""
         self._drop(worker)
+        self._end(worker, end)
+
+    def _end(self, worker: WorkerHandle, end: Callable[[Job], Finished | Lost]) -> None:
         if worker.job is not None:
             self._stopping.discard(worker.job.run)
             self._events.append(end(worker.job))

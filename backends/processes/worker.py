@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from tuner.backends.os_processes import exit_with_parent, this_process
 from tuner.backends.process_cleaner import ProcessCleaner
 from tuner.backends.processes.frames import FrameReader, FrameWriter
-from tuner.backends.processes.messages import Leaving, Loaded, LoadWork, RunJob, StopJob
+from tuner.backends.processes.messages import Leaving, Loaded, LoadWork, RunJob, Started, StopJob
 from tuner.backends.processes.shared_memory import map_parts
 from tuner.backends.protocol import Finished, Sent, Work
 from tuner.backends.shipping import load_work
@@ -64,6 +64,7 @@ class WorkerProcess:
                 return
 
     def _run(self, work: Work, request: RunJob) -> None:
+        self._writer.write(Started())
         try:
             job: Job = pickle.loads(request.job)
         except Exception as error:

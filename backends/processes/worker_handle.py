@@ -53,6 +53,8 @@ class WorkerHandle:
         Whether it has loaded the work.
     job
         The job that it runs, None if there is none.
+    has_started
+        Whether it has taken the job.
     job_started
         Start of the job on the monotonic clock.
     identity
@@ -72,6 +74,7 @@ class WorkerHandle:
         self.start_round = start_round
         self.ready = False
         self.job: Job | None = None
+        self.has_started = False
         self.job_started = 0.0
         self.identity = ProcessIdentity(0)
         jobs, self._requests = os.pipe()
@@ -96,8 +99,15 @@ class WorkerHandle:
     def send(self, job: Job) -> None:
         """Send it a job; errors of pickling propagate, and then nothing is sent."""
         request = RunJob(job.run, _pickle_job(job))
-        self.job, self.job_started = job, time.monotonic()
+        self.job, self.has_started, self.job_started = job, False, time.monotonic()
         self._request(request)
+
+    def take_back(self) -> list[Job]:
+        """Return its job if it has not taken it, as it ends."""
+        if self.job is None or self.has_started:
+            return []
+        job, self.job = self.job, None
+        return [job]
 
     def request_stop(self) -> None:
         """Signal its job to end."""
