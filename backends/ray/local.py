@@ -155,7 +155,7 @@ def _end_processes(folder: Path) -> None:
     import psutil
 
     for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.Error):
             if any(str(folder) in word for word in process.cmdline()):
                 process.kill()
 
