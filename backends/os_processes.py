@@ -80,8 +80,9 @@ def exit_with_parent(parent: int) -> None:
     """End this process as soon as its parent, of process id `parent`, has ended.
 
     If only the raylet of a Ray node dies, or the driver of a pool of processes, its workers would
-    continue unnoticed. On Linux the kernel ends this process in every state, even if it is frozen or blocks all other threads.
-    Call this on a persistent thread; it does nothing if `parent` was never the parent.
+    continue unnoticed. On Linux the kernel ends this process in every state, even if it is frozen
+    or blocks all other threads. Call this on a persistent thread; it does nothing if `parent` was
+    never the parent.
     """
     if os.getppid() != parent:
         return
