@@ -130,10 +130,10 @@ def test_axes_of_the_caller_are_used(made_up: MakeUp, kind: str) -> None:
 
 @pytest.mark.slow
 @every_plot
-@pytest.mark.parametrize("style", ["dark_background", "ggplot"])
-def test_a_style_of_the_caller_is_kept(made_up: MakeUp, kind: str, style: str) -> None:
+def test_a_style_of_the_caller_is_kept(made_up: MakeUp, kind: str) -> None:
     import matplotlib.style
 
+    style = ("dark_background", "ggplot")[KINDS.index(kind) % 2]
     with matplotlib.style.context(style):
         before = dict(mpl.rcParams)
         ax = draw(made_up(30), kind)
@@ -143,12 +143,9 @@ def test_a_style_of_the_caller_is_kept(made_up: MakeUp, kind: str, style: str) -
 
 @pytest.mark.slow
 @every_plot
-@pytest.mark.parametrize(
-    ("suffix", "begin"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
-)
-def test_a_plot_is_saved(
-    made_up: MakeUp, kind: str, tmp_path: Path, suffix: str, begin: bytes
-) -> None:
+def test_a_plot_is_saved(made_up: MakeUp, kind: str, tmp_path: Path) -> None:
+    formats = [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
+    suffix, begin = formats[KINDS.index(kind) % 3]
     path = tmp_path / f"plot.{suffix}"
     draw(made_up(20), kind, save=path)
     assert path.read_bytes().startswith(begin)
