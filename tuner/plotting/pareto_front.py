@@ -146,7 +146,7 @@ def _draw(
     plain: dict[str, Any] = {"color": dot_color(ax), "linewidths": 0}
     bold: dict[str, Any] = {"color": BEST, "linewidths": 0, "zorder": 4}
     if third is not None and front.any():
-        axis = _axis(goals, [points], third)
+        axis = ValueAxis.of(Measure.of_goal(goals[third], third), values[front, third])
         plain = {"color": GRAY, "linewidths": 0, "marker": "."}
         colors = ramp(ax, best_low=axis.measure.worse_up)
         bold = {"c": axis.fraction(values[front, third]), "cmap": colors, "vmin": 0, "vmax": 1}
