@@ -17,7 +17,7 @@ import pytest
 import tuner
 from tuner import Choice, Const, Float
 from tuner.errors import ExportError
-from tuner.reporting import Report, render_report, write_report
+from tuner.reporting import Report, charts, render_report, write_report
 from tuner.reporting.charts import chart_data
 from tuner.reporting.content import importances_of
 
@@ -134,6 +134,20 @@ def test_the_data_of_the_charts_is_text_without_credentials(tmp_path: Path) -> N
     assert "u202e" not in chart_data(hostile, hostile.trials).replace("\\\\u202e", "")
 
 
+def test_a_part_of_many_trials_keeps_every_improvement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(charts, "MOST_TRIALS", 20)
+    study = tuner.create_study({"x": Float(0, 1)}, study="s", store=tmp_path, seed=0)
+    values = [10.0, *(9.0 for _ in range(41)), 8.0, 7.0, *(9.5 for _ in range(20)), 6.5, 9.0]
+    for trial, value in zip(study.ask(len(values)), values, strict=True):
+        study.tell(trial, value)
+    drawn = json.loads(chart_data(study, study.trials))["trials"]
+    assert {0, 1, 42, 43, 64} <= {trial["n"] for trial in drawn}
+    assert len(drawn) <= 20
+    assert [trial["n"] for trial in drawn if trial["best"]] == [64]
+
+
 @pytest.mark.slow
 def test_the_policy_of_the_page_allows_its_own_script_only(tmp_path: Path) -> None:
     html = render_report(study_of(tmp_path, n=2))
@@ -218,9 +232,9 @@ def test_the_page_suits_dark_mode_and_phones() -> None:
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")
 def test_a_browser_draws_the_charts_and_runs_nothing_else(tmp_path: Path) -> None:
     path = write_report(study_of(tmp_path, EVIL, metric=EVIL), tmp_path / "r.html")
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     dom = subprocess.run(
-        [*command, f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()],
+        [*command, "--dump-dom", f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()],
         capture_output=True, text=True, timeout=60, check=True,
     ).stdout  # fmt: skip
     page = Page(dom)

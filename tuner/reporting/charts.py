@@ -19,7 +19,7 @@ from tuner.records import Goal, Run, State, Trial
 from tuner.reporting.subject import StudyRecord
 
 MOST_TRIALS = 3000
-"""Trials in the charts, the best and evenly many of the others."""
+"""Trials from which on the charts show a part of them."""
 
 MOST_CURVES = 150
 """Learning curves, evenly many of the trials, and the best one."""
@@ -139,12 +139,20 @@ def _spread(points: list[Any]) -> list[Any]:
 
 
 def _thinned(goals: Sequence[Goal], trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials to draw: the best, those that improved on all before, and evenly others."""
     if len(trials) <= MOST_TRIALS:
         return list(trials)
-    kept = ranking.front(goals, [t for t in trials if t.eligible])[: MOST_TRIALS // 2]
-    every = -(-len(trials) // (MOST_TRIALS - len(kept)))
-    chosen = {t.number for t in kept} | {t.number for t in trials[::every]}
-    return [t for t in trials if t.number in chosen]
+    eligible = [t for t in trials if t.eligible]
+    kept = {t.number for t in ranking.front(goals, eligible)[: MOST_TRIALS // 4]}
+    for place, goal in enumerate(goals):
+        best: float | None = None
+        for trial in eligible:
+            if best is None or goal.direction.better(trial.values[place], best):
+                best = trial.values[place]
+                kept.add(trial.number)
+    every = -(-len(trials) // (MOST_TRIALS // 2))
+    kept |= {t.number for t in trials[::every]}
+    return [t for t in trials if t.number in kept]
 
 
 def _infeasible(trial: Trial) -> bool:

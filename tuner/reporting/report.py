@@ -28,7 +28,7 @@ from tuner.plotting.style import detached_figures, shows_nothing
 from tuner.records import State, Trial
 from tuner.reporting import content
 from tuner.reporting.certainty import in_words
-from tuner.reporting.charts import chart_data
+from tuner.reporting.charts import MOST_TRIALS, chart_data
 from tuner.reporting.subject import StudyRecord
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ def render_report(study: StudyRecord) -> str:
             importances=importances,
             plots=list(_plots(study, trials)),
             chart_data=chart_data(study, trials, *first),
+            most_drawn=MOST_TRIALS,
             columns=columns,
             rows=rows,
             left_out=left_out,
