@@ -261,7 +261,8 @@ class _Branch:
     """The parameters at `paths` of a branch, evaluated on its `n_trials`.
 
     `explained` has the sum of the products of deviation and effect for each parameter, and
-    `prediction` the predicted deviation of each trial of the branch. `leaf` is the one of `Effects`.
+    `prediction` the predicted deviation of each trial of the branch. `leaf` is the one of
+    `Effects`.
     """
 
     n_trials: int
