@@ -252,8 +252,7 @@ def measure_constraints(names: list[str], quick: bool) -> dict[str, dict[str, fl
             alone, within = search_time(name, free, n), search_time(name, bounded, n)
             ratios[name][label] = round(within / alone, 2)
             print(
-                f"{name:24s}{label:22s}{1e3 * alone:10.3f}{1e3 * within:10.3f}"
-                f"{within / alone:8.2f}"
+                f"{name:24s}{label:22s}{1e3 * alone:10.3f}{1e3 * within:10.3f}{within / alone:8.2f}"
             )
     return ratios
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tuner import errors
 
 if TYPE_CHECKING:
-    from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
+    from tuner.backends import ProcessBackend, RayBackend, SerialBackend, SimulatedBackend
     from tuner.engine.worker.trial import LiveTrial
     from tuner.provenance.compare import compare
     from tuner.provenance.lineage import lineage
@@ -51,6 +51,7 @@ __all__ = [
     "Normal",
     "Ordinal",
     "P",
+    "ProcessBackend",
     "RayBackend",
     "Repeat",
     "SerialBackend",
@@ -74,6 +75,7 @@ __all__ = [
 
 _LAZY = {
     "LiveTrial": "tuner.engine.worker.trial",
+    "ProcessBackend": "tuner.backends",
     "RayBackend": "tuner.backends",
     "SerialBackend": "tuner.backends",
     "SimulatedBackend": "tuner.backends",
