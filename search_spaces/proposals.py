@@ -28,7 +28,7 @@ STATES = 2_048
 MAX_STATES = 20_000
 """Maximum number of values of a sum of grid columns that is counted exactly."""
 
-MAX_WORK = 50_000_000
+MAX_WORK = 200_000_000
 """Maximum number of additions for the tables of one exactly counted sum."""
 
 
