@@ -21,6 +21,7 @@ from tuner.search_spaces.expressions import Expression
 from tuner.search_spaces.linear import LinearRule, conjuncts, linear_rule
 from tuner.search_spaces.priors import SpacePrior
 from tuner.search_spaces.proposals import Proposal, SumBounds, sum_proposal, tree_proposal
+from tuner.search_spaces.sorted_sums import sorted_proposal
 from tuner.search_spaces.values import Array
 
 BATCH = 1_000
@@ -145,12 +146,12 @@ class Region:
                 key = tuple(sorted(bounds.weights.items()))
                 sums[key] = bounds.within(sums[key]) if key in sums else bounds
         own = {next(iter(b.weights)): b for b in sums.values() if len(b.weights) == 1}
-        made: list[Proposal | None] = [
-            sum_proposal(domains, bounds, own)
-            for bounds in sums.values()
-            if len(bounds.weights) > 1
-        ]
+        made: list[Proposal | None] = []
         pairs = [bounds for bounds in sums.values() if len(bounds.weights) == 2]
+        for bounds in sums.values():
+            found = sum_proposal(domains, bounds, own) if len(bounds.weights) > 1 else None
+            if found is not None:
+                made += [found, sorted_proposal(domains, found, bounds, pairs, own)]
         made += [tree_proposal(domains, group, pairs, own) for group in _groups(pairs, own)]
         return [proposal for proposal in made if proposal is not None]
 

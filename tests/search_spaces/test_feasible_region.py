@@ -106,6 +106,16 @@ def test_an_ordering_of_ten_is_sampled_uniformly() -> None:
     assert np.diff(X, axis=1).mean() == pytest.approx(1 / 11, abs=0.003)
 
 
+def test_a_sum_of_ordered_parameters_is_sampled_uniformly() -> None:
+    space = Space(TEN).where(f"{TOTAL} <= 1", *ORDER[::-1])
+    X = space.encode(space.sample(np.random.default_rng(0), 2_000))[0]
+    assert (np.diff(X, axis=1) >= 0).all()
+    # Means of the sorted parts of a uniform point of the simplex (David & Nagaraja, "Order
+    # Statistics", section 6.4).
+    expected = np.cumsum(1 / np.arange(10, 0, -1)) / 11
+    assert X.mean(axis=0) == pytest.approx(expected, rel=0.06)
+
+
 def chi_squared(space: Space, n: int = 6_000) -> tuple[float, int]:
     """Return the statistic of `n` samples over all points of a finite space, and its freedom."""
     index = {repr(point): i for i, point in enumerate(space.grid())}
