@@ -32,6 +32,7 @@ from tuner.cli.output import (
     write_table,
 )
 from tuner.cli.record import compare, find, lineage, note, replay, tag
+from tuner.cli.tidy import artifacts, model, study
 from tuner.errors import ExportError, QueryError, TunerError
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
@@ -89,6 +90,7 @@ _COMMANDS = (
     *(find, compare, replay, lineage, tag, note),
     *(export, import_, mirror, report),
     *(submit, job, cluster),
+    *(study, model, artifacts),
     *(db, gc),
 )
 
@@ -221,11 +223,12 @@ def run(
 
 
 @cli.command()
+@click.option("--archived", is_flag=True, help="Include archived studies.")
 @store_option
-def studies(store: str | None) -> None:
+def studies(archived: bool, store: str | None) -> None:
     """List the studies, oldest first."""
     table = []
-    for info in tuner.list_studies(store=store):
+    for info in tuner.list_studies(archived=archived, store=store):
         study = tuner.load_study(info.name, store=store)
         trials = study.trials
         done = [t for t in trials if t.state is tuner.State.COMPLETED]
@@ -237,6 +240,7 @@ def studies(store: str | None) -> None:
                 "completed": len(done),
                 "best": best_text(study),
                 "created": when(info.created),
+                **({"archived": info.archived and when(info.archived)} if archived else {}),
             }
         )
     write_table(table, nothing="no studies yet")

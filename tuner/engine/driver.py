@@ -187,7 +187,8 @@ class Driver:
     def begin(self) -> None:
         """Acquire the study, replay its history, and start the workers."""
         s = self._session
-        known = s.store.find_study(s.info.name) is not None
+        # It may have been renamed or deleted since it was loaded.
+        known = (s.store.find_study(s.info.name) or s.store.find_study(uid=s.info.uid)) is not None
         if known:
             self._acquire_lease()
         history = list(s.store.trials(s.info.uid)) if known else []

@@ -19,6 +19,7 @@ from tuner.records import (
 )
 from tuner.registry import Registry
 from tuner.registry.formats import save_model
+from tuner.registry.names import REFIT
 from tuner.registry.protocol import ModelFormat
 from tuner.study.arguments import as_count
 from tuner.tracking.artifacts.retention import forget_models
@@ -57,7 +58,7 @@ def register_trial(
         kind, files = save_model(
             _refitted(info, trial, refit), format=format, allow_pickle=allow_pickle
         )
-        upload = Upload("refit", files, kind="model", format=kind)
+        upload = Upload(REFIT, files, kind="model", format=kind)
         artifact = registry.store.put_artifact(run.uid, upload)
         registry.store.write(info.uid, Batch(artifacts=[artifact]))
     return registry.register(

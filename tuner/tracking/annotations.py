@@ -1,4 +1,4 @@
-"""Annotations: tags of studies and notes on trials, added after the fact."""
+"""Annotations: tags of studies, and notes on studies and trials, added after the fact."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ def set_tags(store: Store, study: str, changes: Mapping[str, str | None]) -> dic
     """
     check_tags(changes)
     with store.writing() as connection:
-        row = _locked(connection, _STUDIES, [_STUDIES.c.uid == study])
-        if row is None:
-            raise StudyNotFound(f"store {store} has no study with uid {study!r}")
+        row = _locked_study(store, connection, study)
         tags = _changed(row["tags"], changes)
         stored = _stored(tags, "tags") or None
         connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(tags=stored))
@@ -51,6 +49,25 @@ def check_tags(tags: Mapping[str, str | None]) -> None:
     _stored(tags, "tags")
 
 
+def set_study_notes(store: Store, study: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Set notes on a study, remove those that are None, and return all its notes.
+
+    Raises
+    ------
+    ArgumentError
+        If a name is too long, all notes together are, or a note is not a JSON value.
+    StudyNotFound
+        If no study has that uid.
+    """
+    _check_note_names(changes)
+    with store.writing() as connection:
+        row = _locked_study(store, connection, study)
+        notes = _changed(row["notes"], changes)
+        stored = _stored(notes, "notes") or None
+        connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(notes=stored))
+    return notes
+
+
 def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Set notes on a finished trial, remove those that are None, and return all its notes.
 
@@ -61,14 +78,13 @@ def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any])
     ArgumentError
         If the trial does not exist; if it is unfinished, since its driver would undo the note;
         if a name is too long, all notes together are, or a note is not a JSON value.
+    StudyNotFound
+        If no study has that uid.
     """
-    for name in changes:
-        if not isinstance(name, str) or not name:
-            raise ArgumentError(f"note {name!r}: write a name, a text that is not empty")
-        as_name(name, "note")
-    belongs = select(_STUDIES.c.id).where(_STUDIES.c.uid == study).scalar_subquery()
-    which = [_TRIALS.c.study_id == belongs, _TRIALS.c.number == number]
+    _check_note_names(changes)
     with store.writing() as connection:
+        study_id = _locked_study(store, connection, study)["id"]
+        which = [_TRIALS.c.study_id == study_id, _TRIALS.c.number == number]
         row = _locked(connection, _TRIALS, which)
         if row is None:
             raise ArgumentError(f"note: this study has no trial {number!r}")
@@ -80,6 +96,13 @@ def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any])
         stored = _stored(notes, "notes") or None
         connection.execute(update(_TRIALS).where(*which).values(notes=stored))
     return notes
+
+
+def _check_note_names(changes: Mapping[str, Any]) -> None:
+    for name in changes:
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(f"note {name!r}: write a name, a text that is not empty")
+        as_name(name, "note")
 
 
 def _stored(values: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -103,6 +126,13 @@ def _stored(values: Mapping[str, Any], what: str) -> dict[str, Any]:
             f"allowed; keep a file with trial.log_artifact instead"
         )
     return encoded
+
+
+def _locked_study(store: Store, connection: Connection, study: str) -> RowMapping:
+    row = _locked(connection, _STUDIES, [_STUDIES.c.uid == study, _STUDIES.c.deleted.is_(None)])
+    if row is None:
+        raise StudyNotFound(f"store {store} has no study with uid {study!r}; it may be deleted")
+    return row
 
 
 def _locked(connection: Connection, table: Table, which: list[Any]) -> RowMapping | None:

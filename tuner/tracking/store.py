@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, select, update
 
-from tuner.errors import StoreError, StudyExists, StudyNotFound, StudyTakenOver
+from tuner.errors import StoreError, StudyExists, StudyNotFound
 from tuner.errors.credentials import remember
 from tuner.records import (
     Artifact,
@@ -24,9 +24,8 @@ from tuner.records import (
 )
 from tuner.tracking import curves, leases, queries, rows, schema, upserts
 from tuner.tracking.batch import Batch, Changes, TrialStatus
-from tuner.tracking.database.failures import was_idle
 from tuner.tracking.database.location import Location, locate
-from tuner.tracking.lease import Lease, LeaseOwner
+from tuner.tracking.lease import Lease, LeaseOwner, new_lease_owner
 from tuner.tracking.store_connection import STREAMED, StoreConnection
 from tuner.tracking.writes import BatchWrite
 
@@ -38,6 +37,8 @@ DECODED = 100
 
 With many more, the live objects trigger garbage collection so often that decoding gets slower.
 """
+
+_STUDIES = schema.studies
 
 
 def open_store(store: str | Path | Store | None = None) -> Store:
@@ -105,38 +106,69 @@ class Store(StoreConnection):
     # --- studies ------------------------------------------------------------------------------
 
     def create_study(self, info: StudyInfo) -> StudyInfo:
-        """Record a study, or return the existing one of the same name."""
+        """Record a study, or return the existing one of the same uid or else name.
+
+        Raises
+        ------
+        StudyNotFound
+            If the study with this uid was deleted.
+        """
         with self.writing() as connection:
             return rows.study_of(self._put_study(connection, info))
 
     def _put_study(self, connection: Connection, info: StudyInfo) -> Row[Any]:
         insert = upserts.insert(connection, schema.studies)
         connection.execute(insert.on_conflict_do_nothing(), rows.study_row(info))
-        found = connection.execute(_studies().where(schema.studies.c.name == info.name)).first()
-        if found is None:
-            raise StoreError(
-                f"store {self}: study {info.name!r} has the uid {info.uid} of another study"
-            )
-        return found
+        # It may have been renamed, and another study may have its former name.
+        for is_it in (_STUDIES.c.uid == info.uid, _STUDIES.c.name == info.name):
+            found = connection.execute(select(_STUDIES).where(is_it)).first()
+            if found is not None and found.deleted is not None:
+                raise leases.deleted(f"study {info.name!r}")
+            if found is not None:
+                return found
+        raise StudyNotFound(f"store {self} lost study {info.name!r} just now; call again")
 
     def update_study(self, info: StudyInfo) -> None:
         """Replace the mutable parts of a study: its optimizer, data fingerprint and tags."""
         changes = {k: rows.study_row(info)[k] for k in ("optimizer", "data", "tags")}
+        is_it = _STUDIES.c.uid == info.uid, _STUDIES.c.deleted.is_(None)
         with self.writing() as connection:
-            table = schema.studies
-            done = connection.execute(update(table).where(table.c.uid == info.uid).values(changes))
+            done = connection.execute(update(_STUDIES).where(*is_it).values(changes))
         if done.rowcount == 0:
             raise StudyNotFound(f"store {self} has no study {info.name!r} with uid {info.uid}")
 
-    def find_study(self, name: str) -> StudyInfo | None:
-        """Return the study of that name, None if it does not exist."""
+    def find_study(self, name: str | None = None, *, uid: str | None = None) -> StudyInfo | None:
+        """Return the study of that name or uid, None if it does not exist.
+
+        The remainder of a deleted study (see `tuner.tracking.tidying`) is found by the name that
+        its model versions give.
+        """
+        is_it = _STUDIES.c.name == name if uid is None else _STUDIES.c.uid == uid
         with self.reading() as connection:
-            found = connection.execute(_studies().where(schema.studies.c.name == name)).first()
+            found = connection.execute(select(_STUDIES).where(is_it)).first()
             return None if found is None else rows.study_of(found)
 
-    def studies(self) -> Iterator[StudyInfo]:
-        """Yield every study, oldest first."""
-        yield from self._stream(_studies().order_by(schema.studies.c.id), rows.study_of)
+    def studies(self, *, deleted: bool = False) -> Iterator[StudyInfo]:
+        """Yield every study, oldest first; with `deleted`, what remains of deleted ones too."""
+        query = select(_STUDIES).order_by(_STUDIES.c.id)
+        if not deleted:
+            query = query.where(_STUDIES.c.deleted.is_(None))
+        yield from self._stream(query, rows.study_of)
+
+    @contextmanager
+    def exclusively(self, study: str) -> Iterator[tuple[Connection, int]]:
+        """Provide a transaction, and the id of a study that no other process changes meanwhile.
+
+        Raises
+        ------
+        StudyBusy
+            If a driver holds the study.
+        StudyNotFound
+            If it does not exist, or was deleted.
+        """
+        with self.writing() as connection:
+            self._advance(connection, study, new_lease_owner())
+            yield connection, self._study_ids[study]
 
     # --- leases -------------------------------------------------------------------------------
 
@@ -207,7 +239,7 @@ class Store(StoreConnection):
         Raises
         ------
         StudyNotFound
-            If no study has that uid.
+            If no study has that uid, or it was deleted.
         StudyTakenOver
             If another driver holds the study: nothing is written.
         """
@@ -215,7 +247,9 @@ class Store(StoreConnection):
             return
         with self.writing() as connection:
             writer = self._writer(connection, study)
-            if lease is not None:
+            if lease is None:
+                leases.check_exists(connection, writer.study_id, self._names[study])
+            else:
                 leases.renew(connection, writer.study_id, lease, self._clock)
             writer.write(batch)
         self._check_artifacts()
@@ -242,7 +276,7 @@ class Store(StoreConnection):
         StudyBusy
             If a driver holds the study.
         """
-        with _not_idle(), self.writing() as connection:
+        with leases.not_idle(), self.writing() as connection:
             writer = self._writer(connection, study)
             done = None
             if connection.dialect.name == "postgresql":
@@ -308,7 +342,7 @@ class Store(StoreConnection):
         StudyBusy
             If a driver holds the study.
         """
-        with _not_idle(), self.writing() as connection:
+        with leases.not_idle(), self.writing() as connection:
             following = self._advance(connection, study, owner)
             found = self._changes(connection, study, after, known)
             batch = decide(replace(found, epoch=following - 1))
@@ -408,26 +442,8 @@ class Store(StoreConnection):
         return self._codecs[uid]
 
 
-@contextmanager
-def _not_idle() -> Iterator[None]:
-    """Raise `StudyTakenOver` if PostgreSQL ended the transaction of a suspended process.
-
-    Other drivers may have written in the meantime.
-    """
-    try:
-        yield
-    except StoreError as error:
-        if not was_idle(error):
-            raise
-        raise StudyTakenOver(f"{error}; look again at what is there") from error
-
-
 def _reopened(location: Location, clock: leases.Clock | None) -> Store:
     """Return a store from a pickle; messages of this process hide its password from now on."""
     remember(location.url.render_as_string(hide_password=False))
     remember(location.artifact_url or "")
     return Store(location, clock)
-
-
-def _studies() -> Select[Any]:
-    return select(schema.studies)
