@@ -84,7 +84,7 @@ def visible(query: Query) -> list[ColumnElement[bool]]:
 
     Deleted studies are never found, archived ones only if the query names the field ``archived``.
     """
-    conditions = [studies.c.deleted.is_(None)]
+    conditions: list[ColumnElement[bool]] = [studies.c.deleted.is_(None)]
     if not any(field.path == ("archived",) for field in query.fields):
         conditions.append(studies.c.archived.is_(None))
     return conditions

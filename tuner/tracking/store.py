@@ -98,7 +98,6 @@ class Store(StoreConnection):
         self._study_ids: dict[str, int] = {}
         self._names: dict[str, str] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
-        self._key_ids: dict[str, dict[str, int]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._database.location, self._clock)
@@ -363,7 +362,8 @@ class Store(StoreConnection):
 
     def _writer(self, connection: Connection, study: str) -> BatchWrite:
         codec = self._codec(connection, study)
-        return BatchWrite(connection, self, self._study_ids[study], codec, self._key_ids)
+        study_id = self._study_ids[study]
+        return BatchWrite(connection, self, study_id, codec, self._key_ids, self._put)
 
     def pack_metrics(self, study: str, runs: Sequence[str] | None = None) -> int:
         """Pack the reports of ended runs, all if None; return the number of metric values packed.

@@ -30,6 +30,7 @@ from sqlalchemy import delete, select
 from tuner.errors import StoreReadOnly, StoreUnavailable
 from tuner.records import State
 from tuner.tracking import schema
+from tuner.tracking.artifacts.deleted_studies import checkpoints, forget_unused
 from tuner.tracking.artifacts.file_failures import is_passing
 from tuner.tracking.artifacts.files import put_in_place
 from tuner.tracking.artifacts.folder import CONTENT, STORES, ArtifactFolder
@@ -37,6 +38,7 @@ from tuner.tracking.artifacts.namespaces import path_of, paths_of_sibling_stores
 from tuner.tracking.artifacts.remote import STAGED, RemoteArtifacts
 from tuner.tracking.database.location import DEFAULT_FOLDER
 from tuner.tracking.queries import in_parts
+from tuner.tracking.tidying import lock_study
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ def forget_models(store: Store, study: str, kept: Collection[int]) -> int:
     a, r = schema.artifacts, schema.runs
     unfinished = [s.value for s in State if not s.finished]
     with store.writing() as connection:
+        lock_study(connection, study)  # nobody registers a model meanwhile
         found = connection.execute(
             select(a.c.id, r.c.trial)
             .join(r, r.c.id == a.c.run_id)
@@ -115,7 +118,8 @@ def collect(
 ) -> Collected:
     """Delete the files of artifacts that no record names, and return their number and size.
 
-    Artifacts of other stores in the same root stay.
+    Artifacts of other stores in the same root stay. The checkpoints of deleted studies count as
+    artifacts. Code and environments that nothing needs any more are deleted, too.
 
     Parameters
     ----------
@@ -150,6 +154,8 @@ def collect(
             found.extend((True, each) for each in _below(files, path_of(namespaces.current)))
         for base in (*map(path_of, namespaces.earlier), ""):
             found.extend((False, each) for each in _below(files, base))
+        # A copy of this database may have a study that was deleted here.
+        found.extend((not namespaces.earlier, each) for each in checkpoints(store))
         # Query records after listing the files: a record that is written meanwhile is seen.
         old = [(is_own, f) for is_own, f in found if f.modified < cutoff]
         paths = [f.path for _, f in old]
@@ -175,6 +181,8 @@ def collect(
                 f"artifacts of {store} cannot be collected just now: {error}; run the call again"
             ) from error
         raise StoreReadOnly(f"artifacts of {store} cannot be collected: {error}") from error
+    if not dry_run:
+        forget_unused(store, cutoff)
     if kept and not silent:
         notes.append(_KEPT.format(kept, kept_size))
     return Collected(n, size, kept, kept_size, tuple(notes))

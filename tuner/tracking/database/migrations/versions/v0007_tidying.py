@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -13,7 +15,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the columns; nothing is archived, deleted or removed yet."""
-    added = {
+    added: dict[str, list[sa.Column[Any]]] = {
         "studies": [
             sa.Column("notes", sa.JSON()),
             sa.Column(
@@ -38,7 +40,7 @@ def upgrade() -> None:
             op.add_column(table, column)
 
 
-def _used() -> sa.Column[float]:
+def _used() -> sa.Column[Any]:
     return sa.Column(
         "used", sa.Double(), comment="when a process last recorded it; may be ten minutes early"
     )
