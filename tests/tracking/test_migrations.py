@@ -103,6 +103,12 @@ def go_back_to_0001(store: str | Path) -> None:
             "studies.constraints",
             "studies.earlier",
             "studies.user",
+            "studies.notes",
+            "studies.archived",
+            "studies.deleted",
+            "codes.used",
+            "environments.used",
+            "models.removed",
             "trials.constraints",
         ):
             table, name = column.split(".")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, Table, select, update
+from sqlalchemy import select, update
 
-from tuner.errors import ArgumentError, StoreError, StudyNotFound
+from tuner.errors import ArgumentError, StoreError
 from tuner.records import State, decode_params, encode_params
 from tuner.records.bounds import MAX_ANNOTATIONS, as_name
 from tuner.tracking import schema
 from tuner.tracking.json_text import dumps
+from tuner.tracking.tidying import lock_study
 
 if TYPE_CHECKING:
     from tuner.tracking.store import Store
@@ -33,7 +34,7 @@ def set_tags(store: Store, study: str, changes: Mapping[str, str | None]) -> dic
     """
     check_tags(changes)
     with store.writing() as connection:
-        row = _locked_study(store, connection, study)
+        row = lock_study(connection, study)
         tags = _changed(row["tags"], changes)
         stored = _stored(tags, "tags") or None
         connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(tags=stored))
@@ -61,7 +62,7 @@ def set_study_notes(store: Store, study: str, changes: Mapping[str, Any]) -> dic
     """
     _check_note_names(changes)
     with store.writing() as connection:
-        row = _locked_study(store, connection, study)
+        row = lock_study(connection, study)
         notes = _changed(row["notes"], changes)
         stored = _stored(notes, "notes") or None
         connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(notes=stored))
@@ -83,9 +84,10 @@ def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any])
     """
     _check_note_names(changes)
     with store.writing() as connection:
-        study_id = _locked_study(store, connection, study)["id"]
+        study_id = lock_study(connection, study)["id"]
         which = [_TRIALS.c.study_id == study_id, _TRIALS.c.number == number]
-        row = _locked(connection, _TRIALS, which)
+        found = connection.execute(select(_TRIALS).where(*which).with_for_update())
+        row = found.mappings().first()
         if row is None:
             raise ArgumentError(f"note: this study has no trial {number!r}")
         if not State(row["state"]).finished:
@@ -126,18 +128,6 @@ def _stored(values: Mapping[str, Any], what: str) -> dict[str, Any]:
             f"allowed; keep a file with trial.log_artifact instead"
         )
     return encoded
-
-
-def _locked_study(store: Store, connection: Connection, study: str) -> RowMapping:
-    row = _locked(connection, _STUDIES, [_STUDIES.c.uid == study, _STUDIES.c.deleted.is_(None)])
-    if row is None:
-        raise StudyNotFound(f"store {store} has no study with uid {study!r}; it may be deleted")
-    return row
-
-
-def _locked(connection: Connection, table: Table, which: list[Any]) -> RowMapping | None:
-    """Return a row, locked against changes by others until this transaction ends."""
-    return connection.execute(select(table).where(*which).with_for_update()).mappings().first()
 
 
 def _changed(stored: Mapping[str, Any] | None, changes: Mapping[str, Any]) -> dict[str, Any]:

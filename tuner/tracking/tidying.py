@@ -17,7 +17,7 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tuner.errors import ArgumentError, StudyExists, StudyNotFound
@@ -123,17 +123,13 @@ def archive_study(store: Store, study: str, *, archived: bool) -> float | None:
     StudyNotFound
         If the study does not exist, or was deleted.
     """
-    since = func.coalesce(_STUDIES.c.archived, time.time()) if archived else None
     with store.writing() as connection:
-        row = connection.execute(
-            update(_STUDIES)
-            .where(_STUDIES.c.uid == study, _STUDIES.c.deleted.is_(None))
-            .values(archived=since)
-            .returning(_STUDIES.c.archived)
-        ).first()
-        if row is None:
-            raise StudyNotFound(f"store {store} has no study with uid {study!r}")
-        return None if row.archived is None else float(row.archived)
+        row = lock_study(connection, study)
+        since: float | None = (row["archived"] or time.time()) if archived else None
+        connection.execute(
+            update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(archived=since)
+        )
+    return since
 
 
 def delete_artifacts(
@@ -158,7 +154,7 @@ def delete_artifacts(
         If the trial does not exist or is unfinished, or has no artifact of such a name.
     """
     with store.writing() as connection:
-        study_id = lock_study(connection, study)
+        study_id = lock_study(connection, study)["id"]
         trial = _TRIALS.c.study_id == study_id, _TRIALS.c.number == number
         state = connection.execute(select(_TRIALS.c.state).where(*trial)).scalar()
         if state is None:
@@ -184,16 +180,16 @@ def delete_artifacts(
     return [rows.artifact_of(row) for row in gone]
 
 
-def lock_study(connection: Connection, study: str) -> int:
-    """Return the id of a study, which nobody deletes or registers a model of until the end.
+def lock_study(connection: Connection, study: str) -> RowMapping:
+    """Return the row of a study, which nobody deletes, changes or registers from until the end.
 
     Raises
     ------
     StudyNotFound
         If the study does not exist, or was deleted.
     """
-    query = select(_STUDIES.c.id).where(_STUDIES.c.uid == study, _STUDIES.c.deleted.is_(None))
-    study_id = connection.execute(query.with_for_update()).scalar()
-    if study_id is None:
-        raise StudyNotFound(f"this study was deleted, or its store has none with uid {study!r}")
-    return int(study_id)
+    query = select(_STUDIES).where(_STUDIES.c.uid == study, _STUDIES.c.deleted.is_(None))
+    row = connection.execute(query.with_for_update()).mappings().first()
+    if row is None:
+        raise StudyNotFound(f"the store has no study with uid {study!r}; it may have been deleted")
+    return row
