@@ -115,5 +115,5 @@ def test_the_commands(store: str) -> None:
     assert "write KEY=VALUE" in call("tag", "s", "stage", code=1)
     assert "write STUDY/TRIAL" in call("note", "s/a", "a=b", code=1)
     assert call("note", "s", "question=why?") == "note\ttext\nquestion\twhy?\n"
-    assert "note question: why?" in call("show", "s")
+    assert "notes:       question=why?" in call("show", "s")
     assert call("note", "s", "--remove", "question") == "no notes\n"

@@ -132,8 +132,8 @@ def summary(study: tuner.Study) -> dict[str, str]:
         lines["user"] = info.user
     if info.archived is not None:
         lines["archived"] = when(info.archived)
-    for name, text in info.notes.items():
-        lines[f"note {name}"] = str(text)
+    if info.notes:
+        lines["notes"] = ", ".join(f"{k}={v}" for k, v in info.notes.items())
     if info.tags:
         lines["tags"] = ", ".join(f"{k}={v}" for k, v in info.tags.items())
     return {name: one_line(text) for name, text in lines.items()}

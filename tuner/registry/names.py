@@ -106,4 +106,6 @@ def as_ranges(numbers: Sequence[int]) -> str:
             ranges[-1].append(number)
         else:
             ranges.append([number])
+    if len(ranges) == 1:
+        return f"{numbers[0]} to {numbers[-1]}"
     return ", ".join(f"{r[0]} to {r[-1]}" if len(r) > 1 else str(r[0]) for r in ranges)
