@@ -105,12 +105,9 @@ class Store(StoreConnection):
     # --- studies ------------------------------------------------------------------------------
 
     def create_study(self, info: StudyInfo) -> StudyInfo:
-        """Record a study, or return the existing one of the same uid or else name.
+        """Record a study, or return the existing one of the same uid, or else of the same name.
 
-        Raises
-        ------
-        StudyNotFound
-            If the study with this uid was deleted.
+        Raise `StudyNotFound` if the study with this uid was deleted.
         """
         with self.writing() as connection:
             return rows.study_of(self._put_study(connection, info))
@@ -137,11 +134,7 @@ class Store(StoreConnection):
             raise StudyNotFound(f"store {self} has no study {info.name!r} with uid {info.uid}")
 
     def find_study(self, name: str | None = None, *, uid: str | None = None) -> StudyInfo | None:
-        """Return the study of that name or uid, None if it does not exist.
-
-        The remainder of a deleted study (see `tuner.tracking.tidying`) is found by the name that
-        its model versions give.
-        """
+        """Return the study of that name or uid, None if it does not exist; or its remainder."""
         is_it = _STUDIES.c.name == name if uid is None else _STUDIES.c.uid == uid
         with self.reading() as connection:
             found = connection.execute(select(_STUDIES).where(is_it)).first()
@@ -158,12 +151,7 @@ class Store(StoreConnection):
     def exclusively(self, study: str) -> Iterator[tuple[Connection, int]]:
         """Provide a transaction, and the id of a study that no other process changes meanwhile.
 
-        Raises
-        ------
-        StudyBusy
-            If a driver holds the study.
-        StudyNotFound
-            If it does not exist, or was deleted.
+        Raise `StudyBusy` if a driver holds the study, `StudyNotFound` if it was deleted.
         """
         with self.writing() as connection:
             self._advance(connection, study, new_lease_owner())
