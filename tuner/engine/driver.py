@@ -187,8 +187,7 @@ class Driver:
     def begin(self) -> None:
         """Acquire the study, replay its history, and start the workers."""
         s = self._session
-        # It may have been renamed or deleted since it was loaded.
-        known = (s.store.find_study(s.info.name) or s.store.find_study(uid=s.info.uid)) is not None
+        known = s.store.find_study(s.info.name, s.info.uid) is not None
         if known:
             self._acquire_lease()
         history = list(s.store.trials(s.info.uid)) if known else []

@@ -205,10 +205,11 @@ def list_studies(*, archived: bool = False, store: str | Path | None = None) -> 
     store
         As for `optimize`.
     """
+    from tuner.records.lists import RecordList
     from tuner.tracking import open_store
 
     found = open_store(store).studies()
-    return [info for info in found if archived or info.archived is None]
+    return RecordList(info for info in found if archived or info.archived is None)
 
 
 def open_study(

@@ -425,12 +425,9 @@ class Study(StudyResults):
 def _reconnected(
     store: Store, info: StudyInfo, optimizer: Optimizer | None, scheduler: Scheduler | None
 ) -> Study:
-    """Return a copy of a study; an optimizer and a scheduler serve one study object only.
-
-    The study may have been renamed since it was copied.
-    """
+    """Return a copy of a study; an optimizer and a scheduler serve one study object only."""
     return Study(
-        store.find_study(uid=info.uid) or find_study(info.name, store),
+        store.find_study(info.name, info.uid) or find_study(info.name, store),
         store,
         optimizer=copy.deepcopy(optimizer),
         scheduler=copy.deepcopy(scheduler),

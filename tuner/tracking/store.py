@@ -115,14 +115,12 @@ class Store(StoreConnection):
     def _put_study(self, connection: Connection, info: StudyInfo) -> Row[Any]:
         insert = upserts.insert(connection, schema.studies)
         connection.execute(insert.on_conflict_do_nothing(), rows.study_row(info))
-        # It may have been renamed, and another study may have its former name.
-        for is_it in (_STUDIES.c.uid == info.uid, _STUDIES.c.name == info.name):
-            found = connection.execute(select(_STUDIES).where(is_it)).first()
-            if found is not None and found.deleted is not None:
-                raise leases.deleted(f"study {info.name!r}")
-            if found is not None:
-                return found
-        raise StudyNotFound(f"store {self} lost study {info.name!r} just now; call again")
+        found = _find(connection, info.name, info.uid)
+        if found is None:
+            raise StudyNotFound(f"store {self} lost study {info.name!r} just now; call again")
+        if found.deleted is not None:
+            raise leases.deleted(f"study {info.name!r}")
+        return found
 
     def update_study(self, info: StudyInfo) -> None:
         """Replace the mutable parts of a study: its optimizer, data fingerprint and tags."""
@@ -133,11 +131,10 @@ class Store(StoreConnection):
         if done.rowcount == 0:
             raise StudyNotFound(f"store {self} has no study {info.name!r} with uid {info.uid}")
 
-    def find_study(self, name: str | None = None, *, uid: str | None = None) -> StudyInfo | None:
-        """Return the study of that name or uid, None if it does not exist; or its remainder."""
-        is_it = _STUDIES.c.name == name if uid is None else _STUDIES.c.uid == uid
+    def find_study(self, name: str, uid: str = "") -> StudyInfo | None:
+        """Return the study of that uid, or else of that name, or what remains of it; else None."""
         with self.reading() as connection:
-            found = connection.execute(select(_STUDIES).where(is_it)).first()
+            found = _find(connection, name, uid)
             return None if found is None else rows.study_of(found)
 
     def studies(self, *, deleted: bool = False) -> Iterator[StudyInfo]:
@@ -435,3 +432,12 @@ def _reopened(location: Location, clock: leases.Clock | None) -> Store:
     remember(location.url.render_as_string(hide_password=False))
     remember(location.artifact_url or "")
     return Store(location, clock)
+
+
+def _find(connection: Connection, name: str, uid: str) -> Row[Any] | None:
+    """Return the study of that uid: it may be renamed, and another have its name; else by name."""
+    for column, value in ((_STUDIES.c.uid, uid), (_STUDIES.c.name, name)):
+        query = select(_STUDIES).where(column == value)
+        if value and (found := connection.execute(query).first()) is not None:
+            return found
+    return None
