@@ -19,6 +19,7 @@ from tuner.backends.protocol import Event, Finished, Sent, Work
 from tuner.backends.ray.checkpoint_transfer import ShippedFolder, receive_folder
 from tuner.backends.ray.cleanup import ProcessCleaner, exit_with_parent
 from tuner.backends.ray.journal import JournalWriter
+from tuner.loading import loading
 from tuner.records import CheckpointEnd, CheckpointPart, Job, Message, Outcome, State
 from tuner.records.tracebacks import describe
 
@@ -104,7 +105,8 @@ class WorkerActor:
 
         process, node = this_process(), ray.get_runtime_context().get_node_id()
         try:
-            self._work = cloudpickle.loads(work)
+            with loading():  # this may import the file of the objective
+                self._work = cloudpickle.loads(work)
         except BaseException as error:
             # Report every error of importing the user's modules to the driver.
             return Prepared(process, node, f"{type(error).__name__}: {error}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import tuner
 from tuner.backends import RayBackend
 from tuner.backends.protocol import Finished, Resized
 from tuner.errors import BackendError, ObjectiveError, ResourcesError
@@ -57,6 +58,23 @@ def test_work_that_a_worker_cannot_import_is_refused(tmp_path: Path) -> None:
             RayBackend().start(not_on_workers.work, workers=1)
     finally:
         del sys.modules["not_on_workers"]
+
+
+class SearchesWhenLoaded:
+    """Starts a search where it is unpickled, as a module without a guard does."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return tuner.optimize, (print, {})
+
+
+def test_work_that_starts_a_search_where_it_is_loaded_is_refused() -> None:
+    searches = SearchesWhenLoaded()
+
+    def work(job: Job, channel: object) -> Outcome:
+        return Outcome(State.COMPLETED, {"never": float(bool(searches))})
+
+    with pytest.raises(ObjectiveError, match=r"tuner\.optimize is called while .*__main__"):
+        RayBackend().start(work, workers=1)
 
 
 class DeadlyToLoad:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ import click
 import tuner
 from tuner.backends import BACKENDS
 from tuner.cli.arguments import NameOption, as_pair, load_objective, load_space, store_option
+from tuner.cli.artifacts import artifacts
 from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.exchange import export, import_, mirror, report
 from tuner.cli.maintenance import db, gc
@@ -32,9 +34,9 @@ from tuner.cli.output import (
 )
 from tuner.cli.plots import plot
 from tuner.cli.record import compare, find, lineage, note, replay, tag
-from tuner.cli.tidy import artifacts, model, study
+from tuner.cli.tidy import model, study
 from tuner.display.numbers import literal_text, number_text
-from tuner.errors import QueryError, TunerError
+from tuner.errors import QueryError, TunerError, TunerWarning
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
@@ -57,7 +59,8 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _printable_usage(), translated(f"tuner {ctx.invoked_subcommand or ''}".strip()):
+            what = f"tuner {ctx.invoked_subcommand or ''}".strip()
+            with _printed_warnings(), _printable_usage(), translated(what):
                 return super().invoke(ctx)
         except QueryError as error:
             echo_error(str(error))
@@ -68,6 +71,22 @@ class _Group(click.Group):
         except KeyboardInterrupt:
             echo("tuner: interrupted; repeat the command to resume", err=True)
             ctx.exit(130)
+
+
+@contextmanager
+def _printed_warnings() -> Iterator[None]:
+    """Print warnings of tuner without the place in its code."""
+    other = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, TunerWarning):
+            echo(f"tuner: warning: {message}", err=True)
+        else:
+            other(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager
@@ -90,8 +109,8 @@ _COMMANDS = (
     *(find, compare, replay, lineage, tag, note, plot),
     *(export, import_, mirror, report),
     *(submit, job, cluster),
-    *(study, model, artifacts),
-    *(db, gc),
+    *(study, model),
+    *(artifacts, db, gc),
 )
 
 for command in _COMMANDS:

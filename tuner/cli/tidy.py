@@ -1,11 +1,11 @@
-"""``tuner study``, ``tuner model`` and ``tuner artifacts``: delete, rename, archive, alias."""
+"""``tuner study`` and ``tuner model``: delete, rename, archive, alias."""
 
 from __future__ import annotations
 
 import click
 
 import tuner
-from tuner.cli.arguments import as_trial, store_option
+from tuner.cli.arguments import store_option
 from tuner.cli.output import echo
 
 
@@ -108,25 +108,3 @@ def delete_alias(ref: str, force: bool, store: str | None) -> None:
     """Delete an alias of a model; the version stays."""
     tuner.delete_alias(ref, force=force, store=store)
     echo(f"deleted: {ref}")
-
-
-@click.group()
-def artifacts() -> None:
-    """Delete artifacts of trials."""
-
-
-@artifacts.command("delete")
-@click.argument("trial", metavar="STUDY/TRIAL")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@store_option
-def delete_artifacts(trial: str, names: tuple[str, ...], store: str | None) -> None:
-    """Delete artifacts of a finished trial, all without NAME.
-
-    Artifacts of registered models stay. `tuner gc` frees the files.
-    """
-    name, number = as_trial(trial)
-    gone = tuner.load_study(name, store=store).delete_artifacts(number, *names)
-    for artifact in gone:
-        echo(f"deleted: {artifact.name}, {artifact.size} bytes")
-    if not gone:
-        echo("nothing to delete", err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from tuner.errors import ModelInUse, ModelNotFound, RegistryError
+from tuner.errors import ModelInUse, ModelNotFound, RegistryError, UntrustedModel
 from tuner.errors.boundary import public_methods
 from tuner.records import Artifact, Goal, ModelVersion, Run, StudyInfo, Trial, encode_params
 from tuner.registry.formats import load_files
@@ -24,6 +24,7 @@ from tuner.registry.names import (
 )
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.version_rows import beats, version_of, versions_query
+from tuner.registry.versions import version_note
 from tuner.tracking import schema, tidying, upserts
 from tuner.tracking.queries import in_parts
 from tuner.tracking.rows import number_or_null
@@ -241,7 +242,17 @@ class Registry:
                 f"model {ref!r} was saved in the format {kept!r}, format= loads {format.name!r}"
             )
         files = self.store.read_artifact(version.artifact)
-        return load_files(format or kept, files, allow_pickle=allow_pickle, trusted=trusted)
+        try:
+            return load_files(format or kept, files, allow_pickle=allow_pickle, trusted=trusted)
+        except RegistryError as error:
+            only_refused = isinstance(error, UntrustedModel) and error.importable
+            if only_refused or not version.environment:
+                raise
+            recorded = self.store.get_environment(version.environment)
+            note = version_note(recorded, kept, str(error))
+            if note:
+                error.args = (f"model {ref!r}: {error}; {note}",)
+            raise
 
     def find_version(self, name: str, run: str) -> ModelVersion | None:
         """Return the version of `name` that this run was registered as, or None."""

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from tuner.errors import ArgumentError, SpaceError
-from tuner.records import Direction, Goal, OutcomeConstraint
+from tuner.records import Direction, Goal, OutcomeConstraint, State
 from tuner.records.bounds import LONGEST_TITLE, as_name, is_title
 
 if TYPE_CHECKING:
@@ -121,6 +121,23 @@ def as_count(name: str, value: Any, *, low: int = 1) -> int | None:
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < low:
         raise ArgumentError(f"{name}={value!r}: write an integer of at least {low}")
     return int(value.__index__())
+
+
+def as_outcome_state(state: State | str) -> State:
+    """Return the state of a finished trial.
+
+    Raises
+    ------
+    ArgumentError
+        If it is another state, or none.
+    """
+    try:
+        as_state = State(state)
+    except ValueError:
+        as_state = State.WAITING
+    if not as_state.finished:
+        raise ArgumentError(f'tell: state={state!r}: write "completed", "stopped" or "failed"')
+    return as_state
 
 
 _CONSTRAINT = re.compile(r"\s*(.+?)\s*(<=|>=)\s*(\S+)\s*")

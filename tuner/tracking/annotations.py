@@ -1,16 +1,18 @@
-"""Annotations: tags of studies, and notes on studies and trials, added after the fact."""
+"""Additions to what is recorded: tags, notes and earlier trials of studies, notes on trials."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 
 from tuner.errors import ArgumentError, StoreError
-from tuner.records import State, decode_params, encode_params
+from tuner.errors.credentials import hide_exact
+from tuner.records import State, StudyInfo, Trial, decode_params, encode_params
 from tuner.records.bounds import MAX_ANNOTATIONS, as_name
-from tuner.tracking import schema
+from tuner.tracking import rows, schema
 from tuner.tracking.json_text import dumps
 from tuner.tracking.tidying import lock_study
 
@@ -35,10 +37,33 @@ def set_tags(store: Store, study: str, changes: Mapping[str, str | None]) -> dic
     check_tags(changes)
     with store.writing() as connection:
         row = lock_study(connection, study)
-        tags = _changed(row["tags"], changes)
+        tags = _changed(row["tags"], {k: v and hide_exact(v) for k, v in changes.items()})
         stored = _stored(tags, "tags") or None
         connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(tags=stored))
     return tags
+
+
+def add_warm_start_trials(
+    store: Store, info: StudyInfo, add: Callable[[tuple[Trial, ...]], tuple[Trial, ...]]
+) -> StudyInfo:
+    """Replace the earlier trials of a study by what `add` returns for them, and return its record.
+
+    Earlier trials that another process adds at the same time are kept.
+
+    Raises
+    ------
+    StudyNotFound
+        If the study does not exist.
+    """
+    with store.writing() as connection:
+        row = lock_study(connection, info.uid)
+        trials = add(rows.warm_start_trials(row["earlier"], row["space"]))
+        info = replace(info, warm_start_trials=trials)
+        earlier = rows.study_row(info)["earlier"]
+        connection.execute(
+            update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(earlier=earlier)
+        )
+    return info
 
 
 def check_tags(tags: Mapping[str, str | None]) -> None:
