@@ -148,6 +148,20 @@ def test_who_has_put_its_code_writes_its_runs_after_a_collection(tmp_path: Path)
         study = tuner.create_study({"x": Float(0, 1)}, study="a", store=tmp_path)
 
 
+def test_an_id_that_was_known_before_a_collection_is_not_used(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    trial = Trial(0, {"x": 0.5}, State.COMPLETED, (1.0,), attempts=1)
+    for _ in range(2):
+        study = tuner.create_study({"x": Float(0, 1)}, study="a", store=tmp_path)
+        store.write(study.info.uid, Batch([trial], [put(store, "a")]))
+        (found,) = store.runs(study.info.uid)
+        assert store.get_code(found.code) == Code("a")
+        study.delete()
+        collect(open_store(tmp_path), now=time.time() + DAY)
+        open_store(tmp_path).put_code(Code("another, with its id"))
+        put(open_store(tmp_path), "a")
+
+
 def test_the_command_frees_what_a_deleted_study_kept(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.trial(1.0, [1])

@@ -201,6 +201,8 @@ class StoreConnection:
 
     def _put_keyed(self, table: Table, values: dict[str, Any]) -> None:
         self._put[table.name, values["key"]] = values
+        # It may have been collected and recorded again, under another id.
+        self._key_ids.get(table.name, {}).pop(values["key"], None)
         now = time.time()
         with self.reading() as connection:
             query = select(table.c.used).where(table.c.key == values["key"])
@@ -210,8 +212,6 @@ class StoreConnection:
             insert = upserts.insert(connection, table).values(used=now)
             upsert = insert.on_conflict_do_update(index_elements=["key"], set_={"used": now})
             connection.execute(upsert, values)
-        # It may have been collected and recorded again.
-        self._key_ids.get(table.name, {}).pop(values["key"], None)
 
     def _get_keyed(self, table: Table, key: str) -> Row[Any]:
         with self.reading() as connection:
