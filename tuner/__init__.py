@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tuner import errors
 
 if TYPE_CHECKING:
-    from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
+    from tuner.backends import ProcessBackend, RayBackend, SerialBackend, SimulatedBackend
     from tuner.engine.worker.trial import LiveTrial
     from tuner.provenance.compare import compare
     from tuner.provenance.lineage import lineage
@@ -47,6 +47,7 @@ __all__ = [
     "Normal",
     "Ordinal",
     "P",
+    "ProcessBackend",
     "RayBackend",
     "SerialBackend",
     "SimulatedBackend",
@@ -76,6 +77,7 @@ __all__ = [
 
 _LAZY = {
     "LiveTrial": "tuner.engine.worker.trial",
+    "ProcessBackend": "tuner.backends",
     "RayBackend": "tuner.backends",
     "SerialBackend": "tuner.backends",
     "SimulatedBackend": "tuner.backends",

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tuner
@@ -121,6 +122,27 @@ def test_fractions_make_more_workers_and_each_has_its_share_of_threads() -> None
         recorder.until(lambda: backend.capacity == 5)
     finally:
         backend.close()
+
+
+def test_large_arrays_are_in_the_object_store_and_read_only() -> None:
+    array = np.arange(2.0**21)[::2]
+
+    def work(job: Job, channel: object) -> Outcome:
+        address = array.__array_interface__["data"][0]
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            start, end = (int(place, 16) for place in line.split()[0].split("-"))
+            if start <= address < end:
+                shared = float("plasma" in line and not array.flags.writeable)
+                return Outcome(State.COMPLETED, {"shared": shared, "sum": float(array.sum())})
+        return Outcome(State.COMPLETED)
+
+    backend = RayBackend()
+    backend.start(work, workers=1)
+    try:
+        (end,) = EventRecorder(backend).run(make_job())
+    finally:
+        backend.close()
+    assert end == Finished(end.run, Outcome(State.COMPLETED, {"shared": 1.0, "sum": array.sum()}))
 
 
 def test_capacity_counts_the_workers_that_are_ready() -> None:

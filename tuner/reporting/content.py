@@ -30,7 +30,7 @@ LEAD_DIGITS = 3
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """The share of the variance of a goal that a parameter explains, and its 90% range.
+    """The share of the variance of a goal that a parameter explains, and its range.
 
     `where` names the branch of the parameter, empty for all trials. The range is None if there are
     too few trials.

@@ -91,7 +91,8 @@ def optimize(
         A registered name, such as ``"asha"``, a `Scheduler`, or None to let every trial run to its
         end.
     backend
-        A registered name, such as ``"serial"``, a `Backend`, or None for ``"ray"``.
+        A registered name, such as ``"processes"`` or ``"serial"``, a `Backend`, or None for
+        ``"ray"``.
     workers
         Number of concurrent trials. None uses the whole machine or cluster.
     resources
