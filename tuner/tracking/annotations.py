@@ -1,4 +1,4 @@
-"""Additions to what is recorded: tags and earlier trials of studies, and notes on trials."""
+"""Additions to what is recorded: tags, notes and earlier trials of studies, notes on trials."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, Table, select, update
+from sqlalchemy import select, update
 
-from tuner.errors import ArgumentError, StoreError, StudyNotFound
+from tuner.errors import ArgumentError, StoreError
 from tuner.errors.credentials import hide_exact
 from tuner.records import State, StudyInfo, Trial, decode_params, encode_params
 from tuner.records.bounds import MAX_ANNOTATIONS, as_name
 from tuner.tracking import rows, schema
 from tuner.tracking.json_text import dumps
+from tuner.tracking.tidying import lock_study
 
 if TYPE_CHECKING:
     from tuner.tracking.store import Store
@@ -35,9 +36,7 @@ def set_tags(store: Store, study: str, changes: Mapping[str, str | None]) -> dic
     """
     check_tags(changes)
     with store.writing() as connection:
-        row = _locked(connection, _STUDIES, [_STUDIES.c.uid == study])
-        if row is None:
-            raise StudyNotFound(f"store {store} has no study with uid {study!r}")
+        row = lock_study(connection, study)
         tags = _changed(row["tags"], {k: v and hide_exact(v) for k, v in changes.items()})
         stored = _stored(tags, "tags") or None
         connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(tags=stored))
@@ -57,9 +56,7 @@ def add_warm_start_trials(
         If the study does not exist.
     """
     with store.writing() as connection:
-        row = _locked(connection, _STUDIES, [_STUDIES.c.uid == info.uid])
-        if row is None:
-            raise StudyNotFound(f"store {store} has no study with uid {info.uid!r}")
+        row = lock_study(connection, info.uid)
         trials = add(rows.warm_start_trials(row["earlier"], row["space"]))
         info = replace(info, warm_start_trials=trials)
         earlier = rows.study_row(info)["earlier"]
@@ -78,6 +75,25 @@ def check_tags(tags: Mapping[str, str | None]) -> None:
     _stored(tags, "tags")
 
 
+def set_study_notes(store: Store, study: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Set notes on a study, remove those that are None, and return all its notes.
+
+    Raises
+    ------
+    ArgumentError
+        If a name is too long, all notes together are, or a note is not a JSON value.
+    StudyNotFound
+        If no study has that uid.
+    """
+    _check_note_names(changes)
+    with store.writing() as connection:
+        row = lock_study(connection, study)
+        notes = _changed(row["notes"], changes)
+        stored = _stored(notes, "notes") or None
+        connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(notes=stored))
+    return notes
+
+
 def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Set notes on a finished trial, remove those that are None, and return all its notes.
 
@@ -88,15 +104,15 @@ def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any])
     ArgumentError
         If the trial does not exist; if it is unfinished, since its driver would undo the note;
         if a name is too long, all notes together are, or a note is not a JSON value.
+    StudyNotFound
+        If no study has that uid.
     """
-    for name in changes:
-        if not isinstance(name, str) or not name:
-            raise ArgumentError(f"note {name!r}: write a name, a text that is not empty")
-        as_name(name, "note")
-    belongs = select(_STUDIES.c.id).where(_STUDIES.c.uid == study).scalar_subquery()
-    which = [_TRIALS.c.study_id == belongs, _TRIALS.c.number == number]
+    _check_note_names(changes)
     with store.writing() as connection:
-        row = _locked(connection, _TRIALS, which)
+        study_id = lock_study(connection, study)["id"]
+        which = [_TRIALS.c.study_id == study_id, _TRIALS.c.number == number]
+        found = connection.execute(select(_TRIALS).where(*which).with_for_update())
+        row = found.mappings().first()
         if row is None:
             raise ArgumentError(f"note: this study has no trial {number!r}")
         if not State(row["state"]).finished:
@@ -107,6 +123,13 @@ def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any])
         stored = _stored(notes, "notes") or None
         connection.execute(update(_TRIALS).where(*which).values(notes=stored))
     return notes
+
+
+def _check_note_names(changes: Mapping[str, Any]) -> None:
+    for name in changes:
+        if not isinstance(name, str) or not name:
+            raise ArgumentError(f"note {name!r}: write a name, a text that is not empty")
+        as_name(name, "note")
 
 
 def _stored(values: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -130,11 +153,6 @@ def _stored(values: Mapping[str, Any], what: str) -> dict[str, Any]:
             f"allowed; keep a file with trial.log_artifact instead"
         )
     return encoded
-
-
-def _locked(connection: Connection, table: Table, which: list[Any]) -> RowMapping | None:
-    """Return a row, locked against changes by others until this transaction ends."""
-    return connection.execute(select(table).where(*which).with_for_update()).mappings().first()
 
 
 def _changed(stored: Mapping[str, Any] | None, changes: Mapping[str, Any]) -> dict[str, Any]:
