@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tuner import errors
+from tuner.errors import TrialStopped
 
 if TYPE_CHECKING:
     from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
@@ -47,6 +48,7 @@ __all__ = [
     "State",
     "Study",
     "Trial",
+    "TrialStopped",
     "compare",
     "create_study",
     "errors",

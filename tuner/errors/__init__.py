@@ -32,6 +32,7 @@
     │   ├── ModelNotFound       no such name, version or alias (LookupError)
     │   ├── UntrustedModel      loading would need code that was not allowed
     │   └── ChecksumMismatch    an artifact differs from its recorded checksum
+    ├── TrialStopped            leaves an objective, whose trial ends as stopped
     ├── ExportError             a table or file that cannot be exported
     ├── ForeignRecordError      records of another tool that cannot be read
     └── MissingExtra            an optional dependency is not installed (ImportError)
@@ -186,6 +187,13 @@ class UntrustedModel(RegistryError):
 
 class ChecksumMismatch(RegistryError):
     """A stored artifact differs from its recorded checksum."""
+
+
+class TrialStopped(TunerError):
+    """Leaves an objective from any depth: the trial ends as stopped, with its last report.
+
+    `LiveTrial.stop` raises it; an objective may raise it, too.
+    """
 
 
 class ExportError(TunerError, ValueError):

@@ -74,7 +74,7 @@ def save_model(
     ArgumentError
         If the format's name is unknown, or a registered format cannot be used.
     """
-    chosen = _chosen(model, format, allow_pickle)
+    chosen = choose_format(model, format=format, allow_pickle=allow_pickle)
     with tempfile.TemporaryDirectory(prefix="tuner-model-") as folder:
         chosen.save(model, Path(folder))
         return chosen.name, {
@@ -82,6 +82,32 @@ def save_model(
             for path in sorted(Path(folder).rglob("*"))
             if path.is_file()
         }
+
+
+def choose_format(
+    model: Any, *, format: str | ModelFormat | None = None, allow_pickle: bool = False
+) -> ModelFormat:
+    """Return the format in which `save_model` saves a model, which need not be fitted.
+
+    Raises
+    ------
+    RegistryError
+        If no allowed format accepts the model.
+    ArgumentError
+        If the format's name is unknown, or a registered format cannot be used.
+    """
+    kind = type(model).__name__
+    if format is None:
+        return _first_that_accepts(model, allow_pickle)
+    if not isinstance(format, str):
+        given: ModelFormat = FORMATS.resolve(format)
+        return given
+    if format == PickleFormat.name and not allow_pickle:
+        raise RegistryError(f"model {kind}: format='pickle' needs allow_pickle=True as well")
+    chosen = format_named(format)
+    if not chosen.accepts(model):
+        raise RegistryError(f"model {kind}: the format {format!r} does not accept this model")
+    return chosen
 
 
 def load_files(
@@ -117,21 +143,6 @@ def load_files(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         return format.load(Path(folder))
-
-
-def _chosen(model: Any, format: str | ModelFormat | None, allow_pickle: bool) -> ModelFormat:
-    kind = type(model).__name__
-    if format is None:
-        return _first_that_accepts(model, allow_pickle)
-    if not isinstance(format, str):
-        given: ModelFormat = FORMATS.resolve(format)
-        return given
-    if format == PickleFormat.name and not allow_pickle:
-        raise RegistryError(f"model {kind}: format='pickle' needs allow_pickle=True as well")
-    chosen = format_named(format)
-    if not chosen.accepts(model):
-        raise RegistryError(f"model {kind}: the format {format!r} does not accept this model")
-    return chosen
 
 
 def _first_that_accepts(model: Any, allow_pickle: bool) -> ModelFormat:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, Table, select, update
 
-from tuner.errors import ArgumentError, StoreError, StudyNotFound
-from tuner.records import State, decode_params, encode_params
-from tuner.records.bounds import MAX_ANNOTATIONS, as_name
+from tuner.errors import ArgumentError, StudyNotFound
+from tuner.records import State, decode_params
 from tuner.tracking import schema
-from tuner.tracking.json_text import dumps
+from tuner.tracking.annotation_values import check_note_names, check_tags, stored
 
 if TYPE_CHECKING:
     from tuner.tracking.store import Store
@@ -37,18 +36,9 @@ def set_tags(store: Store, study: str, changes: Mapping[str, str | None]) -> dic
         if row is None:
             raise StudyNotFound(f"store {store} has no study with uid {study!r}")
         tags = _changed(row["tags"], changes)
-        stored = _stored(tags, "tags") or None
-        connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(tags=stored))
+        encoded = stored(tags, "tags") or None
+        connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(tags=encoded))
     return tags
-
-
-def check_tags(tags: Mapping[str, str | None]) -> None:
-    """Raise `ArgumentError` if a name or a value is not a string, or the tags are too long."""
-    for name, value in tags.items():
-        if not isinstance(name, str) or not name or not isinstance(value, str | None):
-            raise ArgumentError(f"tag {name!r}: {value!r}: write a name and a text, or None")
-        as_name(name, "tag")
-    _stored(tags, "tags")
 
 
 def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,10 +52,7 @@ def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any])
         If the trial does not exist; if it is unfinished, since its driver would undo the note;
         if a name is too long, all notes together are, or a note is not a JSON value.
     """
-    for name in changes:
-        if not isinstance(name, str) or not name:
-            raise ArgumentError(f"note {name!r}: write a name, a text that is not empty")
-        as_name(name, "note")
+    check_note_names(changes)
     belongs = select(_STUDIES.c.id).where(_STUDIES.c.uid == study).scalar_subquery()
     which = [_TRIALS.c.study_id == belongs, _TRIALS.c.number == number]
     with store.writing() as connection:
@@ -77,32 +64,9 @@ def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any])
                 f"note: trial {number} is {row['state']}; it can have notes once it has an outcome"
             )
         notes = _changed(row["notes"], changes)
-        stored = _stored(notes, "notes") or None
-        connection.execute(update(_TRIALS).where(*which).values(notes=stored))
+        encoded = stored(notes, "notes") or None
+        connection.execute(update(_TRIALS).where(*which).values(notes=encoded))
     return notes
-
-
-def _stored(values: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Encode tags or notes for the store.
-
-    Raises
-    ------
-    ArgumentError
-        If a value cannot be stored, or all of them together are too large.
-    """
-    try:
-        encoded = encode_params(dict(values))
-        size = len(dumps(encoded))
-    except (StoreError, ValueError, TypeError, RecursionError) as error:
-        raise ArgumentError(
-            f"{what}: {str(error)[:200]}; give small JSON values: texts, numbers, lists, dicts"
-        ) from error
-    if size > MAX_ANNOTATIONS:
-        raise ArgumentError(
-            f"{what}: together they have {size:,} characters, and at most {MAX_ANNOTATIONS:,} are "
-            f"allowed; keep a file with trial.log_artifact instead"
-        )
-    return encoded
 
 
 def _locked(connection: Connection, table: Table, which: list[Any]) -> RowMapping | None:
@@ -110,6 +74,6 @@ def _locked(connection: Connection, table: Table, which: list[Any]) -> RowMappin
     return connection.execute(select(table).where(*which).with_for_update()).mappings().first()
 
 
-def _changed(stored: Mapping[str, Any] | None, changes: Mapping[str, Any]) -> dict[str, Any]:
-    together = {**decode_params(stored or {}), **changes}
+def _changed(before: Mapping[str, Any] | None, changes: Mapping[str, Any]) -> dict[str, Any]:
+    together = {**decode_params(before or {}), **changes}
     return {name: value for name, value in together.items() if value is not None}

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from tuner.backends.protocol import Channel
 from tuner.engine.clock import Stopwatch
+from tuner.engine.objective import place_of
 from tuner.engine.worker.forks import exit_forked_children
-from tuner.engine.worker.outcome import as_outcome, describe_failure
+from tuner.engine.worker.outcome import as_outcome, describe_failure, stopped_outcome
 from tuner.engine.worker.output import captured
 from tuner.engine.worker.process_state import restored
 from tuner.engine.worker.system_metrics import monitored
+from tuner.engine.worker.stopping import is_stop
 from tuner.engine.worker.trial import LiveTrial
 from tuner.errors import NOT_OUTCOMES
 from tuner.errors.credentials import hide
@@ -81,22 +83,23 @@ class ObjectiveWork:
         except NOT_OUTCOMES:
             raise
         except BaseException as error:
-            metrics = {**trial.reported, **trial.logged}
-            return Outcome(State.FAILED, metrics, describe_failure(error))
+            if trial.left or is_stop(error):
+                return stopped_outcome(trial.side)
+            side = trial.side
+            return Outcome(
+                State.FAILED, side.metrics, describe_failure(error), notes=side.notes
+            )
+        outcome = as_outcome(returned, self.goals, trial.side, self.constraints)
         if trial.stopped:
-            return self._stopped(trial, returned)
-        return self._outcome(trial, returned)
+            return stopped_outcome(trial.side, outcome)
+        return self._with_place(outcome)
 
-    def _outcome(self, trial: LiveTrial, returned: Any) -> Outcome:
-        return as_outcome(returned, self.goals, trial.logged, self.constraints, trial.constraints)
-
-    def _stopped(self, trial: LiveTrial, returned: Any) -> Outcome:
-        """Return the outcome of a trial that stopped early, with its last values."""
-        outcome = self._outcome(trial, returned)
-        metrics = {**trial.reported, **trial.logged}
-        if outcome.state is State.COMPLETED:
-            metrics |= outcome.metrics
-        return Outcome(State.STOPPED, metrics, constraints=outcome.constraints)
+    def _with_place(self, outcome: Outcome) -> Outcome:
+        """Return the outcome; a failure without a place, as of a return value, gets one."""
+        error = outcome.error
+        if outcome.state is not State.FAILED or error is None or error.place:
+            return outcome
+        return replace(outcome, error=replace(error, place=place_of(self.objective)))
 
 
 @cache
