@@ -56,7 +56,7 @@ def test_side_metrics_that_are_not_finite_are_kept_as_they_are(
     assert reports[0]["lr"] == -math.inf
     assert math.isnan(reports[0]["clip"])
     assert math.isnan(reports[1]["seen"])
-    assert study.find("metrics.grad_norm > 1e300").count == 2
+    assert study.find("metrics.grad_norm > 1e300").count() == 2
     assert len(study.trials_dataframe()) == 2
     assert study.export(tmp_path / "t.json").read_text().count('"NaN"') == 2
     study.plot.learning_curves(metric="lr")
@@ -99,7 +99,6 @@ def cannot_save(folder: Path) -> dict[str, tuple[Callable[[Any], Any], str]]:
         "long": (lambda t: t.log_artifact(__file__, "a" * 2800), "artifact aaa"),
         "name": (lambda t: t.log_artifact(__file__, 3), "artifact 3: "),
         "path": (lambda t: t.log_artifact(None), "artifact None: TypeError"),
-        "escape": (lambda t: t.log_artifact(__file__, "a/\ud800"), ""),
         "note": (lambda t: t.set_note("n", object()), "notes n: ArgumentError"),
         "size": (lambda t: t.set_note("n", "x" * 2**21), "notes n: ArgumentError"),
     }
@@ -140,7 +139,7 @@ def test_everything_that_was_not_saved_is_named_once_and_shown(tmp_path: Path) -
         return params["x"]
 
     with pytest.warns(UserWarning, match="2 trials .*not saved") as warned:
-        study = search(objective, tmp_path, n_trials=2, store=tmp_path)
+        study = search(objective, tmp_path, n_trials=2)
     (end,) = [w for w in warned if "not saved" in str(w.message)]
     assert end.filename == __file__
     assert "plot.png" in str(end.message)
@@ -152,7 +151,7 @@ def test_everything_that_was_not_saved_is_named_once_and_shown(tmp_path: Path) -
     assert error.place.startswith(__file__)
     assert "not saved" in study.runs()[0].output
     assert [a.name for a in study.artifacts()] == ["good", "good"]
-    assert study.find("state = 'completed' and error.kind = 'NotSaved'").count == 2
+    assert study.find("state = 'completed' and error.kind = 'NotSaved'").count() == 2
 
     shown = CliRunner().invoke(cli, ["show", "s", "--store", str(tmp_path)]).output
     assert "not saved 2x" in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,11 +32,12 @@ from tuner.cli.output import (
     when,
     write_table,
 )
-from tuner.cli.record import compare, find, lineage, note, replay, tag
+from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
 from tuner.errors import ExportError, QueryError, TunerError
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
+from tuner.errors.warning import TunerWarning
 from tuner.optimizers import OPTIMIZERS
 from tuner.plotting.plots import KINDS
 from tuner.schedulers import SCHEDULERS
@@ -56,7 +58,11 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _printable_usage(), translated(f"tuner {ctx.invoked_subcommand or ''}".strip()):
+            with (
+                _printable_usage(),
+                _printed_warnings(),
+                translated(f"tuner {ctx.invoked_subcommand or ''}".strip()),
+            ):
                 return super().invoke(ctx)
         except QueryError as error:
             echo_error(str(error))
@@ -79,6 +85,22 @@ def _printable_usage() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _printed_warnings() -> Iterator[None]:
+    """Print our warnings like errors, without the line of code that they name."""
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
+        if issubclass(category, TunerWarning):
+            echo(f"tuner: warning: {message}", err=True)
+        else:
+            before(message, category, *args, **kwargs)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tuner")
 def cli() -> None:
@@ -86,7 +108,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    *(find, compare, replay, lineage, tag, note),
+    *(find, compare, replay, retry, lineage, tag, note),
     *(export, import_, mirror, report),
     *(submit, job, cluster),
     *(db, gc),
@@ -153,6 +175,13 @@ for command in _COMMANDS:
 @click.option("--cpus", type=float, help="CPUs per trial.")
 @click.option("--gpus", type=float, help="GPUs per trial.")
 @click.option("--max-retries", type=int, default=0, help="Number of retries of a failed trial.")
+@click.option(
+    "--max-identical-failures",
+    type=int,
+    default=5,
+    help="End if this many first trials fail for the same reason; 0 goes on.",
+    show_default=True,
+)
 @click.option("--seed", type=int, help="Seed; a serial search with the same seed repeats exactly.")
 @click.option(
     "--deterministic",
@@ -186,6 +215,7 @@ def run(
     no_register: bool,
     quiet: bool,
     tags: tuple[str, ...],
+    max_identical_failures: int,
     direction: tuple[str, ...],
     metric: tuple[str, ...],
     **options: Any,
@@ -211,6 +241,7 @@ def run(
         resources=resources or None,
         progress=not quiet,
         tags=dict(map(as_pair, tags)),
+        max_identical_failures=max_identical_failures or None,
         direction=direction or "minimize",
         metric=metric or None,
         **options,

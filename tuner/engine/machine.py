@@ -124,7 +124,7 @@ class Machine:
         for trial in sorted(history, key=lambda t: t.number):
             self._trials.reserve(trial.number)
             if trial.state.finished:
-                self._count(trial)
+                self.counts.add(trial.state)
             else:
                 self._trials.enqueue(trial)
 
@@ -199,11 +199,6 @@ class Machine:
         trials = [self._trials.create(point) for point in points]
         self._trials.waiting.extend(trials)
         return [Record(trial=trial) for trial in trials]
-
-    def _count(self, trial: Trial) -> None:
-        """Count a trial of the history that has finished."""
-        self.counts.add(trial.state)
-        self._failures.see(Outcome(trial.state, error=trial.error))
 
     def _tick(self, now: float) -> list[Command]:
         commands: list[Command] = []
@@ -396,7 +391,7 @@ class Machine:
         return attempt.ended_run(outcome, now, self._date)
 
     def _end_if_all_failed(self, outcome: Outcome, now: float) -> list[Command]:
-        """End the study if all of its first trials failed for the same reason."""
+        """End the call if all of its first trials failed for the same reason."""
         self.failure = self._failures.see(outcome)
         return [] if self.failure is None else self._interrupt(End.ALL_FAILED, now)
 

@@ -21,7 +21,7 @@
     │   │   └── NoFeasibleTrial every completed trial breaks an outcome constraint
     │   ├── SeveralGoals        asked for the best trial of a study with several goals
     │   ├── TrialFinished       told an outcome twice
-    │   └── AllTrialsFailed     every first trial failed for the same reason
+    │   └── AllTrialsFailed     the first trials of a call all failed for the same reason
     ├── StoreError              the record of runs cannot be read or written
     │   ├── StoreCorrupt        the file is not a tuner store, or is damaged
     │   ├── StoreReadOnly       the store cannot be written
@@ -146,7 +146,7 @@ class TrialFinished(StudyError):
 
 
 class AllTrialsFailed(StudyError):
-    """Every one of the first trials failed for the same reason."""
+    """The first trials of a call all failed for the same reason."""
 
 
 class StoreError(TunerError, RuntimeError):

@@ -25,6 +25,7 @@ from tuner.plotting.style import (
 )
 from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Goal, Report, Run, State, Trial
+from tuner.tracking.attempts import reports_by_trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,15 +51,15 @@ def learning_curves(
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw one line per trial: the reports of a metric in its last run; the best trial is orange.
+    """Draw one line per trial: the reports of a metric over its attempts; the best is orange.
 
     The line of a stopped trial is dashed and ends in a circle. The line of a failed trial is dotted
     and ends in a cross.
     """
     name = metric or goal.metric
     curves = _curves(name, runs, reports)
-    if not curves and metric is not None and reports:
-        known = sorted({key for _, report in reports for key in report.metrics})
+    known = sorted({key for _, report in reports for key in report.metrics})
+    if metric is not None and metric not in known and reports:
         raise ArgumentError(
             f"learning curves: no trial reported {metric!r}; "
             f"write one of {', '.join(map(repr, known))}"
@@ -100,14 +101,15 @@ def learning_curves(
 def _curves(
     metric: str, runs: Sequence[Run], reports: Sequence[tuple[str, Report]]
 ) -> dict[int, NDArray[np.float64]]:
-    """Return the (step, value) rows of each trial, from its last run that reported the metric."""
-    order = {run.uid: (run.trial, run.attempt) for run in runs if not run.is_replay}
-    points: dict[str, list[tuple[float, float]]] = {}
-    for uid, report in reports:
-        if metric in report.metrics and uid in order:
-            points.setdefault(uid, []).append((report.step, report.metrics[metric]))
-    last = {order[uid][0]: uid for uid in sorted(points, key=order.__getitem__)}
-    return {trial: np.array(sorted(points[uid]), float) for trial, uid in sorted(last.items())}
+    """Return the (step, value) rows of each trial over all its attempts; finite values only."""
+    of_metric = ((uid, report) for uid, report in reports if metric in report.metrics)
+    curves: dict[int, NDArray[np.float64]] = {}
+    for trial, points in sorted(reports_by_trial(runs, of_metric).items()):
+        line = np.array([(report.step, report.metrics[metric]) for report in points], float)
+        line = line[np.isfinite(line[:, 1])]
+        if len(line):
+            curves[trial] = line
+    return curves
 
 
 def _thinned(numbers: list[int], keep: Trial | None) -> list[int]:

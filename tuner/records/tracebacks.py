@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import traceback
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import dropwhile, takewhile
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from tuner.errors import NOT_OUTCOMES, TunerError
@@ -43,6 +47,26 @@ def describe(error: BaseException) -> Failure:
     return Failure(kind, hide(message), hide("".join(_lines(error, trace, shown))), place)
 
 
+def called_from_user_code(failure: Failure) -> Failure:
+    """Return a failure in a call of ours, with the user's call as its place and in its traceback.
+
+    The exception has been caught, so its own traceback does not reach up to that call.
+    """
+    frames = list(traceback.walk_stack(sys._getframe()))
+    users = list(dropwhile(_is_ours_at, frames))
+    users = list(takewhile(lambda at: not _is_ours_at(at), users))
+    if not users:
+        return failure
+    frame, line = users[0]
+    stack = "".join(_ends(traceback.StackSummary.extract(iter(users[::-1])).format()))
+    text = f"Traceback (most recent call last):\n{stack}{failure.traceback or failure}"
+    return replace(failure, traceback=hide(text), place=f"{frame.f_code.co_filename}:{line}")
+
+
+def _is_ours_at(at: tuple[FrameType, int]) -> bool:
+    return _is_ours(at[0].f_code.co_filename)
+
+
 def text_of(value: Any, what: str) -> str:
     """Return ``str(value)``, capped as a message; if that raises, a statement that it does."""
     try:
@@ -70,6 +94,8 @@ def _past_our_frames(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _is_ours(file: str) -> bool:
+    if file == contextlib.__file__:
+        return True  # runs our blocks
     return file.startswith(_OURS) and not file.startswith(_EXAMPLES)
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from tuner.errors import ArgumentError, SpaceError
-from tuner.records import Direction, Goal, OutcomeConstraint
+from tuner.records import Direction, Goal, OutcomeConstraint, State
 from tuner.records.bounds import LONGEST_TITLE, as_name, is_title
 
 if TYPE_CHECKING:
@@ -214,3 +214,20 @@ def lease_seconds() -> float:
     if not 1.0 <= seconds < math.inf:
         raise ArgumentError(f"TUNER_LEASE={text!r}: write a number of seconds, 1 or more")
     return seconds
+
+
+def as_outcome_state(state: State | str) -> State:
+    """Return the state of an outcome.
+
+    Raises
+    ------
+    ArgumentError
+        If `state` is anything else.
+    """
+    try:
+        as_state = State(state)
+    except ValueError:
+        as_state = State.WAITING
+    if not as_state.finished:
+        raise ArgumentError(f'tell: state={state!r}: write "completed", "stopped" or "failed"')
+    return as_state

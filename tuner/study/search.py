@@ -80,6 +80,7 @@ def as_search(
     register: str | bool | None,
     refit: Callable[[Params], Any] | None,
     max_retries: int,
+    max_identical_failures: int | None,
     deterministic: bool,
     callbacks: Sequence[Callback],
     system_metrics: bool | float | None,
@@ -107,6 +108,7 @@ def as_search(
             timeout=as_seconds("timeout", timeout),
             trial_timeout=as_seconds("trial_timeout", trial_timeout),
             max_retries=as_count("max_retries", max_retries, low=0) or 0,
+            max_identical_failures=as_count("max_identical_failures", max_identical_failures),
             in_order=deterministic,
         ),
         models=ModelPolicy(

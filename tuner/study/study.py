@@ -9,22 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from tuner.engine.messages import End
-from tuner.errors import (
-    AllTrialsFailed,
-    ArgumentError,
-    StudyBusy,
-    StudyError,
-    UnknownOptimizer,
-)
+from tuner.errors import ArgumentError, StudyBusy, StudyError, UnknownOptimizer
 from tuner.errors.boundary import public_methods
 from tuner.provenance.references import find_study
-from tuner.records import (
-    ModelVersion,
-    Params,
-    State,
-    StudyInfo,
-    Trial,
-)
+from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
+from tuner.study.arguments import as_count, as_outcome_state
 from tuner.study.results import StudyResults
 
 if TYPE_CHECKING:
@@ -93,6 +82,7 @@ class Study(StudyResults):
         register: str | bool | None = None,
         refit: Callable[[Params], Any] | None = None,
         max_retries: int = 0,
+        max_identical_failures: int | None = 5,
         deterministic: bool = False,
         callbacks: Sequence[Callable[[Study, Trial], None]] = (),
         system_metrics: bool | float | None = None,
@@ -148,6 +138,7 @@ class Study(StudyResults):
             register=register,
             refit=refit,
             max_retries=max_retries,
+            max_identical_failures=max_identical_failures,
             deterministic=deterministic,
             callbacks=callbacks,
             system_metrics=system_metrics,
@@ -173,8 +164,6 @@ class Study(StudyResults):
         StudyBusy
             If a search of the study is running.
         """
-        from tuner.study.arguments import as_count
-
         trials = self._loop().ask(as_count("n", n) or 1)
         return trials[0] if n is None else trials
 
@@ -207,7 +196,7 @@ class Study(StudyResults):
             If the trial does not exist, or neither a value nor a state is given.
         """
         if state is not None:
-            state = _as_outcome_state(state)
+            state = as_outcome_state(state)
         elif value is None:
             raise ArgumentError(
                 f"study {self.name!r}: tell was given no value; "
@@ -225,6 +214,34 @@ class Study(StudyResults):
             If the params are not a point of the space.
         """
         self._loop().enqueue([self.space.validate(params)])
+
+    def retry(self, trials: Sequence[Trial | int] = (), *, failed: bool = False) -> list[Trial]:
+        """Let failed trials run again under their numbers, and return them.
+
+        They no longer count for `n_trials`: the next search, such as the same call again, or `ask`
+        runs them first. Their failed runs stay in the record.
+
+        Parameters
+        ----------
+        trials
+            Failed trials or their numbers.
+        failed
+            Whether to choose all failed trials.
+
+        Raises
+        ------
+        ArgumentError
+            If no trials are given, or one of them has not failed.
+        StudyBusy
+            If a search of the study is running.
+        """
+        from tuner.study.failures import retry
+
+        self._check_idle()
+        retried = retry(self, trials, failed=failed)
+        if self._manual is not None:
+            self._manual.forget()
+        return retried
 
     def stop(self) -> None:
         """End a running search, usually from a callback: running trials finish, none start.
@@ -249,6 +266,7 @@ class Study(StudyResults):
             If this object or another process runs a search of the study.
         """
         from tuner.study.search import limits_of, notify_ended
+        from tuner.study.unsaved import warn_of_unsaved
 
         self._check_idle()
         n_trials = limits_of(search, self.space).n_trials
@@ -257,6 +275,7 @@ class Study(StudyResults):
                 self._drive(search)
             finally:
                 notify_ended(search, self)
+            warn_of_unsaved(self)
         self._apply(search.models)
         return self
 
@@ -273,6 +292,7 @@ class Study(StudyResults):
     def _drive(self, search: Search) -> None:
         from tuner.engine.driver import Driver
         from tuner.engine.writer import retry_while_unavailable
+        from tuner.study.failures import all_failed
         from tuner.study.search import session_of
 
         optimizer, scheduler = self._bound_optimizer(), self._scheduler
@@ -288,16 +308,8 @@ class Study(StudyResults):
                 self._manual.forget()
         # The store may be unavailable at the end of a search; wait for it to return.
         retry_while_unavailable(partial(self.replace_info, optimizer=driver.describe_optimizer()))
-        failure = driver.machine.failure
-        if end is End.ALL_FAILED and failure is not None:
-            place = f" ({failure.place})" if failure.place else ""
-            error = AllTrialsFailed(
-                f"study {self.name!r}: every trial so far failed for the same reason: "
-                f"{failure}{place}; fix the objective and call again"
-            )
-            if failure.traceback:
-                error.add_note(failure.traceback)
-            raise error
+        if end is End.ALL_FAILED and driver.machine.failure is not None:
+            raise all_failed(self.name, driver.machine.failure)
 
     def _check_idle(self) -> None:
         if self._driver is not None:
@@ -432,13 +444,3 @@ def _reconnected(
         optimizer=copy.deepcopy(optimizer),
         scheduler=copy.deepcopy(scheduler),
     )
-
-
-def _as_outcome_state(state: State | str) -> State:
-    try:
-        as_state = State(state)
-    except ValueError:
-        as_state = State.WAITING
-    if not as_state.finished:
-        raise ArgumentError(f'tell: state={state!r}: write "completed", "stopped" or "failed"')
-    return as_state

@@ -26,7 +26,7 @@ from tuner.tracking import curves, leases, queries, rows, schema, upserts
 from tuner.tracking.batch import Batch, Changes, TrialStatus
 from tuner.tracking.database.failures import was_idle
 from tuner.tracking.database.location import Location, locate
-from tuner.tracking.lease import Lease, LeaseOwner
+from tuner.tracking.lease import Lease, LeaseOwner, new_lease_owner
 from tuner.tracking.store_connection import STREAMED, StoreConnection
 from tuner.tracking.writes import BatchWrite
 
@@ -137,6 +137,21 @@ class Store(StoreConnection):
     def studies(self) -> Iterator[StudyInfo]:
         """Yield every study, oldest first."""
         yield from self._stream(_studies().order_by(schema.studies.c.id), rows.study_of)
+
+    @contextmanager
+    def exclusively(self, study: str) -> Iterator[tuple[Connection, int]]:
+        """Provide a transaction, and the id of a study that no other process changes meanwhile.
+
+        Raises
+        ------
+        StudyBusy
+            If a driver holds the study.
+        StudyNotFound
+            If it does not exist.
+        """
+        with self.writing() as connection:
+            self._advance(connection, study, new_lease_owner())
+            yield connection, self._study_ids[study]
 
     # --- leases -------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from tuner.records import (
     StudyInfo,
 )
 from tuner.records.bounds import MAX_METRICS, as_name, check_count
-from tuner.records.tracebacks import describe, text_of
+from tuner.records.tracebacks import called_from_user_code, describe, text_of
 
 
 class BadResult(TunerError):
@@ -43,9 +43,13 @@ def describe_failure(error: BaseException) -> Failure:
 
 
 def not_saved(what: str, error: BaseException) -> Failure:
-    """Return the record of a failure to save `what`, which leaves the outcome as it is."""
+    """Return the record of a failure to save `what`, which leaves the outcome as it is.
+
+    Its place is the line of user code that called, if any did.
+    """
     failure = describe(error)
-    return replace(failure, kind=NOT_SAVED, message=f"{what}: {failure}")
+    message = f"{what}: {failure}"
+    return replace(called_from_user_code(failure), kind=NOT_SAVED, message=message)
 
 
 def as_number(value: Any, key: str) -> float:

@@ -97,7 +97,7 @@ class ObjectiveWork:
     def _with_place(self, outcome: Outcome) -> Outcome:
         """Return the outcome; a failure without a place, as of a return value, gets one."""
         error = outcome.error
-        if outcome.state is not State.FAILED or error is None or error.place:
+        if error is None or error.place:
             return outcome
         return replace(outcome, error=replace(error, place=place_of(self.objective)))
 
