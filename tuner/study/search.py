@@ -146,6 +146,7 @@ def session_of(
     from tuner.engine.clock import SystemClock
     from tuner.engine.driver import POLL, Session
     from tuner.engine.progress import make_progress
+    from tuner.engine.worker.log_setup import LogSetup
     from tuner.engine.worker.run import ObjectiveWork
     from tuner.provenance.capture import current_code, current_environment
 
@@ -162,6 +163,7 @@ def session_of(
             study.goals,
             study.info.constraints,
             search.system_metrics,
+            LogSetup.current(),
         ),
         limits=limits_of(search, study.space),
         progress=make_progress(progress) if isinstance(progress, bool) else progress,

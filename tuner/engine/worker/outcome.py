@@ -60,7 +60,7 @@ def as_number(value: Any, key: str) -> float:
     BadResult
         If it is not a real number (`WrongReturnType`); names `key`.
     """
-    number = _as_scalar(value)
+    number: Any = _as_scalar(value)
     if isinstance(number, bool) or not isinstance(number, Real | Decimal):
         raise BadResult("WrongReturnType", f"{key!r} is {_shown(value)}, not a number")
     try:

@@ -1,7 +1,8 @@
 """Capture the output of a run, up to a limit, and still print it.
 
 ``sys.stdout`` and ``sys.stderr`` belong to the process. Concurrent trials of a process share one
-tee per stream, which finds the transcript by the thread that prints.
+tee per stream, which finds the transcript by the thread that prints. Handlers of `logging` that
+write to one of the streams write to its tee meanwhile.
 """
 
 from __future__ import annotations
@@ -15,56 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
-from tuner.engine.worker import scopes
-
-LIMIT = 64 * 1024
-"""Maximum characters of one run's output: the first and the last half of this are kept."""
-
-
-class Transcript:
-    """The beginning and the end of a run's output, and the number of characters cut between."""
-
-    __slots__ = ("_head", "_limit", "_lock", "_room", "_tail", "_tail_size", "cut")
-
-    def __init__(self, limit: int = LIMIT) -> None:
-        self._lock = threading.RLock()  # a signal handler may print in the middle of a print
-        self._limit = limit // 2
-        self._room = limit - self._limit
-        self._head: list[str] = []
-        self._tail: deque[str] = deque()
-        self._tail_size = 0
-        self.cut = 0
-
-    def add(self, text: str) -> None:
-        """Append `text`, and drop characters from the middle beyond the limit."""
-        with self._lock:
-            self._add(text)
-
-    def _add(self, text: str) -> None:
-        if self._room > 0:
-            kept, text = text[: self._room], text[self._room :]
-            self._head.append(kept)
-            self._room -= len(kept)
-        if not text:
-            return
-        if len(text) > self._limit:
-            self.cut += len(text) - self._limit
-            text = text[-self._limit :]
-        self._tail.append(text)
-        self._tail_size += len(text)
-        while self._tail_size > self._limit:
-            excess = self._tail_size - self._limit
-            first = self._tail.popleft()
-            if len(first) > excess:
-                self._tail.appendleft(first[excess:])
-            dropped = min(len(first), excess)
-            self.cut += dropped
-            self._tail_size -= dropped
-
-    def __str__(self) -> str:
-        middle = f"\n[... {self.cut} characters cut ...]\n" if self.cut else ""
-        return "".join(self._head) + middle + "".join(self._tail)
-
+from tuner.engine.worker import log_handlers, scopes
+from tuner.engine.worker.transcript import Transcript
 
 _KIND = "output"
 
@@ -90,7 +43,8 @@ class _Tee:
     stream, which belongs to the process. A tee without users only passes text on.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, name: str, stream: Any) -> None:
+        self.name_of_stream = name
         self.stream = stream
         self.users = 0
 
@@ -100,10 +54,7 @@ class _Tee:
             return len(text)
         try:
             _local.writing = True
-            scope = scopes.current()
-            for each in () if scope is None else scope.chain():
-                if each.kind == _KIND:
-                    each.value.add(text)
+            add_text(text, self.name_of_stream)
             self._pass_on(text)
         finally:
             _local.writing = False
@@ -125,9 +76,17 @@ class _Tee:
         return getattr(self.stream, name)
 
 
+def add_text(text: str, stream: str) -> None:
+    """Add text to the transcripts for which the calling thread works."""
+    scope = scopes.current()
+    for each in () if scope is None else scope.chain():
+        if each.kind == _KIND:
+            each.value.add(text, stream)
+
+
 @contextmanager
 def captured() -> Iterator[Transcript]:
-    """Capture text printed to `sys.stdout` and `sys.stderr` in this block.
+    """Capture what is printed to `sys.stdout` and `sys.stderr`, and logged, in this block.
 
     Output that a library writes directly to the file descriptors is not captured. Blocks on several
     threads may overlap in any order. When the last block ends, the streams from before the first
@@ -138,6 +97,8 @@ def captured() -> Iterator[Transcript]:
     with scopes.opened(_KIND, transcript) as scope:
         with scopes.lock:
             tees = [stream.join() for stream in _STREAMS]
+        # Not under the lock: a handler's own lock is taken, under which its thread may need ours.
+        log_handlers.redirect(_redirections(), add_text)
         try:
             yield transcript
         finally:
@@ -145,6 +106,27 @@ def captured() -> Iterator[Transcript]:
                 alone = scopes.is_alone(scope)
                 for stream, tee in zip(_STREAMS, tees, strict=True):
                     stream.leave(tee, alone)
+            log_handlers.redirect(_redirections(), add_text)
+
+
+def _redirections() -> log_handlers.Redirections:
+    """Return where a handler of `logging` writes from now on, by the stream that it has."""
+    found: list[tuple[Any, Any]] = []
+    for stream in _STREAMS:
+        tee = stream.current()
+        if tee is not None:
+            sources = (sys.__dict__[f"__{stream.name}__"], tee.stream, *stream.originals())
+            found += [(source, tee) for source in sources if source is not None]
+    found += [(tee, _replacement(tee)) for tee in _retired]
+    return log_handlers.Redirections(found, any(s.current() is not None for s in _STREAMS))
+
+
+def _replacement(tee: _Tee) -> Any:
+    """Return the stream in use of the same name as a retired tee."""
+    for stream in _STREAMS:
+        if stream.name == tee.name_of_stream and (now := stream.current()) is not None:
+            return now
+    return _without_retired(tee)
 
 
 class _Stream:
@@ -154,24 +136,33 @@ class _Stream:
     """
 
     def __init__(self, name: str, descriptor: int) -> None:
-        self._name = name
+        self.name = name
         self._descriptor = descriptor
         self._tees: set[_Tee] = set()
         self._before: Any = None
 
     def join(self) -> _Tee:
         """Return the current tee, or a new one, with one more user."""
-        stream = getattr(sys, self._name)
+        stream = getattr(sys, self.name)
         if not self._tees:
             self._before = stream = _without_retired(stream)
         if isinstance(stream, _Tee) and stream.users:
             tee = stream
         else:
-            tee = _Tee(_without_retired(stream))
-            setattr(sys, self._name, tee)
+            tee = _Tee(self.name, _without_retired(stream))
+            setattr(sys, self.name, tee)
             self._tees.add(tee)
         tee.users += 1
         return tee
+
+    def current(self) -> _Tee | None:
+        """Return a tee in use, None if there is none."""
+        now = getattr(sys, self.name)
+        return now if now in self._tees else next(iter(self._tees), None)
+
+    def originals(self) -> list[Any]:
+        """Return the stream from before the first trial."""
+        return [] if self._before is None else [self._before]
 
     def leave(self, tee: _Tee, alone: bool) -> None:
         """Remove a user from a tee, and restore the stream unless others may be using it."""
@@ -182,12 +173,12 @@ class _Stream:
         if not tee.users:
             self._tees.discard(tee)
             _retired.append(tee)
-        now = getattr(sys, self._name)
+        now = getattr(sys, self.name)
         if not self._tees:
-            setattr(sys, self._name, self._reopened(self._before))
+            setattr(sys, self.name, self._reopened(self._before))
             self._before = None
         elif alone or now is tee or now is None or getattr(now, "closed", False):
-            setattr(sys, self._name, tee if tee.users else _without_retired(tee.stream))
+            setattr(sys, self.name, tee if tee.users else _without_retired(tee.stream))
 
     def _reopened(self, stream: Any) -> Any:
         """Return the stream, or a new one for its file descriptor if it was closed."""

@@ -13,6 +13,7 @@ from tuner.backends.protocol import Channel
 from tuner.engine.clock import Stopwatch
 from tuner.engine.objective import place_of
 from tuner.engine.worker.forks import exit_forked_children
+from tuner.engine.worker.log_setup import LogSetup
 from tuner.engine.worker.outcome import as_outcome, describe_failure, stopped_outcome
 from tuner.engine.worker.output import captured
 from tuner.engine.worker.process_state import restored
@@ -40,6 +41,8 @@ class ObjectiveWork:
         Constraints that its metrics must satisfy for the trial to be feasible.
     system_metrics
         Seconds between samples of the run's resource use, None to disable sampling.
+    log_setup
+        The logging configuration of the script, None to leave that of the worker.
     """
 
     objective: Callable[..., Any]
@@ -47,6 +50,7 @@ class ObjectiveWork:
     goals: Sequence[Goal]
     constraints: Sequence[OutcomeConstraint] = ()
     system_metrics: float | None = None
+    log_setup: LogSetup | None = None
 
     def __call__(self, job: Job, channel: Channel) -> Outcome:
         """Run one job; every exception of the objective becomes a failed outcome.
@@ -54,6 +58,8 @@ class ObjectiveWork:
         `KeyboardInterrupt` and the exceptions by which a backend ends a job pass through.
         """
         watch = Stopwatch()
+        if self.log_setup is not None:
+            self.log_setup.apply()
         channel.send(Begun(channel.worker, _hostname(), os.getpid(), watch.began))
         with monitored(channel, self.system_metrics) as monitored_channel:
             trial = LiveTrial(job, self.goals, monitored_channel)

@@ -1,0 +1,203 @@
+"""Every trial has its own lines, from `print` and `logging`, at the level of the script."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuner
+from tuner.engine.worker.output import captured
+from tuner.engine.worker.transcript import Transcript
+
+
+@contextmanager
+def own_root() -> Iterator[None]:
+    """Give the root logger to a test, as a script has it; pytest has handlers there."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = []
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def outputs(store: Path, objective: Callable[..., Any], n_trials: int = 3) -> list[str]:
+    study = tuner.optimize(
+        objective, {"x": tuner.Float(0, 1)}, n_trials=n_trials, optimizer="tpe", store=store,
+        backend="serial", register=False, progress=False,
+    )  # fmt: skip
+    return [run.output for run in study.runs()]
+
+
+def lines(params: Any, trial: Any) -> float:
+    print(f"print {trial.number}")
+    logging.getLogger("train").info("info %d", trial.number)
+    logging.getLogger("train").debug("debug %d", trial.number)
+    logging.warning("warning %d", trial.number)
+    return 0.0
+
+
+def expected(form: str) -> list[str]:
+    return [
+        "".join(f"{line}\n" for line in (f"print {n}", *(f.format(n) for f in form.split("|"))))
+        for n in range(3)
+    ]
+
+
+@own_root()
+def test_logging_that_the_script_configured_is_captured(tmp_path: Path) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s:%(message)s")
+    before = sys.stderr
+    assert outputs(tmp_path, lines) == expected("INFO:info {0}|WARNING:warning {0}")
+    assert logging.getLogger().handlers[0].stream is before  # type: ignore[attr-defined]
+    assert len(logging.getLogger().handlers) == 1
+
+
+@own_root()
+def test_logging_to_standard_output_is_captured(tmp_path: Path) -> None:
+    logging.basicConfig(stream=sys.stdout, level=logging.DEBUG, format="%(message)s")
+    assert outputs(tmp_path, lines) == expected("info {0}|debug {0}|warning {0}")
+
+
+@own_root()
+def test_logging_that_the_objective_configures_is_captured_in_every_trial(tmp_path: Path) -> None:
+    def objective(params: Any, trial: Any) -> float:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        return lines(params, trial)
+
+    assert outputs(tmp_path, objective) == expected("info {0}|warning {0}")
+    assert logging.getLogger().handlers[0].stream is sys.stderr  # type: ignore[attr-defined]
+
+
+@own_root()
+def test_without_configuration_warnings_are_captured(tmp_path: Path) -> None:
+    assert outputs(tmp_path, lines) == expected("WARNING:root:warning {0}")
+
+
+@own_root()
+def test_a_script_that_logs_to_a_file_has_its_lines_in_the_record_too(tmp_path: Path) -> None:
+    file = tmp_path / "log.txt"
+    logging.basicConfig(filename=file, level=logging.INFO, format="%(message)s")
+    assert outputs(tmp_path, lines) == expected("info {0}|warning {0}")
+    assert file.read_text().count("info") == 3
+    assert len(logging.getLogger().handlers) == 1
+    logging.getLogger().handlers[0].close()
+
+
+@own_root()
+def test_a_logger_with_a_handler_of_its_own_is_captured_once(tmp_path: Path) -> None:
+    logging.basicConfig(filename=tmp_path / "log.txt", level=logging.INFO, format="%(message)s")
+    train = logging.getLogger("train")
+    own = logging.StreamHandler()
+    own.setFormatter(logging.Formatter("own %(message)s"))
+    train.addHandler(own)
+    try:
+        assert outputs(tmp_path, lines) == expected("own info {0}|warning {0}")
+    finally:
+        train.removeHandler(own)
+        logging.getLogger().handlers[0].close()
+
+
+@own_root()
+def test_searches_on_threads_have_their_own_lines(tmp_path: Path) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    found: dict[str, list[str]] = {}
+    both = threading.Barrier(2, timeout=20)
+
+    def run(name: str) -> None:
+        def objective(params: Any, trial: Any) -> float:
+            both.wait()
+            logging.info("%s %d", name, trial.number)
+            both.wait()
+            return 0.0
+
+        found[name] = outputs(tmp_path / name, objective)
+
+    threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == {name: [f"{name} {n}\n" for n in range(3)] for name in "ab"}
+
+
+@own_root()
+def test_threads_of_the_objective_log_into_its_output() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with captured() as transcript:
+        thread = threading.Thread(target=logging.info, args=("from a thread",))
+        thread.start()
+        thread.join()
+    assert str(transcript) == "from a thread\n"
+
+
+@own_root()
+def test_a_handler_for_a_replaced_stream_is_captured() -> None:
+    terminal = io.StringIO()
+    logging.basicConfig(stream=terminal, level=logging.INFO, format="%(message)s")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        with captured() as transcript:
+            logging.info("seen")
+        logging.info("after")
+    assert str(transcript) == "seen\n"
+    assert terminal.getvalue() == "seen\nafter\n"
+
+
+# --- progress bars --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"),
+    [
+        (["\r 10%", "\r 20%", "\r100%", "\n"], "100%\n"),
+        (["\r 10%", "\r 20%"], " 20%"),
+        (["10%\r", "20%\r", "30%\r"], "30%"),
+        (["10%\r", "20%\r", "done\n"], "done\n"),
+        (["a\r\n", "b\r", "\n", "c\n"], "a\nb\nc\n"),
+        (["\r 10%", "log\n", "\r 20%", "log 2\n", "\r100%\n"], "log\nlog 2\n100%\n"),
+        (["\x08\x08\x08\r1/2", "\x08\x08\x08\r2/2", "\x08\x08\r2/2 ok\n"], "2/2 ok\n"),
+        (["start ", "\r", "end\n"], "end\n"),
+        (["x" * 10_000, "\r", "end\n"], "x" * 10_000 + "end\n"),
+        (["one\ntwo\rtwo!\nthree"], "one\ntwo!\nthree"),
+    ],
+)
+def test_overwritten_lines_leave_their_last_state(texts: list[str], kept: str) -> None:
+    transcript = Transcript()
+    for text in texts:
+        transcript.add(text)
+    assert str(transcript) == kept
+
+
+def test_bars_and_prints_on_two_streams_do_not_mix() -> None:
+    transcript = Transcript()
+    for n in range(100):
+        transcript.add(f"\r {n}%", "stderr")
+        transcript.add(f"epoch {n}\n", "stdout")
+    transcript.add("\n", "stderr")
+    assert str(transcript) == "".join(f"epoch {n}\n" for n in range(100)) + " 99%\n"
+
+
+def test_tqdm_leaves_one_line(tmp_path: Path) -> None:
+    tqdm = pytest.importorskip("tqdm").tqdm
+
+    def objective(params: Any, trial: Any) -> float:
+        for n in tqdm(range(200), mininterval=0, desc="steps"):
+            if n % 100 == 0:
+                print("at", n)
+        return 0.0
+
+    (output,) = outputs(tmp_path, objective, 1)
+    *prints, bar = output.splitlines()
+    assert prints == ["at 0", "at 100"]
+    assert "200/200" in bar
