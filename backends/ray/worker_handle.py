@@ -269,10 +269,10 @@ def pickle_work(work: Work) -> bytes:
     ObjectiveError
         If it cannot be pickled.
     """
-    import cloudpickle
+    from tuner.backends.code_pickler import dumps
 
     try:
-        return bytes(cloudpickle.dumps(work))
+        return dumps(work)
     except Exception as error:
         # A user-defined __reduce__ may raise any exception.
         raise ObjectiveError(

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
+import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tuner
+from support.script_logging import own_root
+from tuner.engine.worker.log_setup import LogSetup
 from tuner.engine.worker.output import captured
 from tuner.engine.worker.transcript import Transcript
-
-
-@contextmanager
-def own_root() -> Iterator[None]:
-    """Give the root logger to a test, as a script has it; pytest has handlers there."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers[:] = []
-    try:
-        yield
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
 
 
 def outputs(store: Path, objective: Callable[..., Any], n_trials: int = 3) -> list[str]:
@@ -152,6 +142,37 @@ def test_a_handler_for_a_replaced_stream_is_captured() -> None:
         logging.info("after")
     assert str(transcript) == "seen\n"
     assert terminal.getvalue() == "seen\nafter\n"
+
+
+@own_root()
+def test_a_worker_in_another_process_logs_at_the_level_and_in_the_format_of_the_script() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s>%(message)s", stream=sys.stdout)
+    train = logging.getLogger("train.of.a.test")
+    train.setLevel(logging.DEBUG)
+    setup = pickle.loads(pickle.dumps(LogSetup.current()))
+    logging.getLogger().handlers[:] = []
+    logging.getLogger().setLevel(logging.WARNING)
+    train.setLevel(logging.NOTSET)
+    shipped = dataclasses.replace(setup, pid=-1)
+    for number in range(2):
+        shipped.apply()
+        with captured() as transcript:
+            train.debug("debug %d", number)
+            logging.debug("hidden")
+            logging.info("info %d", number)
+        assert str(transcript) == f"DEBUG>debug {number}\nINFO>info {number}\n"
+    train.setLevel(logging.NOTSET)
+
+
+@own_root()
+def test_a_worker_keeps_the_logging_that_it_configured_itself() -> None:
+    logging.basicConfig(level=logging.INFO)
+    setup = dataclasses.replace(LogSetup.current(), pid=-1)
+    logging.getLogger().handlers[:] = [logging.StreamHandler(io.StringIO())]
+    logging.getLogger().setLevel(logging.ERROR)
+    setup.apply()
+    assert logging.getLogger().level == logging.ERROR
+    assert len(logging.getLogger().handlers) == 1
 
 
 # --- progress bars --------------------------------------------------------------------------------
