@@ -327,7 +327,7 @@ class Machine:
             return self._fail(attempt, attempt.killed, now)
         if outcome.state is State.FAILED:
             failure = outcome.error or Failure("Unknown", "the objective failed")
-            return self._fail(attempt, failure, now, outcome.metrics)
+            return self._fail(attempt, failure, now, outcome)
         return self._settle(attempt, outcome, now)
 
     def _on_lost(self, uid: str, reason: str, now: float) -> list[Command]:
@@ -353,14 +353,16 @@ class Machine:
         attempt: Attempt,
         failure: Failure,
         now: float,
-        metrics: dict[str, float] | None = None,
+        outcome: Outcome | None = None,
     ) -> list[Command]:
         number = attempt.trial.number
         failed = self._failed[number] = self._failed.get(number, 0) + 1
         if failed <= self.limits.max_retries and not self._ending:
             return self._retry(attempt, failure, now)
-        merged = {**attempt.last, **(metrics or {})}
-        return self._settle(attempt, Outcome(State.FAILED, merged, failure), now)
+        known = Outcome(State.FAILED) if outcome is None else outcome
+        metrics = {**attempt.last, **known.metrics}
+        failed_outcome = Outcome(State.FAILED, metrics, failure, notes=known.notes)
+        return self._settle(attempt, failed_outcome, now)
 
     def _retry(self, attempt: Attempt, failure: Failure, now: float) -> list[Command]:
         """End this run as failed and launch the trial's next run, which uses no new budget."""
