@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import ctypes
 import dataclasses
 import io
 import logging
+import os
 import pickle
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -222,3 +226,96 @@ def test_tqdm_leaves_one_line(tmp_path: Path) -> None:
     *prints, bar = output.splitlines()
     assert prints == ["at 0", "at 100"]
     assert "200/200" in bar
+
+
+# --- C code and child processes -------------------------------------------------------------------
+
+
+def c_puts(text: str) -> None:
+    ctypes.CDLL(None).puts(text.encode())
+
+
+@pytest.mark.process
+def test_output_of_c_code_and_child_processes_is_captured_in_order(tmp_path: Path) -> None:
+    def objective(params: Any, trial: Any) -> float:
+        n = trial.number
+        print(f"print {n}")
+        c_puts(f"puts {n}")
+        os.write(2, f"write {n}\n".encode())
+        trial.report(1.0, 0)
+        os.system(f"echo shell {n}")
+        print(f"end {n}")
+        c_puts(f"last {n}")
+        return 0.0
+
+    for n, output in enumerate(outputs(tmp_path, objective)):
+        assert output.splitlines() == [
+            f"{name} {n}" for name in ("print", "puts", "write", "shell", "end", "last")
+        ]
+
+
+SCRIPT = """
+import ctypes, logging, os, sys, tempfile, time
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+import tuner
+
+class Own:
+    def __init__(self, stream): self.stream = stream
+    def write(self, text): self.stream.write(text)
+    def flush(self): self.stream.flush()
+
+if "own" in sys.argv:
+    sys.stdout = Own(sys.stdout)
+
+def objective(params, trial):
+    print("print", trial.number)
+    ctypes.CDLL(None).puts(b"puts")
+    logging.info("info %d", trial.number)
+    trial.report(1.0, 0)
+    os.write(1, b"write\\n")
+    if "live" in sys.argv:
+        time.sleep(0.6)
+        os._exit(7)
+    sys.stderr.write("\\r1/2"); sys.stderr.write("\\r2/2\\n")
+    return 0.0
+
+study = tuner.optimize(objective, {"x": tuner.Float(0, 1)}, n_trials=2, backend="serial",
+    optimizer="tpe", store=tempfile.mkdtemp(), register=False)
+print("after"); ctypes.CDLL(None).puts(b"c after")
+for run in study.runs():
+    print(repr(run.output))
+"""
+
+
+def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("argument", ["", "own"])
+def test_a_script_prints_what_it_printed_before_and_each_run_has_its_lines(argument: str) -> None:
+    done = run_script(argument)
+    assert done.returncode == 0, done.stderr
+    *printed, first, second = done.stdout.splitlines()
+    trial = ["print 0", "puts", "write", "print 1", "puts", "write"]
+    assert sorted(printed) == sorted([*trial, "after", "c after"])
+    if not argument:
+        assert printed[:6] == trial
+    for n, output in enumerate((first, second)):
+        assert sorted(ast.literal_eval(output).splitlines()) == sorted(
+            [f"print {n}", "puts", f"info {n}", "write", "2/2"]
+        )
+    assert "info 0" in done.stderr
+    assert "info 1" in done.stderr
+    assert "trials" in done.stderr  # the progress display, which is no output of a trial
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_text_of_c_code_is_passed_on_while_the_trial_runs() -> None:
+    done = run_script("live")
+    assert done.returncode == 7
+    assert done.stdout.splitlines() == ["print 0", "puts", "write"]

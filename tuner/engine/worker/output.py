@@ -13,10 +13,11 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn
 
 from tuner.engine.worker import log_handlers, scopes
+from tuner.engine.worker.descriptors import AVAILABLE, Descriptors
 from tuner.engine.worker.transcript import Transcript
 
 _KIND = "output"
@@ -46,6 +47,8 @@ class _Tee:
     def __init__(self, name: str, stream: Any) -> None:
         self.name_of_stream = name
         self.stream = stream
+        self.beside: Any = None
+        """A stream to where `stream` writes, past the redirection of its descriptor."""
         self.users = 0
 
     def write(self, text: str) -> int:
@@ -54,6 +57,7 @@ class _Tee:
             return len(text)
         try:
             _local.writing = True
+            _descriptors.drain()
             add_text(text, self.name_of_stream)
             self._pass_on(text)
         finally:
@@ -61,19 +65,33 @@ class _Tee:
         return len(text)
 
     def _pass_on(self, text: str) -> None:
-        if self.stream is not None:
-            with suppress(OSError, ValueError):  # the terminal is closed
-                self.stream.write(text)
+        stream = self.beside or self.stream
+        if stream is None:
+            return
+        with suppress(OSError, ValueError):  # the terminal is closed
+            if self.beside is not None or isinstance(stream, io.TextIOBase):
+                stream.write(text)
+            else:
+                # It may write to the stream of a redirected descriptor.
+                with _descriptors.paused():
+                    stream.write(text)
+                    _flush_standard_streams()
 
     def close(self) -> None:
         with suppress(OSError, ValueError, AttributeError):
-            self.stream.flush()
+            (self.beside or self.stream).flush()
 
     def detach(self) -> NoReturn:
         raise io.UnsupportedOperation("detach: the stream belongs to the process, not to a trial")
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self.stream, name)
+        return getattr(self.beside or self.stream, name)
+
+
+def _flush_standard_streams() -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with suppress(Exception):
+            stream.flush()  # type: ignore[union-attr]
 
 
 def add_text(text: str, stream: str) -> None:
@@ -84,17 +102,34 @@ def add_text(text: str, stream: str) -> None:
             each.value.add(text, stream)
 
 
+def _add_unattributed(text: str, stream: str) -> None:
+    """Add text of a descriptor to the transcripts, if it is certain for which trial it is."""
+    for each in scopes.only_chain(_KIND):
+        each.value.add(text, f"{stream} of C")
+
+
+_descriptors = Descriptors(_add_unattributed)
+
+
+def outside() -> AbstractContextManager[None]:
+    """Return a block whose output to the descriptors is not of the trial, but of the driver."""
+    return _descriptors.paused()
+
+
 @contextmanager
 def captured() -> Iterator[Transcript]:
-    """Capture what is printed to `sys.stdout` and `sys.stderr`, and logged, in this block.
+    """Capture what is printed and logged in this block, by Python, C code and child processes.
 
-    Output that a library writes directly to the file descriptors is not captured. Blocks on several
-    threads may overlap in any order. When the last block ends, the streams from before the first
+    Blocks on several threads may overlap in any order. When the last block ends, the streams from before the first
     block are restored, even if an objective replaced them. The same holds for a nested block,
     unless a third one overlaps it.
     """
     transcript = Transcript()
+    _descriptors.drain()  # of a trial around this one
     with scopes.opened(_KIND, transcript) as scope:
+        _flush_standard_streams()
+        if AVAILABLE:
+            _descriptors.begin()
         with scopes.lock:
             tees = [stream.join() for stream in _STREAMS]
         # Not under the lock: a handler's own lock is taken, under which its thread may need ours.
@@ -102,6 +137,8 @@ def captured() -> Iterator[Transcript]:
         try:
             yield transcript
         finally:
+            _flush_standard_streams()
+            _descriptors.end()
             with scopes.lock:
                 alone = scopes.is_alone(scope)
                 for stream, tee in zip(_STREAMS, tees, strict=True):
@@ -150,10 +187,29 @@ class _Stream:
             tee = stream
         else:
             tee = _Tee(self.name, _without_retired(stream))
+            tee.beside = self._beside(tee.stream)
             setattr(sys, self.name, tee)
             self._tees.add(tee)
         tee.users += 1
         return tee
+
+    def _beside(self, stream: Any) -> Any:
+        """Return a stream past the redirection of the descriptor that `stream` writes to."""
+        before = _descriptors.before(self._descriptor)
+        try:
+            if before is None or stream.fileno() != self._descriptor:
+                return None
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            return None
+        return open(
+            os.dup(before),
+            "w",
+            buffering=1,
+            encoding=getattr(stream, "encoding", None),
+            errors=getattr(stream, "errors", None),
+            newline="",
+        )
 
     def current(self) -> _Tee | None:
         """Return a tee in use, None if there is none."""
@@ -170,6 +226,10 @@ class _Stream:
             return  # in a forked child
         tee.users -= 1
         tee.stream = self._reopened(tee.stream)
+        if not tee.users and tee.beside is not None:
+            with suppress(OSError, ValueError):
+                tee.beside.close()
+            tee.beside = None
         if not tee.users:
             self._tees.discard(tee)
             _retired.append(tee)
@@ -190,7 +250,7 @@ class _Stream:
         """Flush the underlying streams."""
         for tee in tuple(self._tees):
             with suppress(Exception):
-                tee.stream.flush()
+                (tee.beside or tee.stream).flush()
 
     def detach_all(self) -> None:
         """Make all tees only pass text on."""
@@ -211,6 +271,7 @@ def _without_retired(stream: Any) -> Any:
 
 def _before_fork() -> None:
     """Flush the streams, so that a child does not write buffered text of its parent again."""
+    _descriptors.drain()
     for stream in _STREAMS:
         stream.flush()
 
@@ -219,6 +280,7 @@ def _after_fork() -> None:
     """Stop capturing in a forked child, because the trials run in the parent."""
     for stream in _STREAMS:
         stream.detach_all()
+    _descriptors.forget()
     _local.writing = False
 
 
