@@ -10,23 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 AddText: TypeAlias = Callable[[str, str], None]
 """Adds text of a stream to the output of the run for which the calling thread works."""
-
-
-@dataclass(frozen=True, slots=True)
-class Redirections:
-    """Pairs of a stream and the one that replaces it, and whether trials run."""
-
-    pairs: Sequence[tuple[Any, Any]]
-    active: bool
-
-    def target(self, stream: Any) -> Any:
-        """Return the replacement of a stream, or the stream itself."""
-        return next((new for old, new in self.pairs if old is stream), stream)
 
 
 class _OutputHandler(logging.Handler):
@@ -51,23 +38,30 @@ class _OutputHandler(logging.Handler):
             self.handleError(record)
 
 
-def redirect(streams: Redirections, add: AddText) -> None:
-    """Let the handlers of this process write to the streams that replace theirs."""
+def redirect(replacement: Callable[[Any], Any], tees: Sequence[Any], add: AddText) -> None:
+    """Let the handlers of this process write to the streams that replace theirs.
+
+    Parameters
+    ----------
+    replacement
+        Returns the stream for a handler that has another one.
+    tees
+        The streams whose text is in the output of the run; empty if no trial runs.
+    add
+        Adds text to the output of the run.
+    """
     for reference in list(getattr(logging, "_handlerList", ())):
         handler = reference()
-        if _keeps_a_stream(handler):
-            target = streams.target(handler.stream)
-            if target is not handler.stream:
-                handler.acquire()
-                try:
-                    handler.stream = target
-                finally:
-                    handler.release()
+        if _keeps_a_stream(handler) and (new := replacement(handler.stream)) is not handler.stream:
+            handler.acquire()
+            try:
+                handler.stream = new
+            finally:
+                handler.release()
     root = logging.getLogger()
     ours = [handler for handler in root.handlers if isinstance(handler, _OutputHandler)]
     others = [handler for handler in root.handlers if not isinstance(handler, _OutputHandler)]
-    tees = [new for _, new in streams.pairs]
-    needed = streams.active and bool(others) and all(_is_apart(h, tees) for h in others)
+    needed = bool(tees) and bool(others) and all(_is_apart(h, tees) for h in others)
     if needed and not ours:
         handler = _OutputHandler(add, tees)
         handler.setFormatter(others[0].formatter or logging.Formatter(logging.BASIC_FORMAT))

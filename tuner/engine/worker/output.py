@@ -133,7 +133,7 @@ def captured() -> Iterator[Transcript]:
         with scopes.lock:
             tees = [stream.join() for stream in _STREAMS]
         # Not under the lock: a handler's own lock is taken, under which its thread may need ours.
-        log_handlers.redirect(_redirections(), add_text)
+        _redirect_log_handlers()
         try:
             yield transcript
         finally:
@@ -143,27 +143,27 @@ def captured() -> Iterator[Transcript]:
                 alone = scopes.is_alone(scope)
                 for stream, tee in zip(_STREAMS, tees, strict=True):
                     stream.leave(tee, alone)
-            log_handlers.redirect(_redirections(), add_text)
+            _redirect_log_handlers()
 
 
-def _redirections() -> log_handlers.Redirections:
-    """Return where a handler of `logging` writes from now on, by the stream that it has."""
-    found: list[tuple[Any, Any]] = []
-    for stream in _STREAMS:
-        tee = stream.current()
-        if tee is not None:
-            sources = (sys.__dict__[f"__{stream.name}__"], tee.stream, *stream.originals())
-            found += [(source, tee) for source in sources if source is not None]
-    found += [(tee, _replacement(tee)) for tee in _retired]
-    return log_handlers.Redirections(found, any(s.current() is not None for s in _STREAMS))
+def _replacement(stream: Any) -> Any:
+    """Return the stream that replaces one of a handler of `logging`, or the stream itself."""
+    if isinstance(stream, _Tee):
+        if stream.users:
+            return stream
+        now = next(s for s in _STREAMS if s.name == stream.name_of_stream).current()
+        return _without_retired(stream) if now is None else now
+    for each in _STREAMS:
+        tee = each.current()
+        if tee is not None and any(stream is s for s in (tee.stream, *each.originals())):
+            return tee
+    return stream
 
 
-def _replacement(tee: _Tee) -> Any:
-    """Return the stream in use of the same name as a retired tee."""
-    for stream in _STREAMS:
-        if stream.name == tee.name_of_stream and (now := stream.current()) is not None:
-            return now
-    return _without_retired(tee)
+def _redirect_log_handlers() -> None:
+    """Let handlers of `logging` write to the streams in use."""
+    tees = [tee for stream in _STREAMS if (tee := stream.current()) is not None]
+    log_handlers.redirect(_replacement, tees, add_text)
 
 
 class _Stream:
@@ -217,8 +217,9 @@ class _Stream:
         return now if now in self._tees else next(iter(self._tees), None)
 
     def originals(self) -> list[Any]:
-        """Return the stream from before the first trial."""
-        return [] if self._before is None else [self._before]
+        """Return the stream from before the first trial, and the one of the process."""
+        streams = (self._before, vars(sys)[f"__{self.name}__"])
+        return [stream for stream in streams if stream is not None]
 
     def leave(self, tee: _Tee, alone: bool) -> None:
         """Remove a user from a tee, and restore the stream unless others may be using it."""
