@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections import ChainMap
 from types import CodeType
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 
@@ -23,7 +23,9 @@ def _with_file(file: str, make: Any, args: tuple[Any, ...]) -> CodeType:
 class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]
     """The pickler of cloudpickle, which replaces the file of each code object by a placeholder."""
 
-    dispatch_table = ChainMap({CodeType: _reduced}, cloudpickle.Pickler.dispatch_table)
+    dispatch_table: ClassVar[Any] = ChainMap(
+        {CodeType: _reduced}, cloudpickle.Pickler.dispatch_table
+    )
 
 
 def dumps(value: Any) -> bytes:

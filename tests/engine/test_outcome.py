@@ -100,7 +100,9 @@ def test_a_side_value_that_cannot_be_recorded_leaves_the_outcome(
     assert says in outcome.error.message
 
 
-@pytest.mark.parametrize("values", [([0.5], [0.7]), ("a", "b"), (None, 3 + 1j), (math.nan, math.inf)])
+@pytest.mark.parametrize(
+    "values", [([0.5], [0.7]), ("a", "b"), (None, 3 + 1j), (math.nan, math.inf)]
+)
 def test_wrong_values_have_one_reason_whatever_they_are(values: tuple[object, object]) -> None:
     one, two = (as_outcome(value, ONE).error for value in values)
     assert one is not None

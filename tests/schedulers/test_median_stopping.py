@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuner.errors import ArgumentError
-from tuner.records import Failure, Goal, Outcome, Report, State, Trial
+from tuner.records import Goal, Outcome, Report, State, Trial
 from tuner.schedulers import MedianStopping
 from tuner.schedulers.protocol import Decision
 from tuner.testing import SchedulerConformance

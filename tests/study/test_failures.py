@@ -18,7 +18,9 @@ from tuner.errors import AllTrialsFailed, ArgumentError, StudyBusy
 SPACE = {"x": Float(0, 1)}
 
 
-def search(objective: Callable[..., Any], store: Path, n_trials: int, **options: Any) -> tuner.Study:
+def search(
+    objective: Callable[..., Any], store: Path, n_trials: int, **options: Any
+) -> tuner.Study:
     given = {"backend": "serial", "optimizer": "tpe", "seed": 0, "study": "s", **options}
     return tuner.optimize(
         objective, SPACE, n_trials=n_trials, store=store, register=False, progress=False, **given

@@ -50,7 +50,10 @@ def test_notes_of_the_objective_are_recorded_found_and_shown(tmp_path: Path, bac
     found = CliRunner().invoke(cli, ["find", "notes.verdict = 'bad'", *place]).output
     header, row = (line.split("\t") for line in found.splitlines())
     assert dict(zip(header, row, strict=True))["notes.verdict"] == "bad"
-    assert "note device: 'cuda:1'" in CliRunner().invoke(cli, ["show", "s", "--trial", "1", *place]).output
+    assert (
+        "note device: 'cuda:1'"
+        in CliRunner().invoke(cli, ["show", "s", "--trial", "1", *place]).output
+    )
     frame = study.trials_dataframe()
     assert frame["device"].tolist() == ["cuda:0", "cuda:1", "cuda:2"]
     assert "cuda:2" in study.export(tmp_path / "t.csv").read_text()

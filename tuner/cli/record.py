@@ -304,7 +304,11 @@ def note(trial: str, notes: tuple[str, ...], remove: tuple[str, ...], store: str
 @click.command()
 @click.argument("study")
 @click.option(
-    "--trial", "numbers", type=int, multiple=True, help="A failed trial; repeatable.  [default: all]"
+    "--trial",
+    "numbers",
+    type=int,
+    multiple=True,
+    help="A failed trial; repeatable.  [default: all]",
 )
 @store_option
 def retry(study: str, numbers: tuple[int, ...], store: str | None) -> None:

@@ -51,6 +51,8 @@ def place_of(objective: Callable[..., Any]) -> str:
     """Return the file and line of the definition of `objective`, empty if unknown."""
     while isinstance(objective, functools.partial):
         objective = objective.func
-    function = inspect.unwrap(objective) if inspect.isroutine(objective) else type(objective).__call__
+    function = (
+        inspect.unwrap(objective) if inspect.isroutine(objective) else type(objective).__call__
+    )
     code = getattr(function, "__code__", None)
     return "" if code is None else f"{code.co_filename}:{code.co_firstlineno}"

@@ -71,7 +71,7 @@ class MlflowRuns:
         started = _milliseconds(trial.started)
         ended = _milliseconds(trial.ended)
         uid = self._find_or_make_child(trial, run, started)
-        self._log(uid, study, trial, run, ended)
+        self._log(uid, study, trial, ended)
         self._client.set_terminated(uid, STATUS[trial.state], end_time=ended)
         self._sent.add(trial.number)
 
@@ -86,7 +86,7 @@ class MlflowRuns:
             self._client.set_tag(self._parent, "tuner.best_trial", str(best.number))
         self._client.set_terminated(self._parent, "FINISHED")
 
-    def _log(self, uid: str, study: Study, trial: Trial, run: Run, ended: int) -> None:
+    def _log(self, uid: str, study: Study, trial: Trial, ended: int) -> None:
         from mlflow.entities import Param
 
         params = [

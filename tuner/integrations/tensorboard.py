@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.tracking.attempts import reports_by_trial
 from tuner.errors import ExportError, MissingExtra
 from tuner.errors.boundary import public
 from tuner.errors.printable import well_formed
 from tuner.records import Report, State, Trial
 from tuner.search_spaces import Bool, Domain, Float, Int
+from tuner.tracking.attempts import reports_by_trial
 
 if TYPE_CHECKING:
     from tuner.study import Study

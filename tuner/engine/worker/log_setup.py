@@ -109,7 +109,7 @@ def _form(handler: logging.Handler) -> tuple[str | None, str | None]:
 
 
 def _is_of_library(name: str) -> bool:
-    """Whether a logger belongs to an installed package, which configures it where it is imported."""
+    """Whether a logger belongs to an installed package, which configures it itself."""
     module = sys.modules.get(name.partition(".")[0])
     file = getattr(module, "__file__", None) or ""
     return bool({"site-packages", "dist-packages"} & set(Path(file).parts))

@@ -66,7 +66,8 @@ def as_number(value: Any, key: str) -> float:
     try:
         return float(number)
     except OverflowError:
-        return math.inf if number > 0 else -math.inf
+        large: Any = number
+        return math.inf if large > 0 else -math.inf
 
 
 def as_metric(value: Any, key: str) -> float:

@@ -120,9 +120,9 @@ def outside() -> AbstractContextManager[None]:
 def captured() -> Iterator[Transcript]:
     """Capture what is printed and logged in this block, by Python, C code and child processes.
 
-    Blocks on several threads may overlap in any order. When the last block ends, the streams from before the first
-    block are restored, even if an objective replaced them. The same holds for a nested block,
-    unless a third one overlaps it.
+    Blocks on several threads may overlap in any order; text of C code is then in no transcript.
+    When the last block ends, the streams from before the first block are restored, even if an
+    objective replaced them. The same holds for a nested block, unless a third one overlaps it.
     """
     transcript = Transcript()
     _descriptors.drain()  # of a trial around this one

@@ -17,8 +17,8 @@ from tuner.engine.worker.log_setup import LogSetup
 from tuner.engine.worker.outcome import as_outcome, describe_failure, stopped_outcome
 from tuner.engine.worker.output import captured
 from tuner.engine.worker.process_state import restored
-from tuner.engine.worker.system_metrics import monitored
 from tuner.engine.worker.stopping import is_stop
+from tuner.engine.worker.system_metrics import monitored
 from tuner.engine.worker.trial import LiveTrial
 from tuner.errors import NOT_OUTCOMES
 from tuner.errors.credentials import hide
@@ -92,9 +92,7 @@ class ObjectiveWork:
             if trial.left or is_stop(error):
                 return stopped_outcome(trial.side)
             side = trial.side
-            return Outcome(
-                State.FAILED, side.metrics, describe_failure(error), notes=side.notes
-            )
+            return Outcome(State.FAILED, side.metrics, describe_failure(error), notes=side.notes)
         outcome = as_outcome(returned, self.goals, trial.side, self.constraints)
         if trial.stopped:
             return stopped_outcome(trial.side, outcome)

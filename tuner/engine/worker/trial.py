@@ -231,7 +231,7 @@ class LiveTrial:
         pipe, a device or a circular link, or exceed the memory of this machine, and `name` may be
         too long.
         """
-        with self._saving(f"artifact {str(path if name is None else name):.100}"):
+        with self._saving(f"artifact {path if name is None else name!s:.100}"):
             path = Path(path)
             upload = check_upload(Upload(name or path.name, read_files(path)))
             self._channel.send(upload)
