@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import tuner
 from tuner import Float, State
 from tuner.backends import SimulatedBackend
 from tuner.cli.commands import cli
-from tuner.errors import AllTrialsFailed, RegistryError
+from tuner.errors import AllTrialsFailed, ArgumentError, RegistryError
 from tuner.records import NOT_SAVED
 
 SPACE = {"x": Float(0, 1)}
@@ -91,7 +92,7 @@ def cannot_save(folder: Path) -> dict[str, tuple[Callable[[Any], Any], str]]:
     (folder / "pipe").unlink(missing_ok=True)
     return {
         "model": (lambda t: t.log_model(object()), "model model: RegistryError"),
-        "format": (lambda t: t.log_model([1], format="no"), "model model: ArgumentError"),
+        "format": (lambda t: t.log_model([1], format="no"), "model model: "),
         "pickle": (lambda t: t.log_model([1], format="pickle"), "needs allow_pickle=True"),
         "lambda": (lambda t: t.log_model(lock(), allow_pickle=True), "model model: "),
         "missing": (lambda t: t.log_artifact(folder / "no"), "no does not exist"),
@@ -177,6 +178,39 @@ def test_a_format_is_checked_before_the_training(tmp_path: Path) -> None:
 
     with pytest.raises(AllTrialsFailed, match="none of the formats"):
         search(objective, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("format='onyx'", "format='onyx'.*no format has this name"),
+        ("format='pickle'", "needs allow_pickle=True"),
+        ("format='pickle', allow_pickle=False", "needs allow_pickle=True"),
+        ("format='pickle', allow_pickle=True", ""),
+        ("format=kind, allow_pickle=True", ""),
+        ("format='skops'", ""),
+    ],
+)
+def test_a_format_that_the_objective_names_is_checked_before_anything_runs(
+    tmp_path: Path, options: str, says: str
+) -> None:
+    source = f"""
+        def objective(params, trial):
+            kind = "json"
+            if params["x"] > 2:
+                trial.log_model(None, {options})
+            return params["x"]
+    """
+    file = tmp_path / "script.py"
+    file.write_text(textwrap.dedent(source))
+    names: dict[str, Any] = {}
+    exec(compile(file.read_text(), file, "exec"), names)
+    if says:
+        with pytest.raises(ArgumentError, match=f"line 5: .*{says}"):
+            search(names["objective"], tmp_path / "store")
+        assert not (tmp_path / "store").exists()
+    else:
+        search(names["objective"], tmp_path / "store")
 
 
 def test_what_an_asked_trial_cannot_save_is_told_beside_its_value(tmp_path: Path) -> None:

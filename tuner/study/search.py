@@ -17,6 +17,7 @@ from tuner.optimizers import ranking
 from tuner.records import Goal, Params
 from tuner.registry.names import validate_model_name
 from tuner.study.arguments import as_count, as_seconds, lease_seconds
+from tuner.study.declared_formats import check_formats
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
@@ -100,9 +101,12 @@ def as_search(
             "deterministic=True: a scheduler's decisions depend on the order of the reports; leave "
             "scheduler out"
         )
+    with_trial = wants_trial(objective)
+    if with_trial:
+        check_formats(objective)
     return Search(
         objective=objective,
-        wants_trial=wants_trial(objective),
+        wants_trial=with_trial,
         limits=Limits(
             n_trials=as_count("n_trials", n_trials),
             timeout=as_seconds("timeout", timeout),
