@@ -131,6 +131,23 @@ def test_a_trial_that_cannot_save_something_keeps_its_outcome(tmp_path: Path, na
     assert study.best_trial.number == 0
 
 
+def test_a_checkpoint_that_cannot_be_read_leaves_the_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    def objective(params: Any, trial: Any) -> float:
+        with trial.checkpoint() as folder:
+            (folder / "state").write_text("1")
+        return params["x"]
+
+    monkeypatch.setattr("tuner.engine.worker.trial.send_checkpoint", full)
+    with pytest.warns(UserWarning, match="checkpoint 1: OSError: .*No space left"):
+        study = search(objective, tmp_path)
+    assert study.trials[0].state is State.COMPLETED
+
+
 def test_everything_that_was_not_saved_is_named_once_and_shown(tmp_path: Path) -> None:
     def objective(params: Any, trial: Any) -> float:
         for _ in range(3):

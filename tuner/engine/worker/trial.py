@@ -304,8 +304,8 @@ class LiveTrial:
 
         If the trial is retried because its worker or the study's driver died, `restore` returns
         the files to the next attempt, on any machine. Only the last checkpoint is kept, until the
-        trial has an outcome. If the block raises or the worker dies in it, the previous checkpoint
-        remains valid.
+        trial has an outcome. If the block raises, the worker dies in it or the files cannot be
+        read, the previous checkpoint remains valid.
 
         Examples
         --------
@@ -331,7 +331,8 @@ class LiveTrial:
         try:
             yield folder
             self._saved += 1
-            send_checkpoint(folder, self._saved, self._channel)
+            with self._saving(f"checkpoint {self._saved}", OSError):
+                send_checkpoint(folder, self._saved, self._channel)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -352,13 +353,13 @@ class LiveTrial:
         self._temp_dir.remove()
 
     @contextmanager
-    def _saving(self, what: str) -> Iterator[None]:
-        """Record a failure of this block beside the outcome, which does not depend on it."""
+    def _saving(self, what: str, errors: type[Exception] = Exception) -> Iterator[None]:
+        """Record errors of this block beside the outcome, which does not depend on it."""
         try:
             yield
         except (*NOT_OUTCOMES, BackendError, StoreError, StudyError):
             raise
-        except Exception as error:
+        except errors as error:
             failure = not_saved(what, error)
             self.side.unsaved.append(failure)
             _log.warning("trial %d: not saved: %s", self.number, failure.message)
