@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Tests start hundreds of Python processes; without this, each would compile the package again.
+export PYTHONDONTWRITEBYTECODE :=
 INNER  := not (ray or postgres or process or slow or soak)
 
 .PHONY: help demo check test lint format docs bench soak fuzz clean
@@ -24,7 +26,7 @@ check: lint  ## lint, and the quick tests without Ray, PostgreSQL and other proc
 	$(BIN)/python -m pytest -n 2 -q -m '$(INNER)'
 
 test: $(READY)  ## run every test
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
 lint: $(READY)  ## format, rules, types, layers
 	$(BIN)/ruff format --check .

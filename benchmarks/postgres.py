@@ -29,6 +29,11 @@ GIVEN = "TUNER_TEST_POSTGRES"
 START = 60.0
 """Seconds within which a server must answer."""
 
+MEMORY = Path("/dev/shm")
+
+IN_MEMORY = 4 * 2**30
+"""Free bytes that a server in memory needs."""
+
 SETTINGS = {
     "listen_addresses": "",
     # Durability is not needed: the data are discarded after the tests.
@@ -153,9 +158,18 @@ class GivenServer:
 
 
 @contextmanager
-def own_server(settings: dict[str, str] | None = None) -> Iterator[Server]:
-    """Run a new server, and remove all its files afterwards."""
-    with tempfile.TemporaryDirectory(prefix="tuner-pg-", ignore_cleanup_errors=True) as name:
+def own_server(
+    settings: dict[str, str] | None = None, *, in_memory: bool = False
+) -> Iterator[Server]:
+    """Run a new server, and remove all its files afterwards.
+
+    With `in_memory`, the files lie in memory where the machine has room for them: creating a
+    database, which is 300 files, takes a sixth of the CPU time.
+    """
+    place = MEMORY if in_memory and _free(MEMORY) > IN_MEMORY else None
+    with tempfile.TemporaryDirectory(
+        prefix="tuner-pg-", dir=place, ignore_cleanup_errors=True
+    ) as name:
         folder = Path(name)
         folder.chmod(0o755)
         home = folder / "server"
@@ -168,11 +182,11 @@ def own_server(settings: dict[str, str] | None = None) -> Iterator[Server]:
 
 
 @contextmanager
-def running_server() -> Iterator[Server | GivenServer]:
-    """Run a server, or use the configured one."""
+def running_server(*, in_memory: bool = False) -> Iterator[Server | GivenServer]:
+    """Run a server as `own_server` does, or use the configured one."""
     given = os.environ.get(GIVEN)
     if not given:
-        with own_server() as server:
+        with own_server(in_memory=in_memory) as server:
             yield server
         return
     theirs = GivenServer(given)
@@ -203,6 +217,11 @@ def binaries(folder: Path) -> Path:
     copy = folder / "pginstall"
     shutil.copytree(Path(spec.origin).parent / "pginstall", copy, symlinks=True)
     return copy / "bin"
+
+
+def _free(folder: Path) -> int:
+    """Return the free bytes of a folder's file system, 0 if there is no such folder."""
+    return shutil.disk_usage(folder).free if folder.is_dir() else 0
 
 
 def _system_places() -> Sequence[Path]:

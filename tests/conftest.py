@@ -9,8 +9,12 @@ without a mark fails.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -43,6 +47,11 @@ MARK_OF_TEST = dict.fromkeys(
 )
 """Tests of the conformance suites that start processes; those suites know no marks of ours."""
 
+SHARED_RAY = "ray"
+"""The group of all files that use the Ray of the fixture `cluster`."""
+
+USES_SHARED_RAY = re.compile(r"\brunning_ray\b|\"cluster\"\)|\bcluster: None")
+
 MAY_START_PROCESSES = ("process", "ray", "postgres", "soak")
 
 _REMOVED = ("TUNER_", "RAY_", "MLFLOW_", "PYTHONHASHSEED")
@@ -66,13 +75,48 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(MARK_OF_FIXTURE[fixture])
         if mark := MARK_OF_TEST.get(item.name):
             item.add_marker(mark)
-    # Files with Ray first: they take longest, and the others use the time in which they wait.
-    with_ray = {item.path for item in items if item.get_closest_marker("ray")}
-    items.sort(key=lambda item: item.path not in with_ray)
+    # Long files first, so that no process works alone at the end. Tests with Ray mostly wait; the
+    # other processes use that time.
+    with_ray, slow = (
+        {item.path for item in items if item.get_closest_marker(mark)} for mark in ("ray", "slow")
+    )
+    items.sort(
+        key=lambda item: (
+            group(item.path) != SHARED_RAY,
+            item.path not in with_ray,
+            item.path not in slow,
+        )
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process a group of tests at a time."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class GroupScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(config.rootpath / nodeid.partition("::")[0])
+
+    return GroupScheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@cache
+def group(path: Path) -> str:
+    """Return the name of the tests that run in the process of this file, one after the other.
+
+    A file is a group. The files that share a cluster are one group, so that it starts once.
+    """
+    if path.parent.name == "cluster":
+        return "cluster"
+    shares = USES_SHARED_RAY.search(path.read_text(encoding="utf-8"))
+    return SHARED_RAY if shares else str(path)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if group(item.path) != SHARED_RAY:
+        stop_shared_ray()  # an idle cluster takes 4 % of a core
     footprint.watch()
 
 
@@ -116,7 +160,7 @@ def _own_secrets() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def new_database() -> Iterator[Callable[[], str]]:
     """Return a function that creates a database on the session's server and returns its URL."""
-    with running_server() as server:
+    with running_server(in_memory=True) as server:
         yield server.new_database
 
 
@@ -136,8 +180,18 @@ def running_ray() -> Iterator[dict[str, str]]:
         log_to_driver=False,
         logging_level="ERROR",
     )
+    _shared_ray.append(ray)
     yield {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
-    ray.shutdown()
+    stop_shared_ray()
+
+
+_shared_ray: list[Any] = []
+
+
+def stop_shared_ray() -> None:
+    """Stop the Ray of `running_ray`, once the tests that use it have run."""
+    while _shared_ray:
+        _shared_ray.pop().shutdown()
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with own_server() as own:
+    with own_server(in_memory=True) as own:
         yield own
 
 

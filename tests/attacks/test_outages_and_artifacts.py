@@ -35,7 +35,7 @@ Outage = Callable[[float], None]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with own_server() as own:
+    with own_server(in_memory=True) as own:
         yield own
 
 

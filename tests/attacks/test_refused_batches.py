@@ -30,7 +30,7 @@ INCOMPRESSIBLE = "".join(chr(letters.randrange(0x4E00, 0x9FFF)) for _ in range(2
 
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[str]:
-    with own_server() as server:
+    with own_server(in_memory=True) as server:
         yield server.new_database()
 
 

@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 import tuner
 import tuner.cli.exchange
 from support.interrupts import heed_interrupts
+from tuner import Choice, Float
 from tuner.cli.commands import cli
 
 ROOT = Path(__file__).parent.parent.parent
@@ -228,7 +229,73 @@ def test_plots_are_drawn(folder: Path) -> None:
     assert output == "plots/s-history.svg\n"
     assert (folder / "plots" / "s-history.svg").read_text().startswith("<?xml")
     call("plot", "s", "--to", "all")
-    assert len(list((folder / "all").glob("s-*.png"))) == 7
+    assert len(list((folder / "all").glob("s-*.png"))) == 9
+
+
+def test_plots_without_data_are_left_out_unless_asked_for(folder: Path) -> None:
+    study = tuner.create_study({"x": Float(0, 1)}, study="s", store=".tuner", seed=0)
+    study.tell(study.ask(), state="failed")
+    result = call("plot", "s", "--to", "all")
+    assert result.stdout == "all/s-timeline.png\n"
+    assert "learning_curves: left out, as it has nothing to show" in result.stderr
+    assert call("plot", "s", "--kind", "history").stdout == "s-history.png\n"
+
+
+def test_numbers_are_shown_without_rounding_error(folder: Path) -> None:
+    """Files and JSON keep every digit; a difference is never rounded away."""
+    noise = 0.0010000000000000002
+    study = tuner.create_study(
+        {"x": Float(0, 1), "m": Choice(a={"C": Float(0, 1)}, b={})}, study="s", store=".tuner",
+        seed=0,
+    )  # fmt: skip
+    study.enqueue({"x": noise, "m": ("a", {"C": noise})})
+    study.enqueue({"x": 0.001, "m": ("a", {"C": -0.0})})
+    for _ in range(2):
+        trial = study.ask()
+        study.tell(trial, {"value": trial.params["x"], "side": -0.0})
+    study.set_note(0, "why", [noise])
+    study.register("model")
+    for words in (
+        ["best", "s"],
+        ["show", "s"],
+        ["show", "s", "--trial", "0"],
+        ["studies"],
+        ["models"],
+        ["find", "value > 0"],
+        ["lineage", "model"],
+    ):
+        output = call(*words).stdout
+        assert "0.0010000000000000002" not in output, words
+        assert not re.search(r"-0(\.0)?\b(?![.-])", output.replace("-0-", "")), words
+        assert "0.001" in output, words
+    compared = call("compare", "s/0", "s/1").stdout
+    assert "0.0010000000000000002\t0.001" in compared
+    assert "0.0010000000000000002" in call("export", "s").stdout
+    assert "0.001" in call("best", "s", "--json").stdout
+
+
+def test_a_plot_has_a_goal_a_metric_and_other_studies(folder: Path) -> None:
+    for name in ("s", "t"):
+        study = tuner.create_study(
+            {"x": Float(0, 1)}, study=name, store=".tuner", seed=0,
+            direction=["minimize"] * 2, metric=["loss", "time"],
+        )  # fmt: skip
+        for _ in range(3):
+            trial = study.ask()
+            study.tell(trial, {"loss": trial.params["x"], "time": 1.0, "size": 2.0})
+    for asked in ("--goal=1", "--goal=time", "--metric=size"):
+        call("plot", "s", "--kind", "history", *asked.split())
+    call("plot", "s", "--to", "both", "--with", "t")
+    drawn = sorted(path.name for path in (folder / "both").iterdir())
+    assert drawn == ["s-edf.png", "s-history.png", "s-hypervolume.png", "s-pareto-front.png"]
+    call("plot", "s", "--to", "sizes", "--metric", "size")
+    assert not (folder / "sizes" / "s-pareto-front.png").exists()
+    assert "must be a goal: one of loss, time" in call(
+        "plot", "s", "--kind", "edf", "--goal", "2", code=1
+    ).stderr  # fmt: skip
+    assert "--kind slice shows one study" in call(
+        "plot", "s", "--kind", "slice", "--with", "t", code=2
+    ).stderr  # fmt: skip
 
 
 def test_the_parameters_of_a_plot_are_chosen(folder: Path) -> None:
@@ -240,6 +307,8 @@ def test_the_parameters_of_a_plot_are_chosen(folder: Path) -> None:
     assert "'y'; write one of 'x'" in call(
         "plot", "s", "--kind", "slice", "--param", "y", code=1
     ).stderr  # fmt: skip
+    call("plot", "s", "--kind", "rank", "--param", "m", "--param", "x")
+    assert (folder / "s-rank.png").exists()
     call("plot", "s", "--kind", "slice", "--param", "x", "--param", "m", code=2)
     call("plot", "s", "--kind", "history", "--param", "x", code=2)
     (folder / "file").touch()

@@ -13,7 +13,7 @@ from support.heads import RunningHead, running_head
 HELPER = "SCALE = 2\n\n\ndef objective(params):\n    return SCALE * params['x']\n"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def head() -> Iterator[RunningHead]:
     with running_head() as head:
         yield head

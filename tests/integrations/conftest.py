@@ -7,7 +7,7 @@ import pytest
 from support.mlflow_server import MlflowServer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     """A running MLflow server; a test that stops it starts it again."""
     server = MlflowServer(tmp_path_factory.mktemp("mlflow"))

@@ -18,6 +18,10 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINKED = ("search_spaces", "backends")
+PAGE_FILES = (
+    *("report.html.j2", "report.css", "charts.js", "table.js"),
+    *(f"vendor/echarts/{name}" for name in ("echarts.min.js", "LICENSE", "NOTICE", "LICENSE-d3")),
+)
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +101,8 @@ def test_the_wheel_and_the_sdist_hold_every_module(
         modes = [info.external_attr >> 16 for info in archive.infolist()]
     assert modules(names) == in_tree
     assert not any(map(stat.S_ISLNK, modes))
-    assert {"tuner/py.typed", "tuner/reporting/report.html.j2"} <= set(names)
+    assert {"tuner/py.typed", *(f"tuner/reporting/{name}" for name in PAGE_FILES)} <= set(names)
+    assert any(name.endswith("licenses/tuner/reporting/vendor/echarts/NOTICE") for name in names)
 
     sdist = build("build_sdist", clone, tmp_path)
     with tarfile.open(sdist) as archive:

@@ -13,14 +13,14 @@ from support.simulation.sweeps import check_all, failure_report, sweep_database
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_hundreds_of_sweeps_with_faults() -> None:
-    wrong, happened = check_all(range(150))
+def test_eighty_sweeps_with_faults() -> None:
+    wrong, happened = check_all(range(80))
     assert not wrong, failure_report(wrong)
     # They would prove little if little went wrong.
     for what in ("killed", "StudyBusy", "StoreUnavailable"):
-        assert happened[what] > 75, happened
+        assert happened[what] > 40, happened
     for what in ("StudyTakenOver", "timeout", "KeyboardInterrupt"):
-        assert happened[what] > 3, happened
+        assert happened[what] > 1, happened
 
 
 @pytest.mark.soak

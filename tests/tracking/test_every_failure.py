@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
@@ -138,8 +139,7 @@ def search(folder: Path) -> tuner.Study:
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
+KINDS = pytest.mark.parametrize(
     ("fails", "error"),
     [
         (failing_statements, broken),
@@ -149,16 +149,40 @@ def search(folder: Path) -> tuner.Study:
         (failing_files, no_space),
     ],
 )
-def test_whatever_fails_the_store_is_whole_and_the_search_goes_on(
+
+
+@pytest.mark.slow
+@KINDS
+def test_after_a_failure_at_many_moments_the_store_is_whole_and_the_search_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Any, error: Callable[[], Exception]
 ) -> None:
+    fail_at_moments(tmp_path, monkeypatch, fails, error, most=12)
+
+
+@pytest.mark.soak
+@KINDS
+def test_after_a_failure_at_any_moment_the_store_is_whole_and_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Any, error: Callable[[], Exception]
+) -> None:
+    fail_at_moments(tmp_path, monkeypatch, fails, error, most=10_000)
+
+
+def fail_at_moments(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: Any,
+    error: Callable[[], Exception],
+    most: int,
+) -> None:
+    """Let a search fail at each of up to `most` moments, spread over the search, one per search."""
     monkeypatch.setattr(writer, "RETRY_DELAY", 0.001)
     count = Failure(0, error)
     with fails(count, tmp_path):
         search(tmp_path / "count")
     assert count.happened > 5
     ended = 0
-    for n in range(1, count.happened + 1):
+    moments = np.linspace(1, count.happened, min(most, count.happened)).round().astype(int)
+    for n in moments.tolist():
         folder = tmp_path / "store"
         failure = Failure(n, error)
         safe: dict[int, tuner.Trial] = {}

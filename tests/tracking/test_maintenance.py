@@ -137,7 +137,8 @@ def test_nothing_is_done_where_there_is_no_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_thirty_two_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [8, pytest.param(32, marks=pytest.mark.soak)])
+def test_many_processes_open_a_fresh_store_at_once(tmp_path: Path, n: int) -> None:
     import subprocess
     import sys
 
@@ -150,10 +151,10 @@ def test_thirty_two_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None
         "store.create_study(StudyInfo(uuid7(), sys.argv[2], {}, '0', (Goal(),), 1, 1.5))\n"
     )
     processes = [
-        subprocess.Popen([sys.executable, "-c", code, tmp_path, str(n)], stderr=subprocess.PIPE)
-        for n in range(32)
+        subprocess.Popen([sys.executable, "-c", code, tmp_path, str(i)], stderr=subprocess.PIPE)
+        for i in range(n)
     ]
     for process in processes:
         _, err = process.communicate(timeout=240)
         assert process.returncode == 0, err.decode()
-    assert {s.name for s in open_store(tmp_path).studies()} == {str(n) for n in range(32)}
+    assert {s.name for s in open_store(tmp_path).studies()} == {str(i) for i in range(n)}

@@ -16,7 +16,7 @@ from tuner.engine import writer
 
 @pytest.fixture(scope="module")
 def server():
-    with own_server() as own:
+    with own_server(in_memory=True) as own:
         yield own
 
 

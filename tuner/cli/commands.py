@@ -6,7 +6,6 @@ import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
@@ -32,14 +31,15 @@ from tuner.cli.output import (
     when,
     write_table,
 )
+from tuner.cli.plots import plot
 from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
-from tuner.errors import ExportError, QueryError, TunerError
+from tuner.display.numbers import literal_text, number_text
+from tuner.errors import QueryError, TunerError
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.errors.warning import TunerWarning
 from tuner.optimizers import OPTIMIZERS
-from tuner.plotting.plots import KINDS
 from tuner.schedulers import SCHEDULERS
 
 
@@ -108,7 +108,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    *(find, compare, replay, retry, lineage, tag, note),
+    *(find, compare, replay, retry, lineage, tag, note, plot),
     *(export, import_, mirror, report),
     *(submit, job, cluster),
     *(db, gc),
@@ -323,66 +323,6 @@ def best(study: str, in_json: bool, store: str | None) -> None:
 
 
 @cli.command()
-@click.argument("study")
-@click.option(
-    "--kind",
-    type=click.Choice(KINDS),
-    multiple=True,
-    help="Plot to draw; repeatable.  [default: all]",
-)
-@click.option(
-    "--param",
-    "params",
-    metavar="PATH",
-    multiple=True,
-    help="Parameter of slice, parallel_coordinates or contour (two); repeatable.  [default: the "
-    "most important]",
-)
-@click.option(
-    "--to",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    help="Folder of the files, created if missing.  [default: the current folder]",
-)
-@click.option("--format", "suffix", default="png", help="png, svg, pdf, ...", show_default=True)
-@store_option
-def plot(
-    study: str,
-    kind: tuple[str, ...],
-    params: tuple[str, ...],
-    folder: Path,
-    suffix: str,
-    store: str | None,
-) -> None:
-    """Draw the plots of a study into a folder."""
-    loaded = tuner.load_study(study, store=store)
-    plots = loaded.plot
-    every = [k for k in KINDS if k != "pareto_front" or len(loaded.goals) > 1]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"plot: cannot create the folder {folder}: {error.strerror}") from None
-    for name in kind or every:
-        chosen = _chosen_params(name, params) if kind else {}
-        path = folder / f"{study}-{name.replace('_', '-')}.{suffix}"
-        getattr(plots, name)(**chosen, save=path)
-        echo(path)
-
-
-def _chosen_params(kind: str, params: tuple[str, ...]) -> dict[str, Any]:
-    """Return the arguments that name the parameters of a plot."""
-    allowed = {"slice": 1, "contour": 2, "parallel_coordinates": len(params)}.get(kind, 0)
-    if len(params) > allowed:
-        raise click.UsageError(f"--kind {kind} takes --param {allowed} times at most")
-    if kind == "contour":
-        return dict(zip(("x", "y"), params, strict=False))
-    if kind == "slice":
-        return {"param": params[0]} if params else {}
-    return {"params": list(params)} if params else {}
-
-
-@cli.command()
 @store_option
 def models(store: str | None) -> None:
     """List the registered model versions."""
@@ -413,6 +353,7 @@ def _echo_best(study: tuner.Study) -> None:
         write_table(trial_rows(study, front), nothing="no feasible trial yet")
         return
     trial = study.best_trial
-    echo(f"best: {one_line(study.info.goal.metric)} = {trial.value!r} in trial {trial.number}")
+    value = number_text(trial.values[0])
+    echo(f"best: {one_line(study.info.goal.metric)} = {value} in trial {trial.number}")
     for path, value in study.space.flatten(trial.params).items():
-        echo(f"  {one_line(path)}: {value!r}")
+        echo(f"  {one_line(path)}: {literal_text(value, None)}")

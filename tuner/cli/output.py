@@ -13,6 +13,13 @@ from typing import IO, Any, TextIO
 import click
 
 import tuner
+from tuner.display.numbers import (
+    count_text,
+    literal_text,
+    number_text,
+    seconds_text,
+    value_text,
+)
 from tuner.errors import ArgumentError
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
@@ -127,7 +134,7 @@ def summary(study: tuner.Study) -> dict[str, str]:
     if len(info.goals) > 1:
         lines["best"] = best_text(study) or "none yet"
     elif any(trial.eligible for trial in trials):
-        lines["best"] = f"{study.best_value!r} in trial {study.best_trial.number}"
+        lines["best"] = f"{number_text(study.best_value)} in trial {study.best_trial.number}"
     if info.data:
         lines["data"] = info.data
     if info.user:
@@ -139,7 +146,7 @@ def summary(study: tuner.Study) -> dict[str, str]:
 
 def goals_text(study: tuner.Study) -> str:
     """Return the goals, such as ``"minimize loss, maximize accuracy"``."""
-    return ", ".join(f"{goal.direction} {goal.metric}" for goal in study.goals)
+    return ", ".join(map(str, study.goals))
 
 
 def best_text(study: tuner.Study) -> str | None:
@@ -147,7 +154,9 @@ def best_text(study: tuner.Study) -> str | None:
     front = study.best_trials
     if not front:
         return None
-    return f"{len(front)} trials" if len(study.goals) > 1 else repr(front[0].values[0])
+    if len(study.goals) > 1:
+        return count_text(len(front), "trial")
+    return number_text(front[0].values[0])
 
 
 def best_first(study: tuner.Study) -> list[tuner.Trial]:
@@ -186,18 +195,18 @@ def trial_lines(study: tuner.Study, number: int) -> Iterator[str]:
         )
     yield f"trial {number}: {trial.state}"
     for path, value in study.space.flatten(trial.params).items():
-        yield "  " + one_line(f"{path}: {value!r}")
+        yield "  " + one_line(f"{path}: {literal_text(value, None)}")
     for name, metric in trial.metrics.items():
-        yield one_line(f"metric {name}: {metric!r}")
+        yield one_line(f"metric {name}: {number_text(metric)}")
     for name, value in trial.constraints.items():
-        kept = "kept" if value <= 0 else f"broken by {value!r}"
+        kept = "kept" if value <= 0 else f"broken by {number_text(value)}"
         yield one_line(f"constraint {name}: {kept}")
     for name, note in trial.notes.items():
-        yield one_line(f"note {name}: {note!r}")
+        yield one_line(f"note {name}: {literal_text(note)}")
     for run in study.runs(number):
         where = f" on {run.worker} ({run.host})" if run.host else ""
         begun = "" if run.started is None else f", began {when(run.started)}"
-        lasted = "" if run.duration is None else f", took {run.duration:.3g} s"
+        lasted = "" if run.duration is None else f", took {seconds_text(run.duration)}"
         yield one_line(f"run {run.attempt}: {run.state}{where}{begun}{lasted}")
         if run.error is not None and run.error.kind == NOT_SAVED:
             yield one_line(f"not saved: {run.error.message}")
@@ -245,5 +254,4 @@ def _optimizer_text(description: Mapping[str, Any]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return one_line(text)
+    return one_line(value_text(value))

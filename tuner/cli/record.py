@@ -13,6 +13,7 @@ import click
 import tuner
 from tuner.cli.arguments import as_pair, store_option
 from tuner.cli.output import as_json, echo, when, write_rows, write_table
+from tuner.display.numbers import distinct_texts, value_text
 from tuner.errors import ArgumentError
 from tuner.study.export import FORMATS
 
@@ -128,6 +129,8 @@ def compare(
       tuner compare digits/17 digits/23
       tuner compare digits digits-larger --no-code
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
+    from tuner.provenance.compare import different_rows
+
     comparison = tuner.compare(*refs, store=store)
     if not everything:
         comparison = comparison.differing()
@@ -135,9 +138,9 @@ def compare(
         echo(json.dumps(as_json(comparison.to_json())))
         return
     table = [
-        {"": f"{section}: {name}", **dict(zip(comparison.names, values, strict=True))}
+        row
         for section, rows in comparison.sections.items()
-        for name, values in rows.items()
+        for row in different_rows(comparison.names, rows, prefix=f"{section}: ")
     ]
     write_table(table, nothing="nothing differs")
     for text in () if no_code else comparison.code.values():
@@ -240,10 +243,11 @@ def _replay_lines(result: Replay) -> list[str]:
     if result.run.error is not None:
         lines.append(f"it failed: {result.run.error}")
     for name, (recorded, now) in result.metrics.items():
-        verdict = "the same" if recorded == now else "recorded"
-        lines.append(
-            f"  {name}: {now!r}, {verdict}" + ("" if recorded == now else f" was {recorded!r}")
-        )
+        if recorded == now:
+            lines.append(f"  {name}: {value_text(now)}, the same")
+        else:
+            now_text, recorded_text = distinct_texts([now, recorded])
+            lines.append(f"  {name}: {now_text}, recorded was {recorded_text}")
     lines += [f"note: {note}" for note in result.notes]
     lines.append("the metrics are the same" if result.same else "the metrics differ")
     if result.changes:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
+from tuner.display.notebook import in_notebook
+from tuner.display.numbers import number_text
 from tuner.errors.printable import one_line
 from tuner.records import Goal
 
@@ -164,7 +166,7 @@ class Display:
         best = ""
         if s.best_value is not None:
             trial = "" if s.best_trial is None else f" (trial {s.best_trial})"
-            best = f"best {self._metric}{s.best_value:.6g}{trial}"
+            best = f"best {self._metric}{number_text(s.best_value)}{trial}"
         counts = ((s.running, "running"), (s.failed, "failed"), (s.stopped, "stopped"))
         states = ", ".join(f"{count:,} {state}" for count, state in counts if count)
         total = "" if n_trials is None else f"/{n_trials:,}"
@@ -296,9 +298,9 @@ def _is_live_terminal(stream: TextIO) -> bool:
 
 def _notebook_display() -> Callable[..., Any] | None:
     """Return IPython's display function if this process is a notebook kernel."""
-    if "IPython" not in sys.modules:
+    if not in_notebook():
         return None
-    from IPython import get_ipython
     from IPython.display import display
 
-    return display if hasattr(get_ipython(), "kernel") else None
+    shown: Callable[..., Any] = display
+    return shown

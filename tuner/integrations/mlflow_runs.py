@@ -109,7 +109,7 @@ class MlflowRuns:
             **{_key(name): text for name, text in info.tags.items()},
             "tuner.study": info.uid,
             "tuner.name": info.name,
-            "tuner.goals": ", ".join(f"{g.direction} {g.metric}" for g in info.goals),
+            "tuner.goals": ", ".join(map(str, info.goals)),
             "tuner.optimizer": str(info.optimizer.get("name", "")),
             "tuner.space": study.space.to_json(),
         }

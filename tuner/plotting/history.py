@@ -9,30 +9,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.optimizers import ranking
+from tuner.plotting.comparison import Curve, draw_curves, legend_names, number_axis
+from tuner.plotting.measure import Measure
 from tuner.plotting.style import (
     BEST,
     GRAY,
     LIGHT,
     MAIN,
-    SMALL,
     axes_or_new,
     legend_above,
-    mark_failed,
     number_text,
     save_figure,
     say,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, completed, goal_label
-from tuner.records import Direction, Goal, State, Trial
+from tuner.plotting.value_axis import ValueAxis, mark_failed, scatter
+from tuner.records import Direction, State, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def history(
-    goal: Goal,
+    measure: Measure,
     trials: Sequence[Trial],
     *,
     ax: Axes | None = None,
@@ -41,38 +40,100 @@ def history(
     """Draw the value of each trial over its number, and the best so far as a step line.
 
     Completed trials are dots, infeasible trials hollow squares, stopped trials circles at their
-    last value, and failed trials crosses at the bottom. Extreme values on the worse side are
-    triangles at the edge. Only feasible trials count for the best so far.
+    last value, and failed trials crosses in a lane beyond the worse end. Values off the scale are
+    triangles at the edge. Only feasible trials count for the best so far. A metric without a
+    direction has no best so far; the star marks the trial that is the best by the goal.
     """
     ax = axes_or_new(ax)
     tidy(ax, "Optimization history")
     ax.set_xlabel("trial")
-    done = completed(trials)
-    stopped = [t for t in trials if t.state is State.STOPPED and t.values]
-    failed = [t.number for t in trials if t.state is State.FAILED]
+    done = measure.completed(trials)
     feasible = [t for t in done if t.feasible]
     infeasible = [t for t in done if not t.feasible]
-
+    stopped = measure.known(trials, State.STOPPED)
+    failed = [t.number for t in trials if t.state is State.FAILED]
     if done or stopped:
-        axis = ValueAxis.of(goal, [t.values[0] for t in (*done, *stopped)])
+        axis = ValueAxis.of(
+            measure, measure.values(feasible), measure.values([*infeasible, *stopped])
+        )
         size = float(np.clip(2_000 / len(trials), 6, 26))
-        _scatter(ax, axis, feasible, "completed", s=size, color=LIGHT, linewidths=0)
         hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": GRAY}
         hollow["linewidths"] = min(1.0, size / 20)
-        _scatter(ax, axis, infeasible, "infeasible", marker="s", s=size, **hollow)
-        _scatter(ax, axis, stopped, "stopped", s=size, **hollow)
-        axis.apply(ax)
+        groups: tuple[tuple[list[Trial], str, dict[str, Any]], ...] = (
+            (feasible, "completed", {"color": LIGHT, "linewidths": 0}),
+            (infeasible, "infeasible", {"marker": "s", **hollow}),
+            (stopped, "stopped", hollow),
+        )
+        for group, label, look in groups:
+            numbers = np.array([t.number for t in group], float)
+            scatter(
+                ax, axis, numbers, measure.values(group), label, s=size, lane=bool(failed), **look
+            )
+        axis.apply(ax, lane=bool(failed))
     else:
         ax.set_yticks([])
-        ax.set_ylabel(goal_label(goal))
+        ax.set_ylabel(measure.label)
         say(ax, "no completed trial yet")
-    if feasible:
-        _best_so_far(ax, goal, feasible, last=max(t.number for t in trials))
-    mark_failed(ax, failed)
-    _number_axis(ax, trials)
+    if feasible and measure.direction is not None:
+        curve = best_curve(measure, feasible, last=max(t.number for t in trials))
+        ax.step(*curve, where="post", color=MAIN, linewidth=1.6, label="best so far", zorder=3)
+    _mark_best(ax, measure, trials)
+    mark_failed(ax, measure, failed)
+    number_axis(ax, max((t.number for t in trials), default=1))
     legend_above(ax)
     save_figure(ax, save)
     return ax
+
+
+def histories(
+    studies: Sequence[tuple[str, Measure, Sequence[Trial]]],
+    *,
+    ax: Axes | None = None,
+    save: str | os.PathLike[str] | None = None,
+) -> Axes:
+    """Draw the best value so far of several studies: tuples of name, measure and trials.
+
+    A study without a feasible completed trial has no line; the legend says so.
+    """
+    ax = axes_or_new(ax)
+    tidy(ax, "Optimization history")
+    ax.set_xlabel("trial")
+    measure = studies[0][1]
+    curves = []
+    names = legend_names([name for name, *_ in studies])
+    for name, (_, its, trials) in zip(names, studies, strict=True):
+        feasible = [t for t in its.completed(trials) if t.feasible]
+        if feasible:
+            x, y = best_curve(its, feasible, last=max(t.number for t in trials))
+            curves.append(Curve(name, x, y))
+        else:
+            curves.append(Curve(f"{name}: no feasible trial"))
+    values = np.concatenate([curve.y for curve in curves])
+    if len(values):
+        axis = ValueAxis.of(measure, values)
+        draw_curves(ax, [curve.clipped(axis) for curve in curves])
+        axis.apply(ax)
+    else:
+        ax.set_yticks([])
+        ax.set_ylabel(measure.label)
+        say(ax, "no completed trial yet")
+    number_axis(ax, max((t.number for _, _, trials in studies for t in trials), default=1))
+    legend_above(ax)
+    save_figure(ax, save)
+    return ax
+
+
+def best_curve(
+    measure: Measure, feasible: Sequence[Trial], last: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the numbers of the trials and the best value up to each, continued to `last`.
+
+    Without a direction, these are the values themselves.
+    """
+    numbers = [t.number for t in feasible]
+    values = measure.values(feasible)
+    best = values if measure.direction is None else best_so_far(measure.direction, values)
+    return np.array([*numbers, last], float), np.array([*best, best[-1]])
 
 
 def best_so_far(direction: Direction, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -85,61 +146,14 @@ def best_so_far(direction: Direction, values: NDArray[np.float64]) -> NDArray[np
     return np.asarray(running.accumulate(values))
 
 
-def _scatter(
-    ax: Axes, axis: ValueAxis, trials: Sequence[Trial], label: str, marker: str = "o", **look: Any
-) -> None:
-    if not trials:
+def _mark_best(ax: Axes, measure: Measure, trials: Sequence[Trial]) -> None:
+    """Mark the best trial; the legend has its value, because a text would cover trials."""
+    best = measure.best(trials)
+    value = None if best is None else measure.value(best)
+    if best is None or value is None:
         return
-    numbers = np.array([t.number for t in trials])
-    values = np.array([t.values[0] for t in trials])
-    off = axis.off_scale(values)
-    ax.scatter(numbers[~off], values[~off], label=label, marker=marker, zorder=2, **look)
-    if off.any():
-        up = axis.direction is Direction.MINIMIZE
-        ax.scatter(
-            numbers[off], np.full(off.sum(), 0.985 if up else 0.015), marker="^" if up else "v",
-            transform=ax.get_xaxis_transform(), zorder=2,
-            label=f"{label}, off scale", **look,
-        )  # fmt: skip
-
-
-def _best_so_far(ax: Axes, goal: Goal, feasible: Sequence[Trial], last: int) -> None:
-    numbers = [t.number for t in feasible]
-    best_values = best_so_far(goal.direction, np.array([t.values[0] for t in feasible]))
-    ax.step(
-        [*numbers, last], [*best_values, best_values[-1]], where="post", color=MAIN, linewidth=1.6,
-        label="best so far", zorder=3,
-    )  # fmt: skip
-    best = ranking.best(goal, feasible)
-    assert best is not None
     ax.plot(
-        best.number, best.values[0], "*", color=BEST, markersize=12, label="best", zorder=4,
-        markeredgecolor="white", markeredgewidth=0.6, linestyle="none",
+        best.number, value, "*", color=BEST, markersize=12, zorder=4, linestyle="none",
+        markeredgecolor="white", markeredgewidth=0.6,
+        label=f"best: {number_text(value)}, trial {best.number}",
     )  # fmt: skip
-    right = best.number > last / 2
-    above = goal.direction is Direction.MINIMIZE
-    ax.annotate(
-        f"{number_text(best.values[0])}, trial {best.number}",
-        (best.number, best.values[0]),
-        xytext=(-8 if right else 8, 9 if above else -9),
-        textcoords="offset points",
-        ha="right" if right else "left",
-        va="bottom" if above else "top",
-        fontsize=SMALL,
-        zorder=5,
-        bbox={
-            "boxstyle": "round,pad=0.15",
-            "facecolor": ax.get_facecolor(),
-            "edgecolor": "none",
-            "alpha": 0.75,
-        },
-    )
-
-
-def _number_axis(ax: Axes, trials: Sequence[Trial]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    last = max((t.number for t in trials), default=1)
-    pad = max(0.5, 0.02 * last)
-    ax.set_xlim(-pad, last + pad)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))

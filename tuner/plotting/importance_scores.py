@@ -1,201 +1,373 @@
-"""Importance scores of the parameters, computed by Optuna's evaluators.
+"""Importance scores of the parameters.
 
 Two methods are available:
 
 ``"fanova"``
-    The share of the variance of the value that each parameter explains, over all trials. Hutter et
-    al., ICML 2014. It is defined only for parameters that are active together. Each branch of a
-    conditional space is therefore evaluated on its own trials, together with the other parameters
-    active there, and its scores are comparable only within the branch. The run time doubles with
-    each option of a choice, so choices with more than ten options are not supported.
+    The share of the variance of the value, over all completed trials, that each parameter explains
+    by itself; see `tuner.plotting.variance_shares`. The rest of the variance is what parameters
+    explain together, and what they leave unexplained. A parameter of a branch is evaluated on the
+    trials of its branch, where it explains a part of the variance of the whole.
 ``"ped-anova"``
-    The contribution of each parameter to the difference between the best 10% of the trials and the
-    others. Watanabe et al., IJCAI 2023 (arXiv:2304.10255). Conditional parameters use the extension
-    of 2026 (arXiv:2601.20800), so the scores of all parameters of a space are comparable.
+    How far the best 10% of the trials differ from all in each parameter, as a Pearson divergence,
+    computed by Optuna. Watanabe et al., IJCAI 2023 (arXiv:2304.10255), with its extension to
+    conditional parameters of 2026 (arXiv:2601.20800). It has no natural unit; 0 is no difference.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.errors import ArgumentError
-from tuner.plotting.value_axis import LOG_RATIO, ValueAxis, completed
-from tuner.records import Direction, Goal, Trial
-from tuner.search_spaces import Choice, Column, Space
+from tuner.plotting.measure import Measure
+from tuner.plotting.value_axis import LOG_RATIO, ValueAxis
+from tuner.plotting.variance_shares import TREES, effects
+from tuner.records import Goal, Trial
+from tuner.search_spaces import Column, Space
 
 METHODS = ("fanova", "ped-anova")
 
 FEWEST = 4
 """Minimum number of completed trials for scores."""
 
-FOREST_TRIALS = 200
-"""Maximum number of trials for fANOVA's forest; the run time is quadratic in their number."""
+FOREST_TRIALS = 400
+"""Maximum number of trials for a forest."""
 
-MOST_OPTIONS = 10
-"""Maximum number of options of a choice for fANOVA; the run time doubles with each option."""
+HALVES = 8
+"""Number of random halves of the trials for the ranges."""
 
-FOREST_TREES = 32
-"""Number of trees of fANOVA's forest."""
+HALF_TREES = 16
+"""Number of trees of a forest on half of the trials."""
+
+ORDER_TREES = 32
+"""Number of trees of a forest that only orders the parameters."""
+
+RANGE_ERRORS = 1.645
+"""Half the length of a range in standard errors; a range of 90%."""
 
 DIVERGED = 10.0
 """Threshold of divergence, as a multiple of the value range that the plots show."""
 
+MOST_RATIO = 100
+"""Minimum ratio of the 95% to the 5% quantile of values that are replaced by their logarithm."""
+
+Where: TypeAlias = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreGroup:
-    """A group of scores that are comparable with each other.
+    """The scores of the parameters of a branch, highest first.
 
-    `where` is the branch of the group: pairs ``(path of the choice, option)``, outermost first,
-    empty for all trials. `n_trials` is the number of evaluated trials. The scores over all trials
-    sum to 1. The scores of a branch sum to less, because other active parameters have a share too.
+    `where` is the branch: pairs ``(path of the choice, option)``, outermost first, empty for
+    parameters of all trials. `n_trials` is the number of evaluated trials. `ranges` has the 90%
+    range of each score, which contains the score; empty if the method has none.
     """
 
-    where: tuple[tuple[str, str], ...]
+    where: Where
     n_trials: int
     scores: dict[str, float]
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Importances:
+    """The scores of all varying parameters; no groups with too few trials.
+
+    With ``"fanova"``, all scores are shares of the same variance: with `together`, the share of
+    interactions, and `unexplained` they sum to 1. `skipped` has the parameters of branches that
+    have too few trials for scores. `log` states that the variance is that of the logarithm.
+    """
+
+    method: str
+    groups: tuple[ScoreGroup, ...] = ()
+    together: float = 0.0
+    unexplained: float = 1.0
+    skipped: tuple[str, ...] = ()
+    log: bool = False
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores of all parameters by path."""
+        return {path: score for group in self.groups for path, score in group.scores.items()}
 
 
 def importance_scores(
-    space: Space, goal: Goal, trials: Sequence[Trial], method: str | None = None
-) -> list[ScoreGroup]:
-    """Return the scores of all varying parameters, highest first; empty with too few trials.
+    space: Space,
+    measure: Measure,
+    trials: Sequence[Trial],
+    method: str | None = None,
+    *,
+    ranges: bool = False,
+) -> Importances:
+    """Return the scores of all varying parameters, with ``"fanova"`` and `ranges` their ranges.
 
-    Values that span several decades are replaced by their logarithm. Diverged values are clipped
+    Values of which most span decades are replaced by their logarithm. Diverged values are clipped
     to the worst other value, because a single diverged trial would dominate the scores. Other bad
     values are kept, even if the plots show them off scale: they show which branches are bad.
 
     Raises
     ------
     ArgumentError
-        If the method is unknown or does not support this space.
+        If the method is unknown.
     """
-    method = chosen_method(space, method)
+    method = method or METHODS[0]
     if method not in METHODS:
         choices = " or ".join(map(repr, METHODS))
         raise ArgumentError(f"importances: unknown method {method!r}; choose {choices}")
-    done = completed(trials)
-    if len(done) < FEWEST:
-        return []
-    done = _levelled(goal, done)
-    if len({t.values[0] for t in done}) < 2:
-        return []
-    evaluate = _ped_anova if method == "ped-anova" else _fanova
-    return [group for group in evaluate(space, goal, done) if group.scores]
+    comparable = _comparable(space, measure, trials)
+    if comparable is None:
+        return Importances(method)
+    done, levels, log, varying = comparable
+    if method == "ped-anova":
+        scores = _ped_anova(space, done, levels, varying)
+        return Importances(method, (ScoreGroup((), len(done), scores),), log=log)
+    found = _fanova(_Data.of(space, done, levels, varying), ranges=ranges)
+    return dataclasses.replace(found, log=log)
 
 
-def chosen_method(space: Space, method: str | None) -> str:
-    """Return `method`; for None, fANOVA, or PED-ANOVA if a choice has too many options.
+def most_important(space: Space, measure: Measure, trials: Sequence[Trial]) -> list[str]:
+    """Return the varying parameters, most important first; in declared order without scores.
 
-    Raises
-    ------
-    ArgumentError
-        If `method` is fANOVA and a choice has too many options; it would take hours.
+    The order is that of ``"fanova"``, with fewer trees.
     """
-    large = [c for c in space.columns if isinstance(c.domain, Choice)]
-    large = [c for c in large if c.domain.size > MOST_OPTIONS]
-    if method == "fanova" and large:
-        raise ArgumentError(
-            f"importances: {large[0].path!r} has {large[0].domain.size} options, but fanova "
-            f"supports at most {MOST_OPTIONS}; write method='ped-anova'"
-        )
-    return method or ("ped-anova" if large else "fanova")
-
-
-def most_important(space: Space, goal: Goal, trials: Sequence[Trial]) -> list[str]:
-    """Return the varying parameters, most important first; in declared order without scores."""
+    scores: dict[str, float] = {}
+    comparable = _comparable(space, measure, trials)
+    if comparable is not None:
+        done, levels, _, varying = comparable
+        data = _Data.of(space, done, levels, varying)
+        for where in dict.fromkeys(column.parents for column in varying):
+            branch = _branch(data, where, ORDER_TREES, leaf=1)
+            if branch is not None:
+                scores |= zip(branch.paths, branch.explained.tolist(), strict=True)
     declared = [column.path for column in space.columns if column.domain.size > 1]
-    groups = importance_scores(space, goal, trials)
-    # Scores of a branch are weighted by its number of trials.
-    scores = {path: g.n_trials * score for g in groups for path, score in g.scores.items()}
     return sorted(declared, key=lambda path: -scores.get(path, 0.0))
 
 
-def _levelled(goal: Goal, done: Sequence[Trial]) -> list[Trial]:
-    """Return the trials with values scaled to the axis of the plots: 0 to 1, worse ones beyond."""
-    values = np.array([t.values[0] for t in done])
-    axis = ValueAxis.of(goal, values)
-    best, worst = axis.low, axis.high
-    if goal.direction is Direction.MAXIMIZE:
-        best, worst = worst, best
-    # If only diverged values make the axis logarithmic, the other values do not span decades.
-    if axis.log and axis.high / LOG_RATIO >= axis.low:
-        values, best, worst = np.log(values), np.log(best), np.log(worst)
-    if best == worst:
-        return [dataclasses.replace(t, values=(0.5,)) for t in done]
+def _comparable(
+    space: Space, measure: Measure, trials: Sequence[Trial]
+) -> tuple[list[Trial], NDArray[np.float64], bool, list[Column]] | None:
+    """Return the completed trials, their levels, whether these are logs, and varying columns.
+
+    None if there are too few trials, or all values or all points are equal.
+    """
+    done = measure.completed(trials)
+    if len(done) < FEWEST:
+        return None
+    levels, log = _levels(measure, measure.values(done))
+    seen: dict[str, set[str]] = {}
+    for trial in done:
+        for path, value in space.flatten(trial.params).items():
+            seen.setdefault(path, set()).add(repr(value))
+    varying = [c for c in space.columns if len(seen.get(c.path, ())) > 1]
+    return None if np.ptp(levels) == 0 or not varying else (done, levels, log, varying)
+
+
+def _levels(measure: Measure, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], bool]:
+    """Return the values on the axis of the plots, 0 for the best, and whether it is logarithmic."""
+    axis = ValueAxis.of(measure, values)
+    low, high = axis.low, axis.high
+    # A few diverged or tiny values, which make the axis logarithmic, do not change the scale here.
+    most = np.quantile(values, [0.05, 0.95])
+    log = axis.log and high / LOG_RATIO >= low and bool(most[1] / MOST_RATIO >= most[0])
+    if log:
+        values, low, high = np.log(values), np.log(low), np.log(high)
+    if low == high:
+        return np.full(len(values), 0.5), log
     with np.errstate(over="ignore"):
         # Halved, because the largest difference can overflow.
-        badness = (values / 2 - best / 2) / (worst / 2 - best / 2)
-    badness = np.minimum(badness, badness[badness <= DIVERGED].max())
-    levels = badness if goal.direction is Direction.MINIMIZE else 1 - badness
-    return [dataclasses.replace(t, values=(float(v),)) for t, v in zip(done, levels, strict=True)]
+        level = (values / 2 - low / 2) / (high / 2 - low / 2)
+    if not measure.worse_up:
+        level = 1 - level
+    level = np.minimum(level, level[level <= DIVERGED].max())
+    if measure.direction is None:
+        level = np.maximum(level, level[level >= 1 - DIVERGED].min())
+    return level, log
 
 
-def _ped_anova(space: Space, goal: Goal, done: list[Trial]) -> list[ScoreGroup]:
-    from optuna.importance import PedAnovaImportanceEvaluator
-
-    seen = {path for trial in done for path in space.flatten(trial.params)}
-    columns = [c for c in space.columns if c.domain.size > 1 and c.path in seen]
-    scores = _evaluate(PedAnovaImportanceEvaluator(), space, goal, done, columns)
-    return [ScoreGroup((), len(done), scores)]
-
-
-def _fanova(space: Space, goal: Goal, done: list[Trial]) -> list[ScoreGroup]:
-    from optuna.importance import FanovaImportanceEvaluator
-
-    groups = []
-    for where in dict.fromkeys(column.parents for column in space.columns):
-        inside = [t for t in done if _is_in(space, t, where)]
-        active = [c for c in space.columns if where[: len(c.parents)] == c.parents]
-        columns = [c for c in active if c.domain.size > 1 and not _is_fixed(c, where)]
-        own = {c.path for c in columns if c.parents == where}
-        if len(inside) < FEWEST or not own or len({t.values[0] for t in inside}) < 2:
-            continue
-        evaluator = FanovaImportanceEvaluator(n_trees=FOREST_TREES, seed=0)
-        scores = _evaluate(evaluator, space, goal, _evenly(inside, FOREST_TRIALS), columns)
-        own_scores = {path: score for path, score in scores.items() if path in own}
-        groups.append(ScoreGroup(where, len(inside), own_scores))
-    return groups
-
-
-def _evaluate(
-    evaluator: Any, space: Space, goal: Goal, trials: Sequence[Trial], columns: Sequence[Column]
+def _ped_anova(
+    space: Space, done: Sequence[Trial], levels: NDArray[np.float64], varying: Sequence[Column]
 ) -> dict[str, float]:
-    from optuna.importance import get_param_importances
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     from tuner.optimizers.optuna_adapter import quiet, to_optuna_study
 
+    told = [
+        dataclasses.replace(t, values=(float(level),))
+        for t, level in zip(done, levels, strict=True)
+    ]
     with quiet():
-        study = to_optuna_study(space, [goal], trials)
-        try:
-            scores = get_param_importances(
-                study, evaluator=evaluator, params=[column.path for column in columns]
-            )
-        except RuntimeError as error:
-            # The values differ but the parameters do not: one point was tried repeatedly.
-            if "zero total variance" not in str(error):
-                raise
-            return {}
+        scores = get_param_importances(
+            to_optuna_study(space, [Goal()], told),
+            evaluator=PedAnovaImportanceEvaluator(),
+            params=[column.path for column in varying],
+            normalize=False,
+        )
     return {path: float(score) for path, score in scores.items()}
 
 
-def _evenly(trials: list[Trial], at_most: int) -> list[Trial]:
-    """Return at most `at_most` trials, evenly spaced in the order of their values."""
-    if len(trials) <= at_most:
-        return trials
-    ranked = sorted(trials, key=lambda t: t.values[0])
-    return [ranked[i] for i in np.linspace(0, len(ranked) - 1, at_most).round().astype(int)]
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """Trials as points of the unit cube: `X`, shape (n, d), values `y` and varying `columns`.
+
+    `copies` has a number for each trial, equal for trials at the same point. If the space has no
+    more points than there are trials, the numbers differ: there, values at the same point are how
+    a parameter explains a value.
+    """
+
+    columns: Sequence[Column]
+    X: NDArray[np.float64]
+    y: NDArray[np.float64]
+    copies: NDArray[np.intp]
+    flats: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def of(
+        cls,
+        space: Space,
+        trials: Sequence[Trial],
+        levels: NDArray[np.float64],
+        columns: Sequence[Column],
+    ) -> _Data:
+        """Return the data of at most `FOREST_TRIALS` trials, evenly spaced by their level."""
+        kept = _evenly(levels, FOREST_TRIALS)
+        points = [trials[i].params for i in kept]
+        X, _ = space.encode(points)
+        X = X[:, [space.columns.index(column) for column in columns]]
+        copies = np.arange(len(X))
+        if math.prod(column.domain.size for column in columns) > len(X):
+            copies = np.unique(X, axis=0, return_inverse=True)[1].reshape(-1)
+        flats = [space.flatten(point) for point in points]
+        return cls(columns, X, levels[kept], copies, flats)
+
+    def rows(self, chosen: NDArray[np.intp]) -> _Data:
+        """Return the data of some trials."""
+        flats = [self.flats[i] for i in chosen]
+        return _Data(self.columns, self.X[chosen], self.y[chosen], self.copies[chosen], flats)
+
+    def inside(self, where: Where) -> NDArray[np.bool_]:
+        """Return a mask of the trials of a branch."""
+        return np.array([all(flat.get(p) == o for p, o in where) for flat in self.flats], bool)
 
 
-def _is_in(space: Space, trial: Trial, where: tuple[tuple[str, str], ...]) -> bool:
-    flat = space.flatten(trial.params)
-    return all(flat.get(path) == option for path, option in where)
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """The parameters at `paths` of a branch, evaluated on its `n_trials`.
+
+    `explained` has the sum of the products of deviation and effect for each parameter, and
+    `prediction` the predicted deviation of each trial of the branch. `leaf` is that of `Effects`.
+    """
+
+    n_trials: int
+    paths: list[str]
+    explained: NDArray[np.float64]
+    prediction: NDArray[np.float64]
+    leaf: int
 
 
-def _is_fixed(column: Column, where: tuple[tuple[str, str], ...]) -> bool:
-    """Return whether a choice has a fixed option in the branch `where`."""
-    return any(path == column.path for path, _ in where)
+def _fanova(data: _Data, *, ranges: bool) -> Importances:
+    wheres = list(dict.fromkeys(column.parents for column in data.columns))
+    found = {where: _branch(data, where) for where in wheres}
+    branches = {where: branch for where, branch in found.items() if branch is not None}
+    deviation = data.y - data.y.mean()
+    whole = float(deviation @ deviation)
+    only_one = wheres == [()] and () in branches
+    every = branches[()].prediction if only_one else effects(data.X, data.y, data.copies).prediction
+    explained = min(1.0, max(0.0, float(deviation @ every) / whole))
+    alone = sum(float(b.explained.sum()) for b in branches.values()) / whole
+    scale = 1 / (whole * max(1.0, alone))
+    errors = _standard_errors(data, branches, scale) if ranges else {}
+    groups = []
+    for where, branch in branches.items():
+        order = np.argsort(-branch.explained, kind="stable")
+        scores = {branch.paths[k]: scale * float(branch.explained[k]) for k in order}
+        groups.append(ScoreGroup(where, branch.n_trials, scores, _ranges(scores, errors)))
+    return Importances(
+        "fanova",
+        tuple(groups),
+        together=max(0.0, explained - alone),
+        unexplained=max(0.0, 1 - max(explained, alone)),
+        skipped=tuple(c.path for c in data.columns if c.parents not in branches),
+    )
+
+
+def _branch(
+    data: _Data, where: Where, trees: int = TREES, leaf: int | None = None
+) -> _Branch | None:
+    """Evaluate the parameters of a branch beside all others that are active in it.
+
+    None if the branch has too few trials, or equal values.
+    """
+    inside = data.inside(where)
+    y = data.y[inside]
+    if len(y) < FEWEST or np.ptp(y) == 0:
+        return None
+    fixed = {path for path, _ in where}
+    used = [
+        k
+        for k, column in enumerate(data.columns)
+        if where[: len(column.parents)] == column.parents and column.path not in fixed
+    ]
+    effect = effects(data.X[inside][:, used], y, data.copies[inside], trees, leaf)
+    own = [i for i, k in enumerate(used) if data.columns[k].parents == where]
+    explained = (y - y.mean()) @ effect.first_order[:, own]
+    return _Branch(
+        len(y),
+        [data.columns[used[i]].path for i in own],
+        np.maximum(explained, 0.0),
+        effect.prediction,
+        effect.leaf,
+    )
+
+
+def _standard_errors(
+    data: _Data, branches: Mapping[Where, _Branch], scale: float
+) -> dict[str, float]:
+    """Return the standard errors of the scores, by a delete-half jackknife; empty if too few.
+
+    With half of the trials left out, the mean squared difference to the score of all trials is the
+    variance of that score (Shao & Wu 1989, "A general theory for jackknife variance estimation").
+    """
+    n = len(data.y)
+    if n < 2 * FEWEST:
+        return {}
+    rng = np.random.default_rng(0)
+    squares: dict[str, list[float]] = {}
+    for _ in range(HALVES):
+        half = data.rows(np.sort(rng.choice(n, n // 2, replace=False)))
+        deviation = half.y - half.y.mean()
+        whole = float(deviation @ deviation)
+        for where, branch in branches.items():
+            again = _branch(half, where, HALF_TREES, branch.leaf) if whole > 0 else None
+            if again is not None:
+                differences = again.explained / whole - scale * branch.explained
+                for path, difference in zip(branch.paths, differences.tolist(), strict=True):
+                    squares.setdefault(path, []).append(difference**2)
+    return {path: float(np.mean(found)) ** 0.5 for path, found in squares.items()}
+
+
+def _ranges(
+    scores: Mapping[str, float], errors: Mapping[str, float]
+) -> dict[str, tuple[float, float]]:
+    """Return the ranges; each extends to both sides of its score, so it contains it."""
+    return {
+        path: (
+            max(0.0, score - RANGE_ERRORS * errors[path]),
+            min(1.0, score + RANGE_ERRORS * errors[path]),
+        )
+        for path, score in scores.items()
+        if path in errors
+    }
+
+
+def _evenly(levels: NDArray[np.float64], at_most: int) -> NDArray[np.intp]:
+    """Return at most `at_most` indices, evenly spaced in the order of the levels."""
+    if len(levels) <= at_most:
+        return np.arange(len(levels))
+    order = np.argsort(levels, kind="stable")
+    return np.asarray(order[np.linspace(0, len(levels) - 1, at_most).round().astype(int)])

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import ArgumentError
-from tuner.optimizers import ranking
+from tuner.plotting.measure import Measure
+from tuner.plotting.names import shorten
 from tuner.plotting.style import (
     BEST,
     GRAY,
@@ -20,11 +21,10 @@ from tuner.plotting.style import (
     legend_above,
     save_figure,
     say_instead,
-    shorten,
     tidy,
 )
 from tuner.plotting.value_axis import ValueAxis
-from tuner.records import Goal, Report, Run, State, Trial
+from tuner.records import Report, Run, State, Trial
 from tuner.tracking.attempts import reports_by_trial
 
 if TYPE_CHECKING:
@@ -42,11 +42,10 @@ _LOOKS: dict[str, dict[str, Any]] = {
 
 
 def learning_curves(
-    goal: Goal,
+    measure: Measure,
     trials: Sequence[Trial],
     runs: Sequence[Run],
     reports: Sequence[tuple[str, Report]],
-    metric: str | None = None,
     *,
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
@@ -56,12 +55,13 @@ def learning_curves(
     The line of a stopped trial is dashed and ends in a circle. The line of a failed trial is dotted
     and ends in a cross.
     """
-    name = metric or goal.metric
+    name = measure.name
     curves = _curves(name, runs, reports)
+    recorded = any(name in trial.metrics for trial in trials)
     known = sorted({key for _, report in reports for key in report.metrics})
-    if metric is not None and metric not in known and reports:
+    if measure.shown is None and name not in known and not recorded and reports:
         raise ArgumentError(
-            f"learning curves: no trial reported {metric!r}; "
+            f"learning curves: no trial reported {name!r}; "
             f"write one of {', '.join(map(repr, known))}"
         )
     ax = axes_or_new(ax)
@@ -72,14 +72,15 @@ def learning_curves(
         )
         save_figure(ax, save)
         return ax
-    axis = ValueAxis.of(
-        Goal(name, goal.direction), np.concatenate([line[:, 1] for line in curves.values()])
-    )
-    if name != goal.metric:
-        axis = ValueAxis(shorten(name, 40), axis.direction, axis.log, axis.low, axis.high)
-    best = ranking.best(goal, [t for t in trials if t.number in curves])
-    shown = _thinned(list(curves), keep=best)
     states = {t.number: t.state for t in trials}
+    cut = (State.STOPPED, State.FAILED)
+    axis = ValueAxis.of(
+        measure,
+        _values([line for number, line in curves.items() if states.get(number) not in cut]),
+        _values([line for number, line in curves.items() if states.get(number) in cut]),
+    )
+    best = measure.best([t for t in trials if t.number in curves])
+    shown = _thinned(list(curves), keep=best)
     for state, look in _LOOKS.items():
         lines = [curves[n] for n in shown if states.get(n, State.RUNNING).value == state]
         _draw(ax, axis, state, lines, look)
@@ -110,6 +111,10 @@ def _curves(
         if len(line):
             curves[trial] = line
     return curves
+
+
+def _values(lines: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate([np.empty(0), *(line[:, 1] for line in lines)])
 
 
 def _thinned(numbers: list[int], keep: Trial | None) -> list[int]:

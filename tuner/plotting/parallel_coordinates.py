@@ -10,26 +10,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.plotting.importance_scores import most_important
+from tuner.plotting.measure import Measure
+from tuner.plotting.names import path_names
 from tuner.plotting.parameter_axis import ParameterAxis, Points
 from tuner.plotting.style import (
     BEST,
     GRAY,
     SMALL,
     axes_or_new,
+    legend_above,
     ramp,
     save_figure,
     say_instead,
-    shorten,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, completed, round_ticks, thinned_ticks
-from tuner.records import Direction, Goal, Trial
+from tuner.plotting.value_axis import ValueAxis, round_ticks, thinned_ticks
+from tuner.records import Trial
 from tuner.search_spaces import Int, Space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_AXES = 12
+MOST_AXES = 20
 """Maximum number of axes, unless `params` names them."""
 
 MOST_LINES = 2_000
@@ -41,7 +43,7 @@ NOT_ACTIVE = -0.14
 
 def parallel_coordinates(
     space: Space,
-    goal: Goal,
+    measure: Measure,
     trials: Sequence[Trial],
     params: Sequence[str] | None = None,
     *,
@@ -50,31 +52,39 @@ def parallel_coordinates(
 ) -> Axes:
     """Draw each completed trial as a line; better trials are stronger and on top, the best orange.
 
-    At an inactive parameter, the line passes through a lane below the axes.
+    At an inactive parameter, the line passes through a lane below the axes. Infeasible trials are
+    dashed and below the others. A note states the number of omitted parameters and trials.
     """
-    done = completed(trials)
-    done.sort(key=lambda t: -goal.direction.sign * t.values[0])
+    done = measure.completed(trials)
+    done.sort(key=lambda t: (t.feasible, -measure.sign * measure.values([t])[0]))
+    best = measure.best(done)
+    if best is not None:
+        done.remove(best)
+        done.append(best)
     drawn = _thinned(done)
     points = Points.of(space, drawn)
-    axes = _chosen(points, space, goal, trials, params)
-    ax = axes_or_new(ax, float(np.clip(0.95 * (len(axes) + 1) + 1.5, 6.0, 14.0)), 4.4)
+    axes, left_out = _chosen(points, space, measure, trials, params)
+    ax = axes_or_new(ax, float(np.clip(0.85 * (len(axes) + 1) + 1.5, 6.0, 18.0)), 4.6)
     tidy(ax, "Parallel coordinates", grid="none")
     if not drawn or not axes:
         say_instead(ax, "no completed trial yet" if axes else "no parameter varies")
         save_figure(ax, save)
         return ax
-    values = np.array([t.values[0] for t in drawn])
-    value_axis = ValueAxis.of(goal, [t.values[0] for t in done])
+    feasible = np.array([t.feasible for t in drawn])
+    values = measure.values(drawn)
+    value_axis = ValueAxis.of(measure, values[feasible], values[~feasible])
     heights = [axis.fraction(points.positions(axis.path)) for axis in axes]
     heights = [_spread(axis, h) for axis, h in zip(axes, heights, strict=True)]
-    levels = value_axis.fraction(values)
-    _draw_lines(ax, goal, np.column_stack([*heights, levels]), levels)
+    lines = np.column_stack([*heights, value_axis.fraction(values)])
+    _draw_lines(ax, measure, lines, feasible, best)
     _draw_axes(ax, axes, value_axis, lane=bool(np.isnan(heights).any()))
+    notes = []
+    if left_out:
+        notes.append(f"{left_out} less important parameters are omitted")
     if len(drawn) < len(done):
-        ax.text(
-            1, 1.02, f"{len(drawn):,} of {len(done):,} completed trials", ha="right", va="bottom",
-            transform=ax.transAxes, fontsize=SMALL, color=GRAY,
-        )  # fmt: skip
+        notes.append(f"{len(drawn):,} of {len(done):,} completed trials")
+    ax.set_xlabel("; ".join(notes))
+    legend_above(ax)
     save_figure(ax, save)
     return ax
 
@@ -82,18 +92,21 @@ def parallel_coordinates(
 def _chosen(
     points: Points,
     space: Space,
-    goal: Goal,
+    measure: Measure,
     trials: Sequence[Trial],
     params: Sequence[str] | None,
-) -> list[ParameterAxis]:
-    """Return the axes to draw; in the order of the space if `params` is None."""
+) -> tuple[list[ParameterAxis], int]:
+    """Return the axes to draw, and the number of omitted ones.
+
+    The axes are in the order of the space if `params` is None.
+    """
     if params is not None:
-        return [points.axis(path) for path in params]
+        return [points.axis(path) for path in params], 0
     varying = [axis for axis in points.axes.values() if axis.varies]
-    if len(varying) > MOST_AXES:
-        kept = set(most_important(space, goal, trials)[:MOST_AXES])
-        varying = [axis for axis in varying if axis.path in kept]
-    return varying
+    if len(varying) <= MOST_AXES:
+        return varying, 0
+    kept = set(most_important(space, measure, trials)[:MOST_AXES])
+    return [axis for axis in varying if axis.path in kept], len(varying) - MOST_AXES
 
 
 def _thinned(done: list[Trial]) -> list[Trial]:
@@ -117,28 +130,51 @@ def _spread(axis: ParameterAxis, heights: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _draw_lines(
-    ax: Axes, goal: Goal, heights: NDArray[np.float64], levels: NDArray[np.float64]
+    ax: Axes,
+    measure: Measure,
+    heights: NDArray[np.float64],
+    feasible: NDArray[np.bool_],
+    best: Trial | None,
 ) -> None:
+    """Draw one line per row of `heights`; its last column is the level of the value."""
     from matplotlib.collections import LineCollection
 
-    best_low = goal.direction is Direction.MINIMIZE
-    goodness = 1 - levels if best_low else levels
+    levels = heights[:, -1]
+    goodness = 1 - levels if measure.worse_up else levels
     lines = np.empty((*heights.shape, 2))
     lines[:, :, 0] = np.arange(heights.shape[1])
     lines[:, :, 1] = np.where(np.isnan(heights), NOT_ACTIVE, heights)
     n = len(lines)
     base = min(0.9, 8 / np.sqrt(n), 160 / n)
-    if n > 1:
+    others = feasible.copy()
+    others[-1] &= best is None
+    if not feasible.all():
         ax.add_collection(
             LineCollection(
-                list(lines[:-1]),
-                colors=ramp(ax, best_low=best_low)(levels[:-1]),
-                alpha=np.clip(base * (0.35 + 0.9 * goodness[:-1] ** 2), 0, 1),
+                list(lines[~feasible]),
+                colors=GRAY,
+                linestyles="--",
+                alpha=min(0.5, base),
+                linewidths=0.8,
+                label="infeasible",
+                zorder=0.9,
+            )
+        )
+    if others.any():
+        ax.add_collection(
+            LineCollection(
+                list(lines[others]),
+                colors=ramp(ax, best_low=measure.worse_up)(levels[others]),
+                alpha=np.clip(base * (0.35 + 0.9 * goodness[others] ** 2), 0, 1),
                 linewidths=1.0,
                 zorder=1,
             )
         )
-    ax.plot(lines[-1, :, 0], lines[-1, :, 1], color=BEST, linewidth=2.0, zorder=4, label="best")
+    if best is not None:
+        ax.plot(
+            lines[-1, :, 0], lines[-1, :, 1], color=BEST, linewidth=2.0, zorder=4,
+            label=f"best, trial {best.number}",
+        )  # fmt: skip
 
 
 def _draw_axes(
@@ -158,9 +194,11 @@ def _draw_axes(
     if lane:
         ax.axhline(NOT_ACTIVE, color=GRAY, linewidth=0.6, linestyle=":", zorder=0)
         ax.text(-0.3, NOT_ACTIVE - 0.015, "not active", fontsize=SMALL - 1, color=GRAY, va="top")
-    names = [shorten(axis.path, 18) for axis in axes]
-    tilted = max(map(len, names)) > 11 and last > 4
-    value_name = value_axis.label if tilted else value_axis.label.replace(" (", "\n(")
+    names = path_names([axis.path for axis in axes], 18)
+    tilted = max(map(len, names)) > 11
+    value_name = value_axis.measure.label
+    if not tilted:
+        value_name = value_name.replace(" (", "\n(")
     ax.set_xticks(range(last + 1), [*names, value_name])
     ax.tick_params(axis="x", length=0, labelsize=SMALL)
     if tilted:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import ArgumentError
-from tuner.plotting.style import number_text, shorten, spread_labels
+from tuner.plotting.names import shorten, spread_labels
+from tuner.plotting.style import number_text
 from tuner.records import Trial
 from tuner.search_spaces import Column, Float, Int, Space
 

@@ -1,15 +1,20 @@
-"""The Pareto front: the values of one goal over the values of another."""
+"""The Pareto front: the values of one goal over the values of another, a third one as color."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.errors import ArgumentError
 from tuner.optimizers import ranking
+from tuner.plotting.comparison import COLORS, legend_names
+from tuner.plotting.measure import Measure, Selector, goal_index
+from tuner.plotting.pairs import color_bar
 from tuner.plotting.style import (
     BEST,
     GRAY,
@@ -17,12 +22,14 @@ from tuner.plotting.style import (
     axes_or_new,
     dot_color,
     legend_above,
+    ramp,
     save_figure,
     say,
+    say_instead,
     tidy,
 )
-from tuner.plotting.value_axis import completed, goal_label
-from tuner.records import Goal, Trial
+from tuner.plotting.value_axis import ValueAxis
+from tuner.records import Goal, State, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,65 +37,160 @@ if TYPE_CHECKING:
 
 def pareto_front(
     goals: Sequence[Goal],
-    trials: Sequence[Trial],
-    x: str | None = None,
-    y: str | None = None,
+    studies: Sequence[tuple[str, Sequence[Trial]]],
+    x: Selector | None = None,
+    y: Selector | None = None,
+    color: Selector | None = None,
     *,
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
     """Draw the completed trials by two goals, and highlight the nondominated trials.
 
-    The front is computed for all goals; with more than two goals, the plot shows its projection.
-    With two goals, steps connect the front and bound the dominated region. Infeasible trials are
-    hollow.
+    The front is computed for all goals. With two goals, steps connect the front and bound the
+    dominated region. With more, the color of a trial on the front shows one further goal, `color`,
+    because a trial that looks dominated in two goals can be the best in the third. Infeasible
+    trials are hollow squares. Of several studies, only the fronts are drawn.
 
     Raises
     ------
     ArgumentError
-        If `x` or `y` is not a goal.
+        If `x`, `y` or `color` is not a goal, or `x` and `y` are the same goal.
     """
-    names = [goal.metric for goal in goals]
-    for name in (x, y):
-        if name is not None and name not in names:
-            raise ArgumentError(f"pareto_front: {name!r} must be a goal: one of {', '.join(names)}")
+    picked = None if len(goals) < 2 else _picked(goals, x, y, color)
     ax = axes_or_new(ax)
-    tidy(ax, "Pareto front")
-    done = completed(trials)
-    if len(goals) < 2:
-        ax.set_xticks([])
-        ax.set_yticks([])
-        say(ax, "a study with one goal has a best trial, not a front")
+    tidy(ax, "Pareto front" if len(goals) < 3 else f"Pareto front of {len(goals)} goals")
+    if picked is None:
+        for name in (x, y, color):
+            if name is not None:
+                goal_index(goals, name)
+        say_instead(ax, "a study with one goal has a best trial, not a front")
         save_figure(ax, save)
         return ax
-    across = names.index(x) if x is not None else int(y == names[0])
-    up = names.index(y) if y is not None else next(k for k in range(len(goals)) if k != across)
-    ax.set_xlabel(goal_label(goals[across]))
-    ax.set_ylabel(goal_label(goals[up]))
-    if not done:
+    across, up, third = picked
+    points = [_Points.of(goals, name, trials) for name, trials in studies]
+    axes = [_axis(goals, points, k) for k in (across, up)]
+    axes[0].apply(ax, "x")
+    axes[1].apply(ax, "y")
+    if len(studies) > 1:
+        _draw_fronts(ax, goals, points, across, up)
+    else:
+        _draw(ax, goals, points[0], (across, up, third), axes)
+    if not any(len(p.values) for p in points):
         say(ax, "no completed trial yet")
-    values = np.array([t.values for t in done], dtype=float).reshape(len(done), len(goals))
-    feasible = np.array([t.feasible for t in done], dtype=bool)
-    on_front = {trial.number for trial in ranking.front(goals, done)}
-    front = np.array([t.number in on_front for t in done], dtype=bool)
-    size = float(np.clip(2_000 / max(len(done), 1), 8, 30))
-    rest = feasible & ~front
-    for which, label, look in (
-        (~feasible, "infeasible", {"facecolors": "none", "edgecolors": GRAY}),
-        (rest, "completed", {"color": dot_color(ax), "linewidths": 0}),
-        (front, "on the front", {"color": BEST, "linewidths": 0}),
-    ):
-        if which.any():
-            points = values[which]
-            ax.scatter(
-                points[:, across], points[:, up], s=size, label=label, zorder=3, **look
-            )  # fmt: skip
-    if len(goals) == 2 and front.any():
-        order = np.argsort(values[front, across] * goals[across].direction.sign, kind="stable")
-        steps = values[front][order]
-        ax.step(
-            steps[:, across], steps[:, up], where="post", color=MAIN, linewidth=1.2, zorder=2
-        )  # fmt: skip
     legend_above(ax)
     save_figure(ax, save)
     return ax
+
+
+@dataclass(frozen=True, slots=True)
+class _Points:
+    """The values of the completed trials of a study, shape (n, g), and their kinds."""
+
+    name: str
+    values: NDArray[np.float64]
+    feasible: NDArray[np.bool_]
+    front: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, goals: Sequence[Goal], name: str, trials: Sequence[Trial]) -> _Points:
+        done = [t for t in trials if t.state is State.COMPLETED and len(t.values) == len(goals)]
+        on_front = {trial.number for trial in ranking.front(goals, done)}
+        return cls(
+            name,
+            np.array([t.values for t in done], float).reshape(len(done), len(goals)),
+            np.array([t.feasible for t in done], bool),
+            np.array([t.number in on_front for t in done], bool),
+        )
+
+
+def _picked(
+    goals: Sequence[Goal], x: Selector | None, y: Selector | None, color: Selector | None
+) -> tuple[int, int, int | None]:
+    """Return the indices of the goals of the axes and of the color."""
+    third = None if color is None else goal_index(goals, color)
+    across = None if x is None else goal_index(goals, x, "x")
+    up = None if y is None else goal_index(goals, y, "y")
+    if across is not None and across == up:
+        raise ArgumentError(f"pareto_front: x and y are both {x!r}; write two goals")
+    free = [k for k in range(len(goals)) if k not in (across, up)]
+    free.sort(key=lambda k: k == third)  # the goal of the color last
+    across = free.pop(0) if across is None else across
+    up = free.pop(0) if up is None else up
+    if third is None and free:
+        third = free[0]
+    return across, up, third
+
+
+def _axis(goals: Sequence[Goal], points: Sequence[_Points], k: int) -> ValueAxis:
+    """Return the axis of a goal, which shows every trial on a front."""
+    measure = Measure.of_goal(goals[k], k)
+    feasible = np.concatenate([p.values[p.feasible, k] for p in points])
+    others = np.concatenate([p.values[~p.feasible, k] for p in points])
+    if not len(feasible) and not len(others):
+        return ValueAxis(measure, False, 0.0, 1.0)
+    axis = ValueAxis.of(measure, feasible, others)
+    return axis.including(np.concatenate([p.values[p.front, k] for p in points]))
+
+
+def _draw(
+    ax: Axes,
+    goals: Sequence[Goal],
+    points: _Points,
+    picked: tuple[int, int, int | None],
+    axes: Sequence[ValueAxis],
+) -> None:
+    across, up, third = picked
+    values, front = points.values, points.front
+    size = float(np.clip(2_000 / max(len(values), 1), 8, 30))
+    plain: dict[str, Any] = {"color": dot_color(ax), "linewidths": 0}
+    bold: dict[str, Any] = {"color": BEST, "linewidths": 0, "zorder": 4}
+    if third is not None and front.any():
+        axis = _axis(goals, [points], third)
+        plain = {"color": GRAY, "linewidths": 0, "marker": "."}
+        colors = ramp(ax, best_low=axis.measure.worse_up)
+        bold = {"c": axis.fraction(values[front, third]), "cmap": colors, "vmin": 0, "vmax": 1}
+        bold |= {"edgecolors": GRAY, "linewidths": 0.6, "zorder": 4}
+    for which, label, look in (
+        (~points.feasible, "infeasible", {"facecolors": "none", "edgecolors": GRAY, "marker": "s"}),
+        (points.feasible & ~front, "completed", plain),
+        (front, "on the front", bold | {"s": 1.6 * size}),
+    ):
+        if not which.any():
+            continue
+        x, y = (axis.clip(values[which, k]) for axis, k in zip(axes, (across, up), strict=True))
+        off = axes[0].off_scale(values[which, across]) | axes[1].off_scale(values[which, up])
+        look = {"s": size, "zorder": 3, **look}
+        if which is front or not off.all():
+            dots = ax.scatter(x[~off], y[~off], label=label, **look)
+        if off.any():
+            look = {**look, "marker": "X"}
+            ax.scatter(x[off], y[off], label=f"{label}, off scale", **look)
+        if which is front and third is not None:
+            color_bar(ax, dots, axis.measure.label, axis.ticks())
+    if len(goals) == 2 and front.any():
+        steps = _steps(goals, points, across)
+        ax.step(
+            steps[:, across], steps[:, up], where="post", color=MAIN, linewidth=1.2, zorder=2
+        )  # fmt: skip
+
+
+def _draw_fronts(
+    ax: Axes, goals: Sequence[Goal], points: Sequence[_Points], across: int, up: int
+) -> None:
+    names = legend_names([p.name for p in points])
+    for k, (name, its) in enumerate(zip(names, points, strict=True)):
+        steps = _steps(goals, its, across)
+        ax.step(
+            steps[:, across], steps[:, up], where="post", color=COLORS[k % len(COLORS)],
+            linewidth=1.2, marker="osD^vP"[k % 6], markersize=4.5, zorder=3,
+            linestyle="-" if len(goals) == 2 else "none",
+            label=name if len(steps) else f"{name}: no feasible trial",
+        )  # fmt: skip
+
+
+def _steps(goals: Sequence[Goal], points: _Points, across: int) -> NDArray[np.float64]:
+    """Return the values of the front, by the goal on the x axis, best first."""
+    front = points.values[points.front]
+    order = np.argsort(front[:, across] * goals[across].direction.sign, kind="stable")
+    return front[order]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from tuner.errors import ArgumentError
+from tuner.plotting.measure import Measure, Selector, goal_index, measure_of
 from tuner.records import Goal, Report, Run, Trial
 from tuner.search_spaces import Space
 
@@ -20,11 +22,28 @@ KINDS = (
     "importances",
     "slice",
     "contour",
+    "rank",
+    "edf",
     "learning_curves",
     "timeline",
     "pareto_front",
+    "hypervolume",
 )
 """The names of the plots, as methods and on the command line."""
+
+OF_FRONTS = frozenset({"pareto_front", "hypervolume"})
+"""The plots of a study with several goals."""
+
+COMPARING = frozenset({"history", "edf", "pareto_front", "hypervolume"})
+"""The plots that show several studies."""
+
+
+class HasPlots(Protocol):
+    """A study, or anything else with plots."""
+
+    @property
+    def plot(self) -> Plots:
+        """The plots."""
 
 
 class Plots:
@@ -32,7 +51,12 @@ class Plots:
 
     Each method reads the current records, draws on the axes `ax` or on a new figure, and returns
     the axes. `save` is the file for the figure: ``"plot.png"``, ``".pdf"``, ``".svg"``, ... An
-    empty plot contains a message. In a study with several goals, the plots show the first goal.
+    empty plot contains a message.
+
+    Every method takes `goal`, the index or name of a goal; None selects the first goal. `metric`
+    is the name of any recorded metric, to be shown instead; a metric that is not a goal has no
+    better values, and the marked trial is the best by `goal`. Some methods take `compare`, further
+    studies to draw on the same axes.
 
     Parameters
     ----------
@@ -46,6 +70,8 @@ class Plots:
         Returns the runs; None for a study without runs.
     reports
         Returns ``(run uid, report)`` by run and step; None for a study without reports.
+    name
+        The name of the study, for legends.
 
     Examples
     --------
@@ -64,23 +90,51 @@ class Plots:
         trials: Callable[[], Sequence[Trial]],
         runs: Callable[[], Sequence[Run]] | None = None,
         reports: Callable[[], Sequence[tuple[str, Report]]] | None = None,
+        name: str = "this study",
     ) -> None:
         self._space = space
         self._goals = tuple(goals)
         self._trials = trials
         self._runs = runs or (lambda: ())
         self._reports = reports or (lambda: ())
+        self._name = name
 
-    def history(self, *, ax: Axes | None = None, save: Path | None = None) -> Axes:
-        """Draw the value of each trial over its number, and the best so far."""
-        from tuner.plotting.history import history
+    @property
+    def plot(self) -> Plots:
+        """These plots, so that `compare` takes them in place of a study."""
+        return self
 
-        return history(self._goals[0], self._trials(), ax=ax, save=save)
+    def history(
+        self,
+        *,
+        goal: Selector | None = None,
+        metric: Selector | None = None,
+        compare: Sequence[HasPlots] | HasPlots = (),
+        ax: Axes | None = None,
+        save: Path | None = None,
+    ) -> Axes:
+        """Draw the value of each trial over its number, and the best so far.
+
+        Parameters
+        ----------
+        goal, metric, ax, save
+            See `Plots`.
+        compare
+            Further studies; of several, only the best value so far is drawn.
+        """
+        from tuner.plotting.history import histories, history
+
+        studies = self._measured(compare, goal, metric)
+        if len(studies) > 1:
+            return histories(studies, ax=ax, save=save)
+        return history(*studies[0][1:], ax=ax, save=save)
 
     def parallel_coordinates(
         self,
         params: Sequence[str] | None = None,
         *,
+        goal: Selector | None = None,
+        metric: Selector | None = None,
         ax: Axes | None = None,
         save: Path | None = None,
     ) -> Axes:
@@ -89,9 +143,9 @@ class Plots:
         Parameters
         ----------
         params
-            Paths in the order to draw. None draws the varying parameters; of more than twelve, the
-            most important.
-        ax, save
+            Paths in the order to draw. None draws the varying parameters; of more than twenty, the
+            most important, and a note states how many are omitted.
+        goal, metric, ax, save
             See `Plots`.
 
         Raises
@@ -102,33 +156,45 @@ class Plots:
         from tuner.plotting.parallel_coordinates import parallel_coordinates
 
         return parallel_coordinates(
-            self._space, self._goals[0], self._trials(), params, ax=ax, save=save
+            self._space, *self._chosen(goal, metric), params, ax=ax, save=save
         )
 
     def importances(
-        self, method: str | None = None, *, ax: Axes | None = None, save: Path | None = None
+        self,
+        method: str | None = None,
+        *,
+        goal: Selector | None = None,
+        metric: Selector | None = None,
+        ax: Axes | None = None,
+        save: Path | None = None,
     ) -> Axes:
-        """Draw the importance of each parameter, computed by Optuna.
+        """Draw the importance of each parameter, and the share that is left unexplained.
 
         Parameters
         ----------
         method
             ``"fanova"`` or ``"ped-anova"``; see `tuner.plotting.importance_scores`. None selects
-            ``"fanova"``, or ``"ped-anova"`` if a choice has more than ten options.
-        ax, save
+            ``"fanova"``.
+        goal, metric, ax, save
             See `Plots`.
 
         Raises
         ------
         ArgumentError
-            If the method is unknown or does not support this space.
+            If the method is unknown.
         """
         from tuner.plotting.importances import importances
 
-        return importances(self._space, self._goals[0], self._trials(), method, ax=ax, save=save)
+        return importances(self._space, *self._chosen(goal, metric), method, ax=ax, save=save)
 
     def slice(
-        self, param: str | None = None, *, ax: Axes | None = None, save: Path | None = None
+        self,
+        param: str | None = None,
+        *,
+        goal: Selector | None = None,
+        metric: Selector | None = None,
+        ax: Axes | None = None,
+        save: Path | None = None,
     ) -> Axes:
         """Draw the value of each trial over one parameter; None selects the most important one.
 
@@ -139,13 +205,15 @@ class Plots:
         """
         from tuner.plotting.slices import slices
 
-        return slices(self._space, self._goals[0], self._trials(), param, ax=ax, save=save)
+        return slices(self._space, *self._chosen(goal, metric), param, ax=ax, save=save)
 
     def contour(
         self,
         x: str | None = None,
         y: str | None = None,
         *,
+        goal: Selector | None = None,
+        metric: Selector | None = None,
         ax: Axes | None = None,
         save: Path | None = None,
     ) -> Axes:
@@ -158,10 +226,50 @@ class Plots:
         """
         from tuner.plotting.contours import contours
 
-        return contours(self._space, self._goals[0], self._trials(), x, y, ax=ax, save=save)
+        return contours(self._space, *self._chosen(goal, metric), x, y, ax=ax, save=save)
+
+    def rank(
+        self,
+        x: str | None = None,
+        y: str | None = None,
+        *,
+        goal: Selector | None = None,
+        metric: Selector | None = None,
+        ax: Axes | None = None,
+        save: Path | None = None,
+    ) -> Axes:
+        """Draw the rank of each trial over two parameters; None selects the most important ones.
+
+        Raises
+        ------
+        ArgumentError
+            If a path is unknown, or both paths are equal.
+        """
+        from tuner.plotting.rank import rank
+
+        return rank(self._space, *self._chosen(goal, metric), x, y, ax=ax, save=save)
+
+    def edf(
+        self,
+        *,
+        goal: Selector | None = None,
+        metric: Selector | None = None,
+        compare: Sequence[HasPlots] | HasPlots = (),
+        ax: Axes | None = None,
+        save: Path | None = None,
+    ) -> Axes:
+        """Draw the empirical distribution of the values: the share of trials up to each value."""
+        from tuner.plotting.edf import edf
+
+        return edf(self._measured(compare, goal, metric), ax=ax, save=save)
 
     def learning_curves(
-        self, metric: str | None = None, *, ax: Axes | None = None, save: Path | None = None
+        self,
+        metric: Selector | None = None,
+        *,
+        goal: Selector | None = None,
+        ax: Axes | None = None,
+        save: Path | None = None,
     ) -> Axes:
         """Draw the reported values of the trials over their steps.
 
@@ -169,7 +277,7 @@ class Plots:
         ----------
         metric
             A reported metric; None selects the metric of the goal.
-        ax, save
+        goal, ax, save
             See `Plots`.
 
         Raises
@@ -179,27 +287,35 @@ class Plots:
         """
         from tuner.plotting.learning_curves import learning_curves
 
-        return learning_curves(
-            self._goals[0],
-            self._trials(),
-            self._runs(),
-            self._reports(),
-            metric,
-            ax=ax,
-            save=save,
-        )
+        trials = self._trials()
+        if metric is None or isinstance(metric, int) or metric in self._names:
+            measure = measure_of(self._goals, trials, goal, metric)
+        else:
+            index = 0 if goal is None else goal_index(self._goals, goal)
+            measure = Measure(metric, None, self._goals[index], index, None)
+        return learning_curves(measure, trials, self._runs(), self._reports(), ax=ax, save=save)
 
-    def timeline(self, *, ax: Axes | None = None, save: Path | None = None) -> Axes:
-        """Draw the runs of each worker over time."""
+    def timeline(
+        self,
+        *,
+        goal: Selector | None = None,
+        metric: Selector | None = None,
+        ax: Axes | None = None,
+        save: Path | None = None,
+    ) -> Axes:
+        """Draw the runs of each worker over time; the best run, by the goal, is orange."""
         from tuner.plotting.timeline import timeline
 
-        return timeline(self._goals[0], self._trials(), self._runs(), ax=ax, save=save)
+        return timeline(*self._chosen(goal, metric), self._runs(), ax=ax, save=save)
 
     def pareto_front(
         self,
-        x: str | None = None,
-        y: str | None = None,
+        x: Selector | None = None,
+        y: Selector | None = None,
         *,
+        goal: Selector | None = None,
+        metric: Selector | None = None,
+        compare: Sequence[HasPlots] | HasPlots = (),
         ax: Axes | None = None,
         save: Path | None = None,
     ) -> Axes:
@@ -208,13 +324,115 @@ class Plots:
         Parameters
         ----------
         x, y
-            The metrics of two goals; None selects the first two.
+            Two goals, by index or name; None selects the first two.
+        goal, metric
+            The goal that is shown as the color of the front. None selects the first goal that is
+            not on an axis, if there is one.
+        compare
+            Further studies with the same goals; of several, only the fronts are drawn.
+        ax, save
+            See `Plots`.
 
         Raises
         ------
         ArgumentError
-            If `x` or `y` is not a goal.
+            If `x`, `y`, `goal` or `metric` is not a goal, or a study has other goals.
         """
         from tuner.plotting.pareto_front import pareto_front
 
-        return pareto_front(self._goals, self._trials(), x, y, ax=ax, save=save)
+        if goal is None and metric is not None:
+            goal = goal_index(self._goals, metric, "metric")
+        studies = self._of_same_goals(compare)
+        return pareto_front(self._goals, studies, x, y, goal, ax=ax, save=save)
+
+    def hypervolume(
+        self,
+        reference: Sequence[float] | None = None,
+        *,
+        goal: Selector | None = None,
+        metric: Selector | None = None,
+        compare: Sequence[HasPlots] | HasPlots = (),
+        ax: Axes | None = None,
+        save: Path | None = None,
+    ) -> Axes:
+        """Draw the hypervolume that the Pareto front dominates, over the number of trials.
+
+        Parameters
+        ----------
+        reference
+            One value per goal; trials that are worse contribute nothing. None takes the worst
+            value of each goal among the completed trials.
+        goal, metric
+            One goal, whose front is its best value. None takes all goals.
+        compare
+            Further studies with the same goals.
+        ax, save
+            See `Plots`.
+
+        Raises
+        ------
+        ArgumentError
+            If `reference` does not have one finite number per goal, or a study has other goals.
+        """
+        from tuner.plotting.hypervolume import hypervolume_history, with_one_goal
+
+        goals, studies = self._goals, self._of_same_goals(compare)
+        if goal is None and metric is not None:
+            goal = goal_index(goals, metric, "metric")
+        if goal is not None:
+            goals, studies = with_one_goal(goals, studies, goal_index(goals, goal))
+        return hypervolume_history(goals, studies, reference, ax=ax, save=save)
+
+    @property
+    def _names(self) -> list[str]:
+        return [goal.metric for goal in self._goals]
+
+    def _chosen(
+        self, goal: Selector | None, metric: Selector | None
+    ) -> tuple[Measure, Sequence[Trial]]:
+        """Return the measure of the arguments, and the trials."""
+        trials = self._trials()
+        return measure_of(self._goals, trials, goal, metric), trials
+
+    def _measured(
+        self,
+        compare: Sequence[HasPlots] | HasPlots,
+        goal: Selector | None,
+        metric: Selector | None,
+    ) -> list[tuple[str, Measure, Sequence[Trial]]]:
+        """Return the name, measure and trials of this study and of further ones."""
+        found = [(p._name, *p._chosen(goal, metric)) for p in self._and(compare)]
+        first = found[0][1]
+        for name, measure, _ in found[1:]:
+            if measure.direction is not first.direction:
+                raise ArgumentError(
+                    f"plot: {measure.name!r} of study {name!r} has another direction than "
+                    f"{first.name!r} of {self._name!r}; select metrics with goal= or metric="
+                )
+        return found
+
+    def _of_same_goals(
+        self, compare: Sequence[HasPlots] | HasPlots
+    ) -> list[tuple[str, Sequence[Trial]]]:
+        """Return the name and trials of this study and of further ones with the same goals."""
+        plots = self._and(compare)
+        for other in plots:
+            if other._goals != self._goals:
+                raise ArgumentError(
+                    f"plot: study {other._name!r} has the goals {', '.join(other._names)}; "
+                    f"compare studies with the same goals as {self._name!r}: "
+                    f"{', '.join(self._names)}"
+                )
+        return [(p._name, p._trials()) for p in plots]
+
+    def _and(self, compare: Sequence[HasPlots] | HasPlots) -> list[Plots]:
+        """Return these plots and those of the other studies."""
+        plots = [self]
+        for other in compare if isinstance(compare, Sequence) else (compare,):
+            its = getattr(other, "plot", None)
+            if not isinstance(its, Plots):
+                raise ArgumentError(
+                    f"plot: compare={other!r} is not a study; load it with tuner.load_study"
+                )
+            plots.append(its)
+        return plots

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.optimizers import ranking
 from tuner.plotting.importance_scores import most_important
+from tuner.plotting.measure import Measure
+from tuner.plotting.names import shorten
 from tuner.plotting.parameter_axis import ParameterAxis, Points
 from tuner.plotting.style import (
     BEST,
@@ -19,14 +20,12 @@ from tuner.plotting.style import (
     axes_or_new,
     dot_color,
     legend_above,
-    mark_failed,
     save_figure,
     say,
-    shorten,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, goal_label
-from tuner.records import Direction, Goal, State, Trial
+from tuner.plotting.value_axis import ValueAxis, mark_failed, scatter
+from tuner.records import State, Trial
 from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ JITTER = 0.24
 
 def slices(
     space: Space,
-    goal: Goal,
+    measure: Measure,
     trials: Sequence[Trial],
     param: str | None = None,
     *,
@@ -47,12 +46,13 @@ def slices(
 ) -> Axes:
     """Draw the value of each trial over one parameter.
 
-    Completed trials are dots, stopped trials circles, and failed trials crosses at the bottom.
-    Trials in which the parameter is inactive are omitted; the label states how many are shown.
+    Completed trials are dots, infeasible trials hollow squares, stopped trials circles, and failed
+    trials crosses in a lane beyond the worse end. Trials in which the parameter is inactive are
+    omitted; the label states how many are shown.
     """
     points = Points.of(space, trials)
     if param is None:
-        ranked = most_important(space, goal, trials)
+        ranked = most_important(space, measure, trials)
         param = ranked[0] if ranked else space.columns[0].path
     axis = points.axis(param)
     ax = axes_or_new(ax)
@@ -61,30 +61,36 @@ def slices(
     active = ~np.isnan(x)
     if not axis.numeric:
         x = _spread(x, trials)
-    valued = [bool(t.values) and t.state is not State.FAILED for t in trials]
-    shown = active & np.array(valued, bool)
     axis.apply(ax, "x")
+    kinds = np.array([_kind(measure, t) for t in trials], dtype="<U10")
+    kinds[~active] = ""
+    failed = kinds == "failed"
+    shown = (kinds != "") & ~failed
     if shown.any():
-        values = ValueAxis.of(goal, [t.values[0] for t, s in zip(trials, shown, strict=True) if s])
         size = float(np.clip(2_500 / len(trials), 6, 24))
-        looks: dict[State, dict[str, Any]] = {
-            State.COMPLETED: {"color": dot_color(ax), "alpha": 0.6, "linewidths": 0},
-            State.STOPPED: {
-                "facecolors": "none", "edgecolors": GRAY, "linewidths": min(1.0, size / 20),
-            },
-        }  # fmt: skip
-        for state, look in looks.items():
-            chosen = shown & np.array([t.state is state for t in trials])
-            _scatter(ax, values, x, trials, chosen, str(state), s=size, **look)
-        _medians(ax, axis, points, shown)
-        _mark_best(ax, goal, points, x)
-        values.apply(ax)
+        hollow = {"facecolors": "none", "edgecolors": GRAY, "linewidths": min(1.0, size / 20)}
+        looks: dict[str, dict[str, Any]] = {
+            "completed": {"color": dot_color(ax), "alpha": 0.6, "linewidths": 0},
+            "infeasible": {"marker": "s", **hollow},
+            "stopped": hollow,
+        }
+        y = np.full(len(trials), np.nan)
+        y[shown] = measure.values(t for t, is_shown in zip(trials, shown, strict=True) if is_shown)
+        primary = kinds == "completed"
+        values = ValueAxis.of(measure, y[primary], y[shown & ~primary])
+        for kind, look in looks.items():
+            of_kind = kinds == kind
+            scatter(
+                ax, values, x[of_kind], y[of_kind], kind, s=size, lane=bool(failed.any()), **look
+            )
+        _medians(ax, axis, points.positions(param)[primary], y[primary])
+        _mark_best(ax, measure, points, x)
+        values.apply(ax, lane=bool(failed.any()))
     else:
         ax.set_yticks([])
-        ax.set_ylabel(goal_label(goal))
+        ax.set_ylabel(measure.label)
         say(ax, "no completed trial has this parameter yet" if len(trials) else _NOTHING)
-    failed = active & np.array([t.state is State.FAILED for t in trials], bool)
-    mark_failed(ax, x[failed].tolist())
+    mark_failed(ax, measure, x[failed].tolist())
     _note_inactive(ax, axis, active)
     legend_above(ax)
     save_figure(ax, save)
@@ -94,26 +100,15 @@ def slices(
 _NOTHING = "no completed trial yet"
 
 
-def _scatter(
-    ax: Axes,
-    values: ValueAxis,
-    x: NDArray[np.float64],
-    trials: Sequence[Trial],
-    chosen: NDArray[np.bool_],
-    label: str,
-    **look: Any,
-) -> None:
-    y = np.array([t.values[0] for t, c in zip(trials, chosen, strict=True) if c])
-    if not len(y):
-        return
-    at, off = x[chosen], values.off_scale(y)
-    ax.scatter(at[~off], y[~off], label=label, zorder=2, **look)
-    if off.any():
-        up = values.direction is Direction.MINIMIZE
-        ax.scatter(
-            at[off], np.full(off.sum(), 0.985 if up else 0.015), marker="^" if up else "v",
-            transform=ax.get_xaxis_transform(), label=f"{label}, off scale", zorder=2, **look,
-        )  # fmt: skip
+def _kind(measure: Measure, trial: Trial) -> str:
+    """Return the legend entry of a trial; empty if the plot does not show it."""
+    if trial.state is State.FAILED:
+        return "failed"
+    if trial.state not in (State.COMPLETED, State.STOPPED) or measure.value(trial) is None:
+        return ""
+    if trial.state is State.COMPLETED and not trial.feasible:
+        return "infeasible"
+    return str(trial.state)
 
 
 def _spread(x: NDArray[np.float64], trials: Sequence[Trial]) -> NDArray[np.float64]:
@@ -123,35 +118,32 @@ def _spread(x: NDArray[np.float64], trials: Sequence[Trial]) -> NDArray[np.float
     return np.asarray(x + (2 * part - 1) * JITTER)
 
 
-def _medians(ax: Axes, axis: ParameterAxis, points: Points, shown: NDArray[np.bool_]) -> None:
+def _medians(
+    ax: Axes, axis: ParameterAxis, options: NDArray[np.float64], values: NDArray[np.float64]
+) -> None:
     """Mark the median of the completed trials of each option."""
     if axis.numeric:
         return
-    by_option: dict[float, list[float]] = {}
-    for trial, at, is_shown in zip(
-        points.trials, points.positions(axis.path).tolist(), shown, strict=True
-    ):
-        if is_shown and trial.state is State.COMPLETED:
-            by_option.setdefault(at, []).append(trial.values[0])
     label = "median"
-    for option, values in by_option.items():
-        if len(values) >= 3:
+    for option in np.unique(options).tolist():
+        here = values[options == option]
+        if len(here) >= 3:
             ax.hlines(
-                float(np.median(values)), option - 0.33, option + 0.33, color=GRAY, linewidth=1.8,
+                float(np.median(here)), option - 0.33, option + 0.33, color=GRAY, linewidth=1.8,
                 label=label, zorder=3,
             )  # fmt: skip
             label = "_nolegend_"
 
 
-def _mark_best(ax: Axes, goal: Goal, points: Points, x: NDArray[np.float64]) -> None:
-    best = ranking.best(goal, points.trials)
+def _mark_best(ax: Axes, measure: Measure, points: Points, x: NDArray[np.float64]) -> None:
+    best = measure.best(points.trials)
     if best is None:
         return
-    at = x[points.trials.index(best)]
-    if not np.isnan(at):
+    at, value = x[points.trials.index(best)], measure.value(best)
+    if not np.isnan(at) and value is not None:
         ax.plot(
-            at, best.values[0], "*", color=BEST, markersize=12, markeredgecolor="white",
-            markeredgewidth=0.6, linestyle="none", label="best", zorder=4,
+            at, value, "*", color=BEST, markersize=12, markeredgecolor="white",
+            markeredgewidth=0.6, linestyle="none", label=f"best, trial {best.number}", zorder=4,
         )  # fmt: skip
 
 

@@ -9,13 +9,17 @@ matplotlib style, so plots in a dark style remain readable.
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tuner.display.notebook import after_cell, in_notebook
+from tuner.display.numbers import number_text as full_number_text
 from tuner.errors import ExportError
 
 if TYPE_CHECKING:
@@ -34,23 +38,51 @@ DPI = 150
 SMALL = 8
 """Font size, in points, of ticks, legends and notes."""
 
+_detached: ContextVar[bool] = ContextVar("detached", default=False)
+"""Whether new figures are created without pyplot, also in a notebook."""
+
+_NOTHING = "tuner-nothing-to-show"
+"""Group id of the message of a plot without data."""
+
 
 def new_figure(width: float, height: float) -> Figure:
     """Create a figure of the given size in inches.
 
     In a notebook, the figure is created by pyplot, because only such figures are shown below the
-    cell; the notebook closes them. Elsewhere only the caller references it, so that figures do not
-    accumulate.
+    cell; the notebook closes them. Elsewhere, and within `detached_figures`, only the caller
+    references it, so that figures do not accumulate.
     """
-    if _in_notebook():
-        import matplotlib as mpl
-        import matplotlib.pyplot as plt
-
-        with mpl.rc_context({"figure.max_open_warning": 0}):
-            return plt.figure(figsize=(width, height), layout="constrained")
+    if in_notebook() and not _detached.get():
+        return _pyplot_figure(width, height)
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def _pyplot_figure(width: float, height: float) -> Figure:
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    interactive = mpl.is_interactive()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"More than \d+ figures have been opened")
+        figure = plt.figure(figsize=(width, height), layout="constrained")
+    if mpl.is_interactive() and not interactive:
+        # The first figure selects the notebook's backend, which turns pyplot's interactive mode on.
+        # The end of the caller's style context would turn it off again, and no later figure of the
+        # notebook would be shown.
+        after_cell(lambda: mpl.interactive(True))
+    return figure
+
+
+@contextmanager
+def detached_figures() -> Iterator[None]:
+    """Create figures that a notebook does not show, such as the images of a report."""
+    token = _detached.set(True)
+    try:
+        yield
+    finally:
+        _detached.reset(token)
 
 
 def axes_or_new(ax: Axes | None, width: float = 7.0, height: float = 4.2) -> Axes:
@@ -82,18 +114,24 @@ def legend_above(ax: Axes) -> None:
     handles, labels = ax.get_legend_handles_labels()
     if handles:
         title = ax.get_title(loc="left")
-        # Widths in inches: a letter, a marker with its padding, a letter of the title.
-        needed = 0.064 * sum(map(len, labels)) + 0.36 * len(labels) + 0.1 * len(title)
         figure = ax.get_figure(root=True)
         assert figure is not None
-        if needed > ax.get_window_extent().width / figure.dpi:
-            _set_title(ax, title, pad=20)
+        room = ax.get_window_extent().width / figure.dpi
+        # Widths in inches: a letter, a marker with its padding, a letter of the title.
+        entries = [0.064 * len(label) + 0.36 for label in labels]
+        beside = room - 0.1 * len(title)
+        columns = len(labels)
+        if sum(entries) > beside:
+            columns = min(columns, max(1, int(room / max(entries))))
+            if sum(entries) <= room:
+                columns = len(labels)
+            _set_title(ax, title, pad=6 + 14 * -(-len(labels) // columns))
         legend = ax.legend(
             handles,
             labels,
             loc="lower right",
             bbox_to_anchor=(1.0, 1.0),
-            ncols=len(labels),
+            ncols=columns,
             frameon=False,
             fontsize=SMALL,
             borderaxespad=0.1,
@@ -120,11 +158,16 @@ def _make_visible(handle: object) -> None:
 
 
 def say(ax: Axes, text: str) -> None:
-    """Write `text` in the center of the axes."""
+    """Write `text`, the reason why there is nothing to show, in the center of the axes."""
     ax.text(
         0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GRAY, fontsize=10,
-        wrap=True,
+        wrap=True, gid=_NOTHING,
     )  # fmt: skip
+
+
+def shows_nothing(ax: Axes) -> bool:
+    """Return whether a plot contains only the message of `say`."""
+    return any(text.get_gid() == _NOTHING for text in ax.texts)
 
 
 def say_instead(ax: Axes, text: str) -> None:
@@ -165,15 +208,6 @@ def crowd_alpha(count: int) -> float:
     return min(1.0, max(0.15, 60 / count))
 
 
-def mark_failed(ax: Axes, x: Sequence[float]) -> None:
-    """Draw a cross at the bottom of `ax` for each failed trial; many crosses are paler."""
-    if len(x):
-        ax.plot(
-            x, [0.02] * len(x), "x", color=GRAY, markersize=5, label="failed",
-            alpha=crowd_alpha(len(x)), transform=ax.get_xaxis_transform(), zorder=3,
-        )  # fmt: skip
-
-
 def save_figure(ax: Axes, save: str | os.PathLike[str] | None) -> None:
     """Write the figure of `ax` to the file `save`, whose suffix names the format.
 
@@ -203,45 +237,10 @@ def save_figure(ax: Axes, save: str | os.PathLike[str] | None) -> None:
         ) from error
 
 
-def plain(text: str) -> str:
-    """Escape a user's text for matplotlib: on one line, and without ``$`` formulas."""
-    return "".join(c if c.isprintable() else " " for c in text).replace("$", r"\$")
-
-
-def shorten(text: str, width: int) -> str:
-    """Shorten a user's text to `width` characters by omitting its middle; escape it by `plain`.
-
-    More of the end is kept, because the last part of a path is the most informative.
-
-    >>> shorten("model.gradient_boosting.learning_rate", 20)
-    'model.…learning_rate'
-    """
-    if len(text) <= width:
-        return plain(text)
-    head = max(1, (width - 1) // 3)
-    return plain(f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}")
-
-
 def number_text(value: float) -> str:
     """Format a number for a tick or a note, with four significant digits.
 
     >>> number_text(0.001), number_text(123456.0), number_text(20)
-    ('0.001', '1.235e5', '20')
+    ('0.001', '123456', '20')
     """
-    text = f"{value:.4g}"
-    mantissa, e, exponent = text.partition("e")
-    return f"{mantissa}e{int(exponent)}" if e else text
-
-
-def spread_labels(labels: Sequence[str], at_most: int, width: int) -> list[str]:
-    """Shorten labels; beyond `at_most` labels, blank all but every n-th."""
-    every = -(-len(labels) // at_most)
-    return [shorten(label, width) if i % every == 0 else "" for i, label in enumerate(labels)]
-
-
-def _in_notebook() -> bool:
-    if "IPython" not in sys.modules:
-        return False
-    from IPython import get_ipython
-
-    return hasattr(get_ipython(), "kernel")
+    return full_number_text(value, digits=4)

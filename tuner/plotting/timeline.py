@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.optimizers import ranking
+from tuner.plotting.measure import Measure
+from tuner.plotting.names import spread_labels
 from tuner.plotting.style import (
     BEST,
     GRAY,
@@ -20,10 +21,9 @@ from tuner.plotting.style import (
     legend_above,
     save_figure,
     say_instead,
-    spread_labels,
     tidy,
 )
-from tuner.records import Goal, Run, State, Trial
+from tuner.records import Run, State, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ EDGED = 0.005
 
 
 def timeline(
-    goal: Goal,
+    measure: Measure,
     trials: Sequence[Trial],
     runs: Sequence[Run],
     *,
@@ -73,7 +73,7 @@ def timeline(
     last = max([*starts, *(r.ended for r in begun if r.ended is not None)])
     ends = np.array([last if r.ended is None else max(r.ended, r.started or 0.0) for r in begun])
     clock = _Clock.of(starts, ends)
-    best = ranking.best(goal, trials)
+    best = measure.best(trials)
     at = np.array([lanes.index(_lane(run)) for run in begun], float)
     left, right = clock.position(starts), clock.position(ends)
     kinds = np.array([_kind(run, best) for run in begun])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.display.numbers import count_text, distinct_texts
 from tuner.errors import ArgumentError
 from tuner.errors.boundary import public
 from tuner.provenance.git import MAX_DIFF, git, is_commit
@@ -23,10 +24,18 @@ if TYPE_CHECKING:
 
 UNKNOWN = "not recorded"
 
+SHOWN_TEXT = 2_000
+"""Characters of a differing text, such as an error, that a notebook shows."""
 
-@dataclass(frozen=True, slots=True)
+OPEN_ROWS = 15
+"""Rows of a section up to which a notebook shows it unfolded."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
     """A table of two or more studies, trials or runs, with one column each.
+
+    A notebook shows the rows whose values differ.
 
     Attributes
     ----------
@@ -85,6 +94,40 @@ class Comparison:
             for section, table in self.sections.items()
         }
         return {"names": list(self.names), **tables, "code": dict(self.code)}
+
+    def __repr__(self) -> str:
+        differ = [f"{n} {s}" for s, rows in self.differing().sections.items() if (n := len(rows))]
+        differ += ["code"] if any(self.code.values()) else []
+        return f"<Comparison of {', '.join(self.names)}: {', '.join(differ) or 'nothing'} differ>"
+
+    def _repr_html_(self) -> str:
+        from tuner.display.html import block, folded, preformatted, table
+
+        different = self.differing()
+        equal = sum(map(len, self.sections.values())) - sum(map(len, different.sections.values()))
+        parts = []
+        for section, rows in different.sections.items():
+            content = table(different_rows(self.names, rows), width=SHOWN_TEXT)
+            summary = f"{section} ({len(rows)})"
+            if rows:
+                parts.append(folded(summary, content, is_open=len(rows) <= OPEN_ROWS))
+        for name, text in different.code.items():
+            parts.append(folded(f"code of {name}", preformatted(text)))
+        note = f"{count_text(equal, 'equal row')} not shown; .dataframe() has all rows"
+        title = f"Differences of {', '.join(self.names)}" if parts else "Nothing differs"
+        return block(title, *parts, note=note)
+
+
+def different_rows(
+    names: tuple[str, ...], rows: Mapping[str, tuple[Any, ...]], prefix: str = ""
+) -> list[dict[str, str]]:
+    """Return rows of a comparison as texts, in which different values look different."""
+    table = []
+    for name, values in rows.items():
+        texts = distinct_texts(values)
+        shown = ["-" if value is None else t for value, t in zip(values, texts, strict=True)]
+        table.append({"": f"{prefix}{name}", **dict(zip(names, shown, strict=True))})
+    return table
 
 
 @public()
@@ -152,7 +195,7 @@ def _unique(refs: tuple[str, ...]) -> tuple[str, ...]:
 def _study_facts(side: Subject, store: Store) -> dict[str, Any]:
     info = side.info
     facts: dict[str, Any] = {
-        "goal": ", ".join(f"{goal.direction} {goal.metric}" for goal in info.goals),
+        "goal": ", ".join(map(str, info.goals)),
         "optimizer": info.optimizer.get("name"),
         "study seed": info.seed,
         "space": info.fingerprint[:12],

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tuner.display.numbers import literal_text, number_text
 from tuner.errors.boundary import public
 from tuner.provenance.references import find_study, find_trial
 from tuner.records import Code, Environment, ModelVersion, Run, StudyInfo, Trial
@@ -15,7 +16,7 @@ from tuner.registry import Registry
 from tuner.tracking import open_store
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Lineage:
     """The records behind a model version; a missing record is None."""
 
@@ -42,6 +43,15 @@ class Lineage:
         """Yield the lines of the lineage, formatted as a tree."""
         return _lines(self._tree())
 
+    def __repr__(self) -> str:
+        return f"<Lineage of {self.version.name}@{self.version.version}>"
+
+    def _repr_html_(self) -> str:
+        from tuner.display.html import block, preformatted
+
+        title = f"Lineage of {self.version.name}@{self.version.version}"
+        return block(title, preformatted("\n".join(self.lines())))
+
     def _tree(self) -> _Node:
         version, run, trial, study = self.version, self.run, self.trial, self.study
         aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
@@ -51,7 +61,8 @@ class Lineage:
             files.append(_Node(f"files: {kept.format}, {kept.size} bytes, sha256 {kept.sha256}"))
         return _Node(
             f"model {version.name}@{version.version}{aliases}: "
-            f"{version.goal.metric} = {version.value!r}, registered {_when(version.created)}",
+            f"{version.goal.metric} = {number_text(version.value)}, "
+            f"registered {_when(version.created)}",
             *files,
             _Node(
                 f"run {run.uid}: {run.state} on {run.host or 'an unknown host'}, "
@@ -61,10 +72,13 @@ class Lineage:
                 _Node(
                     f"trial {study.name}/{trial.number}: {trial.state}, seed {trial.seed}, "
                     f"attempt {run.attempt} of {trial.attempts}",
-                    *(_Node(f"{path} = {value!r}") for path, value in trial.params.items()),
+                    *(
+                        _Node(f"{path} = {literal_text(value, None)}")
+                        for path, value in trial.params.items()
+                    ),
                     _Node(
                         f"study {study.name}: "
-                        f"{', '.join(f'{g.direction} {g.metric}' for g in study.goals)}, "
+                        f"{', '.join(map(str, study.goals))}, "
                         f"optimizer {study.optimizer.get('name', 'unknown')}, seed {study.seed}, "
                         f"created {_when(study.created)}",
                         *(_Node(f"tag {key} = {value}") for key, value in study.tags.items()),

@@ -37,7 +37,7 @@ class Changed:
         return f"{self.fact}: {self.recorded} then, {self.now} now"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Replay:
     """The result of a replay.
 
@@ -62,6 +62,28 @@ class Replay:
     same: bool
     changes: tuple[Changed, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<{self._title()}: {self._verdict()}>"
+
+    def _repr_html_(self) -> str:
+        from tuner.display.html import block, facts, table
+        from tuner.display.numbers import distinct_texts
+
+        rows = [
+            dict(zip(("metric", "recorded", "now"), (name, *distinct_texts(pair)), strict=True))
+            for name, pair in self.metrics.items()
+        ]
+        changes = table([{"": c.fact, "recorded": c.recorded, "now": c.now} for c in self.changes])
+        notes = facts({f"note {i}": note for i, note in enumerate(self.notes, 1)})
+        parts = (table(rows), changes if self.changes else "", notes)
+        return block(self._title(), *parts, note=self._verdict())
+
+    def _title(self) -> str:
+        return f"Replay of {self.study}/{self.trial}"
+
+    def _verdict(self) -> str:
+        return "the metrics are the same" if self.same else "the metrics differ"
 
 
 @public()

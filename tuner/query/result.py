@@ -95,9 +95,11 @@ def search(
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class QueryResult:
     """The matches of a query; each iteration reads them from the store, row by row.
+
+    A notebook shows the first ones as a table.
 
     Examples
     --------
@@ -179,6 +181,20 @@ class QueryResult:
         import pandas as pd
 
         return pd.DataFrame(self.to_rows())
+
+    def __repr__(self) -> str:
+        return f"<QueryResult: {self.what} of {str(self.store)!r} by {self.text!r}>"
+
+    def _repr_html_(self) -> str:
+        from tuner.display.html import ROWS, block, table
+
+        limit = self.query.limit
+        most = ROWS if limit is None else min(ROWS, limit)
+        shown = replace(self, query=replace(self.query, limit=most)).to_rows()
+        count = len(shown) if len(shown) < most else self.count()
+        title = f"{count} {self.what if count != 1 else self.what.removesuffix('s')}"
+        first = f"the first {len(shown)}: " if len(shown) < count else ""
+        return block(title, table(shown) if shown else "", note=f"{first}{self.text}")
 
 
 def _limit(query: Query) -> int:

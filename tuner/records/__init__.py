@@ -55,6 +55,9 @@ class Goal(Record):
     metric: str = "value"
     direction: Direction = Direction.MINIMIZE
 
+    def __str__(self) -> str:
+        return f"{self.direction} {self.metric}"
+
 
 @dataclass(frozen=True, slots=True)
 class OutcomeConstraint(Record):
@@ -390,6 +393,10 @@ class Environment(Record):
     python: str
     platform: str
     packages: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        found = f"{len(self.packages)} packages"
+        return f"Environment({self.python!r}, {self.platform!r}, {found})"
 
 
 @dataclass(frozen=True, slots=True)

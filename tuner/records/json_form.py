@@ -29,6 +29,11 @@ class Record:
             if not _is_default(f, value := getattr(self, f.name))
         }
 
+    def _repr_html_(self) -> str:
+        from tuner.display.html import record_html
+
+        return record_html(self)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Build the record that `to_json` was called on.

@@ -9,6 +9,7 @@ from typing import Any
 from tuner.errors import StoreCorrupt
 from tuner.errors.boundary import public
 from tuner.records import ModelVersion
+from tuner.records.lists import RecordList
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.registry import Registry
 from tuner.tracking import open_store
@@ -56,4 +57,5 @@ def load_model(
 def list_models(*, store: str | Path | None = None) -> list[ModelVersion]:
     """Return every registered model version, by name and version."""
     registry = Registry(open_store(store))
-    return [version for name in registry.models() for version in registry.versions(name)]
+    names = registry.models()
+    return RecordList(version for name in names for version in registry.versions(name))

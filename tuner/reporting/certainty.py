@@ -96,8 +96,7 @@ def certainty_of(space: Space, goal: Goal, trials: Sequence[Trial], seed: int = 
     winner = points[0].best
     if len(points) < 2:
         return Certainty(winner.number)
-    sign = goal.direction.sign
-    lead = sign * (points[1].best.values[0] - winner.values[0])
+    lead = abs(points[1].best.values[0] - winner.values[0])
     facts = (winner.number, points[1].best.number, lead)
     leaders = points[:LEADERS]
     repeats = sum(len(p.losses) - 1 for p in points)

@@ -1,4 +1,4 @@
-"""The report writer: one self-contained HTML file that needs no network."""
+"""The report of a study: one self-contained HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import hashlib
 import io
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from html import escape
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -15,108 +18,183 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
+from tuner.display.numbers import count_text, moment_text, value_text
 from tuner.errors import ExportError
 from tuner.errors.boundary import public
 from tuner.errors.credentials import hide
 from tuner.errors.printable import printable, well_formed
-from tuner.records import State
+from tuner.plotting.importances import share_text
+from tuner.plotting.style import detached_figures, shows_nothing
+from tuner.records import State, Trial
 from tuner.reporting import content
 from tuner.reporting.certainty import in_words
+from tuner.reporting.charts import MOST_TRIALS, chart_data
+from tuner.reporting.subject import StudyRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from tuner.study import Study
+SCRIPTS = ("vendor/echarts/echarts.min.js", "charts.js", "table.js")
 
-TEMPLATE = "report.html.j2"
-
-VECTOR_UP_TO = 2000
-"""Trials up to which plots are drawings; beyond, a bitmap is smaller."""
+VECTOR_UP_TO = 500
+"""Trials up to which images are drawings; beyond, a bitmap is smaller."""
 
 _TITLES = {
     "history": "How the best value came about",
     "pareto_front": "The Pareto front",
-    "slice": "Values along the most important parameter",
+    "slice": "Values along a parameter",
     "parallel_coordinates": "Which values go together",
     "learning_curves": "Learning curves",
     "timeline": "When trials ran",
 }
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Report:
+    """A report of a study; a notebook shows it below the cell.
+
+    Attributes
+    ----------
+    study : str
+        The name of the study.
+    html : str
+        The page, which needs no other file.
+    """
+
+    study: str
+    html: str
+
+    @classmethod
+    def of(cls, study: StudyRecord) -> Report:
+        """Return the report of a study."""
+        return cls(study.name, render_report(study))
+
+    @public(files=ExportError)
+    def save(self, path: str | Path | None = None) -> Path:
+        """Write the page to a file, replaced if it exists, and return its path.
+
+        Parameters
+        ----------
+        path
+            The file; ``<study>-report.html`` in the current folder if None.
+
+        Raises
+        ------
+        ExportError
+            If the file cannot be written.
+        """
+        target = Path(path) if path is not None else Path(f"{_file_name(self.study)}-report.html")
+        try:
+            target.write_text(well_formed(self.html), encoding="utf-8")
+        except OSError as error:
+            raise ExportError(
+                f"report: cannot write {str(target)!r}: {error.strerror or error}; "
+                f"give a file in an existing folder that you may write to"
+            ) from error
+        return target
+
+    def __repr__(self) -> str:
+        return f"<Report of study {self.study!r}; save() writes it as an HTML file>"
+
+    def _repr_html_(self) -> str:
+        # Its own document, so that neither the styles nor the scripts of the two pages meet.
+        page = escape(well_formed(self.html))
+        return (
+            f'<iframe title="Report" sandbox="allow-scripts" srcdoc="{page}" '
+            f'style="width: 100%; height: 44rem; border: 1px solid rgba(128,128,128,.35)"></iframe>'
+        )
+
+
 @public(files=ExportError)
-def write_report(study: Study, path: str | Path | None = None) -> Path:
+def write_report(study: StudyRecord, path: str | Path | None = None) -> Path:
     """Write the report of a study to one HTML file and return its path.
 
-    It contains a summary, the best configuration with its certainty, plots, importances, a
-    sortable table, and the provenance of the numbers. It needs no network and no other file, so it
-    can be mailed.
+    It contains a summary, the best configuration with its certainty, interactive charts,
+    importances, a table to sort and filter, and the provenance of the numbers. It needs no network
+    and no other file, so it can be mailed.
 
     Parameters
     ----------
     study
         The study.
     path
-        The file, replaced if it exists; ``<study>-report.html`` in the current folder if None.
+        See `Report.save`.
 
     Raises
     ------
     ExportError
         If the file cannot be written.
     """
-    target = Path(path) if path is not None else Path(f"{_file_name(study.name)}-report.html")
-    text = render_report(study)
-    try:
-        target.write_text(well_formed(text), encoding="utf-8")
-    except OSError as error:
-        raise ExportError(
-            f"report: cannot write {str(target)!r}: {error.strerror or error}; "
-            f"give a file in an existing folder that you may write to"
-        ) from error
-    return target
+    return Report.of(study).save(path)
 
 
 @public(files=ExportError)
-def render_report(study: Study) -> str:
+def render_report(study: StudyRecord) -> str:
     """Return the report of a study as HTML."""
     trials = study.trials
-    eligible = [t for t in trials if t.eligible]
-    best = study.best_trials if eligible else []
+    best = study.best_trials if any(t.eligible for t in trials) else []
     certainty, sentences = content.certainty_text(study, trials)
     columns, rows, left_out = content.table_of(study, trials)
-    template = files("tuner.reporting").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    script = files("tuner.reporting").joinpath("sort.js").read_text(encoding="utf-8")
-    # Names of studies and parameters, and errors, are text, never markup.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_safe)
-    environment.filters |= {"number": content.number_text, "when": content.when}
-    html = environment.from_string(template).render(
-        study=study,
-        goals=study.goals,
-        summary=content.summary_of(study, trials),
-        best=best,
-        best_columns=[c.path for c in study.space.columns],
-        flat=study.space.flatten,
-        certainty=certainty,
-        sentences=sentences,
-        chances=[] if certainty is None else certainty.chances,
-        in_words=in_words,
-        by_number={t.number: t for t in trials},
-        importances=content.importances_of(study, trials),
-        importance_method=content.importance_method(study),
-        halves=content.HALVES,
-        plots=list(_plots(study, len(trials), any(t.state is State.COMPLETED for t in trials))),
-        columns=columns,
-        rows=rows,
-        left_out=left_out,
-        failures=content.failures_of(trials),
-        origins=content.origins_of(study),
-        hosts=content.hosts_of(study),
-        models=content.models_of(study),
-        now=time.time(),
-        version=metadata.version("tuner"),
-        script=_Script(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    importances = content.importances_of(study, trials)
+    first = [of_goal.rows[0].path for of_goal in importances[:1]]
+    script = _script()
+    html = (
+        _environment()
+        .from_string(_file("report.html.j2"))
+        .render(
+            study=study,
+            goals=study.goals,
+            summary=content.summary_of(study, trials),
+            best=best,
+            flat=study.space.flatten,
+            certainty=certainty,
+            sentences=sentences,
+            chances=[] if certainty is None else certainty.chances,
+            in_words=in_words,
+            by_number={t.number: t for t in trials},
+            importances=importances,
+            plots=list(_plots(study, trials)),
+            chart_data=chart_data(study, trials, *first),
+            most_drawn=MOST_TRIALS,
+            columns=columns,
+            rows=rows,
+            left_out=left_out,
+            failures=content.failures_of(trials),
+            origins=content.origins_of(study),
+            hosts=content.hosts_of(study),
+            models=content.models_of(study),
+            now=time.time(),
+            version=metadata.version("tuner"),
+            style=_Trusted(_file("report.css")),
+            script=_Trusted(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
     )
     return str(html)
+
+
+def _environment() -> Environment:
+    # Names of studies and parameters, and errors, are text, never markup.
+    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_safe)
+    environment.filters |= {
+        "number": lambda value: "" if value is None else value_text(value),
+        "exact": lambda value: value_text(value, None),
+        "share": share_text,
+        "when": moment_text,
+        "count": count_text,
+        "hidden": hide,
+    }
+    return environment
+
+
+@cache
+def _file(name: str) -> str:
+    return files("tuner.reporting").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _script() -> str:
+    return "\n".join(map(_file, SCRIPTS))
 
 
 def _safe(value: Any) -> Any:
@@ -127,31 +205,33 @@ def _safe(value: Any) -> Any:
     return printable(value if drawing else hide(value), keep="\n\t")
 
 
-class _Script(str):
-    """A trusted script of the report, inserted into the page without escaping."""
+class _Trusted(str):
+    """A style or script of the report, inserted into the page without escaping."""
 
     def __html__(self) -> str:
         return str(self)
 
 
-def _plots(study: Study, n_trials: int, any_completed: bool) -> Iterator[tuple[str, str]]:
-    """Yield the title and data URL of each plot that has data."""
-    if not n_trials:
-        return
+def _plots(study: StudyRecord, trials: Sequence[Trial]) -> Iterator[tuple[str, str, str]]:
+    """Yield the kind, title and data URL of each plot that has something to show."""
     draw = study.plot
     chosen: dict[str, Callable[[], Axes]] = {}
-    if any_completed:
+    if sum(t.state is State.COMPLETED for t in trials) > 1:  # one point shows no relation
         if len(study.goals) > 1:
             chosen["pareto_front"] = draw.pareto_front
         chosen["history"] = draw.history
-        chosen["slice"] = draw.slice
-        if len(study.space.columns) > 1:
+        varying = sum(column.domain.size > 1 for column in study.space.columns)
+        if varying:
+            chosen["slice"] = draw.slice
+        if varying > 1:
             chosen["parallel_coordinates"] = draw.parallel_coordinates
-    if next(iter(study.store.reports(study.info.uid)), None) is not None:
-        chosen["learning_curves"] = draw.learning_curves
+    chosen["learning_curves"] = draw.learning_curves
     chosen["timeline"] = draw.timeline
     for kind, plot in chosen.items():
-        yield _TITLES[kind], _data_url(plot(), vector=n_trials <= VECTOR_UP_TO)
+        with detached_figures():
+            axes = plot()
+        if not shows_nothing(axes):
+            yield kind, _TITLES[kind], _data_url(axes, vector=len(trials) <= VECTOR_UP_TO)
 
 
 def _data_url(axes: Axes, *, vector: bool) -> str:

@@ -197,9 +197,10 @@ def load_study(
 @public()
 def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
     """Return the record of each study in the store, oldest first."""
+    from tuner.records.lists import RecordList
     from tuner.tracking import open_store
 
-    return list(open_store(store).studies())
+    return RecordList(open_store(store).studies())
 
 
 def open_study(

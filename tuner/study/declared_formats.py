@@ -25,7 +25,8 @@ def check_formats(objective: Callable[..., Any]) -> None:
         name = options.get("format")
         if not isinstance(name, str):
             continue
-        from tuner.registry.formats import FORMATS, PickleFormat
+        from tuner.registry.formats import FORMATS
+        from tuner.registry.pickle_format import PickleFormat
 
         if name not in FORMATS.names:
             raise ArgumentError(

@@ -9,10 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.display.numbers import number_text
 from tuner.errors import ArgumentError, NoCompletedTrial, NoFeasibleTrial, SeveralGoals
 from tuner.errors.boundary import public_methods
 from tuner.optimizers import ranking
 from tuner.records import Artifact, Direction, Goal, Params, Report, Run, State, StudyInfo, Trial
+from tuner.records.lists import RecordList
 from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from tuner.plotting import Plots
     from tuner.query import QueryResult
+    from tuner.reporting import Report as HtmlReport
     from tuner.tracking.store import Store
 
 
@@ -60,12 +63,12 @@ class StudyResults:
 
     @property
     def trials(self) -> list[Trial]:
-        """All trials, by number."""
-        return list(self.store.trials(self._info.uid))
+        """All trials, by number; a notebook shows them as a table."""
+        return RecordList(self.store.trials(self._info.uid))
 
     def runs(self, trial: int | None = None) -> list[Run]:
         """Return the runs of all trials, or of one trial, by trial and attempt."""
-        return list(self.store.runs(self._info.uid, trial))
+        return RecordList(self.store.runs(self._info.uid, trial))
 
     def reports(self, trial: int | None = None) -> list[tuple[str, Report]]:
         """Return ``(run uid, report)`` of all trials, or of one trial, by run and step."""
@@ -73,7 +76,7 @@ class StudyResults:
 
     def artifacts(self, run: str | None = None) -> list[Artifact]:
         """Return the artifacts of all runs, or of one."""
-        return list(self.store.artifacts(self._info.uid, run))
+        return RecordList(self.store.artifacts(self._info.uid, run))
 
     def find(self, query: str = "", *, what: str = "trials") -> QueryResult:
         """Return the trials or runs of this study that match a query; see `tuner.find`.
@@ -124,7 +127,8 @@ class StudyResults:
         The trials are ordered by number. Trials with equal values are all included. With one goal,
         these are the trials with the best value.
         """
-        return ranking.front(self.goals, self.store.trials(self._info.uid, [State.COMPLETED]))
+        completed = self.store.trials(self._info.uid, [State.COMPLETED])
+        return RecordList(ranking.front(self.goals, completed))
 
     def hypervolume(self, reference: Sequence[float] | None = None) -> float:
         """Return the hypervolume that the Pareto front dominates, up to `reference`.
@@ -203,6 +207,7 @@ class StudyResults:
             lambda: self.trials,
             runs=lambda: self.runs(),
             reports=lambda: self.reports(),
+            name=self.name,
         )
 
     def to_rows(self) -> list[dict[str, Any]]:
@@ -230,6 +235,36 @@ class StudyResults:
         write_table(self.to_rows(), path, to)
         return Path(path)
 
+    def report(self, save: str | Path | None = None) -> HtmlReport:
+        """Return the report on the study; a notebook shows it below the cell.
+
+        The report is one self-contained HTML page with a summary, the best configuration and its
+        certainty, interactive charts, importances, a table to sort and filter, and the provenance
+        of the numbers.
+
+        Parameters
+        ----------
+        save
+            The HTML file to write, replaced if it exists. None writes no file;
+            ``study.report().save()`` writes ``<study>-report.html``.
+
+        Raises
+        ------
+        ExportError
+            If the file cannot be written.
+        """
+        from tuner.reporting import Report as HtmlReport
+
+        report = HtmlReport.of(self)
+        if save is not None:
+            report.save(save)
+        return report
+
+    def _repr_html_(self) -> str:
+        from tuner.reporting.summary import study_html
+
+        return study_html(self)
+
     def __iter__(self) -> Iterator[Trial]:
         return self.store.trials(self._info.uid)
 
@@ -252,7 +287,9 @@ def best_of(info: StudyInfo, trials: Sequence[Trial]) -> Trial:
             f"for errors"
         )
     least = min(completed, key=lambda t: (ranking.violation(t), t.number))
-    violated = [f"{name} by {value:.6g}" for name, value in least.constraints.items() if value > 0]
+    violated = [
+        f"{name} by {number_text(value)}" for name, value in least.constraints.items() if value > 0
+    ]
     raise NoFeasibleTrial(
         f"study {info.name!r}: all {len(completed)} completed trials violate a constraint; trial "
         f"{least.number} has the smallest violation: {', '.join(violated)}"

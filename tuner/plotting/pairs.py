@@ -1,0 +1,183 @@
+"""Trials over two parameters: the choice of the parameters, and the dots, colored by level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuner.errors import ArgumentError
+from tuner.plotting.importance_scores import most_important
+from tuner.plotting.measure import Measure
+from tuner.plotting.parameter_axis import ParameterAxis, Points
+from tuner.plotting.style import BEST, GRAY, crowd_alpha, ramp
+from tuner.records import State, Trial
+from tuner.search_spaces import Space
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The trials in which two parameters are active, over these parameters.
+
+    `feasible` holds the completed, feasible trials, at the positions `x` and `y`. `infeasible` and
+    `failed` hold positions, shape (n, 2).
+    """
+
+    measure: Measure
+    across: ParameterAxis
+    up: ParameterAxis
+    feasible: list[Trial]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    infeasible: NDArray[np.float64]
+    failed: NDArray[np.float64]
+    best_label: str
+
+    @classmethod
+    def of(cls, points: Points, measure: Measure, trials: Sequence[Trial], x: str, y: str) -> Pair:
+        """Return the trials over the parameters at the paths `x` and `y`."""
+        across, up = points.axis(x), points.axis(y)
+        at = np.column_stack(_apart(points.positions(x), points.positions(y), (across, up)))
+        active = points.active(x, y)
+        states = np.array([t.state for t in trials], dtype=object)
+        known = np.array([measure.value(t) is not None for t in trials], bool)
+        kept = np.array([t.feasible for t in trials], bool)
+        done = active & (states == State.COMPLETED) & known
+        feasible = done & kept
+        drawn = [t for t, is_drawn in zip(trials, feasible, strict=True) if is_drawn]
+        best_of_all = measure.best(trials)
+        return cls(
+            measure,
+            across,
+            up,
+            drawn,
+            at[feasible, 0],
+            at[feasible, 1],
+            at[done & ~kept],
+            at[active & (states == State.FAILED)],
+            "best" if best_of_all is None or best_of_all in drawn else "best of these",
+        )
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The values of the feasible trials."""
+        return self.measure.values(self.feasible)
+
+    @property
+    def missing(self) -> str:
+        """The message of a plot without feasible trials."""
+        kind = "feasible" if len(self.infeasible) else "completed"
+        return f"no {kind} trial has both parameters yet"
+
+    def draw(self, ax: Axes, levels: NDArray[np.float64]) -> Any:
+        """Draw the trials, colored by `levels` from 0 to 1, and return the colored dots."""
+        size = float(np.clip(4_000 / max(1, len(self.feasible)), 6, 34))
+        dots = ax.scatter(
+            self.x, self.y, c=levels, cmap=self.colors(ax), vmin=0, vmax=1, s=size,
+            edgecolors="white", linewidths=0.5, zorder=2, label="completed",
+        )  # fmt: skip
+        if len(self.infeasible):
+            ax.scatter(
+                self.infeasible[:, 0], self.infeasible[:, 1], marker="s", s=min(size, 20),
+                facecolors="none", edgecolors=GRAY, linewidths=0.8, label="infeasible", zorder=1.6,
+            )  # fmt: skip
+        if len(self.failed):
+            ax.plot(
+                *self.failed.T, "x", color=GRAY, markersize=5, label="failed", zorder=1.5,
+                alpha=crowd_alpha(len(self.failed)),
+            )  # fmt: skip
+        best = self.measure.best(self.feasible)
+        if best is not None:
+            at = self.feasible.index(best)
+            ax.plot(
+                self.x[at], self.y[at], "*", color=BEST, markersize=14, markeredgecolor="white",
+                markeredgewidth=0.8, linestyle="none", label=self.best_label, zorder=4,
+            )  # fmt: skip
+        return dots
+
+    def colors(self, ax: Axes) -> Any:
+        """Return the color map of the levels, on which better values are stronger."""
+        return ramp(ax, best_low=self.measure.worse_up)
+
+
+def color_bar(ax: Axes, dots: Any, label: str, ticks: Sequence[tuple[float, str]]) -> None:
+    """Draw the color bar of `dots`, with ticks as pairs of level and text."""
+    figure = ax.get_figure()
+    assert figure is not None
+    bar = figure.colorbar(dots, ax=ax, pad=0.02, fraction=0.05)
+    bar.set_ticks([at for at, _ in ticks], labels=[text for _, text in ticks])
+    bar.ax.tick_params(labelsize=8, color=GRAY)
+    bar.set_label(label, fontsize=9)
+    bar.outline.set_visible(False)
+
+
+def chosen_pair(
+    what: str,
+    points: Points,
+    space: Space,
+    measure: Measure,
+    trials: Sequence[Trial],
+    x: str | None,
+    y: str | None,
+) -> tuple[str, str | None]:
+    """Return the parameters to draw; None is replaced by the most important suitable parameter.
+
+    The second one is None if no parameter suits the first one. `what` names the plot in errors.
+
+    Raises
+    ------
+    ArgumentError
+        If a path is unknown, or both are equal.
+    """
+    for path in (x, y):
+        if path is not None:
+            points.axis(path)
+    if x is not None and x == y:
+        raise ArgumentError(f"{what}: x and y are both {x!r}; write two parameters")
+    if x is not None and y is not None:
+        return x, y
+    ranked = most_important(space, measure, trials)
+    given = x or y
+    first = given or _first_number(points, ranked)
+    if first is None:
+        return space.columns[0].path, None
+    others = [p for p in ranked if p != first and _together(points, first, p)]
+    numbers = [p for p in others if points.axes[p].numeric]
+    second = next(iter(numbers or others), None)
+    if given is not None and given == y:
+        return (second, y) if second is not None else (y, None)
+    return first, second
+
+
+def _apart(
+    x: NDArray[np.float64], y: NDArray[np.float64], axes: tuple[ParameterAxis, ParameterAxis]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Jitter dots along axes with options, so that dots at the same options do not overlap."""
+    index = np.arange(len(x))
+    part_x, part_y = index * 0.7548776662466927 % 1, index * 0.5698402909980532 % 1
+    across, up = axes
+    return (
+        x if across.numeric else x + (2 * part_x - 1) * 0.3,
+        y if up.numeric else y + (2 * part_y - 1) * 0.3,
+    )
+
+
+def _first_number(points: Points, ranked: Sequence[str]) -> str | None:
+    """Return the most important numeric parameter that can be combined with another, or any."""
+    numbers = [p for p in ranked if points.axes[p].numeric]
+    for path in numbers:
+        if any(p != path and _together(points, path, p) for p in numbers):
+            return path
+    return ranked[0] if ranked else None
+
+
+def _together(points: Points, a: str, b: str) -> bool:
+    """Return whether two parameters can be active together, neither a parent of the other."""
+    pa, pb = dict(points.axes[a].column.parents), dict(points.axes[b].column.parents)
+    return a not in pb and b not in pa and all(pb.get(path, o) == o for path, o in pa.items())
