@@ -181,3 +181,23 @@ def test_the_command_retries(tmp_path: Path) -> None:
     assert "no failed trials" in CliRunner().invoke(cli, ["retry", "s", *place]).output
     assert [t.number for t in study.trials if t.state is State.WAITING] == [1, 4]
     assert CliRunner().invoke(cli, ["retry", "s", "--trial", "0", *place]).exit_code == 1
+
+
+def test_it_is_the_same_in_postgres(new_database: Callable[[], str]) -> None:
+    broken = [True]
+    where: Any = new_database()
+    study = search(flaky(broken), where, 3)
+    broken.clear()
+    assert [t.number for t in study.retry(failed=True)] == [1]
+    study = search(flaky(broken), where, 3)
+    assert [(t.state, t.attempts) for t in study] == [
+        (State.COMPLETED, 1),
+        (State.COMPLETED, 2),
+        (State.COMPLETED, 1),
+    ]
+    noted = search(
+        lambda params: {"value": params["x"], "auc": float("nan"), "inf": float("inf"), "by": "me"},
+        where, 1, study="noted",
+    )  # fmt: skip
+    assert noted.find("notes.by = 'me' and metrics.inf > 1e300").count() == 1
+    assert noted.trials[0].metrics["auc"] != noted.trials[0].metrics["auc"]
