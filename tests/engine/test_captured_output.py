@@ -195,6 +195,14 @@ def test_a_worker_keeps_the_logging_that_it_configured_itself() -> None:
         (["start ", "\r", "end\n"], "end\n"),
         (["x" * 10_000, "\r", "end\n"], "x" * 10_000 + "end\n"),
         (["one\ntwo\rtwo!\nthree"], "one\ntwo!\nthree"),
+        (["\r", "10%", "\r", "20%", "\n", "end\n"], "20%\nend\n"),
+        (
+            ["\router 1", "\n", "\rinner 1", "\x1b[A", "\n", "\rinner 2", "\x1b[A"],
+            "outer 1\ninner 2",
+        ),
+        (["\router", "\n", "\rinner", "\x1b[A", "log\n", "\router 2"], "log\nouter 2\ninner"),
+        (["\router", "\n", "\rin", "\x1b[A", "\n", "\r  \r", "\x1b[A", "\n", "x\n"], "outer\nx\n"),
+        (["\r\x1b[31mred\x1b[0m", "\r\x1b[32mgreen\x1b[0m", "\n"], "\x1b[32mgreen\x1b[0m\n"),
     ],
 )
 def test_overwritten_lines_leave_their_last_state(texts: list[str], kept: str) -> None:
@@ -211,6 +219,25 @@ def test_bars_and_prints_on_two_streams_do_not_mix() -> None:
         transcript.add(f"epoch {n}\n", "stdout")
     transcript.add("\n", "stderr")
     assert str(transcript) == "".join(f"epoch {n}\n" for n in range(100)) + " 99%\n"
+
+
+def test_nested_tqdm_leaves_a_line_for_each_bar(tmp_path: Path) -> None:
+    tqdm = pytest.importorskip("tqdm").tqdm
+
+    def objective(params: Any, trial: Any) -> float:
+        for epoch in tqdm(range(5), mininterval=0, desc="epochs"):
+            for _ in tqdm(range(50), mininterval=0, desc="batches", leave=False):
+                pass
+            logging.warning("epoch %d", epoch)
+        return 0.0
+
+    with own_root():
+        logging.basicConfig(format="%(message)s")
+        (output,) = outputs(tmp_path, objective, 1)
+    lines = output.splitlines()
+    assert [line for line in lines if "epochs" not in line] == [f"epoch {n}" for n in range(5)]
+    (bar,) = (line for line in lines if "epochs" in line)
+    assert "5/5" in bar
 
 
 def test_tqdm_leaves_one_line(tmp_path: Path) -> None:

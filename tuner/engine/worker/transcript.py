@@ -12,13 +12,17 @@ LIMIT = 64 * 1024
 _LONGEST_LINE = 4096
 """Characters of an unfinished line that a carriage return can still overwrite."""
 
-_OVERWRITE = re.compile("\x08*\r")
+_MOST_BARS = 50
+"""Rows of progress bars that a writer may move between."""
+
+_TOKENS = re.compile("\r\n|\n|\x08*\r|\x1b\\[A|[^\r\n\x08\x1b]+|.", re.DOTALL)
+"""Line breaks, carriage returns, the sequence that moves the cursor up, and text."""
 
 
 class Transcript:
     r"""The beginning and the end of a run's output, and the number of characters cut between.
 
-    A carriage return overwrites its line, as in a terminal, so a progress bar leaves its last state
+    A carriage return overwrites its line, as in a terminal, so progress bars leave their last state
     only. Text of another writer that comes between two states of a bar is a line of its own.
 
     Examples
@@ -85,46 +89,76 @@ class Transcript:
 
 
 class _Line:
-    """The unfinished line of a stream: a text, or the last state of a progress bar, or both."""
+    """The unfinished line of a stream, and the progress bars that stand there.
 
-    __slots__ = ("_bar", "_returned", "_size", "_text")
+    Several bars stand in rows: their writer moves the cursor down by line breaks, and up again.
+    """
+
+    __slots__ = ("_bars", "_overwrites", "_row", "_size", "_text")
 
     def __init__(self) -> None:
         self._text: list[str] = []
         self._size = 0
-        self._bar = ""
-        self._returned = False
-        """Whether a carriage return came last: the next text overwrites the line."""
+        self._bars: list[str] = []
+        self._row = 0
+        self._overwrites = False
+        """Whether a carriage return came last: the next text overwrites its row."""
 
     def add(self, text: str) -> str:
         """Add text, and return the complete lines."""
-        if not (self._returned or self._bar or "\r" in text):
+        if not (self._bars or "\r" in text):
             return self._append(text)
-        if self._returned:
-            text, self._returned = f"\r{text}", False
-        if text.endswith("\r"):
-            text, self._returned = text[:-1], True
-        before, *states = _OVERWRITE.split(text.replace("\r\n", "\n"))
-        complete = self._end_bar(before) + self._append(before) if before else ""
-        for state in states:
-            self._text, self._size, self._bar = [], 0, ""
-            bar, end, after = state.partition("\n")
-            if end:
-                complete += f"{bar}\n{self._append(after)}"
-            else:
-                self._bar = bar[-_LONGEST_LINE:]
+        complete, in_bar = "", False
+        for token in _TOKENS.findall(text):
+            if token.endswith("\r"):
+                self._begin_bar()
+                in_bar = True
+            elif token == "\x1b[A":
+                self._row, in_bar = max(0, self._row - 1), False
+            elif token in ("\n", "\r\n"):
+                complete += self._break()
+                in_bar = False
+            elif self._overwrites:
+                self._bars[self._row], self._overwrites = token[-_LONGEST_LINE:], False
+            elif in_bar:
+                self._bars[self._row] += token
+            elif token != "\x08":
+                if self._row:
+                    complete += self._take_bars()
+                complete += self._append(token)
         return complete
 
     def rest(self) -> str:
         """Return the unfinished line."""
-        return self._bar + "".join(self._text)
+        row = self._row
+        last = max((n for n, bar in enumerate(self._bars) if bar.strip()), default=-1)
+        bars = self._take_bars()
+        ended = row > last
+        return (bars if ended else bars.removesuffix("\n")) + "".join(self._text)
 
-    def _end_bar(self, text: str) -> str:
-        """Return the bar if a line break ends it; other text is not part of it."""
-        if not text.startswith("\n"):
-            return ""
-        bar, self._bar = self._bar, ""
-        return bar
+    def _begin_bar(self) -> None:
+        if not self._bars:
+            self._bars, self._row = [""], 0
+        if self._text:
+            self._bars[self._row] = "".join(self._text)
+            self._text, self._size = [], 0
+        self._overwrites = True
+
+    def _break(self) -> str:
+        """Process a line break: it ends a text, or moves below a bar."""
+        self._overwrites = False
+        if self._text or not self._bars:
+            return self._append("\n")
+        if len(self._bars) >= _MOST_BARS:
+            return self._take_bars()
+        self._row += 1
+        if self._row == len(self._bars):
+            self._bars.append("")
+        return ""
+
+    def _take_bars(self) -> str:
+        bars, self._bars, self._row, self._overwrites = self._bars, [], 0, False
+        return "".join(f"{bar}\n" for bar in bars if bar.strip())
 
     def _append(self, text: str) -> str:
         end = text.rfind("\n") + 1
@@ -136,5 +170,6 @@ class _Line:
             complete, self._text, self._size = "".join(self._text), [], 0
             return complete
         complete = "".join(self._text) + text[:end]
-        self._text, self._size = [text[end:]], len(text) - end
+        rest = text[end:]
+        self._text, self._size = [rest] if rest else [], len(rest)
         return complete
