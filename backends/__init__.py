@@ -1,4 +1,4 @@
-"""Backends run trials: on the caller's thread, on a pool of Ray workers, or in virtual time."""
+"""Backends run trials: on the caller's thread, on processes, on Ray, or in virtual time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.plugins import Plugins
 
 if TYPE_CHECKING:
+    from tuner.backends.processes.pool import ProcessBackend
     from tuner.backends.protocol import Backend
     from tuner.backends.ray.pool import RayBackend
     from tuner.backends.serial import SerialBackend
@@ -14,13 +15,25 @@ if TYPE_CHECKING:
     from tuner.backends.simulated.durations import lognormal
     from tuner.backends.simulated.faults import Faults
 
-__all__ = ["Faults", "RayBackend", "SerialBackend", "SimulatedBackend", "lognormal", "resolve"]
+__all__ = [
+    "Faults",
+    "ProcessBackend",
+    "RayBackend",
+    "SerialBackend",
+    "SimulatedBackend",
+    "lognormal",
+    "resolve",
+]
 
 BACKENDS = Plugins(
     "backend",
     "tuner.backends",
     "tuner.backends.protocol:Backend",
-    {"ray": "tuner.backends.ray.pool:RayBackend", "serial": "tuner.backends.serial:SerialBackend"},
+    {
+        "ray": "tuner.backends.ray.pool:RayBackend",
+        "serial": "tuner.backends.serial:SerialBackend",
+        "processes": "tuner.backends.processes.pool:ProcessBackend",
+    },
     (
         "tuner.backends.simulated.backend:SimulatedBackend",
         "tuner.backends.simulated.faults:Faults",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import ChainMap
 from types import CodeType
 from typing import Any, ClassVar
@@ -21,15 +20,8 @@ def _with_file(file: str, make: Any, args: tuple[Any, ...]) -> CodeType:
 
 
 class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """The pickler of cloudpickle, which replaces the file of each code object by a placeholder."""
+    """The pickler of cloudpickle, which by itself drops the file name of each code object."""
 
     dispatch_table: ClassVar[Any] = ChainMap(
         {CodeType: _reduced}, cloudpickle.Pickler.dispatch_table
     )
-
-
-def dumps(value: Any) -> bytes:
-    """Return a value pickled by `CodePickler`."""
-    with io.BytesIO() as file:
-        CodePickler(file).dump(value)
-        return file.getvalue()

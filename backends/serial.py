@@ -62,12 +62,12 @@ class SerialBackend:
         if workers is not None and workers != 1:
             raise ResourcesError(
                 f'workers={workers}: backend="serial" runs one trial at a time; write '
-                f'backend="ray", or leave workers out'
+                f'backend="processes" or backend="ray", or leave workers out'
             )
         if any(amount > 0 for name, amount in as_needs(resources).items() if name != "CPU"):
             raise ResourcesError(
                 f'resources={dict(resources or {})!r}: backend="serial" counts no resources; write '
-                f'backend="ray", or leave them out'
+                f'backend="processes" or backend="ray", or leave them out'
             )
         self._work, self._deliver = work, deliver
 

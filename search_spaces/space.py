@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tuner.errors import InvalidParams, SpaceError
-from tuner.search_spaces import checks, editing, serialization
+from tuner.search_spaces import checks, completion, editing, serialization
 from tuner.search_spaces.categorical import Listed
 from tuner.search_spaces.columns import Column, columns_of, decode, encode, snap
 from tuner.search_spaces.domains import Domain
@@ -180,23 +180,15 @@ class Space:
     def defaults(self) -> Params | None:
         """Return the point of the declared defaults, or None.
 
-        Parameters without a default take their central value or first option. The result is None
-        if no default is declared or the point violates a constraint.
+        Parameters without a default take their central value or first option, or the nearest
+        value that the constraints allow. The result is None if no default is declared, or if the
+        defaults themselves violate a constraint.
         """
-        if all(column.domain.default is None for column in self.columns):
+        declared = {c.path: c.domain.default for c in self.columns if c.domain.default is not None}
+        if not declared:
             return None
-        flat = {
-            c.path: (
-                c.domain.default
-                if c.domain.default is not None
-                else c.domain.options[0]
-                if isinstance(c.domain, Listed)
-                else c.domain.middle
-            )
-            for c in self.columns
-        }
-        point = self.unflatten(flat)
-        return point if self.feasible(point) else None
+        point = completion.central(self)
+        return point if self.feasible(point) else completion.complete(self, declared)
 
     # --- many points --------------------------------------------------------------------------
 

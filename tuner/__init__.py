@@ -18,7 +18,7 @@ from tuner import errors
 from tuner.errors import TrialStopped
 
 if TYPE_CHECKING:
-    from tuner.backends import RayBackend, SerialBackend, SimulatedBackend
+    from tuner.backends import ProcessBackend, RayBackend, SerialBackend, SimulatedBackend
     from tuner.engine.worker.trial import LiveTrial
     from tuner.provenance.compare import compare
     from tuner.provenance.lineage import lineage
@@ -41,6 +41,7 @@ __all__ = [
     "Normal",
     "Ordinal",
     "P",
+    "ProcessBackend",
     "RayBackend",
     "SerialBackend",
     "SimulatedBackend",
@@ -64,6 +65,7 @@ __all__ = [
 
 _LAZY = {
     "LiveTrial": "tuner.engine.worker.trial",
+    "ProcessBackend": "tuner.backends",
     "RayBackend": "tuner.backends",
     "SerialBackend": "tuner.backends",
     "SimulatedBackend": "tuner.backends",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +22,7 @@ from tuner.backends.resources import local_cpus
 from tuner.errors import BackendError
 
 OBJECT_STORE = 256 * 2**20
-"""Bytes of shared memory of a local Ray cluster; jobs and outcomes are small."""
+"""Bytes of shared memory of a local Ray cluster for jobs and outcomes, which are small."""
 
 REACH = 5.0
 """Timeout in seconds for a connection to the address of a cluster."""
@@ -80,7 +82,9 @@ class Cluster:
         self.own = False
 
 
-def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -> Cluster:
+def connect(
+    address: str | None, runtime_env: Mapping[str, Any] | None = None, *, shared: int = 0
+) -> Cluster:
     """Return the cluster of this process, of `address` or ``RAY_ADDRESS``, or a new local one.
 
     Parameters
@@ -89,6 +93,8 @@ def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -
         Address of the cluster, for ``ray.init``.
     runtime_env
         Runtime environment of all workers of this process; an existing connection ignores it.
+    shared
+        Bytes of the arrays that workers share, for which a new cluster reserves memory.
 
     Raises
     ------
@@ -118,7 +124,7 @@ def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -
             authenticate(address)
         with _quiet():
             if folder is not None:
-                options |= {"num_cpus": local_cpus(), "object_store_memory": OBJECT_STORE}
+                options |= {"num_cpus": local_cpus(), "object_store_memory": _object_store(shared)}
                 ray_local.start(folder, **options)
             else:
                 ray.init(address=address, **options)
@@ -132,7 +138,7 @@ def connect(address: str | None, runtime_env: Mapping[str, Any] | None = None) -
         where = "on this machine" if local else f"at {address}"
         raise BackendError(
             f"Ray cannot be started or reached {where}: {error}; check the address, or write "
-            f'backend="serial"'
+            f'backend="processes"'
         ) from error
     _show_notices(False)
     changed = _changed_since(before)
@@ -153,6 +159,16 @@ def _head() -> str:
     if client.is_connected():
         return ""
     return str(ray.get_runtime_context().gcs_address)
+
+
+def _object_store(shared: int) -> int:
+    """Return the bytes of shared memory of a local cluster whose workers share `shared` bytes.
+
+    If memory for all is not available, Ray keeps the arrays in files, which workers share as well.
+    """
+    wanted = OBJECT_STORE + shared + shared // 16
+    folder = "/dev/shm" if sys.platform == "linux" else tempfile.gettempdir()
+    return wanted if shutil.disk_usage(folder).free >= wanted else OBJECT_STORE
 
 
 def will_be_local(address: str | None) -> bool:

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,19 +114,50 @@ def use_private_token(folder: Path) -> None:
 def start(folder: Path, **options: Any) -> None:
     """Start a Ray cluster in a private `folder`, closed to all other users.
 
+    Ray gives up after half a minute, which a loaded machine may exceed; then it is tried once more.
     Call `use_private_token` first. `options` are passed to ``ray.init``.
     """
+    try:
+        _start(folder, **options)
+    except Exception as error:
+        if not _is_timeout(error):
+            raise
+        _start(folder, **options)
+
+
+def _start(folder: Path, **options: Any) -> None:
+    """Start Ray; if it fails, end the processes that it has started."""
     import ray
 
-    with _on_loopback():
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            _node_ip_address=LOOPBACK,
-            _temp_dir=session_folder(folder),
-            _system_config={"enable_metrics_collection": False},
-            **options,
-        )
+    try:
+        with _on_loopback():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                _node_ip_address=LOOPBACK,
+                _temp_dir=session_folder(folder),
+                _system_config={"enable_metrics_collection": False},
+                **options,
+            )
+    except BaseException:
+        ray.shutdown()
+        _end_processes(folder)
+        raise
+
+
+def _is_timeout(error: Exception) -> bool:
+    """Whether Ray gave up waiting for its own processes; it has no exception type for this."""
+    return isinstance(error, TimeoutError) or "timed out" in str(error).lower()
+
+
+def _end_processes(folder: Path) -> None:
+    """Kill the processes of a cluster in `folder`, of which Ray forgets those of a failed start."""
+    import psutil
+
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if any(str(folder) in word for word in process.cmdline()):
+                process.kill()
 
 
 def remove(folder: Path) -> None:

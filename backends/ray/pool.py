@@ -20,21 +20,13 @@ from tuner.backends.ray.worker_handle import (
     POLL_TIMEOUT,
     WorkerHandle,
     finish_start,
-    pickle_work,
     worker_factory,
 )
 from tuner.backends.resources import as_needs, fitting_workers, local_nodes
-from tuner.errors import BackendError, ObjectiveError
+from tuner.backends.shipping import cannot_be_loaded, pickle_work
+from tuner.backends.start_rounds import StartRounds
+from tuner.errors import BackendError
 from tuner.records import Job
-
-START_TIMEOUT = 120.0
-"""Seconds within which at least one worker must start."""
-
-START_ROUNDS = 3
-"""Number of rounds in which all workers die before any is ready, until that is an error."""
-
-RESTART_DELAY = 1.0
-"""Delay in seconds before the replacement of a worker that died during its start."""
 
 
 class RayBackend:
@@ -96,9 +88,7 @@ class RayBackend:
         self._detector: HungWorkerDetector | None = None
         self._detection_due = 0.0
         self._events: list[Event] = []
-        self._start_round = 0
-        self._not_before = 0.0
-        self._last_ready = 0.0
+        self._rounds = StartRounds(0.0)
 
     # --- start and end ------------------------------------------------------------------------
 
@@ -118,7 +108,7 @@ class RayBackend:
             fitting_workers(workers, needs, local_nodes())
         if self._runtime_env:
             check_with_ray(self._runtime_env)
-        self._cluster = connect(self._address, self._runtime_env)
+        self._cluster = connect(self._address, self._runtime_env, shared=shipped.size)
         try:
             self._monitor = ClusterMonitor(self._cluster, workers, needs, time.monotonic())
             self._detector = HungWorkerDetector(self._cluster.own_node())
@@ -198,7 +188,7 @@ class RayBackend:
 
     def _await_first(self) -> None:
         """Wait until one worker is ready; the others may become ready later."""
-        self._last_ready = time.monotonic()
+        self._rounds = StartRounds(time.monotonic())
         while not self.capacity:
             self._adjust_size()
             self._collect(self._wait(0.5))
@@ -210,9 +200,9 @@ class RayBackend:
         assert self._monitor is not None
         now = time.monotonic()
         self._monitor.check(now)
-        while len(self._workers) < self._monitor.size and now >= self._not_before:
+        while len(self._workers) < self._monitor.size and self._rounds.may_start(now):
             worker = self._make_worker()
-            worker.start_round = self._start_round
+            worker.start_round = self._rounds.current
             self._workers.append(worker)
         for worker in [m for m in self._workers if not m.ready][: self._surplus()]:
             self._drop(worker)
@@ -223,14 +213,12 @@ class RayBackend:
 
     def _check_readiness(self) -> None:
         """Raise an error if the pool has had no worker for too long."""
-        now = time.monotonic()
-        if self.capacity:
-            self._last_ready = now
-        elif now - self._last_ready > START_TIMEOUT:
-            raise BackendError(
-                f"no worker has started within {START_TIMEOUT:g} s: the cluster's resources are "
-                f"taken by others or its nodes are gone; wait for them, or ask for less"
-            )
+        self._rounds.check(
+            self.capacity,
+            time.monotonic(),
+            "the cluster's resources are taken by others or its nodes are gone; wait for them, or "
+            "ask for less",
+        )
 
     def _wait(self, timeout: float) -> list[Any]:
         """Return the answers that arrive within `timeout` seconds."""
@@ -263,29 +251,15 @@ class RayBackend:
         try:
             answer = finish_start(worker)
         except ray.exceptions.RayError as error:
-            self._on_stillborn(worker, error)
+            self._drop(worker)
+            self._rounds.on_stillborn(
+                worker.start_round, self.capacity, reason(error), time.monotonic()
+            )
             return []
         if answer.problem:
-            raise ObjectiveError(
-                f"the objective cannot be loaded in a worker: {answer.problem}; define it in the "
-                f"script itself or in a module that is installed on every node"
-            )
-        self._start_round = 0
+            raise cannot_be_loaded(answer.problem)
+        self._rounds.on_ready()
         return [Resized(self.capacity)]
-
-    def _on_stillborn(self, worker: WorkerHandle, error: Exception) -> None:
-        """Retry later, unless several rounds of workers died before any was ready.
-
-        Workers of one round may share one cause of death, such as the loss of their node.
-        """
-        self._drop(worker)
-        if worker.start_round == self._start_round:
-            self._start_round += 1
-            self._not_before = time.monotonic() + RESTART_DELAY
-        if self._start_round >= START_ROUNDS and self.capacity == 0:
-            raise BackendError(
-                f"workers died before they were ready, {START_ROUNDS} times: {reason(error)}"
-            )
 
     def _kill_hung(self) -> None:
         """Kill workers that are frozen or whose node does not answer."""

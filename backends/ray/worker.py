@@ -13,12 +13,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from tuner.backends.os_processes import ProcessIdentity, this_process
+from tuner.backends.os_processes import ProcessIdentity, exit_with_parent, this_process
+from tuner.backends.process_cleaner import ProcessCleaner
 from tuner.backends.protocol import Event, Finished, Sent, Work
 from tuner.backends.ray.checkpoint_transfer import ShippedFolder, receive_folder
-from tuner.backends.ray.cleanup import ProcessCleaner, exit_with_parent
 from tuner.backends.ray.journal import JournalWriter
+from tuner.backends.shipping import load_work
 from tuner.records import CheckpointEnd, CheckpointPart, Job, Message, Outcome, State
 from tuner.records.tracebacks import describe
 
@@ -97,17 +99,16 @@ class WorkerActor:
         self._busy = False
         self._halted = False
 
-    def prepare(self, work: bytes, journal: str, driver_node: str) -> Prepared:
-        """Unpickle the work, and open the journal if it is on this machine."""
-        import cloudpickle
+    def prepare(
+        self, work: tuple[bytes, Sequence[Any]], journal: str, driver_node: str
+    ) -> Prepared:
+        """Unpickle the work with its arrays, and open the journal if it is on this machine."""
         import ray
 
         process, node = this_process(), ray.get_runtime_context().get_node_id()
-        try:
-            self._work = cloudpickle.loads(work)
-        except BaseException as error:
-            # Report every error of importing the user's modules to the driver.
-            return Prepared(process, node, f"{type(error).__name__}: {error}")
+        self._work, problem = load_work(*work)
+        if problem:
+            return Prepared(process, node, problem)
         self._cleaner = ProcessCleaner()
         if node == driver_node:
             with suppress(OSError):

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tuner.backends.os_processes import ProcessIdentity, kill_process
-from tuner.backends.protocol import Event, Finished, Sent, Work
+from tuner.backends.protocol import Event, Finished, Sent
 from tuner.backends.ray.checkpoint_transfer import ship_folder
 from tuner.backends.ray.journal import Journal
 from tuner.backends.ray.worker import Cancellation, JobState, Prepared, WorkerActor
-from tuner.errors import ObjectiveError
+from tuner.backends.shipping import PickledWork
 from tuner.records import Job
 
 POLL_TIMEOUT = 1.0
@@ -203,7 +203,7 @@ class WorkerHandle:
 
 def worker_factory(
     needs: Mapping[str, float],
-    work: bytes,
+    work: PickledWork,
     folder: Path,
     runtime_env: Mapping[str, Any] | None = None,
 ) -> Callable[[], WorkerHandle]:
@@ -214,12 +214,13 @@ def worker_factory(
     needs
         Resources of each worker, under Ray's names.
     work
-        The pickled work.
+        The pickled work; workers map its large arrays from the object store of their node.
     folder
         Folder of the journals.
     runtime_env
         The runtime environment beyond the one that all workers of this process share.
     """
+    import numpy as np
     import ray
 
     custom = {name: amount for name, amount in needs.items() if name not in _OPTIONS}
@@ -232,7 +233,8 @@ def worker_factory(
     actor = ray.remote(concurrency_groups={"io": 4}, max_restarts=0, max_task_retries=0)(
         WorkerActor
     )
-    shipped, node = ray.put(work), ray.get_runtime_context().get_node_id()
+    arrays = [np.frombuffer(buffer, np.uint8) for buffer in work.buffers]
+    shipped, node = ray.put((work.data, arrays)), ray.get_runtime_context().get_node_id()
     names = (f"ray-{number}" for number in itertools.count())
 
     def make() -> WorkerHandle:
@@ -259,23 +261,3 @@ def finish_start(worker: WorkerHandle) -> Prepared:
     worker.process, worker.node = answer.process, answer.node
     worker.is_local = answer.node == ray.get_runtime_context().get_node_id()
     return answer
-
-
-def pickle_work(work: Work) -> bytes:
-    """Return the work, pickled for shipping.
-
-    Raises
-    ------
-    ObjectiveError
-        If it cannot be pickled.
-    """
-    from tuner.backends.code_pickler import dumps
-
-    try:
-        return dumps(work)
-    except Exception as error:
-        # A user-defined __reduce__ may raise any exception.
-        raise ObjectiveError(
-            f"the objective cannot be shipped to a worker: {type(error).__name__}: {error}; open "
-            f"files, locks and connections in the objective itself"
-        ) from error

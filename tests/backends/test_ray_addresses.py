@@ -1,15 +1,19 @@
-"""Addresses at which no cluster answers."""
+"""Addresses at which no cluster answers, and a local cluster that does not come up."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tuner.backends.ray import cluster, local
 
 pytestmark = pytest.mark.ray
 
@@ -69,3 +73,80 @@ def test_the_environment_may_be_what_is_wrong(silent_port: int) -> None:
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999", "no.such.host.invalid:6379"])
 def test_what_is_no_address_is_named(address: str) -> None:
     assert address in start_at(address)
+
+
+TIMED_OUT = (
+    "The current node timed out during startup. This could happen because some of the raylet "
+    "failed to startup or the GCS has become overloaded."
+)
+
+
+class Start:
+    """Stands for ``ray.init``: raises these errors, one a call, then works."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    def __call__(self, **options: object) -> None:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("errors", "calls", "raised"),
+    [
+        ([Exception(TIMED_OUT)], 2, None),
+        ([TimeoutError("no port file")], 2, None),
+        ([Exception(TIMED_OUT), Exception(TIMED_OUT), Exception(TIMED_OUT)], 2, "timed out"),
+        ([ValueError("no such option")], 1, "no such option"),
+    ],
+)
+def test_a_start_that_times_out_is_tried_once_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, errors, calls: int, raised: str | None
+) -> None:
+    start = Start(*errors)
+    monkeypatch.setattr("ray.init", start)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    if raised is None:
+        local.start(tmp_path)
+    else:
+        with pytest.raises(Exception, match=raised):
+            local.start(tmp_path)
+    assert start.calls == calls
+
+
+def test_a_failed_start_leaves_no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def fail(**options: object) -> None:
+        started.append(subprocess.Popen(["sh", "-c", "sleep 60", str(tmp_path)]))
+        started.append(subprocess.Popen(["sleep", "60"]))
+        raise ValueError("no such option")
+
+    monkeypatch.setattr("ray.init", fail)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    with pytest.raises(ValueError, match="no such option"):
+        local.start(tmp_path)
+    ours, other = started
+    try:
+        assert ours.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.parametrize(("free", "reserved"), [(2**40, True), (0, False)])
+def test_a_new_cluster_reserves_memory_for_shared_arrays(
+    monkeypatch: pytest.MonkeyPatch, free: int, reserved: bool
+) -> None:
+    class Usage:
+        def __init__(self, _folder: str) -> None:
+            self.free = free
+
+    monkeypatch.setattr("shutil.disk_usage", Usage)
+    size = cluster._object_store(2**30)
+    assert (size > cluster.OBJECT_STORE + 2**30) is reserved
+    assert cluster._object_store(0) == cluster.OBJECT_STORE

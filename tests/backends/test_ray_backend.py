@@ -7,8 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import tuner
 from tuner.backends import RayBackend
 from tuner.backends.protocol import Finished, Resized
 from tuner.errors import BackendError, ObjectiveError, ResourcesError
@@ -59,6 +61,23 @@ def test_work_that_a_worker_cannot_import_is_refused(tmp_path: Path) -> None:
         del sys.modules["not_on_workers"]
 
 
+class SearchesWhenLoaded:
+    """Starts a search where it is unpickled, as a module without a guard does."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return tuner.optimize, (print, {})
+
+
+def test_work_that_starts_a_search_where_it_is_loaded_is_refused() -> None:
+    searches = SearchesWhenLoaded()
+
+    def work(job: Job, channel: object) -> Outcome:
+        return Outcome(State.COMPLETED, {"never": float(bool(searches))})
+
+    with pytest.raises(ObjectiveError, match=r"tuner\.optimize is called while .*__main__"):
+        RayBackend().start(work, workers=1)
+
+
 class DeadlyToLoad:
     """Ends the process that unpickles it."""
 
@@ -103,6 +122,27 @@ def test_fractions_make_more_workers_and_each_has_its_share_of_threads() -> None
         recorder.until(lambda: backend.capacity == 5)
     finally:
         backend.close()
+
+
+def test_large_arrays_are_in_the_object_store_and_read_only() -> None:
+    array = np.arange(2.0**21)[::2]
+
+    def work(job: Job, channel: object) -> Outcome:
+        address = array.__array_interface__["data"][0]
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            start, end = (int(place, 16) for place in line.split()[0].split("-"))
+            if start <= address < end:
+                shared = float("plasma" in line and not array.flags.writeable)
+                return Outcome(State.COMPLETED, {"shared": shared, "sum": float(array.sum())})
+        return Outcome(State.COMPLETED)
+
+    backend = RayBackend()
+    backend.start(work, workers=1)
+    try:
+        (end,) = EventRecorder(backend).run(make_job())
+    finally:
+        backend.close()
+    assert end == Finished(end.run, Outcome(State.COMPLETED, {"shared": 1.0, "sum": array.sum()}))
 
 
 def test_capacity_counts_the_workers_that_are_ready() -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tuner import backends
-from tuner.backends import RayBackend, SerialBackend, resolve
+from tuner.backends import ProcessBackend, RayBackend, SerialBackend, resolve
 from tuner.errors import ArgumentError
 
 
@@ -16,6 +16,7 @@ def test_names_objects_and_nothing() -> None:
     assert isinstance(resolve(None), RayBackend)
     assert isinstance(resolve("ray"), RayBackend)
     assert isinstance(resolve("serial"), SerialBackend)
+    assert isinstance(resolve("processes"), ProcessBackend)
     mine = SerialBackend()
     assert resolve(mine) is mine
 
@@ -24,7 +25,7 @@ def test_names_objects_and_nothing() -> None:
     ("spec", "says"),
     [
         ("serail", "did you mean 'serial'"),
-        ("dask", "choose 'ray', 'serial'"),
+        ("dask", "choose 'ray', 'serial', 'processes'"),
         (SerialBackend, r"write SerialBackend\(\)"),
         (3, "3 lacks start, capacity"),
     ],

@@ -127,6 +127,35 @@ def test_a_script_may_be_called_as_a_module_is(folder: Path) -> None:
     assert len(tuner.load_study("r").trials) == 3
 
 
+UNGUARDED = f"{SCRIPT}\nimport tuner\ntuner.optimize(objective, space, backend='serial')\nend = 1\n"
+
+
+def test_a_script_that_starts_a_search_itself_is_run_without_it(folder: Path) -> None:
+    (folder / "train.py").write_text(UNGUARDED)
+    line = UNGUARDED.splitlines().index("tuner.optimize(objective, space, backend='serial')") + 1
+    result = run()
+    assert result.stderr.count(f"note: train.py, line {line}: a search starts") == 1
+    assert "__main__" in result.stderr
+    assert [info.name for info in tuner.list_studies()] == ["s"]
+    assert len(tuner.load_study("s").trials) == 8
+    missing = run(objective="end", code=1).stderr
+    assert f"train.py has no 'end' (train.py, line {line}: a search starts" in missing
+    (folder / "other.py").write_text(UNGUARDED)
+    assert "note: other.py" in run("--space", "other.py:space").stderr
+
+
+def test_a_module_that_starts_a_search_itself_is_run_without_it(folder: Path) -> None:
+    (folder / "unguarded").mkdir()
+    (folder / "unguarded" / "fit.py").write_text(UNGUARDED)
+    call(
+        "run", "unguarded.fit:objective", "--backend", "serial", "--n-trials", "2", "--study", "s",
+        "--quiet",
+    )  # fmt: skip
+    assert [(info.name, len(tuner.load_study("s").trials)) for info in tuner.list_studies()] == [
+        ("s", 2)
+    ]
+
+
 def test_tags_and_retries(folder: Path) -> None:
     fails_first = """if params["x"] in TRIED: return 1.0
     TRIED.add(params["x"])

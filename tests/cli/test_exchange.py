@@ -101,7 +101,9 @@ def test_report(folder: Path) -> None:
 
 def test_gc(folder: Path) -> None:
     assert "deleted: 0 artifacts" in typed("gc").stdout
-    typed("gc", "--keep-best", "1", "digits", "--dry-run")
+    shown = typed("gc", "--keep-best", "1", "digits", "--older-than", "0", "--dry-run").stdout
+    assert "would forget: 2 models of digits" in shown
+    assert "would be deleted: 2 artifacts" in shown
     assert len(tuner.load_study("digits").artifacts()) == 3
     shown = typed("gc", "--keep-best", "1", "digits", "--older-than", "0").stdout
     assert "forgot: 2 models of digits" in shown

@@ -57,8 +57,16 @@ def find(query: Query, table: Sequence[Row], now: float) -> list[int]:
     ]
     for key in reversed(query.order):  # sorting is stable, so the last key goes first
         found.sort(key=lambda i, key=key: _rank(look_up(key.field, table[i]), key.descending))
+        if key.field.path[0] in ("value", "metrics"):  # partial results come after final ones
+            found.sort(key=lambda i, key=key: not _is_final(key.field, table[i]))
     end = None if query.limit is None else query.offset + query.limit
     return found[query.offset : end]
+
+
+def _is_final(field: Field, row: Row) -> bool:
+    """Return whether a row has a value of the field, and that of a completed trial or run."""
+    state = row.get("trial state" if field.path[0] == "value" else "state", row.get("state"))
+    return state in (None, "completed") and look_up(field, row) is not None
 
 
 def look_up(field: Field, row: Row) -> Any:
@@ -366,6 +374,7 @@ def run_row(info: StudyInfo, trial: Trial, run: Run) -> Row:
     """Return what can be asked of a run."""
     return trial_row(info, trial, run) | {
         "trial": trial.number,
+        "trial state": trial.state.value,
         "attempt": run.attempt,
         "uid": run.uid,
         "state": run.state.value,
@@ -407,6 +416,7 @@ asked = settings(
 )
 
 
+@pytest.mark.filterwarnings("ignore::tuner.errors.TunerWarning")  # of names that nothing has
 class QueryConformance:
     """What a store's database finds is what the evaluator finds."""
 

@@ -74,6 +74,14 @@ def test_a_metric_without_a_direction_has_no_best_so_far() -> None:
         plots.history(metric="sise")
 
 
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "hypervolume"])
+def test_every_plot_shows_a_metric(kind: str) -> None:
+    ax = getattr(three_goals(12), kind)(metric="size")
+    assert kind == "timeline" or "size" in text_of(ax)
+    with pytest.raises(ArgumentError, match="metric='size' must be a goal"):
+        three_goals(4).hypervolume(metric="size")
+
+
 def test_importances_follow_the_goal() -> None:
     def first(goal: int) -> str:
         return three_goals(60).importances(goal=goal).get_yticklabels()[0].get_text()

@@ -154,7 +154,7 @@ def test_a_front_of_three_goals_shows_the_third_as_color() -> None:
     bar = ax.get_figure().axes[1]
     assert bar.get_ylabel() == "size (minimize)"
     (front,) = (c for c in ax.collections if c.get_label() == "on the front")
-    assert front.get_array().tolist() == [0.8, 0], "fractions of the axis of the sizes"
+    assert front.get_array().tolist() == [1, 0], "fractions of the axis of the sizes"
     assert ax.get_title(loc="left") == "Pareto front of 3 goals"
     by_cost = plots.pareto_front(goal="cost")
     assert (by_cost.get_xlabel(), by_cost.get_ylabel()) == ("gain (maximize)", "size (minimize)")

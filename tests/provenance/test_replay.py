@@ -130,6 +130,44 @@ def test_uncommitted_changes_are_put_back(repository: Path) -> None:
     assert result.changes == ()
 
 
+UNGUARDED = f"""{SCRIPT}
+import tuner
+
+tuner.optimize(
+    objective, space, n_trials=2, backend="serial", optimizer="random", study="s", progress=False
+)
+"""
+
+
+@pytest.mark.parametrize("recorded", ["__main__", "train"])
+def test_a_replay_starts_no_search_of_the_script(repository: Path, recorded: str) -> None:
+    (repository / "train.py").write_text(UNGUARDED)
+    if recorded == "__main__":
+        subprocess.run([sys.executable, "train.py"], check=True)
+    else:
+        search(n=2)
+    study = tuner.load_study("s")
+    assert study.store.get_code(study.runs(0)[0].code).objective == f"{recorded}.objective"
+    before = study.trials
+    for options in ({}, {"objective": "train.py:objective"}):
+        result = tuner.replay("s/0", **options)
+        assert result.same
+        assert [note for note in result.notes if "train.py, line 18: a search starts" in note]
+    assert [info.name for info in tuner.list_studies()] == ["s"]
+    assert study.trials == before
+    assert [len(study.runs(n)) for n in range(2)] == [3, 1]
+
+
+def test_an_objective_below_a_search_cannot_be_replayed(repository: Path) -> None:
+    search(n=1)
+    (repository / "late.py").write_text(
+        UNGUARDED.replace("def objective", "def first").replace("(\n    objective", "(\n    first")
+        + "objective = first\n"
+    )
+    with pytest.raises(ArgumentError, match=r"'objective' \(late.py, line 18: a search starts"):
+        tuner.replay("s/0", objective="late.py:objective")
+
+
 def test_a_script_that_is_not_in_git_is_taken_as_it_is_now(repository: Path) -> None:
     (repository / "new.py").write_text(SCRIPT)
     search("new.py:objective")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -145,7 +146,14 @@ def test_a_format_of_another_name_does_not_load(tmp_path: Path) -> None:
         ((n for n in "ab"), {"allow_pickle": True}, RegistryError, "generator.*cannot be pickled"),
         ([10**5_000], {}, RegistryError, "cannot be kept as JSON"),
         (LogisticRegression(C=(n for n in "ab")), {}, RegistryError, "cannot be kept in skops"),
-        (Birch().fit(X), {"allow_pickle": True}, RegistryError, r"skops.*write format='pickle'"),
+        (Birch().fit(X), {}, RegistryError, r"skops.*write format='pickle', allow_pickle=True"),
+        (Birch().fit(X), {"format": "skops", "allow_pickle": True}, RegistryError, "in skops"),
+        (
+            LogisticRegression(C=(n for n in "ab")),
+            {"allow_pickle": True},
+            RegistryError,
+            "in skops format.*cannot be pickled",
+        ),
     ],
 )
 def test_a_model_that_cannot_be_kept(
@@ -153,6 +161,37 @@ def test_a_model_that_cannot_be_kept(
 ) -> None:
     with pytest.raises(error, match=says):
         save_model(model, **options)
+
+
+def test_a_model_that_no_safe_format_keeps_is_pickled_if_that_is_allowed() -> None:
+    format, files = save_model(Birch().fit(X), allow_pickle=True)
+    assert format == "pickle"
+    assert type(load_files(format, files, allow_pickle=True)) is Birch
+
+
+@pytest.mark.parametrize(
+    ("package", "says"),
+    [
+        ("torch.nn.modules.module", r"torch\.save\(model\.state_dict\(\), 'model\.pt'\)"),
+        ("keras.src.models.model", r"model\.save\('model\.keras'\)"),
+        ("lightgbm.basic", r"model\.save_model\('model\.txt'\)"),
+        ("xgboost.core", r"model\.save_model\('model\.ubj'\)"),
+        ("catboost.core", r"model\.save_model\('model\.cbm'\)"),
+    ],
+)
+def test_a_model_of_another_library_is_refused_with_what_to_write(package: str, says: str) -> None:
+    base = type("Module", (), {"__module__": package})
+    model = type("Net", (base,), {"__module__": "networks"})()
+    with pytest.raises(RegistryError, match="allow_pickle=True here and on loading") as caught:
+        save_model(model)
+    assert re.search(f"{says} and trial.log_artifact.*load_model does not load", str(caught.value))
+
+
+def test_a_lightgbm_estimator_is_saved_by_its_booster() -> None:
+    attributes = {"__module__": "lightgbm.sklearn", "booster_": object()}
+    model = type("LGBMClassifier", (BaseEstimator,), attributes)()
+    with pytest.raises(RegistryError, match=r"write model\.booster_\.save_model\('model\.txt'\)"):
+        save_model(model)
 
 
 @pytest.mark.parametrize("path", ["../outside", "/outside", "a/../../outside", ""])

@@ -198,3 +198,20 @@ def test_threads_ask_and_tell_and_each_is_given_its_own_trial(tmp_path: Path) ->
         assert all(pool.map(work, range(24)))
     assert [t.number for t in study] == list(range(24))
     assert {t.state for t in study} == {State.COMPLETED}
+
+
+def test_declared_defaults_are_asked_for_first(tmp_path: Path) -> None:
+    space = {"x": Float(0, 1, default=0.125), "y": Float(0, 1)}
+    study = tuner.create_study(space, store=tmp_path, seed=0)
+    first, second = study.ask(2)
+    assert first.params == {"x": 0.125, "y": 0.5}
+    assert second.params["x"] != 0.125
+    assert [t.number for t in study] == [0, 1]
+    study.enqueue({"x": 0.25, "y": 0.25})
+    assert study.ask().params["x"] == 0.25
+
+
+def test_points_of_the_user_come_before_defaults(tmp_path: Path) -> None:
+    study = tuner.create_study({"x": Float(0, 1, default=0.125)}, store=tmp_path, seed=0)
+    study.enqueue({"x": 0.25})
+    assert study.ask().params == {"x": 0.25}

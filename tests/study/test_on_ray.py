@@ -269,6 +269,33 @@ class TestDeterministic:
         assert not (tmp_path / "new").exists()
 
 
+def test_callbacks_read_the_record_and_queued_trials_have_no_attempt(tmp_path: Path) -> None:
+    told: list[tuner.Trial] = []
+
+    def watch(study: tuner.Study, trial: tuner.Trial) -> None:
+        told.append(trial)
+        assert study.best_value == min(t.values[0] for t in told)
+        study.set_note(trial, "order", len(told))
+        if len(told) == 2:
+            study.enqueue({"x": 0.125, "m": ("b", {})})
+        if sum(t.state.finished for t in study) >= 6:
+            study.stop()
+
+    study = search(
+        tmp_path, lambda params: time.sleep(0.1) or params["x"], n_trials=100, workers=2,
+        callbacks=[watch],
+    )  # fmt: skip
+    finished = [t for t in study if t.state.finished]
+    assert 6 <= len(finished) <= 8, "two run when it stops"
+    assert sorted(t.notes["order"] for t in finished) == list(range(1, len(finished) + 1))
+    waiting = [t for t in study if not t.state.finished]
+    for trial in waiting:
+        assert (trial.state, trial.started) == (State.WAITING, None)
+        assert trial.attempts == len(study.runs(trial.number))
+    assert sum(t.attempts > 0 for t in waiting) <= 2, "those that had just begun when it stopped"
+    assert {"x": 0.125, "m": ("b", {})} in [t.params for t in study]
+
+
 def test_each_trial_has_its_own_output_at_the_level_of_the_script(tmp_path: Path) -> None:
     def objective(params, trial):
         print("print", trial.number)

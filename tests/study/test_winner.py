@@ -91,6 +91,13 @@ def test_a_refit_that_fails_leaves_the_study_whole(tmp_path: Path) -> None:
     assert study.register(refit=fit).version == 1
 
 
+def test_a_refitted_model_that_cannot_be_saved_leaves_the_study_whole(tmp_path: Path) -> None:
+    says = r"'iris': model object: .*the study itself is recorded.*study\.register\(refit="
+    with pytest.raises(errors.RegistryError, match=says):
+        search(tmp_path, lambda params: fit(params).score(X, y), refit=lambda params: object())
+    assert len(tuner.load_study("iris", store=tmp_path).trials) > 0
+
+
 def test_what_refit_makes_may_be_a_pickle_if_allowed(tmp_path: Path) -> None:
     study = search(tmp_path, lambda params: params["C"], register=False)
     with pytest.raises(errors.RegistryError, match="allow_pickle=True"):

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 import tuner
 from support.kept_models import History, all_paths, check_all_is_there, files, model
 from tuner.errors import ArgumentError
-from tuner.records import State, Upload
+from tuner.records import Run, State, Upload
 from tuner.registry import Registry
 from tuner.retention import keep_best
 from tuner.search_spaces import Float
 from tuner.tracking import Batch, open_store
 from tuner.tracking.artifacts.retention import collect, forget_models
+from tuner.tracking.database import maintenance
 from tuner.tracking.uuid7 import uuid7
 
 actions = st.lists(
@@ -118,6 +119,78 @@ def test_the_deprecated_function_does_the_same_and_names_the_method(tmp_path: Pa
     assert history.study.keep_models(1) == 0
 
 
+def test_what_a_run_has_replaced_is_freed(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    runs = [history.trial(1.0, [1, 2, 3]), history.trial(None, [4, 5, 4])]
+    shared = history.trial(2.0, [1])
+    history.register(0)
+    best = history.study.artifacts(runs[0].uid)
+    later = history.store.put_artifact(runs[0].uid, model(6))
+    history.store.write(history.study.info.uid, Batch(artifacts=[later]))
+    assert collect(history.store).artifacts == 0, "they are new"
+    history.age()
+    before = all_paths(history)
+    dry = collect(history.store, dry_run=True)
+    assert (dry.artifacts, dry.size) == (3, 3), "of 2, 4 and 5; 1 is another run's, 3 a version's"
+    assert all_paths(history) == before
+    assert collect(history.store) == dry
+    assert len(files(history)) == 4
+    check_all_is_there(history)
+    assert history.store.read_artifact(best[0]) == {"model.json": b"3"}
+    assert history.store.read_artifact(history.study.artifacts(shared.uid)[0])
+    assert list(maintenance.check(tmp_path)) == []
+    assert collect(history.store).artifacts == 0
+
+
+def test_a_content_that_comes_back_is_the_latest_though_earlier_ones_are_freed(
+    tmp_path: Path,
+) -> None:
+    history = History(tmp_path)
+    run = history.trial(None, [1, 2, 1])
+    for content in (2, 1, 1, 3, 1):
+        history.age()
+        collect(history.store)
+        store = open_store(tmp_path)  # one that remembers nothing
+        kept = store.put_artifact(run.uid, model(content))
+        store.write(history.study.info.uid, Batch(artifacts=[kept]))
+        (latest,) = history.study.artifacts(run.uid)
+        assert store.read_artifact(latest) == {"model.json": b"%d" % content}
+
+
+def test_the_models_of_the_best_are_the_latest_ones_of_the_run_that_counts(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    for number in range(3):
+        history.trial(float(number), [10 * number, 10 * number + 1])
+    failed = Run(uuid7(), 0, attempt=0, state=State.FAILED)
+    lost = history.store.put_artifact(failed.uid, model(99))
+    history.store.write(history.study.info.uid, Batch(runs=[failed], artifacts=[lost]))
+    assert history.study.keep_models(1) == 3, "two of other trials, and one of another attempt"
+    assert history.study.keep_models(1) == 0
+    history.age()
+    collect(history.store)
+    assert [file.read_text() for file in files(history)] == ["1"]
+
+
+def test_a_search_that_saves_its_best_model_each_epoch_keeps_one(tmp_path: Path) -> None:
+    def objective(params, trial):
+        for epoch in range(5):
+            (tmp_path / "best.bin").write_bytes(bytes([trial.number, epoch]) * 1000)
+            trial.log_artifact(tmp_path / "best.bin")
+            trial.log_model({"x": params["x"], "epoch": epoch})
+        return params["x"]
+
+    study = tuner.optimize(
+        objective, {"x": Float(0, 1)}, n_trials=3, keep_models=1, backend="serial", seed=0,
+        store=tmp_path, progress=False,
+    )  # fmt: skip
+    done = collect(study.store, older_than=0.0, now=time.time() + 1)
+    assert done.artifacts == 3 * 4 + 3 * 5 - 1
+    kept = [p for p in study.store.artifact_root.rglob("*") if p.is_file()]
+    assert sorted(p.name for p in kept) == ["best.bin"] * 3 + ["model.json"]
+    assert sum(p.stat().st_size for p in kept) == sum(a.size for a in study.artifacts())
+    assert tuner.load_model(study.name, store=tmp_path)["epoch"] == 4
+
+
 def test_what_a_run_under_way_has_kept_is_never_forgotten(tmp_path: Path) -> None:
     history = History(tmp_path)
     running, _ = history.trial(None, [1]), history.trial(0.0, [2])
@@ -166,6 +239,11 @@ def test_it_is_the_same_on_postgresql(
     assert {a.run for a in history.study.artifacts()} == {
         history.study.runs(n)[0].uid for n in (0, 3)
     }
+    history.trial(None, [4, 5, 4])
+    history.age()
+    dry = collect(history.store, dry_run=True)
+    assert (dry.artifacts, collect(history.store)) == (2, dry)
+    check_all_is_there(history)
     history.store.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,9 +12,10 @@ from typing import Any
 import click
 
 import tuner
+from tuner.cli.output import echo
 from tuner.errors import ArgumentError
 from tuner.plugins import Plugins
-from tuner.provenance.scripts import load_script
+from tuner.provenance.scripts import load_module, load_script, skipped_search
 from tuner.study.arguments import as_space
 
 
@@ -106,24 +106,30 @@ def load_space(spec: str | None, objective: str) -> tuner.Space:
         return (
             tuner.Space.from_json(text) if path.suffix == ".json" else tuner.Space.from_yaml(text)
         )
-    found = _attribute(spec, "space")
+    found = _attribute(spec, "space", noted=objective.rpartition(":")[0])
     if callable(found) and not isinstance(found, tuner.Space):
         found = _called(found, spec)
     return as_space(found)
 
 
-def _attribute(spec: str, what: str) -> Any:
+def _attribute(spec: str, what: str, noted: str = "") -> Any:
+    """Return the attribute of a script or module; print what of it was skipped, if not `noted`."""
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name:
         files = f", or a {', '.join(SPACE_FILES)} file" if what == "space" else ""
         raise ArgumentError(
             f"{what} {spec!r}: write SCRIPT.py:NAME or MODULE:NAME, such as train.py:{what}{files}"
         )
-    found: Any = _script(Path(place)) if _is_path(place) else _module(place, what)
+    module = _script(Path(place)) if _is_path(place) else _module(place, what)
+    note = skipped_search(module)
+    found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            raise ArgumentError(f"{what} {spec!r}: {place} has no {name!r}")
+            why = f" ({note})" if note else ""
+            raise ArgumentError(f"{what} {spec!r}: {place} has no {name!r}{why}")
         found = getattr(found, part)
+    if note and place != noted:
+        echo(f"note: {note}", err=True)
     return found
 
 
@@ -137,7 +143,7 @@ def _module(name: str, what: str) -> ModuleType:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        return importlib.import_module(name)
+        module = load_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise ArgumentError(_failed(name, error)) from error
@@ -145,9 +151,14 @@ def _module(name: str, what: str) -> ModuleType:
             f"{what}: module {name!r} is neither in this folder nor installed; write the path of a "
             f"script, or change to the folder of the module"
         ) from None
+    except ArgumentError:
+        raise
     except (Exception, SystemExit) as error:
         # Any exception of the user's module makes it unusable.
         raise ArgumentError(_failed(name, error)) from error
+    if skipped_search(module):
+        _ship(module)  # a worker that imports it would reach its search
+    return module
 
 
 def _script(path: Path) -> ModuleType:
@@ -168,10 +179,15 @@ def _script(path: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         # Any exception of the user's script makes it unusable.
         raise ArgumentError(_failed(str(path), error)) from error
+    _ship(module)
+    return module
+
+
+def _ship(module: ModuleType) -> None:
+    """Pickle the functions of a module by value, so that workers need not import it."""
     import cloudpickle
 
     cloudpickle.register_pickle_by_value(module)
-    return module
 
 
 def _called(make: Callable[[], Any], spec: str) -> Any:

@@ -13,6 +13,7 @@ import click
 import tuner
 from tuner.backends import BACKENDS
 from tuner.cli.arguments import NameOption, as_pair, load_objective, load_space, store_option
+from tuner.cli.artifacts import artifacts
 from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.exchange import export, import_, mirror, report
 from tuner.cli.maintenance import db, gc
@@ -34,11 +35,10 @@ from tuner.cli.output import (
 from tuner.cli.plots import plot
 from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
 from tuner.display.numbers import literal_text, number_text
-from tuner.errors import QueryError, TunerError
+from tuner.errors import QueryError, TunerError, TunerWarning
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
-from tuner.errors.warning import TunerWarning
 from tuner.optimizers import OPTIMIZERS
 from tuner.schedulers import SCHEDULERS
 
@@ -58,11 +58,8 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with (
-                _printable_usage(),
-                _printed_warnings(),
-                translated(f"tuner {ctx.invoked_subcommand or ''}".strip()),
-            ):
+            what = f"tuner {ctx.invoked_subcommand or ''}".strip()
+            with _printed_warnings(), _printable_usage(), translated(what):
                 return super().invoke(ctx)
         except QueryError as error:
             echo_error(str(error))
@@ -76,6 +73,22 @@ class _Group(click.Group):
 
 
 @contextmanager
+def _printed_warnings() -> Iterator[None]:
+    """Print warnings of tuner without the place in its code."""
+    other = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, TunerWarning):
+            echo(f"tuner: warning: {message}", err=True)
+        else:
+            other(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+@contextmanager
 def _printable_usage() -> Iterator[None]:
     """Make click's usage errors printable, as they quote the wrong arguments."""
     try:
@@ -83,22 +96,6 @@ def _printable_usage() -> Iterator[None]:
     except click.ClickException as error:
         error.message = printable(hide(error.message), keep="\n")  # type: ignore[misc]
         raise
-
-
-@contextmanager
-def _printed_warnings() -> Iterator[None]:
-    """Print our warnings like errors, without the line of code that they name."""
-    before = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], *args: Any, **kwargs: Any) -> None:
-        if issubclass(category, TunerWarning):
-            echo(f"tuner: warning: {message}", err=True)
-        else:
-            before(message, category, *args, **kwargs)
-
-    with warnings.catch_warnings():
-        warnings.showwarning = show
-        yield
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -111,7 +108,7 @@ _COMMANDS = (
     *(find, compare, replay, retry, lineage, tag, note, plot),
     *(export, import_, mirror, report),
     *(submit, job, cluster),
-    *(db, gc),
+    *(artifacts, db, gc),
 )
 
 for command in _COMMANDS:

@@ -94,13 +94,26 @@ def gc(
     store: str | None,
 ) -> None:
     """Delete the files of artifacts that no record refers to."""
+    from tuner.study.registration import models_to_forget
     from tuner.tracking import open_store
     from tuner.tracking.artifacts.retention import collect
 
-    for k, name in () if dry_run else keep_best:
+    forgotten: list[int] = []
+    for k, name in keep_best:
         study = tuner.load_study(name, store=store)
-        echo(f"forgot: {study.keep_models(k)} models of {name}")
-    done = collect(open_store(store), older_than=60 * older_than, dry_run=dry_run, alone=alone)
+        if dry_run:
+            unwanted = models_to_forget(study, k)
+            forgotten += unwanted.ids
+            echo(f"would forget: {unwanted.count} models of {name}")
+        else:
+            echo(f"forgot: {study.keep_models(k)} models of {name}")
+    done = collect(
+        open_store(store),
+        older_than=60 * older_than,
+        dry_run=dry_run,
+        alone=alone,
+        forgotten=forgotten,
+    )
     would = "would be deleted" if dry_run else "deleted"
     echo(f"{would}: {done.artifacts} artifacts, {done.size} bytes")
     for note in done.notes:

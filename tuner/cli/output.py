@@ -26,6 +26,7 @@ from tuner.errors.printable import one_line, printable
 from tuner.optimizers import ranking
 from tuner.records import NOT_SAVED
 from tuner.study.unsaved import unsaved_lines
+from tuner.tracking.activity import run_by
 
 _LAYOUT = "\n\t"
 """Control characters that are printed unchanged."""
@@ -126,9 +127,8 @@ def summary(study: tuner.Study) -> dict[str, str]:
         "created": when(info.created),
         "space": f"{len(study.space.columns)} parameters, fingerprint {info.fingerprint[:12]}",
     }
-    owner = study.store.lease_owner(info.uid)
-    if owner is not None:
-        lines["run by"] = str(owner)
+    if (owner := run_by(study.store, info.uid, trials)) is not None:
+        lines["run by"] = owner
     if info.constraints:
         lines["constraints"] = ", ".join(map(str, info.constraints))
     if len(info.goals) > 1:
@@ -193,7 +193,9 @@ def trial_lines(study: tuner.Study, number: int) -> Iterator[str]:
         raise ArgumentError(
             f"study {study.name!r} has no trial {number}; its {len(trials)} trials count from 0"
         )
-    yield f"trial {number}: {trial.state}"
+    running = trial.state is tuner.State.RUNNING
+    owner = run_by(study.store, study.info.uid, [trial]) if running else None
+    yield f"trial {number}: {trial.state}{'' if owner is None else f', run by {owner}'}"
     for path, value in study.space.flatten(trial.params).items():
         yield "  " + one_line(f"{path}: {literal_text(value, None)}")
     for name, metric in trial.metrics.items():
@@ -203,11 +205,16 @@ def trial_lines(study: tuner.Study, number: int) -> Iterator[str]:
         yield one_line(f"constraint {name}: {kept}")
     for name, note in trial.notes.items():
         yield one_line(f"note {name}: {literal_text(note)}")
+    artifacts = study.artifacts(number)
     for run in study.runs(number):
         where = f" on {run.worker} ({run.host})" if run.host else ""
         begun = "" if run.started is None else f", began {when(run.started)}"
         lasted = "" if run.duration is None else f", took {seconds_text(run.duration)}"
         yield one_line(f"run {run.attempt}: {run.state}{where}{begun}{lasted}")
+        for artifact in artifacts:
+            if artifact.run == run.uid:
+                of = f"{artifact.kind} in format {artifact.format}, " if artifact.format else ""
+                yield one_line(f"artifact {artifact.name}: {of}{artifact.size:,} bytes")
         if run.error is not None and run.error.kind == NOT_SAVED:
             yield one_line(f"not saved: {run.error.message}")
         if run.error is not None:

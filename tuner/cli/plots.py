@@ -70,18 +70,17 @@ def plot(
     names = [one.metric for one in loaded.goals]
     fronts = len(names) > 1 and (metric is None or metric in names)
     every = [k for k in KINDS if (fronts or k not in OF_FRONTS) and (not others or k in COMPARING)]
-    common = {"goal": _selector(loaded, goal), "metric": metric}
-    chosen = {
-        name: common | _chosen_params(name, params if kinds else ()) for name in kinds or every
-    }
+    given = {"goal": _selector(loaded, goal), "metric": metric}
+    asked = params if kinds else ()
+    chosen = {name: given | _chosen_params(name, asked) for name in kinds or every}
     if others:
-        chosen = {name: given | _compared(name, compared) for name, given in chosen.items()}
+        chosen = {name: args | _compared(name, compared) for name, args in chosen.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"plot: cannot create the folder {folder}: {error.strerror}") from None
-    for name, given in chosen.items():
-        ax = getattr(loaded.plot, name)(**given)
+    for name, args in chosen.items():
+        ax = getattr(loaded.plot, name)(**args)
         if shows_nothing(ax) and not kinds:
             echo(f"{name}: left out, as it has nothing to show", err=True)
             continue

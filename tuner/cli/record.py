@@ -76,6 +76,7 @@ def find(
         found = tuner.find(query, what=what, store=store)
     else:
         found = tuner.load_study(study, store=store).find(query, what=what)
+    found.check_names()
     if count:
         echo(found.count())
     elif to is not None or output is not None:

@@ -142,7 +142,14 @@ def _ask(node: str, objective: str | bytes | None, packages: Sequence[str], env:
                 pickle.loads(objective)
             elif objective is not None:
                 module, _, name = objective.partition(":")
-                found: Any = importlib.import_module(module)
+                found: Any
+                try:
+                    from tuner.loading import loading
+                except ImportError:  # reported above
+                    found = importlib.import_module(module)
+                else:
+                    with loading():  # so that the module cannot start a search there
+                        found = importlib.import_module(module)
                 for part in name.split("."):
                     found = getattr(found, part)
         except BaseException as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.backends.protocol import Finished, Sent
 from tuner.engine import writer
 from tuner.engine.clock import Clock
+from tuner.engine.initial import untried
 from tuner.engine.messages import (
     Ask,
     AskRequested,
@@ -112,13 +114,7 @@ class ManualLoop:
         self._catch_up()
 
     def ask(self, n: int) -> list[LiveTrial]:
-        """Return `n` trials to evaluate.
-
-        Raises
-        ------
-        StudyBusy
-            If a driver holds the study.
-        """
+        """Return `n` trials to evaluate; raise `StudyBusy` if a driver holds the study."""
         with self._lock:
             self._retrying(lambda: self._create(lambda: self._ask(n)))
             return [self._live(uid) for uid in self._launched]
@@ -229,10 +225,8 @@ class ManualLoop:
                 return None
         # A process does not respect the queue, so lock all others out.
         while True:
-            try:
+            with suppress(StudyTakenOver):
                 return self._insist(action)
-            except StudyTakenOver:
-                continue
 
     def _attempt(self, action: Callable[[], None], *, alone: bool = False) -> None:
         """Run `action` and commit; roll back and raise if a precondition fails."""
@@ -273,14 +267,9 @@ class ManualLoop:
             return batch
 
         machine = self._machine
+        known = machine.last_number, machine.places()
         try:
-            self._epoch = self.store.write_on(
-                self.info.uid,
-                machine.last_number,
-                self._machine.places(),
-                self._lease_owner(),
-                decide,
-            )
+            self._epoch = self.store.write_on(self.info.uid, *known, self._lease_owner(), decide)
         except BaseException:
             machine.rollback_to(savepoint)
             self._epoch = None
@@ -379,6 +368,10 @@ class ManualLoop:
 
     def _ask(self, n: int) -> None:
         before = set(self._machine.active)
+        if self._machine.last_number < 0 and (first := self.space.defaults()) is not None:
+            self._act(
+                self._machine.enqueue(untried(self.space, [first], self.info.warm_start_trials))
+            )
         self._act(self._handled(AskRequested(n)))
         self._launched = [uid for uid in self._machine.active if uid not in before]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
 from tuner.engine.checkpoint_manager import CheckpointManager
 from tuner.engine.clock import Clock, SystemClock
+from tuner.engine.initial import untried
 from tuner.engine.lagged import LaggedOptimizer
 from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
@@ -60,12 +62,23 @@ from tuner.records import (
     Trial,
 )
 from tuner.schedulers.protocol import Scheduler
+from tuner.search_spaces import Space
 from tuner.tracking.batch import Batch
 from tuner.tracking.lease import LEASE, Lease, LeaseOwner, new_lease_owner
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
     from tuner.tracking.store import Store
+
+_searches: dict[tuple[str, str], Driver] = {}
+"""The searches that this process runs, by the URL of the store and the uid of the study."""
+
+
+def running_search(store_url: str, study: str) -> Driver | None:
+    """Return the driver in this process that runs a search of a study, None if there is none."""
+    driver = _searches.get((store_url, study))
+    return driver if driver is not None and driver.pid == os.getpid() else None
+
 
 POLL = 0.25
 """Maximum seconds between two checks of deadlines and updates of the display."""
@@ -80,9 +93,10 @@ _log = logging.getLogger(__name__)
 class Session:
     """The inputs of one run of the loop.
 
-    `listeners` are called with each finished trial. `clock` measures deadlines and dates records.
-    `poll` is the maximum number of seconds between two checks of deadlines and updates of the
-    display. `lease` is the number of seconds after its last renewal at which the lease expires.
+    `initial` are points to try first, unless the study has as many trials of them. `listeners` are
+    called with each finished trial, once it is committed. `clock` measures deadlines and dates
+    records. `poll` is the maximum number of seconds between two checks of deadlines and updates of
+    the display. `lease` is the number of seconds after its last renewal at which the lease expires.
     """
 
     info: StudyInfo
@@ -110,7 +124,7 @@ class Session:
 class Driver:
     """Runs the loop of one session: `begin`, then `step` until it returns an end, then `close`.
 
-    `run` calls all three.
+    `run` calls all three. Meanwhile, `running_search` finds the driver by its study.
     """
 
     def __init__(self, session: Session) -> None:
@@ -125,12 +139,12 @@ class Driver:
             self._optimizer = LaggedOptimizer(s.optimizer, lag=1)
         self._limits = limits
         self._machine = self._new_machine([])
-        self._fresh = True
         self._best: Trial | None = None
         self._opened = s.clock.elapsed()
-        self._pid = os.getpid()
+        self.pid = os.getpid()
         self._end: End | None = None
         self._stop_reason: str | None = None
+        self._enqueued: deque[Params] = deque()
         self._lease: Lease | None = None
         self._writer: Writing | None = None
         self._checkpoints = CheckpointManager(s.store.artifact_root, s.info.uid)
@@ -147,6 +161,13 @@ class Driver:
     def stop(self, reason: str = "stopped") -> None:
         """Start no more trials; running ones continue to their end."""
         self._stop_reason = reason
+
+    def enqueue(self, point: Params) -> None:
+        """Queue a valid point, which runs before the optimizer is asked; safe on any thread.
+
+        If the search ends first, the point waits for the next one.
+        """
+        self._enqueued.append(point)
 
     def run(self) -> End:
         """Run the loop, and return the reason for its end.
@@ -193,7 +214,6 @@ class Driver:
         history = list(s.store.trials(s.info.uid)) if known else []
         replay(s.info, history, self._optimizer, s.scheduler, s.store)
         self._machine = self._new_machine(history)
-        self._fresh = not history
         self._best = ranking.best(s.info.goal, history)
         done = self._machine.counts.done
         s.progress.start(s.info.name, done, s.limits.n_trials, s.limits.timeout, s.info.goal)
@@ -202,13 +222,15 @@ class Driver:
         if not known:
             # The study is created only now, so a call that fails earlier records nothing.
             self._acquire_lease()
-        self._record_origin()
+        _searches[s.store.url, s.info.uid] = self
+        self._record_origin(history)
         self._opened = s.clock.elapsed()
         self._handle(Opened(s.backend.capacity))
         if isinstance(self._optimizer, LaggedOptimizer):
             self._optimizer.lag = s.backend.capacity
-        if self._fresh and s.initial:
-            self._act(self._machine.enqueue(s.initial))
+        if s.initial:
+            points = untried(Space.from_dict(s.info.space), s.initial, history)
+            self._act(self._machine.enqueue(points))
 
     def step(self) -> End | None:
         """Execute due commands and wait for events; return the reason once the loop has ended."""
@@ -218,6 +240,7 @@ class Driver:
         if self._stop_reason is not None:
             self._handle(StopRequested(self._stop_reason))
             self._stop_reason = None
+        self._create_enqueued()
         self._handle(Tick())
         s.progress.update(self._snapshot())
         if self._end is None:
@@ -226,8 +249,10 @@ class Driver:
 
     def close(self, closing: str) -> None:
         """Stop the workers, commit pending records and release the lease."""
-        exit_if_forked(self._pid)
+        exit_if_forked(self.pid)
         s = self._session
+        if running_search(s.store.url, s.info.uid) is self:
+            del _searches[s.store.url, s.info.uid]
         with ExitStack() as last:
             last.callback(s.progress.close, closing)
             last.callback(lambda: s.progress.update(self._snapshot()))
@@ -235,7 +260,13 @@ class Driver:
                 last.callback(self._release_lease, self._lease)
             if self._writer is not None:
                 last.callback(self._writer.close)
+            last.callback(self._create_enqueued)
             s.backend.close()
+
+    def _create_enqueued(self) -> None:
+        """Record the points of `enqueue` as waiting trials."""
+        while self._enqueued:
+            self._act(self._machine.enqueue([self._enqueued.popleft()]))
 
     def _new_machine(self, history: Sequence[Trial]) -> Machine:
         s = self._session
@@ -252,7 +283,7 @@ class Driver:
         with suppress(StoreUnavailable):
             self._session.store.release_lease(lease)
 
-    def _record_origin(self) -> None:
+    def _record_origin(self, history: Sequence[Trial]) -> None:
         """Record code and environment; end the runs that a dead driver left active."""
         s = self._session
         self._machine.run_template = replace(
@@ -261,21 +292,28 @@ class Driver:
             environment=s.store.put_environment(s.environment),
         )
         failure = Failure("Interrupted", "the study's driver ended before this run did")
+        pending = self._machine.pending
+        alive = self._last_sign_of_life(history)
         left = [
-            replace(
-                run, state=State.FAILED, error=failure, ended=max(s.clock.now(), run.started or 0.0)
-            )
-            for trial in self._machine.pending
+            replace(run, state=State.FAILED, error=failure, ended=max(alive, run.started or alive))
+            for trial in pending
             for run in s.store.runs(s.info.uid, trial.number)
             if not run.state.finished
         ]
-        waiting = [
-            replace(trial, state=State.WAITING)
-            for trial in self._machine.pending
-            if trial.state is State.RUNNING
-        ]
-        s.store.write(s.info.uid, Batch(waiting, left), self._lease)
+        s.store.write(s.info.uid, Batch(pending, left), self._lease)
         self._checkpoints.tidy(trial.number for trial in self._machine.pending)
+
+    def _last_sign_of_life(self, history: Sequence[Trial]) -> float:
+        """Return the last known date at which the previous driver of the study was alive.
+
+        Its last write renewed the lease. If it released the lease, or another process asked for
+        trials, the latest date of a trial remains.
+        """
+        now = self._session.clock.now()
+        dates = [date for t in history for date in (t.started, t.ended) if date is not None]
+        if self._lease is not None and self._lease.silence is not None:
+            dates.append(now - self._lease.silence)
+        return min(now, max(dates, default=0.0))
 
     def _deliver(self, event: BackendEvent) -> None:
         """Handle an event immediately, while `events` runs a job on this thread."""
@@ -299,7 +337,7 @@ class Driver:
     # --- commands -----------------------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
-        exit_if_forked(self._pid)
+        exit_if_forked(self.pid)
         clock = self._session.clock
         self._act(self._machine.handle(event, clock.elapsed(), clock.now()))
 
@@ -321,8 +359,11 @@ class Driver:
     def _execute(self, command: Command) -> None:
         s = self._session
         match command:
-            case Launch(job, run):
-                self._put(trial=job.trial, run=run)
+            case Launch(job, run, queued):
+                if queued is None:
+                    self._put(trial=job.trial, run=run)
+                else:
+                    self._put(trial=queued, run=None)
                 s.backend.submit(self._checkpoints.provide(job))
             case Record(trial, run):
                 self._put(trial=trial, run=run)
@@ -361,6 +402,8 @@ class Driver:
         self._optimizer.tell(trial, outcome)
         if ranking.beats(self._session.info.goal, trial, self._best):
             self._best = trial
+        if self._writer is not None and self._session.listeners:
+            self._writer.flush()  # a callback reads the record, and may annotate the trial
         for listener in self._session.listeners:
             with exit_forked_children():
                 listener(trial)

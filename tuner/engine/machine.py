@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
 from tuner.engine.limits import Limits, RepeatedFailureDetector
@@ -25,6 +26,7 @@ from tuner.engine.machine_state import (
     Deadlines,
     OpenTrials,
     finished_trial,
+    waiting_again,
 )
 from tuner.engine.messages import (
     Ask,
@@ -89,7 +91,12 @@ class Machine:
     ----------
     run_template
         Fields that all runs of this session share, such as the keys of its code and environment.
+    queues
+        Whether a launched job waits until its worker sends `Begun`. Until then, its trial is
+        recorded as waiting, without the attempt and its start.
     """
+
+    queues: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -126,7 +133,7 @@ class Machine:
             if trial.state.finished:
                 self.counts.add(trial.state)
             else:
-                self._trials.enqueue(trial)
+                self._trials.enqueue(waiting_again(trial))
 
     # --- views for the driver -----------------------------------------------------------------
 
@@ -258,6 +265,7 @@ class Machine:
         return [self._launch(self._trials.create(point), now) for point in points]
 
     def _launch(self, trial: Trial, now: float) -> Launch:
+        queued = dataclasses.replace(trial, state=State.WAITING) if self.queues else None
         trial = dataclasses.replace(
             trial,
             state=State.RUNNING,
@@ -272,9 +280,9 @@ class Machine:
             started=self._date,
         )
         job = Job(run.uid, trial, trial.attempts, timeout=self.limits.trial_timeout)
-        self.active[run.uid] = Attempt(job, trial, run, launched=now)
+        self.active[run.uid] = Attempt(job, trial, run, launched=now, queued=queued)
         self._trials.open[trial.number] = trial
-        return Launch(job, run)
+        return Launch(job, run, queued)
 
     # --- messages of workers --------------------------------------------------------------
 
@@ -282,28 +290,26 @@ class Machine:
         attempt = self.active.get(uid)
         if attempt is None:
             return []
+        commands: list[Command] = []
+        if isinstance(message, Begun):
+            attempt.begin(message, now)
+            # The limit excludes the time that the job was queued.
+            if self.limits.trial_timeout is not None and attempt.killed is None:
+                self._deadlines.set(uid, now + self.limits.trial_timeout)
+        if attempt.queued is not None or isinstance(message, Begun):
+            attempt.queued = None
+            self._trials.open[attempt.trial.number] = attempt.trial
+            commands.append(Record(attempt.trial, attempt.run))
         match message:
-            case Begun(worker, host, pid, time):
-                attempt.begun = now
-                # The limit excludes the time that the job was queued.
-                if self.limits.trial_timeout is not None and attempt.killed is None:
-                    self._deadlines.set(uid, now + self.limits.trial_timeout)
-                attempt.run = dataclasses.replace(
-                    attempt.run, worker=worker, host=host, pid=pid, started=time
-                )
-                if attempt.run.attempt == 1:
-                    attempt.trial = dataclasses.replace(attempt.trial, started=time)
-                    self._trials.open[attempt.trial.number] = attempt.trial
-                return [Record(run=attempt.run)]
             case Output(text, time):
                 attempt.run = dataclasses.replace(attempt.run, output=text, ended=time)
-                return []
             case Upload():
-                return [SaveArtifact(uid, message)]
+                commands.append(SaveArtifact(uid, message))
             case CheckpointPart() | CheckpointEnd():
-                return [SaveCheckpoint(attempt.trial.number, uid, message)]
+                commands.append(SaveCheckpoint(attempt.trial.number, uid, message))
             case Report():
-                return self._on_report(attempt, message)
+                commands += self._on_report(attempt, message)
+        return commands
 
     def _on_report(self, attempt: Attempt, report: Report) -> list[Command]:
         attempt.last.update(
@@ -367,15 +373,18 @@ class Machine:
     def _retry(self, attempt: Attempt, failure: Failure, now: float) -> list[Command]:
         """End this run as failed and launch the trial's next run, which uses no new budget."""
         run = self._end_run(attempt, Outcome(State.FAILED, dict(attempt.last), failure), now)
-        return [Record(run=run), self._launch(attempt.trial, now)]
+        return [Record(attempt.trial, run), self._launch(attempt.trial, now)]
 
     def _give_up(self, attempt: Attempt, now: float) -> list[Command]:
-        """End this run; the trial stays open, and a later call runs it again."""
+        """End this run; the trial stays open, and a later call runs it again.
+
+        A job that no worker has begun leaves no run.
+        """
         failure = Failure("Interrupted", "the study ended before this run did")
         run = self._end_run(attempt, Outcome(State.FAILED, dict(attempt.last), failure), now)
-        trial = dataclasses.replace(attempt.trial, state=State.WAITING)
+        trial = waiting_again(attempt.trial) if attempt.queued is None else attempt.queued
         self._trials.enqueue(trial)
-        return [Record(trial, run)]
+        return [Record(trial, run if attempt.queued is None else None)]
 
     def _settle(self, attempt: Attempt, outcome: Outcome, now: float) -> list[Command]:
         """Count the trial; only this method records and tells its outcome."""

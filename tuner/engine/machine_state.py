@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tuner.engine.seeds import trial_seed
-from tuner.records import Failure, Goal, Job, Outcome, Params, Run, State, Trial
+from tuner.records import Begun, Failure, Goal, Job, Outcome, Params, Run, State, Trial
 
 
 @dataclass(slots=True)
@@ -18,7 +18,8 @@ class Attempt:
 
     `launched` and `begun` are times on the monotonic clock; `launched` is None if another driver
     launched the run. `last` has the last reported metrics, `killed` the failure to record once the
-    job has been killed. An `abandoned` job was canceled before it started.
+    job has been killed. An `abandoned` job was canceled before it started. `queued` is the trial as
+    it was before the launch, until a worker begins the job; None after that.
     """
 
     job: Job
@@ -30,6 +31,16 @@ class Attempt:
     killed: Failure | None = None
     abandoned: bool = False
     stop_asked: bool = False
+    queued: Trial | None = None
+
+    def begin(self, begun: Begun, now: float) -> None:
+        """Note that a worker began the job at time `now`."""
+        self.begun = now
+        self.run = replace(
+            self.run, worker=begun.worker, host=begun.host, pid=begun.pid, started=begun.time
+        )
+        if self.queued is not None and self.queued.started is None:
+            self.trial = replace(self.trial, started=begun.time)
 
     def ended_run(self, outcome: Outcome, now: float, date: float) -> Run:
         """Return the run with its outcome, which arrived at time `now` on `date`."""
@@ -69,6 +80,14 @@ def finished_trial(
         ended=_not_before(ended, trial.started),
         notes={**trial.notes, **outcome.notes},
     )
+
+
+def waiting_again(trial: Trial) -> Trial:
+    """Return a trial whose run ended with its driver; the time until its next run is not its own.
+
+    The record of that run keeps its start.
+    """
+    return replace(trial, state=State.WAITING, started=None)
 
 
 def goal_values(goals: Sequence[Goal], outcome: Outcome) -> tuple[float, ...]:

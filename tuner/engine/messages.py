@@ -80,10 +80,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Record the attempt, then submit the job."""
+    """Record the attempt, then submit the job.
+
+    If the job waits in a queue, `queued` is the trial to record instead: the attempt is recorded
+    once a worker begins it.
+    """
 
     job: Job
     run: Run
+    queued: Trial | None = None
 
 
 @dataclass(frozen=True, slots=True)

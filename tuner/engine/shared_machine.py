@@ -35,6 +35,8 @@ class SharedMachine(Machine):
         Decides whether a trial stops when it reports; None stops no trial.
     """
 
+    queues = False
+
     def __init__(self, info: StudyInfo, scheduler: Scheduler | None = None) -> None:
         limits = Limits(max_identical_failures=None)
         super().__init__(limits, info.goals, info.seed, uuid7, scheduler=scheduler)

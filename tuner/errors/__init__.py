@@ -14,6 +14,7 @@
     ├── StudyError              a study that cannot continue
     │   ├── StudyNotFound       no study of that name in this store (LookupError)
     │   ├── StudyExists         a study of that name exists already
+    │   │   └── StudyJustCreated another process created it while this call started
     │   ├── StudyMismatch       the same name, but another space, direction or seed
     │   ├── StudyBusy           another driver holds it; names its process and host
     │   ├── StudyTakenOver      another driver has taken it from this one
@@ -32,12 +33,15 @@
     │   ├── ModelNotFound       no such name, version or alias (LookupError)
     │   ├── UntrustedModel      loading would need code that was not allowed
     │   └── ChecksumMismatch    an artifact differs from its recorded checksum
+    │       └── ArtifactMissing its files are not where this process looks for them
     ├── TrialStopped            leaves an objective, whose trial ends as stopped
     ├── ExportError             a table or file that cannot be exported
     ├── ForeignRecordError      records of another tool that cannot be read
     └── MissingExtra            an optional dependency is not installed (ImportError)
 
 A message names the value, the place and the remedy. Credentials in it are hidden.
+
+A call that goes on without something it was given warns with `TunerWarning`.
 """
 
 from __future__ import annotations
@@ -117,6 +121,10 @@ class StudyExists(StudyError):
     """A study of that name is in this store already."""
 
 
+class StudyJustCreated(StudyExists):
+    """Another process created a study of that name while this call prepared to create it."""
+
+
 class StudyMismatch(StudyError):
     """A study of that name has another space, direction or seed."""
 
@@ -182,11 +190,25 @@ class ModelNotFound(RegistryError, LookupError):
 
 
 class UntrustedModel(RegistryError):
-    """Loading the model would need types or code that were not allowed."""
+    """Loading the model would need types or code that were not allowed.
+
+    Attributes
+    ----------
+    importable : bool
+        Whether the types and the code are here, so that the model loads if they are allowed.
+    """
+
+    def __init__(self, *args: object, importable: bool = True) -> None:
+        super().__init__(*args)
+        self.importable = importable
 
 
 class ChecksumMismatch(RegistryError):
     """A stored artifact differs from its recorded checksum."""
+
+
+class ArtifactMissing(ChecksumMismatch):
+    """An artifact's files are not in the artifact folder of this process, or are gone."""
 
 
 class TrialStopped(TunerError):
@@ -206,6 +228,10 @@ class ForeignRecordError(TunerError, ValueError):
 
 class MissingExtra(TunerError, ImportError):
     """An optional dependency is not installed; the message names the extra."""
+
+
+class TunerWarning(UserWarning):
+    """A call does less than it was asked to; the message says what it leaves out, and why."""
 
 
 class ControlException(BaseException):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from tuner.integrations.observed_space import ObservedSpace, Presence, can_branc
 from tuner.integrations.optuna_storage import reading
 from tuner.records import Direction, Failure, Goal, Report, State, Trial
 from tuner.search_spaces import Choice, Const, Domain, Float, Int
+from tuner.study.warm_start import optuna_constraints
 
 if TYPE_CHECKING:
     from tuner.tracking import Store
@@ -227,7 +227,7 @@ def _foreign_trial(
             started=_seconds(trial.datetime_start),
             ended=_seconds(trial.datetime_complete),
             notes=notes,
-            constraints=_constraints(trial.system_attrs),
+            constraints=optuna_constraints(trial.system_attrs),
         ),
         reports=tuple(
             Report(step, {goals[0].metric: value})
@@ -235,17 +235,6 @@ def _foreign_trial(
             if step >= 0
         ),
     )
-
-
-def _constraints(system_attrs: Mapping[str, Any]) -> dict[str, float]:
-    """Return the values of constraints: named ones, or a list from a constraint function."""
-    listed = system_attrs.get("constraints") or ()
-    found = {f"constraint_{i}": float(value) for i, value in enumerate(listed)}
-    for key, value in system_attrs.items():
-        group, colon, name = key.partition(":")
-        if group == "constraints" and colon and isinstance(value, int | float):
-            found[name] = float(value)
-    return found
 
 
 def _seconds(moment: datetime | None) -> float | None:

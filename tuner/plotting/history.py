@@ -93,7 +93,8 @@ def histories(
 ) -> Axes:
     """Draw the best value so far of several studies: tuples of name, measure and trials.
 
-    A study without a feasible completed trial has no line; the legend says so.
+    A study without a feasible completed trial has no line, but an entry in the
+    legend.
     """
     ax = axes_or_new(ax)
     tidy(ax, "Optimization history")

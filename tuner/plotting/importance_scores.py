@@ -4,13 +4,14 @@ Two methods are available:
 
 ``"fanova"``
     The share of the variance of the value, over all completed trials, that each parameter explains
-    by itself; see `tuner.plotting.variance_shares`. The rest of the variance is what parameters
-    explain together, and what they leave unexplained. A parameter of a branch is evaluated on the
-    trials of its branch, where it explains a part of the variance of the whole.
+    by itself; see `tuner.plotting.variance_shares`. Interactions of parameters explain a further
+    share, and the rest is unexplained. A parameter of a branch is evaluated on the trials of its
+    branch, where it explains a part of the variance of the whole.
 ``"ped-anova"``
     How far the best 10% of the trials differ from all in each parameter, as a Pearson divergence,
     computed by Optuna. Watanabe et al., IJCAI 2023 (arXiv:2304.10255), with its extension to
-    conditional parameters of 2026 (arXiv:2601.20800). It has no natural unit; 0 is no difference.
+    conditional parameters of 2026 (arXiv:2601.20800). It has no natural unit; 0 means no
+    difference.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ ORDER_TREES = 32
 """Number of trees of a forest that only orders the parameters."""
 
 RANGE_ERRORS = 1.645
-"""Half the length of a range in standard errors; a range of 90%."""
+"""Half the length of a range in standard errors; 90% of a normal distribution."""
 
 DIVERGED = 10.0
 """Threshold of divergence, as a multiple of the value range that the plots show."""
@@ -65,8 +66,8 @@ class ScoreGroup:
     """The scores of the parameters of a branch, highest first.
 
     `where` is the branch: pairs ``(path of the choice, option)``, outermost first, empty for
-    parameters of all trials. `n_trials` is the number of evaluated trials. `ranges` has the 90%
-    range of each score, which contains the score; empty if the method has none.
+    parameters of all trials. `n_trials` is the number of evaluated trials. `ranges` has the
+    range of each score, `RANGE_ERRORS` to both sides; empty without ranges.
     """
 
     where: Where
@@ -81,7 +82,7 @@ class Importances:
 
     With ``"fanova"``, all scores are shares of the same variance: with `together`, the share of
     interactions, and `unexplained` they sum to 1. `skipped` has the parameters of branches that
-    have too few trials for scores. `log` states that the variance is that of the logarithm.
+    have too few trials for scores. `log` states that the scores explain the logarithm of the value.
     """
 
     method: str
@@ -134,7 +135,7 @@ def importance_scores(
 def most_important(space: Space, measure: Measure, trials: Sequence[Trial]) -> list[str]:
     """Return the varying parameters, most important first; in declared order without scores.
 
-    The order is that of ``"fanova"``, with fewer trees.
+    The scores are those of ``"fanova"``, with fewer trees.
     """
     scores: dict[str, float] = {}
     comparable = _comparable(space, measure, trials)
@@ -260,7 +261,8 @@ class _Branch:
     """The parameters at `paths` of a branch, evaluated on its `n_trials`.
 
     `explained` has the sum of the products of deviation and effect for each parameter, and
-    `prediction` the predicted deviation of each trial of the branch. `leaf` is that of `Effects`.
+    `prediction` the predicted deviation of each trial of the branch. `leaf` is the one of
+    `Effects`.
     """
 
     n_trials: int

@@ -60,13 +60,13 @@ def importances(
         save_figure(ax, save)
         return ax
     _draw(ax, groups, found if shares else None)
-    name = shorten(measure.name, 24)
+    name, n = shorten(measure.name, 24), len(measure.completed(trials))
     if found.log:
         name = f"log {name}"
     notes = [
-        f"share of the variance of {name} explained (fANOVA)"
+        f"share of the variance of {name} explained (fANOVA, {n} trials)"
         if shares
-        else f"divergence of the best 10 % by {name} from all trials (PED-ANOVA)"
+        else f"divergence of the best 10 % by {name} from all {n} (PED-ANOVA)"
     ]
     if left_out:
         notes.append(f"{left_out} less important parameters omitted")

@@ -40,7 +40,7 @@ def pareto_front(
     studies: Sequence[tuple[str, Sequence[Trial]]],
     x: Selector | None = None,
     y: Selector | None = None,
-    color: Selector | None = None,
+    color: Measure | None = None,
     *,
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
@@ -48,26 +48,27 @@ def pareto_front(
     """Draw the completed trials by two goals, and highlight the nondominated trials.
 
     The front is computed for all goals. With two goals, steps connect the front and bound the
-    dominated region. With more, the color of a trial on the front shows one further goal, `color`,
-    because a trial that looks dominated in two goals can be the best in the third. Infeasible
-    trials are hollow squares. Of several studies, only the fronts are drawn.
+    dominated region. With more, the color of a trial on the front shows a further goal, because a
+    trial that looks dominated in two goals can be the best in the third. `color` is the goal or
+    metric to show as color. Infeasible trials are hollow squares. Of several studies, only the
+    fronts are drawn.
 
     Raises
     ------
     ArgumentError
-        If `x`, `y` or `color` is not a goal, or `x` and `y` are the same goal.
+        If `x` or `y` is not a goal, or both are the same goal.
     """
     picked = None if len(goals) < 2 else _picked(goals, x, y, color)
     ax = axes_or_new(ax)
     tidy(ax, "Pareto front" if len(goals) < 3 else f"Pareto front of {len(goals)} goals")
     if picked is None:
-        for name in (x, y, color):
+        for argument, name in (("x", x), ("y", y)):
             if name is not None:
-                goal_index(goals, name)
+                goal_index(goals, name, argument)
         say_instead(ax, "a study with one goal has a best trial, not a front")
         save_figure(ax, save)
         return ax
-    across, up, third = picked
+    across, up, color = picked
     points = [_Points.of(goals, name, trials) for name, trials in studies]
     axes = [_axis(goals, points, k) for k in (across, up)]
     axes[0].apply(ax, "x")
@@ -75,7 +76,7 @@ def pareto_front(
     if len(studies) > 1:
         _draw_fronts(ax, goals, points, across, up)
     else:
-        _draw(ax, goals, points[0], (across, up, third), axes)
+        _draw(ax, goals, points[0], (across, up, color), axes)
     if not any(len(p.values) for p in points):
         say(ax, "no completed trial yet")
     legend_above(ax)
@@ -88,6 +89,7 @@ class _Points:
     """The values of the completed trials of a study, shape (n, g), and their kinds."""
 
     name: str
+    trials: list[Trial]
     values: NDArray[np.float64]
     feasible: NDArray[np.bool_]
     front: NDArray[np.bool_]
@@ -98,6 +100,7 @@ class _Points:
         on_front = {trial.number for trial in ranking.front(goals, done)}
         return cls(
             name,
+            done,
             np.array([t.values for t in done], float).reshape(len(done), len(goals)),
             np.array([t.feasible for t in done], bool),
             np.array([t.number in on_front for t in done], bool),
@@ -105,21 +108,20 @@ class _Points:
 
 
 def _picked(
-    goals: Sequence[Goal], x: Selector | None, y: Selector | None, color: Selector | None
-) -> tuple[int, int, int | None]:
-    """Return the indices of the goals of the axes and of the color."""
-    third = None if color is None else goal_index(goals, color)
+    goals: Sequence[Goal], x: Selector | None, y: Selector | None, color: Measure | None
+) -> tuple[int, int, Measure | None]:
+    """Return the indices of the goals of the axes, and the measure of the color."""
     across = None if x is None else goal_index(goals, x, "x")
     up = None if y is None else goal_index(goals, y, "y")
     if across is not None and across == up:
         raise ArgumentError(f"pareto_front: x and y are both {x!r}; write two goals")
     free = [k for k in range(len(goals)) if k not in (across, up)]
-    free.sort(key=lambda k: k == third)  # the goal of the color last
+    free.sort(key=lambda k: color is not None and k == color.shown)  # the color's goal last
     across = free.pop(0) if across is None else across
     up = free.pop(0) if up is None else up
-    if third is None and free:
-        third = free[0]
-    return across, up, third
+    if color is None and free:
+        color = Measure.of_goal(goals[free[0]], free[0])
+    return across, up, color
 
 
 def _axis(goals: Sequence[Goal], points: Sequence[_Points], k: int) -> ValueAxis:
@@ -137,19 +139,20 @@ def _draw(
     ax: Axes,
     goals: Sequence[Goal],
     points: _Points,
-    picked: tuple[int, int, int | None],
+    picked: tuple[int, int, Measure | None],
     axes: Sequence[ValueAxis],
 ) -> None:
-    across, up, third = picked
+    across, up, color = picked
     values, front = points.values, points.front
     size = float(np.clip(2_000 / max(len(values), 1), 8, 30))
     plain: dict[str, Any] = {"color": dot_color(ax), "linewidths": 0}
     bold: dict[str, Any] = {"color": BEST, "linewidths": 0, "zorder": 4}
-    if third is not None and front.any():
-        axis = _axis(goals, [points], third)
+    shown = _colors(color, points)
+    if shown is not None:
+        axis, levels = shown
         plain = {"color": GRAY, "linewidths": 0, "marker": "."}
         colors = ramp(ax, best_low=axis.measure.worse_up)
-        bold = {"c": axis.fraction(values[front, third]), "cmap": colors, "vmin": 0, "vmax": 1}
+        bold = {"c": levels, "cmap": colors, "vmin": 0, "vmax": 1, "plotnonfinite": True}
         bold |= {"edgecolors": GRAY, "linewidths": 0.6, "zorder": 4}
     for which, label, look in (
         (~points.feasible, "infeasible", {"facecolors": "none", "edgecolors": GRAY, "marker": "s"}),
@@ -166,13 +169,28 @@ def _draw(
         if off.any():
             look = {**look, "marker": "X"}
             ax.scatter(x[off], y[off], label=f"{label}, off scale", **look)
-        if which is front and third is not None:
+        if which is front and shown is not None:
             color_bar(ax, dots, axis.measure.label, axis.ticks())
     if len(goals) == 2 and front.any():
         steps = _steps(goals, points, across)
         ax.step(
             steps[:, across], steps[:, up], where="post", color=MAIN, linewidth=1.2, zorder=2
         )  # fmt: skip
+
+
+def _colors(color: Measure | None, points: _Points) -> tuple[ValueAxis, NDArray[np.float64]] | None:
+    """Return the axis of the color, and its levels on the front; NaN where there is no value."""
+    front = [t for t, is_on in zip(points.trials, points.front, strict=True) if is_on]
+    if color is None:
+        return None
+    values = color.values(front)
+    known = np.isfinite(values)
+    if not known.any():
+        return None
+    axis = ValueAxis.of(color, values[known])
+    levels = np.full(len(front), np.nan)
+    levels[known] = axis.fraction(values[known])
+    return axis, levels
 
 
 def _draw_fronts(

@@ -326,8 +326,8 @@ class Plots:
         x, y
             Two goals, by index or name; None selects the first two.
         goal, metric
-            The goal that is shown as the color of the front. None selects the first goal that is
-            not on an axis, if there is one.
+            The goal or metric that is shown as the color of the front. None selects the first goal
+            that is not on an axis, if there is one.
         compare
             Further studies with the same goals; of several, only the fronts are drawn.
         ax, save
@@ -336,14 +336,15 @@ class Plots:
         Raises
         ------
         ArgumentError
-            If `x`, `y`, `goal` or `metric` is not a goal, or a study has other goals.
+            If `x`, `y` or `goal` is not a goal, the metric is unknown, or a study has other goals.
         """
         from tuner.plotting.pareto_front import pareto_front
 
-        if goal is None and metric is not None:
-            goal = goal_index(self._goals, metric, "metric")
         studies = self._of_same_goals(compare)
-        return pareto_front(self._goals, studies, x, y, goal, ax=ax, save=save)
+        color = None
+        if goal is not None or metric is not None:
+            color = measure_of(self._goals, studies[0][1], goal, metric)
+        return pareto_front(self._goals, studies, x, y, color, ax=ax, save=save)
 
     def hypervolume(
         self,

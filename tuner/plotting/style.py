@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -119,12 +119,9 @@ def legend_above(ax: Axes) -> None:
         room = ax.get_window_extent().width / figure.dpi
         # Widths in inches: a letter, a marker with its padding, a letter of the title.
         entries = [0.064 * len(label) + 0.36 for label in labels]
-        beside = room - 0.1 * len(title)
         columns = len(labels)
-        if sum(entries) > beside:
-            columns = min(columns, max(1, int(room / max(entries))))
-            if sum(entries) <= room:
-                columns = len(labels)
+        if sum(entries) > room - 0.1 * len(title):
+            columns = _columns_that_fit(entries, room)
             _set_title(ax, title, pad=6 + 14 * -(-len(labels) // columns))
         legend = ax.legend(
             handles,
@@ -141,6 +138,16 @@ def legend_above(ax: Axes) -> None:
         legend.set_in_layout(True)
         for handle in legend.legend_handles:
             _make_visible(handle)
+
+
+def _columns_that_fit(entries: Sequence[float], room: float) -> int:
+    """Return the number of columns of a legend, whose entries fill one column after another."""
+    for columns in range(len(entries), 1, -1):
+        rows = -(-len(entries) // columns)
+        widths = [max(entries[i : i + rows]) for i in range(0, len(entries), rows)]
+        if sum(widths) <= room:
+            return columns
+    return 1
 
 
 def _make_visible(handle: object) -> None:

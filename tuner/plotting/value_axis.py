@@ -1,4 +1,4 @@
-"""The axis of the values of a measure: scale, limits, label, and what lies beyond its ends."""
+"""The axis of the values of a measure: scale, limits, label, and values beyond its ends."""
 
 from __future__ import annotations
 

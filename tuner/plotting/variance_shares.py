@@ -1,16 +1,16 @@
 """Shares of the variance of a value that parameters explain: a functional ANOVA, out of bag.
 
 A forest of regression trees predicts the value of a trial from its parameters. The first-order
-effect of a parameter at a point is that of fANOVA (Hutter et al., ICML 2014): the mean prediction
-over the space with this parameter held, minus the mean over the whole space. The space is the unit
-cube of `Space.encode`, so a logarithmic parameter counts on its log scale.
+effect of a parameter at a point follows fANOVA (Hutter et al., ICML 2014): the mean prediction over
+the space with this parameter held, minus the mean over the whole space. The space is the unit cube
+of `Space.encode`, so a logarithmic parameter counts on its log scale.
 
 fANOVA divides the variance of the forest. A forest follows noise, so a parameter without any effect
 gets a share, and nothing is left unexplained. Here, each effect comes from the trees that were
 grown without the trial, and its share is the covariance with the measured values,
 ``Cov(y, effect) / Var(y)`` (Li et al. 2010, "Global sensitivity analysis for systems with
-independent and/or correlated inputs", eq. 17). Noise is uncorrelated with the effects of trees that
-have not seen it.
+independent and/or correlated inputs"). Noise is uncorrelated with the effects of trees that have
+not seen it.
 """
 
 from __future__ import annotations

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from tuner.engine.objective import wants_trial
 from tuner.engine.worker.run import ObjectiveWork
 from tuner.errors import ArgumentError
 from tuner.provenance.capture import current_code, current_environment
-from tuner.provenance.scripts import load_script
+from tuner.provenance.scripts import load_module, load_script, skipped_search
 from tuner.provenance.workspace import Workspace
 from tuner.records import (
     REPLAY,
@@ -36,7 +35,10 @@ from tuner.records import (
 
 @dataclass(slots=True)
 class Evaluation:
-    """The result of running a trial: outcome, reports, output, code and environment."""
+    """The result of running a trial: outcome, reports, output, code and environment.
+
+    `notes` list parts of the objective's file that did not run.
+    """
 
     outcome: Outcome
     code: Code
@@ -45,6 +47,7 @@ class Evaluation:
     output: str = ""
     started: float = 0.0
     ended: float = 0.0
+    notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-compatible dict."""
@@ -56,6 +59,7 @@ class Evaluation:
             "output": self.output,
             "started": self.started,
             "ended": self.ended,
+            "notes": self.notes,
         }
 
     @classmethod
@@ -69,6 +73,7 @@ class Evaluation:
             output=data["output"],
             started=data["started"],
             ended=data["ended"],
+            notes=data["notes"],
         )
 
 
@@ -176,8 +181,10 @@ def _is_real(stream: Any) -> bool:
 # --- the new process ------------------------------------------------------------------------------
 
 
-def load(folder: Path, file: Path, name: str) -> Callable[..., Any]:
+def load(folder: Path, file: Path, name: str) -> tuple[Callable[..., Any], list[str]]:
     """Load a function from a file, as a module of its package if the file is in a package.
+
+    Return it with notes on parts of the file that did not run.
 
     Raises
     ------
@@ -191,18 +198,19 @@ def load(folder: Path, file: Path, name: str) -> Callable[..., Any]:
         root = root.parent
     for path in (folder, root):
         sys.path.insert(0, str(path))
+    note = ""
     try:
-        in_package = len(parts) > 1
-        found: Any = importlib.import_module(".".join(parts)) if in_package else load_script(file)
+        module = load_module(".".join(parts)) if len(parts) > 1 else load_script(file)
+        note = skipped_search(module)
+        found: Any = module
         for part in name.split("."):
             found = _member(found, part)
         objective: Callable[..., Any] = found() if isinstance(found, type) else found
     except (Exception, SystemExit) as error:
         # A user's file can raise any exception.
-        raise ArgumentError(
-            f"{file}:{name} cannot be loaded: {type(error).__name__}: {error}"
-        ) from error
-    return objective
+        reason = f"{type(error).__name__}: {error}" + (f" ({note})" if note else "")
+        raise ArgumentError(f"{file}:{name} cannot be loaded: {reason}") from error
+    return objective, [note] if note else []
 
 
 def _member(owner: Any, name: str) -> Any:
@@ -217,11 +225,12 @@ def main() -> None:
     task = json.load(sys.stdin)
     result: dict[str, Any]
     try:
-        objective = load(Path(task["folder"]), Path(task["file"]), task["name"])
+        objective, notes = load(Path(task["folder"]), Path(task["file"]), task["name"])
         goals = [Goal.from_json(goal) for goal in task["goals"]]
         constraints = [OutcomeConstraint.from_json(each) for each in task["constraints"]]
         job = Job.from_json(task["job"])
-        result = evaluate(objective, job, goals, constraints, task["stop_after"]).to_json()
+        evaluation = evaluate(objective, job, goals, constraints, task["stop_after"])
+        result = replace(evaluation, notes=notes).to_json()
     except ArgumentError as error:
         result = {"problem": str(error)}
     answer = Path(task["answer"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError
 from tuner.errors.boundary import public
+from tuner.loading import end_loading
 from tuner.provenance.compare import UNKNOWN, package_changes
 from tuner.provenance.evaluation import Evaluation, evaluate, evaluate_apart
 from tuner.provenance.fingerprints import fingerprint
@@ -52,7 +53,7 @@ class Replay:
     changes : tuple of Changed
         The recorded facts that differ in the replay, relevant or not.
     notes : tuple of str
-        Parts of the recorded code that could not be restored.
+        Parts of the recorded code that could not be restored, or were skipped.
     """
 
     study: str
@@ -123,6 +124,7 @@ def replay(
     ArgumentError
         If the trial does not exist or lacks an outcome, or the objective cannot be found.
     """
+    end_loading("tuner.replay")
     if not 0.0 <= tolerance < 1.0:
         raise ArgumentError(f"tolerance={tolerance!r} must be at least 0 and below 1")
     opened = open_store(store)
@@ -169,10 +171,11 @@ def _evaluated(
         return evaluate(objective, job, goals, constraints, stop_after), ()
     if objective is not None:
         place = _named(objective)
-        return evaluate_apart(place, job, goals, constraints, stop_after), ()
+        evaluation = evaluate_apart(place, job, goals, constraints, stop_after)
+        return evaluation, tuple(evaluation.notes)
     with workspace(subject.code or Code(), repository) as place:
         evaluation = evaluate_apart(place, job, goals, constraints, stop_after)
-        return evaluation, place.notes
+        return evaluation, (*place.notes, *evaluation.notes)
 
 
 def _named(spec: str) -> Workspace:

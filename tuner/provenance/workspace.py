@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import io
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from tuner.errors import ArgumentError
+from tuner.errors.credentials import hide_exact
 from tuner.provenance.git import git, is_commit
 from tuner.records import Code
 
@@ -120,7 +125,8 @@ def _apply(diff: str, tree: Path, temp_dir: Path) -> tuple[str, ...]:
 def _found(code: Code, tree: Path, root: Path, temp_dir: Path, notes: tuple[str, ...]) -> Workspace:
     """Locate the objective: in the worktree, in the current folder, or as recorded source alone.
 
-    Files with the name of its module are searched first, then all files for its source.
+    Files with the name of its module are searched first, then all files for its definition with the
+    recorded source.
     """
     module, name = _split(code.objective)
     if not name or "<" in name:
@@ -131,9 +137,10 @@ def _found(code: Code, tree: Path, root: Path, temp_dir: Path, notes: tuple[str,
     folders = list(dict.fromkeys((tree, root)))
     for looking in (_same_source_by_name, _same_name, _same_source):
         for folder in folders:
-            file = looking(code.source, module, name, folder)
-            if file is None:
+            files = looking(code.source, module, name, folder)
+            if not files:
                 continue
+            file = _only(files, folder, code.objective)
             if folder != tree:
                 what = file.relative_to(root)
                 notes = (*notes, f"{what} is not in the commit: the current file is used")
@@ -161,19 +168,33 @@ def _split(objective: str) -> tuple[str, str]:
     return module, name
 
 
-def _same_source_by_name(source: str, module: str, _: str, folder: Path) -> Path | None:
-    named = _named(module, folder)
-    return next((file for file in named if source and source in _text(file)), None)
+def _same_source_by_name(source: str, module: str, name: str, folder: Path) -> list[Path]:
+    return [file for file in _named(module, folder) if _defines(file, name, source)]
 
 
-def _same_source(source: str, _: str, __: str, folder: Path) -> Path | None:
-    files = _python_files(folder)
-    return next((file for file in files if source and source in _text(file)), None)
+def _same_source(source: str, _: str, name: str, folder: Path) -> list[Path]:
+    return [file for file in _python_files(folder) if _defines(file, name, source)]
 
 
-def _same_name(_: str, module: str, name: str, folder: Path) -> Path | None:
-    first = name.split(".")[0]
-    return next((file for file in _named(module, folder) if first in _names(file)), None)
+def _same_name(_: str, module: str, name: str, folder: Path) -> list[Path]:
+    return [file for file in _named(module, folder) if _defines(file, name)]
+
+
+def _only(files: list[Path], folder: Path, objective: str) -> Path:
+    """Return the highest of several files, if they are copies of each other.
+
+    Raises
+    ------
+    ArgumentError
+        If they differ: each may have another meaning of the names that the objective uses.
+    """
+    if len({_text(file) for file in files}) > 1:
+        names = ", ".join(file.relative_to(folder).as_posix() for file in files[:5])
+        raise ArgumentError(
+            f"replay: {objective!r} may be in each of the files {names}, which differ; write "
+            f"objective='SCRIPT.py:FUNCTION', or --objective SCRIPT.py:FUNCTION"
+        )
+    return min(files, key=lambda file: len(file.parts))
 
 
 def _named(module: str, folder: Path) -> list[Path]:
@@ -193,16 +214,56 @@ def _python_files(folder: Path) -> list[Path]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        with tokenize.open(file) as opened:
+            return opened.read()
+    except (OSError, SyntaxError, UnicodeDecodeError):
         return ""
 
 
-def _names(file: Path) -> set[str]:
-    """Return the names of the functions and classes of a file."""
+def _defines(file: Path, name: str, source: str | None = None) -> bool:
+    """Return whether a file defines a function or class that its module has under this name.
+
+    Parameters
+    ----------
+    file
+        The file.
+    name
+        The name, with dots for a member of a class.
+    source
+        The source of the definition; None for any.
+    """
+    text = _text(file)
+    if source == "" or name.rpartition(".")[2] not in text:
+        return False  # without parsing it
     try:
-        body = ast.parse(_text(file)).body
-    except (SyntaxError, ValueError):
-        return set()
-    kinds = (ast.FunctionDef, ast.ClassDef)
-    return {node.name for node in body if isinstance(node, kinds)}
+        body: list[ast.stmt] = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError):
+        return False
+    *classes, last = name.split(".")
+    for part in classes:
+        found = _definitions(body, part)
+        body = [each for node in found if isinstance(node, ast.ClassDef) for each in node.body]
+    blocks = (_block(text, node) for node in _definitions(body, last))
+    return any(source is None or hide_exact(b).rstrip() == source.rstrip() for b in blocks)
+
+
+_Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def _definitions(body: Iterable[ast.stmt], name: str) -> list[_Definition]:
+    """Return the definitions that a name may have after these statements: several after an if."""
+    found: list[_Definition] = []
+    for node in body:
+        if isinstance(node, _Definition):
+            found = [node] if node.name == name else found
+        else:
+            parts = (*getattr(node, "handlers", ()), *getattr(node, "cases", ()), node)
+            inner = (each for part in parts for each in ast.iter_child_nodes(part))
+            found += _definitions((each for each in inner if isinstance(each, ast.stmt)), name)
+    return found
+
+
+def _block(text: str, node: _Definition) -> str:
+    """Return the source of a definition, with its decorators, as `inspect.getsource` does."""
+    first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+    return "".join(inspect.getblock(io.StringIO(text).readlines()[first - 1 :]))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, false, func, literal, not_, or_
+from sqlalchemy import Select, and_, case, false, func, literal, not_, or_
 
 from tuner.errors import QueryError
 from tuner.query.fields import Subject
@@ -35,6 +35,7 @@ from tuner.query.syntax import (
     Query,
 )
 from tuner.query.values import Dialect, Expression, Kind, Value, as_number
+from tuner.records import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +192,19 @@ class Compiler:
     # --- sorting ------------------------------------------------------------------------------
 
     def keys(self, key: Key) -> Iterable[tuple[Expression, bool]]:
-        """Yield sort expressions and whether each descends: numbers, strings, then booleans."""
+        """Yield sort expressions and whether each descends: numbers, strings, then booleans.
+
+        Final results come before the partial results of what has not completed.
+        """
         value = self._value(key.field)
         if value.among is not None:
             raise self._wrong(
                 key.field, f"{key.field} can have several values; order by another field"
             )
+        state = self.subject.states.get(key.field.path[0])
+        if state is not None:
+            final = and_(state == State.COMPLETED.value, value.present)
+            yield case((final, 0), else_=1), False
         for kind, expression in value.typed:
             yield self.dialect.sorted(expression) if kind is str else expression, key.descending
 

@@ -59,6 +59,8 @@ class Subject:
     """A searchable kind of record: its rows, its fields, and the tie-breaking order (`identity`).
 
     `documents` are flat JSON columns with one key per value; `trees` are nested JSON columns.
+    `states` are the states on which results depend, by the name of the field or document. The
+    results of a run that has not completed are partial.
     """
 
     rows: Select[Any]
@@ -66,6 +68,7 @@ class Subject:
     fields: Mapping[str, Callable[[], Value]]
     documents: Mapping[str, Expression]
     trees: Mapping[str, Expression] = field(default_factory=dict)
+    states: Mapping[str, Expression] = field(default_factory=dict)
 
     def close_to(self, name: str) -> str:
         """Return a hint for an unknown field."""
@@ -123,6 +126,7 @@ def _trials(dialect: Dialect) -> Subject:
         },
         {**_trial_documents(), "metrics": trials.c.metrics, "error": trials.c.error},
         {"notes": trials.c.notes, "optimizer": studies.c.optimizer},
+        {"value": trials.c.state, "metrics": trials.c.state},
     )
 
 
@@ -166,6 +170,7 @@ def _runs(dialect: Dialect) -> Subject:
             "packages": environments.c.packages,
         },
         {"notes": trials.c.notes, "optimizer": studies.c.optimizer},
+        {"value": trials.c.state, "metrics": runs.c.state},
     )
 
 

@@ -1,7 +1,8 @@
 """Read the first page of trials sorted by value from an index, without reading every trial.
 
-An index on study and value yields the trials of one study in order. The first page of each study
-is read, trials with a value before trials without, and the pages are merged.
+Indexes on study, state and value yield the trials of one study in order. The first page of each
+study is read: completed trials, then others with a value, then trials without. The pages are
+merged.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, true
+from sqlalchemy import Connection, Row, Select, and_, select, true
 
 from tuner.query.compiler import Compiler
 from tuner.query.syntax import Query
 from tuner.query.values import Expression
+from tuner.records import State
 from tuner.tracking.schema import studies, trials
 
 LONGEST = 1000
@@ -61,9 +63,14 @@ def page(
     keys = [key for each in query.order for key in compiler.keys(each)]
     read = _of_all if connection.dialect.name == "postgresql" else _one_by_one
     found: list[Row[Any]] = []
-    for present in (True, False):
+    value, completed = trials.c.value, trials.c.state == State.COMPLETED.value
+    for part in (
+        and_(completed, value.is_not(None)),
+        and_(~completed, value.is_not(None)),
+        value.is_(None),
+    ):
         if len(found) < wanted:
-            found += read(connection, _part(compiler, query, keys, present), numbers, wanted)
+            found += read(connection, _part(compiler, query, keys, part), numbers, wanted)
     if len(numbers) > 1:
         _sort(found, [descending for _, descending in keys])
     return found[query.offset : wanted]
@@ -99,18 +106,22 @@ def _of_all(
 
 
 def _part(
-    compiler: Compiler, query: Query, keys: list[tuple[Expression, bool]], present: bool
+    compiler: Compiler, query: Query, keys: list[tuple[Expression, bool]], part: Expression
 ) -> Select[Any]:
-    """Return the trials with a value, or those without one, in the sort order of the query."""
+    """Return a part of the trials in the sort order of the query.
+
+    Whether a trial is in the part, the first key, is the same for all of them.
+    """
     value = trials.c.value
-    statement = compiler.subject.rows.where(
-        value.is_not(None) if present else value.is_(None)
-    ).add_columns(*(key.label(f"key_{i}") for i, (key, _) in enumerate(keys)))
+    statement = compiler.subject.rows.where(part).add_columns(
+        *(key.label(f"key_{i}") for i, (key, _) in enumerate(keys))
+    )
     if query.condition is not None:
         statement = statement.where(compiler.condition(query.condition))
-    (_, descending), *others = keys
-    # NULLS LAST is omitted: every row here has a value, and the clause would disable the index.
-    first = [value.desc() if descending else value.asc()] if present else []
+    _, (_, descending), *others = keys
+    # NULLS LAST is omitted: in a part, all rows have a value or none has, and the clause would
+    # disable the index.
+    first = [value.desc() if descending else value.asc()]
     rest = [(key.desc() if down else key.asc()).nulls_last() for key, down in others]
     return statement.order_by(*first, *rest, *compiler.subject.identity)
 

@@ -172,8 +172,12 @@ class _Parser:
         ends = self._now.kind is Kind.END or self._is_word("and", "or", "order", "limit", "offset")
         if closes or ends:
             return Comparison(field, Operator.EQUAL, Literal(True, field.position))
+        hint = ""
+        if self._now.kind is Kind.NAME and len(field.path) > 1:
+            words = f"{field.path[-1]} {self._now}"
+            hint = f'; if the name has a space, write {Field(field.path[:-1])}."{words}"'
         raise self._wrong(
-            f"expected a comparison, in, like or is null after {field}, found {self._now}"
+            f"expected a comparison, in, like or is null after {field}, found {self._now}{hint}"
         )
 
     def _constants(self) -> tuple[Constant, ...]:
@@ -385,16 +389,37 @@ def _number(query: str, match: re.Match[str]) -> Token:
     return Token(Kind.DURATION, match[0], position, seconds)
 
 
+_OTHER_QUOTES = re.compile(
+    r"""\.?`(?P<ticks>[^`]*)`?|\.?\[(?P<item>'[^']*'|"[^"]*"|[^\[\]'"]*)\]"""
+)
+"""A quoted part of a name as in SQL of MySQL and in pandas, or an item of a dict as in Python."""
+
+
+def _quoted_name(before: str, match: re.Match[str]) -> str:
+    """Return a hint of how to write a name that is quoted as in another language."""
+    name = (match["ticks"] or match["item"] or "name").strip("'\"")
+    group = re.search(r"[\w.]+$", before)
+    if group is None and "." in name:
+        first, _, name = name.partition(".")
+    elif group is None:
+        return "quote with ' or \""
+    else:
+        first = group[0].rstrip(".")
+    doubled = name.replace('"', '""')
+    return f'write {first}."{doubled}"'
+
+
 def _why_not(text: str, position: int) -> str:
     character = text[position]
     if character in "'\"":
         return "this quote is not closed; write a quote within a string twice"
+    if match := _OTHER_QUOTES.match(text, position):
+        return f"unexpected {character!r}; {_quoted_name(text[:position], match)}"
     hint = {
         "!": "; write != or not",
         "&": "; write and",
         "|": "; write or",
         "%": "; write a pattern in quotes",
         ".": "; a name must start with a letter",
-        "`": "; quote with ' or \"",
     }.get(character, "")
     return f"unexpected {character!r}{hint}"

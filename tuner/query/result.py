@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import Connection, Row, Select, func, select
 
 from tuner.errors.boundary import public
+from tuner.errors.notices import warn
 from tuner.query.compiler import Compiler
 from tuner.query.fields import subject
 from tuner.query.matches import FoundRun, FoundTrial, Match, flat_rows
+from tuner.query.names import Unknown, unknown_names
 from tuner.query.pages import has_pages, page
 from tuner.query.parser import parse
 from tuner.query.syntax import Query
@@ -144,6 +146,7 @@ class QueryResult:
     def matches(self) -> Iterator[Match]:
         """Yield the matches; trials and runs come with the name of their study."""
         with self.store.reading() as connection:
+            self._say_unknown(connection)
             read = _READERS[self.what](self.store, connection)
             for row in self._rows(connection):
                 yield read(row)
@@ -169,8 +172,32 @@ class QueryResult:
     def count(self) -> int:
         """Return the number of matches."""
         with self.store.reading() as connection:
+            self._say_unknown(connection)
             inner = self.statement(connection.dialect.name).order_by(None).subquery()
             return int(connection.execute(select(func.count()).select_from(inner)).scalar_one())
+
+    def check_names(self) -> None:
+        """Check that some record has each name of the query, other than tags and notes.
+
+        Reading the matches only warns, because a metric may not have been recorded yet.
+
+        Raises
+        ------
+        QueryError
+            If no record has a name; the message suggests similar names.
+        """
+        with self.store.reading() as connection:
+            for unknown in self._unknown(connection):
+                if unknown.certain:
+                    raise unknown.error
+
+    def _say_unknown(self, connection: Connection) -> None:
+        for unknown in self._unknown(connection):
+            warn(str(unknown.error))
+
+    def _unknown(self, connection: Connection) -> list[Unknown]:
+        compiler = self._compiler(connection.dialect.name)
+        return unknown_names(connection, compiler, self.query, self.study)
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return one flat dict per match; all have the same keys, with None for missing values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -206,6 +207,17 @@ class Query:
         found = [] if self.condition is None else _fields(self.condition)
         return tuple(dict.fromkeys([*found, *(key.field for key in self.order)]))
 
+    @property
+    def compared(self) -> tuple[Field, ...]:
+        """The distinct fields whose values matter: all but those that are only tested for null."""
+        found = [] if self.condition is None else _fields(self.condition, null_tests=False)
+        return tuple(dict.fromkeys([*found, *(key.field for key in self.order)]))
+
+    @property
+    def equalities(self) -> tuple[tuple[Field, Literal], ...]:
+        """The fields that a condition of the query requires to be equal to a constant."""
+        return () if self.condition is None else tuple(_equalities(self.condition))
+
     def __str__(self) -> str:
         parts = [] if self.condition is None else [str(self.condition)]
         if self.order:
@@ -234,16 +246,29 @@ def pattern_parts(pattern: str) -> list[tuple[str, str]]:
     return parts
 
 
-def _fields(condition: Condition) -> list[Field]:
+def _fields(condition: Condition, null_tests: bool = True) -> list[Field]:
     match condition:
         case Comparison(left, _, right):
             return [side for side in (left, right) if isinstance(side, Field)]
-        case Membership(field) | Like(field) | Missing(field):
+        case Missing(field):
+            return [field] if null_tests else []
+        case Membership(field) | Like(field):
             return [field]
         case Not(inner):
-            return _fields(inner)
+            return _fields(inner, null_tests)
         case And(conditions) | Or(conditions):
-            return [field for each in conditions for field in _fields(each)]
+            return [field for each in conditions for field in _fields(each, null_tests)]
+
+
+def _equalities(condition: Condition) -> Iterator[tuple[Field, Literal]]:
+    match condition:
+        case Comparison(Field() as field, Operator.EQUAL, Literal() as constant):
+            yield field, constant
+        case Comparison(Literal() as constant, Operator.EQUAL, Field() as field):
+            yield field, constant
+        case And(conditions) | Or(conditions):
+            for each in conditions:
+                yield from _equalities(each)
 
 
 def _name_part(part: str) -> str:

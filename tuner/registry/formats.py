@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import ArgumentError, RegistryError
+from tuner.loading import SearchWhileLoading, loading
 from tuner.plugins import Plugins
 from tuner.records import Upload
 from tuner.registry.pickle_format import PickleFormat
@@ -62,7 +64,7 @@ def save_model(
     model
         The model to save.
     format
-        A format or its name. None selects the first that accepts the model: skops, json, the
+        A format or its name. None selects the first that can save the model: skops, json, the
         registered ones in alphabetical order, then pickle if it is allowed.
     allow_pickle
         Whether a pickle may be written.
@@ -70,24 +72,31 @@ def save_model(
     Raises
     ------
     RegistryError
-        If no allowed format accepts the model, or it cannot be written.
+        If no allowed format can save the model.
     ArgumentError
         If the format's name is unknown, or a registered format cannot be used.
     """
-    chosen = choose_format(model, format=format, allow_pickle=allow_pickle)
-    with tempfile.TemporaryDirectory(prefix="tuner-model-") as folder:
-        chosen.save(model, Path(folder))
-        return chosen.name, {
-            path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in sorted(Path(folder).rglob("*"))
-            if path.is_file()
-        }
+    if format is None:
+        safe = (format_named(name) for name in FORMATS.names if name != PickleFormat.name)
+        accepting = (each for each in safe if each.accepts(model))
+        candidates: Iterable[ModelFormat] = chain(
+            accepting, [PickleFormat()] if allow_pickle else []
+        )
+    else:
+        candidates = [_chosen(model, format, allow_pickle)]
+    failures: list[RegistryError] = []
+    for candidate in candidates:
+        try:
+            return candidate.name, _saved(model, candidate)
+        except RegistryError as error:
+            failures.append(error)
+    raise _unsaved(model, failures) from (failures[-1] if failures else None)
 
 
-def choose_format(
+def check_format(
     model: Any, *, format: str | ModelFormat | None = None, allow_pickle: bool = False
-) -> ModelFormat:
-    """Return the format in which `save_model` saves a model, which need not be fitted.
+) -> None:
+    """Check that `save_model` has a format for a model, which need not be fitted.
 
     Raises
     ------
@@ -96,18 +105,12 @@ def choose_format(
     ArgumentError
         If the format's name is unknown, or a registered format cannot be used.
     """
-    kind = type(model).__name__
-    if format is None:
-        return _first_that_accepts(model, allow_pickle)
-    if not isinstance(format, str):
-        given: ModelFormat = FORMATS.resolve(format)
-        return given
-    if format == PickleFormat.name and not allow_pickle:
-        raise RegistryError(f"model {kind}: format='pickle' needs allow_pickle=True as well")
-    chosen = format_named(format)
-    if not chosen.accepts(model):
-        raise RegistryError(f"model {kind}: the format {format!r} does not accept this model")
-    return chosen
+    if format is not None:
+        _chosen(model, format, allow_pickle)
+        return
+    safe = (format_named(name) for name in FORMATS.names if name != PickleFormat.name)
+    if not allow_pickle and not any(each.accepts(model) for each in safe):
+        raise _unsaved(model, [])
 
 
 def load_files(
@@ -142,18 +145,65 @@ def load_files(
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        return format.load(Path(folder))
+        try:
+            with loading():  # which may import the module of a user's class
+                return format.load(Path(folder))
+        except SearchWhileLoading as error:
+            raise RegistryError(f"the model cannot be loaded: {error}") from None
 
 
-def _first_that_accepts(model: Any, allow_pickle: bool) -> ModelFormat:
-    safe = [name for name in FORMATS.names if name != PickleFormat.name]
-    for name in safe:
-        if (candidate := format_named(name)).accepts(model):
-            return candidate
-    if allow_pickle:
-        return PickleFormat(True)
-    raise RegistryError(
-        f"model {type(model).__name__}: none of the formats {', '.join(map(repr, safe))} accepts "
-        f"it; loading a pickle runs code: to save one, write allow_pickle=True here and on "
-        f"loading, or pass format= with a ModelFormat of your own"
-    )
+def _chosen(model: Any, format: str | ModelFormat, allow_pickle: bool) -> ModelFormat:
+    kind = type(model).__name__
+    if not isinstance(format, str):
+        given: ModelFormat = FORMATS.resolve(format)
+        return given
+    if format == PickleFormat.name and not allow_pickle:
+        raise RegistryError(f"model {kind}: format='pickle' needs allow_pickle=True as well")
+    chosen = format_named(format)
+    if not chosen.accepts(model):
+        raise RegistryError(f"model {kind}: the format {format!r} does not accept this model")
+    return chosen
+
+
+def _saved(model: Any, format: ModelFormat) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory(prefix="tuner-model-") as folder:
+        format.save(model, Path(folder))
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(Path(folder).rglob("*"))
+            if path.is_file()
+        }
+
+
+_OWN_FILES = {
+    "catboost": ("model.save_model({!r})", "model.cbm"),
+    "keras": ("model.save({!r})", "model.keras"),
+    "lightgbm": ("model.save_model({!r})", "model.txt"),
+    "tensorflow": ("model.save({!r})", "model.keras"),
+    "torch": ("torch.save(model.state_dict(), {!r})", "model.pt"),
+    "xgboost": ("model.save_model({!r})", "model.ubj"),
+}
+"""The call that writes a model of a library to a file of its own format, by package."""
+
+
+def _unsaved(model: Any, failures: Sequence[RegistryError]) -> RegistryError:
+    """Return the error for a model that no allowed format can save, with all that can be done."""
+    text = "; ".join(map(str, failures))
+    if not failures:
+        safe = ", ".join(repr(name) for name in FORMATS.names if name != PickleFormat.name)
+        text = (
+            f"model {type(model).__name__}: none of the formats {safe} accepts it; loading a "
+            f"pickle runs code: to save one, write allow_pickle=True here and on loading, or pass "
+            f"format= with a ModelFormat of your own"
+        )
+    packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
+    for package in sorted(packages & _OWN_FILES.keys()):
+        call, file = _OWN_FILES[package]
+        call = (
+            call.replace("model.", "model.booster_.") if hasattr(type(model), "booster_") else call
+        )
+        text += (
+            f"; or write {call.format(file)} and trial.log_artifact({file!r}), which keeps the "
+            f"model in the format of {package}; load_model does not load such an artifact"
+        )
+    return RegistryError(text)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Row, Select, and_, func, select
 
-from tuner.errors import ModelNotFound, RegistryError
+from tuner.errors import ModelNotFound, RegistryError, UntrustedModel
 from tuner.errors.boundary import public_methods
 from tuner.records import (
     Artifact,
@@ -27,6 +27,7 @@ from tuner.records import (
 from tuner.registry.formats import load_files
 from tuner.registry.names import CHAMPION, parse_reference, validate_alias, validate_model_name
 from tuner.registry.protocol import ModelFormat
+from tuner.registry.versions import version_note
 from tuner.tracking import schema, upserts
 from tuner.tracking.rows import number_or_null
 
@@ -191,7 +192,17 @@ class Registry:
                 f"model {ref!r} was saved in the format {kept!r}, format= loads {format.name!r}"
             )
         files = self.store.read_artifact(version.artifact)
-        return load_files(format or kept, files, allow_pickle=allow_pickle, trusted=trusted)
+        try:
+            return load_files(format or kept, files, allow_pickle=allow_pickle, trusted=trusted)
+        except RegistryError as error:
+            only_refused = isinstance(error, UntrustedModel) and error.importable
+            if only_refused or not version.environment:
+                raise
+            recorded = self.store.get_environment(version.environment)
+            note = version_note(recorded, kept, str(error))
+            if note:
+                error.args = (f"model {ref!r}: {error}; {note}",)
+            raise
 
     def find_version(self, name: str, run: str) -> ModelVersion | None:
         """Return the version of `name` that this run was registered as, or None."""

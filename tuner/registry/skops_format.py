@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import RegistryError, UntrustedModel
-from tuner.registry.trusted import VARIABLE, more_types
+from tuner.registry.importable import why_not_elsewhere, why_not_here
+from tuner.registry.trusted import TRUSTED, VARIABLE, more_types
 
 if TYPE_CHECKING:
     from tuner.registry.skops_archive import SkopsArchive
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 
 FILE = "model.skops"
 
-_OTHERWISE = "write format='pickle', allow_pickle=True to keep a pickle"
+_OTHERWISE = (
+    "write format='pickle', allow_pickle=True here and allow_pickle=True on loading to keep a "
+    "pickle, whose loading runs code"
+)
 
 
 class SkopsFormat:
@@ -49,7 +54,8 @@ class SkopsFormat:
         Raises
         ------
         RegistryError
-            If skops cannot save a part of the model, or the model would not load.
+            If skops cannot save a part of the model, the model would not load, or it has a class or
+            function that another process cannot import, such as one of ``__main__``.
         """
         from skops import io
 
@@ -63,12 +69,21 @@ class SkopsFormat:
                 f"{_OTHERWISE}"
             ) from error
         try:
-            _load_back(content, self._trusted)
+            names = sorted(_checked(content, frozenset())[1].untrusted)
+            reason = _why(why_not_elsewhere, names)
+            if not reason and all(name.rpartition(".")[0] in sys.modules for name in names):
+                # Otherwise a class was shipped to this process by value; its file may be a script.
+                load_skops(content, self._trusted.union(names))
         except Exception as error:
             raise RegistryError(
                 f"model {kind} cannot be kept in skops format, as it would not load again: "
                 f"{type(error).__name__}: {error}; {_OTHERWISE}"
             ) from error
+        if reason:
+            raise RegistryError(
+                f"model {kind} cannot be kept in skops format: {reason}, so no other program can "
+                f"import it; define it at the top of a module that can be imported, or {_OTHERWISE}"
+            )
         (folder / FILE).write_bytes(content)
 
     def load(self, folder: Path) -> Any:
@@ -96,28 +111,36 @@ def load_skops(content: bytes, trusted: frozenset[str]) -> Any:
     """Return the model of a skops file; `trusted` names are allowed in addition to the list."""
     from skops import io
 
+    from tuner.registry.skops_values import resolve
     from tuner.registry.soundness import check_model
 
     archive, schema = _checked(content, trusted)
     if schema.untrusted:
-        names = sorted(schema.untrusted)
-        raise UntrustedModel(
-            f"loading this model would create objects of types that are not allowed: "
-            f"{', '.join(names)}; if you know them, write trusted={names!r}, or set {VARIABLE}"
-        )
+        for name in schema.types & TRUSTED:
+            resolve(name)  # as loading does: the import of an estimator may define other modules
+        raise _refusal(sorted(schema.untrusted))
     model = io.loads(archive.stored(), trusted=sorted(schema.types))
     check_model(model, trusted)
     return model
 
 
-def _load_back(content: bytes, trusted: frozenset[str]) -> None:
-    """Load a model as a user would who trusts all of its types."""
-    from tuner.registry.skops_values import resolve
+def _refusal(names: list[str]) -> UntrustedModel:
+    """Return the error for names that are not allowed, with advice that can work."""
+    what = (
+        f"loading this model would create objects of types that are not allowed: {', '.join(names)}"
+    )
+    if reason := _why(why_not_here, names):
+        return UntrustedModel(
+            f"{what}; to trust them is not enough, as they cannot be imported here: {reason}; load "
+            f"the model where they can be imported",
+            importable=False,
+        )
+    return UntrustedModel(f"{what}; if you know them, write trusted={names!r}, or set {VARIABLE}")
 
-    _, schema = _checked(content, trusted)
-    # This process may be unable to import the module of a user's class.
-    if all(resolve(name) is not None for name in schema.untrusted):
-        load_skops(content, trusted | schema.untrusted)
+
+def _why(reason_of: Callable[[str], str], names: Iterable[str]) -> str:
+    """Return the first reason that some name has, "" if none has one."""
+    return next(filter(None, map(reason_of, names)), "")
 
 
 def _checked(content: bytes, trusted: frozenset[str]) -> tuple[SkopsArchive, SkopsSchema]:

@@ -19,6 +19,7 @@ from tuner.plotting.measure import Measure
 from tuner.records import Code, Environment, ModelVersion, State, Trial
 from tuner.reporting.certainty import Certainty, certainty_of, in_words
 from tuner.reporting.subject import StudyRecord
+from tuner.tracking.activity import run_by
 
 MOST_ROWS = 1000
 """Trials in the table, the best first: a browser sorts as many without a wait."""
@@ -29,7 +30,7 @@ LEAD_DIGITS = 3
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """The share of the variance of a goal that a parameter explains, and its 90% range.
+    """The share of the variance of a goal that a parameter explains, and its range.
 
     `where` names the branch of the parameter, empty for all trials. The range is None if there are
     too few trials.
@@ -74,6 +75,8 @@ def summary_of(study: StudyRecord, trials: Sequence[Trial]) -> dict[str, str]:
         "Optimizer": str(info.optimizer.get("name", "unknown")),
         "Created": moment_text(info.created),
     }
+    if (owner := run_by(study.store, info.uid, trials)) is not None:
+        facts["Run by"] = owner
     if begun and ended:
         busy = sum(t.duration or 0.0 for t in trials)
         facts["From first start to last end"] = seconds_text(max(ended) - min(begun))

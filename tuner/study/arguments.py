@@ -123,6 +123,23 @@ def as_count(name: str, value: Any, *, low: int = 1) -> int | None:
     return int(value.__index__())
 
 
+def as_outcome_state(state: State | str) -> State:
+    """Return the state of a finished trial.
+
+    Raises
+    ------
+    ArgumentError
+        If it is another state, or none.
+    """
+    try:
+        as_state = State(state)
+    except ValueError:
+        as_state = State.WAITING
+    if not as_state.finished:
+        raise ArgumentError(f'tell: state={state!r}: write "completed", "stopped" or "failed"')
+    return as_state
+
+
 _CONSTRAINT = re.compile(r"\s*(.+?)\s*(<=|>=)\s*(\S+)\s*")
 
 
@@ -214,20 +231,3 @@ def lease_seconds() -> float:
     if not 1.0 <= seconds < math.inf:
         raise ArgumentError(f"TUNER_LEASE={text!r}: write a number of seconds, 1 or more")
     return seconds
-
-
-def as_outcome_state(state: State | str) -> State:
-    """Return the state of an outcome.
-
-    Raises
-    ------
-    ArgumentError
-        If `state` is anything else.
-    """
-    try:
-        as_state = State(state)
-    except ValueError:
-        as_state = State.WAITING
-    if not as_state.finished:
-        raise ArgumentError(f'tell: state={state!r}: write "completed", "stopped" or "failed"')
-    return as_state

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.engine.seeds import fresh_seed
 from tuner.errors import ArgumentError, StudyExists, StudyMismatch
 from tuner.errors.boundary import public
+from tuner.loading import is_loading
 from tuner.optimizers import describe
 from tuner.optimizers import resolve as resolve_optimizer
 from tuner.provenance.references import find_study
@@ -26,29 +27,13 @@ from tuner.study.arguments import (
     as_study_name,
     renamed,
 )
+from tuner.study.plan import StudyPlan, first_warm_start, with_additions
 from tuner.study.study import Study
-from tuner.study.warm_start import warm_start_trials
 
 if TYPE_CHECKING:
     from tuner.optimizers.protocol import Optimizer
     from tuner.schedulers.protocol import Scheduler
     from tuner.tracking.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class StudyPlan:
-    """The checked settings that a call requests for a study, new or existing."""
-
-    name: str
-    space: Space
-    goals: tuple[Goal, ...]
-    constraints: tuple[OutcomeConstraint, ...]
-    optimizer: Optimizer
-    scheduler: Scheduler | None
-    seed: int | None
-    data: str
-    tags: dict[str, str]
-    warm_start: Any
 
 
 def as_plan(
@@ -153,9 +138,14 @@ def create_study(
         tags=tags,
         warm_start=warm_start,
     )
+    if is_loading():
+        return _unrecorded(plan, store)
     created = open_study(plan, store, must_be_new=not load_if_exists)
-    created.store.create_study(created.info)
-    return created
+    recorded = created.store.create_study(created.info)
+    if recorded.uid == created.info.uid:
+        return created
+    # Another process has created it in the meantime.
+    return open_study(plan, created.store, must_be_new=not load_if_exists)
 
 
 @public()
@@ -204,11 +194,12 @@ def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
 
 
 def open_study(
-    plan: StudyPlan, store: str | Path | None = None, *, must_be_new: bool = False
+    plan: StudyPlan, store: str | Path | Store | None = None, *, must_be_new: bool = False
 ) -> Study:
     """Return the planned study, which is not recorded yet if it is new.
 
-    A failure before the first trial therefore leaves no trace.
+    A failure before the first trial therefore leaves no trace. An existing study gets the tags and
+    the earlier trials of the plan that it lacks.
 
     Raises
     ------
@@ -236,6 +227,17 @@ def open_study(
         )
     else:
         _check_same(info, plan)
+        info = with_additions(info, plan, opened)
+    return Study(info, opened, optimizer=plan.optimizer, scheduler=plan.scheduler)
+
+
+def _unrecorded(plan: StudyPlan, store: str | Path | None) -> Study:
+    """Return the known or planned study for a file that is loaded for its objective."""
+    from tuner.tracking import open_store
+
+    opened = open_store(store)
+    info = opened.find_study(plan.name)
+    info = info or _new_study(replace(plan, warm_start=()), plan.seed or 0, opened)
     return Study(info, opened, optimizer=plan.optimizer, scheduler=plan.scheduler)
 
 
@@ -255,7 +257,7 @@ def _new_study(plan: StudyPlan, seed: int, store: Store) -> StudyInfo:
         data=plan.data,
         tags=plan.tags,
         constraints=plan.constraints,
-        warm_start_trials=warm_start_trials(plan.warm_start, plan.space, plan.goals, store),
+        warm_start_trials=first_warm_start(plan, store),
         user=current_user(),
     )
 

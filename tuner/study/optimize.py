@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.errors import StudyJustCreated
 from tuner.errors.boundary import public
+from tuner.loading import end_loading
 from tuner.records import Params, Trial
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.study.arguments import as_goals, as_space, renamed
@@ -90,7 +92,8 @@ def optimize(
         A registered name, such as ``"asha"``, a `Scheduler`, or None to let every trial run to its
         end.
     backend
-        A registered name, such as ``"serial"``, a `Backend`, or None for ``"ray"``.
+        A registered name, such as ``"processes"`` or ``"serial"``, a `Backend`, or None for
+        ``"ray"``.
     workers
         Number of concurrent trials. None uses the whole machine or cluster.
     resources
@@ -110,12 +113,14 @@ def optimize(
     data
         Arrays, DataFrames, files or folders. The study records their fingerprint.
     initial
-        Points that a new study tries first. Defaults to the defaults of the domains, if any.
+        Points to try first, unless the study has trials of them. A new study without such points
+        tries the defaults of the domains, if any.
     warm_start
         Earlier trials for the optimizer: a study's name in this store, a `Study`, an Optuna study,
         a DataFrame like the one of `Study.trials_dataframe`, or a list of these. They must have
-        values of the same goals. The study records them, does not count them as its trials, and
-        tries the best of them first.
+        values of the same goals. The study records them and does not count them as its trials. A
+        new study tries the best of them first, and an existing one adds those that it lacks. A
+        warning states how many trials do not fit, and why.
     max_retries
         Number of retries after the objective fails. A trial whose worker is lost is retried up to
         three times regardless.
@@ -127,10 +132,11 @@ def optimize(
         Make a parallel search repeatable: with the same seed and as many workers, suggestion k sees
         the outcomes of trials up to k - workers only. Workers wait for slow trials.
     callbacks
-        Called with ``study, trial`` after each outcome; see `Study.stop`. If a callback has a
+        Called with ``study, trial`` once an outcome is recorded; see `Study.stop` and
+        `Study.enqueue`. If a callback has a
         method ``study_ended(study)``, it is called when the search ends, also after an error.
     tags
-        Short texts to keep with the study.
+        Short texts to keep with the study. An existing study keeps its other tags.
     system_metrics
         Whether to sample each run's CPU, memory and GPUs, as metrics over steps called
         ``system/...``: True for every five seconds, or the seconds between two samples. None uses
@@ -171,6 +177,7 @@ def optimize(
     >>> study.best_value < 1
     True
     """
+    end_loading("tuner.optimize")
     space, scheduler = as_space(space), resolve_scheduler(scheduler)
     search = as_search(
         objective,
@@ -207,4 +214,7 @@ def optimize(
         warm_start=warm_start,
         objective=objective,
     )
-    return open_study(plan, store).run(search)
+    try:
+        return open_study(plan, store).run(search)
+    except StudyJustCreated:
+        return open_study(plan, store).run(search)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import RegistryError
@@ -21,7 +22,7 @@ from tuner.registry import Registry
 from tuner.registry.formats import save_model
 from tuner.registry.protocol import ModelFormat
 from tuner.study.arguments import as_count
-from tuner.tracking.artifacts.retention import forget_models
+from tuner.tracking.artifacts.retention import UnwantedModels, forget_models, unwanted_models
 from tuner.tracking.batch import Batch
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def register_trial(
     """Register a trial of a study under `name`; a repeated call returns the same version.
 
     The model is the result of `refit` on the params of the trial, or the model that its run logged.
-    Without either, the version holds the params alone.
+    Without either, the version holds the params alone. The environment of a refitted model is that
+    of this process.
 
     Raises
     ------
@@ -54,12 +56,20 @@ def register_trial(
         return known
     artifact = _logged_model(registry, info, run)
     if refit is not None:
-        kind, files = save_model(
-            _refitted(info, trial, refit), format=format, allow_pickle=allow_pickle
-        )
+        from tuner.provenance.capture import current_environment
+
+        model = _refitted(info, trial, refit)
+        try:
+            kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
+        except RegistryError as error:
+            raise RegistryError(
+                f"study {info.name!r}: {error}; the study itself is recorded: to register a model "
+                f"later, write study.register(refit=..., allow_pickle=...)"
+            ) from error
         upload = Upload("refit", files, kind="model", format=kind)
         artifact = registry.store.put_artifact(run.uid, upload)
         registry.store.write(info.uid, Batch(artifacts=[artifact]))
+        run = replace(run, environment=registry.store.put_environment(current_environment()))
     return registry.register(
         name,
         study=info,
@@ -95,6 +105,16 @@ def _refitted(info: StudyInfo, trial: Trial, refit: Callable[[Params], Any]) -> 
 
 def keep_models(study: StudyResults, k: int) -> int:
     """Forget the models of all trials but the `k` best; see `Study.keep_models`."""
+    return forget_models(study.store, study.info.uid, _kept(study, k))
+
+
+def models_to_forget(study: StudyResults, k: int) -> UnwantedModels:
+    """Return the models that `keep_models` would forget."""
+    return unwanted_models(study.store, study.info.uid, _kept(study, k))
+
+
+def _kept(study: StudyResults, k: int) -> set[int]:
+    """Return the trials that keep their models: unfinished ones, the `k` best and the front."""
     k = as_count("k", k) or 1
     trials = study.trials
     ranked = ranking.best_first(study.info.goal, [t for t in trials if t.eligible])
@@ -102,4 +122,4 @@ def keep_models(study: StudyResults, k: int) -> int:
     kept |= {t.number for t in ranked[:k]}
     if len(study.goals) > 1:
         kept |= {t.number for t in study.best_trials}
-    return forget_models(study.store, study.info.uid, kept)
+    return kept

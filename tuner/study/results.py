@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.display.numbers import number_text
 from tuner.errors import ArgumentError, NoCompletedTrial, NoFeasibleTrial, SeveralGoals
 from tuner.errors.boundary import public_methods
+from tuner.loading import end_loading
 from tuner.optimizers import ranking
 from tuner.records import Artifact, Direction, Goal, Params, Report, Run, State, StudyInfo, Trial
 from tuner.records.lists import RecordList
@@ -74,9 +75,78 @@ class StudyResults:
         """Return ``(run uid, report)`` of all trials, or of one trial, by run and step."""
         return list(self.store.reports(self._info.uid, trial))
 
-    def artifacts(self, run: str | None = None) -> list[Artifact]:
-        """Return the artifacts of all runs, or of one."""
-        return RecordList(self.store.artifacts(self._info.uid, run))
+    def artifacts(
+        self, trial: int | str | None = None, *, run: str | None = None
+    ) -> list[Artifact]:
+        """Return the artifacts of all trials, of one trial, or of one run, by its uid.
+
+        Of the contents that a run kept under one name, only the latest is returned.
+
+        Parameters
+        ----------
+        trial
+            The number of a trial; the uid of a run is taken as `run`.
+        run
+            The uid of a run.
+        """
+        if isinstance(trial, str):
+            trial, run = None, trial
+        return RecordList(self.store.artifacts(self._info.uid, run, trial))
+
+    def download_artifacts(
+        self,
+        trial: Trial | int,
+        *names: str,
+        to: str | Path = ".",
+        attempt: int | None = None,
+    ) -> list[Path]:
+        """Write artifacts of a trial to files, after their checksums are verified.
+
+        An artifact of several files becomes a folder of its name.
+
+        Parameters
+        ----------
+        trial
+            The trial, or its number.
+        *names
+            Names of artifacts; without names, all are written.
+        to
+            The folder to write to, created if missing. A file of the same content there is kept,
+            and one of another content is not overwritten.
+        attempt
+            The run of the trial, from 1. None takes the last run that is not a replay.
+
+        Returns
+        -------
+        list of Path
+            The files.
+
+        Raises
+        ------
+        ArgumentError
+            If the trial, the run or an artifact does not exist.
+        ChecksumMismatch
+            If the stored files differ from the recorded ones.
+        ExportError
+            If a file cannot be written, or exists with another content.
+
+        Examples
+        --------
+        >>> import tempfile, tuner
+        >>> def objective(params, trial):
+        ...     trial.log_model({"x": params["x"]})
+        ...     return params["x"]
+        >>> study = tuner.optimize(
+        ...     objective, {"x": tuner.Int(0, 3)}, n_trials=1, backend="serial",
+        ...     store=tempfile.mkdtemp(), progress=False,
+        ... )
+        >>> [path.name for path in study.download_artifacts(0, "model", to=tempfile.mkdtemp())]
+        ['model.json']
+        """
+        from tuner.study.downloads import download
+
+        number = trial if isinstance(trial, int) else trial.number
+        return download(self, number, names, Path(to), attempt)
 
     def find(self, query: str = "", *, what: str = "trials") -> QueryResult:
         """Return the trials or runs of this study that match a query; see `tuner.find`.
@@ -174,6 +244,7 @@ class StudyResults:
         """Set several tags at once; None removes a tag. Other tags do not change."""
         from tuner.tracking.annotations import set_tags
 
+        end_loading("Study.set_tags")
         known = set_tags(self.store, self._info.uid, tags)
         self._info = dataclasses.replace(self._info, tags=known)
 
@@ -191,6 +262,7 @@ class StudyResults:
         """
         from tuner.tracking.annotations import set_notes
 
+        end_loading("Study.set_notes")
         number = trial if isinstance(trial, int) else trial.number
         return set_notes(self.store, self._info.uid, number, notes)
 

@@ -13,6 +13,7 @@ from tuner.engine.limits import Limits
 from tuner.engine.objective import wants_trial
 from tuner.engine.worker.system_metrics import as_interval
 from tuner.errors import ArgumentError
+from tuner.errors.notices import warn
 from tuner.optimizers import ranking
 from tuner.records import Goal, Params
 from tuner.registry.names import validate_model_name
@@ -21,6 +22,7 @@ from tuner.study.declared_formats import check_formats
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
+    from tuner.engine.ask_tell import ManualLoop
     from tuner.engine.driver import Session
     from tuner.engine.progress import Progress
     from tuner.optimizers.protocol import Optimizer
@@ -174,7 +176,7 @@ def session_of(
         scheduler=scheduler,
         workers=search.workers,
         resources=search.resources,
-        initial=search.initial or _first_points(study),
+        initial=search.initial or ([] if next(iter(study), None) else _first_points(study)),
         code=current_code(search.objective),
         environment=current_environment(),
         listeners=[partial(callback, study) for callback in search.callbacks],
@@ -182,6 +184,23 @@ def session_of(
         # Virtual time passes only while the driver waits for events, so it need not poll.
         clock=SystemClock() if virtual is None else virtual,
         poll=POLL if virtual is None else math.inf,
+    )
+
+
+def loop_of(study: StudyResults, optimizer: Optimizer, scheduler: Scheduler | None) -> ManualLoop:
+    """Return the loop by which `Study.ask` and `Study.tell` work."""
+    from tuner.engine.ask_tell import ManualLoop
+    from tuner.engine.clock import SystemClock
+    from tuner.provenance.capture import current_environment
+
+    return ManualLoop(
+        study.info,
+        study.space,
+        study.store,
+        optimizer,
+        SystemClock(),
+        scheduler,
+        environment=study.store.put_environment(current_environment()),
     )
 
 
@@ -195,10 +214,29 @@ def notify_ended(search: Search, study: StudyResults) -> None:
                 ended(study)
 
 
+def say_untried(search: Search, study: StudyResults, n_trials: int) -> None:
+    """Warn if a search of a study that has all its trials was given new points."""
+    from tuner.engine.initial import untried
+
+    left = untried(study.space, search.initial, study) if search.initial else []
+    if left:
+        points = "1 new point is" if len(left) == 1 else f"{len(left)} new points are"
+        warn(
+            f"initial: study {study.name!r} has its n_trials={n_trials} trials, so {points} not "
+            f"tried; write a larger n_trials"
+        )
+
+
 def _first_points(study: StudyResults) -> list[Params]:
     """Return the defaults of the space and the best of the study's warm-start trials."""
-    defaults = study.space.defaults()
+    space = study.space
+    defaults = space.defaults()
     points = [] if defaults is None else [defaults]
+    if defaults is None and any(column.domain.default is not None for column in space.columns):
+        warn(
+            f"the defaults of the search space violate {' or '.join(map(str, space.constraints))}, "
+            f"so they are not tried first; change a default"
+        )
     if len(study.goals) == 1:
         best = ranking.best(study.info.goal, study.info.warm_start_trials)
         points += [] if best is None or best.params in points else [best.params]

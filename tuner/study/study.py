@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from tuner.engine.messages import End
-from tuner.errors import ArgumentError, StudyBusy, StudyError, UnknownOptimizer
+from tuner.errors import ArgumentError, StudyBusy, StudyError, StudyJustCreated, UnknownOptimizer
 from tuner.errors.boundary import public_methods
+from tuner.loading import end_loading
 from tuner.provenance.references import find_study
 from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
 from tuner.study.arguments import as_count, as_outcome_state
@@ -125,6 +126,7 @@ class Study(StudyResults):
         """
         from tuner.study.search import as_search
 
+        end_loading("Study.optimize")
         search = as_search(
             objective,
             self.goals,
@@ -206,14 +208,25 @@ class Study(StudyResults):
         return self._loop().tell(number, value, state, getattr(trial, "run", None))
 
     def enqueue(self, params: Params) -> None:
-        """Queue a point that `ask` returns before any other.
+        """Queue a point that `ask`, or a search, tries before any other.
+
+        In a callback, the running search tries it after the trials that it has already launched.
 
         Raises
         ------
         InvalidParams
             If the params are not a point of the space.
+        StudyBusy
+            If another process runs a search of the study.
         """
-        self._loop().enqueue([self.space.validate(params)])
+        from tuner.engine.driver import running_search
+
+        point = self.space.validate(params)
+        search = running_search(self.store.url, self._info.uid)
+        if search is None:
+            self._loop().enqueue([point])
+        else:
+            search.enqueue(point)
 
     def retry(self, trials: Sequence[Trial | int] = (), *, failed: bool = False) -> list[Trial]:
         """Let failed trials run again under their numbers, and return them.
@@ -251,11 +264,14 @@ class Study(StudyResults):
         StudyError
             If the study is not being optimized by this process.
         """
-        if self._driver is None:
+        from tuner.engine.driver import running_search
+
+        search = running_search(self.store.url, self._info.uid) or self._driver
+        if search is None:
             raise StudyError(
                 f"study {self.name!r} is not running in this process; stop() ends a running search"
             )
-        self._driver.stop()
+        search.stop()
 
     def run(self, search: Search) -> Study:
         """Run a checked search and register the best trial; `optimize` is the public form.
@@ -264,18 +280,27 @@ class Study(StudyResults):
         ------
         StudyBusy
             If this object or another process runs a search of the study.
+        StudyJustCreated
+            If another process created the study, so that the recorded one has to be loaded.
         """
-        from tuner.study.search import limits_of, notify_ended
+        from tuner.study.search import limits_of, notify_ended, say_untried
         from tuner.study.unsaved import warn_of_unsaved
 
         self._check_idle()
         n_trials = limits_of(search, self.space).n_trials
         if n_trials is None or sum(trial.state.finished for trial in self) < n_trials:
+            begun = True
             try:
                 self._drive(search)
+            except StudyJustCreated:
+                begun = False
+                raise
             finally:
-                notify_ended(search, self)
+                if begun:
+                    notify_ended(search, self)
             warn_of_unsaved(self)
+        else:
+            say_untried(search, self, n_trials)
         self._apply(search.models)
         return self
 
@@ -333,21 +358,12 @@ class Study(StudyResults):
         return self._optimizer
 
     def _loop(self) -> ManualLoop:
+        end_loading("Study.ask")
         self._check_idle()
         if self._manual is None:
-            from tuner.engine.ask_tell import ManualLoop
-            from tuner.engine.clock import SystemClock
-            from tuner.provenance.capture import current_environment
+            from tuner.study.search import loop_of
 
-            self._manual = ManualLoop(
-                self._info,
-                self.space,
-                self.store,
-                self._bound_optimizer(),
-                SystemClock(),
-                self._scheduler,
-                environment=self.store.put_environment(current_environment()),
-            )
+            self._manual = loop_of(self, self._bound_optimizer(), self._scheduler)
         return self._manual
 
     # --- models ---------------------------------------------------------------------------
@@ -390,6 +406,7 @@ class Study(StudyResults):
         from tuner.registry import Registry
         from tuner.study.registration import register_trial
 
+        end_loading("Study.register")
         if trial is not None and trial.state is not State.COMPLETED:
             raise ArgumentError(
                 f"study {self.name!r}: trial {trial.number} is {trial.state.value}; "
@@ -410,7 +427,8 @@ class Study(StudyResults):
         """Forget the models of all trials but the `k` best, and return how many were forgotten.
 
         The models of unfinished trials, of registered versions and, with several goals, of the
-        Pareto front are always kept. Other artifacts stay. ``tuner gc`` deletes the files.
+        Pareto front are always kept, and all other artifacts. Of a best trial, the run that gave
+        its outcome keeps the latest model under each name. ``tuner gc`` deletes the files.
 
         Raises
         ------
@@ -419,12 +437,16 @@ class Study(StudyResults):
         """
         from tuner.study.registration import keep_models
 
+        end_loading("Study.keep_models")
         return keep_models(self, k)
 
     def replace_info(self, **changes: Any) -> None:
-        """Update mutable fields of the record of the study: optimizer, data and tags."""
+        """Update mutable fields of the record of the study: optimizer, data and tags.
+
+        Other fields keep what another process may have recorded in the meantime.
+        """
         self._info = dataclasses.replace(self._info, **changes)
-        self.store.update_study(self._info)
+        self.store.update_study(self._info, changes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reconnected, (self.store, self.name, self._optimizer, self._scheduler)

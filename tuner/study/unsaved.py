@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from tuner.errors.notices import warn
 from tuner.errors.printable import one_line
-from tuner.errors.warning import warn
 from tuner.records import NOT_SAVED, State, Trial
 from tuner.study.results import StudyResults
 

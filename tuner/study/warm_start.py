@@ -1,14 +1,19 @@
-"""Load trials from other sources to warm-start the optimizer of a new study."""
+"""Load trials from other sources to warm-start the optimizer of a study."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.errors import ArgumentError, StudyNotFound
-from tuner.records import Goal, State, Trial
-from tuner.search_spaces import Space
+from tuner.errors.notices import warn
+from tuner.records import Goal, OutcomeConstraint, State, Trial
+from tuner.search_spaces import Bool, Space
+from tuner.search_spaces.categorical import Listed
+from tuner.study.fitting import Fitting, Misfit
 
 if TYPE_CHECKING:
     from tuner.tracking.store import Store
@@ -19,72 +24,149 @@ Source: TypeAlias = Any
 
 @dataclass(frozen=True, slots=True)
 class SourceTrial:
-    """A completed trial of a source, with parameters by path and metrics by name."""
+    """A completed trial of a source, with parameters and metrics by name.
+
+    A parameter that is None has no value in the source, or the option None.
+    """
 
     flat: Mapping[str, Any]
     metrics: Mapping[str, Any]
     constraints: Mapping[str, float] = field(default_factory=dict)
 
 
-def warm_start_trials(
-    sources: Source | Sequence[Source], space: Space, goals: Sequence[Goal], store: Store
-) -> tuple[Trial, ...]:
-    """Return the completed trials of `sources` that are points of `space`, numbered up to -1.
+@dataclass(slots=True)
+class SourceTrials:
+    """The trials of sources that fit a study, and why others do not.
 
-    A missing parameter takes the default of its domain. A trial with a value outside its domain
-    or with a missing parameter that has no default is skipped.
+    Attributes
+    ----------
+    trials
+        The trials that fit, numbered up to -1.
+    seen
+        The number of completed trials in the sources.
+    """
+
+    trials: tuple[Trial, ...] = ()
+    seen: int = 0
+    _left_out: Counter[str] = field(default_factory=Counter)
+    _reasons: dict[str, str] = field(default_factory=dict)
+
+    def leave_out(self, misfit: Misfit) -> None:
+        """Count a trial that does not fit."""
+        self._left_out[misfit.about] += 1
+        self._reasons.setdefault(misfit.about, misfit.reason)
+
+    @property
+    def reasons(self) -> str:
+        """The most frequent reasons, each with one example; empty if all trials fit."""
+        counts = self._left_out.most_common(REASONS)
+        alone = len(self._left_out) == 1
+        return "; ".join(
+            self._reasons[about] + ("" if alone else f" ({n} trial{'s' * (n > 1)})")
+            for about, n in counts
+        )
+
+    def say_left_out(self) -> None:
+        """Warn if trials do not fit; names their number and the reasons."""
+        if n := self._left_out.total():
+            warn(f"warm_start: {n} of {self.seen} completed trials are left out: {self.reasons}")
+
+
+REASONS = 3
+"""Number of different reasons in a warning."""
+
+
+def warm_start_trials(
+    sources: Source | Sequence[Source],
+    space: Space,
+    goals: Sequence[Goal],
+    store: Store,
+    constraints: Sequence[OutcomeConstraint] = (),
+) -> SourceTrials:
+    """Return the completed trials of `sources` that are points of `space`.
+
+    See `Fitting` for names and values that differ. A missing parameter takes the default of its
+    domain. A trial with a value outside its domain, with a missing parameter that has no default,
+    or without a finite value of each goal is left out.
 
     Parameters
     ----------
     sources
         One `Source` or a list of them.
-    space, goals
-        The space and the goals of the new study. The sources must have values of these metrics.
+    space, goals, constraints
+        Those of the study. The sources must have values of the goals. A constraint whose metric
+        they have applies to their trials too.
     store
         The store in which studies are looked up by name.
 
     Raises
     ------
     ArgumentError
-        If a source has another type, lacks a goal or has the opposite direction, or if no trial
-        fits the space.
+        If a source has another type, lacks a goal or has the opposite direction.
     StudyNotFound
         If the store has no study of a given name.
     """
     listed = sources if isinstance(sources, list | tuple) else [sources]
+    fitting = Fitting(space)
+    result = SourceTrials()
     found: list[Trial] = []
-    seen, refused = 0, ""
     for source in listed:
-        for known in _read(source, goals, store):
-            seen += 1
-            params, why = _fitted(space, known.flat)
-            if params is None:
-                refused = refused or why
-                continue
-            metrics = {goal.metric: _number(known.metrics.get(goal.metric)) for goal in goals}
-            found.append(
-                Trial(
-                    0,
-                    params,
-                    State.COMPLETED,
-                    tuple(metrics.values()),
-                    metrics,
-                    constraints=dict(known.constraints),
-                )
-            )
-    if listed and not found:
-        raise ArgumentError(
-            f"warm_start: none of the {seen} completed trials is a point of this space"
-            f"{f': {refused}' if refused else ''}; omit warm_start, or pass other trials"
-        )
-    first = -len(found)
-    return tuple(
-        Trial(first + k, t.params, t.state, t.values, t.metrics, constraints=t.constraints)
-        for k, t in enumerate(found)
+        for known in _read(source, space, goals, constraints, store):
+            result.seen += 1
+            trial = _as_trial(known, fitting, goals, constraints)
+            if isinstance(trial, Misfit):
+                result.leave_out(trial)
+            else:
+                found.append(trial)
+    result.trials = numbered_before(found, 0)
+    return result
+
+
+def numbered_before(trials: Sequence[Trial], end: int) -> tuple[Trial, ...]:
+    """Return trials with the numbers up to, and without, `end`."""
+    first = end - len(trials)
+    return tuple(replace(trial, number=first + k) for k, trial in enumerate(trials))
+
+
+def none_fits(found: SourceTrials) -> str:
+    """Return the statement that no trial of the sources fits, with the reasons."""
+    reasons = f": {found.reasons}" if found.reasons else ""
+    return f"none of the {found.seen} completed trials is a point of this space{reasons}"
+
+
+def _as_trial(
+    known: SourceTrial,
+    fitting: Fitting,
+    goals: Sequence[Goal],
+    constraints: Sequence[OutcomeConstraint],
+) -> Trial | Misfit:
+    metrics: dict[str, float] = {}
+    for goal in goals:
+        value = as_number(known.metrics.get(goal.metric))
+        if value is None or not math.isfinite(value):
+            what = "missing" if value is None or math.isnan(value) else repr(value)
+            return Misfit(f"value of {goal.metric}", f"the value of {goal.metric!r} is {what}")
+        metrics[goal.metric] = value
+    params = fitting.fit({name: as_plain(value) for name, value in known.flat.items()})
+    if isinstance(params, Misfit):
+        return params
+    violations = dict(known.constraints)
+    for constraint in constraints:
+        measured = as_number(known.metrics.get(constraint.metric))
+        if measured is not None and not math.isnan(measured):
+            violations[str(constraint)] = constraint.violation(measured)
+    return Trial(
+        0, params, State.COMPLETED, tuple(metrics.values()), metrics, constraints=violations
     )
 
 
-def _read(source: Source, goals: Sequence[Goal], store: Store) -> Iterable[SourceTrial]:
+def _read(
+    source: Source,
+    space: Space,
+    goals: Sequence[Goal],
+    constraints: Sequence[OutcomeConstraint],
+    store: Store,
+) -> Iterable[SourceTrial]:
     from tuner.study.study import Study
 
     if isinstance(source, str):
@@ -95,9 +177,9 @@ def _read(source: Source, goals: Sequence[Goal], store: Store) -> Iterable[Sourc
     if isinstance(source, Study):
         return _of_study(source, goals)
     if hasattr(source, "get_trials") and hasattr(source, "directions"):
-        return _of_optuna(source, goals)
+        return _of_optuna(source, space, goals)
     if hasattr(source, "columns") and hasattr(source, "to_dict"):
-        return _of_table(source, goals)
+        return _of_table(source, goals, constraints)
     raise ArgumentError(
         f"warm_start={source!r}: pass a study name, a Study, an Optuna study, a DataFrame of "
         f"trials, or a list of these"
@@ -117,11 +199,12 @@ def _of_study(study: Any, goals: Sequence[Goal]) -> Iterator[SourceTrial]:
         if completed and not any(goal.metric in trial.metrics for trial in completed):
             raise ArgumentError(f"warm_start: study {study.name!r} has no metric {goal.metric!r}")
     for trial in completed:
-        if all(goal.metric in trial.metrics for goal in goals):
-            yield SourceTrial(study.space.flatten(trial.params), trial.metrics, trial.constraints)
+        yield SourceTrial(study.space.flatten(trial.params), trial.metrics, trial.constraints)
 
 
-def _of_optuna(study: Any, goals: Sequence[Goal]) -> Iterator[SourceTrial]:
+def _of_optuna(study: Any, space: Space, goals: Sequence[Goal]) -> Iterator[SourceTrial]:
+    from tuner.optimizers.optuna_distributions import OptunaColumn
+
     directions = [direction.name.lower() for direction in study.directions]
     wanted = [goal.direction.value for goal in goals]
     if directions != wanted:
@@ -129,13 +212,38 @@ def _of_optuna(study: Any, goals: Sequence[Goal]) -> Iterator[SourceTrial]:
             f"warm_start: Optuna study {study.study_name!r} has directions={directions}, this "
             f"study has {wanted}"
         )
+    # Optuna may store an option in another form, or as its index.
+    columns = {
+        c.path: OptunaColumn(c) for c in space.columns if isinstance(c.domain, Listed | Bool)
+    }
+    names = [goal.metric for goal in goals]
     for trial in study.get_trials(deepcopy=False):
-        if trial.state.name == "COMPLETE":
-            names = (goal.metric for goal in goals)
-            yield SourceTrial(trial.params, dict(zip(names, trial.values, strict=True)))
+        if trial.state.name != "COMPLETE":
+            continue
+        flat = dict(trial.params)
+        for path, column in columns.items():
+            if trial.distributions.get(path) == column.distribution:
+                flat[path] = column.from_optuna(flat[path])
+        values = dict(zip(names, trial.values, strict=True))
+        yield SourceTrial(
+            flat, {**trial.user_attrs, **values}, optuna_constraints(trial.system_attrs)
+        )
 
 
-def _of_table(table: Any, goals: Sequence[Goal]) -> Iterator[SourceTrial]:
+def optuna_constraints(system_attrs: Mapping[str, Any]) -> dict[str, float]:
+    """Return the constraint values of an Optuna trial: named ones, or those of a function."""
+    listed = system_attrs.get("constraints") or ()
+    found = {f"constraint_{i}": float(value) for i, value in enumerate(listed)}
+    for key, value in system_attrs.items():
+        group, colon, name = key.partition(":")
+        if group == "constraints" and colon and isinstance(value, int | float):
+            found[name] = float(value)
+    return found
+
+
+def _of_table(
+    table: Any, goals: Sequence[Goal], constraints: Sequence[OutcomeConstraint]
+) -> Iterator[SourceTrial]:
     columns = list(map(str, table.columns))
     alone = len(goals) == 1 and "value" in columns
     names = {goal.metric: "value" if alone else goal.metric for goal in goals}
@@ -146,44 +254,45 @@ def _of_table(table: Any, goals: Sequence[Goal]) -> Iterator[SourceTrial]:
                 f"its columns are {', '.join(columns)}"
             )
     for row in table.to_dict("records"):
-        if row.get("state", "completed") != "completed":
+        if str(row.get("state", "completed")).lower() not in _COMPLETED:
             continue
-        known = {str(k).removeprefix("params."): v for k, v in row.items() if not _missing(v)}
-        if all(column in known for column in names.values()):
-            yield SourceTrial(known, {metric: known[column] for metric, column in names.items()})
+        cells = {str(name): None if _missing(cell) else cell for name, cell in row.items()}
+        metrics = {
+            **{name.removeprefix("metrics."): cell for name, cell in cells.items()},
+            **{metric: cells[column] for metric, column in names.items()},
+        }
+        found = {str(c): cells.get(f"constraints.{c}", cells.get(str(c))) for c in constraints}
+        # The tables of `find` have the prefix of tuner, those of Optuna the other one.
+        ours, theirs = (
+            {n.removeprefix(prefix): cell for n, cell in cells.items() if n.startswith(prefix)}
+            for prefix in ("params.", "params_")
+        )
+        yield SourceTrial(
+            theirs | cells | ours,
+            metrics,
+            {name: value for name, cell in found.items() if (value := as_number(cell)) is not None},
+        )
 
 
-def _fitted(space: Space, flat: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    """Return the point of `space` that `flat` encodes, or None and the reason."""
-    point: dict[str, Any] = {}
-    for column in space.columns:
-        if any(point.get(parent) != option for parent, option in column.parents):
-            continue
-        value, domain = _plain(flat.get(column.path)), column.domain
-        if column.path not in flat and domain.default is not None:
-            value = domain.default
-        elif column.path not in flat and domain.size > 1:
-            return None, f"{column.path!r} is missing, and its domain lacks a default"
-        elif column.path not in flat:
-            value = domain.middle
-        try:
-            point[column.path] = domain.cast(value)
-        except ValueError:
-            return None, f"{column.path!r} = {value!r} is not in {domain!r}"
-    params = space.unflatten(point)
-    if not space.feasible(params):
-        return None, f"{params!r} breaks a constraint"
-    return params, ""
+_COMPLETED = ("completed", "complete")
+"""The state of a completed trial in tables of tuner and of Optuna, in lower case."""
 
 
-def _number(value: Any) -> float:
-    return float(_plain(value))
+def as_number(value: Any) -> float | None:
+    """Return a value as a float, None if it is missing or no number."""
+    value = as_plain(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
 
 
-def _plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
     """Convert a NumPy or pandas scalar to a Python value."""
     return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
 
 
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+def _missing(cell: Any) -> bool:
+    """Whether a cell of a table is None, NaN, or a missing value of pandas."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(cell, float) and cell != cell

@@ -1,15 +1,17 @@
-"""Annotations: tags of studies and notes on trials, added after the fact."""
+"""Additions to what is recorded: tags and earlier trials of studies, and notes on trials."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, RowMapping, Table, select, update
 
 from tuner.errors import ArgumentError, StudyNotFound
-from tuner.records import State, decode_params
-from tuner.tracking import schema
+from tuner.errors.credentials import hide_exact
+from tuner.records import State, StudyInfo, Trial, decode_params
+from tuner.tracking import rows, schema
 from tuner.tracking.annotation_values import check_note_names, check_tags, stored
 
 if TYPE_CHECKING:
@@ -35,10 +37,35 @@ def set_tags(store: Store, study: str, changes: Mapping[str, str | None]) -> dic
         row = _locked(connection, _STUDIES, [_STUDIES.c.uid == study])
         if row is None:
             raise StudyNotFound(f"store {store} has no study with uid {study!r}")
-        tags = _changed(row["tags"], changes)
+        tags = _changed(row["tags"], {k: v and hide_exact(v) for k, v in changes.items()})
         encoded = stored(tags, "tags") or None
         connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(tags=encoded))
     return tags
+
+
+def add_warm_start_trials(
+    store: Store, info: StudyInfo, add: Callable[[tuple[Trial, ...]], tuple[Trial, ...]]
+) -> StudyInfo:
+    """Replace the earlier trials of a study by what `add` returns for them, and return its record.
+
+    Earlier trials that another process adds at the same time are kept.
+
+    Raises
+    ------
+    StudyNotFound
+        If the study does not exist.
+    """
+    with store.writing() as connection:
+        row = _locked(connection, _STUDIES, [_STUDIES.c.uid == info.uid])
+        if row is None:
+            raise StudyNotFound(f"store {store} has no study with uid {info.uid!r}")
+        trials = add(rows.warm_start_trials(row["earlier"], row["space"]))
+        info = replace(info, warm_start_trials=trials)
+        earlier = rows.study_row(info)["earlier"]
+        connection.execute(
+            update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(earlier=earlier)
+        )
+    return info
 
 
 def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any]) -> dict[str, Any]:

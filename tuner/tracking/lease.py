@@ -48,12 +48,17 @@ class Lease(Record):
     The `epoch` grows by one each time a driver takes the study. Every write states its epoch, and a
     write with an earlier one is refused. The lease expires `seconds` after its last renewal; every
     write renews it. An expired lease stays valid until another driver takes the study.
+
+    `silence` is how many seconds before this lease the previous driver renewed its own, if it died
+    without releasing it; None otherwise. The record does not have the duration of that lease, so it
+    counts as being as long as this one.
     """
 
     study: str
     epoch: int
     owner: LeaseOwner
     seconds: float
+    silence: float | None = None
 
 
 def new_lease_owner() -> LeaseOwner:

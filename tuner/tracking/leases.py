@@ -95,7 +95,10 @@ def _take(
         values |= {"seconds": seconds} | _time(clock)
     statement = _taking(connection.dialect.name, clock is not None, seconds is not None)
     connection.execute(statement, values)
-    return Lease(uid, epoch, owner, seconds or 0.0)
+    silence = None
+    if found is not None and found.until > 0 and seconds is not None:
+        silence = max(0.0, seconds - found.left)
+    return Lease(uid, epoch, owner, seconds or 0.0, silence)
 
 
 @cache

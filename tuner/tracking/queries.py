@@ -39,6 +39,7 @@ from tuner.tracking.schema import (
     curves,
     environments,
     leases,
+    model_versions,
     reports,
     runs,
     studies,
@@ -269,21 +270,35 @@ def _of_runs(study: str, trial: Trials, table: Table) -> Select[Any]:
     return _narrowed(query, trial)
 
 
-def artifacts_of(study: str, run: str | None) -> Select[Any]:
+def artifacts_of(study: str, run: str | None, trial: Trials = None) -> Select[Any]:
     """Return the artifacts of a study, only the latest for each run and name."""
-    later = artifacts.alias("later")
-    superseded = select(later.c.id).where(
-        later.c.run_id == artifacts.c.run_id,
-        later.c.name == artifacts.c.name,
-        later.c.id > artifacts.c.id,
-    )
     query = (
         select(artifacts, runs.c.uid.label("run"))
         .select_from(artifacts.join(runs).join(studies, studies.c.id == runs.c.study_id))
-        .where(studies.c.uid == study, ~superseded.exists())
+        .where(studies.c.uid == study, ~is_superseded())
         .order_by(runs.c.trial, runs.c.attempt, runs.c.id, artifacts.c.id)
     )
-    return query if run is None else query.where(runs.c.uid == run)
+    return _narrowed(query if run is None else query.where(runs.c.uid == run), trial)
+
+
+def is_superseded() -> ColumnElement[bool]:
+    """Return the condition that the run of an artifact kept another one under its name later."""
+    later = artifacts.alias("later")
+    return (
+        select(later.c.id)
+        .where(
+            later.c.run_id == artifacts.c.run_id,
+            later.c.name == artifacts.c.name,
+            later.c.id > artifacts.c.id,
+        )
+        .exists()
+    )
+
+
+def is_registered() -> ColumnElement[bool]:
+    """Return the condition that a model version was registered from an artifact."""
+    found = select(model_versions.c.id).where(model_versions.c.artifact_id == artifacts.c.id)
+    return found.exists()
 
 
 def artifact_paths(run: str, name: str) -> Select[Any]:

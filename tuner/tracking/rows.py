@@ -89,7 +89,7 @@ def study_of(row: Row[Any]) -> StudyInfo:
         data=row.data,
         tags=_dict(row.tags),
         constraints=tuple(OutcomeConstraint.from_json(c) for c in row.constraints or ()),
-        warm_start_trials=_warm_start_trials(row),
+        warm_start_trials=warm_start_trials(row.earlier, row.space),
         user=row.user or "",
     )
 
@@ -99,13 +99,16 @@ def _warm_start_json(info: StudyInfo) -> list[dict[str, Any]]:
     return [{**t.to_json(), "params": codec.encode(t.params)} for t in info.warm_start_trials]
 
 
-def _warm_start_trials(row: Row[Any]) -> tuple[Trial, ...]:
-    if not row.earlier:
+def warm_start_trials(
+    earlier: Sequence[Mapping[str, Any]] | None, space: Mapping[str, Any]
+) -> tuple[Trial, ...]:
+    """Return the earlier trials of a study, given two columns of its row."""
+    if not earlier:
         return ()
-    codec = ParamsCodec(decode_params(row.space))
+    codec = ParamsCodec(decode_params(space))
     return tuple(
         replace(Trial.from_json({**data, "params": {}}), params=codec.decode(data["params"]))
-        for data in row.earlier
+        for data in earlier
     )
 
 

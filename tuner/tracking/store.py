@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select, update
 
-from tuner.errors import StoreError, StudyExists, StudyNotFound, StudyTakenOver
+from tuner.errors import StoreError, StudyJustCreated, StudyNotFound, StudyTakenOver
 from tuner.errors.credentials import remember
 from tuner.records import (
     Artifact,
@@ -32,6 +32,9 @@ from tuner.tracking.writes import BatchWrite
 
 FIRST = 20
 """Rows fetched at a time by a read of which the first rows matter."""
+
+MUTABLE = ("optimizer", "data", "tags")
+"""The fields of a study that change after its creation."""
 
 DECODED = 100
 """Rows whose JSON is decoded at once.
@@ -119,9 +122,10 @@ class Store(StoreConnection):
             )
         return found
 
-    def update_study(self, info: StudyInfo) -> None:
-        """Replace the mutable parts of a study: its optimizer, data fingerprint and tags."""
-        changes = {k: rows.study_row(info)[k] for k in ("optimizer", "data", "tags")}
+    def update_study(self, info: StudyInfo, fields: Collection[str] = MUTABLE) -> None:
+        """Replace mutable parts of a study, by default all; the others keep what they are now."""
+        row = rows.study_row(info)
+        changes = {field: row[field] for field in MUTABLE if field in fields}
         with self.writing() as connection:
             table = schema.studies
             done = connection.execute(update(table).where(table.c.uid == info.uid).values(changes))
@@ -162,7 +166,7 @@ class Store(StoreConnection):
         ------
         StudyBusy
             If another driver holds it.
-        StudyExists
+        StudyJustCreated
             If another study has taken its name in the meantime.
         """
         try:
@@ -179,7 +183,7 @@ class Store(StoreConnection):
                 connection, (found.id, found.uid, info.name), owner, seconds, self._clock
             )
             if found.uid != info.uid:
-                raise StudyExists(
+                raise StudyJustCreated(
                     f"study {info.name!r} was made by another process just now; call again to go "
                     f"on with it, or give another name"
                 )
@@ -395,12 +399,14 @@ class Store(StoreConnection):
         with self.reading() as connection:
             yield from curves.reports_of(connection, study, trial, STREAMED)
 
-    def artifacts(self, study: str, run: str | None = None) -> Iterator[Artifact]:
-        """Yield the artifacts of a study, or of one run of it.
+    def artifacts(
+        self, study: str, run: str | None = None, trial: queries.Trials = None
+    ) -> Iterator[Artifact]:
+        """Yield the artifacts of a study, or of one run or trial of it.
 
         If a run kept several contents under one name, only the latest is yielded.
         """
-        yield from self._stream(queries.artifacts_of(study, run), rows.artifact_of)
+        yield from self._stream(queries.artifacts_of(study, run, trial), rows.artifact_of)
 
     # --- lookups ------------------------------------------------------------------------------
 

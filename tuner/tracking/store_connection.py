@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, Select, Table, select
 
-from tuner.errors import StoreError
+from tuner.errors import ArtifactMissing, StoreError
+from tuner.errors.notices import warn
 from tuner.records import Artifact, Code, Environment, Record, Upload
 from tuner.tracking import queries, rows, schema, upserts
 from tuner.tracking.artifacts.folder import ArtifactFolder
@@ -49,6 +50,7 @@ class StoreConnection:
             folder if url is None else RemoteArtifacts(url, files_of[0], folder, files_of[1])
         )
         self._namespace = StoreNamespace(self._database, self._files.recorded_root, self._files)
+        self._said_where = False
 
     def __str__(self) -> str:
         """Return the location of the store for display, without a password."""
@@ -97,18 +99,52 @@ class StoreConnection:
     # --- artifacts ----------------------------------------------------------------------------
 
     def put_artifact(self, run: str, upload: Upload) -> Artifact:
-        """Write an upload's files, checksum them, and return the artifact's record."""
-        return self._files.put(run, upload)
+        """Write an upload's files, checksum them, and return the artifact's record.
+
+        The first one warns if other processes that use the store look for it elsewhere.
+        """
+        artifact = self._files.put(run, upload)
+        location = self._database.location
+        if location.own_artifacts and not self._said_where:
+            self._said_where = True
+            warn(
+                f"store {self}: artifacts are kept in {self.artifact_root}, where only processes "
+                f"that share this folder find them; set TUNER_ARTIFACTS to an absolute path or "
+                f"URL that everyone who uses the store can reach"
+            )
+        return artifact
 
     def read_artifact(self, artifact: Artifact) -> dict[str, bytes]:
         """Return an artifact's files by their relative paths.
 
         Raises
         ------
+        ArtifactMissing
+            If the files are not in the artifact folder; the message names the folder in which they
+            were kept.
         ChecksumMismatch
             If the files differ from the recorded ones in any byte.
         """
-        return self._files.read(artifact)
+        try:
+            return self._files.read(artifact)
+        except ArtifactMissing as error:
+            raise ArtifactMissing(f"{error}; {self._where_kept(artifact)}") from error
+
+    def _where_kept(self, artifact: Artifact) -> str:
+        """Return where the files of a missing artifact were kept, and what to do."""
+        kept = self._namespace.root_of(artifact.path)
+        here = str(self._files.recorded_root)
+        was = "" if kept is None else f"it was kept in {kept}"
+        if self._database.location.own_artifacts:
+            place = " on the machine that ran the trial" if kept == here else ""
+            return (
+                f"{was or 'it was kept elsewhere'}{place}: TUNER_ARTIFACTS is not set here, or is "
+                f"relative, so each process looks in a folder of its own; set it to an absolute "
+                f"path or URL that has the files"
+            )
+        if kept not in (None, here):
+            return f"{was}: set TUNER_ARTIFACTS to that place, or copy the files to {here}"
+        return "put the files back, or check that TUNER_ARTIFACTS is what it was"
 
     @property
     def files(self) -> ArtifactFolder | RemoteArtifacts:

@@ -294,9 +294,9 @@ class LiveTrial:
         ArgumentError
             If the format's name is unknown, or a registered format cannot be used.
         """
-        from tuner.registry.formats import choose_format
+        from tuner.registry.formats import check_format
 
-        choose_format(model, format=format, allow_pickle=allow_pickle)
+        check_format(model, format=format, allow_pickle=allow_pickle)
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 from urllib.parse import quote
 
-from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
+from tuner.errors import ArgumentError, ArtifactMissing, ChecksumMismatch, StoreError
 from tuner.records import Artifact, Upload
 from tuner.records.bounds import LONGEST_PART, check_length
 from tuner.tracking.artifacts.file_failures import of_reading, of_writing
@@ -119,6 +119,8 @@ class ArtifactFolder:
 
         Raises
         ------
+        ArtifactMissing
+            If the files are not in this folder.
         ChecksumMismatch
             If the files differ from the recorded ones in any byte.
         StoreUnavailable
@@ -133,9 +135,8 @@ class ArtifactFolder:
                 f"{self.root}; the record has been tampered with"
             )
         if not folder.is_dir():
-            raise ChecksumMismatch(
-                f"artifact {artifact.name!r} of run {artifact.run} is not in {folder}; "
-                f"put the files back, or check that TUNER_ARTIFACTS is what it was"
+            raise ArtifactMissing(
+                f"artifact {artifact.name!r} of run {artifact.run} is not in {folder}"
             )
         try:
             files = _read_files(folder, artifact.size)
@@ -247,8 +248,11 @@ class PathsOfRuns:
             kept = self._of(run, name)
             if kept and kept[-1].partition("~")[0] == base:
                 return kept[-1]
-            times = sum(path.partition("~")[0] == base for path in kept)
-        return f"{base}~{times + 1}" if times else base
+            # Not their number: garbage collection may have removed earlier ones.
+            times = [
+                int(end or 1) for path, _, end in (p.partition("~") for p in kept) if path == base
+            ]
+        return f"{base}~{max(times) + 1}" if times else base
 
     def add(self, run: str, name: str, path: str) -> None:
         """Remember a path that was written."""

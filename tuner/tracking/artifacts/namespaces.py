@@ -143,6 +143,18 @@ class StoreNamespace:
             return Namespaces(found.own[-1], found.own[:-1])
         return Namespaces(None, found.own)
 
+    def root_of(self, path: str) -> str | None:
+        """Return the root that an artifact's recorded path was kept in, None if that is unknown.
+
+        A root beside a SQLite file is named relative to it, and is therefore not returned.
+        """
+        if self._database.location.file is not None:
+            return None
+        uid = path.split("/")[1] if path.startswith(f"{STORES}/") else ""
+        with self._database.reading() as connection:
+            found = connection.execute(select(_table.c.root).where(_table.c.uid == uid)).scalar()
+        return None if found is None else str(found)
+
     def _known(self) -> str | None:
         found = self._read()
         return found.own[-1] if self._fits(found) else None

@@ -5,7 +5,13 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from tuner.errors import ArgumentError, ChecksumMismatch, MissingExtra, TunerError
+from tuner.errors import (
+    ArgumentError,
+    ArtifactMissing,
+    ChecksumMismatch,
+    MissingExtra,
+    TunerError,
+)
 from tuner.errors.credentials import hide_in, hide_url
 from tuner.records import Artifact, Upload
 from tuner.tracking.artifacts.file_failures import of_reading, of_writing
@@ -94,6 +100,8 @@ class RemoteArtifacts:
 
         Raises
         ------
+        ArtifactMissing
+            If there are no files.
         ChecksumMismatch
             If the files differ from the recorded ones in any byte.
         StoreUnavailable
@@ -113,6 +121,10 @@ class RemoteArtifacts:
             if not self.fs.exists(folder) and (self._local.root / artifact.path).is_dir():
                 return self._local.read(artifact)
             found = self.fs.find(folder, detail=True)
+            if artifact.size and not found:
+                raise ArtifactMissing(
+                    f"artifact {artifact.name!r} of run {artifact.run} is not below {self.url}"
+                )
             self._check_before_reading(artifact, found)
             files = {name[len(folder) :].lstrip("/"): self.fs.cat_file(name) for name in found}
         except TunerError:

@@ -7,9 +7,12 @@ namespaces kept may belong to any store. They are collected only if no other sto
 them: for a SQLite file whose artifact folder is not shared. Otherwise they stay, unless the caller
 states that no other store uses the root.
 
-Artifacts that a model version needs, artifacts of unfinished runs, and new files stay. Files are
-written before their record, so the record of a new file may not be written yet: only files older
-than `GRACE` are collected, unless the caller chooses another age.
+Artifacts that a model version needs, the latest artifacts of a run under each name, and new files
+stay. Files are written before their record, so the record of a new file may not be written yet:
+only files older than `GRACE` are collected, unless the caller chooses another age.
+
+An artifact that its run has replaced by another one of the same name, such as the best model of
+each epoch, is superseded: no reader sees it, and its record is removed with its files.
 """
 
 from __future__ import annotations
@@ -25,10 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, and_, delete, or_, select, true
 
 from tuner.errors import StoreReadOnly, StoreUnavailable
-from tuner.records import State
 from tuner.tracking import schema
 from tuner.tracking.artifacts.file_failures import is_passing
 from tuner.tracking.artifacts.files import put_in_place
@@ -36,7 +38,7 @@ from tuner.tracking.artifacts.folder import CONTENT, STORES, ArtifactFolder
 from tuner.tracking.artifacts.namespaces import path_of, paths_of_sibling_stores
 from tuner.tracking.artifacts.remote import STAGED, RemoteArtifacts
 from tuner.tracking.database.location import DEFAULT_FOLDER
-from tuner.tracking.queries import in_parts
+from tuner.tracking.queries import FINISHED, in_parts, is_registered, is_superseded
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
@@ -77,32 +79,58 @@ class _Found(Protocol):
         """Delete it unless it was written after `cutoff`; return whether it was deleted."""
 
 
-def forget_models(store: Store, study: str, kept: Collection[int]) -> int:
-    """Delete the model records of a study except for the trials in `kept`; return the number.
+@dataclass(frozen=True, slots=True)
+class UnwantedModels:
+    """The ids of model records to delete, and the number of models without superseded ones."""
 
-    Models that a model version was registered from stay, and so do the models of unfinished runs.
+    ids: tuple[int, ...]
+    count: int
+
+
+def forget_models(store: Store, study: str, kept: Collection[int]) -> int:
+    """Delete the unwanted model records of a study, and return the number of models.
+
     The files are deleted by the next `collect`.
     """
-    a, r = schema.artifacts, schema.runs
-    unfinished = [s.value for s in State if not s.finished]
     with store.writing() as connection:
-        found = connection.execute(
-            select(a.c.id, r.c.trial)
-            .join(r, r.c.id == a.c.run_id)
-            .join(schema.studies, schema.studies.c.id == r.c.study_id)
-            .where(
-                schema.studies.c.uid == study,
-                a.c.kind == "model",
-                r.c.state.not_in(unfinished),
-                ~select(schema.model_versions.c.id)
-                .where(schema.model_versions.c.artifact_id == a.c.id)
-                .exists(),
-            )
-        ).all()
-        gone = [row.id for row in found if row.trial not in kept]
-        for part in in_parts(gone):
-            connection.execute(delete(a).where(a.c.id.in_(part)))
-    return len(gone)
+        unwanted = _unwanted_models(connection, study, kept)
+        for part in in_parts(unwanted.ids):
+            connection.execute(delete(schema.artifacts).where(schema.artifacts.c.id.in_(part)))
+    return unwanted.count
+
+
+def unwanted_models(store: Store, study: str, kept: Collection[int]) -> UnwantedModels:
+    """Return the model records of a study that `forget_models` would delete.
+
+    These are all except for the trials in `kept`. Of a finished trial in `kept`, the latest models
+    of the run that gave its outcome stay. Models that a model version was registered from stay, and
+    so do the models of unfinished runs.
+    """
+    with store.reading() as connection:
+        return _unwanted_models(connection, study, kept)
+
+
+def _unwanted_models(connection: Connection, study: str, kept: Collection[int]) -> UnwantedModels:
+    a, r, t = schema.artifacts, schema.runs, schema.trials
+    found = connection.execute(
+        select(
+            a.c.id,
+            r.c.trial,
+            is_superseded().label("superseded"),
+            and_(t.c.state.in_(FINISHED), r.c.state != t.c.state).label("of_other_attempt"),
+        )
+        .join(r, r.c.id == a.c.run_id)
+        .join(t, and_(t.c.study_id == r.c.study_id, t.c.number == r.c.trial))
+        .join(schema.studies, schema.studies.c.id == r.c.study_id)
+        .where(
+            schema.studies.c.uid == study,
+            a.c.kind == "model",
+            r.c.state.in_(FINISHED),
+            ~is_registered(),
+        )
+    ).all()
+    gone = [r for r in found if r.superseded or r.of_other_attempt or r.trial not in kept]
+    return UnwantedModels(tuple(r.id for r in gone), sum(not r.superseded for r in gone))
 
 
 def collect(
@@ -112,10 +140,12 @@ def collect(
     dry_run: bool = False,
     now: float | None = None,
     alone: bool = False,
+    forgotten: Collection[int] = (),
 ) -> Collected:
     """Delete the files of artifacts that no record names, and return their number and size.
 
-    Artifacts of other stores in the same root stay.
+    Superseded artifacts of this store count among them. Artifacts of other stores in the same root
+    stay.
 
     Parameters
     ----------
@@ -131,6 +161,8 @@ def collect(
         The caller knows that no other store, and no copy of this one, uses the root: also collect
         files that might belong to another store. SQLite stores beside the root are checked even
         then.
+    forgotten
+        With `dry_run`, ids of records to count as deleted; see `unwanted_models`.
 
     Raises
     ------
@@ -153,7 +185,9 @@ def collect(
         # Query records after listing the files: a record that is written meanwhile is seen.
         old = [(is_own, f) for is_own, f in found if f.modified < cutoff]
         paths = [f.path for _, f in old]
-        recorded = _recorded(store, paths)
+        if not dry_run:
+            _forget_superseded(store, paths)
+        recorded = _recorded(store, paths, set(forgotten) if dry_run else None)
         silent = False
         if isinstance(files, ArtifactFolder):
             beside = paths_of_sibling_stores(files.root, store.file, paths)
@@ -213,13 +247,29 @@ def _below(files: ArtifactFolder | RemoteArtifacts, base: str) -> Iterator[_Foun
     return _local(files, base) if isinstance(files, ArtifactFolder) else _remote(files, base)
 
 
-def _recorded(store: Store, paths: list[str]) -> set[str]:
+def _recorded(store: Store, paths: list[str], forgotten: set[int] | None) -> set[str]:
+    """Return the paths that records name, without superseded and `forgotten` ones if given."""
     known: set[str] = set()
-    column = schema.artifacts.c.path
+    a = schema.artifacts
+    counts = true() if forgotten is None else or_(~is_superseded(), is_registered())
     with store.reading() as connection:
         for part in in_parts(paths):
-            known |= set(connection.execute(select(column).where(column.in_(part))).scalars())
+            query = select(a.c.id, a.c.path).where(a.c.path.in_(part), counts)
+            rows = connection.execute(query)
+            known |= {row.path for row in rows if row.id not in (forgotten or ())}
     return known
+
+
+def _forget_superseded(store: Store, paths: list[str]) -> None:
+    """Delete the records of superseded artifacts at these paths."""
+    a = schema.artifacts
+    unneeded = is_superseded(), ~is_registered()
+    with store.reading() as connection:
+        queries = (select(a.c.id).where(a.c.path.in_(p), *unneeded) for p in in_parts(paths))
+        ids = [i for query in queries for i in connection.execute(query).scalars()]
+    for part in in_parts(ids):
+        with store.writing() as connection:  # checked again: one may have been registered just now
+            connection.execute(delete(a).where(a.c.id.in_(part), *unneeded))
 
 
 # --- a folder -------------------------------------------------------------------------------------

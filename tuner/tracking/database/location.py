@@ -29,13 +29,17 @@ class Location:
     """A database, and the folder of the artifacts that it records.
 
     `file` is the database file of SQLite, None for a server. `artifact_url` replaces the folder if
-    the environment variable ``TUNER_ARTIFACTS`` is a URL.
+    the environment variable ``TUNER_ARTIFACTS`` is a URL. `own_artifacts` is whether the folder is
+    relative to the working directory of this process, though the database is on a server: other
+    processes may have another one.
     """
 
     url: URL
     artifact_root: Path
     file: Path | None = None
     artifact_url: str | None = field(default_factory=lambda: _artifact_url())
+
+    own_artifacts: bool = False
 
     def __str__(self) -> str:
         """Return the name for messages, without credentials."""
@@ -135,7 +139,9 @@ def _of_url(text: str) -> Location:
         given = None if _artifact_url() else os.environ.get("TUNER_ARTIFACTS")
         folder = given or Path(DEFAULT_FOLDER, ARTIFACTS)
         root = Path(folder).expanduser().absolute()
-        return Location(url.set(drivername="postgresql+psycopg"), root)
+        url = url.set(drivername="postgresql+psycopg")
+        own = not _artifact_url() and not Path(folder).expanduser().is_absolute()
+        return Location(url, root, own_artifacts=own)
     if backend != "sqlite":
         raise ArgumentError(
             f"store={url.render_as_string()!r}: tuner keeps its record in SQLite or PostgreSQL; "

@@ -1,0 +1,122 @@
+"""Users of one server who keep artifacts in different folders are told so, writers and readers."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuner
+from tuner import Float
+from tuner.errors import ArtifactMissing, ChecksumMismatch, TunerWarning
+
+
+def search(url: Any, n_trials: int = 2) -> tuner.Study:
+    def objective(params: dict[str, float], trial: Any) -> float:
+        trial.log_model(params, format="json")
+        return params["x"]
+
+    return tuner.optimize(
+        objective, {"x": Float(0, 1)}, n_trials=n_trials, study="s", store=url, backend="serial",
+        optimizer="random", seed=0, progress=False,
+    )  # fmt: skip
+
+
+def person(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Go to the folder of another person; their processes have opened no store yet."""
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+
+
+@pytest.mark.postgres
+class TestOnAServer:
+    def test_the_writer_is_told_once(
+        self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        person(monkeypatch, tmp_path / "a")
+        with pytest.warns(TunerWarning) as caught:
+            search(new_database(), 3)
+        (said,) = {str(w.message) for w in caught if w.category is TunerWarning}
+        assert f"artifacts are kept in {tmp_path}/a/.tuner/artifacts" in said
+        assert "set TUNER_ARTIFACTS to an absolute path or URL" in said
+
+    def test_a_relative_folder_is_one_of_each_process(
+        self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = new_database()
+        monkeypatch.setenv("TUNER_ARTIFACTS", "kept")
+        person(monkeypatch, tmp_path / "a")
+        with pytest.warns(TunerWarning, match=f"artifacts are kept in {tmp_path}/a/kept"):
+            search(url)
+        person(monkeypatch, tmp_path / "b")
+        with pytest.raises(ArtifactMissing, match=r"kept in .*/a/kept: .* or is relative"):
+            tuner.load_model("s", store=url)
+
+    def test_a_search_without_artifacts_says_nothing(
+        self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        person(monkeypatch, tmp_path / "a")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", TunerWarning)
+            tuner.optimize(
+                lambda params: params["x"], {"x": Float(0, 1)}, n_trials=2, backend="serial",
+                store=new_database(), progress=False,
+            )  # fmt: skip
+
+    def test_the_reader_is_told_where_they_are(
+        self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = new_database()
+        person(monkeypatch, tmp_path / "a")
+        with pytest.warns(TunerWarning):
+            study = search(url)
+        person(monkeypatch, tmp_path / "b")
+        with pytest.raises(ArtifactMissing) as caught:
+            tuner.load_model("s", store=url)
+        said = str(caught.value)
+        assert f"it was kept in {tmp_path}/a/.tuner/artifacts" in said
+        assert "TUNER_ARTIFACTS is not set here" in said
+        monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "elsewhere"))
+        with pytest.raises(
+            ArtifactMissing, match=r"kept in .*/a/.*: set TUNER_ARTIFACTS to that place"
+        ):
+            tuner.load_model("s", store=url)
+        monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "a" / ".tuner" / "artifacts"))
+        assert tuner.load_model("s", store=url) == study.best_params
+
+    def test_another_machine_with_the_same_path(
+        self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = new_database()
+        person(monkeypatch, tmp_path / "a")
+        with pytest.warns(TunerWarning):
+            search(url)
+        shutil.rmtree(tmp_path / "a" / ".tuner")
+        with pytest.raises(ArtifactMissing, match="on the machine that ran the trial: TUNER_ART"):
+            tuner.load_model("s", store=url)
+
+    def test_a_common_folder_says_nothing(
+        self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        url = new_database()
+        monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "common"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", TunerWarning)
+            person(monkeypatch, tmp_path / "a")
+            study = search(url)
+            person(monkeypatch, tmp_path / "b")
+            assert tuner.load_model("s", store=url) == study.best_params
+
+
+def test_files_that_are_gone_beside_a_sqlite_file(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TunerWarning)
+        search(tmp_path)
+    shutil.rmtree(tmp_path / "artifacts")
+    with pytest.raises(ArtifactMissing, match=r"is not in .*put the files back") as caught:
+        tuner.load_model("s", store=tmp_path)
+    assert isinstance(caught.value, ChecksumMismatch), "as in earlier versions"
