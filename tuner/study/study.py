@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
-    from tuner.study.search import ModelPolicy, Search
+    from tuner.study.search import Search
     from tuner.tracking.store import Store
 
 
@@ -232,29 +232,20 @@ class Study(StudyResults):
         """Let failed trials run again under their numbers, and return them.
 
         They no longer count for `n_trials`: the next search, such as the same call again, or `ask`
-        runs them first. Their failed runs stay in the record.
-
-        Parameters
-        ----------
-        trials
-            Failed trials or their numbers.
-        failed
-            Whether to choose all failed trials.
+        runs them first. Their failed runs stay in the record. `trials` are failed trials or their
+        numbers; ``failed=True`` chooses all failed ones.
 
         Raises
         ------
-        ArgumentError
-            If no trials are given, or one of them has not failed.
-        StudyBusy
-            If a search of the study is running.
+        ArgumentError, StudyBusy
+            If no failed trials are given, or if a search of the study is running.
         """
         from tuner.study.failures import retry
 
         self._check_idle()
-        retried = retry(self, trials, failed=failed)
         if self._manual is not None:
             self._manual.forget()
-        return retried
+        return retry(self, trials, failed=failed)
 
     def stop(self) -> None:
         """End a running search, usually from a callback: running trials finish, none start.
@@ -283,6 +274,7 @@ class Study(StudyResults):
         StudyJustCreated
             If another process created the study, so that the recorded one has to be loaded.
         """
+        from tuner.study.models import apply_policy
         from tuner.study.search import limits_of, notify_ended, say_untried
         from tuner.study.unsaved import warn_of_unsaved
 
@@ -301,18 +293,8 @@ class Study(StudyResults):
             warn_of_unsaved(self)
         else:
             say_untried(search, self, n_trials)
-        self._apply(search.models)
+        apply_policy(self, search.models)
         return self
-
-    def _apply(self, policy: ModelPolicy) -> None:
-        """Register the best trial, and drop the models that the policy does not keep."""
-        if policy.name is not None and any(trial.eligible for trial in self):
-            self.register(policy.name or None, refit=policy.refit)
-        if policy.keep is not None:
-            from tuner.tracking.artifacts.retention import collect
-
-            self.keep_models(policy.keep)
-            collect(self.store)
 
     def _drive(self, search: Search) -> None:
         from tuner.engine.driver import Driver
