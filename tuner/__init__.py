@@ -25,11 +25,18 @@ if TYPE_CHECKING:
     from tuner.provenance.replay import replay
     from tuner.query.result import find
     from tuner.records import State, Trial
-    from tuner.registry.models import list_models, load_model
+    from tuner.registry.models import (
+        delete_alias,
+        delete_model,
+        list_models,
+        load_model,
+        set_alias,
+    )
     from tuner.search_spaces import Bool, Choice, Const, Float, Int, Normal, Ordinal, P, Space
     from tuner.study import Study
     from tuner.study.create import create_study, list_studies, load_study
     from tuner.study.optimize import optimize
+    from tuner.study.tidy import archive_study, delete_study, rename_study, unarchive_study
 
 __all__ = [
     "Bool",
@@ -50,8 +57,12 @@ __all__ = [
     "Study",
     "Trial",
     "TrialStopped",
+    "archive_study",
     "compare",
     "create_study",
+    "delete_alias",
+    "delete_model",
+    "delete_study",
     "errors",
     "find",
     "lineage",
@@ -60,7 +71,10 @@ __all__ = [
     "load_model",
     "load_study",
     "optimize",
+    "rename_study",
     "replay",
+    "set_alias",
+    "unarchive_study",
 ]
 
 _LAZY = {
@@ -86,6 +100,10 @@ _LAZY = {
     "list_studies": "tuner.study.create",
     "load_model": "tuner.registry.models",
     "replay": "tuner.provenance.replay",
+    **dict.fromkeys(("delete_alias", "delete_model", "set_alias"), "tuner.registry.models"),
+    **dict.fromkeys(
+        ("archive_study", "delete_study", "rename_study", "unarchive_study"), "tuner.study.tidy"
+    ),
 }
 
 

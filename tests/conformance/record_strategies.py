@@ -127,6 +127,8 @@ studies = st.builds(
         max_size=2,
     ).map(tuple),
     user=texts,
+    notes=params,
+    archived=times,
 )
 
 

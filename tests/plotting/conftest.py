@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import matplotlib as mpl
@@ -41,6 +42,35 @@ def loss(params: dict[str, Any]) -> float:
     return float(base + {"dummy": 5, "svm": 1, "forest": 2}[kind] + len(options) / 10)
 
 
+@lru_cache(maxsize=2)  # ten thousand trials are drawn by every plot
+def _records(
+    n: int, space: Space, value: Callable[[dict[str, Any]], float], states: str, seed: int
+) -> tuple[list[Trial], list[Run], list[tuple[str, Report]]]:
+    rng = np.random.default_rng(seed)
+    trials: list[Trial] = []
+    runs: list[Run] = []
+    reports: list[tuple[str, Report]] = []
+    now = 1.7e9
+    for number, params in enumerate(space.sample(rng, n) if n else []):
+        state = next(s for s in State if s.value.startswith(states[number % len(states)].lower()))
+        result = value(params)
+        known = state in (State.COMPLETED, State.STOPPED)
+        ended = now + 1 + number % 3 if state.finished else None
+        error = Failure("ValueError", "no") if state is State.FAILED else None
+        values = (result,) if known else ()
+        times: dict[str, Any] = {"started": now, "ended": ended}
+        trials.append(Trial(number, params, state, values, error=error, **times))
+        worker = f"worker-{number % 3}"
+        runs.append(Run(f"run-{number}", number, state=state, worker=worker, **times))
+        steps = 4 if state is State.STOPPED else 8
+        reports += [
+            (f"run-{number}", Report(step, {"value": result + 1 / (step + 1), "other": step}))
+            for step in range(steps)
+        ]
+        now += 1.0
+    return trials, runs, reports
+
+
 @pytest.fixture
 def made_up() -> Callable[..., Plots]:
     """Return a function that makes plots of `n` trials of `SPACE`, in every state."""
@@ -54,28 +84,7 @@ def made_up() -> Callable[..., Plots]:
         direction: Direction = Direction.MINIMIZE,
         seed: int = 0,
     ) -> Plots:
-        rng = np.random.default_rng(seed)
-        trials, runs, reports = [], [], []
-        now = 1.7e9
-        for number, params in enumerate(space.sample(rng, n) if n else []):
-            state = next(
-                s for s in State if s.value.startswith(states[number % len(states)].lower())
-            )
-            result = value(params)
-            known = state in (State.COMPLETED, State.STOPPED)
-            ended = now + 1 + number % 3 if state.finished else None
-            error = Failure("ValueError", "no") if state is State.FAILED else None
-            values = (result,) if known else ()
-            times: dict[str, Any] = {"started": now, "ended": ended}
-            trials.append(Trial(number, params, state, values, error=error, **times))
-            worker = f"worker-{number % 3}"
-            runs.append(Run(f"run-{number}", number, state=state, worker=worker, **times))
-            steps = 4 if state is State.STOPPED else 8
-            reports += [
-                (f"run-{number}", Report(step, {"value": result + 1 / (step + 1), "other": step}))
-                for step in range(steps)
-            ]
-            now += 1.0
+        trials, runs, reports = _records(n, space, value, states, seed)
         return Plots(
             space, [Goal("value", direction)], lambda: trials, lambda: runs, lambda: reports
         )

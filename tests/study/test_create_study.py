@@ -37,8 +37,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], Any]],
     here = threading.local()
     find_study = Store.find_study
 
-    def find(store: Store, name: str) -> StudyInfo | None:
-        found = find_study(store, name)
+    def find(store: Store, *which: str) -> StudyInfo | None:
+        found = find_study(store, *which)
         if found is None and getattr(here, "first", False):
             here.first = False
             barrier.wait(30)

@@ -50,6 +50,29 @@ def test_tags_and_notes_are_added_changed_and_taken_away(store: str) -> None:
     assert tuner.find(f"user = '{user}'", what="studies", store=store).count() == 1
 
 
+def test_a_study_has_notes_of_its_own(store: str) -> None:
+    study = make(store)
+    study.set_study_note("question", {"why": ("slow", 3)})
+    assert study.set_study_notes({"by": "ana", "none": None}) == study.notes
+    assert study.notes == {"question": {"why": ("slow", 3)}, "by": "ana"}
+    assert study.trials[0].notes == {}
+    assert tuner.load_study("s", store=store).notes == study.notes
+    study.set_study_note("question", None)
+    assert tuner.load_study("s", store=store).info.notes == {"by": "ana"}
+    assert tuner.find("notes.by = 'ana'", what="studies", store=store).count() == 1
+    with pytest.raises(ArgumentError, match="write a name"):
+        study.set_study_note("", 1)
+    with pytest.raises(ArgumentError, match="small JSON values"):
+        study.set_study_note("a", object())
+
+
+def test_notes_stay_while_a_search_records_its_optimizer(store: str) -> None:
+    study = make(store)
+    tuner.load_study("s", store=store).set_study_note("by", "ana")
+    study.optimize(lambda params: params["x"], n_trials=2, backend="serial", progress=False)
+    assert tuner.load_study("s", store=store).notes == {"by": "ana"}
+
+
 def test_tags_that_several_set_at_once_all_stay(store: str) -> None:
     make(store)
 
@@ -90,4 +113,7 @@ def test_the_commands(store: str) -> None:
     assert f"user:        {current_user()}" in call("show", "s")
     assert call("note", "s/0", "--remove", "verdict") == "no notes\n"
     assert "write KEY=VALUE" in call("tag", "s", "stage", code=1)
-    assert "write STUDY/TRIAL" in call("note", "s", "a=b", code=1)
+    assert "write STUDY/TRIAL" in call("note", "s/a", "a=b", code=1)
+    assert call("note", "s", "question=why?") == "note\ttext\nquestion\twhy?\n"
+    assert "notes:       question=why?" in call("show", "s")
+    assert call("note", "s", "--remove", "question") == "no notes\n"

@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+from support.earlier_schemas import COLUMNS_OF_0007, drop_columns
 from tuner.errors import StoreCorrupt, StoreError, StoreVersion
 from tuner.records import Code, Goal, State, StudyInfo, Trial
 from tuner.tracking import open_store, schema
@@ -99,14 +100,8 @@ def go_back_to_0001(store: str | Path) -> None:
         for table in ("leases", "curves", "areas"):
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("DROP INDEX ix_trials_study_id_value"))
-        for column in (
-            "studies.constraints",
-            "studies.earlier",
-            "studies.user",
-            "trials.constraints",
-        ):
-            table, name = column.split(".")
-            connection.execute(text(f'ALTER TABLE {table} DROP COLUMN "{name}"'))
+        earlier = "studies.constraints", "studies.earlier", "studies.user", "trials.constraints"
+        drop_columns(connection, *COLUMNS_OF_0007, *earlier)
         connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
     engine.dispose()
 

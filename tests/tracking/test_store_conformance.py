@@ -8,10 +8,11 @@ import pytest
 from conformance.curves import CurveConformance
 from conformance.leases import LeaseConformance
 from conformance.stores import StoreConformance
+from conformance.tidying import TidyingConformance
 from tuner.tracking import Store, open_store
 
 
-class TestSqliteStore(StoreConformance, LeaseConformance, CurveConformance):
+class TestSqliteStore(StoreConformance, LeaseConformance, CurveConformance, TidyingConformance):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
         store = open_store(tmp_path / "store")
@@ -19,7 +20,7 @@ class TestSqliteStore(StoreConformance, LeaseConformance, CurveConformance):
         store.close()
 
 
-class TestPostgresStore(StoreConformance, LeaseConformance, CurveConformance):
+class TestPostgresStore(StoreConformance, LeaseConformance, CurveConformance, TidyingConformance):
     @pytest.fixture
     def store(
         self,

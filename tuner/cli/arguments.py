@@ -56,6 +56,18 @@ def as_pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def as_trial(text: str) -> tuple[str, int]:
+    """Return the study and the number of ``STUDY/TRIAL``.
+
+    >>> as_trial("digits/17")
+    ('digits', 17)
+    """
+    study, _, number = text.rpartition("/")
+    if not study or not number.isdecimal():
+        raise ArgumentError(f"{text!r}: write STUDY/TRIAL, such as digits/17")
+    return study, int(number)
+
+
 SPACE_FILES = (".yaml", ".yml", ".json")
 
 

@@ -1,4 +1,4 @@
-"""``tuner artifacts``: list and download the artifacts of trials."""
+"""``tuner artifacts``: list, download and delete the artifacts of trials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import tuner
-from tuner.cli.arguments import store_option
+from tuner.cli.arguments import as_trial, store_option
 from tuner.cli.output import echo, write_table
 from tuner.provenance.references import Subject, resolve
 from tuner.tracking import open_store
@@ -15,7 +15,7 @@ from tuner.tracking import open_store
 
 @click.group()
 def artifacts() -> None:
-    """List and download the files and models that trials have kept."""
+    """List, download and delete the files and models that trials have kept."""
 
 
 @artifacts.command("list")
@@ -81,6 +81,23 @@ def get(ref: str, names: tuple[str, ...], folder: Path, store: str | None) -> No
         echo(path)
     if not written:
         echo("no artifacts", err=True)
+
+
+@artifacts.command("delete")
+@click.argument("trial", metavar="STUDY/TRIAL")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@store_option
+def delete_artifacts(trial: str, names: tuple[str, ...], store: str | None) -> None:
+    """Delete artifacts of a finished trial, all without NAME.
+
+    Artifacts of registered models stay. `tuner gc` frees the files.
+    """
+    name, number = as_trial(trial)
+    gone = tuner.load_study(name, store=store).delete_artifacts(number, *names)
+    for artifact in gone:
+        echo(f"deleted: {artifact.name}, {artifact.size} bytes")
+    if not gone:
+        echo("nothing to delete", err=True)
 
 
 def _attempt(ref: str, subject: Subject) -> int | None:

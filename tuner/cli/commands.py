@@ -34,6 +34,7 @@ from tuner.cli.output import (
 )
 from tuner.cli.plots import plot
 from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
+from tuner.cli.tidy import model, study
 from tuner.display.numbers import literal_text, number_text
 from tuner.errors import QueryError, TunerError, TunerWarning
 from tuner.errors.boundary import translated
@@ -108,6 +109,7 @@ _COMMANDS = (
     *(find, compare, replay, retry, lineage, tag, note, plot),
     *(export, import_, mirror, report),
     *(submit, job, cluster),
+    *(study, model),
     *(artifacts, db, gc),
 )
 
@@ -249,11 +251,12 @@ def run(
 
 
 @cli.command()
+@click.option("--archived", is_flag=True, help="Include archived studies.")
 @store_option
-def studies(store: str | None) -> None:
+def studies(archived: bool, store: str | None) -> None:
     """List the studies, oldest first."""
     table = []
-    for info in tuner.list_studies(store=store):
+    for info in tuner.list_studies(archived=archived, store=store):
         study = tuner.load_study(info.name, store=store)
         trials = study.trials
         done = [t for t in trials if t.state is tuner.State.COMPLETED]
@@ -265,6 +268,7 @@ def studies(store: str | None) -> None:
                 "completed": len(done),
                 "best": best_text(study),
                 "created": when(info.created),
+                **({"archived": info.archived and when(info.archived)} if archived else {}),
             }
         )
     write_table(table, nothing="no studies yet")

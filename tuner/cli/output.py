@@ -139,6 +139,10 @@ def summary(study: tuner.Study) -> dict[str, str]:
         lines["data"] = info.data
     if info.user:
         lines["user"] = info.user
+    if info.archived is not None:
+        lines["archived"] = when(info.archived)
+    if info.notes:
+        lines["notes"] = ", ".join(f"{k}={v}" for k, v in info.notes.items())
     if info.tags:
         lines["tags"] = ", ".join(f"{k}={v}" for k, v in info.tags.items())
     return {name: one_line(text) for name, text in lines.items()}

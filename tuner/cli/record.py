@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import tuner
-from tuner.cli.arguments import as_pair, store_option
+from tuner.cli.arguments import as_pair, as_trial, store_option
 from tuner.cli.output import as_json, echo, when, write_rows, write_table
 from tuner.display.numbers import distinct_texts, value_text
-from tuner.errors import ArgumentError
 from tuner.study.export import FORMATS
 
 if TYPE_CHECKING:
@@ -284,23 +283,24 @@ def tag(study: str, tags: tuple[str, ...], remove: tuple[str, ...], store: str |
 
 
 @click.command()
-@click.argument("trial", metavar="STUDY/TRIAL")
+@click.argument("ref", metavar="STUDY[/TRIAL]")
 @click.argument("notes", nargs=-1, metavar="[KEY=TEXT]...")
 @click.option("--remove", metavar="KEY", multiple=True, help="Note to remove; repeatable.")
 @store_option
-def note(trial: str, notes: tuple[str, ...], remove: tuple[str, ...], store: str | None) -> None:
-    """Set notes on a finished trial, and show them.
+def note(ref: str, notes: tuple[str, ...], remove: tuple[str, ...], store: str | None) -> None:
+    """Set notes on a study or on a finished trial, and show them.
 
     \b
-    Example:
+    Examples:
+      tuner note digits question="does a deeper network help?"
       tuner note digits/17 verdict="overfits, do not ship"
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
-    name, _, number = trial.rpartition("/")
-    if not name or not number.isdecimal():
-        raise ArgumentError(f"{trial!r}: write STUDY/TRIAL, such as digits/17")
-    loaded = tuner.load_study(name, store=store)
     changes = {**dict(map(as_pair, notes)), **dict.fromkeys(remove)}
-    known = loaded.set_notes(int(number), changes)
+    if "/" in ref:
+        name, number = as_trial(ref)
+        known = tuner.load_study(name, store=store).set_notes(number, changes)
+    else:
+        known = tuner.load_study(ref, store=store).set_study_notes(changes)
     write_table(
         [{"note": key, "text": str(value)} for key, value in known.items()], nothing="no notes"
     )

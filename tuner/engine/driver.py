@@ -208,7 +208,7 @@ class Driver:
     def begin(self) -> None:
         """Acquire the study, replay its history, and start the workers."""
         s = self._session
-        known = s.store.find_study(s.info.name) is not None
+        known = s.store.find_study(s.info.name, s.info.uid) is not None
         if known:
             self._acquire_lease()
         history = list(s.store.trials(s.info.uid)) if known else []

@@ -31,6 +31,7 @@
     │   └── StoreVersion        the store's schema is newer or older than this code
     ├── RegistryError           a model that cannot be registered or found
     │   ├── ModelNotFound       no such name, version or alias (LookupError)
+    │   ├── ModelInUse          the champion, which is only deleted on demand
     │   ├── UntrustedModel      loading would need code that was not allowed
     │   └── ChecksumMismatch    an artifact differs from its recorded checksum
     │       └── ArtifactMissing its files are not where this process looks for them
@@ -187,6 +188,10 @@ class RegistryError(TunerError, RuntimeError):
 
 class ModelNotFound(RegistryError, LookupError):
     """No model of that name, version or alias is registered."""
+
+
+class ModelInUse(RegistryError):
+    """The champion of a model is to be deleted, and the call does not force it."""
 
 
 class UntrustedModel(RegistryError):

@@ -77,15 +77,15 @@ def resolve(ref: str, store: Store) -> Subject:
     )
 
 
-def find_study(name: str, store: Store) -> StudyInfo:
-    """Return the study named `name`.
+def find_study(name: str, store: Store, uid: str = "") -> StudyInfo:
+    """Return the study with that uid, or else that name.
 
     Raises
     ------
     StudyNotFound
         If the study does not exist; the message suggests similar names.
     """
-    info = store.find_study(name)
+    info = store.find_study(name, uid)
     if info is None:
         known = [study.name for study in store.studies()]
         close = difflib.get_close_matches(str(name), known) or known[-3:]

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from tuner.errors import ArgumentError
+from tuner.query.syntax import Query
 from tuner.query.values import (
     Dialect,
     Expression,
@@ -81,6 +82,17 @@ class Subject:
         return f"{hint}{', '.join(sorted(known))}"
 
 
+def visible(query: Query) -> list[ColumnElement[bool]]:
+    """Return the conditions on studies of a search of the whole store.
+
+    Deleted studies are never found, archived ones only if the query names the field ``archived``.
+    """
+    conditions: list[ColumnElement[bool]] = [studies.c.deleted.is_(None)]
+    if not any(field.path == ("archived",) for field in query.fields):
+        conditions.append(studies.c.archived.is_(None))
+    return conditions
+
+
 def subject(what: str, dialect: Dialect) -> Subject:
     """Return the subject named `what`.
 
@@ -118,6 +130,7 @@ def _trials(dialect: Dialect) -> Subject:
         {
             "study": lambda: string(studies.c.name),
             "user": lambda: string(studies.c.user),
+            "archived": _archived,
             **_trial_fields(dialect),
             "number": lambda: number(trials.c.number),
             "attempts": lambda: number(trials.c.attempts),
@@ -148,6 +161,7 @@ def _runs(dialect: Dialect) -> Subject:
         {
             "study": lambda: string(studies.c.name),
             "user": lambda: string(studies.c.user),
+            "archived": _archived,
             **_trial_fields(dialect),
             **_timing(runs),
             "trial": lambda: number(runs.c.trial),
@@ -201,6 +215,7 @@ def _studies(dialect: Dialect) -> Subject:
         {
             "study": lambda: string(studies.c.name),
             "user": lambda: string(studies.c.user),
+            "archived": _archived,
             "name": lambda: string(studies.c.name),
             "uid": lambda: string(studies.c.uid),
             "seed": lambda: number(cast(cast(studies.c.seed, Text), Double)),
@@ -216,7 +231,7 @@ def _studies(dialect: Dialect) -> Subject:
             "best": best,
         },
         {"tags": studies.c.tags},
-        {"optimizer": studies.c.optimizer},
+        {"notes": studies.c.notes, "optimizer": studies.c.optimizer},
     )
 
 
@@ -253,6 +268,10 @@ def _models(dialect: Dialect) -> Subject:
         {**_trial_documents(), "metrics": trials.c.metrics},
         {"notes": trials.c.notes, "optimizer": studies.c.optimizer},
     )
+
+
+def _archived() -> Value:
+    return boolean(studies.c.archived.is_not(None))
 
 
 def _trial_fields(dialect: Dialect) -> dict[str, Callable[[], Value]]:

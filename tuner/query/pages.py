@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, select, true
 
 from tuner.query.compiler import Compiler
+from tuner.query.fields import visible
 from tuner.query.syntax import Query
 from tuner.query.values import Expression
 from tuner.records import State
@@ -52,9 +53,8 @@ def page(
     study
         The uid of the only study to search; None searches all studies.
     """
-    ids = select(studies.c.id).limit(MOST_STUDIES + 1)
-    if study is not None:
-        ids = ids.where(studies.c.uid == study)
+    shown = visible(query) if study is None else [studies.c.uid == study]
+    ids = select(studies.c.id).where(*shown).limit(MOST_STUDIES + 1)
     numbers = list(connection.execute(ids).scalars())
     if len(numbers) > MOST_STUDIES:
         return None

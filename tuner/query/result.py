@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, func, select
 from tuner.errors.boundary import public
 from tuner.errors.notices import warn
 from tuner.query.compiler import Compiler
-from tuner.query.fields import subject
+from tuner.query.fields import subject, visible
 from tuner.query.matches import FoundRun, FoundTrial, Match, flat_rows
 from tuner.query.names import Unknown, unknown_names
 from tuner.query.pages import has_pages, page
@@ -127,7 +127,7 @@ class QueryResult:
         """Return the SQL of the query for ``"sqlite"`` or ``"postgresql"``."""
         statement = self._compiler(dialect).select(self.query)
         if self.study is None:
-            return statement
+            return statement if self.what == "models" else statement.where(*visible(self.query))
         # With the integer key, one index serves both the filter and the order.
         row = select(schema.studies.c.id).where(schema.studies.c.uid == self.study)
         column = {"trials": schema.trials.c.study_id, "runs": schema.runs.c.study_id}.get(

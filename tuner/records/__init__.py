@@ -401,13 +401,15 @@ class Environment(Record):
 
 @dataclass(frozen=True, slots=True)
 class StudyInfo(Record):
-    """The fixed properties of a study, set when it is created.
+    """The properties of a study, most of them set when it is created.
 
     `space` is the space as JSON values. `optimizer` describes the optimizer and the reason for its
     choice. `data` is the fingerprint of the data, empty without data. `uid` is a UUIDv7 in hex.
     `constraints` apply to metrics; the objective may report further ones. `warm_start_trials` are
     trials of other studies that the optimizer learned from, numbered up to -1. `user` is the
-    creator, empty if unknown.
+    creator, empty if unknown. `notes` are small JSON values. `archived` and `deleted` are the times
+    at which it was, in seconds since the epoch, None if it is not. Of a deleted study, only the
+    trials of registered model versions remain.
     """
 
     uid: str
@@ -423,6 +425,9 @@ class StudyInfo(Record):
     constraints: tuple[OutcomeConstraint, ...] = ()
     warm_start_trials: tuple[Trial, ...] = ()
     user: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+    archived: float | None = None
+    deleted: float | None = None
 
     @property
     def goal(self) -> Goal:

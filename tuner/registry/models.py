@@ -1,4 +1,4 @@
-"""Load and list the registered models of a store."""
+"""Load, list and delete the registered models of a store, and set their aliases."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import StoreCorrupt
+from tuner.errors import ArgumentError, StoreCorrupt
 from tuner.errors.boundary import public
 from tuner.records import ModelVersion
 from tuner.records.lists import RecordList
+from tuner.registry.names import parse_reference
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.registry import Registry
 from tuner.tracking import open_store
@@ -59,3 +60,112 @@ def list_models(*, store: str | Path | None = None) -> list[ModelVersion]:
     registry = Registry(open_store(store))
     names = registry.models()
     return RecordList(version for name in names for version in registry.versions(name))
+
+
+@public()
+def delete_model(ref: str, *, force: bool = False, store: str | Path | None = None) -> None:
+    """Delete a version of a model, or the whole model.
+
+    The study and the trial stay. The next garbage collection (``tuner gc``) frees the files that
+    only the version used. The number of a deleted version is not given to another version.
+
+    Parameters
+    ----------
+    ref
+        ``"name@3"`` for a version, ``"name"`` for the model with all versions and aliases.
+    force
+        Whether to delete it even if it is, or contains, the champion.
+    store
+        As for `optimize`.
+
+    Raises
+    ------
+    ModelNotFound
+        If it does not exist.
+    ModelInUse
+        If the alias ``champion`` points to it and `force` is False.
+    ArgumentError
+        If `ref` names an alias.
+
+    Examples
+    --------
+    >>> import tempfile, tuner
+    >>> folder = tempfile.mkdtemp()
+    >>> study = tuner.optimize(
+    ...     lambda params: params["x"], {"x": tuner.Int(1, 9)}, n_trials=2, backend="serial",
+    ...     register="small", store=folder, progress=False,
+    ... )
+    >>> tuner.delete_model("small@1", force=True, store=folder)
+    >>> tuner.list_models(store=folder)
+    []
+    """
+    registry = Registry(open_store(store))
+    name, version, alias = _parts(ref)
+    if alias is not None:
+        raise ArgumentError(
+            f"delete_model({ref!r}): write a version such as '{name}@3', or "
+            f"delete_alias({ref!r}) to delete the alias"
+        )
+    if version is None:
+        registry.delete_model(name, force=force)
+    else:
+        registry.delete_version(name, version, force=force)
+
+
+@public()
+def set_alias(ref: str, alias: str, *, store: str | Path | None = None) -> None:
+    """Point an alias of a model to a version, also if it pointed to another one.
+
+    Parameters
+    ----------
+    ref
+        The version: ``"name@3"``, or ``"name@alias"`` for the version of another alias.
+    alias
+        The alias, such as ``"staging"``.
+    store
+        As for `optimize`.
+
+    Raises
+    ------
+    ModelNotFound
+        If the version does not exist.
+    ArgumentError
+        If the alias is invalid.
+    """
+    registry = Registry(open_store(store))
+    version = registry.get(ref)
+    registry.set_alias(version.name, alias, version.version)
+
+
+@public()
+def delete_alias(ref: str, *, force: bool = False, store: str | Path | None = None) -> None:
+    """Delete an alias of a model; the version stays.
+
+    Parameters
+    ----------
+    ref
+        Such as ``"name@staging"``.
+    force
+        Whether to delete even ``"name@champion"``.
+    store
+        As for `optimize`.
+
+    Raises
+    ------
+    ModelNotFound
+        If the model has no such alias.
+    ModelInUse
+        If the alias is ``champion`` and `force` is False.
+    ArgumentError
+        If `ref` names no alias.
+    """
+    name, _, alias = _parts(ref)
+    if alias is None:
+        raise ArgumentError(f"delete_alias({ref!r}): write the alias, such as '{name}@staging'")
+    Registry(open_store(store)).delete_alias(name, alias, force=force)
+
+
+def _parts(ref: str) -> tuple[str, int | None, str | None]:
+    """Return the model, the version and the alias of a reference, None if it does not name one."""
+    reference = parse_reference(ref)
+    return reference.name, reference.version, reference.alias if "@" in ref else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from tuner.records.bounds import LONGEST_TITLE, is_title
 
 CHAMPION = "champion"
 """The alias of the best version so far."""
+
+REFIT = "refit"
+"""The artifact of a model that was fitted to be registered; it is deleted with its version."""
 
 _ALIAS = re.compile(r"[^\W_][\w. -]{0,199}")
 _DIGITS = 9
@@ -88,3 +92,20 @@ def validate_alias(alias: Any) -> str:
             f"such as 'staging'"
         )
     return alias
+
+
+def as_ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as text.
+
+    >>> as_ranges([1, 2, 3, 5, 8, 9])
+    '1 to 3, 5, 8 to 9'
+    """
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1].append(number)
+        else:
+            ranges.append([number])
+    if len(ranges) == 1:
+        return f"{numbers[0]} to {numbers[-1]}"
+    return ", ".join(f"{r[0]} to {r[-1]}" if len(r) > 1 else str(r[0]) for r in ranges)

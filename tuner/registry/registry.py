@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, select
+from sqlalchemy import Connection, delete, func, select, update
 
-from tuner.errors import ModelNotFound, RegistryError, UntrustedModel
+from tuner.errors import ModelInUse, ModelNotFound, RegistryError, UntrustedModel
 from tuner.errors.boundary import public_methods
-from tuner.records import (
-    Artifact,
-    Direction,
-    Goal,
-    ModelVersion,
-    Run,
-    StudyInfo,
-    Trial,
-    decode_params,
-    encode_params,
-)
+from tuner.records import Artifact, Goal, ModelVersion, Run, StudyInfo, Trial, encode_params
 from tuner.registry.formats import load_files
-from tuner.registry.names import CHAMPION, parse_reference, validate_alias, validate_model_name
+from tuner.registry.names import (
+    CHAMPION,
+    REFIT,
+    as_ranges,
+    parse_reference,
+    validate_alias,
+    validate_model_name,
+)
 from tuner.registry.protocol import ModelFormat
+from tuner.registry.version_rows import beats, version_of, versions_query
 from tuner.registry.versions import version_note
-from tuner.tracking import schema, upserts
+from tuner.tracking import schema, tidying, upserts
+from tuner.tracking.queries import in_parts
 from tuner.tracking.rows import number_or_null
 
 if TYPE_CHECKING:
@@ -86,12 +84,9 @@ class Registry:
             if known is not None:
                 return known
             champion = self._aliased(connection, name, CHAMPION)
-            latest = connection.execute(
-                select(func.max(_VERSIONS.c.version)).where(_VERSIONS.c.model_id == model_id)
-            ).scalar()
             values = {
                 "model_id": model_id,
-                "version": (latest or 0) + 1,
+                "version": self._next_version(connection, model_id),
                 "study": study.uid,
                 "trial": trial.number,
                 "run": run.uid,
@@ -107,7 +102,7 @@ class Registry:
             }
             insert = _VERSIONS.insert().values(values).returning(_VERSIONS.c.id)
             version_id = connection.execute(insert).scalar_one()
-            if champion is None or _beats(goal, value, champion):
+            if champion is None or beats(goal, value, champion):
                 self._point(connection, model_id, CHAMPION, version_id)
             made = self._first(connection, _VERSIONS.c.id == version_id, name)
         assert made is not None
@@ -125,14 +120,69 @@ class Registry:
         """
         validate_alias(alias)
         with self.store.writing() as connection:
-            found = connection.execute(
-                select(_VERSIONS.c.id, _VERSIONS.c.model_id)
-                .join(_MODELS)
-                .where(_MODELS.c.name == name, _VERSIONS.c.version == version)
-            ).first()
-            if found is None:
-                raise self._not_found(connection, name, str(version))
-            self._point(connection, found.model_id, alias, found.id)
+            model_id, version_id = self._locked_version(connection, name, version)
+            self._point(connection, model_id, alias, version_id)
+
+    def delete_alias(self, name: str, alias: str, *, force: bool = False) -> None:
+        """Delete an alias of a model; the version stays.
+
+        Raises
+        ------
+        ModelNotFound
+            If the model has no such alias.
+        ModelInUse
+            If it is ``champion`` and `force` is False.
+        """
+        with self.store.writing() as connection:
+            model_id = self._locked_model(connection, name, alias)
+            if self._aliased(connection, name, alias) is None:
+                raise self._not_found(connection, name, alias)
+            if alias == CHAMPION and not force:
+                raise _in_use(f"the alias {CHAMPION!r} of model {name!r}", name)
+            which = _ALIASES.c.model_id == model_id, _ALIASES.c.alias == alias
+            connection.execute(delete(_ALIASES).where(*which))
+
+    def delete_version(self, name: str, version: int, *, force: bool = False) -> None:
+        """Delete a version of a model and its aliases; its number is not given again.
+
+        The next garbage collection frees the files that only it used.
+
+        Raises
+        ------
+        ModelNotFound
+            If the version does not exist.
+        ModelInUse
+            If it is the champion and `force` is False.
+        """
+        with self.store.writing() as connection:
+            model_id, _ = self._locked_version(connection, name, version)
+            champion = self._aliased(connection, name, CHAMPION)
+            if champion is not None and champion.version == version and not force:
+                raise _in_use(f"version {version} of model {name!r}", name)
+            self._delete_versions(connection, model_id, version)
+            removed = func.coalesce(_MODELS.c.removed, 0)
+            connection.execute(
+                update(_MODELS)
+                .where(_MODELS.c.id == model_id, removed < version)
+                .values(removed=version)
+            )
+
+    def delete_model(self, name: str, *, force: bool = False) -> None:
+        """Delete a model with all its versions and aliases; its name becomes free.
+
+        Raises
+        ------
+        ModelNotFound
+            If the model does not exist.
+        ModelInUse
+            If it has a champion and `force` is False.
+        """
+        with self.store.writing() as connection:
+            model_id = self._locked_model(connection, name)
+            if not force and self._aliased(connection, name, CHAMPION) is not None:
+                raise _in_use(f"model {name!r}", name)
+            self._delete_versions(connection, model_id)
+            connection.execute(delete(_MODELS).where(_MODELS.c.id == model_id))
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -219,10 +269,10 @@ class Registry:
     def versions(self, name: str) -> list[ModelVersion]:
         """Return all versions of a model, oldest first; empty if the model does not exist."""
         with self.store.reading() as connection:
-            query = _query().where(_MODELS.c.name == name).order_by(_VERSIONS.c.version)
+            query = versions_query().where(_MODELS.c.name == name).order_by(_VERSIONS.c.version)
             rows = connection.execute(query).all()
             aliases = self._aliases(connection, name)
-        return [_version_of(row, aliases) for row in rows]
+        return [version_of(row, aliases) for row in rows]
 
     # --- within a transaction -----------------------------------------------------------------
 
@@ -232,6 +282,49 @@ class Registry:
         # The lock serializes concurrent registrations, so that the numbers have no gaps.
         query = select(_MODELS.c.id).where(_MODELS.c.name == name).with_for_update()
         return int(connection.execute(query).scalar_one())
+
+    def _next_version(self, connection: Connection, model_id: int) -> int:
+        """Return the number of a new version, which no version of this model ever had."""
+        latest = select(func.max(_VERSIONS.c.version)).where(_VERSIONS.c.model_id == model_id)
+        removed = select(_MODELS.c.removed).where(_MODELS.c.id == model_id)
+        return 1 + max(connection.execute(query).scalar() or 0 for query in (latest, removed))
+
+    def _locked_model(self, connection: Connection, name: str, which: str = "") -> int:
+        """Return the id of a model, which no other process changes until the end."""
+        query = select(_MODELS.c.id).where(_MODELS.c.name == name).with_for_update()
+        model_id = connection.execute(query).scalar()
+        if model_id is None:
+            raise self._not_found(connection, name, which)
+        return int(model_id)
+
+    def _locked_version(self, connection: Connection, name: str, version: int) -> tuple[int, int]:
+        """Return the ids of a model, as `_locked_model` does, and of a version."""
+        model_id = self._locked_model(connection, name, str(version))
+        which = _VERSIONS.c.model_id == model_id, _VERSIONS.c.version == version
+        version_id = connection.execute(select(_VERSIONS.c.id).where(*which)).scalar()
+        if version_id is None:
+            raise self._not_found(connection, name, str(version))
+        return model_id, int(version_id)
+
+    def _delete_versions(
+        self, connection: Connection, model_id: int, version: int | None = None
+    ) -> None:
+        """Delete one version of a locked model, or all, and what only they kept."""
+        which = [_VERSIONS.c.model_id == model_id]
+        which += [] if version is None else [_VERSIONS.c.version == version]
+        found = connection.execute(
+            select(_VERSIONS.c.id, _VERSIONS.c.study, _VERSIONS.c.artifact_id).where(*which)
+        ).all()
+        ids = select(_VERSIONS.c.id).where(*which)
+        connection.execute(delete(_ALIASES).where(_ALIASES.c.version_id.in_(ids)))
+        connection.execute(delete(_VERSIONS).where(*which))
+        artifacts = schema.artifacts
+        still = select(_VERSIONS.c.id).where(_VERSIONS.c.artifact_id == artifacts.c.id).exists()
+        for part in in_parts([row.artifact_id for row in found if row.artifact_id is not None]):
+            fitted = artifacts.c.id.in_(part), artifacts.c.name == REFIT, ~still
+            connection.execute(delete(artifacts).where(*fitted))
+        for study in sorted({row.study for row in found}):
+            tidying.discard_unneeded(connection, study)
 
     def _artifact_id(self, connection: Connection, artifact: Artifact | None) -> int | None:
         if artifact is None:
@@ -253,7 +346,13 @@ class Registry:
         query = (
             select(schema.runs.c.id)
             .join(schema.studies, schema.studies.c.id == schema.runs.c.study_id)
-            .where(schema.studies.c.uid == study.uid, schema.runs.c.uid == run.uid)
+            .where(
+                schema.studies.c.uid == study.uid,
+                schema.studies.c.deleted.is_(None),
+                schema.runs.c.uid == run.uid,
+            )
+            # Nobody deletes the study until the version is recorded.
+            .with_for_update(read=True, key_share=True, of=schema.studies)
         )
         if connection.execute(query).first() is None:
             raise RegistryError(
@@ -266,8 +365,8 @@ class Registry:
         connection.execute(upserts.replacing(connection, _ALIASES), values)
 
     def _first(self, connection: Connection, condition: Any, name: str) -> ModelVersion | None:
-        row = connection.execute(_query().where(_MODELS.c.name == name, condition)).first()
-        return None if row is None else _version_of(row, self._aliases(connection, name))
+        row = connection.execute(versions_query().where(_MODELS.c.name == name, condition)).first()
+        return None if row is None else version_of(row, self._aliases(connection, name))
 
     def _aliased(self, connection: Connection, name: str, alias: str) -> ModelVersion | None:
         meant = (
@@ -298,78 +397,18 @@ class Registry:
             if (meant := _VERSION_AFTER_COLON.fullmatch(name)) and meant[1] in names:
                 known += f"; a version is written '{meant[1]}@{meant[2]}'"
             return ModelNotFound(f"store {self.store} has no model {name!r}; {known}")
-        query = select(func.max(_VERSIONS.c.version)).join(_MODELS).where(_MODELS.c.name == name)
-        latest = connection.execute(query).scalar()
+        query = select(_VERSIONS.c.version).join(_MODELS).where(_MODELS.c.name == name)
+        versions = sorted(connection.execute(query).scalars())
         aliases = sorted(a for found in self._aliases(connection, name).values() for a in found)
+        numbers = f"the versions {as_ranges(versions)}" if versions else "no versions"
+        named = f"the aliases {', '.join(map(repr, aliases))}" if aliases else "no aliases"
         return ModelNotFound(
-            f"model {name!r} has no version or alias {which!r}; it has the versions 1 to {latest} "
-            f"and the aliases {', '.join(map(repr, aliases))}"
+            f"model {name!r} has no version or alias {which!r}; it has {numbers} and {named}"
         )
 
 
-def _query() -> Select[Any]:
-    artifact, champion, alias = schema.artifacts, _VERSIONS.alias(), _ALIASES.alias()
-    return (
-        select(
-            _VERSIONS,
-            _MODELS.c.name,
-            schema.studies.c.name.label("study_name"),
-            artifact.c.name.label("artifact_name"),
-            artifact.c.path,
-            artifact.c.sha256,
-            artifact.c.size,
-            artifact.c.kind,
-            artifact.c.format,
-            champion.c.version.label("champion"),
-            champion.c.metric.label("champion_metric"),
-            champion.c.direction.label("champion_direction"),
-        )
-        .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
-        .join(schema.studies, schema.studies.c.uid == _VERSIONS.c.study)
-        .outerjoin(artifact, artifact.c.id == _VERSIONS.c.artifact_id)
-        .outerjoin(alias, and_(alias.c.model_id == _MODELS.c.id, alias.c.alias == CHAMPION))
-        .outerjoin(champion, champion.c.id == alias.c.version_id)
+def _in_use(what: str, name: str) -> ModelInUse:
+    return ModelInUse(
+        f"{what} is not deleted, as {CHAMPION!r} is what load_model({name!r}) loads; point "
+        f"{CHAMPION!r} to another version first, or write force=True (on the command line: --force)"
     )
-
-
-def _version_of(row: Row[Any], aliases: dict[int, tuple[str, ...]]) -> ModelVersion:
-    artifact = None
-    if row.artifact_id is not None:
-        artifact = Artifact(
-            row.artifact_name, row.run, row.path, row.sha256, row.size, row.kind, row.format
-        )
-    return ModelVersion(
-        name=row.name,
-        version=row.version,
-        study=row.study_name,
-        trial=row.trial,
-        run=row.run,
-        params=decode_params(row.params),
-        goal=Goal(row.metric, Direction(row.direction)),
-        value=float("nan") if row.value is None else row.value,
-        created=row.created,
-        artifact=artifact,
-        code=row.code,
-        environment=row.environment,
-        data=row.data,
-        aliases=aliases.get(row.id, ()),
-        note=_note(row),
-    )
-
-
-def _note(row: Row[Any]) -> str:
-    """Return a note if a version and its champion have different goals, else an empty text."""
-    other = (row.champion_metric, row.champion_direction)
-    if row.champion is None or other == (row.metric, row.direction):
-        return ""
-    return (
-        f"its goal is to {row.direction} {row.metric!r}, and the champion's (version "
-        f"{row.champion}) to {row.champion_direction} {row.champion_metric!r}: they cannot be "
-        f"compared, so {CHAMPION!r} moves by Registry.set_alias only"
-    )
-
-
-def _beats(goal: Goal, value: float, champion: ModelVersion) -> bool:
-    if champion.goal != goal or math.isnan(value):
-        return False
-    return math.isnan(champion.value) or goal.direction.better(value, champion.value)

@@ -185,12 +185,21 @@ def load_study(
 
 
 @public()
-def list_studies(*, store: str | Path | None = None) -> list[StudyInfo]:
-    """Return the record of each study in the store, oldest first."""
+def list_studies(*, archived: bool = False, store: str | Path | None = None) -> list[StudyInfo]:
+    """Return the record of each study in the store, oldest first.
+
+    Parameters
+    ----------
+    archived
+        Whether to include archived studies; see `archive_study`.
+    store
+        As for `optimize`.
+    """
     from tuner.records.lists import RecordList
     from tuner.tracking import open_store
 
-    return RecordList(open_store(store).studies())
+    found = open_store(store).studies()
+    return RecordList(info for info in found if archived or info.archived is None)
 
 
 def open_study(

@@ -20,6 +20,7 @@ from tuner.records import (
 )
 from tuner.registry import Registry
 from tuner.registry.formats import save_model
+from tuner.registry.names import REFIT
 from tuner.registry.protocol import ModelFormat
 from tuner.study.arguments import as_count
 from tuner.tracking.artifacts.retention import UnwantedModels, forget_models, unwanted_models
@@ -66,7 +67,7 @@ def register_trial(
                 f"study {info.name!r}: {error}; the study itself is recorded: to register a model "
                 f"later, write study.register(refit=..., allow_pickle=...)"
             ) from error
-        upload = Upload("refit", files, kind="model", format=kind)
+        upload = Upload(REFIT, files, kind="model", format=kind)
         artifact = registry.store.put_artifact(run.uid, upload)
         registry.store.write(info.uid, Batch(artifacts=[artifact]))
         run = replace(run, environment=registry.store.put_environment(current_environment()))

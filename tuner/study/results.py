@@ -266,6 +266,76 @@ class StudyResults:
         number = trial if isinstance(trial, int) else trial.number
         return set_notes(self.store, self._info.uid, number, notes)
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """The notes on the study, as of when it was loaded or they were set by this object."""
+        return dict(self._info.notes)
+
+    def set_study_note(self, name: str, value: Any) -> None:
+        """Set a note on the study itself, a small JSON value; None removes it."""
+        self.set_study_notes({name: value})
+
+    def set_study_notes(self, notes: Mapping[str, Any]) -> dict[str, Any]:
+        """Set several notes on the study itself, and return all its notes."""
+        from tuner.tracking.annotations import set_study_notes
+
+        known = set_study_notes(self.store, self._info.uid, notes)
+        self._info = dataclasses.replace(self._info, notes=known)
+        return known
+
+    # --- tidying ------------------------------------------------------------------------------
+
+    def delete(self) -> list[str]:
+        """Delete the study; see `tuner.delete_study`. This object is of no use afterwards."""
+        from tuner.tracking.tidying import delete_study
+
+        return delete_study(self.store, self._info.uid)
+
+    def rename(self, name: str) -> None:
+        """Give the study another name; see `tuner.rename_study`."""
+        from tuner.study.arguments import as_study_name
+        from tuner.tracking.tidying import rename_study
+
+        rename_study(self.store, self._info.uid, as_study_name(name))
+        self._info = dataclasses.replace(self._info, name=name)
+
+    def archive(self) -> None:
+        """Hide the study from lists; see `tuner.archive_study`."""
+        self._archive(archived=True)
+
+    def unarchive(self) -> None:
+        """Show the study in lists again."""
+        self._archive(archived=False)
+
+    def _archive(self, *, archived: bool) -> None:
+        from tuner.tracking.tidying import archive_study
+
+        since = archive_study(self.store, self._info.uid, archived=archived)
+        self._info = dataclasses.replace(self._info, archived=since)
+
+    def delete_artifacts(self, trial: Trial | int, *names: str) -> list[Artifact]:
+        """Delete artifacts of a finished trial, and return the deleted ones.
+
+        Artifacts that a model version needs stay. The next garbage collection (``tuner gc``) frees
+        the files.
+
+        Parameters
+        ----------
+        trial
+            The trial, or its number.
+        names
+            Names of artifacts; without any, all artifacts of the trial are deleted.
+
+        Raises
+        ------
+        ArgumentError
+            If the trial does not exist or is unfinished, or has no artifact of such a name.
+        """
+        from tuner.tracking.tidying import delete_artifacts
+
+        number = trial if isinstance(trial, int) else trial.number
+        return delete_artifacts(self.store, self._info.uid, number, names)
+
     # --- tables and plots ---------------------------------------------------------------------
 
     @property

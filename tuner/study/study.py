@@ -431,7 +431,7 @@ class Study(StudyResults):
         self.store.update_study(self._info, changes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reconnected, (self.store, self.name, self._optimizer, self._scheduler)
+        return _reconnected, (self.store, self._info, self._optimizer, self._scheduler)
 
     def __repr__(self) -> str:
         goal = self._info.goal
@@ -439,11 +439,11 @@ class Study(StudyResults):
 
 
 def _reconnected(
-    store: Store, name: str, optimizer: Optimizer | None, scheduler: Scheduler | None
+    store: Store, info: StudyInfo, optimizer: Optimizer | None, scheduler: Scheduler | None
 ) -> Study:
     """Return a copy of a study; an optimizer and a scheduler serve one study object only."""
     return Study(
-        find_study(name, store),
+        find_study(info.name, store, info.uid),
         store,
         optimizer=copy.deepcopy(optimizer),
         scheduler=copy.deepcopy(scheduler),

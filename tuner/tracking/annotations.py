@@ -1,4 +1,4 @@
-"""Additions to what is recorded: tags and earlier trials of studies, and notes on trials."""
+"""Additions to what is recorded: tags, notes and earlier trials of studies, notes on trials."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, RowMapping, Table, select, update
+from sqlalchemy import select, update
 
-from tuner.errors import ArgumentError, StudyNotFound
+from tuner.errors import ArgumentError
 from tuner.errors.credentials import hide_exact
 from tuner.records import State, StudyInfo, Trial, decode_params
 from tuner.tracking import rows, schema
 from tuner.tracking.annotation_values import check_note_names, check_tags, stored
+from tuner.tracking.tidying import lock_study
 
 if TYPE_CHECKING:
     from tuner.tracking.store import Store
@@ -34,9 +35,7 @@ def set_tags(store: Store, study: str, changes: Mapping[str, str | None]) -> dic
     """
     check_tags(changes)
     with store.writing() as connection:
-        row = _locked(connection, _STUDIES, [_STUDIES.c.uid == study])
-        if row is None:
-            raise StudyNotFound(f"store {store} has no study with uid {study!r}")
+        row = lock_study(connection, study)
         tags = _changed(row["tags"], {k: v and hide_exact(v) for k, v in changes.items()})
         encoded = stored(tags, "tags") or None
         connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(tags=encoded))
@@ -56,9 +55,7 @@ def add_warm_start_trials(
         If the study does not exist.
     """
     with store.writing() as connection:
-        row = _locked(connection, _STUDIES, [_STUDIES.c.uid == info.uid])
-        if row is None:
-            raise StudyNotFound(f"store {store} has no study with uid {info.uid!r}")
+        row = lock_study(connection, info.uid)
         trials = add(rows.warm_start_trials(row["earlier"], row["space"]))
         info = replace(info, warm_start_trials=trials)
         earlier = rows.study_row(info)["earlier"]
@@ -66,6 +63,25 @@ def add_warm_start_trials(
             update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(earlier=earlier)
         )
     return info
+
+
+def set_study_notes(store: Store, study: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Set notes on a study, remove those that are None, and return all its notes.
+
+    Raises
+    ------
+    ArgumentError
+        If a name is too long, all notes together are, or a note is not a JSON value.
+    StudyNotFound
+        If no study has that uid.
+    """
+    check_note_names(changes)
+    with store.writing() as connection:
+        row = lock_study(connection, study)
+        notes = _changed(row["notes"], changes)
+        encoded = stored(notes, "notes") or None
+        connection.execute(update(_STUDIES).where(_STUDIES.c.id == row["id"]).values(notes=encoded))
+    return notes
 
 
 def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,12 +94,15 @@ def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any])
     ArgumentError
         If the trial does not exist; if it is unfinished, since its driver would undo the note;
         if a name is too long, all notes together are, or a note is not a JSON value.
+    StudyNotFound
+        If no study has that uid.
     """
     check_note_names(changes)
-    belongs = select(_STUDIES.c.id).where(_STUDIES.c.uid == study).scalar_subquery()
-    which = [_TRIALS.c.study_id == belongs, _TRIALS.c.number == number]
     with store.writing() as connection:
-        row = _locked(connection, _TRIALS, which)
+        study_id = lock_study(connection, study)["id"]
+        which = [_TRIALS.c.study_id == study_id, _TRIALS.c.number == number]
+        found = connection.execute(select(_TRIALS).where(*which).with_for_update())
+        row = found.mappings().first()
         if row is None:
             raise ArgumentError(f"note: this study has no trial {number!r}")
         if not State(row["state"]).finished:
@@ -94,11 +113,6 @@ def set_notes(store: Store, study: str, number: int, changes: Mapping[str, Any])
         encoded = stored(notes, "notes") or None
         connection.execute(update(_TRIALS).where(*which).values(notes=encoded))
     return notes
-
-
-def _locked(connection: Connection, table: Table, which: list[Any]) -> RowMapping | None:
-    """Return a row, locked against changes by others until this transaction ends."""
-    return connection.execute(select(table).where(*which).with_for_update()).mappings().first()
 
 
 def _changed(before: Mapping[str, Any] | None, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -29,8 +30,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.dml import ReturningInsert
 
-from tuner.errors import StudyBusy, StudyTakenOver
+from tuner.errors import StoreError, StudyBusy, StudyNotFound, StudyTakenOver
 from tuner.tracking import schema, upserts
+from tuner.tracking.database.failures import was_idle
 from tuner.tracking.lease import Lease, LeaseOwner
 
 Clock = Callable[[], float]
@@ -62,6 +64,8 @@ def take(
     StudyBusy
         If another driver holds it, its lease has not expired, and its process is not known to be
         gone.
+    StudyNotFound
+        If the study was deleted.
     """
     return _take(connection, study, owner, seconds, clock)
 
@@ -83,9 +87,9 @@ def _take(
             f"SELECT id FROM studies WHERE id = {int(study_id)} FOR UPDATE",
             execution_options={"no_parameters": True},
         )
-    found = _read(connection, study_id, clock)
-    epoch = 1 if found is None else found.epoch + 1
-    if found is not None and found.left > 0 and not _is_over(uid, found):
+    found = _read(connection, study_id, clock, f"study {name!r}")
+    epoch = 1 + (found.epoch or 0)
+    if _is_held(uid, found):
         raise StudyBusy(
             f"study {name!r} is run by {owner_of(found)}; let it end, or end it, or call again in "
             f"{found.left:.0f} s if nothing has been heard of it by then"
@@ -96,7 +100,7 @@ def _take(
     statement = _taking(connection.dialect.name, clock is not None, seconds is not None)
     connection.execute(statement, values)
     silence = None
-    if found is not None and found.until > 0 and seconds is not None:
+    if found.until and seconds is not None:
         silence = max(0.0, seconds - found.left)
     return Lease(uid, epoch, owner, seconds or 0.0, silence)
 
@@ -119,6 +123,8 @@ def renew(connection: Connection, study_id: int, lease: Lease, clock: Clock | No
     ------
     StudyTakenOver
         If another driver has the study.
+    StudyNotFound
+        If the study was deleted.
     """
     until = _now(connection.dialect.name, clock is not None) + lease.seconds
     statement = (
@@ -130,6 +136,29 @@ def renew(connection: Connection, study_id: int, lease: Lease, clock: Clock | No
         statement = statement.returning(_end_if_idle(DRIVER_PATIENCE))
     if connection.execute(statement, _time(clock)).rowcount == 0:
         raise taken_over(connection, study_id, lease.epoch, clock)
+
+
+def check_exists(connection: Connection, study_id: int, name: str) -> None:
+    """Check that a study is not deleted, and prevent that until the transaction ends.
+
+    Raises
+    ------
+    StudyNotFound
+        If the study was deleted.
+    """
+    studies = schema.studies
+    query = select(studies.c.id).where(studies.c.id == study_id, studies.c.deleted.is_(None))
+    query = query.with_for_update(read=True, key_share=True)
+    if connection.execute(query).first() is None:
+        raise deleted(f"study {name!r}")
+
+
+def deleted(study: str) -> StudyNotFound:
+    """Return the error of a write to a study that was deleted after it was loaded."""
+    return StudyNotFound(
+        f"{study} was deleted; it takes no more trials or changes: create a new study, of the same "
+        f"name if you like"
+    )
 
 
 def give_up(study: str, owner: LeaseOwner) -> None:
@@ -161,6 +190,8 @@ def advance(
     ------
     StudyBusy
         If a driver holds it.
+    StudyNotFound
+        If it was deleted.
     """
     if connection.dialect.name == "postgresql":
         epoch = connection.execute(advancing(), holding(study[0], owner)).scalar()
@@ -181,7 +212,7 @@ def holding(study_id: int, owner: LeaseOwner) -> dict[str, Any]:
 
 @cache
 def advancing() -> ReturningInsert[*tuple[Any, ...]]:
-    """Return the statement that locks a study and raises its epoch unless the study is held.
+    """Return the statement that locks a study and raises its epoch unless it is held or deleted.
 
     One round trip for what `_take` does in three. It locks the row of the study first, as `_take`
     does. The upsert then sees the latest lease, even one committed while it waited for that lock.
@@ -189,7 +220,7 @@ def advancing() -> ReturningInsert[*tuple[Any, ...]]:
     studies = schema.studies
     locked = (
         select(studies.c.id)
-        .where(studies.c.id == bindparam("study_id", type_=BigInteger))
+        .where(studies.c.id == bindparam("study_id", type_=BigInteger), studies.c.deleted.is_(None))
         .with_for_update()
         .cte("locked")
     )
@@ -236,10 +267,7 @@ def current(
 ) -> tuple[int, LeaseOwner | None]:
     """Return the epoch, 0 if the study was never taken, and the current owner of the lease."""
     found = _read(connection, study_id, clock)
-    if found is None:
-        return 0, None
-    held = found.left > 0 and not _is_over(uid, found)
-    return found.epoch, owner_of(found) if held else None
+    return found.epoch or 0, owner_of(found) if _is_held(uid, found) else None
 
 
 def owner_of(row: Row[Any]) -> LeaseOwner:
@@ -247,29 +275,67 @@ def owner_of(row: Row[Any]) -> LeaseOwner:
     return LeaseOwner(row.host, row.pid, row.process)
 
 
-def _is_over(uid: str, row: Row[Any]) -> bool:
-    """Return whether the owner has died or given up its lease, even if the store does not know."""
+def _is_held(uid: str, row: Row[Any]) -> bool:
+    """Return whether a driver holds the study that has not died or given up its lease.
+
+    The store may not know of either.
+    """
+    if row.left is None or row.left <= 0:
+        return False
     owner = owner_of(row)
-    return owner.is_gone or (uid, owner) in _given_up
+    return not owner.is_gone and (uid, owner) not in _given_up
 
 
-def _read(connection: Connection, study_id: int, clock: Clock | None) -> Row[Any] | None:
+def _read(
+    connection: Connection, study_id: int, clock: Clock | None, study: str = "this study"
+) -> Row[Any]:
+    """Return the lease of a study; all columns are None if it was never taken."""
     query = _reading(connection.dialect.name, clock is not None)
-    return connection.execute(query, {"study": study_id} | _time(clock)).first()
+    row = connection.execute(query, {"study": study_id} | _time(clock)).first()
+    if row is None:
+        raise StudyNotFound(f"{study} is not in its store any more; check that nobody replaced it")
+    if row.deleted is not None:
+        raise deleted(study)
+    return row
 
 
 @cache
 def _reading(dialect: str, own_clock: bool) -> Select[Any]:
+    studies = schema.studies
     left = (_table.c.until - _now(dialect, own_clock)).label("left")
-    return select(_table, left).where(_table.c.study_id == bindparam("study", type_=BigInteger))
+    return (
+        select(_table, left, studies.c.deleted)
+        .select_from(studies.outerjoin(_table))
+        .where(studies.c.id == bindparam("study", type_=BigInteger))
+    )
+
+
+@contextmanager
+def not_idle() -> Iterator[None]:
+    """Raise `StudyTakenOver` if PostgreSQL ended the transaction of a suspended process.
+
+    Other drivers may have written in the meantime.
+    """
+    try:
+        yield
+    except StoreError as error:
+        if not was_idle(error):
+            raise
+        raise StudyTakenOver(f"{error}; look again at what is there") from error
 
 
 def taken_over(
     connection: Connection, study_id: int, epoch: int, clock: Clock | None
 ) -> StudyTakenOver:
-    """Return the error that names the driver that took over since `epoch`."""
+    """Return the error that names the driver that took over since `epoch`.
+
+    Raises
+    ------
+    StudyNotFound
+        If the study was deleted instead.
+    """
     found = _read(connection, study_id, clock)
-    by = "another driver" if found is None else str(owner_of(found))
+    by = "another driver" if found.epoch is None else str(owner_of(found))
     return StudyTakenOver(
         f"this study was taken over by {by} after nothing was heard of this driver (epoch {epoch}) "
         f"for as long as its lease lasts; what it has not committed is not counted, and runs there"

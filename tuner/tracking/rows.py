@@ -71,12 +71,15 @@ def study_row(info: StudyInfo) -> dict[str, Any]:
         "constraints": [c.to_json() for c in info.constraints] or None,
         "earlier": _warm_start_json(info) or None,
         "user": info.user or None,
+        "notes": _json(info.notes),
+        "archived": info.archived,
+        "deleted": info.deleted,
     }
 
 
 def study_of(row: Row[Any]) -> StudyInfo:
     """Return the study of a row."""
-    _check_numbers(row.seed, row.created)
+    _check_numbers(row.seed, row.created, row.archived, row.deleted)
     return StudyInfo(
         uid=row.uid,
         name=row.name,
@@ -91,6 +94,9 @@ def study_of(row: Row[Any]) -> StudyInfo:
         constraints=tuple(OutcomeConstraint.from_json(c) for c in row.constraints or ()),
         warm_start_trials=warm_start_trials(row.earlier, row.space),
         user=row.user or "",
+        notes=_dict(row.notes),
+        archived=row.archived,
+        deleted=row.deleted,
     )
 
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Every revision of this schema, oldest first; this code reads and writes the last one."""
 
 VERSION_TABLE = "tuner_schema"
@@ -117,6 +117,9 @@ studies = Table(
     Column("constraints", _Json, comment="metric, operator and bound of each outcome constraint"),
     Column("earlier", _Json, comment="trials of other studies that the search began with"),
     Column("user", ExactText, comment="who created it"),
+    Column("notes", _Json),
+    Column("archived", Double, comment="when it was hidden from lists, NULL if it is not"),
+    Column("deleted", Double, comment="when it was deleted: see `tuner.tracking.tidying`"),
 )
 
 # The driver that runs a study: see `tuner.tracking.leases`.
@@ -141,6 +144,7 @@ codes = Table(
     Column("objective", ExactText, nullable=False),
     Column("source", ExactText, nullable=False),
     Column("source_sha256", ExactText, nullable=False),
+    Column("used", Double, comment="when a process last recorded it; may be ten minutes early"),
 )
 
 environments = Table(
@@ -151,6 +155,7 @@ environments = Table(
     Column("python", ExactText, nullable=False),
     Column("platform", ExactText, nullable=False),
     Column("packages", _Json),
+    Column("used", Double, comment="when a process last recorded it; may be ten minutes early"),
 )
 
 trials = Table(
@@ -262,6 +267,7 @@ models = Table(
     _id(),
     Column("name", ExactText, nullable=False, unique=True),
     Column("created", Double, nullable=False),
+    Column("removed", Integer, comment="highest version that was removed; never given again"),
 )
 
 model_versions = Table(

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, select, update
 
-from tuner.errors import StoreError, StudyJustCreated, StudyNotFound, StudyTakenOver
+from tuner.errors import StoreError, StudyJustCreated, StudyNotFound
 from tuner.errors.credentials import remember
 from tuner.records import (
     Artifact,
@@ -24,7 +24,6 @@ from tuner.records import (
 )
 from tuner.tracking import curves, leases, queries, rows, schema, upserts
 from tuner.tracking.batch import Batch, Changes, TrialStatus
-from tuner.tracking.database.failures import was_idle
 from tuner.tracking.database.location import Location, locate
 from tuner.tracking.lease import Lease, LeaseOwner, new_lease_owner
 from tuner.tracking.store_connection import STREAMED, StoreConnection
@@ -41,6 +40,8 @@ DECODED = 100
 
 With many more, the live objects trigger garbage collection so often that decoding gets slower.
 """
+
+_STUDIES = schema.studies
 
 
 def open_store(store: str | Path | Store | None = None) -> Store:
@@ -100,7 +101,6 @@ class Store(StoreConnection):
         self._study_ids: dict[str, int] = {}
         self._names: dict[str, str] = {}
         self._codecs: dict[str, rows.ParamsCodec] = {}
-        self._key_ids: dict[str, dict[str, int]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._database.location, self._clock)
@@ -108,50 +108,51 @@ class Store(StoreConnection):
     # --- studies ------------------------------------------------------------------------------
 
     def create_study(self, info: StudyInfo) -> StudyInfo:
-        """Record a study, or return the existing one of the same name."""
+        """Record a study, or return the existing one of the same uid, or else of the same name.
+
+        Raise `StudyNotFound` if the study with this uid was deleted.
+        """
         with self.writing() as connection:
             return rows.study_of(self._put_study(connection, info))
 
     def _put_study(self, connection: Connection, info: StudyInfo) -> Row[Any]:
         insert = upserts.insert(connection, schema.studies)
         connection.execute(insert.on_conflict_do_nothing(), rows.study_row(info))
-        found = connection.execute(_studies().where(schema.studies.c.name == info.name)).first()
+        found = _find(connection, info.name, info.uid)
         if found is None:
-            raise StoreError(
-                f"store {self}: study {info.name!r} has the uid {info.uid} of another study"
-            )
+            raise StudyNotFound(f"store {self} lost study {info.name!r} just now; call again")
+        if found.deleted is not None:
+            raise leases.deleted(f"study {info.name!r}")
         return found
 
     def update_study(self, info: StudyInfo, fields: Collection[str] = MUTABLE) -> None:
         """Replace mutable parts of a study, by default all; the others keep what they are now."""
         row = rows.study_row(info)
         changes = {field: row[field] for field in MUTABLE if field in fields}
+        is_it = _STUDIES.c.uid == info.uid, _STUDIES.c.deleted.is_(None)
         with self.writing() as connection:
-            table = schema.studies
-            done = connection.execute(update(table).where(table.c.uid == info.uid).values(changes))
+            done = connection.execute(update(_STUDIES).where(*is_it).values(changes))
         if done.rowcount == 0:
             raise StudyNotFound(f"store {self} has no study {info.name!r} with uid {info.uid}")
 
-    def find_study(self, name: str) -> StudyInfo | None:
-        """Return the study of that name, None if it does not exist."""
+    def find_study(self, name: str, uid: str = "") -> StudyInfo | None:
+        """Return the study of that uid, or else of that name, or what remains of it; else None."""
         with self.reading() as connection:
-            found = connection.execute(_studies().where(schema.studies.c.name == name)).first()
+            found = _find(connection, name, uid)
             return None if found is None else rows.study_of(found)
 
-    def studies(self) -> Iterator[StudyInfo]:
-        """Yield every study, oldest first."""
-        yield from self._stream(_studies().order_by(schema.studies.c.id), rows.study_of)
+    def studies(self, *, deleted: bool = False) -> Iterator[StudyInfo]:
+        """Yield every study, oldest first; with `deleted`, what remains of deleted ones too."""
+        query = select(_STUDIES).order_by(_STUDIES.c.id)
+        if not deleted:
+            query = query.where(_STUDIES.c.deleted.is_(None))
+        yield from self._stream(query, rows.study_of)
 
     @contextmanager
     def exclusively(self, study: str) -> Iterator[tuple[Connection, int]]:
         """Provide a transaction, and the id of a study that no other process changes meanwhile.
 
-        Raises
-        ------
-        StudyBusy
-            If a driver holds the study.
-        StudyNotFound
-            If it does not exist.
+        Raise `StudyBusy` if a driver holds the study, `StudyNotFound` if it was deleted.
         """
         with self.writing() as connection:
             self._advance(connection, study, new_lease_owner())
@@ -226,7 +227,7 @@ class Store(StoreConnection):
         Raises
         ------
         StudyNotFound
-            If no study has that uid.
+            If no study has that uid, or it was deleted.
         StudyTakenOver
             If another driver holds the study: nothing is written.
         """
@@ -234,7 +235,9 @@ class Store(StoreConnection):
             return
         with self.writing() as connection:
             writer = self._writer(connection, study)
-            if lease is not None:
+            if lease is None:
+                leases.check_exists(connection, writer.study_id, self._names[study])
+            else:
                 leases.renew(connection, writer.study_id, lease, self._clock)
             writer.write(batch)
         self._check_artifacts()
@@ -261,7 +264,7 @@ class Store(StoreConnection):
         StudyBusy
             If a driver holds the study.
         """
-        with _not_idle(), self.writing() as connection:
+        with leases.not_idle(), self.writing() as connection:
             writer = self._writer(connection, study)
             done = None
             if connection.dialect.name == "postgresql":
@@ -327,7 +330,7 @@ class Store(StoreConnection):
         StudyBusy
             If a driver holds the study.
         """
-        with _not_idle(), self.writing() as connection:
+        with leases.not_idle(), self.writing() as connection:
             following = self._advance(connection, study, owner)
             found = self._changes(connection, study, after, known)
             batch = decide(replace(found, epoch=following - 1))
@@ -348,7 +351,8 @@ class Store(StoreConnection):
 
     def _writer(self, connection: Connection, study: str) -> BatchWrite:
         codec = self._codec(connection, study)
-        return BatchWrite(connection, self, self._study_ids[study], codec, self._key_ids)
+        study_id = self._study_ids[study]
+        return BatchWrite(connection, self, study_id, codec, self._key_ids, self._put)
 
     def pack_metrics(self, study: str, runs: Sequence[str] | None = None) -> int:
         """Pack the reports of ended runs, all if None; return the number of metric values packed.
@@ -429,20 +433,6 @@ class Store(StoreConnection):
         return self._codecs[uid]
 
 
-@contextmanager
-def _not_idle() -> Iterator[None]:
-    """Raise `StudyTakenOver` if PostgreSQL ended the transaction of a suspended process.
-
-    Other drivers may have written in the meantime.
-    """
-    try:
-        yield
-    except StoreError as error:
-        if not was_idle(error):
-            raise
-        raise StudyTakenOver(f"{error}; look again at what is there") from error
-
-
 def _reopened(location: Location, clock: leases.Clock | None) -> Store:
     """Return a store from a pickle; messages of this process hide its password from now on."""
     remember(location.url.render_as_string(hide_password=False))
@@ -450,5 +440,10 @@ def _reopened(location: Location, clock: leases.Clock | None) -> Store:
     return Store(location, clock)
 
 
-def _studies() -> Select[Any]:
-    return select(schema.studies)
+def _find(connection: Connection, name: str, uid: str) -> Row[Any] | None:
+    """Return the study of that uid: it may be renamed, and another have its name; else by name."""
+    for column, value in ((_STUDIES.c.uid, uid), (_STUDIES.c.name, name)):
+        query = select(_STUDIES).where(column == value)
+        if value and (found := connection.execute(query).first()) is not None:
+            return found
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -20,10 +21,12 @@ from tuner.tracking.artifacts.namespaces import StoreNamespace
 from tuner.tracking.artifacts.remote import RemoteArtifacts
 from tuner.tracking.database.location import Location
 from tuner.tracking.database.opening import Database
-from tuner.tracking.writes import ids_of
 
 STREAMED = 1000
 """Rows fetched at a time by a streaming read."""
+
+REFRESH = 600.0
+"""Seconds after which a record of code or of an environment is marked as used again."""
 
 _T = TypeVar("_T")
 
@@ -49,6 +52,8 @@ class StoreConnection:
         self._files: ArtifactFolder | RemoteArtifacts = (
             folder if url is None else RemoteArtifacts(url, files_of[0], folder, files_of[1])
         )
+        self._key_ids: dict[str, dict[str, int]] = {}
+        self._put: dict[tuple[str, str], dict[str, Any]] = {}
         self._namespace = StoreNamespace(self._database, self._files.recorded_root, self._files)
         self._said_where = False
 
@@ -195,12 +200,18 @@ class StoreConnection:
         return rows.environment_of(self._get_keyed(schema.environments, key))
 
     def _put_keyed(self, table: Table, values: dict[str, Any]) -> None:
+        self._put[table.name, values["key"]] = values
+        # It may have been collected and recorded again, under another id.
+        self._key_ids.get(table.name, {}).pop(values["key"], None)
+        now = time.time()
         with self.reading() as connection:
-            if ids_of(connection, table, table.c.key, [values["key"]]):
+            query = select(table.c.used).where(table.c.key == values["key"])
+            if (connection.execute(query).scalar() or 0.0) > now - REFRESH:
                 return
         with self.writing() as connection:
-            insert = upserts.insert(connection, table)
-            connection.execute(insert.on_conflict_do_nothing(), values)
+            insert = upserts.insert(connection, table).values(used=now)
+            upsert = insert.on_conflict_do_update(index_elements=["key"], set_={"used": now})
+            connection.execute(upsert, values)
 
     def _get_keyed(self, table: Table, key: str) -> Row[Any]:
         with self.reading() as connection:

@@ -39,6 +39,9 @@ class BatchWrite:
     known
         Ids of codes, environments and metrics by table and key. They never change, so each is
         looked up once.
+    put
+        Rows of codes and environments by table and key, to record again those that were collected
+        as unused before this batch.
     """
 
     connection: Connection
@@ -46,6 +49,7 @@ class BatchWrite:
     study_id: int
     codec: rows.ParamsCodec
     known: dict[str, dict[str, int]] = field(default_factory=dict)
+    put: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
     def write(self, batch: Batch) -> None:
         """Write all records of the batch."""
@@ -125,6 +129,11 @@ class BatchWrite:
     def _recorded(self, table: Table, keys: Iterable[str]) -> dict[str, int]:
         """Return the ids of codes or environments, which must be recorded already."""
         known = self._looked_up(table, table.c.key, keys)
+        again = [key for key in keys if key not in known and (table.name, key) in self.put]
+        if again:
+            insert = upserts.insert(self.connection, table).on_conflict_do_nothing()
+            self.connection.execute(insert, [self.put[table.name, key] for key in again])
+            known = {**known, **ids_of(self.connection, table, table.c.key, again)}
         for key in keys:
             if key not in known:
                 raise StoreError(

@@ -17,6 +17,9 @@ from tuner.tracking.artifacts.file_failures import of_writing
 from tuner.tracking.artifacts.files import open_regular, regular_files, sync_folder
 from tuner.tracking.artifacts.folder import safe_name
 
+CHECKPOINTS = "checkpoints"
+"""The folder with the checkpoints of all studies, below the artifact folder."""
+
 READ = 2**20
 """Bytes read at a time."""
 
@@ -43,7 +46,7 @@ class CheckpointStore:
     """
 
     def __init__(self, root: Path, study: str) -> None:
-        self._root = root / "checkpoints" / safe_name(study)
+        self._root = root / CHECKPOINTS / safe_name(study)
         self._arriving: dict[str, _Arriving] = {}
 
     def add(self, trial: int, run: str, part: CheckpointPart) -> None:

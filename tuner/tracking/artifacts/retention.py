@@ -32,6 +32,7 @@ from sqlalchemy import Connection, and_, delete, or_, select, true
 
 from tuner.errors import StoreReadOnly, StoreUnavailable
 from tuner.tracking import schema
+from tuner.tracking.artifacts.deleted_studies import checkpoints, forget_unused
 from tuner.tracking.artifacts.file_failures import is_passing
 from tuner.tracking.artifacts.files import put_in_place
 from tuner.tracking.artifacts.folder import CONTENT, STORES, ArtifactFolder
@@ -39,6 +40,7 @@ from tuner.tracking.artifacts.namespaces import path_of, paths_of_sibling_stores
 from tuner.tracking.artifacts.remote import STAGED, RemoteArtifacts
 from tuner.tracking.database.location import DEFAULT_FOLDER
 from tuner.tracking.queries import FINISHED, in_parts, is_registered, is_superseded
+from tuner.tracking.tidying import lock_study
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
@@ -93,6 +95,7 @@ def forget_models(store: Store, study: str, kept: Collection[int]) -> int:
     The files are deleted by the next `collect`.
     """
     with store.writing() as connection:
+        lock_study(connection, study)  # nobody registers a model meanwhile
         unwanted = _unwanted_models(connection, study, kept)
         for part in in_parts(unwanted.ids):
             connection.execute(delete(schema.artifacts).where(schema.artifacts.c.id.in_(part)))
@@ -144,7 +147,8 @@ def collect(
 ) -> Collected:
     """Delete the files of artifacts that no record names, and return their number and size.
 
-    Superseded artifacts of this store count among them. Artifacts of other stores in the same root
+    Superseded artifacts of this store count among them, and checkpoints of deleted studies. Code
+    and environments that nothing needs are deleted, too. Artifacts of other stores in the same root
     stay.
 
     Parameters
@@ -182,6 +186,8 @@ def collect(
             found.extend((True, each) for each in _below(files, path_of(namespaces.current)))
         for base in (*map(path_of, namespaces.earlier), ""):
             found.extend((False, each) for each in _below(files, base))
+        # A copy of this database may have a study that was deleted here.
+        found.extend((not namespaces.earlier, each) for each in checkpoints(store))
         # Query records after listing the files: a record that is written meanwhile is seen.
         old = [(is_own, f) for is_own, f in found if f.modified < cutoff]
         paths = [f.path for _, f in old]
@@ -209,6 +215,8 @@ def collect(
                 f"artifacts of {store} cannot be collected just now: {error}; run the call again"
             ) from error
         raise StoreReadOnly(f"artifacts of {store} cannot be collected: {error}") from error
+    if not dry_run:
+        forget_unused(store, cutoff)
     if kept and not silent:
         notes.append(_KEPT.format(kept, kept_size))
     return Collected(n, size, kept, kept_size, tuple(notes))

@@ -179,7 +179,7 @@ _PROMISES = _promises()
 
 
 def _artifact_check(store: Store) -> Iterator[str]:
-    for study in store.studies():
+    for study in store.studies(deleted=True):
         for artifact in store.artifacts(study.uid):
             try:
                 store.read_artifact(artifact)
