@@ -14,8 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import cloudpickle
-
+from tuner.backends.code_pickler import CodePickler
 from tuner.backends.protocol import Work
 from tuner.errors import ObjectiveError
 from tuner.loading import loading
@@ -87,7 +86,7 @@ def cannot_be_loaded(problem: str) -> ObjectiveError:
     )
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(CodePickler):
     """A pickler that also shares arrays that NumPy itself would copy into the pickle.
 
     These are arrays with gaps, such as ``X[:, :10]``, memory-mapped files, and dates.

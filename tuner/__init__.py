@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tuner import errors
+from tuner.errors import TrialStopped
 
 if TYPE_CHECKING:
     from tuner.backends import ProcessBackend, RayBackend, SerialBackend, SimulatedBackend
@@ -67,6 +68,7 @@ __all__ = [
     "State",
     "Study",
     "Trial",
+    "TrialStopped",
     "archive_study",
     "compare",
     "create_study",

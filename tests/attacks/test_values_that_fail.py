@@ -188,15 +188,8 @@ CASES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "long name": (lambda t: t.log_metric("m" * 2800, 1.0, step=1), "ArgumentError"),
     "long final name": (lambda t: t.log_metric("m" * 2800, 1.0), "ArgumentError"),
     "long constraint": (lambda t: t.report_constraint("c" * 2800, 0.0), "ArgumentError"),
-    "long returned name": (lambda t: {"value": 1.0, "m" * 2800: 1.0}, "ArgumentError"),
     "NUL": (lambda t: t.log_metric("a\0b", 1.0), "ArgumentError"),
     "surrogate": (lambda t: t.log_metric("a\ud800b", 1.0, step=0), "ArgumentError"),
-    "many names": (
-        lambda t: {"value": 1.0} | {f"m{i}": 1.0 for i in range(10_001)},
-        "ArgumentError",
-    ),
-    "artifact name": (lambda t: t.log_artifact(__file__, "a" * 2800), "ArgumentError"),
-    "artifact of no name": (lambda t: t.log_artifact(__file__, 3), "ArgumentError"),
 }
 
 
@@ -286,7 +279,7 @@ def search(store: Path, backend: Any) -> tuner.Study:
     "value",
     [
         Broken(RuntimeError("x")), Broken(Base("x")), Lazy(), BrokenMapping(), {BrokenKey(): 1.0},
-        BrokenFloat(1.0), {"value": Lazy()}, {"m" * 2800: 1.0, "value": 1.0}, 10**400, "low",
+        BrokenFloat(1.0), {"value": Lazy()}, 10**400, "low",
     ],
     ids=lambda _: "value",
 )  # fmt: skip

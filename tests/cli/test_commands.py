@@ -222,7 +222,9 @@ def test_a_study_is_shown(folder: Path) -> None:
 
 def test_failures_are_shown_by_reason(folder: Path) -> None:
     result = run(objective="fails", code=1)
-    assert result.stderr.startswith("tuner: error: study 's': every trial so far failed")
+    assert result.stderr.startswith(
+        "tuner: error: study 's': the first trials of this call all failed"
+    )
     assert "no such column" in result.stderr
     assert "failed 5x: ValueError: no such column" in call("show", "s").stdout
 

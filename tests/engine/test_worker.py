@@ -175,7 +175,7 @@ def test_a_trial_that_does_not_look_completes() -> None:
 @pytest.mark.parametrize(
     ("report", "kind", "says"),
     [
-        (lambda t: t.report(float("nan"), 4), "NotFinite", "at step 4, 'value' is nan"),
+        (lambda t: t.report_constraint("size", float("nan")), "NotFinite", "'size' is nan"),
         (lambda t: t.report("low", 0), "WrongReturnType", "'value' is 'low'"),
         (lambda t: t.report({"auc": 1.0}, 0), "ArgumentError", "'value' is missing"),
         (lambda t: t.report(1.0, -1), "ArgumentError", "step -1 is negative"),
@@ -186,7 +186,7 @@ def test_a_trial_that_does_not_look_completes() -> None:
             "step 2 follows step 2",
         ),
         (lambda t: t.log_metric("auc", None), "WrongReturnType", "'auc' is None"),
-        (lambda t: t.log_artifact("no/such/file"), "ArgumentError", "no/such/file"),
+        (lambda t: t.set_note("", "text"), "ArgumentError", "write a name"),
     ],
 )
 def test_bad_reports_fail_the_trial_and_say_why(
@@ -197,9 +197,14 @@ def test_bad_reports_fail_the_trial_and_say_why(
         return 0.0
 
     outcome = run(objective)
+    assert outcome.state is State.FAILED
     assert outcome.error is not None
     assert outcome.error.kind == kind
     assert says in outcome.error.message
+    # The place is the user's call, not the line of ours that raised.
+    line = report.__code__.co_firstlineno
+    assert outcome.error.place in (f"{__file__}:{line}", f"{__file__}:{line + 1}")
+    assert "engine/worker" not in outcome.error.traceback
 
 
 def test_files_and_folders_are_kept(tmp_path: Path) -> None:
@@ -230,20 +235,6 @@ def test_a_model_is_sent_in_skops_format() -> None:
     assert run(objective, channel).state is State.COMPLETED
     (upload,) = (m for m in channel.messages if isinstance(m, Upload))
     assert (upload.name, upload.kind, upload.format) == ("model", "model", "skops")
-
-
-def test_a_model_that_only_a_pickle_could_keep_fails_the_trial() -> None:
-    class Own:
-        pass
-
-    def objective(params, trial):
-        trial.log_model(Own())
-        return 0.0
-
-    outcome = run(objective)
-    assert outcome.error is not None
-    assert outcome.error.kind == "RegistryError"
-    assert "allow_pickle" in outcome.error.message
 
 
 def test_params_changed_by_the_objective_stay_what_they_were() -> None:

@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 
 import tuner
 from tuner.cli.commands import cli
-from tuner.engine.replay import last_reports
 from tuner.errors import ArgumentError, StudyNotFound
 from tuner.records import REPLAY, State
+from tuner.tracking.attempts import reports_by_trial
 from tuner.tracking.database import maintenance
 
 pytestmark = pytest.mark.process
@@ -306,7 +306,8 @@ def test_a_replay_adds_nothing_to_its_trial(tmp_path: Path) -> None:
     runs, reports = study.runs(), study.reports()
     assert (len(runs), len(reports)) == (3, 6)
     known = {
-        n: [r.metrics["value"] for r in found] for n, found in last_reports(runs, reports).items()
+        n: [r.metrics["value"] for r in found]
+        for n, found in reports_by_trial(runs, reports).items()
     }
     assert known == {0: [1.0, 1.0], 1: [2.0, 2.0]}
     curves = study.plot.learning_curves()

@@ -194,24 +194,6 @@ def test_a_lightgbm_estimator_is_saved_by_its_booster() -> None:
         save_model(model)
 
 
-def test_a_model_that_cannot_be_kept_fails_its_trial_only(tmp_path: Path) -> None:
-    def objective(params: Any, trial: Any) -> float:
-        if trial.number == 0:
-            trial.log_model(object())
-        return params["x"]
-
-    study = tuner.optimize(
-        objective,
-        {"x": tuner.Float(0, 1)},
-        n_trials=2,
-        backend="serial",
-        store=tmp_path,
-        progress=False,
-    )
-    assert [t.state for t in study.trials] == ["failed", "completed"]
-    assert "allow_pickle=True" in str(study.trials[0].error)
-
-
 @pytest.mark.parametrize("path", ["../outside", "/outside", "a/../../outside", ""])
 def test_files_stay_in_their_folder(path: str) -> None:
     with pytest.raises(ArgumentError, match="relative path"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuner.errors import ArgumentError
-from tuner.records import Failure, Goal, Outcome, Report, State, Trial
+from tuner.records import Goal, Outcome, Report, State, Trial
 from tuner.schedulers import MedianStopping
 from tuner.schedulers.protocol import Decision
 from tuner.testing import SchedulerConformance
@@ -16,11 +16,13 @@ class TestMedianStopping(SchedulerConformance):
         return MedianStopping(grace=1, min_trials=2)
 
 
-def run(rule: MedianStopping, number: int, losses: list[float], **ending: object) -> list[Decision]:
+def run(
+    rule: MedianStopping, number: int, losses: list[float], state: State = State.COMPLETED
+) -> list[Decision]:
     """Report losses step by step, then end the trial; return the decisions."""
     trial = Trial(number, {})
     said = [rule.on_report(trial, Report(n, {"value": loss})) for n, loss in enumerate(losses)]
-    rule.on_finish(trial, Outcome(State.COMPLETED, {"value": losses[-1]}, **ending))
+    rule.on_finish(trial, Outcome(state, {"value": losses[-1]}))
     return said
 
 
@@ -67,7 +69,7 @@ def test_stopped_and_failed_trials_set_no_bar(rule: MedianStopping) -> None:
     for number in range(10, 30):
         assert Decision.STOP in run(rule, number, [100.0, 100.0])
     for number in range(30, 50):
-        run(rule, number, [0.0, 0.0], error=Failure("ValueError", ""))
+        run(rule, number, [0.0, 0.0], State.FAILED)
     assert run(rule, 99, [2.0, 2.0]) == [Decision.CONTINUE] * 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import tuner
+from support.script_logging import own_root
 from tuner import Choice, Float, Int, State, errors
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
@@ -292,3 +294,46 @@ def test_callbacks_read_the_record_and_queued_trials_have_no_attempt(tmp_path: P
         assert trial.attempts == len(study.runs(trial.number))
     assert sum(t.attempts > 0 for t in waiting) <= 2, "those that had just begun when it stopped"
     assert {"x": 0.125, "m": ("b", {})} in [t.params for t in study]
+
+
+def test_each_trial_has_its_own_output_at_the_level_of_the_script(tmp_path: Path) -> None:
+    def objective(params, trial):
+        print("print", trial.number)
+        logging.getLogger("train").info("info %d", trial.number)
+        logging.getLogger("train").debug("debug %d", trial.number)
+        logging.getLogger().warning("warning %d", trial.number)
+        for step in range(3):
+            sys.stderr.write(f"\r{step}/2")
+        os.system("echo from a shell")
+        return 0.0
+
+    with own_root():
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+        study = search(tmp_path, objective, n_trials=8)
+    assert [t.state for t in study] == [State.COMPLETED] * 8
+    for run in study.runs():
+        n = run.trial
+        lines = run.output.splitlines()
+        assert [f"print {n}", f"INFO info {n}", f"WARNING warning {n}", "2/2"] == [
+            line for line in lines if line != "from a shell"
+        ]
+
+
+def test_a_traceback_names_the_file_and_line_of_the_user(tmp_path: Path) -> None:
+    def helper(x: float) -> float:
+        raise KeyError("column")  # the line
+
+    def objective(params, trial):
+        if trial.number % 2:
+            return helper(params["x"])
+        return trial.report(f"{params['x']}", 0)
+
+    study = search(tmp_path, objective, n_trials=4)
+    bad, failed = study.trials[0].error, study.trials[1].error
+    assert failed is not None
+    assert bad is not None
+    assert failed.place == f"{__file__}:{helper.__code__.co_firstlineno + 1}"
+    assert 'raise KeyError("column")  # the line' in failed.traceback
+    assert bad.place == f"{__file__}:{objective.__code__.co_firstlineno + 3}"
+    assert "trial.report" in bad.traceback
+    assert "dynamic-code" not in failed.traceback + bad.traceback

@@ -33,7 +33,7 @@ from tuner.cli.output import (
     write_table,
 )
 from tuner.cli.plots import plot
-from tuner.cli.record import compare, find, lineage, note, replay, tag
+from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
 from tuner.cli.tidy import model, study
 from tuner.display.numbers import literal_text, number_text
 from tuner.errors import QueryError, TunerError, TunerWarning
@@ -106,7 +106,7 @@ def cli() -> None:
 
 
 _COMMANDS = (
-    *(find, compare, replay, lineage, tag, note, plot),
+    *(find, compare, replay, retry, lineage, tag, note, plot),
     *(export, import_, mirror, report),
     *(submit, job, cluster),
     *(study, model),
@@ -174,6 +174,13 @@ for command in _COMMANDS:
 @click.option("--cpus", type=float, help="CPUs per trial.")
 @click.option("--gpus", type=float, help="GPUs per trial.")
 @click.option("--max-retries", type=int, default=0, help="Number of retries of a failed trial.")
+@click.option(
+    "--max-identical-failures",
+    type=int,
+    default=5,
+    help="End if this many first trials fail for the same reason; 0 goes on.",
+    show_default=True,
+)
 @click.option("--seed", type=int, help="Seed; a serial search with the same seed repeats exactly.")
 @click.option(
     "--deterministic",
@@ -207,6 +214,7 @@ def run(
     no_register: bool,
     quiet: bool,
     tags: tuple[str, ...],
+    max_identical_failures: int,
     direction: tuple[str, ...],
     metric: tuple[str, ...],
     **options: Any,
@@ -232,6 +240,7 @@ def run(
         resources=resources or None,
         progress=not quiet,
         tags=dict(map(as_pair, tags)),
+        max_identical_failures=max_identical_failures or None,
         direction=direction or "minimize",
         metric=metric or None,
         **options,

@@ -24,6 +24,8 @@ from tuner.errors import ArgumentError
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import ranking
+from tuner.records import NOT_SAVED
+from tuner.study.unsaved import unsaved_lines
 from tuner.tracking.activity import run_by
 
 _LAYOUT = "\n\t"
@@ -217,6 +219,8 @@ def trial_lines(study: tuner.Study, number: int) -> Iterator[str]:
             if artifact.run == run.uid:
                 of = f"{artifact.kind} in format {artifact.format}, " if artifact.format else ""
                 yield one_line(f"artifact {artifact.name}: {of}{artifact.size:,} bytes")
+        if run.error is not None and run.error.kind == NOT_SAVED:
+            yield one_line(f"not saved: {run.error.message}")
         if run.error is not None:
             yield (run.error.traceback or str(run.error)).rstrip()
         if run.output:
@@ -224,12 +228,13 @@ def trial_lines(study: tuner.Study, number: int) -> Iterator[str]:
 
 
 def failures_of(study: tuner.Study) -> Iterator[str]:
-    """Yield one line per failure reason of the trials, the most frequent first."""
+    """Yield one line per reason why trials failed, and why others could not save something."""
     failed = [t for t in study if t.state is tuner.State.FAILED and t.error is not None]
     reasons = Counter(t.error.reason for t in failed if t.error is not None)
     for reason, n in reasons.most_common(5):
         first = next(t for t in failed if t.error is not None and t.error.reason == reason)
         yield one_line(f"failed {n}x: {first.error} (first in trial {first.number})")
+    yield from unsaved_lines(study)
 
 
 def params_text(study: tuner.Study, trial: tuner.Trial) -> str:

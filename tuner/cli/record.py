@@ -1,4 +1,4 @@
-"""Commands that read and annotate records: find, compare, replay, lineage, tag and note."""
+"""Commands about records: find, compare, replay, lineage, tag, note and retry."""
 
 from __future__ import annotations
 
@@ -303,4 +303,32 @@ def note(ref: str, notes: tuple[str, ...], remove: tuple[str, ...], store: str |
         known = tuner.load_study(ref, store=store).set_study_notes(changes)
     write_table(
         [{"note": key, "text": str(value)} for key, value in known.items()], nothing="no notes"
+    )
+
+
+@click.command()
+@click.argument("study")
+@click.option(
+    "--trial",
+    "numbers",
+    type=int,
+    multiple=True,
+    help="A failed trial; repeatable.  [default: all]",
+)
+@store_option
+def retry(study: str, numbers: tuple[int, ...], store: str | None) -> None:
+    """Let failed trials of a study run again under their numbers.
+
+    The next search of the study runs them first; repeat the command or the call that ran it.
+
+    \b
+    Examples:
+      tuner retry digits
+      tuner retry digits --trial 4 --trial 7
+    """  # noqa: D301 (click keeps the lines after a backspace as they are)
+    loaded = tuner.load_study(study, store=store)
+    retried = loaded.retry(numbers, failed=not numbers)
+    write_table(
+        [{"trial": trial.number, "state": trial.state.value} for trial in retried],
+        nothing="no failed trials",
     )

@@ -380,9 +380,7 @@ class ManualLoop:
         while not settled:
             uid = self._run_of(number, run)
             trial = self._live(uid)
-            outcome = told_outcome(
-                returned, state, self.info, trial.logged, trial.reported, trial.constraints
-            )
+            outcome = told_outcome(returned, state, self.info, trial.side)
             settled = self._settle(Finished(uid, outcome))
 
     def _run_of(self, number: int, run: str | None) -> str:

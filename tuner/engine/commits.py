@@ -1,11 +1,13 @@
 """Commit records of the driver despite rejected values and unavailable stores.
 
-A commit can fail in three ways:
+A commit can fail in four ways:
 
 - The database or the artifact store is unavailable. The whole call can be repeated. Stored uploads
   stay stored, and trials whose artifacts are missing are recorded as running until then.
 - The database rejects a value. The batch is bisected until the trial with the value is isolated.
   This trial is recorded as failed, with the reason, and all others are committed.
+- The artifact folder rejects the name of an upload. The upload is left out, the trial keeps its
+  outcome, and its record has the reason.
 - Any other error, such as a study that another driver took over, propagates.
 """
 
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from tuner.errors import ArgumentError, StoreError, StoreRefused
-from tuner.records import Failure, Run, State, Trial, Upload
+from tuner.records import NOT_SAVED, Failure, Run, State, Trial, Upload
 from tuner.tracking.batch import Batch
 from tuner.tracking.lease import Lease
 
@@ -41,6 +43,7 @@ class Commits:
     _batch: Batch = field(default_factory=Batch)
     _uploads: list[tuple[str, Upload]] = field(default_factory=list)
     _refused: dict[str, Failure] = field(default_factory=dict)
+    _unsaved: dict[str, Failure] = field(default_factory=dict)
     _reporting: set[str] = field(default_factory=set)
     _ended: list[str] = field(default_factory=list)
 
@@ -83,6 +86,7 @@ class Commits:
     def _commit(self, missing: StoreError | None) -> None:
         unplaced = {uid for uid, _ in self._uploads}
         batch = _marked(self._batch, self._refused, unplaced)
+        self._name_unsaved(batch)
         self._write(batch)
         self._batch = _ends_of(self._batch, unplaced)
         self._note(batch)
@@ -115,9 +119,24 @@ class Commits:
                 failed[uid] = error
                 left.append((uid, upload))
             except ArgumentError as error:
-                self._refuse(uid, error)
+                failure = Failure(NOT_SAVED, f"{upload.kind} {upload.name!r:.100}: {error}")
+                self._unsaved.setdefault(uid, failure)
         self._uploads = left
         return next(iter(failed.values()), None)
+
+    def _name_unsaved(self, batch: Batch) -> None:
+        """Record in finished runs, and their trials, which uploads were left out."""
+        if not self._unsaved:
+            return
+        failures: dict[int, Failure] = {}
+        for n, run in enumerate(batch.runs):
+            if run.state.finished and (failure := self._unsaved.get(run.uid)) is not None:
+                if run.error is None:
+                    batch.runs[n] = replace(run, error=failure)
+                failures[run.trial] = failure
+        for n, trial in enumerate(batch.trials):
+            if trial.state.finished and trial.error is None and trial.number in failures:
+                batch.trials[n] = replace(trial, error=failures[trial.number])
 
     def _refuse(self, uid: str, error: BaseException) -> Failure:
         reason = f"the store rejects the records of this trial: {error}"

@@ -20,7 +20,8 @@ class Limits:
     max_retries, max_lost
         How often a trial is retried after its objective failed, or after its worker was lost.
     max_identical_failures
-        The study ends if this many first trials all fail for the same reason; None disables this.
+        The call ends if its first trials, this many, all fail for the same reason; None disables
+        this.
     lookahead
         Jobs submitted per worker; above 1 only if suggestions do not depend on outcomes.
     in_order
@@ -38,7 +39,7 @@ class Limits:
 
 
 class RepeatedFailureDetector:
-    """Detects that all first trials of a study fail for the same reason.
+    """Detects that all first trials of a call fail for the same reason.
 
     Parameters
     ----------

@@ -131,7 +131,7 @@ class Machine:
         for trial in sorted(history, key=lambda t: t.number):
             self._trials.reserve(trial.number)
             if trial.state.finished:
-                self._count(trial)
+                self.counts.add(trial.state)
             else:
                 self._trials.enqueue(waiting_again(trial))
 
@@ -206,11 +206,6 @@ class Machine:
         trials = [self._trials.create(point) for point in points]
         self._trials.waiting.extend(trials)
         return [Record(trial=trial) for trial in trials]
-
-    def _count(self, trial: Trial) -> None:
-        """Count a trial of the history that has finished."""
-        self.counts.add(trial.state)
-        self._failures.see(Outcome(trial.state, error=trial.error))
 
     def _tick(self, now: float) -> list[Command]:
         commands: list[Command] = []
@@ -338,7 +333,7 @@ class Machine:
             return self._fail(attempt, attempt.killed, now)
         if outcome.state is State.FAILED:
             failure = outcome.error or Failure("Unknown", "the objective failed")
-            return self._fail(attempt, failure, now, outcome.metrics)
+            return self._fail(attempt, failure, now, outcome)
         return self._settle(attempt, outcome, now)
 
     def _on_lost(self, uid: str, reason: str, now: float) -> list[Command]:
@@ -364,14 +359,16 @@ class Machine:
         attempt: Attempt,
         failure: Failure,
         now: float,
-        metrics: dict[str, float] | None = None,
+        outcome: Outcome | None = None,
     ) -> list[Command]:
         number = attempt.trial.number
         failed = self._failed[number] = self._failed.get(number, 0) + 1
         if failed <= self.limits.max_retries and not self._ending:
             return self._retry(attempt, failure, now)
-        merged = {**attempt.last, **(metrics or {})}
-        return self._settle(attempt, Outcome(State.FAILED, merged, failure), now)
+        known = Outcome(State.FAILED) if outcome is None else outcome
+        metrics = {**attempt.last, **known.metrics}
+        failed_outcome = Outcome(State.FAILED, metrics, failure, notes=known.notes)
+        return self._settle(attempt, failed_outcome, now)
 
     def _retry(self, attempt: Attempt, failure: Failure, now: float) -> list[Command]:
         """End this run as failed and launch the trial's next run, which uses no new budget."""
@@ -405,7 +402,7 @@ class Machine:
         return attempt.ended_run(outcome, now, self._date)
 
     def _end_if_all_failed(self, outcome: Outcome, now: float) -> list[Command]:
-        """End the study if all of its first trials failed for the same reason."""
+        """End the call if all of its first trials failed for the same reason."""
         self.failure = self._failures.see(outcome)
         return [] if self.failure is None else self._interrupt(End.ALL_FAILED, now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -77,6 +78,7 @@ def finished_trial(
         constraints=outcome.constraints,
         error=outcome.error,
         ended=_not_before(ended, trial.started),
+        notes={**trial.notes, **outcome.notes},
     )
 
 
@@ -89,10 +91,14 @@ def waiting_again(trial: Trial) -> Trial:
 
 
 def goal_values(goals: Sequence[Goal], outcome: Outcome) -> tuple[float, ...]:
-    """Return one value per goal, in order; empty if any is missing or the run failed."""
-    if outcome.state is State.FAILED or any(g.metric not in outcome.metrics for g in goals):
+    """Return one value per goal, in order.
+
+    Empty if any is missing or not finite, or the run failed.
+    """
+    values = tuple(outcome.metrics.get(g.metric, math.nan) for g in goals)
+    if outcome.state is State.FAILED or not all(map(math.isfinite, values)):
         return ()
-    return tuple(outcome.metrics[g.metric] for g in goals)
+    return values
 
 
 def _not_before(date: float | None, start: float | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -44,3 +45,14 @@ def wants_trial(objective: Callable[..., Any]) -> bool:
     if len(required) > 2 or keyword_only or not (positional or variadic):
         raise ObjectiveError(f"objective: {name}{signature} cannot be called with params; {_WRITE}")
     return len(required) == 2 or (len(positional) > 1 and positional[1].name == "trial")
+
+
+def place_of(objective: Callable[..., Any]) -> str:
+    """Return the file and line of the definition of `objective`, empty if unknown."""
+    while isinstance(objective, functools.partial):
+        objective = objective.func
+    function = (
+        inspect.unwrap(objective) if inspect.isroutine(objective) else type(objective).__call__
+    )
+    code = getattr(function, "__code__", None)
+    return "" if code is None else f"{code.co_filename}:{code.co_firstlineno}"

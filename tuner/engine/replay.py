@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tuner.optimizers.protocol import Optimizer
-from tuner.records import Outcome, Report, Run, StudyInfo, Trial
+from tuner.records import Outcome, Report, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
+from tuner.tracking.attempts import reports_by_trial
 
 if TYPE_CHECKING:
     from tuner.tracking.store import Store
@@ -38,7 +38,7 @@ def replay(
         optimizer.tell(trial, outcome_of(trial))
     reports: dict[int, list[Report]] = {}
     if scheduler is not None:
-        reports = last_reports(store.runs(study.uid), store.reports(study.uid))
+        reports = reports_by_trial(store.runs(study.uid), store.reports(study.uid))
     _tell(history, reports, optimizer, scheduler)
 
 
@@ -58,11 +58,11 @@ def follow(
 
 
 def reports_of(numbers: Sequence[int], study: StudyInfo, store: Store) -> dict[int, list[Report]]:
-    """Return the reports of the last run of each of these trials."""
+    """Return the reports of each of these trials; see `reports_by_trial`."""
     reports: dict[int, list[Report]] = {number: [] for number in numbers}
     for start in range(0, len(numbers), TRIALS_PER_QUERY):
         part = numbers[start : start + TRIALS_PER_QUERY]
-        reports |= last_reports(store.runs(study.uid, part), store.reports(study.uid, part))
+        reports |= reports_by_trial(store.runs(study.uid, part), store.reports(study.uid, part))
     return reports
 
 
@@ -90,24 +90,3 @@ def _tell(
 def outcome_of(trial: Trial) -> Outcome:
     """Return the recorded outcome of a finished trial."""
     return Outcome(trial.state, trial.metrics, trial.error, trial.constraints)
-
-
-def last_reports(
-    runs: Iterable[Run], reports: Iterable[tuple[str, Report]]
-) -> dict[int, list[Report]]:
-    """Return the reports of each trial's last run, ignoring replays.
-
-    Parameters
-    ----------
-    runs
-        Runs, sorted by trial and attempt.
-    reports
-        Pairs of a run's uid and a report.
-    """
-    last = {run.trial: run.uid for run in runs if not run.is_replay}
-    trial_of = {uid: trial for trial, uid in last.items()}
-    found: dict[int, list[Report]] = defaultdict(list)
-    for uid, report in reports:
-        if uid in trial_of:
-            found[trial_of[uid]].append(report)
-    return found

@@ -95,7 +95,7 @@ class SharedMachine(Machine):
                 self._deadlines.drop(uid)
         self._trials.replace(trial)
         if trial.state.finished:
-            self._count(trial)
+            self.counts.add(trial.state)
 
     @property
     def last_number(self) -> int:

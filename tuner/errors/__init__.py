@@ -22,7 +22,7 @@
     │   │   └── NoFeasibleTrial every completed trial breaks an outcome constraint
     │   ├── SeveralGoals        asked for the best trial of a study with several goals
     │   ├── TrialFinished       told an outcome twice
-    │   └── AllTrialsFailed     every first trial failed for the same reason
+    │   └── AllTrialsFailed     the first trials of a call all failed for the same reason
     ├── StoreError              the record of runs cannot be read or written
     │   ├── StoreCorrupt        the file is not a tuner store, or is damaged
     │   ├── StoreReadOnly       the store cannot be written
@@ -35,6 +35,7 @@
     │   ├── UntrustedModel      loading would need code that was not allowed
     │   └── ChecksumMismatch    an artifact differs from its recorded checksum
     │       └── ArtifactMissing its files are not where this process looks for them
+    ├── TrialStopped            leaves an objective, whose trial ends as stopped
     ├── ExportError             a table or file that cannot be exported
     ├── ForeignRecordError      records of another tool that cannot be read
     └── MissingExtra            an optional dependency is not installed (ImportError)
@@ -154,7 +155,7 @@ class TrialFinished(StudyError):
 
 
 class AllTrialsFailed(StudyError):
-    """Every one of the first trials failed for the same reason."""
+    """The first trials of a call all failed for the same reason."""
 
 
 class StoreError(TunerError, RuntimeError):
@@ -213,6 +214,13 @@ class ChecksumMismatch(RegistryError):
 
 class ArtifactMissing(ChecksumMismatch):
     """An artifact's files are not in the artifact folder of this process, or are gone."""
+
+
+class TrialStopped(TunerError):
+    """Leaves an objective from any depth: the trial ends as stopped, with its last report.
+
+    `LiveTrial.stop` raises it; an objective may raise it, too.
+    """
 
 
 class ExportError(TunerError, ValueError):

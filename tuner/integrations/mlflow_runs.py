@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.errors import StoreError
 from tuner.errors.printable import well_formed
 from tuner.records import Run, State, Trial
+from tuner.tracking.attempts import reports_by_trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,7 +71,7 @@ class MlflowRuns:
         started = _milliseconds(trial.started)
         ended = _milliseconds(trial.ended)
         uid = self._find_or_make_child(trial, run, started)
-        self._log(uid, study, trial, run, ended)
+        self._log(uid, study, trial, ended)
         self._client.set_terminated(uid, STATUS[trial.state], end_time=ended)
         self._sent.add(trial.number)
 
@@ -85,14 +86,14 @@ class MlflowRuns:
             self._client.set_tag(self._parent, "tuner.best_trial", str(best.number))
         self._client.set_terminated(self._parent, "FINISHED")
 
-    def _log(self, uid: str, study: Study, trial: Trial, run: Run, ended: int) -> None:
+    def _log(self, uid: str, study: Study, trial: Trial, ended: int) -> None:
         from mlflow.entities import Param
 
         params = [
             Param(_key(path), well_formed(str(value))[:LONGEST_PARAM])
             for path, value in study.space.flatten(trial.params).items()
         ]
-        points = _points(study, trial, run, ended)
+        points = _points(study, trial, ended)
         while params or points:
             self._client.log_batch(
                 uid, metrics=points[:METRICS_AT_ONCE], params=params[:PARAMS_AT_ONCE]
@@ -186,16 +187,15 @@ def _committed_run(study: Study, trial: Trial) -> Run:
         time.sleep(0.05)
 
 
-def _points(study: Study, trial: Trial, run: Run, ended: int) -> list[Metric]:
-    """Return the reports of a run, step by step, followed by its final metrics."""
+def _points(study: Study, trial: Trial, ended: int) -> list[Metric]:
+    """Return the reports of a trial, step by step, followed by its final metrics."""
     from mlflow.entities import Metric
 
     points: list[Metric] = []
     last: dict[str, float] = {}
     following = 0
-    for uid, report in study.reports(trial.number):
-        if uid != run.uid:
-            continue
+    reports = reports_by_trial(study.runs(trial.number), study.reports(trial.number))
+    for report in reports.get(trial.number, ()):
         following = max(following, report.step + 1)
         for name, value in report.metrics.items():
             points.append(Metric(_key(name), value, ended, report.step))

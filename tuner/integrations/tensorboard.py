@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.engine.replay import last_reports
 from tuner.errors import ExportError, MissingExtra
 from tuner.errors.boundary import public
 from tuner.errors.printable import well_formed
 from tuner.records import Report, State, Trial
 from tuner.search_spaces import Bool, Domain, Float, Int
+from tuner.tracking.attempts import reports_by_trial
 
 if TYPE_CHECKING:
     from tuner.study import Study
@@ -51,7 +51,7 @@ def export_tensorboard(study: Study, folder: str | Path) -> Path:
     """
     root = Path(folder)
     trials = [t for t in study.trials if t.attempts]
-    curves = last_reports(study.runs(), study.reports())
+    curves = reports_by_trial(study.runs(), study.reports())
     metrics = sorted(
         {name for t in trials for name in t.metrics}
         | {name for reports in curves.values() for r in reports for name in r.metrics}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from tuner.plotting.style import (
 )
 from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Report, Run, State, Trial
+from tuner.tracking.attempts import reports_by_trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def learning_curves(
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw one line per trial: the reports of a metric in its last run; the best trial is orange.
+    """Draw one line per trial: the reports of a metric over its attempts; the best is orange.
 
     The line of a stopped trial is dashed and ends in a circle. The line of a failed trial is dotted
     and ends in a cross.
@@ -58,8 +58,8 @@ def learning_curves(
     name = measure.name
     curves = _curves(name, runs, reports)
     recorded = any(name in trial.metrics for trial in trials)
-    if not curves and measure.shown is None and not recorded and reports:
-        known = sorted({key for _, report in reports for key in report.metrics})
+    known = sorted({key for _, report in reports for key in report.metrics})
+    if measure.shown is None and name not in known and not recorded and reports:
         raise ArgumentError(
             f"learning curves: no trial reported {name!r}; "
             f"write one of {', '.join(map(repr, known))}"
@@ -102,18 +102,15 @@ def learning_curves(
 def _curves(
     metric: str, runs: Sequence[Run], reports: Sequence[tuple[str, Report]]
 ) -> dict[int, NDArray[np.float64]]:
-    """Return the (step, value) rows of each trial, from its last run that reported the metric.
-
-    A value that is not finite has no place on the axis, so its row is omitted.
-    """
-    order = {run.uid: (run.trial, run.attempt) for run in runs if not run.is_replay}
-    points: dict[str, list[tuple[float, float]]] = {}
-    for uid, report in reports:
-        value = report.metrics.get(metric, math.nan)
-        if math.isfinite(value) and uid in order:
-            points.setdefault(uid, []).append((report.step, value))
-    last = {order[uid][0]: uid for uid in sorted(points, key=order.__getitem__)}
-    return {trial: np.array(sorted(points[uid]), float) for trial, uid in sorted(last.items())}
+    """Return the (step, value) rows of each trial over all its attempts; finite values only."""
+    of_metric = ((uid, report) for uid, report in reports if metric in report.metrics)
+    curves: dict[int, NDArray[np.float64]] = {}
+    for trial, points in sorted(reports_by_trial(runs, of_metric).items()):
+        line = np.array([(report.step, report.metrics[metric]) for report in points], float)
+        line = line[np.isfinite(line[:, 1])]
+        if len(line):
+            curves[trial] = line
+    return curves
 
 
 def _values(lines: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from tuner.search_spaces import Space
 if TYPE_CHECKING:
     from tuner.tracking.store import Store
 
-_GROUPS = ("params.", "metrics.", "constraints.", "tags.")
+_GROUPS = ("params.", "metrics.", "constraints.", "notes.", "tags.")
 """Prefixes of the columns that vary between matches; they follow the fixed columns."""
 
 
@@ -79,6 +79,7 @@ def _trial(match: FoundTrial, spaces: _Spaces) -> dict[str, Any]:
         **_group("params", spaces.flatten(study, trial.params)),
         **_group("metrics", trial.metrics),
         **_group("constraints", trial.constraints),
+        **_group("notes", trial.notes),
     }
 
 

@@ -116,11 +116,12 @@ def capped(text: str, limit: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Failure(Record):
-    """Reason of a failed run.
+    """Reason of a failed run, or of a gap in the record of another one.
 
     `kind` is the exception's type name, or one of these words: ``"WrongReturnType"``,
     ``"MissingMetric"``, ``"NotFinite"``, ``"Unpicklable"``, ``"Timeout"``, ``"WorkerLost"``,
-    ``"Refused"``. `place` is the file and line that raised it, empty if unknown.
+    ``"Refused"``. ``"NotSaved"`` says that something the objective logged was not saved; the
+    outcome does not depend on it. `place` is the file and line that raised it, empty if unknown.
 
     The length of all fields is limited; see `capped`.
     """
@@ -139,11 +140,18 @@ class Failure(Record):
     @property
     def reason(self) -> tuple[str, str]:
         """A key that is equal for two failures with the same cause."""
-        return (self.kind, self.place or self.message)
+        # The message of these kinds quotes the value, which differs between trials.
+        told = "" if self.kind in _OF_VALUES else self.message
+        return (self.kind, self.place or told)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}"
 
+
+_OF_VALUES = ("WrongReturnType", "MissingMetric", "NotFinite")
+
+NOT_SAVED = "NotSaved"
+"""Kind of the failure beside an outcome: something that the objective logged was not saved."""
 
 _LIMITS = {
     "kind": LABEL_LIMIT,
@@ -169,13 +177,16 @@ class Report(Record):
 class Outcome(Record):
     """Outcome of a run: `state` is COMPLETED, STOPPED or FAILED, `metrics` are final.
 
-    `constraints` has a value for each outcome constraint: 0 or less if satisfied.
+    `error` is the reason of a failure. In another state it names what the objective logged and was
+    not saved, such as a model. `constraints` has a value for each outcome constraint: 0 or less if
+    satisfied. `notes` are those that the objective set.
     """
 
     state: State
     metrics: dict[str, float] = field(default_factory=dict)
     error: Failure | None = None
     constraints: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +196,10 @@ class Trial(Record):
     `number` counts from 0. `values` holds one value per goal of the study, in their order, once
     the trial has completed (for a stopped trial, the last reported ones; empty without reports).
     `seed` is the trial's own, derived from the study's. `attempts` counts the runs so far.
-    `notes` holds small JSON values about the trial, such as why the optimizer chose it.
-    `constraints` has a value for each outcome constraint: 0 or less if satisfied.
+    `metrics` may hold NaN and infinities, `values` are finite. `error` is the reason of a failure;
+    in another state it names what was not saved, such as a model. `notes` holds small JSON values
+    about the trial, set by its objective or afterwards. `constraints` has a value for each outcome
+    constraint: 0 or less if satisfied.
     """
 
     number: int

@@ -93,6 +93,26 @@ def save_model(
     raise _unsaved(model, failures) from (failures[-1] if failures else None)
 
 
+def check_format(
+    model: Any, *, format: str | ModelFormat | None = None, allow_pickle: bool = False
+) -> None:
+    """Check that `save_model` has a format for a model, which need not be fitted.
+
+    Raises
+    ------
+    RegistryError
+        If no allowed format accepts the model.
+    ArgumentError
+        If the format's name is unknown, or a registered format cannot be used.
+    """
+    if format is not None:
+        _chosen(model, format, allow_pickle)
+        return
+    safe = (format_named(name) for name in FORMATS.names if name != PickleFormat.name)
+    if not allow_pickle and not any(each.accepts(model) for each in safe):
+        raise _unsaved(model, [])
+
+
 def load_files(
     format: str | ModelFormat,
     files: Mapping[str, bytes],

@@ -63,8 +63,9 @@ class ASHA:
         value = report.metrics.get(self._goal.metric)
         if value is None:
             return Decision.CONTINUE
-        # NaN counts as the worst value; comparisons with NaN are false, so it would pass as best.
-        loss = math.inf if math.isnan(value) else self._goal.direction.sign * value
+        # NaN would pass as best, since comparisons with it are false, and so would an infinity of
+        # the good sign, which a diverged trial reports.
+        loss = self._goal.direction.sign * value if math.isfinite(value) else math.inf
         best = self._best[trial.number] = min(loss, self._best.get(trial.number, loss))
         decision = Decision.CONTINUE
         # A trial that reports every ten steps can reach several rungs at once.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from tuner.errors import ArgumentError
-from tuner.records import Goal, Outcome, Report, Trial
+from tuner.records import Goal, Outcome, Report, State, Trial
 from tuner.schedulers.protocol import Decision
 
 
@@ -93,10 +93,11 @@ class MedianStopping:
     def on_finish(self, trial: Trial, outcome: Outcome) -> None:
         """Keep the curve of a trial that was not stopped; stopped ones would worsen the median."""
         curve = self._running.pop(trial.number, None)
-        if curve is not None and trial.number not in self._stopped and outcome.error is None:
+        ended = outcome.state is State.COMPLETED and trial.number not in self._stopped
+        if curve is not None and ended:
             self._ended.append(curve)
 
 
 def _loss(goal: Goal, value: float) -> float:
-    """Return `value` as a loss; NaN becomes infinity, the worst loss."""
-    return math.inf if math.isnan(value) else goal.direction.sign * value
+    """Return `value` as a loss; NaN and infinities become infinity, the worst loss."""
+    return goal.direction.sign * value if math.isfinite(value) else math.inf

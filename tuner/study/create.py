@@ -59,7 +59,7 @@ def as_plan(
         If a setting is invalid; the message names it.
     """
     from tuner.provenance.fingerprints import fingerprint
-    from tuner.tracking.annotations import check_tags
+    from tuner.tracking.annotation_values import check_tags
 
     tags = dict(tags or {})
     check_tags(tags)

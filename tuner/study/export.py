@@ -33,8 +33,9 @@ def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[R
     The columns are ``number``, ``state``, the value (``value`` for a single goal, else one column
     per goal, named by its metric), ``duration`` in seconds, all parameters in the order of the
     space (``model``, ``model.svm.C``), the other metrics, the outcome constraints (0 or less if
-    satisfied), and ``error``. An inactive parameter is None. A name that an earlier column has
-    gets a prefix: ``params.<name>``, ``metrics.<name>`` or ``constraints.<name>``.
+    satisfied), the notes, and ``error``. An inactive parameter is None. A name that an earlier
+    column has gets a prefix: ``params.<name>``, ``metrics.<name>``, ``constraints.<name>`` or
+    ``notes.<name>``.
 
     Parameters
     ----------
@@ -57,6 +58,9 @@ def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[R
     limits = sorted({name for trial in trials for name in trial.constraints})
     constraints = _column_names(limits, "constraints", taken)
 
+    taken |= {*constraints.values()}
+    notes = _column_names(sorted({n for t in trials for n in t.notes}), "notes", taken)
+
     table = []
     for trial in trials:
         flat = space.flatten(trial.params)
@@ -72,6 +76,7 @@ def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[R
         row.update((column, flat.get(path)) for path, column in params.items())
         row.update((column, trial.metrics.get(name)) for name, column in metrics.items())
         row.update((column, trial.constraints.get(name)) for name, column in constraints.items())
+        row.update((column, trial.notes.get(name)) for name, column in notes.items())
         row["error"] = None if trial.error is None else str(trial.error)
         table.append(row)
     return table

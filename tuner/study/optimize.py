@@ -50,6 +50,7 @@ def optimize(
     initial: Sequence[Params] = (),
     warm_start: Any = (),
     max_retries: int = 0,
+    max_identical_failures: int | None = 5,
     deterministic: bool = False,
     callbacks: Sequence[Callable[[Study, Trial], None]] = (),
     tags: Mapping[str, str] | None = None,
@@ -123,6 +124,10 @@ def optimize(
     max_retries
         Number of retries after the objective fails. A trial whose worker is lost is retried up to
         three times regardless.
+    max_identical_failures
+        If this many first trials of this call all fail for the same reason, such as an exception
+        in one line, the call ends with `AllTrialsFailed`. None goes on, for a space of which a part
+        fails by its nature.
     deterministic
         Make a parallel search repeatable: with the same seed and as many workers, suggestion k sees
         the outcomes of trials up to k - workers only. Workers wait for slow trials.
@@ -159,7 +164,7 @@ def optimize(
     BackendError, StoreError, RegistryError
         If the workers, the store or the registry fail.
     AllTrialsFailed
-        If all of the first trials failed for the same reason.
+        If the first `max_identical_failures` trials of this call failed for the same reason.
 
     Examples
     --------
@@ -187,6 +192,7 @@ def optimize(
         register=register,
         refit=refit,
         max_retries=max_retries,
+        max_identical_failures=max_identical_failures,
         deterministic=deterministic,
         callbacks=callbacks,
         system_metrics=system_metrics,

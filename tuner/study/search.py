@@ -18,6 +18,7 @@ from tuner.optimizers import ranking
 from tuner.records import Goal, Params
 from tuner.registry.names import validate_model_name
 from tuner.study.arguments import as_count, as_seconds, lease_seconds
+from tuner.study.declared_formats import check_formats
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
@@ -82,6 +83,7 @@ def as_search(
     register: str | bool | None,
     refit: Callable[[Params], Any] | None,
     max_retries: int,
+    max_identical_failures: int | None,
     deterministic: bool,
     callbacks: Sequence[Callback],
     system_metrics: bool | float | None,
@@ -101,14 +103,18 @@ def as_search(
             "deterministic=True: a scheduler's decisions depend on the order of the reports; leave "
             "scheduler out"
         )
+    with_trial = wants_trial(objective)
+    if with_trial:
+        check_formats(objective)
     return Search(
         objective=objective,
-        wants_trial=wants_trial(objective),
+        wants_trial=with_trial,
         limits=Limits(
             n_trials=as_count("n_trials", n_trials),
             timeout=as_seconds("timeout", timeout),
             trial_timeout=as_seconds("trial_timeout", trial_timeout),
             max_retries=as_count("max_retries", max_retries, low=0) or 0,
+            max_identical_failures=as_count("max_identical_failures", max_identical_failures),
             in_order=deterministic,
         ),
         models=ModelPolicy(
@@ -146,6 +152,7 @@ def session_of(
     from tuner.engine.clock import SystemClock
     from tuner.engine.driver import POLL, Session
     from tuner.engine.progress import make_progress
+    from tuner.engine.worker.log_setup import LogSetup
     from tuner.engine.worker.run import ObjectiveWork
     from tuner.provenance.capture import current_code, current_environment
 
@@ -162,6 +169,7 @@ def session_of(
             study.goals,
             study.info.constraints,
             search.system_metrics,
+            LogSetup.current(),
         ),
         limits=limits_of(search, study.space),
         progress=make_progress(progress) if isinstance(progress, bool) else progress,

@@ -9,18 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from tuner.engine.messages import End
-from tuner.errors import (
-    AllTrialsFailed,
-    ArgumentError,
-    StudyBusy,
-    StudyError,
-    StudyJustCreated,
-    UnknownOptimizer,
-)
+from tuner.errors import ArgumentError, StudyBusy, StudyError, StudyJustCreated, UnknownOptimizer
 from tuner.errors.boundary import public_methods
 from tuner.loading import end_loading
 from tuner.provenance.references import find_study
 from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
+from tuner.study.arguments import as_count, as_outcome_state
 from tuner.study.results import StudyResults
 
 if TYPE_CHECKING:
@@ -33,7 +27,7 @@ if TYPE_CHECKING:
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
-    from tuner.study.search import ModelPolicy, Search
+    from tuner.study.search import Search
     from tuner.tracking.store import Store
 
 
@@ -89,6 +83,7 @@ class Study(StudyResults):
         register: str | bool | None = None,
         refit: Callable[[Params], Any] | None = None,
         max_retries: int = 0,
+        max_identical_failures: int | None = 5,
         deterministic: bool = False,
         callbacks: Sequence[Callable[[Study, Trial], None]] = (),
         system_metrics: bool | float | None = None,
@@ -145,6 +140,7 @@ class Study(StudyResults):
             register=register,
             refit=refit,
             max_retries=max_retries,
+            max_identical_failures=max_identical_failures,
             deterministic=deterministic,
             callbacks=callbacks,
             system_metrics=system_metrics,
@@ -170,8 +166,6 @@ class Study(StudyResults):
         StudyBusy
             If a search of the study is running.
         """
-        from tuner.study.arguments import as_count
-
         trials = self._loop().ask(as_count("n", n) or 1)
         return trials[0] if n is None else trials
 
@@ -203,8 +197,6 @@ class Study(StudyResults):
         ArgumentError
             If the trial does not exist, or neither a value nor a state is given.
         """
-        from tuner.study.arguments import as_outcome_state
-
         if state is not None:
             state = as_outcome_state(state)
         elif value is None:
@@ -236,6 +228,25 @@ class Study(StudyResults):
         else:
             search.enqueue(point)
 
+    def retry(self, trials: Sequence[Trial | int] = (), *, failed: bool = False) -> list[Trial]:
+        """Let failed trials run again under their numbers, and return them.
+
+        They no longer count for `n_trials`: the next search, such as the same call again, or `ask`
+        runs them first. Their failed runs stay in the record. `trials` are failed trials or their
+        numbers; ``failed=True`` chooses all failed ones.
+
+        Raises
+        ------
+        ArgumentError, StudyBusy
+            If no failed trials are given, or if a search of the study is running.
+        """
+        from tuner.study.failures import retry
+
+        self._check_idle()
+        if self._manual is not None:
+            self._manual.forget()
+        return retry(self, trials, failed=failed)
+
     def stop(self) -> None:
         """End a running search, usually from a callback: running trials finish, none start.
 
@@ -263,7 +274,9 @@ class Study(StudyResults):
         StudyJustCreated
             If another process created the study, so that the recorded one has to be loaded.
         """
+        from tuner.study.models import apply_policy
         from tuner.study.search import limits_of, notify_ended, say_untried
+        from tuner.study.unsaved import warn_of_unsaved
 
         self._check_idle()
         n_trials = limits_of(search, self.space).n_trials
@@ -277,24 +290,16 @@ class Study(StudyResults):
             finally:
                 if begun:
                     notify_ended(search, self)
+            warn_of_unsaved(self)
         else:
             say_untried(search, self, n_trials)
-        self._apply(search.models)
+        apply_policy(self, search.models)
         return self
-
-    def _apply(self, policy: ModelPolicy) -> None:
-        """Register the best trial, and drop the models that the policy does not keep."""
-        if policy.name is not None and any(trial.eligible for trial in self):
-            self.register(policy.name or None, refit=policy.refit)
-        if policy.keep is not None:
-            from tuner.tracking.artifacts.retention import collect
-
-            self.keep_models(policy.keep)
-            collect(self.store)
 
     def _drive(self, search: Search) -> None:
         from tuner.engine.driver import Driver
         from tuner.engine.writer import retry_while_unavailable
+        from tuner.study.failures import all_failed
         from tuner.study.search import session_of
 
         optimizer, scheduler = self._bound_optimizer(), self._scheduler
@@ -310,16 +315,8 @@ class Study(StudyResults):
                 self._manual.forget()
         # The store may be unavailable at the end of a search; wait for it to return.
         retry_while_unavailable(partial(self.replace_info, optimizer=driver.describe_optimizer()))
-        failure = driver.machine.failure
-        if end is End.ALL_FAILED and failure is not None:
-            place = f" ({failure.place})" if failure.place else ""
-            error = AllTrialsFailed(
-                f"study {self.name!r}: every trial so far failed for the same reason: "
-                f"{failure}{place}; fix the objective and call again"
-            )
-            if failure.traceback:
-                error.add_note(failure.traceback)
-            raise error
+        if end is End.ALL_FAILED and driver.machine.failure is not None:
+            raise all_failed(self.name, driver.machine.failure)
 
     def _check_idle(self) -> None:
         if self._driver is not None:

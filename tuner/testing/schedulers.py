@@ -78,7 +78,7 @@ class SchedulerConformance:
     Subclass it as ``TestMyScheduler`` and define `make`. The same reports must give the same
     decisions, in both directions of the goal; the best trial so far must not be stopped; among 30
     trials of 10 reports, each worse than all before, more than 10 must be stopped; a report without
-    the metric must change nothing; NaN must not count as the best value.
+    the metric must change nothing; NaN and infinities must not count as the best value.
 
     Examples
     --------
@@ -126,7 +126,7 @@ class SchedulerConformance:
         goal = GOALS[maximize]
         best: dict[int, float] = {}
         for event, decision in play(self.make(), goal, events):
-            if event.value is not None and not math.isnan(event.value):
+            if event.value is not None and math.isfinite(event.value):
                 loss = goal.direction.sign * event.value
                 best[event.trial] = min(loss, best.get(event.trial, math.inf))
             if decision is Decision.STOP:

@@ -14,6 +14,7 @@ import traceback
 from contextlib import AbstractContextManager, suppress
 
 from tuner.backends.protocol import Channel
+from tuner.engine.worker.output import outside
 from tuner.errors import BackendError
 from tuner.records import Message
 
@@ -44,7 +45,8 @@ class ProcessBoundChannel:
                 f"trial: process {os.getpid()} was forked in the objective and has no connection "
                 f"to the search; return the value to process {self._pid}, and report it there"
             )
-        self._channel.send(message)
+        with outside():
+            self._channel.send(message)
 
     def stop_requested(self) -> bool:
         """Whether the trial must end; always true in a forked child."""

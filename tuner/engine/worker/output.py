@@ -1,7 +1,8 @@
 """Capture the output of a run, up to a limit, and still print it.
 
 ``sys.stdout`` and ``sys.stderr`` belong to the process. Concurrent trials of a process share one
-tee per stream, which finds the transcript by the thread that prints.
+tee per stream, which finds the transcript by the thread that prints. Handlers of `logging` that
+write to one of the streams write to its tee meanwhile.
 """
 
 from __future__ import annotations
@@ -12,59 +13,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn
 
-from tuner.engine.worker import scopes
-
-LIMIT = 64 * 1024
-"""Maximum characters of one run's output: the first and the last half of this are kept."""
-
-
-class Transcript:
-    """The beginning and the end of a run's output, and the number of characters cut between."""
-
-    __slots__ = ("_head", "_limit", "_lock", "_room", "_tail", "_tail_size", "cut")
-
-    def __init__(self, limit: int = LIMIT) -> None:
-        self._lock = threading.RLock()  # a signal handler may print in the middle of a print
-        self._limit = limit // 2
-        self._room = limit - self._limit
-        self._head: list[str] = []
-        self._tail: deque[str] = deque()
-        self._tail_size = 0
-        self.cut = 0
-
-    def add(self, text: str) -> None:
-        """Append `text`, and drop characters from the middle beyond the limit."""
-        with self._lock:
-            self._add(text)
-
-    def _add(self, text: str) -> None:
-        if self._room > 0:
-            kept, text = text[: self._room], text[self._room :]
-            self._head.append(kept)
-            self._room -= len(kept)
-        if not text:
-            return
-        if len(text) > self._limit:
-            self.cut += len(text) - self._limit
-            text = text[-self._limit :]
-        self._tail.append(text)
-        self._tail_size += len(text)
-        while self._tail_size > self._limit:
-            excess = self._tail_size - self._limit
-            first = self._tail.popleft()
-            if len(first) > excess:
-                self._tail.appendleft(first[excess:])
-            dropped = min(len(first), excess)
-            self.cut += dropped
-            self._tail_size -= dropped
-
-    def __str__(self) -> str:
-        middle = f"\n[... {self.cut} characters cut ...]\n" if self.cut else ""
-        return "".join(self._head) + middle + "".join(self._tail)
-
+from tuner.engine.worker import log_handlers, scopes
+from tuner.engine.worker.descriptors import AVAILABLE, Descriptors
+from tuner.engine.worker.transcript import Transcript
 
 _KIND = "output"
 
@@ -90,8 +44,11 @@ class _Tee:
     stream, which belongs to the process. A tee without users only passes text on.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, name: str, stream: Any) -> None:
+        self.name_of_stream = name
         self.stream = stream
+        self.beside: Any = None
+        """A stream to where `stream` writes, past the redirection of its descriptor."""
         self.users = 0
 
     def write(self, text: str) -> int:
@@ -100,51 +57,113 @@ class _Tee:
             return len(text)
         try:
             _local.writing = True
-            scope = scopes.current()
-            for each in () if scope is None else scope.chain():
-                if each.kind == _KIND:
-                    each.value.add(text)
+            _descriptors.drain()
+            add_text(text, self.name_of_stream)
             self._pass_on(text)
         finally:
             _local.writing = False
         return len(text)
 
     def _pass_on(self, text: str) -> None:
-        if self.stream is not None:
-            with suppress(OSError, ValueError):  # the terminal is closed
-                self.stream.write(text)
+        stream = self.beside or self.stream
+        if stream is None:
+            return
+        with suppress(OSError, ValueError):  # the terminal is closed
+            if self.beside is not None or isinstance(stream, io.TextIOBase):
+                stream.write(text)
+            else:
+                # It may write to the stream of a redirected descriptor.
+                with _descriptors.paused():
+                    stream.write(text)
+                    _flush_standard_streams()
 
     def close(self) -> None:
         with suppress(OSError, ValueError, AttributeError):
-            self.stream.flush()
+            (self.beside or self.stream).flush()
 
     def detach(self) -> NoReturn:
         raise io.UnsupportedOperation("detach: the stream belongs to the process, not to a trial")
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self.stream, name)
+        return getattr(self.beside or self.stream, name)
+
+
+def _flush_standard_streams() -> None:
+    for stream in (sys.__stdout__, sys.__stderr__):
+        with suppress(Exception):
+            stream.flush()  # type: ignore[union-attr]
+
+
+def add_text(text: str, stream: str) -> None:
+    """Add text to the transcripts for which the calling thread works."""
+    scope = scopes.current()
+    for each in () if scope is None else scope.chain():
+        if each.kind == _KIND:
+            each.value.add(text, stream)
+
+
+def _add_unattributed(text: str, stream: str) -> None:
+    """Add text of a descriptor to the transcripts, if it is certain for which trial it is."""
+    for each in scopes.only_chain(_KIND):
+        each.value.add(text, f"{stream} of C")
+
+
+_descriptors = Descriptors(_add_unattributed)
+
+
+def outside() -> AbstractContextManager[None]:
+    """Return a block whose output to the descriptors is not of the trial, but of the driver."""
+    return _descriptors.paused()
 
 
 @contextmanager
 def captured() -> Iterator[Transcript]:
-    """Capture text printed to `sys.stdout` and `sys.stderr` in this block.
+    """Capture what is printed and logged in this block, by Python, C code and child processes.
 
-    Output that a library writes directly to the file descriptors is not captured. Blocks on several
-    threads may overlap in any order. When the last block ends, the streams from before the first
-    block are restored, even if an objective replaced them. The same holds for a nested block,
-    unless a third one overlaps it.
+    Blocks on several threads may overlap in any order; text of C code is then in no transcript.
+    When the last block ends, the streams from before the first block are restored, even if an
+    objective replaced them. The same holds for a nested block, unless a third one overlaps it.
     """
     transcript = Transcript()
+    _descriptors.drain()  # of a trial around this one
     with scopes.opened(_KIND, transcript) as scope:
+        _flush_standard_streams()
+        if AVAILABLE:
+            _descriptors.begin()
         with scopes.lock:
             tees = [stream.join() for stream in _STREAMS]
+        # Not under the lock: a handler's own lock is taken, under which its thread may need ours.
+        _redirect_log_handlers()
         try:
             yield transcript
         finally:
+            _flush_standard_streams()
+            _descriptors.end()
             with scopes.lock:
                 alone = scopes.is_alone(scope)
                 for stream, tee in zip(_STREAMS, tees, strict=True):
                     stream.leave(tee, alone)
+            _redirect_log_handlers()
+
+
+def _replacement(stream: Any) -> Any:
+    """Return the stream that replaces one of a handler of `logging`, or the stream itself."""
+    if isinstance(stream, _Tee):
+        if stream.users:
+            return stream
+        now = next(s for s in _STREAMS if s.name == stream.name_of_stream).current()
+        return _without_retired(stream) if now is None else now
+    for each in _STREAMS:
+        tee = each.current()
+        if tee is not None and any(stream is s for s in (tee.stream, *each.originals())):
+            return tee
+    return stream
+
+
+def _redirect_log_handlers() -> None:
+    """Let handlers of `logging` write to the streams in use."""
+    tees = [tee for stream in _STREAMS if (tee := stream.current()) is not None]
+    log_handlers.redirect(_replacement, tees, add_text)
 
 
 class _Stream:
@@ -154,24 +173,53 @@ class _Stream:
     """
 
     def __init__(self, name: str, descriptor: int) -> None:
-        self._name = name
+        self.name = name
         self._descriptor = descriptor
         self._tees: set[_Tee] = set()
         self._before: Any = None
 
     def join(self) -> _Tee:
         """Return the current tee, or a new one, with one more user."""
-        stream = getattr(sys, self._name)
+        stream = getattr(sys, self.name)
         if not self._tees:
             self._before = stream = _without_retired(stream)
         if isinstance(stream, _Tee) and stream.users:
             tee = stream
         else:
-            tee = _Tee(_without_retired(stream))
-            setattr(sys, self._name, tee)
+            tee = _Tee(self.name, _without_retired(stream))
+            tee.beside = self._beside(tee.stream)
+            setattr(sys, self.name, tee)
             self._tees.add(tee)
         tee.users += 1
         return tee
+
+    def _beside(self, stream: Any) -> Any:
+        """Return a stream past the redirection of the descriptor that `stream` writes to."""
+        before = _descriptors.before(self._descriptor)
+        try:
+            if before is None or stream.fileno() != self._descriptor:
+                return None
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            return None
+        return open(
+            os.dup(before),
+            "w",
+            buffering=1,
+            encoding=getattr(stream, "encoding", None),
+            errors=getattr(stream, "errors", None),
+            newline="",
+        )
+
+    def current(self) -> _Tee | None:
+        """Return a tee in use, None if there is none."""
+        now = getattr(sys, self.name)
+        return now if now in self._tees else next(iter(self._tees), None)
+
+    def originals(self) -> list[Any]:
+        """Return the stream from before the first trial, and the one of the process."""
+        streams = (self._before, vars(sys)[f"__{self.name}__"])
+        return [stream for stream in streams if stream is not None]
 
     def leave(self, tee: _Tee, alone: bool) -> None:
         """Remove a user from a tee, and restore the stream unless others may be using it."""
@@ -179,15 +227,19 @@ class _Stream:
             return  # in a forked child
         tee.users -= 1
         tee.stream = self._reopened(tee.stream)
+        if not tee.users and tee.beside is not None:
+            with suppress(OSError, ValueError):
+                tee.beside.close()
+            tee.beside = None
         if not tee.users:
             self._tees.discard(tee)
             _retired.append(tee)
-        now = getattr(sys, self._name)
+        now = getattr(sys, self.name)
         if not self._tees:
-            setattr(sys, self._name, self._reopened(self._before))
+            setattr(sys, self.name, self._reopened(self._before))
             self._before = None
         elif alone or now is tee or now is None or getattr(now, "closed", False):
-            setattr(sys, self._name, tee if tee.users else _without_retired(tee.stream))
+            setattr(sys, self.name, tee if tee.users else _without_retired(tee.stream))
 
     def _reopened(self, stream: Any) -> Any:
         """Return the stream, or a new one for its file descriptor if it was closed."""
@@ -199,7 +251,7 @@ class _Stream:
         """Flush the underlying streams."""
         for tee in tuple(self._tees):
             with suppress(Exception):
-                tee.stream.flush()
+                (tee.beside or tee.stream).flush()
 
     def detach_all(self) -> None:
         """Make all tees only pass text on."""
@@ -220,6 +272,7 @@ def _without_retired(stream: Any) -> Any:
 
 def _before_fork() -> None:
     """Flush the streams, so that a child does not write buffered text of its parent again."""
+    _descriptors.drain()
     for stream in _STREAMS:
         stream.flush()
 
@@ -228,6 +281,7 @@ def _after_fork() -> None:
     """Stop capturing in a forked child, because the trials run in the parent."""
     for stream in _STREAMS:
         stream.detach_all()
+    _descriptors.forget()
     _local.writing = False
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import os
-import random
 import signal
 import sys
 import threading
@@ -18,9 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import numpy as np
-
-from tuner.engine.worker import scopes
+from tuner.engine.worker import generators, scopes
 
 _SIGNALS = [int(number) for number in signal.Signals]
 _TIMERS = [
@@ -41,8 +38,7 @@ class _State:
         self._variables = dict(os.environ)
         self._path, self._path_list = list(sys.path), sys.path
         self._limit, self._collects = sys.getrecursionlimit(), gc.isenabled()
-        # Many libraries use NumPy's global generator.
-        self._generators = random.getstate(), np.random.get_state()  # noqa: NPY002
+        self._generators = generators.state()
         self._idle = [timer for timer in _TIMERS if not signal.getitimer(timer)[0]]
         self._warnings = warnings.catch_warnings()
         self._warnings.__enter__()
@@ -65,8 +61,7 @@ class _State:
         with suppress(RecursionError):  # the current depth exceeds the limit
             sys.setrecursionlimit(self._limit)
         (gc.enable if self._collects else gc.disable)()
-        random.setstate(self._generators[0])
-        np.random.set_state(self._generators[1])  # noqa: NPY002
+        generators.restore(self._generators)
         self._warnings.__exit__(None, None, None)
 
 
@@ -88,7 +83,9 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def restored(seed: int) -> Iterator[None]:
-    """Seed the global generators of Python and NumPy for this block, and restore the process after.
+    """Seed the global generators for this block, and restore the process after.
+
+    These are the generators of Python, NumPy and, if it is imported, PyTorch.
 
     Restores the generators, the working directory, the environment variables, the module path, the
     warning filters, the recursion limit, the switch of the garbage collector and signal handlers,
@@ -100,8 +97,7 @@ def restored(seed: int) -> Iterator[None]:
     """
     with scopes.opened(_KIND) as scope, _handlers():
         own = _save(scope)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
+        generators.seed(seed)
         try:
             yield
         finally:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from tuner.backends.protocol import Channel
 from tuner.engine.clock import Stopwatch
+from tuner.engine.objective import place_of
 from tuner.engine.worker.forks import exit_forked_children
-from tuner.engine.worker.outcome import as_outcome, describe_failure
+from tuner.engine.worker.log_setup import LogSetup
+from tuner.engine.worker.outcome import as_outcome, describe_failure, stopped_outcome
 from tuner.engine.worker.output import captured
 from tuner.engine.worker.process_state import restored
+from tuner.engine.worker.stopping import is_stop
 from tuner.engine.worker.system_metrics import monitored
 from tuner.engine.worker.trial import LiveTrial
 from tuner.errors import NOT_OUTCOMES
@@ -38,6 +41,8 @@ class ObjectiveWork:
         Constraints that its metrics must satisfy for the trial to be feasible.
     system_metrics
         Seconds between samples of the run's resource use, None to disable sampling.
+    log_setup
+        The logging configuration of the script, None to leave that of the worker.
     """
 
     objective: Callable[..., Any]
@@ -45,6 +50,7 @@ class ObjectiveWork:
     goals: Sequence[Goal]
     constraints: Sequence[OutcomeConstraint] = ()
     system_metrics: float | None = None
+    log_setup: LogSetup | None = None
 
     def __call__(self, job: Job, channel: Channel) -> Outcome:
         """Run one job; every exception of the objective becomes a failed outcome.
@@ -52,6 +58,8 @@ class ObjectiveWork:
         `KeyboardInterrupt` and the exceptions by which a backend ends a job pass through.
         """
         watch = Stopwatch()
+        if self.log_setup is not None:
+            self.log_setup.apply()
         channel.send(Begun(channel.worker, _hostname(), os.getpid(), watch.began))
         with monitored(channel, self.system_metrics) as monitored_channel:
             trial = LiveTrial(job, self.goals, monitored_channel)
@@ -81,22 +89,21 @@ class ObjectiveWork:
         except NOT_OUTCOMES:
             raise
         except BaseException as error:
-            metrics = {**trial.reported, **trial.logged}
-            return Outcome(State.FAILED, metrics, describe_failure(error))
+            if trial.left or is_stop(error):
+                return stopped_outcome(trial.side)
+            side = trial.side
+            return Outcome(State.FAILED, side.metrics, describe_failure(error), notes=side.notes)
+        outcome = as_outcome(returned, self.goals, trial.side, self.constraints)
         if trial.stopped:
-            return self._stopped(trial, returned)
-        return self._outcome(trial, returned)
+            return stopped_outcome(trial.side, outcome)
+        return self._with_place(outcome)
 
-    def _outcome(self, trial: LiveTrial, returned: Any) -> Outcome:
-        return as_outcome(returned, self.goals, trial.logged, self.constraints, trial.constraints)
-
-    def _stopped(self, trial: LiveTrial, returned: Any) -> Outcome:
-        """Return the outcome of a trial that stopped early, with its last values."""
-        outcome = self._outcome(trial, returned)
-        metrics = {**trial.reported, **trial.logged}
-        if outcome.state is State.COMPLETED:
-            metrics |= outcome.metrics
-        return Outcome(State.STOPPED, metrics, constraints=outcome.constraints)
+    def _with_place(self, outcome: Outcome) -> Outcome:
+        """Return the outcome; a failure without a place, as of a return value, gets one."""
+        error = outcome.error
+        if error is None or error.place:
+            return outcome
+        return replace(outcome, error=replace(error, place=place_of(self.objective)))
 
 
 @cache

@@ -103,6 +103,15 @@ def _start_in_scope(self: threading.Thread) -> None:
     _start_of_threads(self)
 
 
+def only_chain(kind: str) -> list[Scope]:
+    """Return the open scopes of a kind, innermost first, if all are around one another."""
+    with lock:
+        scopes = [scope for scope in _open if scope.kind == kind]
+        chains = [[s for s in scope.chain() if s.kind == kind] for scope in scopes]
+        longest = max(chains, key=len, default=[])
+        return longest if len(longest) == len(scopes) else []
+
+
 def _only_one() -> Scope | None:
     """Return the innermost scope for a thread that Python did not start, if that is certain."""
     with lock:

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import copy
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tuner.backends.protocol import Channel
 from tuner.engine.worker.checkpoints import copy_checkpoint, send_checkpoint
 from tuner.engine.worker.forks import ProcessBoundChannel
-from tuner.engine.worker.outcome import BadResult, as_metric, checked_metrics
+from tuner.engine.worker.outcome import BadResult, as_metric, checked_metrics, not_saved
+from tuner.engine.worker.side_results import SideResults
 from tuner.engine.worker.temp_dir import TempDir
 from tuner.engine.worker.uploads import read_files
-from tuner.errors import ArgumentError
+from tuner.errors import (
+    NOT_OUTCOMES,
+    ArgumentError,
+    BackendError,
+    StoreError,
+    StudyError,
+    TrialStopped,
+)
 from tuner.records import Goal, Job, Params, Report, Upload
 from tuner.records.bounds import as_name, as_step, check_count
+from tuner.tracking.annotation_values import check_note_names
 from tuner.tracking.artifacts.folder import check_upload
 
 if TYPE_CHECKING:
     from tuner.registry.protocol import ModelFormat
+
+_log = logging.getLogger("tuner")
 
 
 class LiveTrial:
@@ -64,17 +76,17 @@ class LiveTrial:
         self._looked = False
         self._restored: Path | None = None
         self._saved = 0
-        self.logged: dict[str, float] = {}
-        """Final values of metrics logged without a step."""
-        self.reported: dict[str, float] = {}
-        """The last reported values."""
-        self.constraints: dict[str, float] = {}
-        """The reported values of outcome constraints."""
+        self.side = SideResults()
+        """Everything that the objective has logged."""
         self.stopped = False
-        """Whether `should_stop` has returned True."""
+        """Whether `should_stop` has returned True, or `stop` was called."""
+        self.left = False
+        """Whether `stop` was called."""
 
     def report(self, value: float | Mapping[str, float], step: int) -> None:
         """Report intermediate values at `step`, so that the scheduler can stop the trial.
+
+        NaN and infinities are recorded; the scheduler takes them for the worst value.
 
         Parameters
         ----------
@@ -86,7 +98,7 @@ class LiveTrial:
         Raises
         ------
         BadResult
-            If a value is not a finite number; the trial fails, naming the metric and the step.
+            If a value is not a number; the trial fails, naming the metric and the step.
         ArgumentError
             If `step` is negative, does not increase or is not below 2**63, or a name is too long.
         """
@@ -106,12 +118,35 @@ class LiveTrial:
         self._channel.send(report)
         # If sending fails in a manual loop, the user can report the same step again.
         self._last_step = step
-        self.reported.update(report.metrics)
+        self.side.reported.update(report.metrics)
 
     def should_stop(self) -> bool:
         """Return whether the scheduler stops this trial; if True, return from the objective."""
         self.stopped = self.stopped or self._channel.stop_requested()
         return self.stopped
+
+    def stop(self) -> NoReturn:
+        """Leave the objective: the trial ends as stopped, with its last reported values.
+
+        A training loop that cannot return, such as a callback of a library, ends this way. The
+        objective need not let the exception through: if it catches it, its trial is stopped, too.
+
+        Examples
+        --------
+        >>> def objective(params, trial):
+        ...     def after_epoch(epoch, loss):
+        ...         trial.report(loss, epoch)
+        ...         if trial.should_stop():
+        ...             trial.stop()
+        ...     return train(params, callback=after_epoch)
+
+        Raises
+        ------
+        TrialStopped
+            Always.
+        """
+        self.stopped = self.left = True
+        raise TrialStopped(f"trial {self.number} was stopped")
 
     def report_constraint(self, name: str, value: float) -> None:
         """Report an outcome constraint: the trial is feasible if `value` is 0 or less.
@@ -131,16 +166,18 @@ class LiveTrial:
                 f"trial.report_constraint: name={name!r} must be a non-empty string"
             )
         name = as_name(name, "constraint")
-        check_count({*self.constraints, name}, "constraint")
-        self.constraints[name] = as_metric(value, name)
+        check_count({*self.side.constraints, name}, "constraint")
+        self.side.constraints[name] = as_metric(value, name)
 
     def log_metric(self, name: str, value: float, step: int | None = None) -> None:
         """Record a metric at a step, or without `step` a final value of the trial.
 
+        NaN and infinities are recorded as they are.
+
         Raises
         ------
         BadResult
-            If `value` is not a finite number; the trial fails.
+            If `value` is not a number; the trial fails.
         ArgumentError
             If `step` is not an integer from 0 to 2**63 - 1, `name` has more than
             `tuner.records.bounds.LONGEST_NAME` characters, or the trial has too many metrics.
@@ -152,25 +189,52 @@ class LiveTrial:
         if step is None:
             checked = checked_metrics(metrics)
             self._count(checked)
-            self.logged.update(checked)
+            self.side.logged.update(checked)
             return
         step = as_step(step)
         self._channel.send(Report(step, self._checked(metrics, step)))
+
+    def set_note(self, name: str, value: Any) -> None:
+        """Set a note on the trial, a text or another small JSON value; None removes it.
+
+        Notes are recorded with the outcome. `Study.find` finds them as ``notes.name``. The names
+        of Optuna and MLflow, ``set_user_attr`` and ``set_tag``, do the same.
+
+        Examples
+        --------
+        >>> def objective(params, trial):
+        ...     trial.set_note("device", "cuda:0")
+        ...     return params["x"] ** 2
+
+        Raises
+        ------
+        ArgumentError
+            If `name` is not a string, is empty or is too long.
+        """
+        self.set_notes({name: value})
+
+    set_user_attr = set_tag = set_note
+
+    def set_notes(self, notes: Mapping[str, Any]) -> None:
+        """Set several notes at once; see `set_note`."""
+        check_note_names(notes)
+        with self._saving(f"notes {', '.join(notes):.100}"):
+            self.side.set_notes(notes)
 
     def log_artifact(self, path: str | Path, name: str | None = None) -> None:
         """Store a file or a folder with this run under `name` (its own name if None).
 
         Links are followed, and their targets are stored.
 
-        Raises
-        ------
-        ArgumentError
-            If `path` does not exist, contains anything but regular files and folders (such as a
-            pipe, a device or a circular link), is larger than the memory of this machine, or if
-            `name` is too long.
+        An artifact that cannot be stored does not fail the trial: the reason is logged, recorded
+        with the outcome, and shown at the end of the search. The path may not exist, contain a
+        pipe, a device or a circular link, or exceed the memory of this machine, and `name` may be
+        too long.
         """
-        path = Path(path)
-        self._channel.send(check_upload(Upload(name or path.name, read_files(path))))
+        with self._saving(f"artifact {path if name is None else name!s:.100}"):
+            path = Path(path)
+            upload = check_upload(Upload(name or path.name, read_files(path)))
+            self._channel.send(upload)
 
     def log_model(
         self,
@@ -182,6 +246,10 @@ class LiveTrial:
     ) -> None:
         """Store a fitted model with this run; the best trial's becomes a model version.
 
+        A model that cannot be stored does not fail the trial: the reason is logged, recorded with
+        the outcome, and shown at the end of the search. `check_model` tells before the training
+        whether a format accepts the model.
+
         Parameters
         ----------
         model
@@ -192,16 +260,43 @@ class LiveTrial:
             A format or its name; None uses the first one that accepts the model.
         allow_pickle
             Whether to fall back on pickle; loading must allow it too.
+        """
+        from tuner.registry.formats import save_model
+
+        with self._saving(f"model {name!s:.100}"):
+            kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
+            upload = check_upload(Upload(name, files, kind="model", format=kind))
+            self._channel.send(upload)
+
+    def check_model(
+        self, model: Any, *, format: str | ModelFormat | None = None, allow_pickle: bool = False
+    ) -> None:
+        """Check before the training that `log_model` has a format for a model.
+
+        Parameters
+        ----------
+        model
+            The model, which need not be fitted.
+        format, allow_pickle
+            As for `log_model`.
+
+        Examples
+        --------
+        >>> def objective(params, trial):
+        ...     model = make_model(params)
+        ...     trial.check_model(model)
+        ...     ...
 
         Raises
         ------
         RegistryError
             If no allowed format accepts the model.
+        ArgumentError
+            If the format's name is unknown, or a registered format cannot be used.
         """
-        from tuner.registry.formats import save_model
+        from tuner.registry.formats import check_format
 
-        kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
-        self._channel.send(check_upload(Upload(name, files, kind="model", format=kind)))
+        check_format(model, format=format, allow_pickle=allow_pickle)
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path]:
@@ -209,8 +304,8 @@ class LiveTrial:
 
         If the trial is retried because its worker or the study's driver died, `restore` returns
         the files to the next attempt, on any machine. Only the last checkpoint is kept, until the
-        trial has an outcome. If the block raises or the worker dies in it, the previous checkpoint
-        remains valid.
+        trial has an outcome. If the block raises, the worker dies in it or the files cannot be
+        read, the previous checkpoint remains valid.
 
         Examples
         --------
@@ -236,7 +331,8 @@ class LiveTrial:
         try:
             yield folder
             self._saved += 1
-            send_checkpoint(folder, self._saved, self._channel)
+            with self._saving(f"checkpoint {self._saved}", OSError):
+                send_checkpoint(folder, self._saved, self._channel)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -256,11 +352,23 @@ class LiveTrial:
         """Delete the trial's temporary files."""
         self._temp_dir.remove()
 
+    @contextmanager
+    def _saving(self, what: str, errors: type[Exception] = Exception) -> Iterator[None]:
+        """Record errors of this block beside the outcome, which does not depend on it."""
+        try:
+            yield
+        except (*NOT_OUTCOMES, BackendError, StoreError, StudyError):
+            raise
+        except errors as error:
+            failure = not_saved(what, error)
+            self.side.unsaved.append(failure)
+            _log.warning("trial %d: not saved: %s", self.number, failure.message)
+
     def _checked(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
         try:
             checked = checked_metrics(metrics)
         except BadResult as error:
-            raise BadResult(error.failure.kind, f"at step {step}, {error}") from None
+            raise BadResult(error.kind, f"at step {step}, {error}") from None
         self._count(checked)
         return checked
 
