@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tuner
@@ -146,3 +147,19 @@ def test_a_copy_of_the_store_is_another_search(tmp_path: Path) -> None:
 
     search(tmp_path / "a", follow, n_trials=2)
     assert [t.state for t in copy] == [State.WAITING] * 2
+
+
+def test_methods_take_a_trial_or_its_number(tmp_path: Path) -> None:
+    study = tuner.optimize(
+        lambda params: float(params["x"]), {"x": tuner.Int(0, 9)}, n_trials=2, backend="serial",
+        store=tmp_path, progress=False, register=False, seed=0,
+    )  # fmt: skip
+    for trial in (study.trials[1], 1, np.int64(1)):
+        assert [run.trial for run in study.runs(trial)] == [1]
+        assert study.reports(trial) == study.reports(1)
+        assert study.artifacts(trial) == []
+        assert study.set_notes(trial, {"seen": "yes"}) == {"seen": "yes"}
+        assert study.delete_artifacts(trial) == []
+    for method in (study.runs, study.reports, study.delete_artifacts):
+        with pytest.raises(errors.ArgumentError, match=r"trial=1.5: pass a trial, or its number"):
+            method(1.5)

@@ -56,6 +56,18 @@ def through_csv(table: pd.DataFrame) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(table.to_csv(index=False)))
 
 
+def in_single_precision(table: pd.DataFrame) -> pd.DataFrame:
+    floats = table.select_dtypes("float64").columns
+    return table.astype(dict.fromkeys(floats, "float32"))
+
+
+def with_levels(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the columns ``("value", "")`` and ``("params", "x")``, as Optuna has."""
+    own = ("number", "state", "value", "duration", "error")
+    named = [(str(c), "") if c in own else ("params", str(c)) for c in table.columns]
+    return table.set_axis(pd.MultiIndex.from_tuples(named), axis=1)
+
+
 def through_json(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(json.loads(table.to_json(orient="records")))
 
@@ -65,6 +77,15 @@ SOURCES = {
     "table": lambda study: study.trials_dataframe(),
     "nullable table": lambda study: study.trials_dataframe().convert_dtypes(),
     "csv": lambda study: through_csv(study.trials_dataframe()),
+    "csv without missing values": lambda study: pd.read_csv(
+        io.StringIO(study.trials_dataframe().to_csv()), keep_default_na=False
+    ),
+    "text": lambda study: study.trials_dataframe().astype(str),
+    "pandas json": lambda study: pd.read_json(
+        io.StringIO(study.trials_dataframe().to_json(orient="records"))
+    ),
+    "single precision": lambda study: in_single_precision(study.trials_dataframe()),
+    "column levels": lambda study: with_levels(study.trials_dataframe()),
     "json": lambda study: through_json(study.trials_dataframe()),
     "found": lambda study: study.find("state = 'completed'").dataframe(),
     "optuna": lambda study: to_optuna_study(study.space, study.goals, study.trials),
@@ -84,6 +105,58 @@ def test_no_trial_is_lost_on_the_way(rich: tuner.Study, tmp_path: Path, kind: st
             assert type(value) is type(theirs[path])
             # Text may round floats.
             assert value == (pytest.approx(theirs[path]) if type(value) is float else theirs[path])
+
+
+@pytest.mark.parametrize(
+    ("domain", "value", "expected"),
+    [
+        (Bool(), 1.0, True),
+        (Choice(True, False, None), 0.0, False),
+        (Choice(1, True), 1.0, 1),
+        (Ordinal(0.1, 1, 10), 0.10000000149011612, 0.1),
+        (Float(0, 1, step=0.1), 0.8999999761581421, 0.9),
+        (Choice("", "nan", None), "", ""),
+        (Choice("nan", None), "nan", "nan"),
+        (Choice("a", None), "nan", None),
+        (Choice("a", None), "", None),
+        (Int(1, 9, default=4), "", 4),
+    ],
+)
+def test_forms_of_one_value(domain: Any, value: Any, expected: Any) -> None:
+    point = Fitting(Space({"x": domain})).fit({"x": value})
+    assert isinstance(point, dict)
+    assert point["x"] == expected
+    assert type(point["x"]) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("domain", "value"),
+    [(Bool(), 2.0), (Ordinal(0.1, 1), 0.1001), (Float(0, 1, step=0.1), 0.85), (Int(1, 9), "nan")],
+)
+def test_other_values_are_no_form(domain: Any, value: Any) -> None:
+    assert isinstance(Fitting(Space({"x": domain})).fit({"x": value}), Misfit)
+
+
+def test_case_matters_only_where_names_differ_in_nothing_else() -> None:
+    space = Space({"m": Choice(SVC={"C": Float(0, 1), "c": Float(0, 1)})})
+    point = Fitting(space).fit({"m": "SVC", "svc_C": 0.1, "svc_c": 0.2})
+    assert point == {"m": ("SVC", {"C": 0.1, "c": 0.2})}
+    assert isinstance(Fitting(space).fit({"m": "SVC", "svc_C": 0.1}), Misfit)
+
+
+@pytest.mark.parametrize("separator", ["_", None])
+def test_optuna_table_of_two_goals(tmp_path: Path, separator: str | None) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    theirs = optuna.create_study(directions=["minimize", "maximize"])
+    theirs.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 2.0), n_trials=3)
+    table = theirs.trials_dataframe(multi_index=separator is None)
+    study = tuner.create_study(
+        {"x": Float(0, 1)}, direction=["minimize", "maximize"], metric=["a", "b"],
+        store=tmp_path, warm_start=table,
+    )  # fmt: skip
+    assert [t.values for t in study.info.warm_start_trials] == [
+        (trial.params["x"], 2.0) for trial in theirs.trials
+    ]
 
 
 NESTED = {
@@ -233,7 +306,7 @@ class TestFitting:
     @pytest.mark.parametrize(
         ("domain", "value"),
         [
-            (Int(1, 9), 2.5), (Int(1, 9), True), (Choice(1, 2), True), (Bool(), 1.0),
+            (Int(1, 9), 2.5), (Int(1, 9), True), (Choice(1, 2), True), (Bool(), 0.5),
             (Choice("a", "b"), None), (Choice("a", "b"), 3.0), (Float(0, 1), "half"),
             (Int(1, 9), "nan"), (Choice((1, 2), (3,)), [4]), (Int(1, 9), float("inf")),
         ],

@@ -208,6 +208,10 @@ def test_an_archived_study_is_hidden_but_whole(tmp_path: Path) -> None:
     assert tuner.find("archived", what="runs", store=tmp_path).count() == 3
     assert tuner.find("archived or not archived", store=tmp_path).count() == 4
     assert [i.name for i in tuner.find("archived", what="studies", store=tmp_path)] == ["s"]
+    assert tuner.find("study = 's' and value > -1", store=tmp_path).count() == 3
+    assert tuner.find("study = 's'", what="runs", store=tmp_path).count() == 3
+    assert tuner.find("study = 's' or value > -1", store=tmp_path).count() == 4
+    assert [i.name for i in tuner.find("name = 's'", what="studies", store=tmp_path)] == ["s"]
     assert tuner.find("", what="models", store=tmp_path).count() == 2
     assert len(search(tmp_path, n_trials=4).trials) == 4
     study.unarchive()

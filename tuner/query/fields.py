@@ -18,6 +18,7 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    or_,
     select,
 )
 
@@ -85,11 +86,17 @@ class Subject:
 def visible(query: Query) -> list[ColumnElement[bool]]:
     """Return the conditions on studies of a search of the whole store.
 
-    Deleted studies are never found, archived ones only if the query names the field ``archived``.
+    Deleted studies are never found, archived ones only if the query names them or the field
+    ``archived``.
     """
     conditions: list[ColumnElement[bool]] = [studies.c.deleted.is_(None)]
     if not any(field.path == ("archived",) for field in query.fields):
-        conditions.append(studies.c.archived.is_(None))
+        named = [
+            title.value
+            for field, title in query.equalities
+            if field.path in (("study",), ("name",)) and isinstance(title.value, str)
+        ]
+        conditions.append(or_(studies.c.archived.is_(None), studies.c.name.in_(named)))
     return conditions
 
 

@@ -139,8 +139,10 @@ def _paths(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _nearest(group: str, name: str, known: set[str]) -> str:
     """Return a hint: similar names, names with the same end, or the first of all names."""
     last = name.rpartition(".")[2]
-    close = difflib.get_close_matches(name, sorted(known), n=3)
-    close += [k for k in sorted(known) if k not in close and k.rpartition(".")[2] == last]
+    close = [k for k in sorted(known) if k.casefold() == name.casefold()]
+    near = difflib.get_close_matches(name, sorted(known), n=3)
+    near += [k for k in sorted(known) if k.rpartition(".")[2].casefold() == last.casefold()]
+    close = list(dict.fromkeys(close + near))
     shown = [str(Field((group, *each.split(".")))) for each in close or sorted(known)[:LISTED]]
     if close:
         return f"did you mean {' or '.join(shown[:3])}?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import os
 import re
 import warnings
@@ -231,3 +232,17 @@ def lease_seconds() -> float:
     if not 1.0 <= seconds < math.inf:
         raise ArgumentError(f"TUNER_LEASE={text!r}: write a number of seconds, 1 or more")
     return seconds
+
+
+def as_trial_number(trial: Any) -> int:
+    """Return the number of a trial, given as the trial or as its number.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither.
+    """
+    try:
+        return operator.index(getattr(trial, "number", trial))
+    except TypeError:
+        raise ArgumentError(f"trial={trial!r}: pass a trial, or its number") from None

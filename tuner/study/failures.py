@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tuner.errors import AllTrialsFailed, ArgumentError
 from tuner.records import Failure, Trial
+from tuner.study.arguments import as_trial_number
 from tuner.study.results import StudyResults
 
 
@@ -18,7 +19,7 @@ def retry(study: StudyResults, trials: Sequence[Trial | int], *, failed: bool) -
             f"study {study.name!r}: retry takes either trials or failed=True; write "
             f"study.retry(failed=True) for all failed ones, or study.retry([3, 7])"
         )
-    numbers = [trial if isinstance(trial, int) else trial.number for trial in trials]
+    numbers = [as_trial_number(trial) for trial in trials]
     reopened = set(reopen(study.store, study.info.uid, None if failed else numbers))
     return [trial for trial in study if trial.number in reopened]
 

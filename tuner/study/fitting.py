@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +12,9 @@ from typing import Any
 
 from tuner.search_spaces import Bool, Column, Domain, Params, Space
 from tuner.search_spaces.categorical import Listed, from_json_option
+
+_MISSING = ("", "nan", "NaN", "NaT", "<NA>", "None", "null")
+"""Texts that stand for a missing value in text files and in tables that were turned into text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +29,13 @@ class Fitting:
     """Converts values by parameter name to points of a space.
 
     A parameter is named by its path, ``model.svm.C``, or by the end of it: ``svm_C``, ``svm/C`` and
-    ``C`` are names of the same parameter, unless another active one may have that name too.
+    ``C`` are names of the same parameter, unless another active one may have that name too. Case
+    distinguishes names only where names differ in nothing else.
 
-    Tables turn whole numbers into floats where values are missing, text files turn everything into
-    text, and JSON turns tuples into lists. A value that does not fit as it is fits in the form that
-    the domain declares. A missing value is None if that is an option, otherwise the default.
+    Tables turn whole numbers and booleans into floats where values are missing, text files turn
+    everything into text, JSON turns tuples into lists, and columns of single precision round. A
+    value that does not fit as it is fits in the form that the domain declares. A missing value is
+    None if that is an option, otherwise the default.
 
     Examples
     --------
@@ -48,13 +55,16 @@ class Fitting:
     def fit(self, values: Mapping[str, Any]) -> Params | Misfit:
         """Return the point with these values, or the reason why they are not a point."""
         others = {_canonical(name): name for name in values if name not in self._paths}
+        folded: dict[str, list[str]] = {}
+        for canonical, given in others.items():
+            folded.setdefault(canonical.casefold(), []).append(given)
         flat: dict[str, Any] = {}
         used: dict[str, str] = {}
         for column in self._space.columns:
             if not column.is_active(flat):
                 continue
             path = column.path
-            name = path if path in values else self._other_name(path, others)
+            name = path if path in values else self._other_name(path, others, folded)
             if name is not None and name in used:
                 return Misfit(name, f"{name!r} may be {used[name]!r} or {path!r}; write the path")
             if name is not None:
@@ -70,13 +80,23 @@ class Fitting:
                 return Misfit(str(constraint), f"{broken} breaks {str(constraint)!r}")
         return params
 
-    def _other_name(self, path: str, others: Mapping[str, str]) -> str | None:
-        return next((others[end] for end in self._ends[path] if end in others), None)
+    def _other_name(
+        self, path: str, others: Mapping[str, str], folded: Mapping[str, list[str]]
+    ) -> str | None:
+        ends = self._ends[path]
+        found = next((others[end] for end in ends if end in others), None)
+        if found is not None:
+            return found
+        alike = next((folded[e] for end in ends if (e := end.casefold()) in folded), [])
+        last = path.rpartition(".")[2]
+        return min(alike, key=lambda name: not name.endswith(last), default=None)
 
 
 def _fitted(column: Column, named: bool, value: Any) -> tuple[Any] | Misfit:
     """Return the value of an active column as a tuple of one, because None may be an option."""
     domain, path = column.domain, column.path
+    if isinstance(value, str) and value in _MISSING and not domain.contains(value):
+        value = None
     if value is None:
         if named and domain.contains(None):
             return (None,)
@@ -96,10 +116,8 @@ def _forms(domain: Domain, value: Any) -> Iterator[Any]:
     yield value
     if isinstance(value, list):
         yield from_json_option(value)
-    if isinstance(value, float) and value.is_integer():
-        yield int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        yield float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield from _forms_of_number(value)
     if not isinstance(value, str):
         return
     options: Iterable[Any] = ()
@@ -109,8 +127,20 @@ def _forms(domain: Domain, value: Any) -> Iterator[Any]:
     with suppress(ValueError):
         number = float(value)
         yield number
-        if number.is_integer():
-            yield int(number)
+        yield from _forms_of_number(number)
+
+
+def _forms_of_number(value: float) -> Iterator[Any]:
+    """Yield a number as an int, a float, a boolean, and as the decimals of single precision."""
+    if math.isfinite(value) and value == math.floor(value):
+        yield int(value)
+    yield float(value)
+    if value in (0, 1):
+        yield bool(value)
+    with suppress(OverflowError):
+        [single] = struct.unpack("f", struct.pack("f", value))
+        if single == value:
+            yield float(f"{value:.7g}")
 
 
 def _ends(path: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from tuner.optimizers import ranking
 from tuner.records import Artifact, Direction, Goal, Params, Report, Run, State, StudyInfo, Trial
 from tuner.records.lists import RecordList
 from tuner.search_spaces import Space
+from tuner.study.arguments import as_trial_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,16 +68,16 @@ class StudyResults:
         """All trials, by number; a notebook shows them as a table."""
         return RecordList(self.store.trials(self._info.uid))
 
-    def runs(self, trial: int | None = None) -> list[Run]:
+    def runs(self, trial: Trial | int | None = None) -> list[Run]:
         """Return the runs of all trials, or of one trial, by trial and attempt."""
-        return RecordList(self.store.runs(self._info.uid, trial))
+        return RecordList(self.store.runs(self._info.uid, _given(trial)))
 
-    def reports(self, trial: int | None = None) -> list[tuple[str, Report]]:
+    def reports(self, trial: Trial | int | None = None) -> list[tuple[str, Report]]:
         """Return ``(run uid, report)`` of all trials, or of one trial, by run and step."""
-        return list(self.store.reports(self._info.uid, trial))
+        return list(self.store.reports(self._info.uid, _given(trial)))
 
     def artifacts(
-        self, trial: int | str | None = None, *, run: str | None = None
+        self, trial: Trial | int | str | None = None, *, run: str | None = None
     ) -> list[Artifact]:
         """Return the artifacts of all trials, of one trial, or of one run, by its uid.
 
@@ -85,13 +86,13 @@ class StudyResults:
         Parameters
         ----------
         trial
-            The number of a trial; the uid of a run is taken as `run`.
+            A trial, or its number; the uid of a run is taken as `run`.
         run
             The uid of a run.
         """
         if isinstance(trial, str):
             trial, run = None, trial
-        return RecordList(self.store.artifacts(self._info.uid, run, trial))
+        return RecordList(self.store.artifacts(self._info.uid, run, _given(trial)))
 
     def download_artifacts(
         self,
@@ -145,7 +146,7 @@ class StudyResults:
         """
         from tuner.study.downloads import download
 
-        number = trial if isinstance(trial, int) else trial.number
+        number = as_trial_number(trial)
         return download(self, number, names, Path(to), attempt)
 
     def find(self, query: str = "", *, what: str = "trials") -> QueryResult:
@@ -263,7 +264,7 @@ class StudyResults:
         from tuner.tracking.annotations import set_notes
 
         end_loading("Study.set_notes")
-        number = trial if isinstance(trial, int) else trial.number
+        number = as_trial_number(trial)
         return set_notes(self.store, self._info.uid, number, notes)
 
     @property
@@ -333,7 +334,7 @@ class StudyResults:
         """
         from tuner.tracking.tidying import delete_artifacts
 
-        number = trial if isinstance(trial, int) else trial.number
+        number = as_trial_number(trial)
         return delete_artifacts(self.store, self._info.uid, number, names)
 
     # --- tables and plots ---------------------------------------------------------------------
@@ -409,6 +410,10 @@ class StudyResults:
 
     def __iter__(self) -> Iterator[Trial]:
         return self.store.trials(self._info.uid)
+
+
+def _given(trial: Trial | int | None) -> int | None:
+    return None if trial is None else as_trial_number(trial)
 
 
 def best_of(info: StudyInfo, trials: Sequence[Trial]) -> Trial:

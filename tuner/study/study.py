@@ -14,7 +14,7 @@ from tuner.errors.boundary import public_methods
 from tuner.loading import end_loading
 from tuner.provenance.references import find_study
 from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
-from tuner.study.arguments import as_count, as_outcome_state
+from tuner.study.arguments import as_count, as_outcome_state, as_trial_number
 from tuner.study.results import StudyResults
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Study(StudyResults):
                 f"study {self.name!r}: tell was given no value; "
                 f'write tell(trial, value), or tell(trial, state="failed")'
             )
-        number = trial if isinstance(trial, int) else trial.number
+        number = as_trial_number(trial)
         return self._loop().tell(number, value, state, getattr(trial, "run", None))
 
     def enqueue(self, params: Params) -> None:

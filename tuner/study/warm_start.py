@@ -244,19 +244,19 @@ def optuna_constraints(system_attrs: Mapping[str, Any]) -> dict[str, float]:
 def _of_table(
     table: Any, goals: Sequence[Goal], constraints: Sequence[OutcomeConstraint]
 ) -> Iterator[SourceTrial]:
-    columns = list(map(str, table.columns))
-    alone = len(goals) == 1 and "value" in columns
-    names = {goal.metric: "value" if alone else goal.metric for goal in goals}
+    columns = [_column_name(column) for column in table.columns]
+    names = _goal_columns(goals, columns)
     for metric, column in names.items():
         if column not in columns:
             raise ArgumentError(
                 f"warm_start: the table has no column {column!r} with the values of {metric!r}; "
                 f"its columns are {', '.join(columns)}"
             )
-    for row in table.to_dict("records"):
+    for record in table.to_dict("records"):
+        row = {_column_name(column): cell for column, cell in record.items()}
         if str(row.get("state", "completed")).lower() not in _COMPLETED:
             continue
-        cells = {str(name): None if _missing(cell) else cell for name, cell in row.items()}
+        cells = {name: None if _missing(cell) else cell for name, cell in row.items()}
         metrics = {
             **{name.removeprefix("metrics."): cell for name, cell in cells.items()},
             **{metric: cells[column] for metric, column in names.items()},
@@ -274,13 +274,37 @@ def _of_table(
         )
 
 
+def _column_name(column: Any) -> str:
+    """Return the name of a column; ``("params", "C")`` of a table with levels is ``params.C``."""
+    if isinstance(column, tuple):
+        return ".".join(str(part) for part in column if part != "")
+    return str(column)
+
+
+def _goal_columns(goals: Sequence[Goal], columns: Sequence[str]) -> dict[str, str]:
+    """Return the column with the values of each goal, by metric."""
+    if len(goals) == 1 and "value" in columns:
+        return {goals[0].metric: "value"}
+    # Optuna numbers the values of several goals unless they have names.
+    for separator in ("_", "."):
+        numbered = [f"values{separator}{k}" for k in range(len(goals))]
+        if all(name in columns for name in numbered) and len(goals) > 1:
+            return {goal.metric: name for goal, name in zip(goals, numbered, strict=True)}
+    return {goal.metric: goal.metric for goal in goals}
+
+
 _COMPLETED = ("completed", "complete")
 """The state of a completed trial in tables of tuner and of Optuna, in lower case."""
 
 
 def as_number(value: Any) -> float | None:
-    """Return a value as a float, None if it is missing or no number."""
+    """Return a value as a float, None if it is missing or no number; text may be a number."""
     value = as_plain(value)
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value)
