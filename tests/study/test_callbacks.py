@@ -163,3 +163,14 @@ def test_methods_take_a_trial_or_its_number(tmp_path: Path) -> None:
     for method in (study.runs, study.reports, study.delete_artifacts):
         with pytest.raises(errors.ArgumentError, match=r"trial=1.5: pass a trial, or its number"):
             method(1.5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [tuner.delete_study, lambda name, store: tuner.rename_study(name, "other", store=store)],
+)
+def test_a_search_of_this_process_is_not_called_another_one(tmp_path: Path, change: Any) -> None:
+    says = "study 'watched' is being optimized by this process; call again when the search has"
+    with pytest.raises(errors.StudyBusy, match=says):
+        search(tmp_path, lambda study, _: change(study.name, store=tmp_path))
+    assert len(tuner.load_study("watched", store=tmp_path).trials) > 0

@@ -125,7 +125,7 @@ def test_a_running_study_is_neither_deleted_nor_renamed(tmp_path: Path) -> None:
 
     def tidy(study: tuner.Study, trial: tuner.Trial) -> None:
         for act in (study.delete, lambda: study.rename("t")):
-            with pytest.raises(StudyBusy, match="'s' is run by process") as error:
+            with pytest.raises(StudyBusy, match="'s' is being optimized by this process") as error:
                 act()
             refused.append(error)
         study.archive()

@@ -172,3 +172,8 @@ def test_failed_and_missing_rows_of_a_table_are_left_out(first, tmp_path) -> Non
     table["note"] = "of no interest"
     study = search(tmp_path, warm_start=table)
     assert [t.values for t in study.info.warm_start_trials] == [t.values for t in first.trials[2:]]
+
+
+def test_none_is_no_source(tmp_path: Path) -> None:
+    study = tuner.create_study({"x": Float(0, 1)}, store=tmp_path, warm_start=None)
+    assert study.info.warm_start_trials == ()

@@ -73,7 +73,7 @@ def as_plan(
         seed=as_count("seed", seed, low=0),
         data="" if data is None else fingerprint(data),
         tags=tags,
-        warm_start=warm_start,
+        warm_start=() if warm_start is None else warm_start,
     )
 
 

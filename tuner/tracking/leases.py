@@ -90,8 +90,14 @@ def _take(
     found = _read(connection, study_id, clock, f"study {name!r}")
     epoch = 1 + (found.epoch or 0)
     if _is_held(uid, found):
+        holder = owner_of(found)
+        if (holder.host, holder.pid) == (owner.host, owner.pid):
+            raise StudyBusy(
+                f"study {name!r} is being optimized by this process; call again when the search "
+                f"has ended, or write study.stop()"
+            )
         raise StudyBusy(
-            f"study {name!r} is run by {owner_of(found)}; let it end, or end it, or call again in "
+            f"study {name!r} is run by {holder}; let it end, or end it, or call again in "
             f"{found.left:.0f} s if nothing has been heard of it by then"
         )
     values = holding(study_id, owner) | {"epoch": epoch}
