@@ -159,6 +159,31 @@ def test_optuna_table_of_two_goals(tmp_path: Path, separator: str | None) -> Non
     ]
 
 
+TABLES = {
+    "optuna": {
+        "value": [0.5, 9.0],
+        "params_lr": [0.1, 0.2],
+        "state": ["TrialState.COMPLETE", "FAIL"],
+    },
+    "mlflow": {
+        "metrics.value": [0.5, None],
+        "params.lr": ["0.1", "0.2"],
+        "status": ["FINISHED"] * 2,
+    },
+    "ray": {"value": [0.5, None], "config/lr": [0.1, 0.2], "done": [True, False]},
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.filterwarnings("ignore::tuner.errors.TunerWarning")
+def test_tables_of_other_tools(tmp_path: Path, kind: str) -> None:
+    study = tuner.create_study(
+        {"lr": Float(0, 1)}, store=tmp_path, warm_start=pd.DataFrame(TABLES[kind])
+    )
+    found = study.info.warm_start_trials
+    assert [(t.params, t.values) for t in found] == [({"lr": 0.1}, (0.5,))]
+
+
 NESTED = {
     "lr": Float(1e-4, 1, log=True),
     "model": Choice("plain", deep={"layers": Int(1, 9)}, svm={"C": Float(0.1, 10), "k": Int(1, 9)}),

@@ -254,7 +254,8 @@ def _of_table(
             )
     for record in table.to_dict("records"):
         row = {_column_name(column): cell for column, cell in record.items()}
-        if str(row.get("state", "completed")).lower() not in _COMPLETED:
+        state = str(row.get("state", "completed")).rpartition(".")[2]
+        if state.lower() not in _COMPLETED:
             continue
         cells = {name: None if _missing(cell) else cell for name, cell in row.items()}
         metrics = {
@@ -262,13 +263,12 @@ def _of_table(
             **{metric: cells[column] for metric, column in names.items()},
         }
         found = {str(c): cells.get(f"constraints.{c}", cells.get(str(c))) for c in constraints}
-        # The tables of `find` have the prefix of tuner, those of Optuna the other one.
-        ours, theirs = (
+        ours, *theirs = (
             {n.removeprefix(prefix): cell for n, cell in cells.items() if n.startswith(prefix)}
-            for prefix in ("params.", "params_")
+            for prefix in _PREFIXES
         )
         yield SourceTrial(
-            theirs | cells | ours,
+            {name: cell for group in (*theirs, cells, ours) for name, cell in group.items()},
             metrics,
             {name: value for name, cell in found.items() if (value := as_number(cell)) is not None},
         )
@@ -290,8 +290,16 @@ def _goal_columns(goals: Sequence[Goal], columns: Sequence[str]) -> dict[str, st
         numbered = [f"values{separator}{k}" for k in range(len(goals))]
         if all(name in columns for name in numbered) and len(goals) > 1:
             return {goal.metric: name for goal, name in zip(goals, numbered, strict=True)}
-    return {goal.metric: goal.metric for goal in goals}
+    return {
+        goal.metric: prefixed
+        if goal.metric not in columns and (prefixed := f"metrics.{goal.metric}") in columns
+        else goal.metric
+        for goal in goals
+    }
 
+
+_PREFIXES = ("params.", "params_", "config/")
+"""Prefixes of parameters in the tables of `find` and of MLflow, of Optuna, and of Ray Tune."""
 
 _COMPLETED = ("completed", "complete")
 """The state of a completed trial in tables of tuner and of Optuna, in lower case."""
