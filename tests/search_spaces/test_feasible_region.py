@@ -52,6 +52,13 @@ def test_listed_decimals_are_compared_as_decimals(domain: Ordinal) -> None:
     assert len(points) == len({repr(p) for p in points}) >= 2
 
 
+@pytest.mark.parametrize("n", [3, 6, 7, 30, 300])
+def test_a_step_of_a_fraction_means_the_fraction(n: int) -> None:
+    grid = Float(0, 1, step=1 / n)
+    assert grid.grid(1) == [k / n for k in range(n + 1)]
+    assert Space({"a": grid, "b": grid}).where("a + b == 1").size == n + 1
+
+
 VARIANTS = [
     {"a": Float(-5, 5), "b": Float(0.1, 5, log=True), "c": Int(-5, 5)},
     {"a": Float(-5, 5, step=0.1), "b": Int(1, 50, log=True), "c": Ordinal(-1.5, 0, 0.3)},
@@ -135,6 +142,10 @@ def chi_squared(space: Space, n: int = 6_000) -> tuple[float, int]:
         ({c: Int(0, 9) for c in "abcd"}, ["a < b < c < d", "d <= 7"]),
         ({"a": Int(0, 40, step=4), "b": Ordinal(0, 2, 8), "c": Bool()}, ["a + b + 8 * c == 16"]),
         ({c: Int(0, 99) for c in "ab"}, ["a <= 3 and b <= 5"]),
+        ({c: TENTHS for c in "ab"}, ["a == 3 * b"]),
+        ({c: TENTHS for c in "abc"}, ["a / 3 == b", "c == 0.7 * b"]),
+        ({c: Float(-0.3, 0.3, step=0.1) for c in "abc"}, ["a + b + c == -0.3", "a <= 0", "b <= 0"]),
+        ({c: Float(0, 1, step=1 / 3) for c in "abc"}, ["a + b + c == 1"]),
     ],
 )
 def test_lattices_are_sampled_uniformly(space: dict, constraints: list[str]) -> None:  # type: ignore[type-arg]
