@@ -123,6 +123,20 @@ def as_count(name: str, value: Any, *, low: int = 1) -> int | None:
     return int(value.__index__())
 
 
+def as_trial_number(trial: Any) -> int:
+    """Return the number of a trial, which is given as a record or as any integer.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither.
+    """
+    number = getattr(trial, "number", trial)
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise ArgumentError(f"trial={trial!r}: write a trial or its number, such as 4")
+    return int(number.__index__())
+
+
 def as_outcome_state(state: State | str) -> State:
     """Return the state of a finished trial.
 

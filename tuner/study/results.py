@@ -17,6 +17,7 @@ from tuner.optimizers import ranking
 from tuner.records import Artifact, Direction, Goal, Params, Report, Run, State, StudyInfo, Trial
 from tuner.records.lists import RecordList
 from tuner.search_spaces import Space
+from tuner.study.arguments import as_trial_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,16 +68,18 @@ class StudyResults:
         """All trials, by number; a notebook shows them as a table."""
         return RecordList(self.store.trials(self._info.uid))
 
-    def runs(self, trial: int | None = None) -> list[Run]:
+    def runs(self, trial: Trial | int | None = None) -> list[Run]:
         """Return the runs of all trials, or of one trial, by trial and attempt."""
-        return RecordList(self.store.runs(self._info.uid, trial))
+        number = None if trial is None else as_trial_number(trial)
+        return RecordList(self.store.runs(self._info.uid, number))
 
-    def reports(self, trial: int | None = None) -> list[tuple[str, Report]]:
+    def reports(self, trial: Trial | int | None = None) -> list[tuple[str, Report]]:
         """Return ``(run uid, report)`` of all trials, or of one trial, by run and step."""
-        return list(self.store.reports(self._info.uid, trial))
+        number = None if trial is None else as_trial_number(trial)
+        return list(self.store.reports(self._info.uid, number))
 
     def artifacts(
-        self, trial: int | str | None = None, *, run: str | None = None
+        self, trial: Trial | int | str | None = None, *, run: str | None = None
     ) -> list[Artifact]:
         """Return the artifacts of all trials, of one trial, or of one run, by its uid.
 
@@ -85,13 +88,14 @@ class StudyResults:
         Parameters
         ----------
         trial
-            The number of a trial; the uid of a run is taken as `run`.
+            A trial, or its number; the uid of a run is taken as `run`.
         run
             The uid of a run.
         """
         if isinstance(trial, str):
             trial, run = None, trial
-        return RecordList(self.store.artifacts(self._info.uid, run, trial))
+        number = None if trial is None else as_trial_number(trial)
+        return RecordList(self.store.artifacts(self._info.uid, run, number))
 
     def download_artifacts(
         self,
@@ -145,8 +149,7 @@ class StudyResults:
         """
         from tuner.study.downloads import download
 
-        number = trial if isinstance(trial, int) else trial.number
-        return download(self, number, names, Path(to), attempt)
+        return download(self, as_trial_number(trial), names, Path(to), attempt)
 
     def find(self, query: str = "", *, what: str = "trials") -> QueryResult:
         """Return the trials or runs of this study that match a query; see `tuner.find`.
@@ -263,8 +266,7 @@ class StudyResults:
         from tuner.tracking.annotations import set_notes
 
         end_loading("Study.set_notes")
-        number = trial if isinstance(trial, int) else trial.number
-        return set_notes(self.store, self._info.uid, number, notes)
+        return set_notes(self.store, self._info.uid, as_trial_number(trial), notes)
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -333,8 +335,7 @@ class StudyResults:
         """
         from tuner.tracking.tidying import delete_artifacts
 
-        number = trial if isinstance(trial, int) else trial.number
-        return delete_artifacts(self.store, self._info.uid, number, names)
+        return delete_artifacts(self.store, self._info.uid, as_trial_number(trial), names)
 
     # --- tables and plots ---------------------------------------------------------------------
 
