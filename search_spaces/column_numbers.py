@@ -45,7 +45,7 @@ class Scale:
 def scale_of(domain: Domain) -> Scale | None:
     """Return the scale of a domain; None if its values are not all numbers."""
     if isinstance(domain, Numeric):
-        grid = domain.decimal_grid
+        grid = domain.exact_grid
         if grid is None:
             largest = max(abs(Fraction(domain.low)), abs(Fraction(domain.high)))
             return Scale(Fraction(0), Fraction(1), largest, exact=False)

@@ -1,4 +1,4 @@
-"""Exact arithmetic on numbers as they are written: 0.1 counts as one tenth."""
+"""Exact arithmetic on numbers as they are written: 0.1 counts as one tenth, 1 / 3 as one third."""
 
 from __future__ import annotations
 
@@ -11,13 +11,23 @@ _LARGEST_POWER = 1024
 """Maximum bits of an exact power; larger powers, such as 9 ** 9 ** 9, use floats."""
 
 
+_MOST_DIGITS = 15
+"""Number of decimal digits that every float keeps; a longer form is the result of a calculation."""
+
+_LARGEST_DIVISOR = 1000
+"""Largest denominator of a fraction that a float with a longer form can mean."""
+
+
 def exact(value: Any) -> Any:
-    """Return the fraction that the shortest decimal form of a float means; others unchanged.
+    """Return the fraction that a float means; other values unchanged.
+
+    A float means its shortest decimal form. If this form has more than 15 digits, and the float is
+    the nearest one to a fraction with a denominator of at most 1000, it means this fraction.
 
     Examples
     --------
-    >>> exact(0.2) + exact(0.7) + exact(0.1) == 1
-    True
+    >>> exact(0.2) + exact(0.7) + exact(0.1) == 1, exact(2 / 3)
+    (True, Fraction(2, 3))
     """
     if isinstance(value, float) and math.isfinite(value):
         return _fraction(value)
@@ -26,7 +36,12 @@ def exact(value: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def _fraction(value: float) -> Fraction:
-    return Fraction(float.__repr__(value))
+    text = float.__repr__(value)
+    if len(text.partition("e")[0]) > _MOST_DIGITS:  # rarely true of a number that a person writes
+        simple = Fraction(value).limit_denominator(_LARGEST_DIVISOR)
+        if simple and float(simple) == value:
+            return simple
+    return Fraction(text)
 
 
 def rounded(value: Any) -> Any:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tuner.search_spaces.exact import exact
-from tuner.search_spaces.expressions import COMPARISONS, Binary, Expression, Literal, P, Unary
+from tuner.search_spaces.expressions import (
+    COMPARISONS,
+    ORDERINGS,
+    Binary,
+    Expression,
+    Literal,
+    P,
+    Unary,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +42,52 @@ class LinearRule:
 
 
 def conjuncts(constraints: Iterable[Expression]) -> Iterator[Expression]:
-    """Yield the parts that ``&`` joins; a point satisfies a constraint if it satisfies all parts.
+    """Yield the parts of constraints; a point satisfies a constraint if it satisfies all parts.
+
+    The parts are joined by ``&`` or by a negated ``|``, or bound an absolute value on both sides.
 
     Examples
     --------
-    >>> [str(part) for part in conjuncts([(P("a") < P("b")) & (P("b") < P("c"))])]
-    ['a < b', 'b < c']
+    >>> [str(part) for part in conjuncts([(P("a") < P("b")) & (abs(P("b") - P("c")) <= 1)])]
+    ['a < b', 'b - c <= 1', '-(b - c) <= 1']
     """
     for constraint in constraints:
-        if isinstance(constraint, Binary) and constraint.operation == "and":
-            yield from conjuncts((constraint.left, constraint.right))
-        else:
+        parts = _parts(constraint)
+        if len(parts) == 1 and parts[0] is constraint:
             yield constraint
+        else:
+            yield from conjuncts(parts)
+
+
+def _parts(node: Expression) -> tuple[Expression, ...]:
+    """Return the parts of one constraint, with negations resolved; itself if it has none."""
+    if isinstance(node, Unary) and node.operation == "not":
+        return _negated(node.inner) or (node,)
+    if not isinstance(node, Binary):
+        return (node,)
+    if node.operation == "and":
+        return node.left, node.right
+    small, large = (
+        (node.left, node.right) if node.operation in ("<=", "<") else (node.right, node.left)
+    )
+    if node.operation in ORDERINGS and isinstance(small, Unary) and small.operation == "abs":
+        operation = "<=" if "=" in node.operation else "<"
+        return tuple(Binary(operation, side, large) for side in (small.inner, -small.inner))
+    return (node,)
+
+
+def _negated(node: Expression) -> tuple[Expression, ...]:
+    """Return the parts of the negation of a condition; none if it has no simpler form."""
+    if isinstance(node, Unary) and node.operation == "not":
+        return (node.inner,)
+    if isinstance(node, Binary) and node.operation == "or":
+        return ~node.left, ~node.right
+    if isinstance(node, Binary) and node.operation in _OPPOSITES:
+        return (Binary(_OPPOSITES[node.operation], node.left, node.right),)
+    return ()
+
+
+_OPPOSITES = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 
 def linear_rule(node: Expression) -> LinearRule | None:

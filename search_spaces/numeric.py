@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from tuner.errors import SpaceError
 from tuner.search_spaces import advice
 from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.exact import exact
 from tuner.search_spaces.logarithms import exp, log, log_of
 from tuner.search_spaces.priors import NARROWEST, Bell, Normal, normal_of
 from tuner.search_spaces.values import Array, number
@@ -227,11 +228,11 @@ class Numeric(Domain):
         return self._places(float(self.low) + index * float(self._grid_step))
 
     @property
-    def decimal_grid(self) -> tuple[Fraction, Fraction] | None:
-        """The first value and the step of a grid, as decimals; None for a continuous range."""
+    def exact_grid(self) -> tuple[Fraction, Fraction] | None:
+        """The first value and the step of a grid, see `exact`; None for a continuous range."""
         if self._count is None:
             return None
-        return Fraction(repr(self.low)), Fraction(repr(self._grid_step))
+        return Fraction(exact(self.low)), Fraction(exact(self._grid_step))
 
     def indices(self, unit: Array) -> Array:
         """Return the grid indices of positions in [0, 1], as floats."""
@@ -330,16 +331,15 @@ class Float(Numeric):
         return float(value) + 0.0  # no minus zero
 
     @cached_property
-    def _decimals(self) -> tuple[int, int, int]:
+    def _grid_parts(self) -> tuple[int, int, int]:
         """`low` and `step` as integers, and their common divisor: (low, step, divisor)."""
-        low, step = Decimal(repr(self.low)), Decimal(repr(self.step))
-        places = max(0, -int(low.as_tuple().exponent), -int(step.as_tuple().exponent))
-        scale = 10**places
+        low, step = exact(self.low), exact(self.step)
+        scale = math.lcm(low.denominator, step.denominator)
         return int(low * scale), int(step * scale), scale
 
     def _at(self, index: int) -> float:
-        """Return the float nearest to the decimal value: 0.3, not 0.1 + 0.1 + 0.1."""
-        low, step, scale = self._decimals
+        """Return the float nearest to the exact value: 0.3, not 0.1 + 0.1 + 0.1."""
+        low, step, scale = self._grid_parts
         return (low + index * step) / scale
 
 

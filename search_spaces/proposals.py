@@ -22,6 +22,9 @@ from tuner.search_spaces.column_numbers import scale_of
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.values import Array
 
+SLACK = 1e-12
+"""Bound of the rounding error of a sum, as a share of the size of its terms."""
+
 STATES = 2_048
 """Number of values that a sum of continuous columns is rounded to."""
 
@@ -81,7 +84,7 @@ def float_bounds(bounds: SumBounds) -> tuple[float, float]:
     """Return the bounds as floats, slightly widened."""
     low = -math.inf if bounds.low is None else float(bounds.low)
     high = math.inf if bounds.high is None else float(bounds.high)
-    return low - 1e-12 * abs(low), high + 1e-12 * abs(high)
+    return low - SLACK * abs(low), high + SLACK * abs(high)
 
 
 class SumProposal:
@@ -205,7 +208,9 @@ def _relaxed_sum(
         return None
     weights = {j: sign * float(w) for j, w in bounds.weights.items()}
     least = {j: np.minimum(w * cells[j].low, w * cells[j].high) for j, w in weights.items()}
-    room = high - sum(float(part.min()) for part in least.values())
+    start = sum(float(part.min()) for part in least.values())
+    error = SLACK * (abs(high) + sum(float(np.abs(part).max()) for part in least.values()))
+    room = high - start + error
     if room <= 0 or not math.isfinite(room):
         return None
     count = max(64, 8 * len(cells))
@@ -216,7 +221,7 @@ def _relaxed_sum(
         parts = np.minimum(w * c.low, w * c.high)
         widest += float((np.maximum(w * c.low, w * c.high) - parts).max())
         steps[j] = np.floor((parts - parts.min()) / room * STATES * (1 - 1e-12)).astype(np.int64)
-    missing = (low - (high - room) - widest) / room * STATES - len(cells)
+    missing = (low - start - error - widest) / room * STATES - len(cells)
     fewest = math.floor(missing) if math.isfinite(missing) else 0
     return SumProposal(cells, steps, fewest, STATES) if fewest <= STATES else None
 
@@ -311,5 +316,6 @@ def _allowed(
     second = b * cells[child].low, b * cells[child].high
     least = np.minimum(*first) + np.minimum(*second)
     most = np.maximum(*first) + np.maximum(*second)
-    slack = 1e-12 * (np.abs(least) + np.abs(most))
+    # The terms can cancel, so the rounding error follows from their size, not from their sum.
+    slack = SLACK * (np.maximum(*map(np.abs, first)) + np.maximum(*map(np.abs, second)))
     return np.asarray((least - slack <= high) & (most + slack >= low))

@@ -66,7 +66,10 @@ class Repeat(Domain):
                 f"Repeat({name!r}, {shown(count)}): the count must be an Int from 0 or more to at "
                 f"most {MAX_REPEATS}, such as Int(1, 5)"
             )
-        blocks = [params] * count.high if isinstance(params, Mapping) else list(params)
+        if isinstance(params, Mapping):
+            blocks = [params] * count.high
+        else:  # a type checker excludes a single domain, a user may write it
+            blocks = list(params) if isinstance(params, Sequence) else []
         if len(blocks) != count.high or not all(isinstance(b, Mapping) and b for b in blocks):
             raise SpaceError(
                 f"Repeat({name!r}, {count!r}, {shown(params)}): the parameters must be a dict of "

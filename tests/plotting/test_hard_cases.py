@@ -109,6 +109,18 @@ def test_an_infeasible_trial_is_not_drawn_as_the_best(kind: str, direction: Dire
     assert "infeasible" in ax.get_legend_handles_labels()[1]
 
 
+@pytest.mark.parametrize("kind", ["contour", "rank"])
+def test_infeasible_trials_alone_are_drawn_without_a_text_on_them(kind: str) -> None:
+    points = SPACE.sample(np.random.default_rng(0), 8)
+    trials = [
+        Trial(i, p, State.COMPLETED, (p["x"],), constraints={"c": 1.0})
+        for i, p in enumerate(points)
+    ]
+    ax = getattr(Plots(SPACE, [Goal()], lambda: trials), kind)()
+    assert not ax.texts
+    assert ax.get_legend_handles_labels()[1] == ["infeasible"]
+
+
 # --- names ----------------------------------------------------------------------------------------
 
 

@@ -343,6 +343,19 @@ def test_an_objective_that_has_no_name_must_be_given(tmp_path: Path) -> None:
     assert tuner.replay("s/0", store=tmp_path, objective=lambda params: params["x"]).same
 
 
+def test_a_function_within_a_function_must_be_given(tmp_path: Path) -> None:
+    def nested(params: dict[str, float]) -> float:
+        return params["x"]
+
+    tuner.optimize(
+        nested, {"x": tuner.Float(0, 1)}, n_trials=1, backend="serial",
+        store=tmp_path, study="s", progress=False,
+    )  # fmt: skip
+    with pytest.raises(ArgumentError, match="cannot be found by its name; pass it"):
+        tuner.replay("s/0", store=tmp_path)
+    assert tuner.replay("s/0", store=tmp_path, objective=nested).same
+
+
 def test_the_command_says_so_by_its_exit_code(repository: Path) -> None:
     search()
     output = call("replay", "s/0").stdout

@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,18 @@ def test_a_format_of_another_name_does_not_load(tmp_path: Path) -> None:
         ([10**5_000], {}, RegistryError, "cannot be kept as JSON"),
         (LogisticRegression(C=(n for n in "ab")), {}, RegistryError, "cannot be kept in skops"),
         (Birch().fit(X), {}, RegistryError, r"skops.*write format='pickle', allow_pickle=True"),
+        (
+            LogisticRegression(C=(n for n in "ab")),
+            {},
+            RegistryError,
+            "in skops format.*a pickle cannot keep it either .*generator.*remove the part",
+        ),
+        (
+            LogisticRegression(C=threading.Lock()),
+            {},
+            RegistryError,
+            "in skops format.*a pickle cannot keep it either .*lock.*remove the part",
+        ),
         (Birch().fit(X), {"format": "skops", "allow_pickle": True}, RegistryError, "in skops"),
         (
             LogisticRegression(C=(n for n in "ab")),

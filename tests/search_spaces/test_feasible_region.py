@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -50,6 +52,13 @@ def test_listed_decimals_are_compared_as_decimals(domain: Ordinal) -> None:
     points = list(space.grid())
     assert {"a": 0.2, "b": 0.7, "n": 0.1} in points
     assert len(points) == len({repr(p) for p in points}) >= 2
+
+
+@pytest.mark.parametrize("n", [3, 6, 7, 30, 300])
+def test_a_step_of_a_fraction_means_the_fraction(n: int) -> None:
+    grid = Float(0, 1, step=1 / n)
+    assert grid.grid(1) == [k / n for k in range(n + 1)]
+    assert Space({"a": grid, "b": grid}).where("a + b == 1").size == n + 1
 
 
 VARIANTS = [
@@ -135,6 +144,11 @@ def chi_squared(space: Space, n: int = 6_000) -> tuple[float, int]:
         ({c: Int(0, 9) for c in "abcd"}, ["a < b < c < d", "d <= 7"]),
         ({"a": Int(0, 40, step=4), "b": Ordinal(0, 2, 8), "c": Bool()}, ["a + b + 8 * c == 16"]),
         ({c: Int(0, 99) for c in "ab"}, ["a <= 3 and b <= 5"]),
+        (dict.fromkeys("ab", TENTHS), ["a == 3 * b"]),
+        ({c: Float(0, 1, step=0.05) for c in "abc"}, ["a == 0.7 * b", "b == c / 2"]),
+        ({c: Float(-0.3, 0.3, step=0.1) for c in "abc"}, ["a + b + c == -0.3", "a <= 0", "b <= 0"]),
+        ({c: Float(0, 1, step=1 / 3) for c in "abc"}, ["a + b + c == 1"]),
+        ({c: Int(0, 30) for c in "abc"}, ["abs(a - b) < 2", "not (c > 3 or b != 2 * c)"]),
     ],
 )
 def test_lattices_are_sampled_uniformly(space: dict, constraints: list[str]) -> None:  # type: ignore[type-arg]
@@ -164,6 +178,14 @@ def test_proposals_keep_the_distribution_of_rejection(domain: Float, limit: floa
         at = np.concatenate([a, b])
         gap = np.searchsorted(a, at, "right") / len(a) - np.searchsorted(b, at, "right") / len(b)
         assert np.abs(gap).max() < 2.2 * np.sqrt(1 / len(a) + 1 / len(b))
+
+
+@pytest.mark.parametrize("form", ["abs({a} - {b}) <= 0.05", "not (0.05 < {b} - {a} or {b} < {a})"])
+def test_differences_of_neighbors_are_drawn_directly(form: str) -> None:
+    pairs = list(itertools.pairwise(TEN))
+    space = Space(TEN).where(*(form.format(a=a, b=b) for a, b in pairs))
+    points = space.sample(np.random.default_rng(0), 100)
+    assert all(abs(point[a] - point[b]) <= 0.05 for point in points for a, b in pairs)
 
 
 def test_a_mixture_on_a_fine_grid_is_sampled() -> None:

@@ -87,6 +87,7 @@ def test_a_wrong_list_is_refused(space: Space, layers: Any, says: str) -> None:
         lambda: Repeat("a layer", Int(1, 5), {"units": Int(1, 2)}),
         lambda: Repeat("layer", Int(1, 5), {}),
         lambda: Repeat("layer", Int(1, 3), [{"units": Int(1, 2)}]),
+        lambda: Repeat("layer", Int(1, 3), Int(1, 2)),  # type: ignore[arg-type]
         lambda: Space.from_dict({"params": {"l": {"type": "repeat", "name": "b"}}}),
         lambda: Space({"l": Repeat("b", Int(1, 2), {"u": 3})}),  # type: ignore[dict-item]
     ],

@@ -54,6 +54,25 @@ def call(*args: str, code: int = 0) -> Result:
     return result
 
 
+def test_every_method_takes_a_trial_or_any_integer(study: tuner.Study, tmp_path: Path) -> None:
+    number = study.trials_dataframe()["number"].iloc[1]  # an integer of NumPy
+    for trial, name in ((study.trials[1], "first"), (number, "plots")):
+        assert study.artifacts(trial) == study.artifacts(1) != []
+        assert study.runs(trial) == study.runs(1) != []
+        assert study.reports(trial) == study.reports(1)
+        assert study.download_artifacts(trial, "model", to=tmp_path / "to")
+        study.set_note(trial, "seen", True)
+        assert study.register("m", trial=trial) == study.register("m", trial=1)
+        assert [a.name for a in study.delete_artifacts(trial, name)] == [name]
+    wrong: Any
+    for wrong in (1.5, True, [1], "1"):
+        for call in (study.runs, study.reports, study.download_artifacts, study.delete_artifacts):
+            with pytest.raises(ArgumentError, match="write a trial or its number"):
+                call(wrong)
+    with pytest.raises(ArgumentError, match="'s' has no trial 9"):
+        study.register("m", trial=9)
+
+
 def test_artifacts_of_a_trial_by_its_number(study: tuner.Study) -> None:
     runs = [run.uid for run in study.runs(1)]
     of_trial = study.artifacts(1)

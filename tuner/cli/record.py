@@ -255,7 +255,9 @@ def _replay_lines(result: Replay) -> list[str]:
         lines += [f"  {change}" for change in result.changes]
     elif not result.same:
         lines.append(
-            "nothing has changed since the recorded run: the objective is not deterministic"
+            "nothing in the record has changed since the recorded run: the objective is not "
+            "deterministic, or depends on values that are not recorded, such as the arguments of "
+            "a partial function"
         )
     return lines
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tuner.plotting.measure import Measure
 from tuner.plotting.pairs import Pair, chosen_pair, color_bar
 from tuner.plotting.parameter_axis import ParameterAxis, Points
-from tuner.plotting.style import axes_or_new, legend_above, save_figure, say, say_instead, tidy
+from tuner.plotting.style import axes_or_new, legend_above, save_figure, say_instead, tidy
 from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Trial
 from tuner.search_spaces import Space
@@ -71,8 +71,7 @@ def contours(
             _fill(ax, pair, levels)
         color_bar(ax, pair.draw(ax, levels), measure.label, axis.ticks())
     else:
-        pair.draw(ax, np.empty(0))
-        say(ax, pair.missing)
+        pair.draw_others(ax, or_say=True)
     legend_above(ax)
     save_figure(ax, save)
     return ax

@@ -13,7 +13,7 @@ from tuner.errors import ArgumentError
 from tuner.plotting.importance_scores import most_important
 from tuner.plotting.measure import Measure
 from tuner.plotting.parameter_axis import ParameterAxis, Points
-from tuner.plotting.style import BEST, GRAY, crowd_alpha, ramp
+from tuner.plotting.style import BEST, GRAY, crowd_alpha, ramp, say
 from tuner.records import State, Trial
 from tuner.search_spaces import Space
 
@@ -69,29 +69,13 @@ class Pair:
         """The values of the feasible trials."""
         return self.measure.values(self.feasible)
 
-    @property
-    def missing(self) -> str:
-        """The message of a plot without feasible trials."""
-        kind = "feasible" if len(self.infeasible) else "completed"
-        return f"no {kind} trial has both parameters yet"
-
     def draw(self, ax: Axes, levels: NDArray[np.float64]) -> Any:
         """Draw the trials, colored by `levels` from 0 to 1, and return the colored dots."""
-        size = float(np.clip(4_000 / max(1, len(self.feasible)), 6, 34))
         dots = ax.scatter(
-            self.x, self.y, c=levels, cmap=self.colors(ax), vmin=0, vmax=1, s=size,
+            self.x, self.y, c=levels, cmap=self.colors(ax), vmin=0, vmax=1, s=self._size,
             edgecolors="white", linewidths=0.5, zorder=2, label="completed",
         )  # fmt: skip
-        if len(self.infeasible):
-            ax.scatter(
-                self.infeasible[:, 0], self.infeasible[:, 1], marker="s", s=min(size, 20),
-                facecolors="none", edgecolors=GRAY, linewidths=0.8, label="infeasible", zorder=1.6,
-            )  # fmt: skip
-        if len(self.failed):
-            ax.plot(
-                *self.failed.T, "x", color=GRAY, markersize=5, label="failed", zorder=1.5,
-                alpha=crowd_alpha(len(self.failed)),
-            )  # fmt: skip
+        self.draw_others(ax)
         best = self.measure.best(self.feasible)
         if best is not None:
             at = self.feasible.index(best)
@@ -100,6 +84,25 @@ class Pair:
                 markeredgewidth=0.8, linestyle="none", label=self.best_label, zorder=4,
             )  # fmt: skip
         return dots
+
+    def draw_others(self, ax: Axes, *, or_say: bool = False) -> None:
+        """Draw the infeasible and failed trials, or say that no trial is completed."""
+        if len(self.infeasible):
+            ax.scatter(
+                self.infeasible[:, 0], self.infeasible[:, 1], marker="s", s=min(self._size, 20),
+                facecolors="none", edgecolors=GRAY, linewidths=0.8, label="infeasible", zorder=1.6,
+            )  # fmt: skip
+        if len(self.failed):
+            ax.plot(
+                *self.failed.T, "x", color=GRAY, markersize=5, label="failed", zorder=1.5,
+                alpha=crowd_alpha(len(self.failed)),
+            )  # fmt: skip
+        if or_say and not len(self.infeasible):
+            say(ax, "no completed trial has both parameters yet")
+
+    @property
+    def _size(self) -> float:
+        return float(np.clip(4_000 / max(1, len(self.feasible)), 6, 34))
 
     def colors(self, ax: Axes) -> Any:
         """Return the color map of the levels, on which better values are stronger."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tuner.plotting.measure import Measure
 from tuner.plotting.pairs import Pair, chosen_pair, color_bar
 from tuner.plotting.parameter_axis import Points
-from tuner.plotting.style import axes_or_new, legend_above, save_figure, say, say_instead, tidy
+from tuner.plotting.style import axes_or_new, legend_above, save_figure, say_instead, tidy
 from tuner.records import Trial
 from tuner.search_spaces import Space
 
@@ -54,8 +54,7 @@ def rank(
         ticks = [(0.0, low), (0.25, "25 %"), (0.5, "50 %"), (0.75, "75 %"), (1.0, high)]
         color_bar(ax, pair.draw(ax, levels), f"rank by {measure.label}", ticks)
     else:
-        pair.draw(ax, np.empty(0))
-        say(ax, pair.missing)
+        pair.draw_others(ax, or_say=True)
     legend_above(ax)
     save_figure(ax, save)
     return ax

@@ -129,7 +129,7 @@ def _found(code: Code, tree: Path, root: Path, temp_dir: Path, notes: tuple[str,
     recorded source.
     """
     module, name = _split(code.objective)
-    if not name or "<" in name:
+    if not name or "<" in code.objective:  # lambdas, and functions within functions
         raise ArgumentError(
             f"replay: the objective {code.objective!r} cannot be found by its name; pass it: "
             f"tuner.replay(..., objective=f), or --objective SCRIPT.py:FUNCTION"

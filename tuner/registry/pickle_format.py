@@ -65,3 +65,22 @@ class PickleFormat:
             raise RegistryError(
                 f"{FILE} cannot be read as a model: {type(error).__name__}: {error}"
             ) from error
+
+
+class _Nowhere:
+    """A file that discards what is written to it."""
+
+    def write(self, data: Any) -> int:
+        return memoryview(data).nbytes
+
+
+def why_no_pickle(model: Any) -> str:
+    """Return why an object cannot be pickled, "" if it can; the pickle is not kept in memory."""
+    import cloudpickle
+
+    try:
+        cloudpickle.dump(model, _Nowhere())
+    except Exception as error:
+        # Any exception of the object's own code means that it cannot be saved.
+        return f"{type(error).__name__}: {error}"
+    return ""

@@ -17,10 +17,18 @@ if TYPE_CHECKING:
 
 FILE = "model.skops"
 
-_OTHERWISE = (
-    "write format='pickle', allow_pickle=True here and allow_pickle=True on loading to keep a "
-    "pickle, whose loading runs code"
-)
+
+def _otherwise(model: Any) -> str:
+    """Return the remedy for a model that skops cannot keep: a pickle, if one can be made."""
+    from tuner.registry.pickle_format import why_no_pickle
+
+    reason = why_no_pickle(model)
+    if reason:
+        return f"a pickle cannot keep it either ({reason}): remove the part that cannot be saved"
+    return (
+        "write format='pickle', allow_pickle=True here and allow_pickle=True on loading to keep a "
+        "pickle, whose loading runs code"
+    )
 
 
 class SkopsFormat:
@@ -66,7 +74,7 @@ class SkopsFormat:
             # skops passes on any exception of the model's own code; all of them mean the same here.
             raise RegistryError(
                 f"model {kind} cannot be kept in skops format: {type(error).__name__}: {error}; "
-                f"{_OTHERWISE}"
+                f"{_otherwise(model)}"
             ) from error
         try:
             names = sorted(_checked(content, frozenset())[1].untrusted)
@@ -77,12 +85,13 @@ class SkopsFormat:
         except Exception as error:
             raise RegistryError(
                 f"model {kind} cannot be kept in skops format, as it would not load again: "
-                f"{type(error).__name__}: {error}; {_OTHERWISE}"
+                f"{type(error).__name__}: {error}; {_otherwise(model)}"
             ) from error
         if reason:
             raise RegistryError(
                 f"model {kind} cannot be kept in skops format: {reason}, so no other program can "
-                f"import it; define it at the top of a module that can be imported, or {_OTHERWISE}"
+                f"import it; define it at the top of a module that can be imported, or "
+                f"{_otherwise(model)}"
             )
         (folder / FILE).write_bytes(content)
 

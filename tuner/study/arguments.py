@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 import os
 import re
 import warnings
@@ -124,6 +123,20 @@ def as_count(name: str, value: Any, *, low: int = 1) -> int | None:
     return int(value.__index__())
 
 
+def as_trial_number(trial: Any) -> int:
+    """Return the number of a trial, which is given as a record or as any integer.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither.
+    """
+    number = getattr(trial, "number", trial)
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise ArgumentError(f"trial={trial!r}: write a trial or its number, such as 4")
+    return int(number.__index__())
+
+
 def as_outcome_state(state: State | str) -> State:
     """Return the state of a finished trial.
 
@@ -232,17 +245,3 @@ def lease_seconds() -> float:
     if not 1.0 <= seconds < math.inf:
         raise ArgumentError(f"TUNER_LEASE={text!r}: write a number of seconds, 1 or more")
     return seconds
-
-
-def as_trial_number(trial: Any) -> int:
-    """Return the number of a trial, given as the trial or as its number.
-
-    Raises
-    ------
-    ArgumentError
-        If it is neither.
-    """
-    try:
-        return operator.index(getattr(trial, "number", trial))
-    except TypeError:
-        raise ArgumentError(f"trial={trial!r}: pass a trial, or its number") from None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import RegistryError
+from tuner.errors import ArgumentError, RegistryError
 from tuner.optimizers import ranking
 from tuner.records import (
     Artifact,
@@ -22,7 +22,7 @@ from tuner.registry import Registry
 from tuner.registry.formats import save_model
 from tuner.registry.names import REFIT
 from tuner.registry.protocol import ModelFormat
-from tuner.study.arguments import as_count
+from tuner.study.arguments import as_count, as_trial_number
 from tuner.tracking.artifacts.retention import UnwantedModels, forget_models, unwanted_models
 from tuner.tracking.batch import Batch
 
@@ -80,6 +80,25 @@ def register_trial(
         goal=info.goal,
         value=trial.values[0],
     )
+
+
+def completed_trial(study: StudyResults, trial: Trial | int) -> Trial:
+    """Return a completed trial, given as a record or by its number.
+
+    Raises
+    ------
+    ArgumentError
+        If the study has no such trial, or it is not completed.
+    """
+    number = as_trial_number(trial)
+    found = next((each for each in study.trials if each.number == number), None)
+    if found is None:
+        raise ArgumentError(f"study {study.name!r} has no trial {number}")
+    if found.state is not State.COMPLETED:
+        raise ArgumentError(
+            f"study {study.name!r}: trial {number} is {found.state.value}; pass a completed trial"
+        )
+    return found
 
 
 def _completed_run(registry: Registry, info: StudyInfo, trial: Trial) -> Run:

@@ -354,7 +354,7 @@ class Study(StudyResults):
         self,
         name: str | None = None,
         *,
-        trial: Trial | None = None,
+        trial: Trial | int | None = None,
         refit: Callable[[Params], Any] | None = None,
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
@@ -366,7 +366,7 @@ class Study(StudyResults):
         name
             Name of the model. Defaults to the name of the study.
         trial
-            A completed trial, such as one of `best_trials`. Defaults to the best trial.
+            A completed trial or its number. Defaults to the best trial.
         refit
             A function that takes the params of the trial and returns a model. None takes the model
             that the trial logged; without one, only the params are registered.
@@ -386,19 +386,14 @@ class Study(StudyResults):
             If the model cannot be saved, or `refit` fails.
         """
         from tuner.registry import Registry
-        from tuner.study.registration import register_trial
+        from tuner.study.registration import completed_trial, register_trial
 
         end_loading("Study.register")
-        if trial is not None and trial.state is not State.COMPLETED:
-            raise ArgumentError(
-                f"study {self.name!r}: trial {trial.number} is {trial.state.value}; "
-                f"pass a completed trial"
-            )
         registry: Registry = Registry(self.store)
         return register_trial(
             registry,
             self._info,
-            self.best_trial if trial is None else trial,
+            self.best_trial if trial is None else completed_trial(self, trial),
             name or self.name,
             refit,
             format=format,
