@@ -161,7 +161,7 @@ def test_methods_take_a_trial_or_its_number(tmp_path: Path) -> None:
         assert study.set_notes(trial, {"seen": "yes"}) == {"seen": "yes"}
         assert study.delete_artifacts(trial) == []
     for method in (study.runs, study.reports, study.delete_artifacts):
-        with pytest.raises(errors.ArgumentError, match=r"trial=1.5: pass a trial, or its number"):
+        with pytest.raises(errors.ArgumentError, match=r"trial=1.5: write a trial or its number"):
             method(1.5)
 
 
