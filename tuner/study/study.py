@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from tuner.engine.messages import End
-from tuner.errors import ArgumentError, StudyBusy, StudyError, StudyJustCreated, UnknownOptimizer
+from tuner.errors import ArgumentError, StudyBusy, StudyError, UnknownOptimizer
 from tuner.errors.boundary import public_methods
+from tuner.errors.notices import raised_late
 from tuner.loading import end_loading
 from tuner.provenance.references import find_study
 from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
@@ -275,25 +276,19 @@ class Study(StudyResults):
             If another process created the study, so that the recorded one has to be loaded.
         """
         from tuner.study.models import apply_policy
-        from tuner.study.search import limits_of, notify_ended, say_untried
+        from tuner.study.search import limits_of, notified, say_untried
         from tuner.study.unsaved import warn_of_unsaved
 
         self._check_idle()
         n_trials = limits_of(search, self.space).n_trials
-        if n_trials is None or sum(trial.state.finished for trial in self) < n_trials:
-            begun = True
-            try:
-                self._drive(search)
-            except StudyJustCreated:
-                begun = False
-                raise
-            finally:
-                if begun:
-                    notify_ended(search, self)
-            warn_of_unsaved(self)
-        else:
-            say_untried(search, self, n_trials)
-        apply_policy(self, search.models)
+        with raised_late():
+            if n_trials is None or sum(trial.state.finished for trial in self) < n_trials:
+                with notified(search, self):
+                    self._drive(search)
+                warn_of_unsaved(self)
+            else:
+                say_untried(search, self, n_trials)
+            apply_policy(self, search.models)
         return self
 
     def _drive(self, search: Search) -> None:
