@@ -344,7 +344,12 @@ def test_a_script_prints_what_it_printed_before_and_each_run_has_its_lines(argum
 def test_every_way_to_write_to_a_stream_is_captured(
     capfdbinary: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdout", open(1, "w", closefd=False))
+    with open(1, "w", closefd=False) as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        check_ways_to_write(capfdbinary)
+
+
+def check_ways_to_write(capfdbinary: Any) -> None:
     with captured() as transcript:
         sys.stdout.buffer.write(b"bytes \xff\n")
         sys.stderr.buffer.write(bytearray(b"array\n"))

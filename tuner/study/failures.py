@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 
 from tuner.errors import AllTrialsFailed, ArgumentError
 from tuner.records import Failure, Trial
 from tuner.study.results import StudyResults
 
 
-def retry(study: StudyResults, trials: Sequence[Trial | int], *, failed: bool) -> list[Trial]:
+def retry(
+    study: StudyResults, trials: Sequence[Trial | int] | Trial | int, *, failed: bool
+) -> list[Trial]:
     """Let failed trials wait again, and return them; see `Study.retry`."""
     from tuner.tracking.reopening import reopen
 
-    if failed is bool(trials):
+    chosen = list(trials) if isinstance(trials, Iterable) else [trials]
+    if failed is bool(chosen):
         raise ArgumentError(
             f"study {study.name!r}: retry takes either trials or failed=True; write "
             f"study.retry(failed=True) for all failed ones, or study.retry([3, 7])"
         )
-    numbers = [trial if isinstance(trial, int) else trial.number for trial in trials]
+    try:
+        numbers = [operator.index(t.number if isinstance(t, Trial) else t) for t in chosen]
+    except TypeError as error:
+        raise ArgumentError(f"retry: {trials!r:.100}: write trials or their numbers") from error
     reopened = set(reopen(study.store, study.info.uid, None if failed else numbers))
     return [trial for trial in study if trial.number in reopened]
 

@@ -229,12 +229,14 @@ class Study(StudyResults):
         else:
             search.enqueue(point)
 
-    def retry(self, trials: Sequence[Trial | int] = (), *, failed: bool = False) -> list[Trial]:
+    def retry(
+        self, trials: Sequence[Trial | int] | Trial | int = (), *, failed: bool = False
+    ) -> list[Trial]:
         """Let failed trials run again under their numbers, and return them.
 
         They no longer count for `n_trials`: the next search, such as the same call again, or `ask`
         runs them first. Their failed runs stay in the record. `trials` are failed trials or their
-        numbers; ``failed=True`` chooses all failed ones.
+        numbers, or one of them; ``failed=True`` chooses all failed ones.
 
         Raises
         ------
