@@ -77,7 +77,7 @@ def leaks(content: bytes) -> list[str]:
 
 def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in folder.rglob("*"):
-        if path.is_file() and path.name != "train.py":
+        if path.is_file() and not path.name.startswith("train."):  # nor its compiled form
             yield str(path), path.name.encode() + path.read_bytes()
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 import tuner
 from tuner import Float, State
 from tuner.errors import BackendError
+from tuner.tracking import open_store
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 
@@ -298,3 +300,29 @@ def test_a_child_runs_no_finalizer_of_its_parents_garbage(tmp_path: Path) -> Non
         gc.enable()
         gc.collect()
     assert set(finalized.read_text().split()) == {str(os.getpid())}
+
+
+@pytest.mark.process
+def test_a_fork_waits_for_threads_inside_sqlite(tmp_path: Path) -> None:
+    database = open_store(tmp_path)._database
+    with database.writing():
+        pass
+    inside, leave = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def write() -> None:
+        with database.writing():
+            inside.set()
+            leave.wait(10)
+            order.append("written")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    inside.wait(10)
+    threading.Timer(0.1, leave.set).start()
+    if (child := os.fork()) == 0:
+        os._exit(0)
+    order.append("forked")
+    thread.join()
+    assert status_of(child) == 0
+    assert order == ["written", "forked"]

@@ -42,7 +42,7 @@ def is_even(params: dict[str, Any]) -> None:
         ({"x": [1, 2]}, r"Choice\(1, 2\)"),
         ({"x": {"y": Float(0, 1)}}, "Choice"),
         ({"": Float(0, 1)}, "name"),
-        ({"a.b": Float(0, 1)}, "'a.b'"),
+        ({"params.b": Float(0, 1)}, "'params.b'"),
         ({"number": Float(0, 1)}, "'number'.*reserved"),
         ({"value": Float(0, 1)}, "'value'.*reserved"),
     ],

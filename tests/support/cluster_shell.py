@@ -12,6 +12,7 @@ from unittest.mock import patch
 from click.testing import CliRunner
 
 from support.heads import RunningHead, tuner_command
+from tuner.backends.ray.auth import read_settings_again
 from tuner.cli.commands import cli
 
 
@@ -54,6 +55,7 @@ class Shell:
         try:
             os.chdir(self.folder)
             with patch.dict(os.environ, variables, clear=True):
+                read_settings_again()  # this process may have read another token
                 result = CliRunner().invoke(cli, args)
         finally:
             os.chdir(before)

@@ -146,7 +146,8 @@ def _git_state(folder: Path) -> tuple[str, str]:
     if not commit:
         return "", ""
     diff = git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--submodule=short")
-    untracked = git(folder, "ls-files", "--others", "--exclude-standard", "--full-name", ":/")
+    others = ["--others", "--exclude-standard", "--exclude=__pycache__/", "--full-name", ":/"]
+    untracked = git(folder, "ls-files", *others)
     if untracked:
         names = "".join(f"# untracked: {name}\n" for name in untracked.splitlines())
         diff = f"{names}{diff}"

@@ -149,7 +149,8 @@ def no_stale_outcome_counts(history: History) -> Iterator[str]:
 
 def drivers_end_as_they_should(history: History) -> Iterator[str]:
     fine = {"finished", "timeout", "KeyboardInterrupt"}
-    fine |= {"StudyBusy", "StudyTakenOver", "StudyExists", "StoreUnavailable"}
+    fine |= {"StudyBusy", "StudyTakenOver", "StoreUnavailable"}
+    fine |= {"StudyExists", "StudyJustCreated"}
     for driver, end in history.ends.items():
         if end not in fine:
             yield f"driver {driver} ended with {end}"

@@ -14,6 +14,7 @@ from tuner.errors import ArgumentError, StoreError
 from tuner.tracking.database.connections import WRITING, empty_engine, make_engine
 from tuner.tracking.database.failures import as_damage, as_store_errors
 from tuner.tracking.database.file_monitor import FileMonitor
+from tuner.tracking.database.forks import no_fork
 from tuner.tracking.database.init_db import create, is_there
 from tuner.tracking.database.location import Location
 from tuner.tracking.database.postgres_queue import PATIENCE, postgres_turn
@@ -71,6 +72,7 @@ class Database:
         with (
             as_damage(self.location),
             self._explained(),
+            self._no_fork(),
             self._engine_to_read().connect() as connection,
         ):
             if connection.dialect.name == "postgresql":
@@ -89,11 +91,14 @@ class Database:
                 create(self._engine, self.location)
                 self._exists = True
             self._look(only_file=True)
-            with self._turn(), self._transaction() as connection:
+            with self._turn(), self._no_fork(), self._transaction() as connection:
                 if connection.dialect.name == "postgresql":
                     _plan_anew_as_it_grows(connection)
                 yield connection
             self._look(wrote=True)
+
+    def _no_fork(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.location.file is None else no_fork()
 
     def check_in_place(self) -> None:
         """Check that the open SQLite file is the one at its path; do nothing for servers.
