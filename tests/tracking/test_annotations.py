@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import tuner
 from tuner.cli.commands import cli
-from tuner.errors import ArgumentError
+from tuner.errors import ArgumentError, TunerWarning
 from tuner.provenance.capture import current_user
 
 
@@ -139,3 +139,18 @@ def test_notes_take_values_of_numpy_paths_and_dates(tmp_path: Path) -> None:
     }  # fmt: skip
     with pytest.raises(ArgumentError, match=r"notes: 'bad': .*small JSON values"):
         study.set_notes(study.trials[0], {"good": 1, "bad": object()})
+
+
+def test_a_note_that_cannot_be_saved_leaves_out_no_other(tmp_path: Path) -> None:
+    def objective(params: dict[str, float], trial: tuner.LiveTrial) -> float:
+        trial.set_notes({"first": 1, "bad": object(), "last": "b"})
+        return 0.0
+
+    with pytest.warns(TunerWarning, match="note bad: "):
+        study = tuner.optimize(
+            objective, {"x": tuner.Float(0, 1)}, n_trials=1, store=tmp_path, backend="serial",
+            progress=False,
+        )  # fmt: skip
+    assert study.trials[0].notes == {"first": 1, "last": "b"}
+    assert study.trials[0].error is not None
+    assert study.trials[0].error.kind == "NotSaved"
