@@ -44,10 +44,8 @@ def visible_gpus() -> list[str]:
 def worker_variables(needs: Mapping[str, float], slot: int) -> dict[str, str]:
     """Return the variables of the worker in place `slot` (from 0) of a pool.
 
-    Examples
-    --------
-    >>> worker_variables({"CPU": 2.0}, 0)["OMP_NUM_THREADS"]
-    '2'
+    They limit the threads of numeric libraries to the CPUs of a trial, unless the user has set a
+    limit, and give each worker its GPUs.
     """
     variables = {}
     if THREADS not in os.environ:
