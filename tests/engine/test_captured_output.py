@@ -341,6 +341,36 @@ def test_a_script_prints_what_it_printed_before_and_each_run_has_its_lines(argum
 
 
 @pytest.mark.process
+def test_every_way_to_write_to_a_stream_is_captured(
+    capfdbinary: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(1, "w", closefd=False) as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        check_ways_to_write(capfdbinary)
+
+
+def check_ways_to_write(capfdbinary: Any) -> None:
+    with captured() as transcript:
+        sys.stdout.buffer.write(b"bytes \xff\n")
+        sys.stderr.buffer.write(bytearray(b"array\n"))
+        sys.stdout.writelines(["one\n", "two\n"])
+        subprocess.run(["echo", "child"], stdout=sys.stdout, check=True)
+        os.write(sys.stdout.fileno(), b"descriptor\n")
+    assert str(transcript) == "bytes \\xff\narray\none\ntwo\nchild\ndescriptor\n"
+    printed = capfdbinary.readouterr()
+    assert printed.out == b"bytes \xff\none\ntwo\nchild\ndescriptor\n"
+    assert printed.err == b"array\n"
+
+
+def test_a_stream_without_bytes_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with captured():
+        assert not hasattr(sys.stdout, "buffer")
+        with pytest.raises(io.UnsupportedOperation):
+            sys.stdout.fileno()
+
+
+@pytest.mark.process
 @pytest.mark.slow
 def test_text_of_c_code_is_passed_on_while_the_trial_runs() -> None:
     done = run_script("live")

@@ -13,6 +13,9 @@ import pytest
 import tuner
 from tuner import Float
 from tuner.errors import ArtifactMissing, ChecksumMismatch, TunerWarning
+from tuner.errors.notices import warn
+from tuner.records import State
+from tuner.tracking.store_connection import StoreConnection
 
 
 def search(url: Any, n_trials: int = 2) -> tuner.Study:
@@ -120,3 +123,49 @@ def test_files_that_are_gone_beside_a_sqlite_file(tmp_path: Path) -> None:
     with pytest.raises(ArtifactMissing, match=r"is not in .*put the files back") as caught:
         tuner.load_model("s", store=tmp_path)
     assert isinstance(caught.value, ChecksumMismatch), "as in earlier versions"
+
+
+@pytest.fixture
+def warning_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every artifact is stored with a warning, as the first one of a server's store is."""
+    put = StoreConnection.put_artifact
+
+    def put_and_warn(*args: Any) -> Any:
+        artifact = put(*args)
+        warn("artifacts are kept in a folder")
+        return artifact
+
+    monkeypatch.setattr(StoreConnection, "put_artifact", put_and_warn)
+
+
+class TestWarningsAsErrors:
+    """With ``python -W error`` a call raises its warning once the work is recorded."""
+
+    @pytest.fixture(autouse=True)
+    def errors(self, warning_store: None) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
+
+    def test_a_search_goes_on(self, tmp_path: Path) -> None:
+        with pytest.raises(TunerWarning, match="artifacts are kept in"):
+            search(tmp_path, 4)
+        study = tuner.load_study("s", store=tmp_path)
+        assert [trial.state for trial in study] == [State.COMPLETED] * 4
+        assert tuner.load_model("s", store=tmp_path) == study.best_params
+
+    def test_a_refitted_model_is_registered(self, tmp_path: Path) -> None:
+        study = tuner.optimize(
+            lambda params: params["x"], {"x": Float(0, 1)}, n_trials=2, study="s", store=tmp_path,
+            backend="serial", register=False, progress=False,
+        )  # fmt: skip
+        with pytest.raises(TunerWarning, match="artifacts are kept in"):
+            study.register(refit=lambda params: params, format="json")
+        assert tuner.load_model("s", store=tmp_path) == study.best_params
+
+
+@pytest.mark.usefixtures("warning_store")
+def test_a_warning_of_the_writer_names_the_line_of_the_call(tmp_path: Path) -> None:
+    with pytest.warns(TunerWarning, match="artifacts are kept in") as caught:
+        search(tmp_path)
+    assert {w.filename for w in caught if w.category is TunerWarning} == {__file__}

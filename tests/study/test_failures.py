@@ -150,12 +150,16 @@ def test_chosen_failed_trials_run_again_and_no_others(tmp_path: Path) -> None:
     for wrong, says in (([0], "trial 0 is completed"), ([9], "no trial 9"), ([1, 0], "completed")):
         with pytest.raises(ArgumentError, match=says):
             study.retry(wrong)
+    for wrong in ("1", ["1"], [None], 1.5):
+        with pytest.raises(ArgumentError, match="write a trial or its number"):
+            study.retry(wrong)  # type: ignore[arg-type]
     for nothing in ({}, {"failed": False}, {"trials": [1], "failed": True}):
         with pytest.raises(ArgumentError, match="either trials or failed=True"):
             study.retry(**nothing)
     assert [t.number for t in study.retry([study.trials[4]])] == [4]
     assert study.trials[1].state is State.FAILED
     assert study.ask().number == 4
+    assert [t.number for t in study.retry(1)] == [1]
 
 
 def test_trials_of_a_running_search_cannot_be_retried(tmp_path: Path) -> None:

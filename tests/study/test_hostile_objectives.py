@@ -145,6 +145,7 @@ def hostile() -> dict[str, tuple[Callable[[Path], Any], str]]:
     def turn_off_garbage_collection(folder):
         gc.disable()
         sys.path.clear()
+        sys.argv[:] = ["hostile"]
 
     failures = {
         return_nonsense: "WrongReturnType",
@@ -178,6 +179,7 @@ def hostile_and_next(folder: Path) -> Callable[..., float]:
         assert sys.getrecursionlimit() >= 1000
         assert gc.isenabled()
         assert sys.path
+        assert sys.argv != ["hostile"]
         assert threading.active_count() < 64
         assert len(os.listdir("/proc/self/fd")) < 2000
         assert os.fstat(1)

@@ -100,8 +100,8 @@ def cannot_save(folder: Path) -> dict[str, tuple[Callable[[Any], Any], str]]:
         "long": (lambda t: t.log_artifact(__file__, "a" * 2800), "artifact aaa"),
         "name": (lambda t: t.log_artifact(__file__, 3), "artifact 3: "),
         "path": (lambda t: t.log_artifact(None), "artifact None: TypeError"),
-        "note": (lambda t: t.set_note("n", object()), "notes n: ArgumentError"),
-        "size": (lambda t: t.set_note("n", "x" * 2**21), "notes n: ArgumentError"),
+        "note": (lambda t: t.set_note("n", object()), "note n: ArgumentError"),
+        "size": (lambda t: t.set_note("n", "x" * 2**21), "note n: ArgumentError"),
     }
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import tuner
 from tuner.cli.commands import cli
-from tuner.errors import ArgumentError
+from tuner.errors import ArgumentError, TunerWarning
 from tuner.provenance.capture import current_user
 
 
@@ -117,3 +119,38 @@ def test_the_commands(store: str) -> None:
     assert call("note", "s", "question=why?") == "note\ttext\nquestion\twhy?\n"
     assert "notes:       question=why?" in call("show", "s")
     assert call("note", "s", "--remove", "question") == "no notes\n"
+
+
+def test_notes_take_values_of_numpy_paths_and_dates(tmp_path: Path) -> None:
+    def objective(params: dict[str, float], trial: tuner.LiveTrial) -> float:
+        trial.set_user_attr("single", np.float32(0.5))
+        trial.set_user_attr("nested", {"counts": np.arange(3), "pair": (np.int64(1), np.bool_(1))})
+        trial.set_notes({"data": Path("a/b"), "day": date(2026, 1, 2), "at": np.datetime64("2026")})
+        return 0.0
+
+    study = tuner.optimize(
+        objective, {"x": tuner.Float(0, 1)}, n_trials=1, store=tmp_path, backend="serial",
+        progress=False,
+    )  # fmt: skip
+    assert study.trials[0].error is None
+    assert study.trials[0].notes == {
+        "single": 0.5, "nested": {"counts": [0, 1, 2], "pair": (1, True)}, "data": "a/b",
+        "day": "2026-01-02", "at": "2026-01-01",
+    }  # fmt: skip
+    with pytest.raises(ArgumentError, match=r"notes: 'bad': .*small JSON values"):
+        study.set_notes(study.trials[0], {"good": 1, "bad": object()})
+
+
+def test_a_note_that_cannot_be_saved_leaves_out_no_other(tmp_path: Path) -> None:
+    def objective(params: dict[str, float], trial: tuner.LiveTrial) -> float:
+        trial.set_notes({"first": 1, "bad": object(), "last": "b"})
+        return 0.0
+
+    with pytest.warns(TunerWarning, match="note bad: "):
+        study = tuner.optimize(
+            objective, {"x": tuner.Float(0, 1)}, n_trials=1, store=tmp_path, backend="serial",
+            progress=False,
+        )  # fmt: skip
+    assert study.trials[0].notes == {"first": 1, "last": "b"}
+    assert study.trials[0].error is not None
+    assert study.trials[0].error.kind == "NotSaved"

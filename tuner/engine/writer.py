@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from tuner.engine.commits import Commits, is_refusal
 from tuner.errors import StoreError, StoreUnavailable, TunerError
+from tuner.errors.notices import held, warn
 from tuner.records import Report, Run, Trial, Upload
 from tuner.tracking.batch import Batch
 from tuner.tracking.lease import Lease
@@ -177,6 +178,7 @@ class Writer:
         self._busy = False
         self._closed = False
         self._error: BaseException | None = None
+        self._warnings: list[str] = []
         self._thread = threading.Thread(target=self._loop, name="tuner-writer", daemon=True)
         self._thread.start()
 
@@ -200,7 +202,9 @@ class Writer:
                 self._changed.notify_all()
 
     def check(self) -> None:
-        """Raise the error of the store, if any."""
+        """Issue the warnings of the store, and raise its error, if any."""
+        while self._warnings:
+            warn(self._warnings.pop(0))
         if self._error is not None:
             raise self._error
 
@@ -236,6 +240,10 @@ class Writer:
                     self._commits.finish()
 
     def _loop(self) -> None:
+        with held(self._warnings):
+            self._write_all()
+
+    def _write_all(self) -> None:
         try:
             while self._next():
                 retry_while_unavailable(self._commits.attempt, self._timeout)

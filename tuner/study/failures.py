@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tuner.errors import AllTrialsFailed, ArgumentError
 from tuner.records import Failure, Trial
@@ -10,16 +10,19 @@ from tuner.study.arguments import as_trial_number
 from tuner.study.results import StudyResults
 
 
-def retry(study: StudyResults, trials: Sequence[Trial | int], *, failed: bool) -> list[Trial]:
+def retry(
+    study: StudyResults, trials: Sequence[Trial | int] | Trial | int, *, failed: bool
+) -> list[Trial]:
     """Let failed trials wait again, and return them; see `Study.retry`."""
     from tuner.tracking.reopening import reopen
 
-    if failed is bool(trials):
+    chosen = list(trials) if isinstance(trials, Iterable) else [trials]
+    if failed is bool(chosen):
         raise ArgumentError(
             f"study {study.name!r}: retry takes either trials or failed=True; write "
             f"study.retry(failed=True) for all failed ones, or study.retry([3, 7])"
         )
-    numbers = [as_trial_number(trial) for trial in trials]
+    numbers = [as_trial_number(trial) for trial in chosen]
     reopened = set(reopen(study.store, study.info.uid, None if failed else numbers))
     return [trial for trial in study if trial.number in reopened]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError, RegistryError
+from tuner.errors.notices import raised_late
 from tuner.optimizers import ranking
 from tuner.records import (
     Artifact,
@@ -55,31 +56,32 @@ def register_trial(
     known = registry.find_version(name, run.uid)
     if known is not None:
         return known
-    artifact = _logged_model(registry, info, run)
-    if refit is not None:
-        from tuner.provenance.capture import current_environment
+    with raised_late():
+        artifact = _logged_model(registry, info, run)
+        if refit is not None:
+            from tuner.provenance.capture import current_environment
 
-        model = _refitted(info, trial, refit)
-        try:
-            kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
-        except RegistryError as error:
-            raise RegistryError(
-                f"study {info.name!r}: {error}; the study itself is recorded: to register a model "
-                f"later, write study.register(refit=..., allow_pickle=...)"
-            ) from error
-        upload = Upload(REFIT, files, kind="model", format=kind)
-        artifact = registry.store.put_artifact(run.uid, upload)
-        registry.store.write(info.uid, Batch(artifacts=[artifact]))
-        run = replace(run, environment=registry.store.put_environment(current_environment()))
-    return registry.register(
-        name,
-        study=info,
-        trial=trial,
-        run=run,
-        artifact=artifact,
-        goal=info.goal,
-        value=trial.values[0],
-    )
+            model = _refitted(info, trial, refit)
+            try:
+                kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
+            except RegistryError as error:
+                raise RegistryError(
+                    f"study {info.name!r}: {error}; the study itself is recorded: to register a "
+                    f"model later, write study.register(refit=..., allow_pickle=...)"
+                ) from error
+            upload = Upload(REFIT, files, kind="model", format=kind)
+            artifact = registry.store.put_artifact(run.uid, upload)
+            registry.store.write(info.uid, Batch(artifacts=[artifact]))
+            run = replace(run, environment=registry.store.put_environment(current_environment()))
+        return registry.register(
+            name,
+            study=info,
+            trial=trial,
+            run=run,
+            artifact=artifact,
+            goal=info.goal,
+            value=trial.values[0],
+        )
 
 
 def completed_trial(study: StudyResults, trial: Trial | int) -> Trial:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,7 +13,7 @@ from tuner.backends import resolve as resolve_backend
 from tuner.engine.limits import Limits
 from tuner.engine.objective import wants_trial
 from tuner.engine.worker.system_metrics import as_interval
-from tuner.errors import ArgumentError
+from tuner.errors import ArgumentError, StudyJustCreated
 from tuner.errors.notices import warn
 from tuner.optimizers import ranking
 from tuner.records import Goal, Params
@@ -204,8 +205,20 @@ def loop_of(study: StudyResults, optimizer: Optimizer, scheduler: Scheduler | No
     )
 
 
-def notify_ended(search: Search, study: StudyResults) -> None:
-    """Call the method ``study_ended`` of the callbacks that have it."""
+@contextmanager
+def notified(search: Search, study: StudyResults) -> Iterator[None]:
+    """Call the method ``study_ended`` of the callbacks at the end of a search that has begun."""
+    try:
+        yield
+    except StudyJustCreated:
+        raise
+    except BaseException:
+        _notify_ended(search, study)
+        raise
+    _notify_ended(search, study)
+
+
+def _notify_ended(search: Search, study: StudyResults) -> None:
     from tuner.engine.worker.forks import exit_forked_children
 
     for callback in search.callbacks:

@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 from tuner.engine.messages import End
-from tuner.errors import ArgumentError, StudyBusy, StudyError, StudyJustCreated, UnknownOptimizer
+from tuner.errors import ArgumentError, StudyBusy, StudyError, UnknownOptimizer
 from tuner.errors.boundary import public_methods
+from tuner.errors.notices import raised_late
 from tuner.loading import end_loading
 from tuner.provenance.references import find_study
 from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
@@ -228,12 +229,14 @@ class Study(StudyResults):
         else:
             search.enqueue(point)
 
-    def retry(self, trials: Sequence[Trial | int] = (), *, failed: bool = False) -> list[Trial]:
+    def retry(
+        self, trials: Sequence[Trial | int] | Trial | int = (), *, failed: bool = False
+    ) -> list[Trial]:
         """Let failed trials run again under their numbers, and return them.
 
         They no longer count for `n_trials`: the next search, such as the same call again, or `ask`
         runs them first. Their failed runs stay in the record. `trials` are failed trials or their
-        numbers; ``failed=True`` chooses all failed ones.
+        numbers, or one of them; ``failed=True`` chooses all failed ones.
 
         Raises
         ------
@@ -275,25 +278,19 @@ class Study(StudyResults):
             If another process created the study, so that the recorded one has to be loaded.
         """
         from tuner.study.models import apply_policy
-        from tuner.study.search import limits_of, notify_ended, say_untried
+        from tuner.study.search import limits_of, notified, say_untried
         from tuner.study.unsaved import warn_of_unsaved
 
         self._check_idle()
         n_trials = limits_of(search, self.space).n_trials
-        if n_trials is None or sum(trial.state.finished for trial in self) < n_trials:
-            begun = True
-            try:
-                self._drive(search)
-            except StudyJustCreated:
-                begun = False
-                raise
-            finally:
-                if begun:
-                    notify_ended(search, self)
-            warn_of_unsaved(self)
-        else:
-            say_untried(search, self, n_trials)
-        apply_policy(self, search.models)
+        with raised_late():
+            if n_trials is None or sum(trial.state.finished for trial in self) < n_trials:
+                with notified(search, self):
+                    self._drive(search)
+                warn_of_unsaved(self)
+            else:
+                say_untried(search, self, n_trials)
+            apply_policy(self, search.models)
         return self
 
     def _drive(self, search: Search) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -36,16 +37,38 @@ def stored(values: Mapping[str, Any], what: str) -> dict[str, Any]:
     ArgumentError
         If a value cannot be stored, or all of them together are too large.
     """
-    try:
-        encoded = encode_params(dict(values))
-        size = len(dumps(encoded))
-    except (StoreError, ValueError, TypeError, RecursionError) as error:
-        raise ArgumentError(
-            f"{what}: {str(error)[:200]}; give small JSON values: texts, numbers, lists, dicts"
-        ) from error
+    encoded: dict[str, Any] = {}
+    for name, value in values.items():
+        try:
+            plain = _plain(value)
+            dumps(encode_params({name: plain}))
+        except (StoreError, ValueError, TypeError, RecursionError) as error:
+            raise ArgumentError(
+                f"{what}: {name!r}: {str(error)[:200]}; give small JSON values: texts, numbers, "
+                f"lists, dicts"
+            ) from error
+        encoded[name] = plain
+    encoded = encode_params(encoded)
+    size = len(dumps(encoded))
     if size > MAX_ANNOTATIONS:
         raise ArgumentError(
             f"{what}: together they have {size:,} characters, and at most {MAX_ANNOTATIONS:,} are "
             f"allowed; keep a file with trial.log_artifact instead"
         )
     return encoded
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: NumPy's as Python's, paths and dates as texts."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if callable(as_text := getattr(value, "isoformat", None)):
+        return as_text()
+    if callable(as_python := getattr(value, "tolist", None)):
+        found = as_python()
+        return found if found is value else _plain(found)
+    return value

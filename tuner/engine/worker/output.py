@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -52,29 +52,56 @@ class _Tee:
         self.users = 0
 
     def write(self, text: str) -> int:
+        self._write(text, lambda stream: stream.write(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write bytes as they are; the transcripts get their text."""
+
+        def pass_on(stream: Any) -> None:
+            stream.flush()
+            stream.buffer.write(data)
+            stream.buffer.flush()
+
+        encoding = getattr(self.beside or self.stream, "encoding", None) or "utf-8"
+        self._write(data.decode(encoding, "backslashreplace"), pass_on)
+
+    @property
+    def buffer(self) -> _Bytes:
+        """The stream of bytes, if there is one."""
+        return _Bytes(self, (self.beside or self.stream).buffer)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the stream, to which child processes may write."""
+        return int(self.stream.fileno())
+
+    def _write(self, text: str, pass_on: Callable[[Any], object]) -> None:
         if _local.writing:  # a stream between two tees: the outer one has added the text
-            self._pass_on(text)
-            return len(text)
+            self._pass_on(pass_on)
+            return
         try:
             _local.writing = True
             _descriptors.drain()
             add_text(text, self.name_of_stream)
-            self._pass_on(text)
+            self._pass_on(pass_on)
         finally:
             _local.writing = False
-        return len(text)
 
-    def _pass_on(self, text: str) -> None:
+    def _pass_on(self, write: Callable[[Any], object]) -> None:
         stream = self.beside or self.stream
         if stream is None:
             return
         with suppress(OSError, ValueError):  # the terminal is closed
             if self.beside is not None or isinstance(stream, io.TextIOBase):
-                stream.write(text)
+                write(stream)
             else:
                 # It may write to the stream of a redirected descriptor.
                 with _descriptors.paused():
-                    stream.write(text)
+                    write(stream)
                     _flush_standard_streams()
 
     def close(self) -> None:
@@ -86,6 +113,22 @@ class _Tee:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.beside or self.stream, name)
+
+
+class _Bytes:
+    """The stream of bytes of a tee."""
+
+    def __init__(self, tee: _Tee, raw: Any) -> None:
+        self._tee = tee
+        self._raw = raw
+
+    def write(self, data: Any) -> int:
+        copy = bytes(data)
+        self._tee.write_bytes(copy)
+        return len(copy)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._raw, name)
 
 
 def _flush_standard_streams() -> None:

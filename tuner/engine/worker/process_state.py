@@ -37,6 +37,7 @@ class _State:
         self._folder = _working_directory()
         self._variables = dict(os.environ)
         self._path, self._path_list = list(sys.path), sys.path
+        self._arguments, self._argument_list = list(sys.argv), sys.argv
         self._limit, self._collects = sys.getrecursionlimit(), gc.isenabled()
         self._generators = generators.state()
         self._idle = [timer for timer in _TIMERS if not signal.getitimer(timer)[0]]
@@ -58,6 +59,8 @@ class _State:
                 os.environ[name] = text
         self._path_list[:] = self._path
         sys.path = self._path_list
+        self._argument_list[:] = self._arguments
+        sys.argv = self._argument_list
         with suppress(RecursionError):  # the current depth exceeds the limit
             sys.setrecursionlimit(self._limit)
         (gc.enable if self._collects else gc.disable)()

@@ -218,8 +218,12 @@ class LiveTrial:
     def set_notes(self, notes: Mapping[str, Any]) -> None:
         """Set several notes at once; see `set_note`."""
         check_note_names(notes)
-        with self._saving(f"notes {', '.join(notes):.100}"):
+        try:
             self.side.set_notes(notes)
+        except Exception:  # of one note; the others are set
+            for name, value in notes.items():
+                with self._saving(f"note {name:.100}"):
+                    self.side.set_notes({name: value})
 
     def log_artifact(self, path: str | Path, name: str | None = None) -> None:
         """Store a file or a folder with this run under `name` (its own name if None).
