@@ -71,7 +71,7 @@ def cells_of(domain: Domain, *, exact: bool) -> ColumnCells | None:
         n = int(domain.size)
         edges = _edges_of_values(domain, n)
         raw = np.arange(n) if scale.table is None else scale.table.astype(np.int64)
-        values = np.array(domain.grid(1), dtype=float)  # the nearest floats: 0.0 is no 5e-17
+        values = np.array(domain.grid(1), dtype=float)  # the nearest floats: 0.0 is not 5e-17
         return ColumnCells(edges[:-1], np.diff(edges), values, values, raw)
     if not isinstance(domain, Numeric):
         return None

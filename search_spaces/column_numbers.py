@@ -26,7 +26,7 @@ from tuner.search_spaces.values import Array
 class Scale:
     """The relation of a column's raw numbers to its values: value = offset + factor * raw.
 
-    The raw numbers of a grid are its indices; those of listed numbers are integers. Both are
+    The raw numbers of a grid are its indices; for listed numbers they are integers. Both are
     `exact`; the raw numbers of a continuous range are its values. `largest` bounds their magnitude.
     """
 

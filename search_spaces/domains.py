@@ -45,7 +45,7 @@ class Domain(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no branches")
 
     def join_value(self, value: Any, inner: Sequence[Any]) -> Any:
-        """Return the value of a point: that of `own` with the params of its open branches."""
+        """Return the value of a point: `own`'s value with the params of its open branches."""
         raise NotImplementedError(f"{type(self).__name__} has no branches")
 
     def split_value(self, value: Any) -> tuple[Any, Sequence[Any]]:

@@ -77,7 +77,7 @@ def _parts(node: Expression) -> tuple[Expression, ...]:
 
 
 def _negated(node: Expression) -> tuple[Expression, ...]:
-    """Return the parts of the negation of a condition; none if it has no simpler form."""
+    """Return the parts of the negation of a condition; none if it lacks a simpler form."""
     if isinstance(node, Unary) and node.operation == "not":
         return (node.inner,)
     if isinstance(node, Binary) and node.operation == "or":

@@ -196,7 +196,7 @@ def weights_of(
     Raises
     ------
     SpaceError
-        If an option is unknown or has no weight, or a weight is not a positive number.
+        If an option is unknown or lacks a weight, or a weight is not a positive number.
     """
     listed = ", ".join(map(repr, options))
     if isinstance(prior, Mapping):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 class SearchWhileLoading(BaseException):
     """Raised by a call that starts or changes a search, to end the loading of the file.
 
-    It is no `Exception`, so that a script which catches the errors of its search ends as well.
+    It is not an `Exception`, so that a script which catches the errors of its search ends as well.
     """
 
 

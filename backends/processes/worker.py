@@ -24,8 +24,8 @@ from tuner.records.tracebacks import describe
 def main(name: str, driver: int, jobs: int, events: int, work: int) -> None:
     """Serve the driver of process id `driver` until it ends or kills this process.
 
-    `jobs` and `events` are the descriptors of pipes from and to the driver; `work` is that of the
-    shared file with the work.
+    `jobs` and `events` are the descriptors of pipes from and to the driver; `work` is the
+    descriptor of the shared file with the work.
     """
     exit_with_parent(driver)
     if os.getppid() != driver:

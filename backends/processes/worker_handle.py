@@ -45,7 +45,7 @@ class WorkerHandle:
     work
         The file with the pickled work.
     variables
-        Environment variables in addition to those of this process.
+        Environment variables in addition to this process's own.
 
     Attributes
     ----------

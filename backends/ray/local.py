@@ -151,7 +151,7 @@ def _is_timeout(error: Exception) -> bool:
 
 
 def _end_processes(folder: Path) -> None:
-    """Kill the processes of a cluster in `folder`, of which Ray forgets those of a failed start."""
+    """Kill the processes of a cluster in `folder`; Ray leaves them after a failed start."""
     import psutil
 
     for process in psutil.Process().children(recursive=True):

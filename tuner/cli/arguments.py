@@ -125,7 +125,7 @@ def load_space(spec: str | None, objective: str) -> tuner.Space:
 
 
 def _attribute(spec: str, what: str, noted: str = "") -> Any:
-    """Return the attribute of a script or module; print what of it was skipped, if not `noted`."""
+    """Return the attribute of a script or module; print the skipped part, if not `noted`."""
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name:
         files = f", or a {', '.join(SPACE_FILES)} file" if what == "space" else ""

@@ -26,7 +26,7 @@ class CheckpointManager:
         self._trials: set[int] = set()
 
     def tidy(self, open_trials: Iterable[int]) -> None:
-        """Load the checkpoints that an earlier driver left, and delete those of other trials."""
+        """Load checkpoints left by an earlier driver, and delete checkpoints of other trials."""
         numbers = list(open_trials)
         self._store.tidy(numbers)
         self._trials = {number for number in numbers if self._store.latest(number) is not None}

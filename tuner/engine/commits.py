@@ -94,7 +94,7 @@ class Commits:
             raise missing
 
     def _note(self, batch: Batch) -> None:
-        """Track runs with reports committed before their end, and those of them that ended."""
+        """Track runs with reports committed before their end, and which of them ended."""
         ended = {run.uid for run in batch.runs if run.state.finished}
         self._ended += self._reporting & ended
         self._reporting -= ended

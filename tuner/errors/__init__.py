@@ -236,7 +236,7 @@ class MissingExtra(TunerError, ImportError):
 
 
 class TunerWarning(UserWarning):
-    """A call does less than it was asked to; the message says what it leaves out, and why."""
+    """A call does less than it was asked to; the message names the omitted part and the reason."""
 
 
 class ControlException(BaseException):

@@ -239,7 +239,7 @@ class DerivedState(Generic[State]):
 
     The state after row k is ``update(state after row k - 1, row k)``. If rows change in the past,
     because a late outcome arrives or an outcome is replaced, the states after the first changed
-    row are dropped. The result is therefore the same as that of a fold over the whole history.
+    row are dropped. The result therefore equals the result of a fold over the whole history.
 
     Parameters
     ----------

@@ -124,7 +124,7 @@ def _checked(goals: Sequence[Goal], reference: Sequence[float]) -> NDArray[np.fl
 def with_one_goal(
     goals: Sequence[Goal], studies: Sequence[tuple[str, Sequence[Trial]]], index: int
 ) -> tuple[tuple[Goal, ...], list[tuple[str, Sequence[Trial]]]]:
-    """Return one of the goals, and the trials as those of studies with this goal only."""
+    """Return one of the goals, and the trials as if the studies had this goal only."""
     return (goals[index],), [
         (name, [dataclasses.replace(t, values=t.values[index : index + 1]) for t in trials])
         for name, trials in studies

@@ -136,7 +136,7 @@ def importance_scores(
 def most_important(space: Space, measure: Measure, trials: Sequence[Trial]) -> list[str]:
     """Return the varying parameters, most important first; in declared order without scores.
 
-    The scores are those of ``"fanova"``, with fewer trees.
+    The scores are computed as for ``"fanova"``, with fewer trees.
     """
     scores: dict[str, float] = {}
     comparable = _comparable(space, measure, trials)

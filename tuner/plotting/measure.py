@@ -141,7 +141,7 @@ def goal_index(goals: Sequence[Goal], goal: Selector, argument: str = "goal") ->
     Raises
     ------
     ArgumentError
-        If there is no such goal; the message lists the goals.
+        If the goal does not exist; the message lists the goals.
     """
     names = [g.metric for g in goals]
     if isinstance(goal, str) and goal in names:

@@ -179,7 +179,7 @@ def _draw(
 
 
 def _colors(color: Measure | None, points: _Points) -> tuple[ValueAxis, NDArray[np.float64]] | None:
-    """Return the axis of the color, and its levels on the front; NaN where there is no value."""
+    """Return the axis of the color, and its levels on the front; NaN where a value is missing."""
     front = [t for t, is_on in zip(points.trials, points.front, strict=True) if is_on]
     if color is None:
         return None

@@ -427,7 +427,7 @@ class Plots:
         return [(p._name, p._trials()) for p in plots]
 
     def _and(self, compare: Sequence[HasPlots] | HasPlots) -> list[Plots]:
-        """Return these plots and those of the other studies."""
+        """Return these plots and the other studies' plots."""
         plots = [self]
         for other in compare if isinstance(compare, Sequence) else (compare,):
             its = getattr(other, "plot", None)

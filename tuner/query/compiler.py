@@ -194,7 +194,7 @@ class Compiler:
     def keys(self, key: Key) -> Iterable[tuple[Expression, bool]]:
         """Yield sort expressions and whether each descends: numbers, strings, then booleans.
 
-        Final results come before the partial results of what has not completed.
+        Final results come before the partial results of trials that have not completed.
         """
         value = self._value(key.field)
         if value.among is not None:

@@ -117,7 +117,7 @@ def _table(column: Any) -> Table:
 def _known(
     connection: Connection, group: str, column: ColumnElement[Any], study: str | None
 ) -> Iterator[str]:
-    """Yield the names of a group; those of params also where no trial has them yet."""
+    """Yield the names of a group; names of params also where no trial has them yet."""
     if group == "params":
         for (space,) in connection.execute(_of(studies.c.space, study, studies.c.space)):
             if space:

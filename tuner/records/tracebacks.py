@@ -29,7 +29,7 @@ _EXAMPLES = str(Path(__file__).parent.parent / "testing")
 def describe(error: BaseException) -> Failure:
     """Return the type, message, traceback and place of an exception.
 
-    The traceback begins in user code. That of a `TunerError` also ends there: the place is the line
+    The traceback begins in user code. For a `TunerError` it also ends there: the place is the line
     of the wrong call. An exception may override anything: `str`, `__class__`, `__traceback__`, the
     name of its type. Parts that cannot be read are omitted. Credentials are hidden.
     """

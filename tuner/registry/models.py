@@ -153,7 +153,7 @@ def delete_alias(ref: str, *, force: bool = False, store: str | Path | None = No
     Raises
     ------
     ModelNotFound
-        If the model has no such alias.
+        If the model lacks this alias.
     ModelInUse
         If the alias is ``champion`` and `force` is False.
     ArgumentError

@@ -68,7 +68,7 @@ class PickleFormat:
 
 
 class _Nowhere:
-    """A file that discards what is written to it."""
+    """A file that discards everything written to it."""
 
     def write(self, data: Any) -> int:
         return memoryview(data).nbytes

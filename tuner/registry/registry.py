@@ -129,7 +129,7 @@ class Registry:
         Raises
         ------
         ModelNotFound
-            If the model has no such alias.
+            If the model lacks this alias.
         ModelInUse
             If it is ``champion`` and `force` is False.
         """

@@ -90,7 +90,7 @@ def completed_trial(study: StudyResults, trial: Trial | int) -> Trial:
     Raises
     ------
     ArgumentError
-        If the study has no such trial, or it is not completed.
+        If the study lacks this trial, or it is not completed.
     """
     number = as_trial_number(trial)
     found = next((each for each in study.trials if each.number == number), None)

@@ -14,7 +14,7 @@ from tuner.study.create import load_study
 def delete_study(study: str, *, store: str | Path | None = None) -> list[str]:
     """Delete a study with its trials, runs, metrics and artifacts.
 
-    A registered model keeps what it needs: its files, and its trial and run with their code and
+    A registered model keeps its dependencies: its files, and its trial and run with their code and
     environment, so that `load_model` and `lineage` go on to work. To delete these too, delete the
     model with `delete_model`. The next garbage collection (``tuner gc``) frees the files of
     artifacts; ``tuner db compact`` gives the space of the database back to the disk.

@@ -86,7 +86,7 @@ def warm_start_trials(
     """Return the completed trials of `sources` that are points of `space`.
 
     See `Fitting` for names and values that differ. A missing parameter takes the default of its
-    domain. A trial with a value outside its domain, with a missing parameter that has no default,
+    domain. A trial with a value outside its domain, with a missing parameter without a default,
     or without a finite value of each goal is left out.
 
     Parameters
@@ -94,7 +94,7 @@ def warm_start_trials(
     sources
         One `Source` or a list of them.
     space, goals, constraints
-        Those of the study. The sources must have values of the goals. A constraint whose metric
+        As in the study. The sources must have values of the goals. A constraint whose metric
         they have applies to their trials too.
     store
         The store in which studies are looked up by name.
@@ -231,7 +231,7 @@ def _of_optuna(study: Any, space: Space, goals: Sequence[Goal]) -> Iterator[Sour
 
 
 def optuna_constraints(system_attrs: Mapping[str, Any]) -> dict[str, float]:
-    """Return the constraint values of an Optuna trial: named ones, or those of a function."""
+    """Return the constraint values of an Optuna trial: named ones, or the results of a function."""
     listed = system_attrs.get("constraints") or ()
     found = {f"constraint_{i}": float(value) for i, value in enumerate(listed)}
     for key, value in system_attrs.items():

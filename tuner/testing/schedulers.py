@@ -49,7 +49,7 @@ histories = st.lists(
 
 
 def play(scheduler: Scheduler, goal: Goal, events: list[Step]) -> list[tuple[Step, Decision]]:
-    """Play events, except those of trials that ended or were stopped; return the decisions."""
+    """Play events, and skip a trial after it ended or was stopped; return the decisions."""
     scheduler.reset([goal])
     step: dict[int, int] = {}
     over: set[int] = set()

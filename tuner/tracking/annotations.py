@@ -1,4 +1,4 @@
-"""Additions to what is recorded: tags, notes and earlier trials of studies, notes on trials."""
+"""Additions to records: tags, notes and earlier trials of studies, notes on trials."""
 
 from __future__ import annotations
 

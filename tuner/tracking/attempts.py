@@ -44,7 +44,7 @@ def reports_by_trial(
 
 
 def _continue(steps: dict[int, dict[str, float]], reports: Iterable[Report]) -> None:
-    """Add the reports of the next attempt, and drop what it replaces, metric by metric."""
+    """Add the reports of the next attempt, and drop the replaced ones, metric by metric."""
     own: dict[int, dict[str, float]] = {}
     first: dict[str, int] = {}
     for report in reports:

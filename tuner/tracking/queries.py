@@ -107,7 +107,7 @@ def changes_of(
 
     These are the trials with a number above `after`, and the `known` ones that have changed. Each
     is found by its key, so the cost does not grow with the study. Each row has epoch and expiry of
-    the lease, then the columns of a trial. If there is no trial, one row has NULL in them.
+    the lease, then the columns of a trial. Without a trial, one row has NULL in them.
     """
     dialect = connection.dialect.name
     return _changes(dialect), {"study": study_id, "after": after} | places(known)

@@ -126,7 +126,7 @@ class Store(StoreConnection):
         return found
 
     def update_study(self, info: StudyInfo, fields: Collection[str] = MUTABLE) -> None:
-        """Replace mutable parts of a study, by default all; the others keep what they are now."""
+        """Replace mutable parts of a study, by default all; the others keep their values."""
         row = rows.study_row(info)
         changes = {field: row[field] for field in MUTABLE if field in fields}
         is_it = _STUDIES.c.uid == info.uid, _STUDIES.c.deleted.is_(None)

@@ -92,7 +92,7 @@ class Descriptors:
         self._idle_since = 0.0
 
     def begin(self) -> None:
-        """Redirect the descriptors, unless that is done already; or pass on what came so far."""
+        """Redirect the descriptors, unless that is done already; or pass on the output so far."""
         with self._lock:
             _flush()
             self._users += 1
@@ -120,7 +120,7 @@ class Descriptors:
         return found if found >= 0 else None
 
     def drain(self) -> None:
-        """Pass on what has been written, and add it to the output of the run."""
+        """Pass on the written output, and add it to the output of the run."""
         with self._lock:
             if not self._users or self._paused or self._busy:
                 return

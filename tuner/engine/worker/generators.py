@@ -16,7 +16,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class GeneratorStates:
-    """States of the global generators; those of PyTorch are None if it is not imported.
+    """States of the global generators; PyTorch's are None if it is not imported.
 
     `cuda` is None before CUDA is initialized; `torch_seed` is then what it will begin with.
     """

@@ -180,7 +180,7 @@ def as_outcome(
 def _add_side_values(
     returned: Mapping[Any, Any], goals: Sequence[str], metrics: dict[str, float], side: SideResults
 ) -> None:
-    """Add the values of a returned dict that are no goals to the metrics and notes."""
+    """Add the values of a returned dict that are not goals to the metrics and notes."""
     for key, value in returned.items():
         if str(key) in goals:
             continue

@@ -161,7 +161,7 @@ def outside() -> AbstractContextManager[None]:
 
 @contextmanager
 def captured() -> Iterator[Transcript]:
-    """Capture what is printed and logged in this block, by Python, C code and child processes.
+    """Capture printed and logged text in this block, by Python, C code and child processes.
 
     Blocks on several threads may overlap in any order; text of C code is then in no transcript.
     When the last block ends, the streams from before the first block are restored, even if an

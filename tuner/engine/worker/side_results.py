@@ -12,7 +12,7 @@ from tuner.tracking.annotation_values import check_note_names, stored
 
 @dataclass(slots=True)
 class SideResults:
-    """What one run of an objective has logged so far.
+    """The results that one run of an objective has logged so far.
 
     Attributes
     ----------

@@ -101,7 +101,7 @@ class RemoteArtifacts:
         Raises
         ------
         ArtifactMissing
-            If there are no files.
+            If the files do not exist.
         ChecksumMismatch
             If the files differ from the recorded ones in any byte.
         StoreUnavailable

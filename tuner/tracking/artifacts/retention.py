@@ -251,7 +251,7 @@ def _is_alone(store: Store, root: Path) -> bool:
 
 
 def _below(files: ArtifactFolder | RemoteArtifacts, base: str) -> Iterator[_Found]:
-    """Yield the artifacts in a namespace; with an empty base, those of earlier versions."""
+    """Yield the artifacts in a namespace; with an empty base, artifacts of earlier versions."""
     return _local(files, base) if isinstance(files, ArtifactFolder) else _remote(files, base)
 
 

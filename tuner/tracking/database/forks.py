@@ -1,6 +1,6 @@
 """Keep forks away from the moments in which another thread is inside SQLite.
 
-SQLite has locks of its own, such as that of its allocator. A child that is forked while another
+SQLite has locks of its own, such as its allocator's. A child that is forked while another
 thread holds one of them waits forever at its first use of SQLite.
 """
 

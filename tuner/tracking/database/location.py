@@ -64,7 +64,7 @@ def locate(store: str | Path | None) -> Location:
     ArgumentError
         If it is none of these types.
     StoreError
-        If the path is not a regular file, or this user has no permission to inspect it.
+        If the path is not a regular file, or this user is not permitted to inspect it.
     """
     if store is None:
         store = os.environ.get("TUNER_STORE") or DEFAULT_FOLDER

@@ -128,7 +128,7 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """Provide a writing transaction; within a turn on PostgreSQL, that of the turn.
+        """Provide a writing transaction; within a turn on PostgreSQL, the turn's transaction.
 
         Its commit then ends the turn too, and saves a connection's transaction of its own.
         """
