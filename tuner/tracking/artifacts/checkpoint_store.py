@@ -120,7 +120,7 @@ class CheckpointStore:
         shutil.rmtree(self._folder(trial), ignore_errors=True)
 
     def tidy(self, open_trials: Iterable[int]) -> None:
-        """Delete leftovers of a dead driver: partial checkpoints and checkpoints of ended trials."""
+        """Delete a dead driver's leftovers: partial checkpoints and checkpoints of ended trials."""
         names = {str(number) for number in open_trials}
         with suppress(FileNotFoundError):
             for folder in list(self._root.iterdir()):
