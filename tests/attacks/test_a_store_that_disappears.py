@@ -17,13 +17,14 @@ import pytest
 from sqlalchemy import text
 
 import tuner
+from tuner import Float
 from tuner.engine import writer
 from tuner.errors import StoreError, StoreReadOnly, StoreUnavailable
 from tuner.records import Goal, StudyInfo, Upload
 from tuner.tracking import open_store
 from tuner.tracking.artifacts.folder import ArtifactFolder
 from tuner.tracking.artifacts.retention import collect
-from tuner.tracking.database import maintenance
+from tuner.tracking.database import file_monitor, maintenance
 from tuner.tracking.lease import new_lease_owner
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="open files cannot be deleted there")
@@ -360,3 +361,27 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,size=9m", str(tmp_path / "disk")], check=True)
         assert store.read_artifact(store.put_artifact("0" * 32, upload)) == dict(upload.files)
         store.close()
+
+
+@pytest.mark.process
+def test_a_checkpoint_that_ended_halfway_is_finished(folder: Path) -> None:
+    """A process that is killed in a checkpoint leaves a file shorter than its header states."""
+    study = tuner.create_study({"x": Float(0, 1)}, study="half", store=folder)
+    for _ in range(60):
+        study.tell(study.ask(), 0.5)
+    file, copy = folder / "tuner.db", folder / "copy.db"
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{file}{suffix}", f"{copy}{suffix}")
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert copy.stat().st_size > file.stat().st_size
+    # Write the first page as a checkpoint does; in another process, as closing a database file
+    # drops the locks of this one.
+    page = "import sys; a, b = sys.argv[1:]; open(b, 'r+b').write(open(a, 'rb').read(4096))"
+    subprocess.run([sys.executable, "-c", page, copy, file], check=True)
+    with pytest.raises(sqlite3.DatabaseError):
+        file_monitor.read_mark(file)
+    for _ in range(3):
+        study.tell(study.ask(), 0.5)
+    assert file_monitor.read_mark(file)
+    assert len(tuner.load_study("half", store=folder).trials) == 63

@@ -150,12 +150,32 @@ class FileMonitor:
             except (sqlite3.Error, OSError) as error:
                 if isinstance(error, sqlite3.Error) and is_other_file(error):
                     raise self._error("was overwritten with something else") from error
-                if time.monotonic() > deadline:
+                late = time.monotonic() > deadline
+                if not self._finish_checkpoint():
+                    if late:
+                        return  # another process still writes it: check again the next time
+                elif late:
                     raise self._error(f"was truncated or overwritten ({error})") from error
             time.sleep(0.05)
         if mark and self._mark and mark != self._mark:
             raise self._error("was overwritten with another store")
         self._mark = mark or self._mark
+
+    def _finish_checkpoint(self) -> bool:
+        """Write the log into the file; a process that was killed may have left it half written.
+
+        Returns
+        -------
+        bool
+            False if another process is writing it at this moment.
+        """
+        uri = f"{self._file.absolute().as_uri()}?mode=rw"
+        try:
+            with closing(sqlite3.connect(uri, uri=True, timeout=0.1)) as connection:
+                (busy, *_) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error:
+            return True  # the caller reports what is wrong with the file
+        return not busy
 
     def _error(self, what: str) -> StoreError:
         return StoreError(
