@@ -333,6 +333,8 @@ class Watch:
             return
         if event == "compile" and arguments[1] == "<unknown>":
             return  # ast.literal_eval of the header of an array, which runs nothing
+        if event == "os.listdir" and arguments[0] in sys.path:
+            return  # an import looks at a folder again that other processes have changed
         self.on = False
         self.heard.append(f"{event} {str(arguments)[:200]}")
         self.on = True
