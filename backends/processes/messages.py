@@ -16,7 +16,7 @@ class LoadWork:
 
 @dataclass(frozen=True, slots=True)
 class RunJob:
-    """Run a job, pickled by cloudpickle."""
+    """Run a job, which is pickled: the worker reports params that it cannot load."""
 
     run: str
     job: bytes

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.plotting.measure import Measure
-from tuner.plotting.pairs import Pair, chosen_pair, color_bar
-from tuner.plotting.parameter_axis import ParameterAxis, Points
-from tuner.plotting.style import axes_or_new, legend_above, save_figure, say_instead, tidy
+from tuner.plotting.pairs import Pair, color_bar, pair_plot
+from tuner.plotting.parameter_axis import ParameterAxis
 from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Trial
 from tuner.search_spaces import Space
@@ -52,29 +51,15 @@ def contours(
     there would be extrapolated. Trials in which one of the parameters is inactive are omitted.
     Infeasible trials are hollow squares and do not count for the surface.
     """
-    points = Points.of(space, trials)
-    x, y = chosen_pair("contour", points, space, measure, trials, x, y)
-    ax = axes_or_new(ax, 7.0, 4.8)
-    if y is None:
-        tidy(ax, "Contour")
-        say_instead(ax, "needs two parameters that vary in the same trials")
-        save_figure(ax, save)
-        return ax
-    pair = Pair.of(points, measure, trials, x, y)
-    tidy(ax, "Contour", grid="none")
-    pair.across.apply(ax, "x")
-    pair.up.apply(ax, "y")
-    if pair.feasible:
-        axis = ValueAxis.of(measure, pair.values)
-        levels = axis.fraction(pair.values)
-        if len(levels) >= FEWEST and pair.across.numeric and pair.up.numeric:
-            _fill(ax, pair, levels)
-        color_bar(ax, pair.draw(ax, levels), measure.label, axis.ticks())
-    else:
-        pair.draw_others(ax, or_say=True)
-    legend_above(ax)
-    save_figure(ax, save)
-    return ax
+    return pair_plot("Contour", _draw, space, measure, trials, x, y, grid="none", ax=ax, save=save)
+
+
+def _draw(ax: Axes, pair: Pair) -> None:
+    axis = ValueAxis.of(pair.measure, pair.values)
+    levels = axis.fraction(pair.values)
+    if len(levels) >= FEWEST and pair.across.numeric and pair.up.numeric:
+        _fill(ax, pair, levels)
+    color_bar(ax, pair.draw(ax, levels), pair.measure.label, axis.ticks())
 
 
 def _fill(ax: Axes, pair: Pair, levels: NDArray[np.float64]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,18 @@ from tuner.errors import ArgumentError
 from tuner.plotting.importance_scores import most_important
 from tuner.plotting.measure import Measure
 from tuner.plotting.parameter_axis import ParameterAxis, Points
-from tuner.plotting.style import BEST, GRAY, crowd_alpha, ramp, say
+from tuner.plotting.style import (
+    BEST,
+    GRAY,
+    axes_or_new,
+    crowd_alpha,
+    legend_above,
+    ramp,
+    save_figure,
+    say,
+    say_instead,
+    tidy,
+)
 from tuner.records import State, Trial
 from tuner.search_spaces import Space
 
@@ -107,6 +119,46 @@ class Pair:
     def colors(self, ax: Axes) -> Any:
         """Return the color map of the levels, on which better values are stronger."""
         return ramp(ax, best_low=self.measure.worse_up)
+
+
+def pair_plot(
+    title: str,
+    draw: Callable[[Axes, Pair], None],
+    space: Space,
+    measure: Measure,
+    trials: Sequence[Trial],
+    x: str | None,
+    y: str | None,
+    *,
+    grid: str = "both",
+    ax: Axes | None,
+    save: str | os.PathLike[str] | None,
+) -> Axes:
+    """Draw a plot over two parameters: `draw` adds the feasible trials, of which there are some.
+
+    Raises
+    ------
+    ArgumentError
+        If a path is unknown, or both are equal.
+    """
+    points = Points.of(space, trials)
+    x, y = chosen_pair(title.lower(), points, space, measure, trials, x, y)
+    ax = axes_or_new(ax, 7.0, 4.8)
+    if y is None:
+        tidy(ax, title)
+        say_instead(ax, "needs two parameters that vary in the same trials")
+    else:
+        pair = Pair.of(points, measure, trials, x, y)
+        tidy(ax, title, grid=grid)
+        pair.across.apply(ax, "x")
+        pair.up.apply(ax, "y")
+        if pair.feasible:
+            draw(ax, pair)
+        else:
+            pair.draw_others(ax, or_say=True)
+        legend_above(ax)
+    save_figure(ax, save)
+    return ax
 
 
 def color_bar(ax: Axes, dots: Any, label: str, ticks: Sequence[tuple[float, str]]) -> None:

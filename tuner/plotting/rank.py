@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.plotting.measure import Measure
-from tuner.plotting.pairs import Pair, chosen_pair, color_bar
-from tuner.plotting.parameter_axis import Points
-from tuner.plotting.style import axes_or_new, legend_above, save_figure, say_instead, tidy
+from tuner.plotting.pairs import Pair, color_bar, pair_plot
 from tuner.records import Trial
 from tuner.search_spaces import Space
 
@@ -35,29 +33,15 @@ def rank(
     Ranks show the order of the trials even if few values are far from the others. Equal values
     have equal ranks. The ranks are those among the feasible trials with both parameters.
     """
-    points = Points.of(space, trials)
-    x, y = chosen_pair("rank", points, space, measure, trials, x, y)
-    ax = axes_or_new(ax, 7.0, 4.8)
-    if y is None:
-        tidy(ax, "Rank")
-        say_instead(ax, "needs two parameters that vary in the same trials")
-        save_figure(ax, save)
-        return ax
-    pair = Pair.of(points, measure, trials, x, y)
-    tidy(ax, "Rank")
-    pair.across.apply(ax, "x")
-    pair.up.apply(ax, "y")
-    if pair.feasible:
-        levels = rank_levels(pair.values)
-        ends = ["best", "worst"] if measure.worse_up else ["worst", "best"]
-        low, high = ends if measure.direction is not None else ("lowest", "highest")
-        ticks = [(0.0, low), (0.25, "25 %"), (0.5, "50 %"), (0.75, "75 %"), (1.0, high)]
-        color_bar(ax, pair.draw(ax, levels), f"rank by {measure.label}", ticks)
-    else:
-        pair.draw_others(ax, or_say=True)
-    legend_above(ax)
-    save_figure(ax, save)
-    return ax
+    return pair_plot("Rank", _draw, space, measure, trials, x, y, ax=ax, save=save)
+
+
+def _draw(ax: Axes, pair: Pair) -> None:
+    measure = pair.measure
+    ends = ["best", "worst"] if measure.worse_up else ["worst", "best"]
+    low, high = ends if measure.direction is not None else ("lowest", "highest")
+    ticks = [(0.0, low), (0.25, "25 %"), (0.5, "50 %"), (0.75, "75 %"), (1.0, high)]
+    color_bar(ax, pair.draw(ax, rank_levels(pair.values)), f"rank by {measure.label}", ticks)
 
 
 def rank_levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
