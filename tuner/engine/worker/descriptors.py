@@ -46,8 +46,9 @@ class _Descriptor:
         if self._file < 0:
             with tempfile.TemporaryFile(prefix="tuner-output-", buffering=0) as file:
                 self._file = os.dup(file.fileno())
-        os.ftruncate(self._file, 0)
-        os.lseek(self._file, 0, os.SEEK_SET)
+        if os.fstat(self._file).st_size:
+            os.ftruncate(self._file, 0)
+            os.lseek(self._file, 0, os.SEEK_SET)
         self._end = 0
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         os.dup2(self._file, self.number)
