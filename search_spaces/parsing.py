@@ -8,6 +8,7 @@ from typing import Any
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.expressions import Binary, Expression, IsIn, Literal, P, Unary
+from tuner.search_spaces.python_source import parse_python
 
 _BINARY: dict[type[ast.AST], str] = {
     ast.Add: "+",
@@ -62,7 +63,7 @@ def _parse(text: str) -> ast.expr:
     """Parse an expression with Python's parser; its warnings become errors."""
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always")
-        tree = ast.parse(text, _FILE, mode="eval")
+        tree: ast.Expression = parse_python(text, _FILE, "eval")
     for doubt in doubts:  # may include warnings of other threads
         if doubt.filename == _FILE:
             raise SyntaxError(str(doubt.message))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from tuner.integrations.mlflow_client import check_is_there, connect, find_exper
 from tuner.integrations.observed_space import Fit, ObservedSpace, Presence, can_branch
 from tuner.records import Failure, Goal, Params, Report, State, Trial
 from tuner.search_spaces import Bool, Choice, Const, Domain, Float, Int, Space
+from tuner.search_spaces.python_source import literal
 from tuner.study.arguments import as_goals, as_space, renamed
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _literal(text: str) -> Any:
     if len(text) > LONGEST_NUMBER:
         return text
     try:
-        value = ast.literal_eval(text)
+        value = literal(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
     plain = value is None or isinstance(value, bool | int | float)

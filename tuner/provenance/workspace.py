@@ -19,6 +19,7 @@ from tuner.errors import ArgumentError
 from tuner.errors.credentials import hide_exact
 from tuner.provenance.git import git, is_commit
 from tuner.records import Code
+from tuner.search_spaces.python_source import parse_python
 
 _CHECKOUT_TIMEOUT = 600.0
 
@@ -236,7 +237,7 @@ def _defines(file: Path, name: str, source: str | None = None) -> bool:
     if source == "" or name.rpartition(".")[2] not in text:
         return False  # without parsing it
     try:
-        body: list[ast.stmt] = ast.parse(text).body
+        body: list[ast.stmt] = parse_python(text).body
     except (SyntaxError, ValueError, RecursionError):
         return False
     *classes, last = name.split(".")

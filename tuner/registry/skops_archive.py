@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tuner.registry.limits import Budget, Refused
+from tuner.search_spaces.python_source import literal
 
 _SCHEMA = "schema.json"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -148,10 +149,8 @@ def read_header(content: bytes, name: str) -> Header:
 
 @lru_cache(maxsize=256)
 def _dtype(description: bytes, name: str) -> np.dtype[Any]:
-    import ast
-
     try:
-        described = ast.literal_eval(description.decode("ascii"))
+        described = literal(description.decode("ascii"))
         dtype = np.lib.format.descr_to_dtype(described)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, KeyError) as error:
         raise Refused(f"{name!r} has no data type: {error}") from error

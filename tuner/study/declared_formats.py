@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tuner.errors import ArgumentError
+from tuner.search_spaces.python_source import parse_python
 
 
 def check_formats(objective: Callable[..., Any]) -> None:
@@ -47,7 +48,7 @@ def _calls(objective: Callable[..., Any]) -> Iterator[tuple[int, dict[str, Any]]
     """
     try:
         lines, first = inspect.getsourcelines(inspect.unwrap(objective))
-        function = ast.parse(textwrap.dedent("".join(lines))).body[0]
+        function = parse_python(textwrap.dedent("".join(lines))).body[0]
     except (OSError, TypeError, SyntaxError, ValueError, IndexError):
         return  # as for a lambda, or in an interactive session
     if not isinstance(function, ast.FunctionDef):
