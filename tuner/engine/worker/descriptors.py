@@ -101,7 +101,8 @@ class Descriptors:
                 for each in self._all:
                     each.redirect()
                 self._start_thread()
-            self.drain()
+            else:
+                self.drain()
 
     def end(self) -> None:
         """Restore the descriptors if this is the last user."""
