@@ -17,8 +17,8 @@ _lock = threading.RLock()  # a finalizer may parse in the middle of a parse
 def parse_python(text: str, file: str = "<unknown>", mode: str = "exec") -> Any:
     """Return the syntax tree of Python source, as `ast.parse` does.
 
-    >>> parse_python("1 + 1", mode="eval").body.op
-    <ast.Add object at ...>
+    >>> type(parse_python("1 + 1", mode="eval").body).__name__
+    'BinOp'
     """
     with _lock:
         return ast.parse(text, file, mode)
