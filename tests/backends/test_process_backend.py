@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.unimportable import unimportable_work
 from tuner.backends import ProcessBackend
 from tuner.backends.processes import local_machine, stopped
 from tuner.backends.processes.frames import FrameReader, FrameWriter
@@ -80,17 +81,11 @@ def test_work_that_cannot_be_pickled_is_refused_before_a_process_starts() -> Non
 
 @pytest.mark.process
 def test_work_that_a_worker_cannot_import_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "not_on_workers.py").write_text("def work(job, channel):\n    pass\n")
-    sys.path.insert(0, str(tmp_path))
-    try:
-        import not_on_workers
-    finally:
-        sys.path.remove(str(tmp_path))
-    try:
-        with pytest.raises(ObjectiveError, match=r"ModuleNotFoundError.*not_on_workers.*installed"):
-            ProcessBackend().start(not_on_workers.work, workers=1)
-    finally:
-        del sys.modules["not_on_workers"]
+    with (
+        unimportable_work(tmp_path) as work,
+        pytest.raises(ObjectiveError, match=r"ModuleNotFoundError.*not_on_workers.*installed"),
+    ):
+        ProcessBackend().start(work, workers=1)
 
 
 class DeadlyToLoad:

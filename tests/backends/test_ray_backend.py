@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 import tuner
+from support.unimportable import unimportable_work
 from tuner.backends import RayBackend
 from tuner.backends.protocol import Finished, Resized
 from tuner.errors import BackendError, ObjectiveError, ResourcesError
@@ -48,17 +48,11 @@ def test_work_that_cannot_be_pickled_is_refused() -> None:
 
 
 def test_work_that_a_worker_cannot_import_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "not_on_workers.py").write_text("def work(job, channel):\n    pass\n")
-    sys.path.insert(0, str(tmp_path))
-    try:
-        import not_on_workers
-    finally:
-        sys.path.remove(str(tmp_path))
-    try:
-        with pytest.raises(ObjectiveError, match=r"ModuleNotFoundError.*not_on_workers.*installed"):
-            RayBackend().start(not_on_workers.work, workers=1)
-    finally:
-        del sys.modules["not_on_workers"]
+    with (
+        unimportable_work(tmp_path) as work,
+        pytest.raises(ObjectiveError, match=r"ModuleNotFoundError.*not_on_workers.*installed"),
+    ):
+        RayBackend().start(work, workers=1)
 
 
 class SearchesWhenLoaded:
