@@ -82,7 +82,8 @@ def test_a_style_of_the_first_figure_hides_no_later_one() -> None:
 
 
 def test_the_user_may_turn_the_interactive_mode_off(kernel: Run) -> None:
-    kernel("import matplotlib.pyplot as plt")
+    # The first figure of a kernel turns the mode on, whoever draws it.
+    kernel("import matplotlib.pyplot as plt; study.plot.history();")
     assert images(kernel("plt.ioff(); study.plot.history();")) == 0
     assert images(kernel("_ = plt.ion(); plt.close('all'); study.plot.history();")) == 1
 
