@@ -176,18 +176,25 @@ class TestOnRay:
         assert study.best_value == size
 
     def test_trials_that_save_nothing_are_not_held_up_by_one_that_does(self, tmp_path) -> None:
+        others_ended = tmp_path / "others ended"
+
         def objective(params, trial):
             if trial.number == 40:
                 with trial.checkpoint() as folder:
                     (folder / "state").touch()
-                time.sleep(1.0)
+                deadline = time.monotonic() + 30.0
+                while not others_ended.exists() and time.monotonic() < deadline:
+                    time.sleep(0.02)
             return params["x"]
 
         ended: list[int] = []
-        search(
-            tmp_path, objective, n_trials=120, workers=2,
-            callbacks=[lambda study, trial: ended.append(trial.number)],
-        )  # fmt: skip
+
+        def callback(study, trial):
+            ended.append(trial.number)
+            if len(ended) == 105:
+                others_ended.touch()
+
+        search(tmp_path, objective, n_trials=120, workers=2, callbacks=[callback])
         assert len(ended) == 120
         assert ended.index(40) > 100
         assert threading.active_count() < 50
