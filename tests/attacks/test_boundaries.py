@@ -406,6 +406,7 @@ def test_bytes_that_are_no_text_on_the_command_line(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_whoever_reads_the_output_may_leave(tmp_path: Path) -> None:
+    remark = b"the first 100 are shown; for more, add a limit to the query or use --to\n"
     search(tmp_path / "store", n_trials=200)
     for words in ("find ''", "find '' --to csv", "export s --to json"):
         done = subprocess.run(
@@ -413,7 +414,8 @@ def test_whoever_reads_the_output_may_leave(tmp_path: Path) -> None:
             cwd=tmp_path, capture_output=True, timeout=300, check=False,
             env={**os.environ, "TUNER_STORE": "store", "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-        assert done.stderr == b"", done.stderr.decode()
+        # A reader that leaves late has let the whole command end, with its remark on the limit.
+        assert done.stderr in (b"", *((remark,) if words == "find ''" else ())), done.stderr
 
 
 # --- damaged and foreign records ---------------------------------------------------------------
