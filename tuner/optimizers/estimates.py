@@ -227,14 +227,15 @@ def _assembled(
     chances = np.bincount(draws.argmin(axis=1), minlength=len(order)) / len(draws)
     made = []
     for place, i in enumerate(order):
-        ends = sorted((sign * float(low[place]), sign * float(high[place])))
+        lower, upper = sorted((sign * float(low[place]), sign * float(high[place])))
         made.append(
             Estimate(
                 chosen[i].trial.number,
                 len(chosen[i].losses),
                 sign * float(observed[i]),
                 sign * float(mean[i]),
-                *ends,
+                lower,
+                upper,
                 float(chances[place]),
             )
         )

@@ -121,7 +121,7 @@ def _best(info: StudyInfo, store: Store) -> Trial | None:
 def _run(ref: str, info: StudyInfo, trial: Trial, attempt: int | None, store: Store) -> Run | None:
     runs = list(store.runs(info.uid, trial.number))
     if attempt is None:
-        originals = [run for run in runs if not run.is_replay]
+        originals = [run for run in runs if run.is_attempt]
         return originals[-1] if originals else None
     for run in runs:
         if run.attempt == attempt:

@@ -17,7 +17,7 @@ from tuner.provenance.evaluation import Evaluation, evaluate, evaluate_apart
 from tuner.provenance.fingerprints import fingerprint
 from tuner.provenance.references import Subject, resolve
 from tuner.provenance.workspace import Workspace, workspace
-from tuner.records import REPLAY, Code, Environment, Job, Run, State, StudyInfo
+from tuner.records import REPLAY, Code, Environment, Job, Run, RunPurpose, State, StudyInfo
 from tuner.tracking import open_store
 from tuner.tracking.batch import Batch
 from tuner.tracking.uuid7 import uuid7
@@ -197,6 +197,7 @@ def _record(store: Store, info: StudyInfo, job: Job, evaluation: Evaluation) -> 
         metrics=outcome.metrics,
         error=outcome.error,
         worker=REPLAY,
+        purpose=RunPurpose.REPLAY,
         host=socket.gethostname(),
         started=evaluation.started,
         ended=evaluation.ended,

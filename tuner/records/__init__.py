@@ -237,7 +237,19 @@ class Trial(Record):
 
 
 REPLAY = "replay"
-"""Name of the worker of a replay, which repeats a run to compare the metrics."""
+"""Name of the worker of a replay, which is the process that asked for it."""
+
+
+class RunPurpose(StrEnum):
+    """The reason for a run of a trial.
+
+    An attempt gives the trial its outcome. A replay runs a finished trial again with its own seed,
+    to compare the metrics. A repeat runs it under a fresh seed, to measure the noise of its value.
+    """
+
+    ATTEMPT = "attempt"
+    REPLAY = "replay"
+    REPEAT = "repeat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +257,8 @@ class Run(Record):
     """One execution of a trial, tracked.
 
     `uid` is a UUIDv7 in hex, unique everywhere; it is also the token that an outcome must carry.
-    `attempt` counts the runs of the trial from 1. `environment` and `code` are the keys of the
+    `attempt` counts the runs of the trial from 1. `seed` is that of a repeat; None stands for the
+    seed of the trial. `environment` and `code` are the keys of the
     recorded `Environment` and `Code`.
     """
 
@@ -263,6 +276,8 @@ class Run(Record):
     output: str = ""
     environment: str = ""
     code: str = ""
+    purpose: RunPurpose = RunPurpose.ATTEMPT
+    seed: int | None = None
 
     @property
     def duration(self) -> float | None:
@@ -270,9 +285,14 @@ class Run(Record):
         return None if self.started is None or self.ended is None else self.ended - self.started
 
     @property
+    def is_attempt(self) -> bool:
+        """Whether this run counts for the outcome of its trial."""
+        return self.purpose is RunPurpose.ATTEMPT
+
+    @property
     def is_replay(self) -> bool:
         """Whether this is a replay of a finished trial."""
-        return self.worker == REPLAY
+        return self.purpose is RunPurpose.REPLAY
 
 
 @dataclass(frozen=True, slots=True)

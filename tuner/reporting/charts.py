@@ -118,7 +118,7 @@ def _curves(
     A step that a later attempt reported again has its later value.
     """
     metric = study.goals[0].metric
-    order = {run.uid: (run.trial, run.attempt) for run in runs if not run.is_replay}
+    order = {run.uid: (run.trial, run.attempt) for run in runs if run.is_attempt}
     curves: dict[int, dict[int, float]] = defaultdict(dict)
     known = [(order[uid], report) for uid, report in study.reports() if uid in order]
     for (trial, _), report in sorted(known, key=lambda pair: (pair[0], pair[1].step)):

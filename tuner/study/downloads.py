@@ -32,7 +32,7 @@ def download(
 def _run(study: StudyResults, trial: int, attempt: int | None) -> Run:
     runs = study.runs(trial)
     for run in reversed(runs):
-        if run.attempt == attempt or (attempt is None and not run.is_replay):
+        if run.attempt == attempt or (attempt is None and run.is_attempt):
             return run
     if attempt is not None and runs:
         raise ArgumentError(

@@ -105,7 +105,7 @@ def completed_trial(study: StudyResults, trial: Trial | int) -> Trial:
 
 def _completed_run(registry: Registry, info: StudyInfo, trial: Trial) -> Run:
     runs = registry.store.runs(info.uid, trial.number)
-    *_, run = (r for r in runs if r.state is State.COMPLETED and not r.is_replay)
+    *_, run = (r for r in runs if r.state is State.COMPLETED and r.is_attempt)
     return run
 
 

@@ -10,7 +10,7 @@ from tuner.records import Report, Run
 def reports_by_trial(
     runs: Iterable[Run], reports: Iterable[tuple[str, Report]]
 ) -> dict[int, list[Report]]:
-    """Return the reports of each trial by step, ignoring replays.
+    """Return the reports of each trial by step, ignoring replays and repeats.
 
     An attempt that resumes from a checkpoint continues the steps of the one before. Its values of a
     metric replace those from its first step on, so an attempt that starts over replaces them all.
@@ -35,7 +35,7 @@ def reports_by_trial(
         by_run.setdefault(uid, []).append(report)
     found: dict[int, dict[int, dict[str, float]]] = {}
     for run in runs:
-        if not run.is_replay and run.uid in by_run:
+        if run.is_attempt and run.uid in by_run:
             _continue(found.setdefault(run.trial, {}), by_run[run.uid])
     return {
         trial: [Report(step, steps[step]) for step in sorted(steps) if steps[step]]
