@@ -12,6 +12,19 @@ def fresh_seed() -> int:
     return secrets.randbits(32)
 
 
+def repeat_seed(study_seed: int, repeat: int) -> int:
+    """Return the seed of a repeat of any trial, in [0, 2**32); `repeat` counts from 0.
+
+    The same repeat of two trials has the same seed. Trials that are compared then share what the
+    seed decides, such as the split of the data, which narrows their difference.
+    """
+    return trial_seed(study_seed, REPEATS + repeat)
+
+
+REPEATS = 1 << 40
+"""Offset of the numbers of repeats, above the number of any trial."""
+
+
 def trial_seed(study_seed: int, number: int) -> int:
     """Return the seed of a trial, in [0, 2**32); it depends on the arguments only.
 

@@ -50,9 +50,6 @@ LEARN_FROM, FITTED = 120, 300
 NEGLIGIBLE = 0.005
 """Deviation of the noise, as a part of the median less the best value, that counts as none."""
 
-INDIFFERENT = 0.1
-"""Difference of two estimates, in deviations of the noise, below which the values decide."""
-
 INFLATION = 1.35
 """Factor on the deviations of the model, for the misfit of its kernel; see `benchmarks.winner`."""
 
@@ -218,9 +215,7 @@ def _assembled(
     chosen = [points[i] for i in found.chosen]
     mean = found.draws.mean(axis=0)
     observed = np.array([p.mean for p in chosen])
-    near = mean <= mean.min() + INDIFFERENT * found.noise
-    winner = int(np.argmin(np.where(near, observed, np.inf)))
-    order = [winner, *(i for i in np.argsort(mean, kind="stable").tolist() if i != winner)]
+    order = np.lexsort((observed, mean)).tolist()
     draws = found.draws[:, order]
     tail = 50.0 * (1.0 - LEVEL)
     low, high = np.percentile(draws, [tail, 100.0 - tail], axis=0)

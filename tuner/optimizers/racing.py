@@ -19,6 +19,9 @@ from scipy.special import ndtr
 
 from tuner.optimizers.estimates import Estimate, Estimates
 
+TOLERANCE = 0.25
+"""Difference of two true values that does not matter, in deviations of the noise of one run."""
+
 UNKNOWN = 3
 """Leading trials that run again first if nothing is known about the noise."""
 
@@ -33,32 +36,39 @@ class Race:
         Number of further runs, at least 1.
     confidence : float
         Probability, in (0, 1), that the winner is the best of the leading trials up to `tolerance`.
-    tolerance : float
-        Difference of two true values, in the units of the goal, that does not matter.
+    tolerance : float or None
+        Difference of two true values, in the units of the goal, that does not matter; None for
+        `TOLERANCE` deviations of the noise.
     """
 
     budget: int
     confidence: float = 0.95
-    tolerance: float = 0.0
+    tolerance: float | None = None
+
+    def margin(self, estimates: Estimates) -> float:
+        """Return the tolerance in the units of the goal."""
+        if self.tolerance is None:
+            return TOLERANCE * (estimates.noise or 0.0)
+        return self.tolerance
 
 
-def confidence_in(estimates: Estimates, tolerance: float) -> float:
-    """Return the probability that the winner is the best of the leaders, up to `tolerance`."""
+def confidence_in(estimates: Estimates, margin: float) -> float:
+    """Return the probability that the winner is the best of the leaders, up to `margin`."""
     draws = estimates.draws
-    return float(np.mean(draws[:, 0] <= draws.min(axis=1) + tolerance))
+    return float(np.mean(draws[:, 0] <= draws.min(axis=1) + margin))
 
 
 def is_decided(race: Race, estimates: Estimates, repeats: int) -> bool:
     """Whether a race is over before its budget is spent.
 
-    Without a repeat, a model that finds no noise is not believed, because values that repeat look
-    the same as values that happen to fit.
+    A winner without a repeat is not confirmed, unless the user stated the noise: a model may find
+    no noise where the values happen to fit.
     """
-    if len(estimates.leaders) == 1:
-        return True
-    if estimates.noise is None or (repeats == 0 and estimates.source != "given"):
+    if estimates.noise is None:
         return False
-    return confidence_in(estimates, race.tolerance) >= race.confidence
+    if estimates.source != "given" and (repeats == 0 or estimates.winner.runs < 2):
+        return False
+    return confidence_in(estimates, race.margin(estimates)) >= race.confidence
 
 
 def next_repeats(race: Race, estimates: Estimates, running: Mapping[int, int], n: int) -> list[int]:
@@ -88,12 +98,14 @@ def _next(race: Race, estimates: Estimates, given: Mapping[int, int]) -> int:
     if not estimates.noise:
         first = leaders[:UNKNOWN] if estimates.noise is None else leaders[:1]
         return min(first, key=lambda e: e.runs + given[e.trial]).trial
+    if leaders[0].runs + given[leaders[0].trial] < 2:
+        return leaders[0].trial
     draws, variance = estimates.draws, estimates.noise**2
     spread = np.var(draws, axis=0)
     # A run that has no outcome yet narrows the spread, and leaves the mean.
     runs = np.array([given[e.trial] for e in leaders], dtype=float)
     narrowed = spread * variance / (variance + runs * spread)
-    gap = draws.mean(axis=0) - draws[:, 0].mean() + race.tolerance
+    gap = draws.mean(axis=0) - draws[:, 0].mean() + race.margin(estimates)
     gap[0] = math.inf
     with np.errstate(divide="ignore", invalid="ignore"):
         better = ndtr(-gap / np.sqrt(narrowed + narrowed[0]))
@@ -116,7 +128,7 @@ def preferred(race: Race, estimates: Estimates, costs: Mapping[int, float]) -> E
     if estimates.noise is None:
         return leaders[0]
     draws = estimates.draws
-    worse = np.mean(draws > draws[:, :1] + race.tolerance, axis=0)
+    worse = np.mean(draws > draws[:, :1] + race.margin(estimates), axis=0)
     tied: Sequence[Estimate] = [
         e for e, p in zip(leaders, worse.tolist(), strict=True) if p < race.confidence
     ]

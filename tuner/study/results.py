@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tuner.plotting import Plots
     from tuner.query import QueryResult
     from tuner.reporting import Report as HtmlReport
+    from tuner.study.winner import Winner
     from tuner.tracking.store import Store
 
 
@@ -180,6 +181,24 @@ class StudyResults:
                         return trial
                     infeasible.append(trial)
         return best_of(self._info, infeasible)
+
+    @property
+    def winner(self) -> Winner:
+        """The trial that is registered, with the estimate of its true value and an interval.
+
+        Without noise, it is the best trial. With noise, it is the trial with the best expected
+        value given all values of the study, which is usually not the luckiest one. Noise is learned
+        from the values and from repeats; with fewer than ten points and no repeats it is unknown,
+        and the winner is the best trial. See `Study.confirm`.
+
+        Raises
+        ------
+        NoCompletedTrial, NoFeasibleTrial, SeveralGoals
+            As for `best_trial`.
+        """
+        from tuner.study.winner import winner_of
+
+        return winner_of(self)
 
     @property
     def best_params(self) -> Params:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
     from tuner.study.search import Search
+    from tuner.study.winner import Winner
     from tuner.tracking.store import Store
 
 
@@ -149,6 +150,102 @@ class Study(StudyResults):
             progress=progress,
         )
         return self.run(search)
+
+    def confirm(
+        self,
+        objective: Callable[..., Any],
+        runs: int,
+        *,
+        confidence: float = 0.95,
+        tolerance: float | None = None,
+        prefer: str | None = None,
+        timeout: float | None = None,
+        trial_timeout: float | None = None,
+        backend: str | Backend | None = None,
+        workers: int | None = None,
+        resources: Mapping[str, float] | None = None,
+        progress: bool | Progress = True,
+    ) -> Winner:
+        """Run the leading trials again under fresh seeds, until one of them is the best.
+
+        Each further run goes to the leader or to its strongest challenger. Repeats are runs of
+        their trials: `best_trial` and the values of the trials do not change. Files and models that
+        a repeat logs are not kept.
+
+        Parameters
+        ----------
+        objective
+            The objective of the search. It must draw its randomness from ``trial.seed`` or from
+            the global generators, which are seeded by it.
+        runs
+            Total number of repeats of the study, those of earlier calls included. A call that was
+            interrupted is finished by the same call.
+        confidence
+            Probability, in (0, 1), that the winner is the best of the leading trials; the race ends
+            when it is reached.
+        tolerance
+            Difference of two true values, in the units of the goal, that does not matter. None
+            takes a quarter of the noise of one run.
+        prefer
+            Cost that decides between trials of which none is worse with `confidence`: the name of a
+            metric, or ``"duration"``. None takes the best estimate.
+        timeout, trial_timeout, backend, workers, resources, progress
+            As for `tuner.optimize`.
+
+        Returns
+        -------
+        Winner
+            The winner, which `register` registers by default.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is invalid; nothing is started.
+        NoCompletedTrial, NoFeasibleTrial, SeveralGoals
+            As for `best_trial`.
+        StudyBusy, BackendError, StoreError
+            As for `tuner.optimize`.
+
+        Examples
+        --------
+        >>> import random, tempfile, tuner
+        >>> def objective(params, trial):
+        ...     return params["x"] ** 2 + random.Random(trial.seed).gauss(0, 0.1)
+        >>> study = tuner.optimize(
+        ...     objective, {"x": tuner.Float(-1, 1)}, n_trials=20, backend="serial", seed=0,
+        ...     store=tempfile.mkdtemp(), progress=False,
+        ... )
+        >>> winner = study.confirm(objective, runs=8, backend="serial", progress=False)
+        >>> winner.low < winner.value < winner.high, winner.repeats <= 8
+        (True, True)
+        """
+        from tuner.study.search import as_search
+        from tuner.study.winner import as_race, confirm
+
+        end_loading("Study.confirm")
+        race = as_race(runs, confidence, tolerance, prefer)
+        search = as_search(
+            objective,
+            self.goals,
+            None,
+            n_trials=None,
+            timeout=timeout,
+            trial_timeout=trial_timeout,
+            backend=backend,
+            workers=workers,
+            resources=resources,
+            register=False,
+            refit=None,
+            max_retries=0,
+            max_identical_failures=None,
+            deterministic=False,
+            callbacks=(),
+            system_metrics=None,
+            keep_models=None,
+            progress=progress,
+        )
+        self._check_idle()
+        return confirm(self, search, race, prefer)
 
     # --- ask and tell -------------------------------------------------------------------------
 
@@ -356,14 +453,14 @@ class Study(StudyResults):
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
     ) -> ModelVersion:
-        """Register a trial as a model version; `optimize` calls this for the best trial.
+        """Register a trial as a model version; `optimize` calls this for the winner.
 
         Parameters
         ----------
         name
             Name of the model. Defaults to the name of the study.
         trial
-            A completed trial or its number. Defaults to the best trial.
+            A completed trial or its number. Defaults to the winner; see `winner`.
         refit
             A function that takes the params of the trial and returns a model. None takes the model
             that the trial logged; without one, only the params are registered.
@@ -390,7 +487,7 @@ class Study(StudyResults):
         return register_trial(
             registry,
             self._info,
-            self.best_trial if trial is None else completed_trial(self, trial),
+            self.winner.trial if trial is None else completed_trial(self, trial),
             name or self.name,
             refit,
             format=format,
