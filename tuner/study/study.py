@@ -90,9 +90,10 @@ class Study(StudyResults):
         callbacks: Sequence[Callable[[Study, Trial], None]] = (),
         system_metrics: bool | float | None = None,
         keep_models: int | None = None,
+        confirm: int | None = None,
         progress: bool | Progress = True,
     ) -> Study:
-        """Run the search until the study has `n_trials` trials, and register the best one.
+        """Run the search until the study has `n_trials` trials, and register the winner.
 
         The study may have trials of earlier calls, and of `ask` and `tell`; all of them count.
         Points of `enqueue` are tried first. A trial that was asked for and not told is run again
@@ -147,6 +148,7 @@ class Study(StudyResults):
             callbacks=callbacks,
             system_metrics=system_metrics,
             keep_models=keep_models,
+            confirm=confirm,
             progress=progress,
         )
         return self.run(search)
@@ -365,7 +367,7 @@ class Study(StudyResults):
         search.stop()
 
     def run(self, search: Search) -> Study:
-        """Run a checked search and register the best trial; `optimize` is the public form.
+        """Run a checked search and register the winner; `optimize` is the public form.
 
         Raises
         ------
@@ -375,8 +377,10 @@ class Study(StudyResults):
             If another process created the study, so that the recorded one has to be loaded.
         """
         from tuner.study.models import apply_policy
+        from tuner.optimizers.racing import Race
         from tuner.study.search import limits_of, notified, say_untried
         from tuner.study.unsaved import warn_of_unsaved
+        from tuner.study.winner import confirm
 
         self._check_idle()
         n_trials = limits_of(search, self.space).n_trials
@@ -387,6 +391,8 @@ class Study(StudyResults):
                 warn_of_unsaved(self)
             else:
                 say_untried(search, self, n_trials)
+            if search.confirm is not None and any(trial.eligible for trial in self):
+                confirm(self, search, Race(search.confirm), None)
             apply_policy(self, search.models)
         return self
 

@@ -152,14 +152,13 @@ def confirm(study: Study, search: Search, race: Race, prefer: str | None) -> Win
     from tuner.optimizers import RandomOptimizer
     from tuner.study.search import session_of
 
-    if len(study.goals) == 1:
-        rule: dict[str, Any] = {"confidence": race.confidence, "tolerance": race.tolerance}
-        if prefer is not None:
-            rule["prefer"] = prefer
-        study.best_trial  # noqa: B018 (raises the errors of a study without one)
-        session = session_of(search, study, RandomOptimizer(), None)
-        RepeatDriver(session, study.space, race, known_noise(study)).run()
-        study.set_study_notes({NOTE: rule})
+    study.best_trial  # noqa: B018 (raises the errors of a study without one)
+    session = session_of(search, study, RandomOptimizer(), None)
+    RepeatDriver(session, study.space, race, known_noise(study)).run()
+    rule = {"confidence": race.confidence, "tolerance": race.tolerance, "prefer": prefer}
+    usual = {"confidence": Race.confidence, "tolerance": None, "prefer": None}
+    if rule != study.notes.get(NOTE, usual):
+        study.set_study_notes({NOTE: None if rule == usual else rule})
     return winner_of(study)
 
 
