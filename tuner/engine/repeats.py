@@ -223,10 +223,11 @@ class RepeatDriver:
                 "Timeout", f"ran longer than trial_timeout={limit:g} s"
             )
             s.backend.stop(uid, kill=True)
-        if self._has_work():
+        has_work = self._has_work()
+        if has_work:
             self._fill(s.backend.capacity - len(self._active), now)
         s.progress.update(self._snapshot())
-        if not self._active:
+        if not self._active and not has_work:
             return False
         due = self._deadlines.next()
         wait = s.poll if due is None else min(s.poll, max(0.0, due - s.clock.elapsed()))

@@ -53,6 +53,9 @@ NEGLIGIBLE = 0.005
 INFLATION = 1.35
 """Factor on the deviations of the model, for the misfit of its kernel; see `benchmarks.winner`."""
 
+HUGE = 1e100
+"""Value above which squares overflow, so nothing is known about the noise."""
+
 LEVEL = 0.95
 """Probability of an interval."""
 
@@ -175,9 +178,12 @@ def estimate(
     n = sum(len(p.losses) for p in points)
     found: _Posterior | None = None
     source = "given"
+    largest = max(abs(loss) for p in points for loss in p.losses)
     if noise == 0.0:
         found = _Posterior(0.0, np.arange(len(points))[:leaders], np.zeros((0, 0)))
-    elif len(points) >= FEWEST and max(abs(p.mean) for p in points) < 1e100:
+    elif largest > HUGE:
+        found = None
+    elif len(points) >= FEWEST:
         found = _by_model(space, points, noise, leaders, rng)
         source = "model" if noise is None else "given"
     elif noise is not None or n > len(points):

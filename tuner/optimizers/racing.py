@@ -19,6 +19,9 @@ from scipy.special import ndtr
 
 from tuner.optimizers.estimates import Estimate, Estimates
 
+CONFIDENCE = 0.95
+"""Probability at which a race ends, if none is stated."""
+
 TOLERANCE = 0.25
 """Difference of two true values that does not matter, in deviations of the noise of one run."""
 
@@ -42,7 +45,7 @@ class Race:
     """
 
     budget: int
-    confidence: float = 0.95
+    confidence: float = CONFIDENCE
     tolerance: float | None = None
 
     def margin(self, estimates: Estimates) -> float:

@@ -107,8 +107,8 @@ def optimize(
         An SQLAlchemy URL, a folder, or None for ``./.tuner`` (the environment variable
         ``TUNER_STORE`` overrides None).
     register
-        Model name for the winner, see `Study.winner`. Defaults to the study's name; False registers nothing.
-        A search with several goals does not register a model; see `Study.register`.
+        Model name for the winner, see `Study.winner`. Defaults to the study's name; False registers
+        nothing. A search with several goals does not register a model; see `Study.register`.
     refit
         A function that takes the best params and returns the model to register.
     data

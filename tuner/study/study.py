@@ -376,8 +376,8 @@ class Study(StudyResults):
         StudyJustCreated
             If another process created the study, so that the recorded one has to be loaded.
         """
-        from tuner.study.models import apply_policy
         from tuner.optimizers.racing import Race
+        from tuner.study.models import apply_policy
         from tuner.study.search import limits_of, notified, say_untried
         from tuner.study.unsaved import warn_of_unsaved
         from tuner.study.winner import confirm

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.display.numbers import distinct_texts, number_text
 from tuner.errors import ArgumentError
 from tuner.optimizers.estimates import Estimate, Estimates
-from tuner.optimizers.racing import Race, confidence_in, preferred
+from tuner.optimizers.racing import CONFIDENCE, Race, confidence_in, preferred
 from tuner.records import Trial
 from tuner.study.arguments import as_count
 
@@ -117,7 +117,7 @@ def winner_of(study: StudyResults) -> Winner:
     estimates = estimates_of(study.space, study.info.goal, trials, repeats, noise)
     by_number = {trial.number: trial for trial in trials}
     rule = study.notes.get(NOTE, {})
-    race = Race(1, rule.get("confidence", 0.95), rule.get("tolerance"))
+    race = Race(1, rule.get("confidence", CONFIDENCE), rule.get("tolerance"))
     if estimates.noise is None:
         chosen = estimates.winner if repeats.count else _of(estimates, best)
     else:
@@ -156,7 +156,7 @@ def confirm(study: Study, search: Search, race: Race, prefer: str | None) -> Win
     session = session_of(search, study, RandomOptimizer(), None)
     RepeatDriver(session, study.space, race, known_noise(study)).run()
     rule = {"confidence": race.confidence, "tolerance": race.tolerance, "prefer": prefer}
-    usual = {"confidence": Race.confidence, "tolerance": None, "prefer": None}
+    usual = {"confidence": CONFIDENCE, "tolerance": None, "prefer": None}
     if rule != study.notes.get(NOTE, usual):
         study.set_study_notes({NOTE: None if rule == usual else rule})
     return winner_of(study)
