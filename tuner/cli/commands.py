@@ -35,12 +35,12 @@ from tuner.cli.output import (
 from tuner.cli.plots import plot
 from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
 from tuner.cli.tidy import model, study
-from tuner.display.numbers import literal_text, number_text
 from tuner.errors import QueryError, TunerError, TunerWarning
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import OPTIMIZERS
+from tuner.records.numbers import literal_text, number_text
 from tuner.schedulers import SCHEDULERS
 
 
@@ -154,16 +154,18 @@ for command in _COMMANDS:
 @click.option(
     "--optimizer",
     cls=NameOption,
-    plugins=OPTIMIZERS,
+    names=lambda: OPTIMIZERS.names,
     default="auto",
     show_default=True,
     summary="Suggests the params of the next trial",
 )
-@click.option("--scheduler", cls=NameOption, plugins=SCHEDULERS, summary="Stops bad trials early")
+@click.option(
+    "--scheduler", cls=NameOption, names=lambda: SCHEDULERS.names, summary="Stops bad trials early"
+)
 @click.option(
     "--backend",
     cls=NameOption,
-    plugins=BACKENDS,
+    names=lambda: BACKENDS.names,
     summary="Runs the trials (default: ray)",
 )
 @click.option(

@@ -117,9 +117,7 @@ def mirror(study: str, uri: str, experiment: str | None, store: str | None) -> N
 @store_option
 def report(study: str, output: Path | None, store: str | None) -> None:
     """Write a report on a study as one self-contained HTML file."""
-    from tuner.reporting import write_report
-
-    echo(write_report(tuner.load_study(study, store=store), output))
+    echo(tuner.load_study(study, store=store).report().save(output))
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.errors import StoreError
 from tuner.errors.printable import well_formed
 from tuner.records import Run, State, Trial
-from tuner.tracking.attempts import reports_by_trial
+from tuner.records.attempts import reports_by_trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

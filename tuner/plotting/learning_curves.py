@@ -25,7 +25,7 @@ from tuner.plotting.style import (
 )
 from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Report, Run, State, Trial
-from tuner.tracking.attempts import reports_by_trial
+from tuner.records.attempts import reports_by_trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

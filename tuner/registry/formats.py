@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import ArgumentError, RegistryError
-from tuner.loading import SearchWhileLoading, loading
+from tuner.errors.loading import SearchWhileLoading, loading
 from tuner.plugins import Plugins
 from tuner.records import Upload
 from tuner.registry.pickle_format import PickleFormat

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuner.display.numbers import value_text
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line
 from tuner.optimizers import ranking
@@ -16,6 +15,7 @@ from tuner.plotting.measure import Measure
 from tuner.plotting.parameter_axis import ParameterAxis
 from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Goal, Run, State, Trial
+from tuner.records.numbers import value_text
 from tuner.reporting.subject import StudyRecord
 
 MOST_TRIALS = 3000

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.display.numbers import (
+from tuner.optimizers import ranking
+from tuner.plotting.importance_scores import importance_scores
+from tuner.plotting.measure import Measure
+from tuner.records import Code, Environment, ModelVersion, State, Trial
+from tuner.records.numbers import (
     distinct_texts,
     moment_text,
     number_text,
     seconds_text,
 )
-from tuner.optimizers import ranking
-from tuner.plotting.importance_scores import importance_scores
-from tuner.plotting.measure import Measure
-from tuner.records import Code, Environment, ModelVersion, State, Trial
 from tuner.reporting.certainty import Certainty, certainty_of, in_words
 from tuner.reporting.subject import StudyRecord
 from tuner.tracking.activity import run_by

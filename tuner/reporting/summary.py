@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tuner.display.html import MANY, block, facts, folded
-from tuner.display.numbers import count_text, number_text
+from tuner.records.html import MANY, block, facts, folded
+from tuner.records.numbers import count_text, number_text
 from tuner.reporting.content import failures_of, summary_of
 from tuner.reporting.subject import StudyRecord
 
