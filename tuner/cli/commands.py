@@ -15,8 +15,8 @@ from tuner.backends import BACKENDS
 from tuner.cli.arguments import NameOption, as_pair, load_objective, load_space, store_option
 from tuner.cli.artifacts import artifacts
 from tuner.cli.cluster import cluster, job, submit
-from tuner.cli.exchange import export, import_, mirror, report
-from tuner.cli.maintenance import db, gc
+from tuner.cli.exchange import export, import_, mirror, plot, report
+from tuner.cli.maintenance import db, gc, model, study
 from tuner.cli.output import (
     as_json,
     best_first,
@@ -32,9 +32,7 @@ from tuner.cli.output import (
     when,
     write_table,
 )
-from tuner.cli.plots import plot
 from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
-from tuner.cli.tidy import model, study
 from tuner.errors import QueryError, TunerError, TunerWarning
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError
 from tuner.errors.boundary import public
-from tuner.provenance.git import MAX_DIFF, git, is_commit
+from tuner.provenance.capture import MAX_DIFF, git, is_commit
 from tuner.records import Code
 from tuner.records.numbers import count_text, distinct_texts
 from tuner.tracking import open_store

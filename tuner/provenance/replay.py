@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tuner.errors import ArgumentError
 from tuner.errors.boundary import public
 from tuner.errors.loading import end_loading
+from tuner.provenance.capture import fingerprint
 from tuner.provenance.compare import UNKNOWN, package_changes
 from tuner.provenance.evaluation import Evaluation, evaluate, evaluate_apart
-from tuner.provenance.fingerprints import fingerprint
 from tuner.provenance.workspace import Workspace, workspace
 from tuner.records import REPLAY, Code, Environment, Job, Run, State, StudyInfo
 from tuner.tracking import open_store

@@ -29,7 +29,7 @@ from tuner.records.numbers import count_text, moment_text, value_text
 from tuner.reporting import content
 from tuner.reporting.certainty import in_words
 from tuner.reporting.charts import MOST_TRIALS, chart_data
-from tuner.reporting.subject import StudyRecord
+from tuner.reporting.content import StudyRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

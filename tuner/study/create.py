@@ -58,7 +58,7 @@ def as_plan(
     ArgumentError, SpaceError
         If a setting is invalid; the message names it.
     """
-    from tuner.provenance.fingerprints import fingerprint
+    from tuner.provenance.capture import fingerprint
     from tuner.tracking.annotation_values import check_tags
 
     tags = dict(tags or {})

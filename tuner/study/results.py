@@ -404,7 +404,7 @@ class StudyResults:
         return report
 
     def _repr_html_(self) -> str:
-        from tuner.reporting.summary import study_html
+        from tuner.reporting.content import study_html
 
         return study_html(self)
 

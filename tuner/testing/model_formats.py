@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from tuner.errors import RegistryError
-from tuner.registry.formats import load_files, save_model
-from tuner.registry.protocol import ModelFormat
+from tuner.registry.formats import ModelFormat, load_files, save_model
 
 
 class Touch:
@@ -70,7 +69,7 @@ class ModelFormatConformance:
 
     Examples
     --------
-    >>> from tuner.registry.json_format import JsonFormat
+    >>> from tuner.registry.value_formats import JsonFormat
     >>> class TestJsonFormat(ModelFormatConformance):
     ...     def make(self):
     ...         return JsonFormat()
