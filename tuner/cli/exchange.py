@@ -1,4 +1,4 @@
-"""Commands that import from other tools, export to them, and write reports."""
+"""Commands that import from other tools, and write studies as tables, reports and plots."""
 
 from __future__ import annotations
 

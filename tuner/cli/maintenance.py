@@ -1,4 +1,4 @@
-"""``tuner db`` and ``tuner gc``: maintenance of the database and the artifacts of a store."""
+"""Commands that tidy a store: its database, artifacts, studies and models."""
 
 from __future__ import annotations
 

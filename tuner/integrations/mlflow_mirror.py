@@ -1,39 +1,36 @@
-"""A live copy of studies on an MLflow server, sent in the background of the search."""
+"""A live copy of studies on an MLflow server, sent in the background of the search.
+
+A study is a parent run with a child run for each trial, each written once.
+"""
 
 from __future__ import annotations
 
 import atexit
 import logging
 import os
+import re
 import threading
+import time
 from collections import deque
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from tuner.errors import ExportError
+from tuner.errors import ExportError, StoreError
 from tuner.errors.boundary import public
 from tuner.errors.credentials import hide, hide_url
-from tuner.integrations.mlflow_client import connect
-from tuner.records import Trial
-from tuner.study.arguments import as_count, as_seconds
-
-if TYPE_CHECKING:
-    from tuner.study import Study
-import re
-import time
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
-
-from tuner.errors import StoreError
 from tuner.errors.printable import well_formed
-from tuner.records import Run, State
+from tuner.integrations.mlflow_client import connect
+from tuner.records import Run, State, Trial
 from tuner.records.attempts import reports_by_trial
+from tuner.study.arguments import as_count, as_seconds
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
     from tuner.study import Study
+
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two attempts at a server that does not answer: doubled each time."""

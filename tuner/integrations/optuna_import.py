@@ -1,9 +1,14 @@
-"""Import of Optuna studies from any of Optuna's storages."""
+"""Import of the studies of an Optuna storage as studies of tuner."""
 
 from __future__ import annotations
 
 import math
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,43 +19,27 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError as BadUrl
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
-from tuner.errors import ForeignRecordError
-from tuner.errors.boundary import public
-from tuner.errors.credentials import hide
-from tuner.integrations.importing import (
-    ForeignStudy,
-    ForeignTrial,
-    Imported,
-    as_tag,
-    write_foreign,
-)
+from tuner.errors import ForeignRecordError, MissingExtra, TunerError
+from tuner.errors.boundary import public, translated
+from tuner.errors.credentials import hide, hide_in, remember
+from tuner.integrations.importing import ForeignStudy, ForeignTrial, Imported, as_tag, write_foreign
 from tuner.integrations.observed_space import ObservedSpace, Presence, can_branch
+from tuner.optimizers.optuna_adapter import quiet
 from tuner.records import Direction, Failure, Goal, Report, State, Trial
 from tuner.search_spaces import Choice, Const, Domain, Float, Int
 from tuner.study.warm_start import optuna_constraints
 
 if TYPE_CHECKING:
     from tuner.tracking import Store
-import os
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 
-from optuna.storages import JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError as BadUrl
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
-
-from tuner.errors import MissingExtra, TunerError
-from tuner.errors.boundary import translated
-from tuner.errors.credentials import hide_in, remember
-from tuner.optimizers.optuna_adapter import quiet
 
 _DONE = {
     TrialState.COMPLETE: State.COMPLETED,

@@ -1,15 +1,18 @@
-"""The optimization history: the value of each trial, and the best so far."""
+"""Curves of one or several studies: the optimization history and the distribution of values."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuner.plotting.measure import Measure, ValueAxis, mark_failed, scatter
+from tuner.plotting.names import distinct
 from tuner.plotting.style import (
     BEST,
     GRAY,
@@ -20,24 +23,14 @@ from tuner.plotting.style import (
     number_text,
     save_figure,
     say,
+    say_instead,
     tidy,
 )
 from tuner.records import Direction, State, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-import dataclasses
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from tuner.plotting.names import distinct
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from tuner.plotting.measure import ValueAxis
-from tuner.plotting.measure import ValueAxis
-from tuner.plotting.style import say_instead
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
 """Colors of the studies, distinguishable with any type of color blindness (Okabe & Ito 2008, "Color

@@ -1,4 +1,4 @@
-"""The quantity that a plot shows: a goal of the study, or another recorded metric."""
+"""The quantity that a plot shows, a goal or another recorded metric, and the axis of its values."""
 
 from __future__ import annotations
 

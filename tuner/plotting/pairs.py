@@ -1,4 +1,4 @@
-"""Trials over two parameters: the choice of the parameters, and the dots, colored by level."""
+"""Trials over two parameters: the contour plot and the rank plot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tuner.errors import ArgumentError
 from tuner.plotting.importance_scores import most_important
-from tuner.plotting.measure import Measure
+from tuner.plotting.measure import Measure, ValueAxis
 from tuner.plotting.parameter_axis import ParameterAxis, Points
 from tuner.plotting.style import (
     BEST,
@@ -31,9 +31,6 @@ from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-from typing import TYPE_CHECKING
-
-from tuner.plotting.measure import ValueAxis
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""The Pareto front: the values of one goal over the values of another, a third one as color."""
+"""The Pareto front of several goals, and the hypervolume that it dominates over the trials."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from tuner.errors import ArgumentError
 from tuner.optimizers import ranking
-from tuner.plotting.curves import COLORS, legend_names
+from tuner.plotting.curves import COLORS, Curve, draw_curves, legend_names, number_axis
 from tuner.plotting.measure import Measure, Selector, ValueAxis, goal_index
+from tuner.plotting.names import shorten
 from tuner.plotting.pairs import color_bar
 from tuner.plotting.style import (
     BEST,
@@ -22,6 +24,7 @@ from tuner.plotting.style import (
     axes_or_new,
     dot_color,
     legend_above,
+    number_text,
     ramp,
     save_figure,
     say,
@@ -32,12 +35,6 @@ from tuner.records import Goal, State, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-import dataclasses
-from typing import TYPE_CHECKING
-
-from tuner.plotting.curves import Curve, draw_curves, number_axis
-from tuner.plotting.names import shorten
-from tuner.plotting.style import number_text
 
 
 def pareto_front(

@@ -1,4 +1,4 @@
-"""Provenance of a run: its code and its environment."""
+"""Provenance of a run: its code in git, its environment, and fingerprints of its data."""
 
 from __future__ import annotations
 

@@ -6,46 +6,21 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from tuner.errors import ArgumentError, RegistryError
 from tuner.errors.loading import SearchWhileLoading, loading
 from tuner.plugins import Plugins
 from tuner.records import Upload
+from tuner.registry.protocol import ModelFormat
 from tuner.registry.skops_format import SkopsFormat
 from tuner.registry.value_formats import PickleFormat
 from tuner.tracking.artifacts.folder import check_paths
 
-
-@runtime_checkable
-class ModelFormat(Protocol):
-    """Saves and loads one family of models; `tuner.testing.ModelFormatConformance` tests it."""
-
-    name: str
-    """The name that the store records, such as ``"skops"``; also the name of its entry point."""
-
-    def accepts(self, model: Any) -> bool:
-        """Whether `save` can save this model."""
-
-    def save(self, model: Any, folder: Path) -> None:
-        """Write the model's files into an existing, empty folder."""
-
-    def load(self, folder: Path) -> Any:
-        """Return the model; executes no code from the files unless the format allows it.
-
-        Raises
-        ------
-        RegistryError
-            If the files are missing or do not have this format.
-        UntrustedModel
-            If the files need types or code that are not allowed.
-        """
-
-
 FORMATS = Plugins(
     "format",
     "tuner.model_formats",
-    "tuner.registry.formats:ModelFormat",
+    "tuner.registry.protocol:ModelFormat",
     {
         "skops": "tuner.registry.skops_format:SkopsFormat",
         "json": "tuner.registry.value_formats:JsonFormat",

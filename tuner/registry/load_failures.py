@@ -1,4 +1,7 @@
-"""Find out whether a class or function can be imported by its name, without importing anything."""
+"""Reasons why a model cannot be loaded here: missing classes, and packages that changed.
+
+Nothing is imported to find out.
+"""
 
 from __future__ import annotations
 

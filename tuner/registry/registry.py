@@ -13,8 +13,9 @@ from sqlalchemy import Connection, delete, func, select, update
 from tuner.errors import ModelInUse, ModelNotFound, RegistryError, UntrustedModel
 from tuner.errors.boundary import public_methods
 from tuner.records import Artifact, Goal, ModelVersion, Run, StudyInfo, Trial, encode_params
-from tuner.registry.formats import ModelFormat, load_files
+from tuner.registry.formats import load_files
 from tuner.registry.load_failures import version_note
+from tuner.registry.protocol import ModelFormat
 from tuner.registry.versions import (
     CHAMPION,
     REFIT,

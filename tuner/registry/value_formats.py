@@ -1,4 +1,4 @@
-"""Plain values as JSON: configurations, thresholds, lookup tables."""
+"""Formats of Python values: JSON for plain values, pickle for any object if the user allows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of models, versions and aliases, and references to them."""
+"""Versions of models: their names, aliases and references, and their rows in the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Content of a study's report as plain values, without markup or files."""
+"""Content of a study's report as plain values, and its summary for a notebook cell."""
 
 from __future__ import annotations
 
@@ -21,12 +21,8 @@ from tuner.records import (
     StudyInfo,
     Trial,
 )
-from tuner.records.numbers import (
-    distinct_texts,
-    moment_text,
-    number_text,
-    seconds_text,
-)
+from tuner.records.html import MANY, block, facts, folded
+from tuner.records.numbers import count_text, distinct_texts, moment_text, number_text, seconds_text
 from tuner.reporting.certainty import Certainty, certainty_of, in_words
 from tuner.search_spaces import Space
 from tuner.tracking.activity import run_by
@@ -34,8 +30,6 @@ from tuner.tracking.activity import run_by
 if TYPE_CHECKING:
     from tuner.plotting import Plots
     from tuner.tracking.store import Store
-from tuner.records.html import MANY, block, facts, folded
-from tuner.records.numbers import count_text
 
 
 class StudyRecord(Protocol):

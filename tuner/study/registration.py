@@ -20,7 +20,8 @@ from tuner.records import (
     Upload,
 )
 from tuner.registry import Registry
-from tuner.registry.formats import ModelFormat, save_model
+from tuner.registry.formats import save_model
+from tuner.registry.protocol import ModelFormat
 from tuner.registry.versions import REFIT
 from tuner.study.arguments import as_count, as_trial_number
 from tuner.tracking.artifacts.retention import UnwantedModels, forget_models, unwanted_models

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tuner.engine.worker.trial import LiveTrial
     from tuner.optimizers.protocol import Optimizer
     from tuner.registry import Registry
-    from tuner.registry.formats import ModelFormat
+    from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
     from tuner.study.search import Search
     from tuner.tracking.store import Store

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tuner.errors import RegistryError
-from tuner.registry.formats import ModelFormat, load_files, save_model
+from tuner.registry.formats import load_files, save_model
+from tuner.registry.protocol import ModelFormat
 
 
 class Touch:

@@ -1,4 +1,4 @@
-"""Spaces and outcomes for the suite of optimizers."""
+"""Spaces, points and outcomes for the suite of optimizers, fixed ones and Hypothesis strategies."""
 
 from __future__ import annotations
 

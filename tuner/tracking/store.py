@@ -370,7 +370,7 @@ class Store(StoreConnection):
     def trials(
         self, study: str, states: Sequence[State] | None = None, *, number: int | None = None
     ) -> Iterator[Trial]:
-        """Yield the trials of a study by number; only those in `states` or with `number` if given."""
+        """Yield the trials of a study by number, only those in `states` or of `number` if given."""
         with self.reading() as connection:
             try:
                 read = rows.trial_reader(self._codec(connection, study))

@@ -31,7 +31,7 @@ from tuner.tracking.annotation_values import check_note_names
 from tuner.tracking.artifacts.folder import check_upload
 
 if TYPE_CHECKING:
-    from tuner.registry.formats import ModelFormat
+    from tuner.registry.protocol import ModelFormat
 
 _log = logging.getLogger("tuner")
 

@@ -1,0 +1,31 @@
+"""The `ModelFormat` protocol: conversion of a model to files and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class ModelFormat(Protocol):
+    """Saves and loads one family of models; `tuner.testing.ModelFormatConformance` tests it."""
+
+    name: str
+    """The name that the store records, such as ``"skops"``; also the name of its entry point."""
+
+    def accepts(self, model: Any) -> bool:
+        """Whether `save` can save this model."""
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write the model's files into an existing, empty folder."""
+
+    def load(self, folder: Path) -> Any:
+        """Return the model; executes no code from the files unless the format allows it.
+
+        Raises
+        ------
+        RegistryError
+            If the files are missing or do not have this format.
+        UntrustedModel
+            If the files need types or code that are not allowed.
+        """
