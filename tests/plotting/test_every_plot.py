@@ -25,7 +25,7 @@ from tuner.plotting import Plots
 from tuner.plotting.plots import KINDS
 from tuner.records import Direction, Goal, State, Trial
 from tuner.search_spaces import Choice, Const, Float, Int, Space
-from tuner.testing.problems import spaces_and_points
+from tuner.testing.strategies import spaces_and_points
 
 every_plot = pytest.mark.parametrize("kind", KINDS)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tuner.errors import ArgumentError, InvalidParams, SpaceError
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
-from tuner.testing.problems import constrained_spaces, spaces, spaces_and_points
+from tuner.testing.strategies import constrained_spaces, spaces, spaces_and_points
 
 DEEP = Space(
     {

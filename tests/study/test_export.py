@@ -19,7 +19,7 @@ from tuner.errors import ExportError
 from tuner.records import Failure, Goal, State, Trial
 from tuner.search_spaces import Choice, Float, Int, Space
 from tuner.study.export import FORMATS, format_table, rows, write_table
-from tuner.testing.problems import spaces_and_points
+from tuner.testing.strategies import spaces_and_points
 
 SPACE = Space({"x": Float(0, 1), "model": Choice("none", svm={"C": Float(0.1, 10.0)})})
 

@@ -18,16 +18,8 @@ from tuner.optimizers.protocol import Optimizer
 from tuner.records import Direction, Goal, Outcome, Params, State, Trial, decode_params
 from tuner.records import encode_params as encode_record
 from tuner.search_spaces import Choice, Const, Float, Int, P, Space
-from tuner.testing.problems import (
-    SPACES,
-    SQUARE,
-    TINY,
-    completed,
-    loss_of,
-    outcome_at,
-    pickled,
-    spaces_and_points,
-)
+from tuner.testing.problems import SPACES, SQUARE, TINY, completed, loss_of, outcome_at, pickled
+from tuner.testing.strategies import spaces_and_points
 
 each_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 
