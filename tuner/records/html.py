@@ -1,4 +1,4 @@
-"""HTML of records and tables for the output of a notebook cell, and the detection of a notebook.
+"""HTML of records for the output of a notebook cell, and the detection of a notebook.
 
 All text of records is escaped, and shown without credentials and without characters that hide or
 reorder text. The fragments take text color and background from the page, so that they are readable
