@@ -17,7 +17,7 @@ from typing import Any
 from tuner.backends.code_pickler import CodePickler
 from tuner.backends.protocol import Work
 from tuner.errors import ObjectiveError
-from tuner.loading import loading
+from tuner.errors.loading import loading
 
 SHARED_FROM = 2**20
 """Minimum bytes of a buffer that workers share."""

@@ -15,8 +15,8 @@ from tuner.backends import BACKENDS
 from tuner.cli.arguments import NameOption, as_pair, load_objective, load_space, store_option
 from tuner.cli.artifacts import artifacts
 from tuner.cli.cluster import cluster, job, submit
-from tuner.cli.exchange import export, import_, mirror, report
-from tuner.cli.maintenance import db, gc
+from tuner.cli.exchange import export, import_, mirror, plot, report
+from tuner.cli.maintenance import db, gc, model, study
 from tuner.cli.output import (
     as_json,
     best_first,
@@ -33,15 +33,13 @@ from tuner.cli.output import (
     when,
     write_table,
 )
-from tuner.cli.plots import plot
 from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
-from tuner.cli.tidy import model, study
-from tuner.display.numbers import literal_text, number_text
 from tuner.errors import QueryError, TunerError, TunerWarning
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import OPTIMIZERS
+from tuner.records.numbers import literal_text, number_text
 from tuner.schedulers import SCHEDULERS
 
 
@@ -155,16 +153,18 @@ for command in _COMMANDS:
 @click.option(
     "--optimizer",
     cls=NameOption,
-    plugins=OPTIMIZERS,
+    names=lambda: OPTIMIZERS.names,
     default="auto",
     show_default=True,
     summary="Suggests the params of the next trial",
 )
-@click.option("--scheduler", cls=NameOption, plugins=SCHEDULERS, summary="Stops bad trials early")
+@click.option(
+    "--scheduler", cls=NameOption, names=lambda: SCHEDULERS.names, summary="Stops bad trials early"
+)
 @click.option(
     "--backend",
     cls=NameOption,
-    plugins=BACKENDS,
+    names=lambda: BACKENDS.names,
     summary="Runs the trials (default: ray)",
 )
 @click.option(

@@ -13,19 +13,19 @@ from typing import IO, Any, TextIO
 import click
 
 import tuner
-from tuner.display.numbers import (
-    count_text,
-    literal_text,
-    number_text,
-    seconds_text,
-    value_text,
-)
 from tuner.errors import ArgumentError
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import ranking
 from tuner.optimizers.estimates import Estimate
 from tuner.records import NOT_SAVED
+from tuner.records.numbers import (
+    count_text,
+    literal_text,
+    number_text,
+    seconds_text,
+    value_text,
+)
 from tuner.study.unsaved import unsaved_lines
 from tuner.tracking.activity import run_by
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from tuner.backends.protocol import Event, Finished, Lost, Sent
 from tuner.engine.machine_state import Attempt, Deadlines, goal_values
 from tuner.engine.progress import Snapshot
-from tuner.engine.seeds import repeat_seed
 from tuner.errors import StoreUnavailable
 from tuner.optimizers.estimates import Estimates, estimate
 from tuner.optimizers.racing import Race, is_decided, next_repeats
@@ -35,6 +34,7 @@ from tuner.records import (
     State,
     Trial,
 )
+from tuner.records.seeds import repeat_seed
 from tuner.search_spaces import Space
 from tuner.tracking.batch import Batch
 

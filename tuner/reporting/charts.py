@@ -8,15 +8,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuner.display.numbers import value_text
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line
 from tuner.optimizers import ranking
-from tuner.plotting.measure import Measure
+from tuner.plotting.measure import Measure, ValueAxis
 from tuner.plotting.parameter_axis import ParameterAxis
-from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Goal, Run, State, Trial
-from tuner.reporting.subject import StudyRecord
+from tuner.records.numbers import value_text
+from tuner.reporting.content import StudyRecord
 
 MOST_TRIALS = 3000
 """Trials from which on the charts show a part of them."""

@@ -1,25 +1,79 @@
-"""Content of a study's report as plain values, without markup or files."""
+"""Content of a study's report as plain values, and its summary for a notebook cell."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tuner.display.numbers import (
-    distinct_texts,
-    moment_text,
-    number_text,
-    seconds_text,
-)
 from tuner.optimizers import ranking
 from tuner.plotting.importance_scores import importance_scores
 from tuner.plotting.measure import Measure
-from tuner.records import Code, Environment, ModelVersion, State, Trial
+from tuner.records import (
+    Code,
+    Environment,
+    Goal,
+    ModelVersion,
+    Report,
+    Run,
+    State,
+    StudyInfo,
+    Trial,
+)
+from tuner.records.html import MANY, block, facts, folded
+from tuner.records.numbers import count_text, distinct_texts, moment_text, number_text, seconds_text
 from tuner.reporting.certainty import Certainty, certainty_of, in_words
-from tuner.reporting.subject import StudyRecord
+from tuner.search_spaces import Space
 from tuner.tracking.activity import run_by
+
+if TYPE_CHECKING:
+    from tuner.plotting import Plots
+    from tuner.tracking.store import Store
+
+
+class StudyRecord(Protocol):
+    """A recorded study, as `tuner.Study` provides it."""
+
+    store: Store
+
+    @property
+    def info(self) -> StudyInfo:
+        """The study's record."""
+
+    @property
+    def name(self) -> str:
+        """The name of the study."""
+
+    @property
+    def space(self) -> Space:
+        """The search space."""
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """The goals."""
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, by number."""
+
+    @property
+    def best_trials(self) -> list[Trial]:
+        """The trials with the best value, or the Pareto front."""
+
+    @property
+    def plot(self) -> Plots:
+        """The plots."""
+
+    def runs(self, trial: int | None = None) -> list[Run]:
+        """Return the runs."""
+
+    def reports(self, trial: int | None = None) -> list[tuple[str, Report]]:
+        """Return ``(run uid, report)`` by run and step."""
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one flat dict per trial."""
+
 
 MOST_ROWS = 1000
 """Trials in the table, the best first: a browser sorts as many without a wait."""
@@ -226,3 +280,24 @@ def failures_of(trials: Sequence[Trial]) -> list[tuple[int, str, int]]:
         first = next(t for t in failed if t.error and t.error.reason == reason)
         found.append((n, str(first.error), first.number))
     return found
+
+
+def study_html(study: StudyRecord) -> str:
+    """Return a study's goal, progress and best trial as HTML."""
+    trials = study.trials
+    lines = summary_of(study, trials)
+    parts = []
+    if not any(trial.eligible for trial in trials):
+        lines["Best"] = "no completed, feasible trial yet"
+    elif len(study.goals) > 1:
+        front = study.best_trials
+        lines["Pareto front"] = count_text(len(front), "trial")
+    else:
+        best = study.best_trials[0]
+        lines["Best"] = f"{number_text(best.values[0])} in trial {best.number}"
+        params = study.space.flatten(best.params)
+        parts.append(folded("Best params", facts(params), is_open=len(params) <= MANY))
+    lines["Store"] = str(study.store)
+    for times, reason, number in failures_of(trials):
+        lines[f"Failed {times}x"] = f"{reason} (first in trial {number})"
+    return block(f"Study {study.name}", facts(lines), *parts)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
-from tuner.display.numbers import count_text, moment_text, value_text
 from tuner.errors import ExportError
 from tuner.errors.boundary import public
 from tuner.errors.credentials import hide
@@ -26,10 +25,11 @@ from tuner.errors.printable import printable, well_formed
 from tuner.plotting.importances import share_text
 from tuner.plotting.style import detached_figures, shows_nothing
 from tuner.records import State, Trial
+from tuner.records.numbers import count_text, moment_text, value_text
 from tuner.reporting import content
 from tuner.reporting.certainty import in_words
 from tuner.reporting.charts import MOST_TRIALS, chart_data
-from tuner.reporting.subject import StudyRecord
+from tuner.reporting.content import StudyRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

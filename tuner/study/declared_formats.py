@@ -27,7 +27,7 @@ def check_formats(objective: Callable[..., Any]) -> None:
         if not isinstance(name, str):
             continue
         from tuner.registry.formats import FORMATS
-        from tuner.registry.pickle_format import PickleFormat
+        from tuner.registry.value_formats import PickleFormat
 
         if name not in FORMATS.names:
             raise ArgumentError(

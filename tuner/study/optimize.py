@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import StudyJustCreated
 from tuner.errors.boundary import public
-from tuner.loading import end_loading
+from tuner.errors.loading import end_loading
 from tuner.records import Params, Trial
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.study.arguments import as_goals, as_space, renamed

@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.display.numbers import number_text
 from tuner.errors import ArgumentError, NoCompletedTrial, NoFeasibleTrial, SeveralGoals
 from tuner.errors.boundary import public_methods
-from tuner.loading import end_loading
+from tuner.errors.loading import end_loading
 from tuner.optimizers import ranking
 from tuner.records import Artifact, Direction, Goal, Params, Report, Run, State, StudyInfo, Trial
 from tuner.records.lists import RecordList
+from tuner.records.numbers import number_text
 from tuner.search_spaces import Space
 from tuner.study.arguments import as_trial_number
 
@@ -423,7 +423,7 @@ class StudyResults:
         return report
 
     def _repr_html_(self) -> str:
-        from tuner.reporting.summary import study_html
+        from tuner.reporting.content import study_html
 
         return study_html(self)
 

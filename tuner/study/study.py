@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, overload
 from tuner.engine.messages import End
 from tuner.errors import ArgumentError, StudyBusy, StudyError, UnknownOptimizer
 from tuner.errors.boundary import public_methods
+from tuner.errors.loading import end_loading
 from tuner.errors.notices import raised_late
-from tuner.loading import end_loading
-from tuner.provenance.references import find_study
 from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
 from tuner.study.arguments import as_count, as_outcome_state, as_trial_number
 from tuner.study.results import StudyResults
+from tuner.tracking.references import find_study
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend

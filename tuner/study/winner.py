@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tuner.display.numbers import distinct_texts, number_text
 from tuner.errors import ArgumentError
 from tuner.optimizers.estimates import Estimate, Estimates
 from tuner.optimizers.racing import CONFIDENCE, Race, confidence_in, preferred
 from tuner.records import Trial
+from tuner.records.numbers import distinct_texts, number_text
 from tuner.study.arguments import as_count
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Winner:
         )
 
     def _repr_html_(self) -> str:
-        from tuner.display.html import block, table
+        from tuner.records.html import block, table
 
         rows = [
             {

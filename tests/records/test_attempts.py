@@ -11,8 +11,8 @@ import tuner
 from tuner.engine.replay import replay
 from tuner.optimizers import resolve
 from tuner.records import REPLAY, Goal, Outcome, Report, Run, State, StudyInfo, Trial
+from tuner.records.attempts import reports_by_trial
 from tuner.schedulers.protocol import Decision
-from tuner.tracking.attempts import reports_by_trial
 
 
 def series(*attempts: dict[str, list[int]]) -> dict[str, list[tuple[int, int]]]:

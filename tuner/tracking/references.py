@@ -96,10 +96,7 @@ def find_study(name: str, store: Store, uid: str = "") -> StudyInfo:
 
 def find_trial(info: StudyInfo, number: int, store: Store) -> Trial | None:
     """Return the trial with the given number of a study, or None."""
-    from tuner.query import search
-
-    found: Trial | None = search(store, f"number = {number}", study=info.uid).first()
-    return found
+    return next(store.trials(info.uid, number=number), None)
 
 
 def _parts(ref: str) -> tuple[str, int | None, int | None]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.display.numbers import (
+from tuner.records.numbers import (
     distinct_texts,
     literal_text,
     number_text,

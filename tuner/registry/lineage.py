@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tuner.display.numbers import literal_text, number_text
 from tuner.errors.boundary import public
-from tuner.provenance.references import find_study, find_trial
 from tuner.records import Code, Environment, ModelVersion, Run, StudyInfo, Trial
-from tuner.registry import Registry
+from tuner.records.numbers import literal_text, number_text
+from tuner.registry.registry import Registry
 from tuner.tracking import open_store
+from tuner.tracking.references import find_study, find_trial
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,7 +47,7 @@ class Lineage:
         return f"<Lineage of {self.version.name}@{self.version.version}>"
 
     def _repr_html_(self) -> str:
-        from tuner.display.html import block, preformatted
+        from tuner.records.html import block, preformatted
 
         title = f"Lineage of {self.version.name}@{self.version.version}"
         return block(title, preformatted("\n".join(self.lines())))

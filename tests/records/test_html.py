@@ -12,7 +12,6 @@ import pytest
 import tuner
 from tuner import Choice, Float
 from tuner.provenance.compare import Comparison
-from tuner.provenance.lineage import Lineage
 from tuner.provenance.replay import Changed, Replay
 from tuner.records import (
     Artifact,
@@ -27,6 +26,7 @@ from tuner.records import (
     Trial,
 )
 from tuner.records.lists import RecordList
+from tuner.registry.lineage import Lineage
 
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 NOISE = 0.0010000000000000002

@@ -1,4 +1,4 @@
-"""HTML of records and tables for the output of a notebook cell.
+"""HTML of records for the output of a notebook cell, and the detection of a notebook.
 
 All text of records is escaped, and shown without credentials and without characters that hide or
 reorder text. The fragments take text color and background from the page, so that they are readable
@@ -8,13 +8,14 @@ in light and dark themes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from tuner.display.numbers import moment_text, number_text, seconds_text, value_text
 from tuner.errors.credentials import hide
 from tuner.errors.printable import printable
+from tuner.records.numbers import moment_text, number_text, seconds_text, value_text
 
 ROWS = 20
 """Rows of a table of records; of more, the first and the last ten are shown."""
@@ -233,3 +234,25 @@ def _flat(params: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
             yield from _flat(inner, f"{prefix}{name}.{option}.")
         else:
             yield f"{prefix}{name}", value
+
+
+def in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook; IPython is not imported for it."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return hasattr(get_ipython(), "kernel")
+
+
+def after_cell(action: Callable[[], None]) -> None:
+    """Call `action` once, at the end of the running cell of a notebook."""
+    from IPython import get_ipython
+
+    events = get_ipython().events
+
+    def call(_: object) -> None:
+        events.unregister("post_run_cell", call)
+        action()
+
+    events.register("post_run_cell", call)
