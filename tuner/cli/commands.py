@@ -305,7 +305,10 @@ def studies(archived: bool, store: str | None) -> None:
 @click.option("--timeout", type=float, help="Seconds after which no run starts.")
 @click.option("--trial-timeout", type=float, help="Time limit of a run in seconds.")
 @click.option(
-    "--backend", cls=NameOption, plugins=BACKENDS, summary="Makes the runs (default: ray)"
+    "--backend",
+    cls=NameOption,
+    names=lambda: BACKENDS.names,
+    summary="Makes the runs (default: ray)",
 )
 @click.option("--workers", type=int, help="Number of concurrent runs.")
 @click.option("--quiet", is_flag=True, help="Do not show progress.")
