@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tuner.search_spaces.arithmetic import log
 from tuner.search_spaces.column_numbers import scale_of
 from tuner.search_spaces.domains import Domain
-from tuner.search_spaces.logarithms import log
 from tuner.search_spaces.numeric import Numeric
 from tuner.search_spaces.priors import UNIFORM
 from tuner.search_spaces.values import Array

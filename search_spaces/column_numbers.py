@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.search_spaces.bounded_numbers import Bounded
+from tuner.search_spaces.arithmetic import Bounded, exact, exp
 from tuner.search_spaces.categorical import Listed
 from tuner.search_spaces.columns import Column
 from tuner.search_spaces.domains import Bool, Domain
-from tuner.search_spaces.exact import exact
-from tuner.search_spaces.logarithms import exp
 from tuner.search_spaces.numeric import Numeric
 from tuner.search_spaces.values import Array
 

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.search_spaces.bounded_numbers import EPSILON, Bounded, binary, unary
+from tuner.search_spaces.arithmetic import EPSILON, Bounded, binary, unary
 from tuner.search_spaces.column_numbers import Batch, ColumnReader
 from tuner.search_spaces.columns import Column
 from tuner.search_spaces.expressions import (

@@ -15,9 +15,8 @@ from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
 from tuner.search_spaces import advice
+from tuner.search_spaces.arithmetic import exact, exp, log, log_of
 from tuner.search_spaces.domains import Domain
-from tuner.search_spaces.exact import exact
-from tuner.search_spaces.logarithms import exp, log, log_of
 from tuner.search_spaces.priors import NARROWEST, Bell, Normal, normal_of
 from tuner.search_spaces.values import Array, number
 
