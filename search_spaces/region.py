@@ -20,8 +20,13 @@ from tuner.search_spaces.evaluation import Feasibility
 from tuner.search_spaces.expressions import Expression
 from tuner.search_spaces.linear import LinearRule, conjuncts, linear_rule
 from tuner.search_spaces.priors import SpacePrior
-from tuner.search_spaces.proposals import Proposal, SumBounds, sum_proposal, tree_proposal
-from tuner.search_spaces.sorted_sums import sorted_proposal
+from tuner.search_spaces.proposals import (
+    Proposal,
+    SumBounds,
+    sorted_proposal,
+    sum_proposal,
+    tree_proposal,
+)
 from tuner.search_spaces.values import Array
 
 BATCH = 1_000
