@@ -17,8 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.search_spaces.cells import ColumnCells, cells_of, merged
-from tuner.search_spaces.column_numbers import scale_of
+from tuner.search_spaces.column_numbers import ColumnCells, cells_of, merged, scale_of
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.values import Array
 
