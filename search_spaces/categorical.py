@@ -1,4 +1,4 @@
-"""Domains with listed values: `Choice` (unordered), `Ordinal` (ordered), `Const` (one value)."""
+"""Domains with listed values: `Bool`, `Choice` (unordered), `Ordinal` (ordered), `Const` (one value)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,73 @@ from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.advice import first_valid
-from tuner.search_spaces.conditions import Condition
-from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.domains import Condition, Domain
 from tuner.search_spaces.priors import weights_of
 from tuner.search_spaces.values import Array, is_scalar, plain, shown
+
+
+class Bool(Domain):
+    """True or False.
+
+    Parameters
+    ----------
+    default
+        The value to try first.
+    prior
+        The expected weights of both values: ``{True: 3, False: 1}``.
+
+    Examples
+    --------
+    >>> Bool().grid(levels=2)
+    [False, True]
+    """
+
+    kind = "bool"
+
+    def __init__(
+        self,
+        default: bool | None = None,
+        prior: Mapping[bool, float] | Sequence[float] | None = None,
+    ) -> None:
+        if default is not None and not isinstance(default, bool | np.bool_):
+            raise SpaceError(f"Bool(default={default!r}): default must be True or False")
+        self.default = None if default is None else bool(default)
+        self.prior = None
+        if prior is not None:
+            self.prior = weights_of(self, (False, True), self.contains, prior)
+
+    size = 2
+
+    def cast(self, value: Any) -> bool:
+        """Return `value` if it is True or False; 1 and 0 are rejected."""
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(value)
+        return bool(value)
+
+    def to_unit(self, values: Sequence[Any]) -> Array:
+        """Return 0.25 for False, 0.75 for True."""
+        return 0.25 + 0.5 * np.asarray(values, dtype=float)
+
+    def from_unit(self, unit: ArrayLike) -> list[bool]:
+        """Return False below 0.5, True otherwise."""
+        return (np.asarray(unit, dtype=float) >= 0.5).tolist()  # type: ignore[no-any-return]
+
+    def snap(self, unit: Array) -> Array:
+        """Return 0.25 below 0.5, 0.75 otherwise."""
+        return np.where(unit >= 0.5, 0.75, 0.25)
+
+    def grid(self, levels: int) -> list[bool]:  # noqa: ARG002 (the values are already finite)
+        """Return both values."""
+        return [False, True]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the domain as a JSON-compatible dict."""
+        given = {"type": self.kind} | ({} if self.default is None else {"default": self.default})
+        return given if self.prior is None else given | {"prior": list(self.prior)}
+
+    def __repr__(self) -> str:
+        given = {"default": self.default, "prior": self.prior}
+        return f"Bool({', '.join(f'{k}={v}' for k, v in given.items() if v is not None)})"
 
 
 class Listed(Domain):

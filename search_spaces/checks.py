@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.advice import write
-from tuner.search_spaces.categorical import Choice, Const, Listed, Ordinal
+from tuner.search_spaces.categorical import Bool, Choice, Const, Listed, Ordinal
 from tuner.search_spaces.columns import Column
-from tuner.search_spaces.domains import Bool, Domain
+from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.expressions import (
     ARITHMETIC,
     LOGIC,

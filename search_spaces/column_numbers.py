@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.search_spaces.arithmetic import Bounded, exact, exp, log
-from tuner.search_spaces.categorical import Listed
+from tuner.search_spaces.categorical import Bool, Listed
 from tuner.search_spaces.columns import Column
-from tuner.search_spaces.domains import Bool, Domain
+from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.numeric import Numeric
 from tuner.search_spaces.priors import UNIFORM
 from tuner.search_spaces.values import Array
@@ -215,8 +215,13 @@ class Batch:
         )  # fmt: skip
 
 
+# --- cells ----------------------------------------------------------------------------------------
+
 MAX_EXACT = 2_048
 """Maximum number of values of a column with one cell for each value."""
+
+FINE = 1_024
+"""Number of cells of a column with many values, before cells that cannot be feasible are left."""
 
 SLACK = 1e-9
 """Share of the range by which the bounds of a cell are widened, against rounding errors."""
@@ -280,10 +285,6 @@ def cells_of(domain: Domain, *, exact: bool) -> ColumnCells | None:
     if domain.density is not None:  # the uniform share of a prior comes first
         edges = np.concatenate([UNIFORM * edges, UNIFORM + (1.0 - UNIFORM) * edges[1:]])
     return _bounded_cells(domain, edges)
-
-
-FINE = 1_024
-"""Number of cells of a column with many values, before cells that cannot be feasible are left."""
 
 
 def _edges_of_values(domain: Domain, n: int) -> Array:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tuner.errors import ArgumentError
-from tuner.search_spaces.conditions import Condition
-from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.domains import Condition, Domain
 
 
 @dataclass(frozen=True, slots=True)

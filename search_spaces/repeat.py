@@ -8,8 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.conditions import AtLeast, Condition
-from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.domains import AtLeast, Condition, Domain
 from tuner.search_spaces.numeric import Int
 from tuner.search_spaces.values import Array, shown
 
