@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Protocol
 
@@ -30,6 +31,22 @@ def write(*attempts: Callable[[], object], otherwise: str) -> str:
     """Return ``"write ..."`` with the first object that can be built, or another remedy."""
     found = first_valid(*attempts)
     return otherwise if found is None else f"write {found!r}"
+
+
+def unknown_parameter(path: str, known: Collection[str]) -> str:
+    """Return the complaint about an unknown path, with the nearest known one.
+
+    Examples
+    --------
+    >>> unknown_parameter("C", ["model", "model.svm.C"])
+    "unknown parameter 'C'; did you mean 'model.svm.C'?"
+    """
+    name = path.split(".")[-1]
+    close = difflib.get_close_matches(path, known, n=1) or [
+        other for other in known if other.split(".")[-1] == name
+    ]
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    return f"unknown parameter {path!r}; {hint}"
 
 
 # --- ranges of numbers ----------------------------------------------------------------------------

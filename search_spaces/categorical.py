@@ -1,4 +1,4 @@
-"""Domains with listed values: `Bool`, `Choice` (unordered), `Ordinal` (ordered), `Const` (one value)."""
+"""Domains with listed values: `Choice` (unordered), `Ordinal` (ordered), `Bool` and `Const`."""
 
 from __future__ import annotations
 

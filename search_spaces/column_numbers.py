@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from tuner.search_spaces.arithmetic import Bounded, exact, exp, log
 from tuner.search_spaces.categorical import Bool, Listed
-from tuner.search_spaces.columns import Column
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.numeric import Numeric
+from tuner.search_spaces.points import Column
 from tuner.search_spaces.priors import UNIFORM
 from tuner.search_spaces.values import Array
 
