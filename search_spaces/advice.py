@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from tuner.errors import SpaceError
 
@@ -55,7 +55,7 @@ def unknown_parameter(path: str, known: Collection[str]) -> str:
 class Range(Protocol):
     """A range of numbers as it was declared, valid or not; see `Numeric`."""
 
-    type: type[float] | type[int]
+    type: ClassVar[type[float] | type[int]]
     low: Any
     high: Any
     log: bool

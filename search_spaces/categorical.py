@@ -42,7 +42,6 @@ class Bool(Domain):
         if default is not None and not isinstance(default, bool | np.bool_):
             raise SpaceError(f"Bool(default={default!r}): default must be True or False")
         self.default = None if default is None else bool(default)
-        self.prior = None
         if prior is not None:
             self.prior = weights_of(self, (False, True), self.contains, prior)
 
@@ -93,6 +92,18 @@ class Listed(Domain):
     def size(self) -> float:
         """The number of options."""
         return len(self.options)
+
+    def _declare(self, default: Any, prior: Any) -> None:
+        """Validate and set the default and the prior of the options."""
+        if default is not None:
+            try:
+                self.default = self.cast(default)
+            except ValueError:
+                raise SpaceError(
+                    f"{type(self).__name__}: default={default!r} must be one of {self.options!r}"
+                ) from None
+        if prior is not None:
+            self.prior = weights_of(self, self.options, self.contains, prior)
 
     def index(self, value: Any) -> int:
         """Return the position of `value` among the options.
@@ -202,10 +213,7 @@ class Choice(Listed):
                 **{name: dict(branch) for name, branch in branches.items()},
             }
         _refuse_duplicates("Choice", self.options)
-        self.default = None if default is None else _checked_default(self, default)
-        self.prior = None
-        if prior is not None:
-            self.prior = weights_of(self, self.options, self.contains, prior)
+        self._declare(default, prior)
 
     def open_branches(self, value: Any) -> list[str]:
         """Return the branch of the option."""
@@ -285,10 +293,7 @@ class Ordinal(Listed):
             raise SpaceError("Ordinal(): give at least one value, such as Ordinal(16, 32, 64)")
         self.options = tuple(_as_option("Ordinal", value) for value in values)
         _refuse_duplicates("Ordinal", self.options)
-        self.default = None if default is None else _checked_default(self, default)
-        self.prior = None
-        if prior is not None:
-            self.prior = weights_of(self, self.options, self.contains, prior)
+        self._declare(default, prior)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as a JSON-compatible dict."""
@@ -398,12 +403,3 @@ def _refuse_duplicates(domain: str, options: tuple[Any, ...]) -> None:
         if _identity(option) in seen:
             raise SpaceError(f"{domain}: the option {option!r} is repeated; remove one of them")
         seen.add(_identity(option))
-
-
-def _checked_default(domain: Listed, default: Any) -> Any:
-    try:
-        return domain.cast(default)
-    except ValueError:
-        raise SpaceError(
-            f"{type(domain).__name__}: default={default!r} must be one of {domain.options!r}"
-        ) from None

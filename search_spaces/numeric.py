@@ -53,8 +53,6 @@ class Numeric(Domain):
         if self._count is not None:
             self.high = self._at(self._count - 1)  # removes the rounding of a computed bound
         self._edges = self._log_edges() if self.log else (float(self.low), float(self.high))
-        self.default = None
-        self.prior = None
         if prior is not None:
             self.prior = normal_of(self, self.low, self.high, log=self.log, prior=prior)
         if default is not None:

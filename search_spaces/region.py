@@ -217,7 +217,7 @@ def nearest_row(
         Returns whether a row is feasible.
     """
     away = np.where(listed, goal != X, np.abs(X - goal)).sum(axis=1)
-    row = X[away.argmin()]
+    row: Array = X[away.argmin()]
 
     def moved(j: int, value: float) -> Array | None:
         trial = row.copy()
