@@ -11,16 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from tuner.backends.processes.guard_handle import Guard
-from tuner.backends.processes.local_machine import local_machine, worker_variables
+from tuner.backends.pools import StartRounds
+from tuner.backends.processes.guard import Guard
 from tuner.backends.processes.messages import Leaving, Loaded, Started
-from tuner.backends.processes.shared_memory import SharedFile, share
-from tuner.backends.processes.stopped import StoppedWorkerDetector
-from tuner.backends.processes.worker_handle import WorkerHandle
+from tuner.backends.processes.worker_handle import StoppedWorkerDetector, WorkerHandle
 from tuner.backends.protocol import Event, Finished, Lost, Resized, Sent, Work, timed_out
-from tuner.backends.resources import as_needs, fitting_workers
-from tuner.backends.shipping import cannot_be_loaded, pickle_work
-from tuner.backends.start_rounds import StartRounds
+from tuner.backends.resources import as_needs, fitting_workers, local_machine, worker_variables
+from tuner.backends.shipping import SharedFile, cannot_be_loaded, pickle_work, share
 from tuner.errors import BackendError
 from tuner.records import Failure, Job, Outcome, State
 

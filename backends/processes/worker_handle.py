@@ -1,4 +1,4 @@
-"""The driver's handle of one worker process: its pipes, its job, and its end."""
+"""The driver's handle of one worker process, and the detection of stopped processes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from tuner.backends.os_processes import ProcessIdentity
-from tuner.backends.processes.frames import FrameReader, as_frame
-from tuner.backends.processes.messages import LoadWork, RunJob, StopJob
-from tuner.backends.processes.shared_memory import SharedFile
+from tuner.backends.os_processes import ProcessIdentity, ProcessState, state_of
+from tuner.backends.processes.messages import FrameReader, LoadWork, RunJob, StopJob, as_frame
+from tuner.backends.shipping import SharedFile
 from tuner.records import Job
 
 DEATH_TIMEOUT = 1.0
@@ -196,3 +195,31 @@ def _launch(
         env={**os.environ, **variables},
         start_new_session=True,
     )
+
+
+STOPPED = 10.0
+"""Seconds that a busy worker may be stopped."""
+
+STEP = 2.0
+"""Maximum seconds counted between two checks: this process may itself have been stopped."""
+
+
+class StoppedWorkerDetector:
+    """Watches the busy workers of a pool."""
+
+    def __init__(self) -> None:
+        self._since: dict[WorkerHandle, float] = {}
+        self._clock = 0.0
+        self._last: float | None = None
+
+    def check(self, workers: Iterable[WorkerHandle], now: float) -> list[WorkerHandle]:
+        """Return the workers that have been stopped for too long at `now` (seconds)."""
+        if self._last is not None:
+            self._clock += min(now - self._last, STEP)
+        self._last = now
+        self._since = {
+            worker: self._since.get(worker, self._clock)
+            for worker in workers
+            if worker.job is not None and state_of(worker.identity) is ProcessState.FROZEN
+        }
+        return [worker for worker, since in self._since.items() if self._clock - since > STOPPED]

@@ -9,9 +9,7 @@ from functools import partial
 
 from tuner.backends.protocol import Event, Lost, Resized, Work
 from tuner.backends.resources import as_needs
-from tuner.backends.simulated.clock import VirtualClock
-from tuner.backends.simulated.durations import Duration, as_duration
-from tuner.backends.simulated.faults import Faults
+from tuner.backends.simulated.model import Duration, Faults, VirtualClock, as_duration
 from tuner.backends.simulated.process import SimulatedProcess, SimulationContext
 from tuner.errors import ArgumentError, BackendError, ResourcesError
 from tuner.records import Job

@@ -12,9 +12,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from numpy.random import Generator, default_rng
 
 from tuner.backends.protocol import Event, Finished, Lost, Sent, Work, timed_out
-from tuner.backends.simulated.clock import EventQueue, VirtualClock
-from tuner.backends.simulated.durations import Duration
-from tuner.backends.simulated.faults import Faults
+from tuner.backends.simulated.model import Duration, EventQueue, Faults, VirtualClock
 from tuner.errors import ControlException
 from tuner.records import Begun, Job, Message, Output, Report
 
