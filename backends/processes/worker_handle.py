@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from tuner.backends.os_processes import ProcessIdentity, ProcessState, state_of
+from tuner.backends.pools import InspectionClock
 from tuner.backends.processes.messages import FrameReader, LoadWork, RunJob, StopJob, as_frame
 from tuner.backends.shipping import SharedFile
 from tuner.records import Job
@@ -200,26 +201,20 @@ def _launch(
 STOPPED = 10.0
 """Seconds that a busy worker may be stopped."""
 
-STEP = 2.0
-"""Maximum seconds counted between two checks: this process may itself have been stopped."""
-
 
 class StoppedWorkerDetector:
-    """Watches the busy workers of a pool."""
+    """Finds the busy workers of a pool that a signal has stopped, as by ``kill -STOP``."""
 
     def __init__(self) -> None:
         self._since: dict[WorkerHandle, float] = {}
-        self._clock = 0.0
-        self._last: float | None = None
+        self._clock = InspectionClock()
 
     def check(self, workers: Iterable[WorkerHandle], now: float) -> list[WorkerHandle]:
         """Return the workers that have been stopped for too long at `now` (seconds)."""
-        if self._last is not None:
-            self._clock += min(now - self._last, STEP)
-        self._last = now
+        self._clock.advance(now)
         self._since = {
-            worker: self._since.get(worker, self._clock)
+            worker: self._since.get(worker, self._clock.seconds)
             for worker in workers
             if worker.job is not None and state_of(worker.identity) is ProcessState.FROZEN
         }
-        return [worker for worker, since in self._since.items() if self._clock - since > STOPPED]
+        return [w for w, since in self._since.items() if self._clock.seconds - since > STOPPED]

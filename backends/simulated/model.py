@@ -85,10 +85,8 @@ class EventQueue:
         """Remove and return the next action."""
         return heapq.heappop(self._entries)[-1]
 
-    def clear(self) -> None:
-        """Remove all actions."""
-        self._entries.clear()
 
+# --- durations -----------------------------------------------------------------------------------
 
 Duration: TypeAlias = Callable[[Trial, int, Generator], float]
 """A function of a trial, a step and the trial's generator that returns the step's seconds."""
@@ -141,6 +139,9 @@ def _checked(seconds: float) -> float:
             f"a function of trial, step, rng that returns one"
         )
     return float(seconds)
+
+
+# --- faults --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,7 +182,7 @@ class SimulatedProcess:
     def time_is_up(self) -> None:
         """End the job at its time limit; a frozen one does not notice."""
         if not (self.over or self.frozen):
-            self._end(Finished(self.job.run, timed_out(self.job)))
+            self._end(timed_out(self.job))
             self.discard()
 
     def _end(self, event: Event | None) -> None:
