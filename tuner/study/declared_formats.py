@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tuner.errors import ArgumentError
-from tuner.search_spaces.python_source import parse_python
+from tuner.search_spaces.parsing import parse_python
 
 
 def check_formats(objective: Callable[..., Any]) -> None:

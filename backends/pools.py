@@ -1,8 +1,12 @@
-"""Give up on a pool whose workers die, or never get ready, at each attempt to start them."""
+"""Logic that the pools of processes and of Ray actors share: starts, lost jobs, time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from tuner.backends.protocol import Finished, Lost
 from tuner.errors import BackendError
+from tuner.records import Failure, Job, Outcome, State
 
 START_TIMEOUT = 120.0
 """Seconds within which at least one worker must start."""
@@ -13,12 +17,15 @@ START_ROUNDS = 3
 RESTART_DELAY = 1.0
 """Delay in seconds before the replacement of a worker that died during its start."""
 
+MAX_STEP = 2.0
+"""Maximum seconds counted between two inspections: this process may itself have been stopped."""
+
 
 class StartRounds:
-    """The rounds of starts of a pool's workers; times are seconds on the monotonic clock.
+    """Gives up on a pool whose workers die, or never get ready, at each attempt to start them.
 
-    Workers of one round may share one cause of death, such as the loss of their node, so their
-    deaths count once.
+    It counts the rounds of starts; times are seconds on the monotonic clock. Workers of one round
+    may share one cause of death, such as the loss of their node, so their deaths count once.
 
     Attributes
     ----------
@@ -61,3 +68,28 @@ class StartRounds:
             self._last_ready = now
         elif now - self._last_ready > START_TIMEOUT:
             raise BackendError(f"no worker has started within {START_TIMEOUT:g} s: {advice}")
+
+
+class InspectionClock:
+    """The time that passes between inspections of workers, at most `MAX_STEP` for each."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._last: float | None = None
+
+    def advance(self, now: float) -> None:
+        """Count the seconds since the previous inspection; `now` is on the monotonic clock."""
+        if self._last is not None:
+            self.seconds += min(now - self._last, MAX_STEP)
+        self._last = now
+
+
+def lost(why: str) -> Callable[[Job], Lost]:
+    """Return the function that makes the end of a job whose worker died, for the reason `why`."""
+    return lambda job: Lost(job.run, why)
+
+
+def unsendable(job: Job, error: Exception) -> Finished:
+    """Return the end of a job whose params cannot be pickled."""
+    failure = Failure("Unpicklable", f"params cannot be sent to a worker: {error}")
+    return Finished(job.run, Outcome(State.FAILED, error=failure))

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tuner.search_spaces.python_source import literal, parse_python
+from tuner.search_spaces.parsing import literal, parse_python
 
 NESTED = "f(" * 12 + "1" + ")" * 12
 
