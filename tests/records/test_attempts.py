@@ -10,7 +10,7 @@ from typing import Any
 import tuner
 from tuner.engine.replay import replay
 from tuner.optimizers import resolve
-from tuner.records import REPLAY, Goal, Outcome, Report, Run, State, StudyInfo, Trial
+from tuner.records import RunPurpose, Goal, Outcome, Report, Run, State, StudyInfo, Trial
 from tuner.records.attempts import reports_by_trial
 from tuner.schedulers.protocol import Decision
 
@@ -53,8 +53,9 @@ def test_metrics_that_start_over_leave_others_alone() -> None:
     }
 
 
-def test_an_attempt_without_reports_and_a_replay_change_nothing() -> None:
-    repeated = Run("r2", 0, attempt=2, worker=REPLAY)
+@pytest.mark.parametrize("purpose", [RunPurpose.RunPurpose, RunPurpose.REPEAT])
+def test_an_attempt_without_reports_and_a_repeated_run_change_nothing(purpose: RunPurpose) -> None:
+    repeated = Run("r2", 0, attempt=2, purpose=purpose)
     assert series({"a": [0, 1]}, {}, {"a": [2]}) == {"a": [(0, 1), (1, 1), (2, 3)]}
     runs = [Run("r1", 0), repeated]
     reports = [("r1", Report(0, {"a": 1.0})), ("r2", Report(0, {"a": 2.0}))]
