@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import tuner
 from tuner.engine.replay import replay
 from tuner.optimizers import resolve
-from tuner.records import RunPurpose, Goal, Outcome, Report, Run, State, StudyInfo, Trial
+from tuner.records import Goal, Outcome, Report, Run, RunPurpose, State, StudyInfo, Trial
 from tuner.records.attempts import reports_by_trial
 from tuner.schedulers.protocol import Decision
 
@@ -53,7 +55,7 @@ def test_metrics_that_start_over_leave_others_alone() -> None:
     }
 
 
-@pytest.mark.parametrize("purpose", [RunPurpose.RunPurpose, RunPurpose.REPEAT])
+@pytest.mark.parametrize("purpose", [RunPurpose.REPLAY, RunPurpose.REPEAT])
 def test_an_attempt_without_reports_and_a_repeated_run_change_nothing(purpose: RunPurpose) -> None:
     repeated = Run("r2", 0, attempt=2, purpose=purpose)
     assert series({"a": [0, 1]}, {}, {"a": [2]}) == {"a": [(0, 1), (1, 1), (2, 3)]}

@@ -10,21 +10,20 @@ from __future__ import annotations
 import math
 import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuner.backends.protocol import Event, Finished, Lost, Sent
-from tuner.engine.machine_state import Attempt, Deadlines, goal_values
+from tuner.engine.machine_state import Attempt, Deadlines
 from tuner.engine.progress import Snapshot
 from tuner.errors import StoreUnavailable
-from tuner.optimizers.estimates import Estimates, estimate
+from tuner.optimizers.estimates import Estimates
 from tuner.optimizers.racing import Race, is_decided, next_repeats
+from tuner.optimizers.winner import NOT_COUNTED, Repeats, estimates_of, repeats_of
 from tuner.records import (
     Begun,
     Failure,
-    Goal,
     Job,
     Outcome,
     Output,
@@ -42,63 +41,6 @@ if TYPE_CHECKING:
     from tuner.engine.driver import Session
     from tuner.engine.writer import Writing
     from tuner.tracking.lease import Lease
-
-NOT_COUNTED = ("Interrupted", "WorkerLost")
-"""Failures of repeats that say nothing about their trial."""
-
-MAX_FAILED = 2
-"""Failed repeats after which a trial leaves the race."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repeats:
-    """The finished repeats of a study.
-
-    Attributes
-    ----------
-    values : mapping
-        Values of the first goal, by the number of the trial.
-    failed : mapping
-        Number of failed repeats, by the number of the trial.
-    """
-
-    values: Mapping[int, Sequence[float]]
-    failed: Mapping[int, int]
-
-    @property
-    def count(self) -> int:
-        """Number of repeats that have an outcome of their own."""
-        return sum(map(len, self.values.values())) + sum(self.failed.values())
-
-    def in_race(self, trials: Iterable[Trial]) -> list[Trial]:
-        """Return the trials that did not fail `MAX_FAILED` repeats; all of them if none is left."""
-        trials = list(trials)
-        kept = [t for t in trials if self.failed.get(t.number, 0) < MAX_FAILED]
-        return kept if any(t.eligible for t in kept) else trials
-
-
-def repeats_of(runs: Iterable[Run], goals: Sequence[Goal]) -> Repeats:
-    """Return the finished repeats among `runs`."""
-    values: dict[int, list[float]] = {}
-    failed: Counter[int] = Counter()
-    for run in runs:
-        if run.purpose is not RunPurpose.REPEAT or not run.state.finished:
-            continue
-        if run.error is not None and run.error.kind in NOT_COUNTED:
-            continue
-        found = goal_values(goals, Outcome(run.state, run.metrics))
-        if found:
-            values.setdefault(run.trial, []).append(found[0])
-        else:
-            failed[run.trial] += 1
-    return Repeats(values, failed)
-
-
-def estimates_of(
-    space: Space, goal: Goal, trials: Sequence[Trial], repeats: Repeats, noise: float | None = None
-) -> Estimates:
-    """Return the estimates from all trials and repeats of a study."""
-    return estimate(space, goal, repeats.in_race(trials), repeats.values, noise=noise)
 
 
 class RepeatDriver:
@@ -198,7 +140,7 @@ class RepeatDriver:
             s.store.write(s.info.uid, Batch(runs=left), lease)
             ended = {run.uid: run for run in left}
             self._runs = [ended.get(run.uid, run) for run in self._runs]
-        done = repeats_of(self._runs, s.info.goals).count
+        done = repeats_of(self._runs, s.info.goal).count
         s.progress.start(s.info.name, done, self._race.budget, s.limits.timeout, s.info.goal)
 
     def _release(self, lease: Lease) -> None:
@@ -238,7 +180,7 @@ class RepeatDriver:
     def _has_work(self) -> bool:
         """Whether further repeats should start."""
         s = self._session
-        repeats = repeats_of(self._runs, s.info.goals)
+        repeats = repeats_of(self._runs, s.info.goal)
         if repeats.count + len(self._active) >= self._race.budget:
             return False
         timeout = s.limits.timeout
@@ -259,7 +201,7 @@ class RepeatDriver:
     def _fill(self, free: int, now: float) -> None:
         """Submit up to `free` repeats."""
         s = self._session
-        repeats = repeats_of(self._runs, s.info.goals)
+        repeats = repeats_of(self._runs, s.info.goal)
         n = min(free, self._race.budget - repeats.count - len(self._active))
         running = Counter(a.run.trial for a in self._active.values())
         for number in next_repeats(self._race, self._current(repeats), running, n):
@@ -326,7 +268,7 @@ class RepeatDriver:
 
     def _snapshot(self) -> Snapshot:
         s = self._session
-        repeats = repeats_of(self._runs, s.info.goals)
+        repeats = repeats_of(self._runs, s.info.goal)
         best = None if self._estimates is None else self._estimates.winner
         return Snapshot(
             done=repeats.count,

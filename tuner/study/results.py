@@ -22,10 +22,10 @@ from tuner.study.arguments import as_trial_number
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tuner.optimizers.winner import Winner
     from tuner.plotting import Plots
     from tuner.query import QueryResult
     from tuner.reporting import Report as HtmlReport
-    from tuner.study.winner import Winner
     from tuner.tracking.store import Store
 
 
@@ -196,9 +196,10 @@ class StudyResults:
         NoCompletedTrial, NoFeasibleTrial, SeveralGoals
             As for `best_trial`.
         """
-        from tuner.study.winner import winner_of
+        from tuner.optimizers.winner import winner_of
 
-        return winner_of(self)
+        self.best_trial  # noqa: B018 (raises the errors of a study without one)
+        return winner_of(self._info, self.space, list(self), self.runs())
 
     @property
     def best_params(self) -> Params:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from tuner.engine.progress import Progress
     from tuner.engine.worker.trial import LiveTrial
     from tuner.optimizers.protocol import Optimizer
+    from tuner.optimizers.winner import Winner
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
     from tuner.study.search import Search
-    from tuner.study.winner import Winner
     from tuner.tracking.store import Store
 
 
