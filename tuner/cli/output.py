@@ -26,7 +26,7 @@ from tuner.records.numbers import (
     seconds_text,
     value_text,
 )
-from tuner.study.unsaved import unsaved_lines
+from tuner.study.failures import unsaved_lines
 from tuner.tracking.activity import run_by
 
 _LAYOUT = "\n\t"

@@ -11,11 +11,11 @@ from tuner.optimizers.winner import NOTE, Winner, known_noise
 from tuner.study.arguments import as_count
 
 if TYPE_CHECKING:
+    from tuner.study.results import StudyResults
     from tuner.study.search import Search
-    from tuner.study.study import Study
 
 
-def confirm(study: Study, search: Search, race: Race, prefer: str | None) -> Winner:
+def confirm(study: StudyResults, search: Search, race: Race, prefer: str | None) -> Winner:
     """Run the race between the leading trials of a study; see `Study.confirm`."""
     from tuner.engine.repeats import RepeatDriver
     from tuner.optimizers import RandomOptimizer
