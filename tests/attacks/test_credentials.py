@@ -20,6 +20,7 @@ import sqlalchemy
 
 import tuner
 from benchmarks.postgres import Server, own_server
+from support.effort import each_once
 from tuner import Float, errors
 from tuner.errors.credentials import hide, hide_in
 from tuner.tracking import open_store
@@ -156,8 +157,13 @@ def run_words(*more: str) -> tuple[str, ...]:
     return ("run", "train.py:objective", *search, *more)
 
 
-@pytest.mark.parametrize("artifacts", ["", f"s3://key:{quote(ARTIFACTS, safe='')}@bucket/a"])
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    ("kind", "artifacts"),
+    each_once(
+        ["postgresql", "sqlite"],
+        {"local": "", "s3": f"s3://key:{quote(ARTIFACTS, safe='')}@bucket/a"},
+    ),
+)
 def test_nothing_written_has_a_planted_secret(
     tmp_path: Path, server: Server, kind: str, artifacts: str
 ) -> None:

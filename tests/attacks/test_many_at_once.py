@@ -67,6 +67,23 @@ class Askers:
             assert time.monotonic() < deadline, f"{before} became {list(self.counts)}"
             time.sleep(0.005)
 
+    def wait_for_fair_shares(self, pairs: int, which: list[int] | None = None) -> None:
+        """Wait until none of them gains more than thrice as much as another.
+
+        A loaded machine may keep a process from its turn for a while; a queue that is unfair is
+        so every time.
+        """
+        which = list(range(len(self.processes))) if which is None else which
+        seen = []
+        for _ in range(5):
+            before = list(self.counts)
+            self.wait(pairs, which)
+            gained = [self.counts[k] - before[k] for k in which]
+            if max(gained) <= 3 * min(gained):
+                return
+            seen.append(gained)
+        raise AssertionError(seen)
+
     def join(self) -> None:
         self.end[0] = True
         for process in self.processes:
@@ -115,11 +132,8 @@ def check_whole(study: tuner.Study, finished: int, open_trials: int = 0) -> None
 def test_each_process_gets_its_share(url: str, askers: Callable[..., Askers]) -> None:
     many = askers(6)
     many.wait(3)
-    before = list(many.counts)
-    many.wait(12)
-    gained = [now - then for now, then in zip(many.counts, before, strict=True)]
+    many.wait_for_fair_shares(12)
     many.join()
-    assert max(gained) <= 3 * min(gained), gained
     check_whole(tuner.load_study("shared", store=url), sum(many.counts))
 
 
@@ -131,7 +145,7 @@ def test_nobody_waits_for_a_process_that_was_killed(
         many.wait(3, list(range(k, 4)))
         time.sleep(0.003 * k)
         many.processes[k].kill()
-        many.wait(5, list(range(k + 1, 4)), seconds=20)
+        many.wait(5, list(range(k + 1, 4)))
     many.join()
     study = tuner.load_study("shared", store=url)
     states = Counter(trial.state for trial in study)
@@ -169,14 +183,11 @@ def test_nobody_waits_for_a_process_that_was_stopped(
     for k in stopped:
         _stop(many.processes[k], url)
         # PostgreSQL needs some seconds to end the session of one that had its turn.
-        many.wait(1, [2, 3], seconds=20)
-        before = list(many.counts)
-        many.wait(10, [2, 3], seconds=20)
-        gained = [many.counts[n] - before[n] for n in (2, 3)]
-        assert max(gained) <= 3 * min(gained), gained
+        many.wait(1, [2, 3])
+        many.wait_for_fair_shares(10, [2, 3])
     for k in stopped:
         os.kill(many.processes[k].pid or 0, signal.SIGCONT)
-    many.wait(1, seconds=30)
+    many.wait(1)
     many.join()
     check_whole(tuner.load_study("shared", store=url), sum(many.counts))
 
@@ -187,14 +198,16 @@ def test_one_that_comes_late_gets_its_share(url: str, askers: Callable[..., Aske
     late = Askers(url, 1)
     try:
         late.wait(1)
-        before = list(many.counts)
-        late.wait(6)
-        gained = [now - then for now, then in zip(many.counts, before, strict=True)]
+        seen = []
+        while not seen or (max(seen[-1]) > 30 and len(seen) < 5):  # as for fair shares
+            before = list(many.counts)
+            late.wait(6)
+            seen.append([now - then for now, then in zip(many.counts, before, strict=True)])
         many.join()
         late.join()
     finally:
         late.kill()
-    assert max(gained) <= 30, gained
+    assert max(seen[-1]) <= 30, seen
     check_whole(tuner.load_study("shared", store=url), sum(many.counts) + sum(late.counts))
 
 

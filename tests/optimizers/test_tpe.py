@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import truncnorm
 
 from support import pace
+from support.effort import each_once
 from tuner.errors import ArgumentError
 from tuner.optimizers import RandomOptimizer, TPEOptimizer
 from tuner.optimizers.parzen import KernelColumns, ParzenDensity, neighbour_widths
@@ -46,8 +47,7 @@ class TestParzenDensity:
         np.testing.assert_allclose(density.log_density(X, active), 0.0, atol=1e-12)
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("n", [1, 2, 7, 40])
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize(("n", "seed"), each_once([1, 2, 7, 40], range(3)))
     def test_it_integrates_to_one_over_a_space_with_conditions(self, n, seed):
         rng = np.random.default_rng(seed)
         density = density_of(MIXED, MIXED.sample(rng, n), rng.uniform(0.1, 1.0, n))
@@ -210,9 +210,12 @@ class TestSuggestions:
         assert np.mean([o.metrics["value"] for _, o in told[-20:]]) < 2.9  # chance has 3.75
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("loss", ["random", "equal", "failed", "all but two failed"])
-    @pytest.mark.parametrize(("d", "n"), [(20, 1000), (60, 10_000)])
-    def test_a_suggestion_takes_little_time_after_many_trials(self, d, n, loss):
+    @pytest.mark.parametrize(
+        ("size", "loss"),
+        each_once([(60, 10_000), (20, 1000)], ["random", "equal", "failed", "all but two failed"]),
+    )
+    def test_a_suggestion_takes_little_time_after_many_trials(self, size, loss):
+        d, n = size
         domains = [Float(0, 1), Choice("a", "b"), Int(1, 9), Choice("m", n={"x": Float(0, 1)})]
         space = Space({f"x{i}": domains[i % 4] for i in range(d)})
         optimizer = TPEOptimizer()

@@ -37,10 +37,11 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.process  # scikit-learn runs lscpu to count cores
+@pytest.mark.parametrize("n", [4, pytest.param(15, marks=pytest.mark.soak)])
 @pytest.mark.parametrize(("task", "name"), MODELS)
-def test_samples_fit(task: str, name: str) -> None:
+def test_samples_fit(task: str, name: str, n: int) -> None:
     params, (X, y) = TASKS[task]
-    for point in fast(Space(params).freeze({"model": name})).sample(np.random.default_rng(0), 15):
+    for point in fast(Space(params).freeze({"model": name})).sample(np.random.default_rng(0), n):
         model = ready.build(point["model"], task, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
