@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -38,11 +38,3 @@ def each_once(*axes: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
         marks = [] if place in kept else [pytest.mark.soak]
         cases.append(pytest.param(*values, id="-".join(names), marks=marks))
     return cases
-
-
-def first_of(n: int, cases: Iterable[Any]) -> list[Any]:
-    """Return the cases of one parameter; all but the first `n` have the mark `soak`."""
-    return [
-        case if place < n else pytest.param(case, marks=pytest.mark.soak)
-        for place, case in enumerate(cases)
-    ]
