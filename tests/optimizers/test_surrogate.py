@@ -111,3 +111,10 @@ def test_a_failed_trial_promises_no_improvement_and_says_nothing_bad():
     others = np.arange(40) != best
     assert mean[best] >= mean[others].min() - 1e-2
     assert mean[best] <= np.quantile(mean[others], 0.2)
+
+
+def test_a_plateau_at_the_best_loss_selects_no_warp():
+    rng = np.random.default_rng(0)
+    X = rng.random((16, 2))
+    losses = np.where(X[:, 0] < 0.6, 0.3, 0.3 + 2.0 * X[:, 1])
+    assert learn(EMBEDDING, X, np.ones_like(X, dtype=bool), losses).warp == IDENTITY
