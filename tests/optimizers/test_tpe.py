@@ -11,8 +11,8 @@ from scipy.stats import truncnorm
 from support import pace
 from tuner.errors import ArgumentError
 from tuner.optimizers import RandomOptimizer, TPEOptimizer
-from tuner.optimizers.parzen import KernelColumns, ParzenDensity, neighbour_widths
 from tuner.optimizers.history import Observation, TrialTable
+from tuner.optimizers.parzen import KernelColumns, ParzenDensity, neighbour_widths
 from tuner.optimizers.tpe import best_of, recency_weights, thinned
 from tuner.records import Goal, Outcome, State, Trial
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space

@@ -15,7 +15,14 @@ import numpy as np
 from tuner.optimizers.bayesian.embedding import Bools, Embedding, Floats
 from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperparameters, fit
 from tuner.optimizers.bayesian.rounding import MEAN_BITS, to_grid
-from tuner.optimizers.bayesian.warping import IDENTITY, WARPS, Warp, prepare, standardise, tie_weights
+from tuner.optimizers.bayesian.warping import (
+    IDENTITY,
+    WARPS,
+    Warp,
+    prepare,
+    standardise,
+    tie_weights,
+)
 
 LEARN_FROM = 120
 COMPARE_ON = 50
