@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from tuner.backends.ray.pool import RayBackend
     from tuner.backends.serial import SerialBackend
     from tuner.backends.simulated.backend import SimulatedBackend
-    from tuner.backends.simulated.durations import lognormal
-    from tuner.backends.simulated.faults import Faults
+    from tuner.backends.simulated.model import Faults, lognormal
 
 __all__ = [
     "Faults",
@@ -36,8 +35,8 @@ BACKENDS = Plugins(
     },
     (
         "tuner.backends.simulated.backend:SimulatedBackend",
-        "tuner.backends.simulated.faults:Faults",
-        "tuner.backends.simulated.durations:lognormal",
+        "tuner.backends.simulated.model:Faults",
+        "tuner.backends.simulated.model:lognormal",
     ),
 )
 

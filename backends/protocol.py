@@ -125,8 +125,13 @@ class Backend(Protocol):
         """End all workers and everything else that was started; running jobs yield no events."""
 
 
-def timed_out(job: Job) -> Outcome:
-    """Return the outcome of a job that exceeded its time limit."""
+def taken_back(run: str) -> Lost:
+    """Return the end of a job that was killed before it began."""
+    return Lost(run, "taken back before it began")
+
+
+def timed_out(job: Job) -> Finished:
+    """Return the end of a job that exceeded its time limit."""
     limit = "it may" if job.timeout is None else f"trial_timeout={job.timeout:g} s"
     message = f"ran longer than {limit}"
-    return Outcome(State.FAILED, error=Failure("Timeout", message))
+    return Finished(job.run, Outcome(State.FAILED, error=Failure("Timeout", message)))

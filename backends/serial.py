@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from tuner.backends.protocol import Event, Finished, Lost, Sent, Work, timed_out
+from tuner.backends.protocol import Event, Finished, Lost, Sent, Work, taken_back, timed_out
 from tuner.backends.resources import as_needs
 from tuner.errors import BackendError, ControlException, ResourcesError
 from tuner.records import Job, Message
@@ -101,7 +101,7 @@ class SerialBackend:
         elif any(job.run == run for job in self._queue):
             if kill:
                 self._queue = deque(job for job in self._queue if job.run != run)
-                self._early.append(Lost(run, "taken back before it began"))
+                self._early.append(taken_back(run))
             else:
                 self._stopping.add(run)
 
@@ -198,7 +198,7 @@ class SerialChannel:
             signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 1e-6))
 
     def _time_is_up(self) -> _Abort:
-        return _Abort(self, Finished(self.run, timed_out(self._job)))
+        return _Abort(self, timed_out(self._job))
 
 
 class _Abort(ControlException):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Collection
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 from tuner.errors import SpaceError
-
-if TYPE_CHECKING:
-    from tuner.search_spaces.numeric import Numeric
 
 
 def first_valid(*attempts: Callable[[], object]) -> object | None:
@@ -35,10 +33,36 @@ def write(*attempts: Callable[[], object], otherwise: str) -> str:
     return otherwise if found is None else f"write {found!r}"
 
 
+def unknown_parameter(path: str, known: Collection[str]) -> str:
+    """Return the complaint about an unknown path, with the nearest known one.
+
+    Examples
+    --------
+    >>> unknown_parameter("C", ["model", "model.svm.C"])
+    "unknown parameter 'C'; did you mean 'model.svm.C'?"
+    """
+    name = path.split(".")[-1]
+    close = difflib.get_close_matches(path, known, n=1) or [
+        other for other in known if other.split(".")[-1] == name
+    ]
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    return f"unknown parameter {path!r}; {hint}"
+
+
 # --- ranges of numbers ----------------------------------------------------------------------------
 
 
-def in_order(given: Numeric) -> str:
+class Range(Protocol):
+    """A range of numbers as it was declared, valid or not; see `Numeric`."""
+
+    type: ClassVar[type[float] | type[int]]
+    low: Any
+    high: Any
+    log: bool
+    step: Any
+
+
+def in_order(given: Range) -> str:
     """Return the remedy for bounds in the wrong order."""
     make: Any = type(given)
     swap = partial(make, given.high, given.low)
@@ -50,14 +74,14 @@ def in_order(given: Numeric) -> str:
     )
 
 
-def on_grid(given: Numeric, high: Any) -> str:
+def on_grid(given: Range, high: Any) -> str:
     """Return the remedy for an upper bound that is not on the grid."""
     constructor: Any = type(given)
     make = partial(constructor, given.low, high, step=given.step)
     return write(lambda: make(log=given.log), make, otherwise="write another step")
 
 
-def positive(given: Numeric) -> str:
+def positive(given: Range) -> str:
     """Return the remedy for a logarithmic range that does not start above 0."""
     make: Any = type(given)
     low, high, step = given.low, given.high, given.step
@@ -79,7 +103,7 @@ def positive(given: Numeric) -> str:
     return write(linear, otherwise="write positive bounds")
 
 
-def example_step(given: Numeric) -> str:
+def example_step(given: Range) -> str:
     """Return a step that fits the bounds, for an error message."""
     tenth = float(f"{(float(given.high) - float(given.low)) / 10:.3g}")
     steps = (0.1, tenth) if given.type is float else (1,)

@@ -1,4 +1,4 @@
-"""Domains with listed values: `Choice` (unordered), `Ordinal` (ordered), `Const` (one value)."""
+"""Domains with listed values: `Choice` (unordered), `Ordinal` (ordered), `Bool` and `Const`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,72 @@ from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.advice import first_valid
-from tuner.search_spaces.conditions import Condition
-from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.domains import Condition, Domain
 from tuner.search_spaces.priors import weights_of
 from tuner.search_spaces.values import Array, is_scalar, plain, shown
+
+
+class Bool(Domain):
+    """True or False.
+
+    Parameters
+    ----------
+    default
+        The value to try first.
+    prior
+        The expected weights of both values: ``{True: 3, False: 1}``.
+
+    Examples
+    --------
+    >>> Bool().grid(levels=2)
+    [False, True]
+    """
+
+    kind = "bool"
+
+    def __init__(
+        self,
+        default: bool | None = None,
+        prior: Mapping[bool, float] | Sequence[float] | None = None,
+    ) -> None:
+        if default is not None and not isinstance(default, bool | np.bool_):
+            raise SpaceError(f"Bool(default={default!r}): default must be True or False")
+        self.default = None if default is None else bool(default)
+        if prior is not None:
+            self.prior = weights_of(self, (False, True), self.contains, prior)
+
+    size = 2
+
+    def cast(self, value: Any) -> bool:
+        """Return `value` if it is True or False; 1 and 0 are rejected."""
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(value)
+        return bool(value)
+
+    def to_unit(self, values: Sequence[Any]) -> Array:
+        """Return 0.25 for False, 0.75 for True."""
+        return 0.25 + 0.5 * np.asarray(values, dtype=float)
+
+    def from_unit(self, unit: ArrayLike) -> list[bool]:
+        """Return False below 0.5, True otherwise."""
+        return (np.asarray(unit, dtype=float) >= 0.5).tolist()  # type: ignore[no-any-return]
+
+    def snap(self, unit: Array) -> Array:
+        """Return 0.25 below 0.5, 0.75 otherwise."""
+        return np.where(unit >= 0.5, 0.75, 0.25)
+
+    def grid(self, levels: int) -> list[bool]:  # noqa: ARG002 (the values are already finite)
+        """Return both values."""
+        return [False, True]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the domain as a JSON-compatible dict."""
+        given = {"type": self.kind} | ({} if self.default is None else {"default": self.default})
+        return given if self.prior is None else given | {"prior": list(self.prior)}
+
+    def __repr__(self) -> str:
+        given = {"default": self.default, "prior": self.prior}
+        return f"Bool({', '.join(f'{k}={v}' for k, v in given.items() if v is not None)})"
 
 
 class Listed(Domain):
@@ -30,6 +92,18 @@ class Listed(Domain):
     def size(self) -> float:
         """The number of options."""
         return len(self.options)
+
+    def _declare(self, default: Any, prior: Any) -> None:
+        """Validate and set the default and the prior of the options."""
+        if default is not None:
+            try:
+                self.default = self.cast(default)
+            except ValueError:
+                raise SpaceError(
+                    f"{type(self).__name__}: default={default!r} must be one of {self.options!r}"
+                ) from None
+        if prior is not None:
+            self.prior = weights_of(self, self.options, self.contains, prior)
 
     def index(self, value: Any) -> int:
         """Return the position of `value` among the options.
@@ -139,10 +213,7 @@ class Choice(Listed):
                 **{name: dict(branch) for name, branch in branches.items()},
             }
         _refuse_duplicates("Choice", self.options)
-        self.default = None if default is None else _checked_default(self, default)
-        self.prior = None
-        if prior is not None:
-            self.prior = weights_of(self, self.options, self.contains, prior)
+        self._declare(default, prior)
 
     def open_branches(self, value: Any) -> list[str]:
         """Return the branch of the option."""
@@ -222,10 +293,7 @@ class Ordinal(Listed):
             raise SpaceError("Ordinal(): give at least one value, such as Ordinal(16, 32, 64)")
         self.options = tuple(_as_option("Ordinal", value) for value in values)
         _refuse_duplicates("Ordinal", self.options)
-        self.default = None if default is None else _checked_default(self, default)
-        self.prior = None
-        if prior is not None:
-            self.prior = weights_of(self, self.options, self.contains, prior)
+        self._declare(default, prior)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as a JSON-compatible dict."""
@@ -335,12 +403,3 @@ def _refuse_duplicates(domain: str, options: tuple[Any, ...]) -> None:
         if _identity(option) in seen:
             raise SpaceError(f"{domain}: the option {option!r} is repeated; remove one of them")
         seen.add(_identity(option))
-
-
-def _checked_default(domain: Listed, default: Any) -> Any:
-    try:
-        return domain.cast(default)
-    except ValueError:
-        raise SpaceError(
-            f"{type(domain).__name__}: default={default!r} must be one of {domain.options!r}"
-        ) from None

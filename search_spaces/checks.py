@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import keyword
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.advice import write
-from tuner.search_spaces.categorical import Choice, Const, Listed, Ordinal
-from tuner.search_spaces.columns import Column
-from tuner.search_spaces.domains import Bool, Domain
+from tuner.search_spaces.advice import unknown_parameter, write
+from tuner.search_spaces.categorical import Bool, Choice, Const, Listed, Ordinal
+from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.expressions import (
     ARITHMETIC,
     LOGIC,
@@ -23,6 +21,7 @@ from tuner.search_spaces.expressions import (
     Unary,
 )
 from tuner.search_spaces.parsing import parse_constraint
+from tuner.search_spaces.points import Column
 
 RESERVED = frozenset(
     {
@@ -181,11 +180,8 @@ class Either(NamedTuple):
 def _check_paths(expression: Expression, by_path: Mapping[str, Domain]) -> None:
     for path in expression.paths:
         if path not in by_path:
-            close = difflib.get_close_matches(path, by_path, n=1) or [
-                known for known in by_path if known.split(".")[-1] == path.split(".")[-1]
-            ]
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(by_path)}"
-            raise SpaceError(f"constraint {str(expression)!r}: unknown parameter {path!r}; {hint}")
+            problem = unknown_parameter(path, by_path)
+            raise SpaceError(f"constraint {str(expression)!r}: {problem}")
 
 
 def _check_kinds(expression: Expression, by_path: Mapping[str, Domain]) -> None:

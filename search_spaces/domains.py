@@ -1,4 +1,4 @@
-"""The base class of all domains, `Domain`, and the domain of booleans, `Bool`."""
+"""The base class of all domains, `Domain`, and the conditions under which branches are active."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tuner.errors import SpaceError
-from tuner.search_spaces.conditions import Condition
-from tuner.search_spaces.priors import Cells, Density, weights_of
+from tuner.search_spaces.priors import Cells, Density
 from tuner.search_spaces.values import Array
+
+ROUNDING = 1e-9
+"""Tolerance of positions; the values of a parameter with branches are farther apart."""
 
 
 class Domain(ABC):
@@ -139,65 +140,68 @@ class Domain(ABC):
         return f"{type(self).__name__}({', '.join(given)})"
 
 
-class Bool(Domain):
-    """True or False.
+# --- conditions of branches -----------------------------------------------------------------------
 
-    Parameters
-    ----------
-    default
-        The value to try first.
-    prior
-        The expected weights of both values: ``{True: 3, False: 1}``.
+
+class Condition(NamedTuple):
+    """The parameter at `path` has the value `option`.
 
     Examples
     --------
-    >>> Bool().grid(levels=2)
-    [False, True]
+    >>> str(Condition("model", "svm")), Condition("model", "svm").holds("forest")
+    ('model = svm', False)
     """
 
-    kind = "bool"
+    path: str
+    option: Any
 
-    def __init__(
-        self,
-        default: bool | None = None,
-        prior: Mapping[bool, float] | Sequence[float] | None = None,
-    ) -> None:
-        if default is not None and not isinstance(default, bool | np.bool_):
-            raise SpaceError(f"Bool(default={default!r}): default must be True or False")
-        self.default = None if default is None else bool(default)
-        self.prior = None
-        if prior is not None:
-            self.prior = weights_of(self, (False, True), self.contains, prior)
+    def holds(self, value: Any) -> bool:
+        """Return whether a value of the parameter satisfies the condition; None is inactive."""
+        return bool(value == self.option)
 
-    size = 2
+    def allows(self, other: Condition) -> bool:
+        """Return whether one value of the same parameter can satisfy both conditions."""
+        return other.holds(self.option)
 
-    def cast(self, value: Any) -> bool:
-        """Return `value` if it is True or False; 1 and 0 are rejected."""
-        if not isinstance(value, bool | np.bool_):
-            raise ValueError(value)
-        return bool(value)
+    def span(self, domain: Domain) -> tuple[float, float]:
+        """Return the lowest and the highest position in [0, 1] that satisfy the condition."""
+        position = float(domain.to_unit([self.option])[0])
+        return position - ROUNDING, position + ROUNDING
 
-    def to_unit(self, values: Sequence[Any]) -> Array:
-        """Return 0.25 for False, 0.75 for True."""
-        return 0.25 + 0.5 * np.asarray(values, dtype=float)
+    @property
+    def text(self) -> str:
+        """The condition without the path: ``= svm``."""
+        return f"= {self.option}"
 
-    def from_unit(self, unit: ArrayLike) -> list[bool]:
-        """Return False below 0.5, True otherwise."""
-        return (np.asarray(unit, dtype=float) >= 0.5).tolist()  # type: ignore[no-any-return]
+    def __str__(self) -> str:
+        return f"{self.path} {self.text}"
 
-    def snap(self, unit: Array) -> Array:
-        """Return 0.25 below 0.5, 0.75 otherwise."""
-        return np.where(unit >= 0.5, 0.75, 0.25)
 
-    def grid(self, levels: int) -> list[bool]:  # noqa: ARG002 (the values are already finite)
-        """Return both values."""
-        return [False, True]
+class AtLeast(Condition):
+    """The parameter at `path` has at least the value `option`, a number.
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the domain as a JSON-compatible dict."""
-        given = {"type": self.kind} | ({} if self.default is None else {"default": self.default})
-        return given if self.prior is None else given | {"prior": list(self.prior)}
+    Examples
+    --------
+    >>> str(AtLeast("layers", 2)), AtLeast("layers", 2).holds(3)
+    ('layers ≥ 2', True)
+    """
 
-    def __repr__(self) -> str:
-        given = {"default": self.default, "prior": self.prior}
-        return f"Bool({', '.join(f'{k}={v}' for k, v in given.items() if v is not None)})"
+    __slots__ = ()
+
+    def holds(self, value: Any) -> bool:
+        """Return whether a value of the parameter satisfies the condition; None is inactive."""
+        return value is not None and value >= self.option
+
+    def allows(self, other: Condition) -> bool:
+        """Return whether one value of the same parameter can satisfy both conditions."""
+        return isinstance(other, AtLeast) or self.holds(other.option)
+
+    def span(self, domain: Domain) -> tuple[float, float]:
+        """Return the lowest and the highest position in [0, 1] that satisfy the condition."""
+        first = next(value for value in domain.grid(1) if value >= self.option)
+        return float(domain.to_unit([first])[0]) - ROUNDING, 1.0
+
+    @property
+    def text(self) -> str:
+        """The condition without the path: ``≥ 2``."""
+        return f"≥ {self.option}"

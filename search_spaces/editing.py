@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,11 +9,12 @@ from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias
 
 from tuner.errors import SpaceError
+from tuner.search_spaces.advice import unknown_parameter
 from tuner.search_spaces.categorical import Choice, Const, Ordinal
-from tuner.search_spaces.columns import columns_of
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.expressions import LOGIC, Binary, Expression, Unary
 from tuner.search_spaces.numeric import Int, Numeric
+from tuner.search_spaces.points import columns_of
 from tuner.search_spaces.repeat import Repeat
 
 Edit: TypeAlias = Callable[[str, Domain, Any], Domain]
@@ -39,9 +39,7 @@ def edited(
     paths = [column.path for column in columns_of(params)]
     for path in changes:
         if path not in paths:
-            close = difflib.get_close_matches(path, paths, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(paths)}"
-            raise SpaceError(f"search space: unknown parameter {path!r}; {hint}")
+            raise SpaceError(f"search space: {unknown_parameter(path, paths)}")
     new = _rebuilt(params, "", changes, edit)
     gone = set(paths) - {column.path for column in columns_of(new)}
     left = [without(constraint, gone) for constraint in constraints]

@@ -17,9 +17,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.search_spaces.bounded_numbers import EPSILON, Bounded, binary, unary
+from tuner.search_spaces.arithmetic import EPSILON, Bounded, binary, unary
 from tuner.search_spaces.column_numbers import Batch, ColumnReader
-from tuner.search_spaces.columns import Column
 from tuner.search_spaces.expressions import (
     COMPARISONS,
     LOGIC,
@@ -31,6 +30,7 @@ from tuner.search_spaces.expressions import (
     Unary,
 )
 from tuner.search_spaces.linear import LinearRule, conjuncts, linear_rule
+from tuner.search_spaces.points import Column
 from tuner.search_spaces.values import Array
 
 Bools: TypeAlias = NDArray[np.bool_]

@@ -5,7 +5,7 @@ three-valued logic (Kleene 1938): an expression with an inactive parameter is un
 and ``~`` combine the three values, and an unknown constraint counts as satisfied. Arithmetic
 without a result, such as division by zero, is also unknown. Values compare as in Python:
 1 == 1.0 == True. Arithmetic is exact on the decimals as they are written, so 0.1 + 0.2 == 0.3; see
-`tuner.search_spaces.exact`.
+`tuner.search_spaces.arithmetic`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fractions import Fraction
 from typing import Any, Final, NoReturn
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.exact import divide, exact, power, rounded
+from tuner.search_spaces.arithmetic import divide, exact, power, rounded
 from tuner.search_spaces.values import is_scalar, leaves, plain
 
 UNKNOWN: Final = object()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tuner.search_spaces.exact import exact
+from tuner.search_spaces.arithmetic import exact
 from tuner.search_spaces.expressions import (
     COMPARISONS,
     ORDERINGS,

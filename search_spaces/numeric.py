@@ -15,9 +15,8 @@ from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
 from tuner.search_spaces import advice
+from tuner.search_spaces.arithmetic import exact, exp, log, log_of
 from tuner.search_spaces.domains import Domain
-from tuner.search_spaces.exact import exact
-from tuner.search_spaces.logarithms import exp, log, log_of
 from tuner.search_spaces.priors import NARROWEST, Bell, Normal, normal_of
 from tuner.search_spaces.values import Array, number
 
@@ -54,8 +53,6 @@ class Numeric(Domain):
         if self._count is not None:
             self.high = self._at(self._count - 1)  # removes the rounding of a computed bound
         self._edges = self._log_edges() if self.log else (float(self.low), float(self.high))
-        self.default = None
-        self.prior = None
         if prior is not None:
             self.prior = normal_of(self, self.low, self.high, log=self.log, prior=prior)
         if default is not None:

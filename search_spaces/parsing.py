@@ -1,14 +1,55 @@
-"""Parse constraints from text, such as ``"model.svm.C * 2 <= limit or kind in ['a', 'b']"``."""
+"""Parse Python syntax without executing it: constraints, literals and source files.
+
+Constraints have the form ``"model.svm.C * 2 <= limit or kind in ['a', 'b']"``. Python's parser runs
+in one thread at a time, because all threads share its nesting counter. If garbage collection lets
+another thread parse in the middle, the parser raises `SystemError`
+(https://github.com/python/cpython/issues/106905).
+"""
 
 from __future__ import annotations
 
 import ast
+import os
+import threading
 import warnings
 from typing import Any
 
 from tuner.errors import SpaceError
 from tuner.search_spaces.expressions import Binary, Expression, IsIn, Literal, P, Unary
-from tuner.search_spaces.python_source import parse_python
+
+_lock = threading.RLock()  # a finalizer may parse in the middle of a parse
+
+
+def parse_python(text: str, file: str = "<unknown>", mode: str = "exec") -> Any:
+    """Return the syntax tree of Python source, as `ast.parse` does.
+
+    >>> type(parse_python("1 + 1", mode="eval").body).__name__
+    'BinOp'
+    """
+    with _lock:
+        return ast.parse(text, file, mode)
+
+
+def literal(text: str) -> Any:
+    """Return the value of a Python literal, as `ast.literal_eval` does.
+
+    >>> literal("[1, 'a']")
+    [1, 'a']
+    """
+    return ast.literal_eval(parse_python(text.lstrip(" \t"), mode="eval"))
+
+
+def _renew_lock() -> None:
+    """Replace the lock in a forked child: a thread that the child lacks may hold it."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
+# --- constraints ----------------------------------------------------------------------------------
 
 _BINARY: dict[type[ast.AST], str] = {
     ast.Add: "+",

@@ -7,7 +7,7 @@ the feasible set closely. A branch whose parameters are drawn so keeps its proba
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from functools import cached_property
 
@@ -15,13 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.columns import Column, activity
 from tuner.search_spaces.evaluation import Feasibility
 from tuner.search_spaces.expressions import Expression
 from tuner.search_spaces.linear import LinearRule, conjuncts, linear_rule
+from tuner.search_spaces.points import Column, activity
 from tuner.search_spaces.priors import SpacePrior
-from tuner.search_spaces.proposals import Proposal, SumBounds, sum_proposal, tree_proposal
-from tuner.search_spaces.sorted_sums import sorted_proposal
+from tuner.search_spaces.proposals import (
+    Proposal,
+    SumBounds,
+    sorted_proposal,
+    sum_proposal,
+    tree_proposal,
+)
 from tuner.search_spaces.values import Array
 
 BATCH = 1_000
@@ -32,6 +37,9 @@ MAX_EMPTY_BATCHES = 1_000
 
 N_TRIED = 10_000
 """Number of random points by which the feasible share is estimated."""
+
+N_HALVINGS = 30
+"""Number of bisection steps for each parameter in `nearest_row`."""
 
 COMMON = 1 / 16
 """Feasible share of random points from which plain rejection sampling is fast enough."""
@@ -187,3 +195,43 @@ def _disjoint(proposals: Iterable[Proposal]) -> Iterable[Proposal]:
         if 0 < proposal.mass < 1 and taken.isdisjoint(proposal.columns):
             taken.update(proposal.columns)
             yield proposal
+
+
+def nearest_row(
+    X: Array, goal: Array, listed: NDArray[np.bool_], is_feasible: Callable[[Array], bool]
+) -> Array:
+    """Return a feasible row near a goal.
+
+    An unordered parameter keeps the option of the goal if a feasible row has it. Each other
+    parameter is as near to the goal as the constraints allow, given the parameters before it.
+
+    Parameters
+    ----------
+    X
+        Feasible rows to start from, shape (n, d).
+    goal
+        The row to approach, shape (d,).
+    listed
+        Whether the options of each column are unordered, shape (d,).
+    is_feasible
+        Returns whether a row is feasible.
+    """
+    away = np.where(listed, goal != X, np.abs(X - goal)).sum(axis=1)
+    row: Array = X[away.argmin()]
+
+    def moved(j: int, value: float) -> Array | None:
+        trial = row.copy()
+        trial[j] = value
+        return trial if is_feasible(trial) else None
+
+    for j, target in enumerate(goal):
+        if (whole := moved(j, target)) is not None:
+            row = whole
+            continue
+        near, far = row[j], target
+        for _ in range(0 if listed[j] else N_HALVINGS):
+            if (part := moved(j, (near + far) / 2)) is not None:
+                row, near = part, part[j]
+            else:
+                far = (near + far) / 2
+    return row

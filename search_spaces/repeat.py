@@ -8,8 +8,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.conditions import AtLeast, Condition
-from tuner.search_spaces.domains import Domain
+from tuner.search_spaces.domains import AtLeast, Condition, Domain
 from tuner.search_spaces.numeric import Int
 from tuner.search_spaces.values import Array, shown
 
@@ -143,6 +142,12 @@ class Repeat(Domain):
         """Return all counts."""
         return self.count.grid(levels)
 
+    @property
+    def _params(self) -> dict[str, Domain] | list[dict[str, Domain]]:
+        """The parameters of all blocks if these are the same, else of each block."""
+        blocks = self.blocks
+        return blocks[0] if all(block == blocks[0] for block in blocks) else blocks
+
     def with_count(self, count: Int) -> Repeat:
         """Return the same blocks with another range of the count.
 
@@ -151,10 +156,10 @@ class Repeat(Domain):
         SpaceError
             If there are more blocks than before, and the blocks differ.
         """
-        blocks = self.blocks
-        if all(block == blocks[0] for block in blocks):
-            return Repeat(self.name, count, blocks[0])
-        return Repeat(self.name, count, blocks[: count.high])
+        params = self._params
+        return Repeat(
+            self.name, count, params if isinstance(params, dict) else params[: count.high]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the domain as a JSON-compatible dict."""
@@ -166,6 +171,4 @@ class Repeat(Domain):
         }  # fmt: skip
 
     def __repr__(self) -> str:
-        blocks = self.blocks
-        same = all(block == blocks[0] for block in blocks)
-        return f"Repeat({self.name!r}, {self.count!r}, {blocks[0] if same else blocks!r})"
+        return f"Repeat({self.name!r}, {self.count!r}, {self._params!r})"

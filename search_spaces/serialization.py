@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.errors import SpaceError
-from tuner.search_spaces.categorical import Choice, Const, Ordinal, from_json_option
-from tuner.search_spaces.domains import Bool, Domain
+from tuner.search_spaces.categorical import Bool, Choice, Const, Ordinal, from_json_option
+from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.expressions import Expression
 from tuner.search_spaces.numeric import Float, Int
 from tuner.search_spaces.repeat import Repeat

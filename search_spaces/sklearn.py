@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 from tuner.errors import ArgumentError
-from tuner.search_spaces.categorical import Choice
-from tuner.search_spaces.domains import Bool, Domain
+from tuner.search_spaces.categorical import Bool, Choice
+from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.numeric import Float, Int
 
 Params: TypeAlias = dict[str, Domain]

@@ -12,25 +12,32 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tuner.errors import InvalidParams
-from tuner.search_spaces import checks, completion, editing, serialization
+from tuner.errors import InvalidParams, SpaceError
+from tuner.search_spaces import checks, editing, serialization
 from tuner.search_spaces.categorical import Listed
-from tuner.search_spaces.columns import Column, columns_of, decode, encode, snap
 from tuner.search_spaces.domains import Domain
 from tuner.search_spaces.expressions import Expression
-from tuner.search_spaces.nesting import (
+from tuner.search_spaces.numeric import Float
+from tuner.search_spaces.points import (
+    Column,
     PointBuilder,
+    columns_of,
     count_points,
+    decode,
+    encode,
     enumerate_points,
     flatten_params,
+    snap,
     validate_params,
 )
-from tuner.search_spaces.numeric import Float
 from tuner.search_spaces.priors import SpacePrior
-from tuner.search_spaces.region import BATCH, N_TRIED, Region
+from tuner.search_spaces.region import BATCH, N_TRIED, Region, nearest_row
 
 MAX_ENUMERABLE = 100_000
 """Maximum size of a finite space that is enumerated to find its feasible points."""
+
+N_CANDIDATES = 200
+"""Number of random points of which the nearest one is the start of `Space.defaults`."""
 
 Params: TypeAlias = dict[str, Any]
 """A point: a nested dict of plain values; a branch is a pair ``(option, {...})``."""
@@ -197,8 +204,34 @@ class Space:
         declared = {c.path: c.domain.default for c in self.columns if c.domain.default is not None}
         if not declared:
             return None
-        point = completion.central(self)
-        return point if self.feasible(point) else completion.complete(self, declared)
+        point = self._central()
+        return point if self.feasible(point) else self._completed(declared)
+
+    def _central(self) -> Params:
+        """Return the point of the defaults, the first options and the central values."""
+        flat = {}
+        for column in self._columns:
+            domain = column.domain
+            first = domain.options[0] if isinstance(domain, Listed) else domain.middle
+            flat[column.path] = first if domain.default is None else domain.default
+        return self.unflatten(flat)
+
+    def _completed(self, fixed: Mapping[str, Any]) -> Params | None:
+        """Return a feasible point with fixed values, near the center in all other parameters."""
+        try:
+            rest = self.freeze(fixed)
+            points = rest.sample(np.random.default_rng(0), N_CANDIDATES)
+        except SpaceError:
+            return None
+        (center,), _ = rest.encode([rest._central()])
+        X, _ = rest.encode(points)
+        row = nearest_row(
+            X,
+            center,
+            np.array([isinstance(column.domain, Listed) for column in rest.columns]),
+            lambda row: rest.feasible(*rest.decode([row])),
+        )
+        return rest.decode([row])[0]
 
     # --- many points --------------------------------------------------------------------------
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from tuner.backends import ProcessBackend, RayBackend, SerialBackend, SimulatedBackend
     from tuner.engine.worker.trial import LiveTrial
     from tuner.provenance.compare import compare
-    from tuner.provenance.lineage import lineage
     from tuner.provenance.replay import replay
     from tuner.query.result import find
     from tuner.records import State, Trial
+    from tuner.registry.lineage import lineage
     from tuner.registry.models import (
         delete_alias,
         delete_model,
@@ -107,7 +107,7 @@ _LAZY = {
     "optimize": "tuner.study.optimize",
     "compare": "tuner.provenance.compare",
     "find": "tuner.query.result",
-    "lineage": "tuner.provenance.lineage",
+    "lineage": "tuner.registry.lineage",
     "list_models": "tuner.registry.models",
     "list_studies": "tuner.study.create",
     "load_model": "tuner.registry.models",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import selectors
 import sys
@@ -11,18 +10,24 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from tuner.backends.processes.guard_handle import Guard
-from tuner.backends.processes.local_machine import local_machine, worker_variables
+from tuner.backends.pools import StartRounds, lost, unsendable
+from tuner.backends.processes.guard import Guard
 from tuner.backends.processes.messages import Leaving, Loaded, Started
-from tuner.backends.processes.shared_memory import SharedFile, share
-from tuner.backends.processes.stopped import StoppedWorkerDetector
-from tuner.backends.processes.worker_handle import WorkerHandle
-from tuner.backends.protocol import Event, Finished, Lost, Resized, Sent, Work, timed_out
-from tuner.backends.resources import as_needs, fitting_workers
-from tuner.backends.shipping import cannot_be_loaded, pickle_work
-from tuner.backends.start_rounds import StartRounds
+from tuner.backends.processes.worker_handle import StoppedWorkerDetector, WorkerHandle
+from tuner.backends.protocol import (
+    Event,
+    Finished,
+    Lost,
+    Resized,
+    Sent,
+    Work,
+    taken_back,
+    timed_out,
+)
+from tuner.backends.resources import as_needs, fitting_workers, local_machine, worker_variables
+from tuner.backends.shipping import SharedFile, cannot_be_loaded, pickle_work, share
 from tuner.errors import BackendError
-from tuner.records import Failure, Job, Outcome, State
+from tuner.records import Job
 
 CHECK_INTERVAL = 1.0
 """Maximum seconds between two checks of the workers."""
@@ -146,7 +151,7 @@ class ProcessBackend:
         if worker is not None and kill:
             self._receive(worker)
             if worker.job is not None:
-                self._kill(worker, functools.partial(_lost, why="its worker was ended"))
+                self._kill(worker, lost("its worker was ended"))
         elif worker is not None:
             self._stopping.add(run)
             worker.request_stop()
@@ -155,7 +160,7 @@ class ProcessBackend:
         if queued is not None and kill:
             self._queue.remove(queued)
             self._stopping.discard(run)
-            self._events.append(Lost(run, "taken back before it began"))
+            self._events.append(taken_back(run))
         elif queued is not None:
             self._stopping.add(run)
 
@@ -174,8 +179,7 @@ class ProcessBackend:
             worker.send(job)
         except Exception as error:
             # Pickling params of user-defined types may raise any exception.
-            failure = Failure("Unpicklable", f"params cannot be sent to a worker: {error}")
-            self._events.append(Finished(job.run, Outcome(State.FAILED, error=failure)))
+            self._events.append(unsendable(job, error))
             self._stopping.discard(job.run)
         else:
             if job.run in self._stopping:
@@ -245,7 +249,7 @@ class ProcessBackend:
             if worker.is_overdue(now):
                 self._receive(worker)
                 if worker.is_overdue(now):
-                    self._kill(worker, _overdue)
+                    self._kill(worker, timed_out)
         if now < self._check_due:
             return
         self._check_due = now + CHECK_INTERVAL
@@ -255,7 +259,7 @@ class ProcessBackend:
                 self._on_death(worker)
         for worker in self._detector.check(self._workers, now):
             why = "its process was frozen, as by SIGSTOP, and has been ended"
-            self._kill(worker, functools.partial(_lost, why=why))
+            self._kill(worker, lost(why))
 
     def _next_check(self) -> float:
         """Return the seconds until a worker must be checked."""
@@ -277,7 +281,7 @@ class ProcessBackend:
         """Report the job of a worker that has died, if it ran one."""
         self._drop(worker)
         self._queue.extendleft(worker.take_back())
-        self._end(worker, functools.partial(_lost, why=worker.reason()))
+        self._end(worker, lost(worker.reason()))
         if not worker.ready:
             self._rounds.on_stillborn(
                 worker.start_round, self.capacity, worker.reason(), time.monotonic()
@@ -316,11 +320,3 @@ def _as_backend_error() -> Iterator[None]:
             f"workers cannot be started: {error}; start fewer with workers=..., or write "
             f'backend="serial"'
         ) from error
-
-
-def _overdue(job: Job) -> Finished:
-    return Finished(job.run, timed_out(job))
-
-
-def _lost(job: Job, why: str) -> Lost:
-    return Lost(job.run, why)

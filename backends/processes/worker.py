@@ -12,11 +12,18 @@ from typing import Any, NoReturn
 
 from tuner.backends.os_processes import exit_with_parent, this_process
 from tuner.backends.process_cleaner import ProcessCleaner
-from tuner.backends.processes.frames import FrameReader, FrameWriter
-from tuner.backends.processes.messages import Leaving, Loaded, LoadWork, RunJob, Started, StopJob
-from tuner.backends.processes.shared_memory import map_parts
+from tuner.backends.processes.messages import (
+    FrameReader,
+    FrameWriter,
+    Leaving,
+    Loaded,
+    LoadWork,
+    RunJob,
+    Started,
+    StopJob,
+)
 from tuner.backends.protocol import Finished, Sent, Work
-from tuner.backends.shipping import load_work
+from tuner.backends.shipping import load_work, map_parts
 from tuner.records import Failure, Job, Message, Outcome, State
 from tuner.records.tracebacks import describe
 

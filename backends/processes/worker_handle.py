@@ -1,4 +1,4 @@
-"""The driver's handle of one worker process: its pipes, its job, and its end."""
+"""The driver's handle of one worker process, and the detection of stopped processes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from tuner.backends.os_processes import ProcessIdentity
-from tuner.backends.processes.frames import FrameReader, as_frame
-from tuner.backends.processes.messages import LoadWork, RunJob, StopJob
-from tuner.backends.processes.shared_memory import SharedFile
+from tuner.backends.os_processes import ProcessIdentity, ProcessState, state_of
+from tuner.backends.pools import InspectionClock
+from tuner.backends.processes.messages import FrameReader, LoadWork, RunJob, StopJob, as_frame
+from tuner.backends.shipping import SharedFile
 from tuner.records import Job
 
 DEATH_TIMEOUT = 1.0
@@ -196,3 +196,25 @@ def _launch(
         env={**os.environ, **variables},
         start_new_session=True,
     )
+
+
+STOPPED = 10.0
+"""Seconds that a busy worker may be stopped."""
+
+
+class StoppedWorkerDetector:
+    """Finds the busy workers of a pool that a signal has stopped, as by ``kill -STOP``."""
+
+    def __init__(self) -> None:
+        self._since: dict[WorkerHandle, float] = {}
+        self._clock = InspectionClock()
+
+    def check(self, workers: Iterable[WorkerHandle], now: float) -> list[WorkerHandle]:
+        """Return the workers that have been stopped for too long at `now` (seconds)."""
+        self._clock.advance(now)
+        self._since = {
+            worker: self._since.get(worker, self._clock.seconds)
+            for worker in workers
+            if worker.job is not None and state_of(worker.identity) is ProcessState.FROZEN
+        }
+        return [w for w, since in self._since.items() if self._clock.seconds - since > STOPPED]

@@ -7,17 +7,17 @@ death of a worker loses only the job that it ran.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from tuner.backends.protocol import Event, Finished, Lost, timed_out
+from tuner.backends.pools import lost, unsendable
+from tuner.backends.protocol import Event, Finished, Lost, taken_back, timed_out
 from tuner.backends.ray.health import SILENCE, reason
 from tuner.backends.ray.worker import BatchDone, JobState
 from tuner.backends.ray.worker_handle import ANSWER_TIMEOUT, POLL_TIMEOUT, WorkerHandle
-from tuner.records import Failure, Job, Outcome, State
+from tuner.records import Job
 
 FIRST_POLL = 0.03
 """Seconds that a batch runs before the driver polls it for messages."""
@@ -154,8 +154,7 @@ class JobDispatcher:
             if len(batch) > 1:
                 self._queue.put_back(batch[1:])
                 return self._send(worker, batch[:1])
-            failure = Failure("Unpicklable", f"params cannot be sent to a worker: {error}")
-            return [Finished(batch[0].run, Outcome(State.FAILED, error=failure))]
+            return [unsendable(batch[0], error)]
         for job in batch:
             if job.run in self._stopping:
                 worker.request_stop(job.run)
@@ -212,7 +211,7 @@ class JobDispatcher:
         except ray.exceptions.RayError as error:
             # The state of a worker that is temporarily unreachable is unknown.
             certain = isinstance(error, _fatal_errors())
-            end = functools.partial(_lost, why=reason(error))
+            end = lost(reason(error))
             return events + self._on_death(worker, end, certain=certain)
         self._queue.learn(done.seconds_per_job)
         events += worker.accept(done.events)
@@ -270,10 +269,10 @@ class JobDispatcher:
             self._await_reclaimed(worker)
             worker = self._worker_of(run)
         if worker is not None:
-            end = functools.partial(_lost, why="its worker was ended")
+            end = lost("its worker was ended")
             events += self._kill(worker, run, worker.request_cancel(run), end)
         if self._queue.remove(run):
-            events.append(Lost(run, "taken back before it began"))
+            events.append(taken_back(run))
         return events
 
     def kill_overdue(self) -> list[Event]:
@@ -292,13 +291,13 @@ class JobDispatcher:
             ray.wait(refs, num_returns=len(refs), timeout=ANSWER_TIMEOUT)
         events: list[Event] = []
         for worker, job, ref in overdue:
-            events += self._kill(worker, job.run, ref, _overdue, timeout=0.0)
+            events += self._kill(worker, job.run, ref, timed_out, timeout=0.0)
         return events
 
     def kill_hung(self, worker: WorkerHandle, why: str) -> list[Event]:
         """Kill a worker that is frozen or whose node does not answer."""
         worker.kill(hung=True)
-        return self._on_death(worker, functools.partial(_lost, why=why), certain=worker.is_dead())
+        return self._on_death(worker, lost(why), certain=worker.is_dead())
 
     def _kill(
         self,
@@ -316,7 +315,7 @@ class JobDispatcher:
         cancellation = worker.cancel(request, timeout)
         if cancellation.state is JobState.WAITING:
             del worker.batch[run]
-            return [Lost(run, "taken back before it began")]
+            return [taken_back(run)]
         if cancellation.state is JobState.OVER:
             return []
         events = worker.take_poll(timeout=ANSWER_TIMEOUT if cancellation.answered else 0.0)
@@ -336,14 +335,6 @@ class JobDispatcher:
     def _worker_of(self, run: str) -> WorkerHandle | None:
         """Return the worker that holds a job, as far as the driver knows."""
         return next((worker for worker in self._workers if run in worker.batch), None)
-
-
-def _overdue(job: Job) -> Finished:
-    return Finished(job.run, timed_out(job))
-
-
-def _lost(job: Job, why: str) -> Lost:
-    return Lost(job.run, why)
 
 
 def _fatal_errors() -> tuple[type[Exception], ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.backends.os_processes import ProcessIdentity, ProcessState, state_of
+from tuner.backends.pools import InspectionClock
 from tuner.backends.ray.cluster import Cluster
 from tuner.backends.ray.worker_handle import WorkerHandle
 from tuner.backends.resources import fitting_workers
@@ -28,9 +29,6 @@ FROZEN = 5.0
 
 UNREACHABLE = 30.0
 """Seconds within which the node of a silent worker must report the worker's state."""
-
-STEP = 2.0
-"""Maximum seconds counted between two inspections: this process may itself have been suspended."""
 
 
 @dataclass(slots=True)
@@ -56,14 +54,11 @@ class HungWorkerDetector:
     def __init__(self, node: str) -> None:
         self._node = node
         self._silent: dict[WorkerHandle, _Silence] = {}
-        self._clock = 0.0
-        self._last: float | None = None
+        self._clock = InspectionClock()
 
     def check(self, workers: Iterable[WorkerHandle], now: float) -> list[tuple[WorkerHandle, str]]:
         """Return the workers that are lost, and the reasons, at `now` (seconds)."""
-        if self._last is not None:
-            self._clock += min(now - self._last, STEP)
-        self._last = now
+        self._clock.advance(now)
         before, self._silent = self._silent, {}
         lost = []
         for worker in workers:
@@ -71,9 +66,11 @@ class HungWorkerDetector:
                 continue
             silence = before.get(worker)
             if silence is None or silence.poll is not worker.polling:
-                silence = _Silence(worker.polling, self._clock)
+                silence = _Silence(worker.polling, self._clock.seconds)
             self._silent[worker] = silence
-            if self._clock - silence.since > SILENCE and (why := self._verdict(worker, silence)):
+            if self._clock.seconds - silence.since > SILENCE and (
+                why := self._verdict(worker, silence)
+            ):
                 lost.append((worker, why))
         return lost
 
@@ -81,7 +78,9 @@ class HungWorkerDetector:
         """Return why a silent worker is lost, empty if it is not lost or this is unknown."""
         state = self._inspect(worker, silence)
         if state is None:
-            unheard = silence.question is not None and self._clock - silence.asked > UNREACHABLE
+            unheard = (
+                silence.question is not None and self._clock.seconds - silence.asked > UNREACHABLE
+            )
             return f"neither it nor its node has answered for {UNREACHABLE:g} s" if unheard else ""
         if state is ProcessState.GONE:
             return "its process is gone"
@@ -89,8 +88,8 @@ class HungWorkerDetector:
             silence.frozen = None
             return ""
         if silence.frozen is None:
-            silence.frozen = self._clock
-        if self._clock - silence.frozen < FROZEN:
+            silence.frozen = self._clock.seconds
+        if self._clock.seconds - silence.frozen < FROZEN:
             return ""
         return "its process was frozen, as by SIGSTOP, and has been ended"
 
@@ -102,7 +101,7 @@ class HungWorkerDetector:
             return state_of(worker.process)
         if silence.question is None:
             silence.question = _ask(worker.node, worker.process)
-            silence.asked = self._clock
+            silence.asked = self._clock.seconds
         ready, _ = ray.wait([silence.question], timeout=0)
         if not ready:
             return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tuner.backends.pools import StartRounds
 from tuner.backends.protocol import Event, Resized, Work
 from tuner.backends.ray.batching import JobDispatcher
 from tuner.backends.ray.cluster import Cluster, connect, ray_is_running, will_be_local
@@ -24,7 +25,6 @@ from tuner.backends.ray.worker_handle import (
 )
 from tuner.backends.resources import as_needs, fitting_workers, local_nodes
 from tuner.backends.shipping import cannot_be_loaded, pickle_work
-from tuner.backends.start_rounds import StartRounds
 from tuner.errors import BackendError
 from tuner.records import Job
 

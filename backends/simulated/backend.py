@@ -7,11 +7,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from tuner.backends.protocol import Event, Lost, Resized, Work
+from tuner.backends.protocol import Event, Resized, Work, taken_back
 from tuner.backends.resources import as_needs
-from tuner.backends.simulated.clock import VirtualClock
-from tuner.backends.simulated.durations import Duration, as_duration
-from tuner.backends.simulated.faults import Faults
+from tuner.backends.simulated.model import Duration, Faults, VirtualClock, as_duration
 from tuner.backends.simulated.process import SimulatedProcess, SimulationContext
 from tuner.errors import ArgumentError, BackendError, ResourcesError
 from tuner.records import Job
@@ -175,7 +173,7 @@ class SimulatedBackend:
         elif any(job.run == run for job in self._queue):
             if kill:
                 self._queue = deque(job for job in self._queue if job.run != run)
-                context.outbox.append(Lost(run, "taken back before it began"))
+                context.outbox.append(taken_back(run))
             else:
                 self._stopping.add(run)
 

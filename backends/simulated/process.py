@@ -12,9 +12,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from numpy.random import Generator, default_rng
 
 from tuner.backends.protocol import Event, Finished, Lost, Sent, Work, timed_out
-from tuner.backends.simulated.clock import EventQueue, VirtualClock
-from tuner.backends.simulated.durations import Duration
-from tuner.backends.simulated.faults import Faults
+from tuner.backends.simulated.model import Duration, EventQueue, Faults, VirtualClock
 from tuner.errors import ControlException
 from tuner.records import Begun, Job, Message, Output, Report
 
@@ -184,7 +182,7 @@ class SimulatedProcess:
     def time_is_up(self) -> None:
         """End the job at its time limit; a frozen one does not notice."""
         if not (self.over or self.frozen):
-            self._end(Finished(self.job.run, timed_out(self.job)))
+            self._end(timed_out(self.job))
             self.discard()
 
     def _end(self, event: Event | None) -> None:

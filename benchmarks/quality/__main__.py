@@ -2,10 +2,13 @@
 
     python -m benchmarks.quality [--quick] [--contestants auto,optuna-gp] [--problems hpolib]
         [--seeds 5] [--trials 200] [--workers 1,4,8,16] [--noisy] [--aside] [--jobs 1]
+        [--noise .02,.1] [--noise-kind gaussian|growing|outliers|rounded|plateau]
 
 Prints, for each family of problems, the mean normalised regret after 25, 50, 100 and 200 trials:
 (best so far - known best) / (median of random points - known best). Below are mean ranks over all
-problems with the critical difference, and seconds per suggestion; the last line is JSON. Results
+problems with the critical difference, and seconds per suggestion; the last line is JSON. With
+`--noise`, there is a table for each level and each trial that may be chosen: the one that looks
+best, the contestant's winner, and the best of those tried; all by their noise-free loss. Results
 are cached in ``.build/quality/results``: only changed searches run again. Peers are installed in
 separate environments below ``.build/quality``.
 """
@@ -22,11 +25,11 @@ import numpy as np
 
 from benchmarks.quality import aside, functions, models, tables
 from benchmarks.quality.contestants import OURS
+from benchmarks.quality.noise import KINDS, noisy, noisy_by_name
 from benchmarks.quality.problem import Problem
-from benchmarks.quality.report import Table
-from benchmarks.quality.results import Results
+from benchmarks.quality.report import CHOICES, Table
+from benchmarks.quality.results import BUDGETS, Results
 
-BUDGETS = (25, 50, 100, 200)
 QUICK = ("hpolib/protein_structure", "nasbench201/cifar100", "branin", "network", "pipeline")
 USUAL_PEERS = ("optuna-tpe", "optuna-gp", "hyperopt-tpe", "smac")
 
@@ -42,6 +45,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=0, help="searches a problem (5)")
     parser.add_argument("--trials", type=int, default=0, help="trials a search (200)")
     parser.add_argument("--workers", default="1", help="trials at once, several with commas")
+    parser.add_argument(
+        "--noise", default="", help="levels of noise on problems with a truth, such as .02,.1"
+    )
+    parser.add_argument("--noise-kind", choices=sorted(KINDS), default="gaussian")
     parser.add_argument("--noisy", action="store_true", help="tables as they were drawn")
     parser.add_argument("--aside", action="store_true", help="problems that only judge")
     parser.add_argument("--jobs", type=int, default=1, help="searches at once; timings suffer")
@@ -51,6 +58,8 @@ def main() -> None:
 
     offered = aside.problems() if given.aside else all_problems(given.noisy)
     problems = [p for p in offered if _wanted(p, given)]
+    levels = [float(level) for level in given.noise.split(",") if level]
+    sets = [[noisy(p, level, given.noise_kind) for p in problems] for level in levels] or [problems]
     names = given.contestants.split(",") if given.contestants else [*OURS]
     if not given.contestants and not given.quick:
         names += USUAL_PEERS
@@ -59,14 +68,20 @@ def main() -> None:
     widths = [int(w) for w in given.workers.split(",")]
 
     if not given.cached:
-        fill(names, problems, list(seeds), n_trials, widths, given.jobs)
-    table = Table(problems, list(seeds), [b for b in BUDGETS if b <= n_trials])
-    for name in names:
-        for width in widths:
-            label = name if width == 1 else f"{name} x{width}"
-            table.add(label, Results(name), width)
-    print(table.text(each=given.each))
-    print(json.dumps({"benchmark": "quality"} | table.figures()))
+        fill(names, [p for each in sets for p in each], list(seeds), n_trials, widths, given.jobs)
+    budgets = [b for b in BUDGETS if b <= n_trials]
+    for level, members in itertools.zip_longest(levels, sets):
+        for choice in CHOICES if levels else CHOICES[:1]:
+            table = Table(members, list(seeds), budgets, choice)
+            for name in names:
+                for width in widths:
+                    label = name if width == 1 else f"{name} x{width}"
+                    table.add(label, Results(name), width)
+            if levels:
+                print(f"=== {given.noise_kind} noise {level:g}: the trial that is {choice}")
+            print(table.text(each=given.each))
+            noise = {"noise": level, "kind": given.noise_kind, "choice": choice} if levels else {}
+            print(json.dumps({"benchmark": "quality"} | noise | table.figures()))
 
 
 def all_problems(noisy: bool) -> list[Problem]:
@@ -116,7 +131,7 @@ def fill(
 def _search(name: str, problem: str, seed: int, n_trials: int, workers: int) -> None:
     offered = [all_problems(noisy=False), all_problems(noisy=True), aside.problems()]
     known = {p.name: p for p in itertools.chain(*offered)}
-    Results(name).get(known[problem], seed, n_trials, workers)
+    Results(name).get(noisy_by_name(problem, known), seed, n_trials, workers)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,22 @@ from benchmarks.quality.problem import Problem
 from benchmarks.quality.results import Results
 from benchmarks.quality.statistics import against, critical_difference, friedman, mean_ranks
 
+CHOICES = ("looks best", "winner", "best tried")
+"""Trials whose noise-free loss is reported; see `Result.chosen`."""
+
 
 class Table:
     """Normalised regrets by contestant, problem and budget."""
 
-    def __init__(self, problems: list[Problem], seeds: list[int], budgets: list[int]) -> None:
+    def __init__(
+        self,
+        problems: list[Problem],
+        seeds: list[int],
+        budgets: list[int],
+        choice: str = CHOICES[0],
+    ) -> None:
         self.problems, self.seeds, self.budgets = problems, seeds, budgets
+        self.choice = choice
         self.names: list[str] = []
         self._regrets: list[np.ndarray] = []  # each (problems, seeds, budgets), NaN if not known
         self._seconds: list[dict[int, float]] = []
@@ -30,8 +40,8 @@ class Table:
                     if not results.has(problem, seed, budget, workers):
                         continue
                     result = results.get(problem, seed, budget, workers)
-                    regret = problem.normalised(result.incumbents()[[budget - 1]])
-                    regrets[i, j, k] = max(float(regret[0]), 0.0)
+                    loss = np.array([result.chosen(self.choice, budget)])
+                    regrets[i, j, k] = max(float(problem.normalised(loss)[0]), 0.0)
                     seconds[budget].append(float(np.median(result.seconds[budget - 10 : budget])))
         self.names.append(label)
         self._regrets.append(regrets)

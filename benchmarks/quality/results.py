@@ -1,25 +1,29 @@
 """The results of searches, cached so that only changed searches run again.
 
 One file per contestant and fingerprint; one line per search: problem, seed, workers, the noise-free
-loss of each trial, the observed loss if it differs, and the seconds per suggestion.
+loss of each trial, the observed loss if it differs, the seconds per suggestion, and, with noise,
+the winner at each budget.
 """
 
 from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.quality.contestants import begin, fingerprint
+from benchmarks.quality.contestants import OURS, begin, fingerprint
 from benchmarks.quality.problem import Problem
-from tuner.records import Params, State, Trial
+from tuner.optimizers.estimates import estimate
+from tuner.records import Goal, Params, State, Trial
 
 FOLDER = Path(".build/quality/results")
+
+BUDGETS = (25, 50, 100, 200)
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,19 @@ class Result:
     losses: list[float]
     observed: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    winners: dict[str, int] = field(default_factory=dict)
+
+    def chosen(self, choice: str, budget: int) -> float:
+        """Return the noise-free loss of the trial that is chosen after `budget` trials.
+
+        `choice` is ``"looks best"``, ``"winner"`` (the contestant's own choice, if it has one, else
+        the same) or ``"best tried"``.
+        """
+        if choice == "best tried":
+            return min(self.losses[:budget])
+        if choice == "winner" and str(budget) in self.winners:
+            return self.losses[self.winners[str(budget)]]
+        return float(self.incumbents()[budget - 1])
 
     def incumbents(self) -> np.ndarray:
         """Return the noise-free loss of the best trial as observed, after each trial; (n,)."""
@@ -74,6 +91,7 @@ def run(contestant: str, problem: Problem, seed: int, n_trials: int, workers: in
     losses, observed, seconds = [0.0] * n_trials, [0.0] * n_trials, [0.0] * n_trials
     ends: list[tuple[float, int]] = []
     running: dict[int, Trial] = {}
+    told: list[Trial] = []
     clock = 0.0
     with begin(contestant, problem, seed, n_trials) as search:
         for number in range(n_trials):
@@ -84,9 +102,18 @@ def run(contestant: str, problem: Problem, seed: int, n_trials: int, workers: in
             losses[number] = problem.loss(params)
             observed[number] = _observe(problem, params, losses[number], rng)
             running[number] = Trial(number, params, State.RUNNING)
+            told.append(Trial(number, params, State.COMPLETED, (observed[number],)))
             heapq.heappush(ends, (clock + rng.uniform(0.5, 1.5), number))
     rounded = [round(s, 6) for s in seconds]
-    return Result(problem.name, seed, workers, losses, observed if problem.observe else [], rounded)
+    winners: dict[str, int] = {}
+    if problem.observe is not None and contestant in OURS:
+        winners = {str(n): _winner(problem, told[:n]) for n in BUDGETS if n <= n_trials}
+    seen = observed if problem.observe else []
+    return Result(problem.name, seed, workers, losses, seen, rounded, winners)
+
+
+def _winner(problem: Problem, trials: Sequence[Trial]) -> int:
+    return estimate(problem.space, Goal(), trials).winner.trial
 
 
 def _observe(problem: Problem, params: Params, loss: float, rng: np.random.Generator) -> float:

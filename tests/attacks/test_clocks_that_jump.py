@@ -24,7 +24,7 @@ ROOT = Path(tuner.__file__).parent.parent
 DATES = {
     "tuner/engine/clock.py": "dates the record",
     "tuner/integrations/importing.py": "when an imported study was made",
-    "tuner/integrations/mlflow_runs.py": "when a mirrored run began, in its own record",
+    "tuner/integrations/mlflow_mirror.py": "when a mirrored run began, in its own record",
     "tuner/study/create.py": "when a study was made",
     "tuner/query/result.py": "compared with dates in the record",
     "tuner/registry/registry.py": "when a model version was made",

@@ -17,7 +17,7 @@ import tuner
 from tuner.engine.worker.checkpoints import copy_checkpoint, send_checkpoint
 from tuner.engine.worker.uploads import read_files
 from tuner.errors import ChecksumMismatch, TunerError
-from tuner.provenance.fingerprints import fingerprint
+from tuner.provenance.capture import fingerprint
 from tuner.records import Artifact, CheckpointEnd, CheckpointPart, Upload
 from tuner.tracking import open_store
 from tuner.tracking.artifacts.checkpoint_store import CheckpointStore

@@ -35,8 +35,8 @@ from support.skops_nodes import (
     value,
 )
 from tuner.errors import RegistryError
-from tuner.registry.json_format import JsonFormat
 from tuner.registry.skops_format import FILE, SkopsFormat
+from tuner.registry.value_formats import JsonFormat
 from tuner.testing.model_formats import Touch
 
 PIPELINE = "sklearn.pipeline.Pipeline"

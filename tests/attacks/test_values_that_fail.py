@@ -17,7 +17,7 @@ import pytest
 import tuner
 from tuner import Float, State
 from tuner.backends import SimulatedBackend
-from tuner.records import MESSAGE_LIMIT, TRACEBACK_LIMIT
+from tuner.records.failure import MESSAGE_LIMIT, TRACEBACK_LIMIT
 
 
 class Broken:

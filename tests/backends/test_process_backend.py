@@ -18,10 +18,10 @@ import pytest
 
 from support.unimportable import unimportable_work
 from tuner.backends import ProcessBackend
-from tuner.backends.processes import local_machine, stopped
-from tuner.backends.processes.frames import FrameReader, FrameWriter
+from tuner.backends.processes import worker_handle
+from tuner.backends.processes.messages import FrameReader, FrameWriter
 from tuner.backends.protocol import Channel, Finished, Lost, Resized, Work
-from tuner.backends.resources import as_needs
+from tuner.backends.resources import as_needs, local_machine, visible_gpus, worker_variables
 from tuner.errors import BackendError, ObjectiveError, ResourcesError
 from tuner.records import Begun, Job, Outcome, Report, State, Trial
 from tuner.testing import IsolatingBackendConformance
@@ -99,7 +99,7 @@ class DeadlyToLoad:
 def test_workers_that_die_before_they_are_ready_are_an_error_not_a_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tuner.backends.start_rounds.RESTART_DELAY", 0.0)
+    monkeypatch.setattr("tuner.backends.pools.RESTART_DELAY", 0.0)
     deadly = DeadlyToLoad()
 
     def work(job: Job, channel: Channel) -> Outcome:
@@ -295,7 +295,7 @@ def test_what_a_killed_worker_had_started_ends_with_it(kill: Callable[..., None]
 def test_a_worker_that_is_stopped_by_a_signal_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stopped, "STOPPED", 0.0)
+    monkeypatch.setattr(worker_handle, "STOPPED", 0.0)
     monkeypatch.setattr("tuner.backends.processes.pool.CHECK_INTERVAL", 0.05)
     with pool() as recorder:
         recorder.backend.submit(job := make_job(("report", 1), ("sleep", 30.0)))
@@ -412,22 +412,22 @@ def four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_each_worker_has_its_gpus(amount: float, fit: int, assigned: list[str]) -> None:
     needs = as_needs({"cpu": 0, "gpu": amount})
-    assert round(local_machine.local_machine(needs)["GPU"] / amount) == fit
+    assert round(local_machine(needs)["GPU"] / amount) == fit
     slots = range(len(assigned))
-    found = [local_machine.worker_variables(needs, n)["CUDA_VISIBLE_DEVICES"] for n in slots]
+    found = [worker_variables(needs, n)["CUDA_VISIBLE_DEVICES"] for n in slots]
     assert found == assigned
 
 
 @pytest.mark.parametrize("named", ["", "-1"])
 def test_hidden_gpus_are_not_used(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    assert local_machine.visible_gpus() == []
+    assert visible_gpus() == []
     with pytest.raises(ResourcesError, match="0 GPU"):
         ProcessBackend().start(scripted_work(), resources={"gpu": 1})
 
 
 def test_a_users_number_of_threads_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert local_machine.worker_variables(as_needs(None), 0) == {}
+    assert worker_variables(as_needs(None), 0) == {}
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert local_machine.worker_variables(as_needs({"cpu": 2.5}), 0) == {"OMP_NUM_THREADS": "2"}
+    assert worker_variables(as_needs({"cpu": 2.5}), 0) == {"OMP_NUM_THREADS": "2"}

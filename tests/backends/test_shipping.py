@@ -14,10 +14,9 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from tuner.backends.processes import shared_memory
-from tuner.backends.processes.shared_memory import map_parts, share
+from tuner.backends import shipping
 from tuner.backends.protocol import Channel
-from tuner.backends.shipping import SHARED_FROM, load_work, pickle_work
+from tuner.backends.shipping import SHARED_FROM, load_work, map_parts, pickle_work, share
 from tuner.errors import ObjectiveError
 from tuner.records import Job, Outcome, State
 
@@ -151,7 +150,7 @@ def test_without_free_memory_a_file_is_shared(monkeypatch: pytest.MonkeyPatch) -
 def test_a_file_that_cannot_be_written_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[int] = []
     monkeypatch.setattr(
-        shared_memory,
+        shipping,
         "_open",
         lambda _: opened.append(os.open("/dev/full", os.O_RDWR)) or opened[0],
     )

@@ -12,7 +12,7 @@ import pytest
 import tuner
 from tuner.backends import Faults, SimulatedBackend, lognormal
 from tuner.backends.protocol import Channel, Finished, Lost, Resized
-from tuner.backends.simulated.clock import VirtualClock
+from tuner.backends.simulated.model import VirtualClock
 from tuner.errors import AllTrialsFailed, ArgumentError, BackendError, ResourcesError
 from tuner.records import Job, Outcome, Report, State
 from tuner.testing import BackendConformance

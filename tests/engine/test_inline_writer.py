@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.simulation.inline_writer import InlineWriter
-from tuner.backends.simulated.clock import VirtualClock
+from tuner.backends.simulated.model import VirtualClock
 from tuner.engine.writer import STORE_TIMEOUT
 from tuner.errors import StoreUnavailable, StudyTakenOver
 from tuner.records import Report, Run, State, StudyInfo, Trial

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tuner.plotting import Plots
+from tuner.plotting.measure import LANE
 from tuner.plotting.names import distinct, path_names, spread_labels
-from tuner.plotting.value_axis import LANE
 from tuner.records import Direction, Goal, Report, Run, State, Trial
 from tuner.search_spaces import Choice, Float, Int, Space
 

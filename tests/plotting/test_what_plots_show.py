@@ -14,10 +14,9 @@ from matplotlib.axes import Axes
 from tuner.errors import ArgumentError
 from tuner.plotting import Plots
 from tuner.plotting.importance_scores import importance_scores, most_important
-from tuner.plotting.measure import Measure
+from tuner.plotting.measure import Measure, ValueAxis
 from tuner.plotting.parameter_axis import ParameterAxis
 from tuner.plotting.style import BEST
-from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Direction, Goal, Report, Run, State, Trial
 from tuner.search_spaces import Choice, Column, Float, Int, Ordinal, Space
 

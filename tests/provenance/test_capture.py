@@ -181,7 +181,7 @@ def test_a_git_that_hangs_is_left(
     slow.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", str(slow.parent), prepend=":")
-    monkeypatch.setattr("tuner.provenance.git.GIT_TIMEOUT", 0.2)
+    monkeypatch.setattr("tuner.provenance.capture.GIT_TIMEOUT", 0.2)
     begun = time.monotonic()
     assert current_code(function).commit == ""
     assert time.monotonic() - begun < 5

@@ -14,7 +14,7 @@ import tuner
 from tuner.cli.commands import cli
 from tuner.errors import ArgumentError, StudyNotFound
 from tuner.records import REPLAY, State
-from tuner.tracking.attempts import reports_by_trial
+from tuner.records.attempts import reports_by_trial
 from tuner.tracking.database import maintenance
 
 pytestmark = pytest.mark.process

@@ -14,9 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tuner.errors import RegistryError
-from tuner.registry.json_format import JsonFormat
-from tuner.registry.pickle_format import PickleFormat
 from tuner.registry.skops_format import SkopsFormat
+from tuner.registry.value_formats import JsonFormat, PickleFormat
 from tuner.testing import ModelFormatConformance
 
 X, y = load_iris(return_X_y=True)

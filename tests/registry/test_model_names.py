@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tuner
 from tuner.errors import ArgumentError, ModelNotFound
-from tuner.registry.names import (
+from tuner.registry.versions import (
     Reference,
     parse_reference,
     validate_alias,

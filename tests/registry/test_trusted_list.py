@@ -23,8 +23,7 @@ from skops import io as skops_io
 from support.skops_nodes import names
 from tuner.errors import UntrustedModel
 from tuner.registry.skops_format import load_skops
-from tuner.registry.trusted import TRUSTED
-from tuner.registry.trusted_estimators import ESTIMATORS
+from tuner.registry.trusted import ESTIMATORS, TRUSTED
 
 X, y = load_iris(return_X_y=True)
 X, y = X[::3], y[::3]

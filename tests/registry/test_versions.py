@@ -20,8 +20,8 @@ import tuner
 from tuner.errors import RegistryError, UntrustedModel
 from tuner.provenance import capture
 from tuner.records import Environment
+from tuner.registry.load_failures import version_note
 from tuner.registry.skops_format import FILE, SkopsFormat
-from tuner.registry.versions import version_note
 
 X, y = load_iris(return_X_y=True)
 

@@ -14,7 +14,6 @@ import click
 import tuner
 from tuner.cli.output import echo
 from tuner.errors import ArgumentError
-from tuner.plugins import Plugins
 from tuner.provenance.scripts import load_module, load_script, skipped_search
 from tuner.study.arguments import as_space
 
@@ -22,18 +21,20 @@ from tuner.study.arguments import as_space
 class NameOption(click.Option):
     """An option that takes a registered name; its help and completion list the names."""
 
-    def __init__(self, *args: Any, plugins: Plugins, summary: str, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, names: Callable[[], list[str]], summary: str, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
-        self.plugins, self.summary = plugins, summary
+        self.names, self.summary = names, summary
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the help of the option; reads the names only when help is shown."""
-        self.help = f"{self.summary}: {', '.join(self.plugins.names)}."
+        self.help = f"{self.summary}: {', '.join(self.names())}."
         return super().get_help_record(ctx)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:  # noqa: ARG002
         """Return the names that begin with `incomplete`."""
-        names = (name for name in self.plugins.names if name.startswith(incomplete))
+        names = (name for name in self.names() if name.startswith(incomplete))
         return [click.shell_completion.CompletionItem(name) for name in names]
 
 

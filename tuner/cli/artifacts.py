@@ -9,8 +9,8 @@ import click
 import tuner
 from tuner.cli.arguments import as_trial, store_option
 from tuner.cli.output import echo, write_table
-from tuner.provenance.references import Subject, resolve
 from tuner.tracking import open_store
+from tuner.tracking.references import Subject, resolve
 
 
 @click.group()

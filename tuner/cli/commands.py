@@ -15,14 +15,15 @@ from tuner.backends import BACKENDS
 from tuner.cli.arguments import NameOption, as_pair, load_objective, load_space, store_option
 from tuner.cli.artifacts import artifacts
 from tuner.cli.cluster import cluster, job, submit
-from tuner.cli.exchange import export, import_, mirror, report
-from tuner.cli.maintenance import db, gc
+from tuner.cli.exchange import export, import_, mirror, plot, report
+from tuner.cli.maintenance import db, gc, model, study
 from tuner.cli.output import (
     as_json,
     best_first,
     best_text,
     echo,
     echo_error,
+    estimate_rows,
     failures_of,
     goals_text,
     summary,
@@ -32,15 +33,13 @@ from tuner.cli.output import (
     when,
     write_table,
 )
-from tuner.cli.plots import plot
 from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
-from tuner.cli.tidy import model, study
-from tuner.display.numbers import literal_text, number_text
 from tuner.errors import QueryError, TunerError, TunerWarning
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import OPTIMIZERS
+from tuner.records.numbers import literal_text, number_text
 from tuner.schedulers import SCHEDULERS
 
 
@@ -154,16 +153,18 @@ for command in _COMMANDS:
 @click.option(
     "--optimizer",
     cls=NameOption,
-    plugins=OPTIMIZERS,
+    names=lambda: OPTIMIZERS.names,
     default="auto",
     show_default=True,
     summary="Suggests the params of the next trial",
 )
-@click.option("--scheduler", cls=NameOption, plugins=SCHEDULERS, summary="Stops bad trials early")
+@click.option(
+    "--scheduler", cls=NameOption, names=lambda: SCHEDULERS.names, summary="Stops bad trials early"
+)
 @click.option(
     "--backend",
     cls=NameOption,
-    plugins=BACKENDS,
+    names=lambda: BACKENDS.names,
     summary="Runs the trials (default: ray)",
 )
 @click.option(
@@ -194,7 +195,7 @@ for command in _COMMANDS:
 @click.option(
     "--register",
     metavar="NAME",
-    help="Model name for the best trial.  [default: the name of the study]",
+    help="Model name for the winner.  [default: the name of the study]",
 )
 @click.option("--no-register", is_flag=True, help="Do not register a model.")
 @click.option(
@@ -202,6 +203,11 @@ for command in _COMMANDS:
     is_flag=True,
     default=None,
     help="Record the CPU, memory and GPU use of each run.",
+)
+@click.option(
+    "--confirm",
+    type=int,
+    help="Number of further runs of the leading trials, before the winner is registered.",
 )
 @click.option("--quiet", is_flag=True, help="Do not show progress.")
 @store_option
@@ -272,6 +278,53 @@ def studies(archived: bool, store: str | None) -> None:
             }
         )
     write_table(table, nothing="no studies yet")
+
+
+@cli.command("confirm")
+@click.argument("study")
+@click.argument("objective", metavar="SCRIPT.py:FUNCTION")
+@click.option(
+    "--runs",
+    type=int,
+    required=True,
+    help="Total number of repeats of the study, including earlier calls.",
+)
+@click.option(
+    "--confidence",
+    type=float,
+    default=0.95,
+    show_default=True,
+    help="Probability that the winner is the best of the leading trials, which ends the race.",
+)
+@click.option(
+    "--tolerance",
+    type=float,
+    help="Difference of two true values that does not matter.  [default: a quarter of the noise]",
+)
+@click.option("--prefer", metavar="METRIC", help='Cost that decides ties, or "duration".')
+@click.option("--timeout", type=float, help="Seconds after which no run starts.")
+@click.option("--trial-timeout", type=float, help="Time limit of a run in seconds.")
+@click.option(
+    "--backend",
+    cls=NameOption,
+    names=lambda: BACKENDS.names,
+    summary="Makes the runs (default: ray)",
+)
+@click.option("--workers", type=int, help="Number of concurrent runs.")
+@click.option("--quiet", is_flag=True, help="Do not show progress.")
+@store_option
+def confirm_(study: str, objective: str, quiet: bool, store: str | None, **options: Any) -> None:
+    """Run the leading trials of a study again, until one of them is the best.
+
+    \b
+    Example:
+      tuner confirm digits train.py:objective --runs 10
+    """  # noqa: D301 (click keeps the lines after a backspace as they are)
+    loaded = tuner.load_study(study, store=store)
+    function = load_objective(objective)
+    winner = loaded.confirm(function, progress=not quiet, **options)
+    echo(f"winner: {winner.in_words()}")
+    write_table(estimate_rows(winner.leaders))
 
 
 @cli.command()

@@ -13,19 +13,20 @@ from typing import IO, Any, TextIO
 import click
 
 import tuner
-from tuner.display.numbers import (
+from tuner.errors import ArgumentError
+from tuner.errors.credentials import hide
+from tuner.errors.printable import one_line, printable
+from tuner.optimizers import ranking
+from tuner.optimizers.estimates import Estimate
+from tuner.records import NOT_SAVED
+from tuner.records.numbers import (
     count_text,
     literal_text,
     number_text,
     seconds_text,
     value_text,
 )
-from tuner.errors import ArgumentError
-from tuner.errors.credentials import hide
-from tuner.errors.printable import one_line, printable
-from tuner.optimizers import ranking
-from tuner.records import NOT_SAVED
-from tuner.study.unsaved import unsaved_lines
+from tuner.study.failures import unsaved_lines
 from tuner.tracking.activity import run_by
 
 _LAYOUT = "\n\t"
@@ -135,6 +136,13 @@ def summary(study: tuner.Study) -> dict[str, str]:
         lines["best"] = best_text(study) or "none yet"
     elif any(trial.eligible for trial in trials):
         lines["best"] = f"{number_text(study.best_value)} in trial {study.best_trial.number}"
+        winner = study.winner
+        lines["winner"] = winner.in_words()
+        if winner.noise and winner.optimism > 0.0:
+            lines["luck"] = (
+                f"the best value is {number_text(winner.optimism, 3)} better than a new run of its "
+                f"trial is expected to be"
+            )
     if info.data:
         lines["data"] = info.data
     if info.user:
@@ -146,6 +154,22 @@ def summary(study: tuner.Study) -> dict[str, str]:
     if info.tags:
         lines["tags"] = ", ".join(f"{k}={v}" for k, v in info.tags.items())
     return {name: one_line(text) for name, text in lines.items()}
+
+
+def estimate_rows(leaders: Sequence[Estimate]) -> list[dict[str, Any]]:
+    """Return the estimates of the leading trials as rows of a table."""
+    return [
+        {
+            "trial": e.trial,
+            "runs": e.runs,
+            "observed": number_text(e.observed),
+            "estimate": number_text(e.mean),
+            "low": number_text(e.low),
+            "high": number_text(e.high),
+            "chance": number_text(e.chance, 2),
+        }
+        for e in leaders
+    ]
 
 
 def goals_text(study: tuner.Study) -> str:

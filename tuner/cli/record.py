@@ -13,7 +13,7 @@ import click
 import tuner
 from tuner.cli.arguments import as_pair, as_trial, store_option
 from tuner.cli.output import as_json, echo, when, write_rows, write_table
-from tuner.display.numbers import distinct_texts, value_text
+from tuner.records.numbers import distinct_texts, value_text
 from tuner.study.export import FORMATS
 
 if TYPE_CHECKING:

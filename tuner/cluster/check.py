@@ -144,7 +144,7 @@ def _ask(node: str, objective: str | bytes | None, packages: Sequence[str], env:
                 module, _, name = objective.partition(":")
                 found: Any
                 try:
-                    from tuner.loading import loading
+                    from tuner.errors.loading import loading
                 except ImportError:  # reported above
                     found = importlib.import_module(module)
                 else:

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from tuner.engine.seeds import trial_seed
 from tuner.records import Begun, Failure, Goal, Job, Outcome, Params, Run, State, Trial
+from tuner.records.seeds import trial_seed
 
 
 @dataclass(slots=True)

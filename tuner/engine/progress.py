@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
-from tuner.display.notebook import in_notebook
-from tuner.display.numbers import number_text
 from tuner.errors.printable import one_line
 from tuner.records import Goal
+from tuner.records.html import in_notebook
+from tuner.records.numbers import number_text
 
 
 @dataclass(frozen=True, slots=True)

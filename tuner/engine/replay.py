@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Outcome, Report, StudyInfo, Trial
+from tuner.records.attempts import reports_by_trial
 from tuner.schedulers.protocol import Scheduler
-from tuner.tracking.attempts import reports_by_trial
 
 if TYPE_CHECKING:
     from tuner.tracking.store import Store

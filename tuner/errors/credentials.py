@@ -14,7 +14,10 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+from tuner.errors.variables import variables
 
 HIDDEN = "***"
 """Stands for a credential, as in SQLAlchemy's URLs."""
@@ -106,7 +109,9 @@ def hide_exact(text: str) -> str:
 
     Left alone is ``password=value``, which in code is a call with a variable.
     """
-    known = _pattern(frozenset(tuple(_remembered)).union(_of_environment()))
+    if not text:
+        return text
+    known = _pattern(frozenset(tuple(_remembered)) | _of_environment())
     if known is not None:
         text = known.sub(HIDDEN, text)
     if "@" in text:
@@ -266,9 +271,19 @@ def _secrets_of(url: str) -> Iterator[str]:
             yield match["value"]
 
 
-def _of_environment() -> Iterator[str]:
-    for name, value in os.environ.items():
-        yield from _of_variable(name, value)
+_seen: tuple[dict[Any, Any], frozenset[str]] = ({}, frozenset())
+"""The environment variables when they were last read, and their secrets."""
+
+
+def _of_environment() -> frozenset[str]:
+    global _seen
+    now = variables()
+    before, secrets = _seen
+    if now != before:
+        found = (_of_variable(name, value) for name, value in os.environ.items())
+        secrets = frozenset(secret for each in found for secret in each)
+        _seen = now, secrets
+    return secrets
 
 
 @functools.lru_cache(maxsize=1024)

@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tuner.engine.seeds import fresh_seed, trial_seed
 from tuner.errors import StudyExists, StudyMismatch
 from tuner.optimizers import describe, resolve
 from tuner.records import Goal, Report, Run, StudyInfo, Trial
+from tuner.records.seeds import fresh_seed, trial_seed
 from tuner.search_spaces import Space
 from tuner.study import Study
 from tuner.study.arguments import as_study_name, lease_seconds

@@ -16,7 +16,7 @@ from tuner.integrations.mlflow_client import check_is_there, connect, find_exper
 from tuner.integrations.observed_space import Fit, ObservedSpace, Presence, can_branch
 from tuner.records import Failure, Goal, Params, Report, State, Trial
 from tuner.search_spaces import Bool, Choice, Const, Domain, Float, Int, Space
-from tuner.search_spaces.python_source import literal
+from tuner.search_spaces.parsing import literal
 from tuner.study.arguments import as_goals, as_space, renamed
 
 if TYPE_CHECKING:

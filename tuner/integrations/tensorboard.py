@@ -17,8 +17,8 @@ from tuner.errors import ExportError, MissingExtra
 from tuner.errors.boundary import public
 from tuner.errors.printable import well_formed
 from tuner.records import Report, State, Trial
+from tuner.records.attempts import reports_by_trial
 from tuner.search_spaces import Bool, Domain, Float, Int
-from tuner.tracking.attempts import reports_by_trial
 
 if TYPE_CHECKING:
     from tuner.study import Study

@@ -26,12 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import ArgumentError
-from tuner.plotting.measure import Measure
-from tuner.plotting.value_axis import LOG_RATIO, ValueAxis
+from tuner.plotting.measure import LOG_RATIO, Measure, ValueAxis
 from tuner.plotting.variance_shares import TREES, effects
 from tuner.records import Goal, Trial
 from tuner.search_spaces import Column, Space
-from tuner.search_spaces.conditions import Condition
+from tuner.search_spaces.domains import Condition
 
 METHODS = ("fanova", "ped-anova")
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.errors import ArgumentError
-from tuner.plotting.measure import Measure
+from tuner.plotting.measure import Measure, ValueAxis
 from tuner.plotting.names import shorten
 from tuner.plotting.style import (
     BEST,
@@ -23,9 +23,8 @@ from tuner.plotting.style import (
     say_instead,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Report, Run, State, Trial
-from tuner.tracking.attempts import reports_by_trial
+from tuner.records.attempts import reports_by_trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.plotting.importance_scores import most_important
-from tuner.plotting.measure import Measure
+from tuner.plotting.measure import Measure, ValueAxis, round_ticks, thinned_ticks
 from tuner.plotting.names import path_names
 from tuner.plotting.parameter_axis import ParameterAxis, Points
 from tuner.plotting.style import (
@@ -24,7 +24,6 @@ from tuner.plotting.style import (
     say_instead,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, round_ticks, thinned_ticks
 from tuner.records import Trial
 from tuner.search_spaces import Int, Space
 

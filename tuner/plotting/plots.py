@@ -122,7 +122,7 @@ class Plots:
         compare
             Further studies; of several, only the best value so far is drawn.
         """
-        from tuner.plotting.history import histories, history
+        from tuner.plotting.curves import histories, history
 
         studies = self._measured(compare, goal, metric)
         if len(studies) > 1:
@@ -224,7 +224,7 @@ class Plots:
         ArgumentError
             If a path is unknown, or both paths are equal.
         """
-        from tuner.plotting.contours import contours
+        from tuner.plotting.pairs import contours
 
         return contours(self._space, *self._chosen(goal, metric), x, y, ax=ax, save=save)
 
@@ -245,7 +245,7 @@ class Plots:
         ArgumentError
             If a path is unknown, or both paths are equal.
         """
-        from tuner.plotting.rank import rank
+        from tuner.plotting.pairs import rank
 
         return rank(self._space, *self._chosen(goal, metric), x, y, ax=ax, save=save)
 
@@ -259,7 +259,7 @@ class Plots:
         save: Path | None = None,
     ) -> Axes:
         """Draw the empirical distribution of the values: the share of trials up to each value."""
-        from tuner.plotting.edf import edf
+        from tuner.plotting.curves import edf
 
         return edf(self._measured(compare, goal, metric), ax=ax, save=save)
 
@@ -375,7 +375,7 @@ class Plots:
         ArgumentError
             If `reference` does not have one finite number per goal, or a study has other goals.
         """
-        from tuner.plotting.hypervolume import hypervolume_history, with_one_goal
+        from tuner.plotting.pareto_front import hypervolume_history, with_one_goal
 
         goals, studies = self._goals, self._of_same_goals(compare)
         if goal is None and metric is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.plotting.importance_scores import most_important
-from tuner.plotting.measure import Measure
+from tuner.plotting.measure import Measure, ValueAxis, mark_failed, scatter
 from tuner.plotting.names import shorten
 from tuner.plotting.parameter_axis import ParameterAxis, Points
 from tuner.plotting.style import (
@@ -24,7 +24,6 @@ from tuner.plotting.style import (
     say,
     tidy,
 )
-from tuner.plotting.value_axis import ValueAxis, mark_failed, scatter
 from tuner.records import State, Trial
 from tuner.search_spaces import Space
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tuner.display.notebook import after_cell, in_notebook
-from tuner.display.numbers import number_text as full_number_text
 from tuner.errors import ExportError
+from tuner.records.html import after_cell, in_notebook
+from tuner.records.numbers import number_text as full_number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,1 +1,1 @@
-"""Comparison, replay and lineage of recorded runs and models."""
+"""Capture of a run's code, environment and data; comparison and replay of recorded runs."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.display.numbers import count_text, distinct_texts
 from tuner.errors import ArgumentError
 from tuner.errors.boundary import public
-from tuner.provenance.git import MAX_DIFF, git, is_commit
-from tuner.provenance.references import Subject, resolve
+from tuner.provenance.capture import MAX_DIFF, git, is_commit
 from tuner.records import Code
+from tuner.records.numbers import count_text, distinct_texts
 from tuner.tracking import open_store
+from tuner.tracking.references import Subject, resolve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,7 @@ class Comparison:
         return f"<Comparison of {', '.join(self.names)}: {', '.join(differ) or 'nothing'} differ>"
 
     def _repr_html_(self) -> str:
-        from tuner.display.html import block, folded, preformatted, table
+        from tuner.records.html import block, folded, preformatted, table
 
         different = self.differing()
         equal = sum(map(len, self.sections.values())) - sum(map(len, different.sections.values()))

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError
 from tuner.errors.boundary import public
-from tuner.loading import end_loading
+from tuner.errors.loading import end_loading
+from tuner.provenance.capture import fingerprint
 from tuner.provenance.compare import UNKNOWN, package_changes
 from tuner.provenance.evaluation import Evaluation, evaluate, evaluate_apart
-from tuner.provenance.fingerprints import fingerprint
-from tuner.provenance.references import Subject, resolve
 from tuner.provenance.workspace import Workspace, workspace
-from tuner.records import REPLAY, Code, Environment, Job, Run, State, StudyInfo
+from tuner.records import REPLAY, Code, Environment, Job, Run, RunPurpose, State, StudyInfo
 from tuner.tracking import open_store
 from tuner.tracking.batch import Batch
+from tuner.tracking.references import Subject, resolve
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Replay:
         return f"<{self._title()}: {self._verdict()}>"
 
     def _repr_html_(self) -> str:
-        from tuner.display.html import block, facts, table
-        from tuner.display.numbers import distinct_texts
+        from tuner.records.html import block, facts, table
+        from tuner.records.numbers import distinct_texts
 
         rows = [
             dict(zip(("metric", "recorded", "now"), (name, *distinct_texts(pair)), strict=True))
@@ -197,6 +197,7 @@ def _record(store: Store, info: StudyInfo, job: Job, evaluation: Evaluation) -> 
         metrics=outcome.metrics,
         error=outcome.error,
         worker=REPLAY,
+        purpose=RunPurpose.REPLAY,
         host=socket.gethostname(),
         started=evaluation.started,
         ended=evaluation.ended,

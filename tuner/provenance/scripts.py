@@ -11,7 +11,7 @@ from types import ModuleType
 from weakref import WeakKeyDictionary
 
 from tuner.errors import ArgumentError
-from tuner.loading import SearchWhileLoading, loading
+from tuner.errors.loading import SearchWhileLoading, loading
 
 _searches: WeakKeyDictionary[ModuleType, int] = WeakKeyDictionary()
 """The line at which each module starts a search; the lines from there on have not run."""

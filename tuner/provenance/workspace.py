@@ -17,9 +17,9 @@ from typing import TypeAlias
 
 from tuner.errors import ArgumentError
 from tuner.errors.credentials import hide_exact
-from tuner.provenance.git import git, is_commit
+from tuner.provenance.capture import git, is_commit
 from tuner.records import Code
-from tuner.search_spaces.python_source import parse_python
+from tuner.search_spaces.parsing import parse_python
 
 _CHECKOUT_TIMEOUT = 600.0
 

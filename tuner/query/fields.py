@@ -35,7 +35,7 @@ from tuner.query.values import (
     string,
     string_or_empty,
 )
-from tuner.records import REPLAY, State
+from tuner.records import RunPurpose, State
 from tuner.tracking.schema import (
     aliases,
     artifacts,
@@ -54,6 +54,7 @@ SUBJECTS: tuple[What, ...] = ("trials", "runs", "studies", "models")
 """The values of the argument `what`."""
 
 _STATES = tuple(str(state) for state in State)
+_PURPOSES = tuple(purpose.value for purpose in RunPurpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _trials(dialect: Dialect) -> Subject:
             .where(
                 runs.c.study_id == trials.c.study_id,
                 runs.c.trial == trials.c.number,
-                runs.c.worker != REPLAY,
+                runs.c.purpose == RunPurpose.ATTEMPT,
             )
             .order_by(runs.c.attempt.desc(), runs.c.id.desc())
             .limit(1)
@@ -173,6 +174,7 @@ def _runs(dialect: Dialect) -> Subject:
             **_timing(runs),
             "trial": lambda: number(runs.c.trial),
             "attempt": lambda: number(runs.c.attempt),
+            "purpose": lambda: string(runs.c.purpose, _PURPOSES),
             "uid": lambda: string(runs.c.uid),
             "state": lambda: string(runs.c.state, _STATES),
             "worker": lambda: string_or_empty(runs.c.worker),

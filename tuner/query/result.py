@@ -213,7 +213,7 @@ class QueryResult:
         return f"<QueryResult: {self.what} of {str(self.store)!r} by {self.text!r}>"
 
     def _repr_html_(self) -> str:
-        from tuner.display.html import ROWS, block, table
+        from tuner.records.html import ROWS, block, table
 
         limit = self.query.limit
         most = ROWS if limit is None else min(ROWS, limit)

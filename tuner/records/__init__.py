@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from tuner.records.failure import NOT_SAVED as NOT_SAVED
+from tuner.records.failure import Failure as Failure
 from tuner.records.json_form import Params as Params
 from tuner.records.json_form import Record as Record
 from tuner.records.json_form import decode_params as decode_params
@@ -81,84 +83,6 @@ class OutcomeConstraint(Record):
 
     def __str__(self) -> str:
         return f"{self.metric} {self.operator} {self.bound!r}"
-
-
-MESSAGE_LIMIT = 4_000
-"""Characters that a `Failure` keeps of an error's message."""
-
-TRACEBACK_LIMIT = 32_000
-"""Characters that a `Failure` keeps of a traceback, including chained exceptions."""
-
-LABEL_LIMIT = 500
-"""Characters that a `Failure` keeps of an exception's type name, and of a file and line."""
-
-_MARKER = 64
-"""Characters reserved for the statement that a text was cut."""
-
-
-def capped(text: str, limit: int) -> str:
-    r"""Return a text of at most `limit` characters: its head and its tail, and how much was cut.
-
-    A subclass of `str` becomes a plain one, so that the result can be read in every process.
-
-    Examples
-    --------
-    >>> capped("a" * 1000, 84)
-    'aaaaaaaaaa\n[... 980 characters cut ...]\naaaaaaaaaa'
-    """
-    text = text if type(text) is str else str.__str__(text)
-    if len(text) <= limit:
-        return text
-    room = limit - _MARKER
-    head, tail = room // 2, room - room // 2
-    return f"{text[:head]}\n[... {len(text) - room} characters cut ...]\n{text[-tail:]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure(Record):
-    """Reason of a failed run, or of a gap in the record of another one.
-
-    `kind` is the exception's type name, or one of these words: ``"WrongReturnType"``,
-    ``"MissingMetric"``, ``"NotFinite"``, ``"Unpicklable"``, ``"Timeout"``, ``"WorkerLost"``,
-    ``"Refused"``. ``"NotSaved"`` says that something the objective logged was not saved; the
-    outcome does not depend on it. `place` is the file and line that raised it, empty if unknown.
-
-    The length of all fields is limited; see `capped`.
-    """
-
-    kind: str
-    message: str
-    traceback: str = ""
-    place: str = ""
-
-    def __post_init__(self) -> None:
-        for name, limit in _LIMITS.items():
-            text = getattr(self, name)
-            if type(text) is not str or len(text) > limit:
-                object.__setattr__(self, name, capped(text, limit))
-
-    @property
-    def reason(self) -> tuple[str, str]:
-        """A key that is equal for two failures with the same cause."""
-        # The message of these kinds quotes the value, which differs between trials.
-        told = "" if self.kind in _OF_VALUES else self.message
-        return (self.kind, self.place or told)
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.message}"
-
-
-_OF_VALUES = ("WrongReturnType", "MissingMetric", "NotFinite")
-
-NOT_SAVED = "NotSaved"
-"""Kind of the failure beside an outcome: something that the objective logged was not saved."""
-
-_LIMITS = {
-    "kind": LABEL_LIMIT,
-    "message": MESSAGE_LIMIT,
-    "traceback": TRACEBACK_LIMIT,
-    "place": LABEL_LIMIT,
-}
 
 
 SYSTEM = "system/"
@@ -237,7 +161,19 @@ class Trial(Record):
 
 
 REPLAY = "replay"
-"""Name of the worker of a replay, which repeats a run to compare the metrics."""
+"""Name of the worker of a replay, which is the process that asked for it."""
+
+
+class RunPurpose(StrEnum):
+    """The reason for a run of a trial.
+
+    An attempt gives the trial its outcome. A replay runs a finished trial again with its own seed,
+    to compare the metrics. A repeat runs it under a fresh seed, to measure the noise of its value.
+    """
+
+    ATTEMPT = "attempt"
+    REPLAY = "replay"
+    REPEAT = "repeat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +181,8 @@ class Run(Record):
     """One execution of a trial, tracked.
 
     `uid` is a UUIDv7 in hex, unique everywhere; it is also the token that an outcome must carry.
-    `attempt` counts the runs of the trial from 1. `environment` and `code` are the keys of the
+    `attempt` counts the runs of the trial from 1. `seed` is that of a repeat; None stands for the
+    seed of the trial. `environment` and `code` are the keys of the
     recorded `Environment` and `Code`.
     """
 
@@ -263,6 +200,8 @@ class Run(Record):
     output: str = ""
     environment: str = ""
     code: str = ""
+    purpose: RunPurpose = RunPurpose.ATTEMPT
+    seed: int | None = None
 
     @property
     def duration(self) -> float | None:
@@ -270,9 +209,14 @@ class Run(Record):
         return None if self.started is None or self.ended is None else self.ended - self.started
 
     @property
+    def is_attempt(self) -> bool:
+        """Whether this run counts for the outcome of its trial."""
+        return self.purpose is RunPurpose.ATTEMPT
+
+    @property
     def is_replay(self) -> bool:
         """Whether this is a replay of a finished trial."""
-        return self.worker == REPLAY
+        return self.purpose is RunPurpose.REPLAY
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class Record:
         }
 
     def _repr_html_(self) -> str:
-        from tuner.display.html import record_html
+        from tuner.records.html import record_html
 
         return record_html(self)
 

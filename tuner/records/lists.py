@@ -33,6 +33,6 @@ class RecordList(list[R]):
         return RecordList(found) if isinstance(found, list) else found
 
     def _repr_html_(self) -> str:
-        from tuner.display.html import records_html
+        from tuner.records.html import records_html
 
         return records_html(f"{type(self[0]).__name__}s" if self else "Records", self)

@@ -15,7 +15,7 @@ from typing import Any
 
 from tuner.errors import NOT_OUTCOMES, TunerError
 from tuner.errors.credentials import hide
-from tuner.records import MESSAGE_LIMIT, TRACEBACK_LIMIT, Failure, capped
+from tuner.records.failure import MESSAGE_LIMIT, TRACEBACK_LIMIT, Failure, capped
 
 _TRACEBACK: Any = BaseException.__dict__["__traceback__"]
 

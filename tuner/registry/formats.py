@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import ArgumentError, RegistryError
-from tuner.loading import SearchWhileLoading, loading
+from tuner.errors.loading import SearchWhileLoading, loading
 from tuner.plugins import Plugins
 from tuner.records import Upload
-from tuner.registry.pickle_format import PickleFormat
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.skops_format import SkopsFormat
+from tuner.registry.value_formats import PickleFormat
 from tuner.tracking.artifacts.folder import check_paths
 
 FORMATS = Plugins(
@@ -23,8 +23,8 @@ FORMATS = Plugins(
     "tuner.registry.protocol:ModelFormat",
     {
         "skops": "tuner.registry.skops_format:SkopsFormat",
-        "json": "tuner.registry.json_format:JsonFormat",
-        "pickle": "tuner.registry.pickle_format:PickleFormat",
+        "json": "tuner.registry.value_formats:JsonFormat",
+        "pickle": "tuner.registry.value_formats:PickleFormat",
     },
 )
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tuner.registry.limits import Budget, Refused
-from tuner.search_spaces.python_source import literal
+from tuner.search_spaces.parsing import literal
 
 _SCHEMA = "schema.json"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import RegistryError, UntrustedModel
-from tuner.registry.importable import why_not_elsewhere, why_not_here
+from tuner.registry.load_failures import why_not_elsewhere, why_not_here
 from tuner.registry.trusted import TRUSTED, VARIABLE, more_types
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ FILE = "model.skops"
 
 def _otherwise(model: Any) -> str:
     """Return the remedy for a model that skops cannot keep: a pickle, if one can be made."""
-    from tuner.registry.pickle_format import why_no_pickle
+    from tuner.registry.value_formats import why_no_pickle
 
     reason = why_no_pickle(model)
     if reason:

@@ -8,15 +8,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tuner.display.numbers import value_text
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line
 from tuner.optimizers import ranking
-from tuner.plotting.measure import Measure
+from tuner.plotting.measure import Measure, ValueAxis
 from tuner.plotting.parameter_axis import ParameterAxis
-from tuner.plotting.value_axis import ValueAxis
 from tuner.records import Goal, Run, State, Trial
-from tuner.reporting.subject import StudyRecord
+from tuner.records.numbers import value_text
+from tuner.reporting.content import StudyRecord
 
 MOST_TRIALS = 3000
 """Trials from which on the charts show a part of them."""
@@ -118,7 +117,7 @@ def _curves(
     A step that a later attempt reported again has its later value.
     """
     metric = study.goals[0].metric
-    order = {run.uid: (run.trial, run.attempt) for run in runs if not run.is_replay}
+    order = {run.uid: (run.trial, run.attempt) for run in runs if run.is_attempt}
     curves: dict[int, dict[int, float]] = defaultdict(dict)
     known = [(order[uid], report) for uid, report in study.reports() if uid in order]
     for (trial, _), report in sorted(known, key=lambda pair: (pair[0], pair[1].step)):

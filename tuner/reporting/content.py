@@ -1,25 +1,80 @@
-"""Content of a study's report as plain values, without markup or files."""
+"""Content of a study's report as plain values, and its summary for a notebook cell."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tuner.display.numbers import (
-    distinct_texts,
-    moment_text,
-    number_text,
-    seconds_text,
-)
 from tuner.optimizers import ranking
+from tuner.optimizers.estimates import Estimate
+from tuner.optimizers.winner import Winner, winner_of
 from tuner.plotting.importance_scores import importance_scores
 from tuner.plotting.measure import Measure
-from tuner.records import Code, Environment, ModelVersion, State, Trial
-from tuner.reporting.certainty import Certainty, certainty_of, in_words
-from tuner.reporting.subject import StudyRecord
+from tuner.records import (
+    Code,
+    Environment,
+    Goal,
+    ModelVersion,
+    Report,
+    Run,
+    State,
+    StudyInfo,
+    Trial,
+)
+from tuner.records.html import MANY, block, facts, folded
+from tuner.records.numbers import count_text, distinct_texts, moment_text, number_text, seconds_text
+from tuner.search_spaces import Space
 from tuner.tracking.activity import run_by
+
+if TYPE_CHECKING:
+    from tuner.plotting import Plots
+    from tuner.tracking.store import Store
+
+
+class StudyRecord(Protocol):
+    """A recorded study, as `tuner.Study` provides it."""
+
+    store: Store
+
+    @property
+    def info(self) -> StudyInfo:
+        """The study's record."""
+
+    @property
+    def name(self) -> str:
+        """The name of the study."""
+
+    @property
+    def space(self) -> Space:
+        """The search space."""
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """The goals."""
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, by number."""
+
+    @property
+    def best_trials(self) -> list[Trial]:
+        """The trials with the best value, or the Pareto front."""
+
+    @property
+    def plot(self) -> Plots:
+        """The plots."""
+
+    def runs(self, trial: int | None = None) -> list[Run]:
+        """Return the runs."""
+
+    def reports(self, trial: int | None = None) -> list[tuple[str, Report]]:
+        """Return ``(run uid, report)`` by run and step."""
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return one flat dict per trial."""
+
 
 MOST_ROWS = 1000
 """Trials in the table, the best first: a browser sorts as many without a wait."""
@@ -88,70 +143,75 @@ def summary_of(study: StudyRecord, trials: Sequence[Trial]) -> dict[str, str]:
     return facts
 
 
-def certainty_text(
-    study: StudyRecord, trials: Sequence[Trial]
-) -> tuple[Certainty | None, list[str]]:
-    """Return the certainty of the winner, and sentences that explain it."""
+def winner_text(study: StudyRecord, trials: Sequence[Trial]) -> tuple[Winner | None, list[str]]:
+    """Return the winner of a study with one goal, and sentences that explain it."""
     if len(study.goals) > 1 or not any(t.eligible for t in trials):
         return None, []
-    found = certainty_of(study.space, study.goals[0], trials)
-    if found.lead is None:
+    found = winner_of(study.info, study.space, trials, study.runs())
+    if len(found.leaders) == 1:
         return found, ["Only one point has a value, so it cannot be compared."]
-    lines = [_lead_text(found, {t.number: t.values[0] for t in trials if t.values})]
-    if found.noise is None:
-        lines.append(
+    best = ranking.best(study.info.goal, trials)
+    assert best is not None
+    if not found.noise:
+        unknown = (
             "The noise of the values is unknown: no point was tried several times, and there are "
             "too few trials for a model. Run the best few again under other seeds to measure it."
         )
-        return found, lines
-    if found.method == "repeats":
-        lines.append(
-            f"Repeated values of the same point deviate by {number_text(found.noise, LEAD_DIGITS)} "
-            f"(standard deviation, pooled over {found.n} values of points that were tried more "
-            f"than once)."
+        none = (
+            "The params explain all values, so no noise was found. If the objective is random, "
+            "confirm the winner by further runs."
         )
-    elif found.noise == 0.0:
+        return found, [_lead_text(*found.leaders[:2]), unknown if found.noise is None else none]
+    texts = distinct_texts([found.value, found.low, found.high])
+    lines = [
+        f"The winner is trial {found.trial.number}. Its true value is estimated as {texts[0]}; the "
+        f"95 % interval is {texts[1]} to {texts[2]}.",
+        f"One run deviates from the true value of its trial by "
+        f"{number_text(found.noise, LEAD_DIGITS)} (standard deviation).",
+    ]
+    if found.optimism > 0.0:
         lines.append(
-            f"A Gaussian process fitted to the best {found.n} points finds no noise: their params "
-            f"explain their values. If the objective is random, run the best few again under "
-            f"other seeds."
+            f"The best value, {number_text(best.values[0])} in trial {best.number}, is "
+            f"{number_text(found.optimism, LEAD_DIGITS)} better than a new run of its trial is "
+            f"expected to be."
         )
-        return found, lines
-    else:
-        lines.append(
-            f"A Gaussian process fitted to the best {found.n} points leaves a deviation of "
-            f"{number_text(found.noise, LEAD_DIGITS)} that their params do not explain; it counts "
-            f"as noise."
-        )
-    assert found.chance is not None
+    if found.repeats:
+        lines.append(f"The leading trials ran again, {found.repeats} times in all.")
     lines.append(
-        f"With this noise, the chance that the winner is truly the best of the leading "
-        f"{len(found.chances)} points is {in_words(found.chance)}."
+        f"The probability that the winner is the best of the leading {len(found.leaders)} points "
+        f"is {in_words(found.confidence)}."
     )
-    rivals = [n for n, chance in found.chances[1:] if chance >= 0.1]
-    if rivals:
-        lines.append(
-            f"Close to it: trial{'s' * (len(rivals) > 1)} {', '.join(map(str, rivals))}. Run these "
-            f"and the winner again under other seeds before much depends on the choice."
-        )
     return found, lines
 
 
-def _lead_text(found: Certainty, values: Mapping[int, float]) -> str:
+def _lead_text(winner: Estimate, runner_up: Estimate) -> str:
     """Return the sentence about the lead of the winner over the runner-up."""
-    assert found.lead is not None
-    assert found.runner_up is not None
-    first, second = values[found.winner], values[found.runner_up]
-    if not found.lead > 0:
+    lead = abs(winner.observed - runner_up.observed)
+    if not lead > 0:
         return (
-            f"Trial {found.winner} and the runner-up, trial {found.runner_up}, have the same "
-            f"value, {number_text(first)}; the earlier one counts as the best."
+            f"Trial {winner.trial} and the runner-up, trial {runner_up.trial}, have the same "
+            f"value, {number_text(winner.observed)}; the earlier one counts as the best."
         )
-    texts = distinct_texts([first, second])
+    texts = distinct_texts([winner.observed, runner_up.observed])
     return (
-        f"Trial {found.winner} is better than the runner-up, trial {found.runner_up}, by "
-        f"{number_text(found.lead, LEAD_DIGITS)}: {texts[0]} against {texts[1]}."
+        f"Trial {winner.trial} is better than the runner-up, trial {runner_up.trial}, by "
+        f"{number_text(lead, LEAD_DIGITS)}: {texts[0]} against {texts[1]}."
     )
+
+
+def in_words(chance: float) -> str:
+    """Return a probability as text, rounded to a meaningful precision.
+
+    Examples
+    --------
+    >>> in_words(0.997), in_words(0.63), in_words(0.01)
+    ('more than 95%', 'about 65%', 'less than 5%')
+    """
+    if chance > 0.95:
+        return "more than 95%"
+    if chance < 0.05:
+        return "less than 5%"
+    return f"about {5 * round(20 * chance)}%"
 
 
 def importances_of(study: StudyRecord, trials: Sequence[Trial]) -> list[GoalImportances]:
@@ -226,3 +286,24 @@ def failures_of(trials: Sequence[Trial]) -> list[tuple[int, str, int]]:
         first = next(t for t in failed if t.error and t.error.reason == reason)
         found.append((n, str(first.error), first.number))
     return found
+
+
+def study_html(study: StudyRecord) -> str:
+    """Return a study's goal, progress and best trial as HTML."""
+    trials = study.trials
+    lines = summary_of(study, trials)
+    parts = []
+    if not any(trial.eligible for trial in trials):
+        lines["Best"] = "no completed, feasible trial yet"
+    elif len(study.goals) > 1:
+        front = study.best_trials
+        lines["Pareto front"] = count_text(len(front), "trial")
+    else:
+        best = study.best_trials[0]
+        lines["Best"] = f"{number_text(best.values[0])} in trial {best.number}"
+        params = study.space.flatten(best.params)
+        parts.append(folded("Best params", facts(params), is_open=len(params) <= MANY))
+    lines["Store"] = str(study.store)
+    for times, reason, number in failures_of(trials):
+        lines[f"Failed {times}x"] = f"{reason} (first in trial {number})"
+    return block(f"Study {study.name}", facts(lines), *parts)

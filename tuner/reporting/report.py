@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
-from tuner.display.numbers import count_text, moment_text, value_text
 from tuner.errors import ExportError
 from tuner.errors.boundary import public
 from tuner.errors.credentials import hide
@@ -26,10 +25,10 @@ from tuner.errors.printable import printable, well_formed
 from tuner.plotting.importances import share_text
 from tuner.plotting.style import detached_figures, shows_nothing
 from tuner.records import State, Trial
+from tuner.records.numbers import count_text, moment_text, value_text
 from tuner.reporting import content
-from tuner.reporting.certainty import in_words
 from tuner.reporting.charts import MOST_TRIALS, chart_data
-from tuner.reporting.subject import StudyRecord
+from tuner.reporting.content import StudyRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -133,7 +132,7 @@ def render_report(study: StudyRecord) -> str:
     """Return the report of a study as HTML."""
     trials = study.trials
     best = study.best_trials if any(t.eligible for t in trials) else []
-    certainty, sentences = content.certainty_text(study, trials)
+    winner, sentences = content.winner_text(study, trials)
     columns, rows, left_out = content.table_of(study, trials)
     importances = content.importances_of(study, trials)
     first = [of_goal.rows[0].path for of_goal in importances[:1]]
@@ -147,10 +146,9 @@ def render_report(study: StudyRecord) -> str:
             summary=content.summary_of(study, trials),
             best=best,
             flat=study.space.flatten,
-            certainty=certainty,
+            winner=winner,
             sentences=sentences,
-            chances=[] if certainty is None else certainty.chances,
-            in_words=in_words,
+            in_words=content.in_words,
             by_number={t.number: t for t in trials},
             importances=importances,
             plots=list(_plots(study, trials)),

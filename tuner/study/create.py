@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.engine.seeds import fresh_seed
 from tuner.errors import ArgumentError, StudyExists, StudyMismatch
 from tuner.errors.boundary import public
-from tuner.loading import is_loading
+from tuner.errors.loading import is_loading
 from tuner.optimizers import describe
 from tuner.optimizers import resolve as resolve_optimizer
-from tuner.provenance.references import find_study
 from tuner.records import Goal, OutcomeConstraint, StudyInfo
+from tuner.records.seeds import fresh_seed
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.search_spaces import Space
 from tuner.study.arguments import (
@@ -29,6 +28,7 @@ from tuner.study.arguments import (
 )
 from tuner.study.plan import StudyPlan, first_warm_start, with_additions
 from tuner.study.study import Study
+from tuner.tracking.references import find_study
 
 if TYPE_CHECKING:
     from tuner.optimizers.protocol import Optimizer
@@ -58,7 +58,7 @@ def as_plan(
     ArgumentError, SpaceError
         If a setting is invalid; the message names it.
     """
-    from tuner.provenance.fingerprints import fingerprint
+    from tuner.provenance.capture import fingerprint
     from tuner.tracking.annotation_values import check_tags
 
     tags = dict(tags or {})

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tuner.errors import ArgumentError
-from tuner.search_spaces.python_source import parse_python
+from tuner.search_spaces.parsing import parse_python
 
 
 def check_formats(objective: Callable[..., Any]) -> None:
@@ -27,7 +27,7 @@ def check_formats(objective: Callable[..., Any]) -> None:
         if not isinstance(name, str):
             continue
         from tuner.registry.formats import FORMATS
-        from tuner.registry.pickle_format import PickleFormat
+        from tuner.registry.value_formats import PickleFormat
 
         if name not in FORMATS.names:
             raise ArgumentError(

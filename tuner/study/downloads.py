@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,50 +14,54 @@ from tuner.tracking.artifacts.folder import check_paths, safe_name
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:
-    from tuner.study.results import StudyResults
+    from tuner.tracking.store import Store
 
 
-def download(
-    study: StudyResults, trial: int, names: Sequence[str], folder: Path, attempt: int | None
-) -> list[Path]:
-    """Write artifacts of a trial below a folder; see `StudyResults.download_artifacts`."""
-    run = _run(study, trial, attempt)
-    found = {artifact.name: artifact for artifact in study.artifacts(run.uid)}
-    for name in names:
-        if name not in found:
-            raise ArgumentError(_missing(study, run, name, list(found)))
-    chosen = [found[name] for name in names] if names else list(found.values())
-    return [path for artifact in chosen for path in _write(study, artifact, folder)]
+@dataclass(frozen=True, slots=True)
+class Downloads:
+    """The runs and artifacts of one trial of the study called `study`."""
 
+    study: str
+    trial: int
+    runs: Sequence[Run]
+    artifacts: Sequence[Artifact]
 
-def _run(study: StudyResults, trial: int, attempt: int | None) -> Run:
-    runs = study.runs(trial)
-    for run in reversed(runs):
-        if run.attempt == attempt or (attempt is None and not run.is_replay):
-            return run
-    if attempt is not None and runs:
-        raise ArgumentError(
-            f"study {study.name!r}: trial {trial} has {len(runs)} runs, which are numbered from 1, "
-            f"and no run {attempt}"
+    def chosen(self, names: Sequence[str], attempt: int | None) -> list[Artifact]:
+        """Return artifacts of a run; see `StudyResults.download_artifacts`."""
+        run = self._run(attempt)
+        found = {artifact.name: artifact for artifact in self.artifacts if artifact.run == run.uid}
+        for name in names:
+            if name not in found:
+                raise ArgumentError(self._missing(run, name, list(found)))
+        return [found[name] for name in names] if names else list(found.values())
+
+    def _run(self, attempt: int | None) -> Run:
+        for run in reversed(self.runs):
+            if run.attempt == attempt or (attempt is None and run.is_attempt):
+                return run
+        if attempt is not None and self.runs:
+            raise ArgumentError(
+                f"study {self.study!r}: trial {self.trial} has {len(self.runs)} runs, which are "
+                f"numbered from 1, and no run {attempt}"
+            )
+        raise ArgumentError(f"study {self.study!r} has no trial {self.trial} that has run")
+
+    def _missing(self, run: Run, name: str, known: list[str]) -> str:
+        """Return the message for an artifact that a run does not have."""
+        close = difflib.get_close_matches(name, known) or known[:5]
+        has = f"it has {', '.join(map(repr, close))}" if close else "it has none"
+        uids = {artifact.run for artifact in self.artifacts if artifact.name == name}
+        others = [str(other.attempt) for other in self.runs if other.uid in uids]
+        elsewhere = f"; run {', '.join(others)} of the trial has it" if others else ""
+        return (
+            f"study {self.study!r}: run {run.attempt} of trial {self.trial} has no artifact "
+            f"{name!r}; {has}{elsewhere}"
         )
-    raise ArgumentError(f"study {study.name!r} has no trial {trial} that has run")
 
 
-def _missing(study: StudyResults, run: Run, name: str, known: list[str]) -> str:
-    """Return the message for an artifact that a run does not have."""
-    close = difflib.get_close_matches(name, known) or known[:5]
-    has = f"it has {', '.join(map(repr, close))}" if close else "it has none"
-    uids = {a.run for a in study.artifacts(run.trial) if a.name == name}
-    others = [str(other.attempt) for other in study.runs(run.trial) if other.uid in uids]
-    elsewhere = f"; run {', '.join(others)} of the trial has it" if others else ""
-    return (
-        f"study {study.name!r}: run {run.attempt} of trial {run.trial} has no artifact {name!r}; "
-        f"{has}{elsewhere}"
-    )
-
-
-def _write(study: StudyResults, artifact: Artifact, folder: Path) -> Iterator[Path]:
-    files = study.store.read_artifact(artifact)
+def write_artifact(store: Store, artifact: Artifact, folder: Path) -> Iterator[Path]:
+    """Write the files of an artifact below a folder, and yield their paths."""
+    files = store.read_artifact(artifact)
     check_paths(Upload(artifact.name, files))
     target = folder.joinpath(*_parts(artifact.name))
     # A file that was logged under its own name is not put into a folder of that name.

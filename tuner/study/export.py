@@ -85,13 +85,24 @@ def rows(space: Space, goals: Sequence[Goal], trials: Iterable[Trial]) -> list[R
 def run_rows(runs: Iterable[Run]) -> list[Row]:
     """Return one row per run: trial, worker, host, times, metrics and error."""
     runs = list(runs)
-    fixed = ("trial", "attempt", "state", "worker", "host", "pid", "started", "ended", "uid")
+    fixed = (
+        "trial",
+        "attempt",
+        "purpose",
+        "state",
+        "worker",
+        "host",
+        "pid",
+        "started",
+        "ended",
+        "uid",
+    )
     taken = {*fixed, "duration", "error"}
     names = _column_names(sorted({n for r in runs for n in r.metrics}), "metrics", taken)
     table = []
     for run in runs:
         row: Row = {name: getattr(run, name) for name in fixed}
-        row["state"] = run.state.value
+        row["purpose"], row["state"] = run.purpose.value, run.state.value
         row["duration"] = run.duration
         row.update((column, run.metrics.get(name)) for name, column in names.items())
         row["error"] = None if run.error is None else str(run.error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import StudyJustCreated
 from tuner.errors.boundary import public
-from tuner.loading import end_loading
+from tuner.errors.loading import end_loading
 from tuner.records import Params, Trial
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.study.arguments import as_goals, as_space, renamed
@@ -56,9 +56,10 @@ def optimize(
     tags: Mapping[str, str] | None = None,
     system_metrics: bool | float | None = None,
     keep_models: int | None = None,
+    confirm: int | None = None,
     progress: bool | Progress = True,
 ) -> Study:
-    """Optimize `objective` over `space`, record every trial and register the best one.
+    """Optimize `objective` over `space`, record every trial and register the winner.
 
     This is the one-call form of `create_study` and `Study.optimize`.
 
@@ -106,8 +107,8 @@ def optimize(
         An SQLAlchemy URL, a folder, or None for ``./.tuner`` (the environment variable
         ``TUNER_STORE`` overrides None).
     register
-        Model name for the best trial. Defaults to the study's name; False registers nothing.
-        A search with several goals does not register a model; see `Study.register`.
+        Model name for the winner, see `Study.winner`. Defaults to the study's name; False registers
+        nothing. A search with several goals does not register a model; see `Study.register`.
     refit
         A function that takes the best params and returns the model to register.
     data
@@ -144,6 +145,9 @@ def optimize(
     keep_models
         Number of best trials that keep their logged models when the search ends; None keeps all.
         Registered models are always kept; see `Study.keep_models`.
+    confirm
+        Number of further runs of the leading trials before the winner is registered, those of
+        earlier calls included; see `Study.confirm`. None runs each trial once.
     progress
         Whether to show one progress display.
 
@@ -197,6 +201,7 @@ def optimize(
         callbacks=callbacks,
         system_metrics=system_metrics,
         keep_models=keep_models,
+        confirm=confirm,
         progress=progress,
         initial=[space.validate(point) for point in initial],
     )

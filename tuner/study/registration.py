@@ -21,8 +21,8 @@ from tuner.records import (
 )
 from tuner.registry import Registry
 from tuner.registry.formats import save_model
-from tuner.registry.names import REFIT
 from tuner.registry.protocol import ModelFormat
+from tuner.registry.versions import REFIT
 from tuner.study.arguments import as_count, as_trial_number
 from tuner.tracking.artifacts.retention import UnwantedModels, forget_models, unwanted_models
 from tuner.tracking.batch import Batch
@@ -105,7 +105,7 @@ def completed_trial(study: StudyResults, trial: Trial | int) -> Trial:
 
 def _completed_run(registry: Registry, info: StudyInfo, trial: Trial) -> Run:
     runs = registry.store.runs(info.uid, trial.number)
-    *_, run = (r for r in runs if r.state is State.COMPLETED and not r.is_replay)
+    *_, run = (r for r in runs if r.state is State.COMPLETED and r.is_attempt)
     return run
 
 

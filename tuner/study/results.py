@@ -2,49 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.display.numbers import number_text
 from tuner.errors import ArgumentError, NoCompletedTrial, NoFeasibleTrial, SeveralGoals
 from tuner.errors.boundary import public_methods
-from tuner.loading import end_loading
 from tuner.optimizers import ranking
 from tuner.records import Artifact, Direction, Goal, Params, Report, Run, State, StudyInfo, Trial
 from tuner.records.lists import RecordList
+from tuner.records.numbers import number_text
 from tuner.search_spaces import Space
+from tuner.study.annotated import AnnotatedStudy
 from tuner.study.arguments import as_trial_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tuner.optimizers.winner import Winner
     from tuner.plotting import Plots
     from tuner.query import QueryResult
     from tuner.reporting import Report as HtmlReport
-    from tuner.tracking.store import Store
 
 
 @public_methods
-class StudyResults:
-    """The record of a study in a store, with its tags and notes; the base of `Study`."""
-
-    def __init__(self, info: StudyInfo, store: Store) -> None:
-        self._info = info
-        self.store = store
-
-    @property
-    def info(self) -> StudyInfo:
-        """The study's record."""
-        return self._info
-
-    @property
-    def name(self) -> str:
-        """The name of the study in its store."""
-        return self._info.name
+class StudyResults(AnnotatedStudy):
+    """The results of a study in a store: trials, the best ones, tables and plots."""
 
     @cached_property
     def space(self) -> Space:
@@ -144,10 +129,15 @@ class StudyResults:
         >>> [path.name for path in study.download_artifacts(0, "model", to=tempfile.mkdtemp())]
         ['model.json']
         """
-        from tuner.study.downloads import download
+        from tuner.study.downloads import Downloads, write_artifact
 
         number = as_trial_number(trial)
-        return download(self, number, names, Path(to), attempt)
+        of_trial = Downloads(self.name, number, self.runs(number), self.artifacts(number))
+        return [
+            path
+            for artifact in of_trial.chosen(names, attempt)
+            for path in write_artifact(self.store, artifact, Path(to))
+        ]
 
     def find(self, query: str = "", *, what: str = "trials") -> QueryResult:
         """Return the trials or runs of this study that match a query; see `tuner.find`.
@@ -180,6 +170,25 @@ class StudyResults:
                         return trial
                     infeasible.append(trial)
         return best_of(self._info, infeasible)
+
+    @property
+    def winner(self) -> Winner:
+        """The trial that is registered, with the estimate of its true value and an interval.
+
+        Without noise, it is the best trial. With noise, it is the trial with the best expected
+        value given all values of the study, which is usually not the luckiest one. Noise is learned
+        from the values and from repeats; with fewer than ten points and no repeats it is unknown,
+        and the winner is the best trial. See `Study.confirm`.
+
+        Raises
+        ------
+        NoCompletedTrial, NoFeasibleTrial, SeveralGoals
+            As for `best_trial`.
+        """
+        from tuner.optimizers.winner import winner_of
+
+        self.best_trial  # noqa: B018 (raises the errors of a study without one)
+        return winner_of(self._info, self.space, list(self), self.runs())
 
     @property
     def best_params(self) -> Params:
@@ -234,108 +243,6 @@ class StudyResults:
         else:
             corner = [sign * value for sign, value in zip(signs, reference, strict=True)]
         return hypervolume(ranking.losses(self.goals, front), corner)
-
-    # --- tags and notes -----------------------------------------------------------------------
-
-    def set_tag(self, name: str, value: str | None) -> None:
-        """Set a tag of the study, a short string; None removes it."""
-        self.set_tags({name: value})
-
-    def set_tags(self, tags: Mapping[str, str | None]) -> None:
-        """Set several tags at once; None removes a tag. Other tags do not change."""
-        from tuner.tracking.annotations import set_tags
-
-        end_loading("Study.set_tags")
-        known = set_tags(self.store, self._info.uid, tags)
-        self._info = dataclasses.replace(self._info, tags=known)
-
-    def set_note(self, trial: Trial | int, name: str, value: Any) -> None:
-        """Set a note on a finished trial, a small JSON value; None removes it."""
-        self.set_notes(trial, {name: value})
-
-    def set_notes(self, trial: Trial | int, notes: Mapping[str, Any]) -> dict[str, Any]:
-        """Set several notes on a finished trial, and return all its notes.
-
-        Raises
-        ------
-        ArgumentError
-            If the trial does not exist or is not finished.
-        """
-        from tuner.tracking.annotations import set_notes
-
-        end_loading("Study.set_notes")
-        number = as_trial_number(trial)
-        return set_notes(self.store, self._info.uid, number, notes)
-
-    @property
-    def notes(self) -> dict[str, Any]:
-        """The notes on the study, as of when it was loaded or they were set by this object."""
-        return dict(self._info.notes)
-
-    def set_study_note(self, name: str, value: Any) -> None:
-        """Set a note on the study itself, a small JSON value; None removes it."""
-        self.set_study_notes({name: value})
-
-    def set_study_notes(self, notes: Mapping[str, Any]) -> dict[str, Any]:
-        """Set several notes on the study itself, and return all its notes."""
-        from tuner.tracking.annotations import set_study_notes
-
-        known = set_study_notes(self.store, self._info.uid, notes)
-        self._info = dataclasses.replace(self._info, notes=known)
-        return known
-
-    # --- tidying ------------------------------------------------------------------------------
-
-    def delete(self) -> list[str]:
-        """Delete the study; see `tuner.delete_study`. This object is of no use afterwards."""
-        from tuner.tracking.tidying import delete_study
-
-        return delete_study(self.store, self._info.uid)
-
-    def rename(self, name: str) -> None:
-        """Give the study another name; see `tuner.rename_study`."""
-        from tuner.study.arguments import as_study_name
-        from tuner.tracking.tidying import rename_study
-
-        rename_study(self.store, self._info.uid, as_study_name(name))
-        self._info = dataclasses.replace(self._info, name=name)
-
-    def archive(self) -> None:
-        """Hide the study from lists; see `tuner.archive_study`."""
-        self._archive(archived=True)
-
-    def unarchive(self) -> None:
-        """Show the study in lists again."""
-        self._archive(archived=False)
-
-    def _archive(self, *, archived: bool) -> None:
-        from tuner.tracking.tidying import archive_study
-
-        since = archive_study(self.store, self._info.uid, archived=archived)
-        self._info = dataclasses.replace(self._info, archived=since)
-
-    def delete_artifacts(self, trial: Trial | int, *names: str) -> list[Artifact]:
-        """Delete artifacts of a finished trial, and return the deleted ones.
-
-        Artifacts that a model version needs stay. The next garbage collection (``tuner gc``) frees
-        the files.
-
-        Parameters
-        ----------
-        trial
-            The trial, or its number.
-        names
-            Names of artifacts; without any, all artifacts of the trial are deleted.
-
-        Raises
-        ------
-        ArgumentError
-            If the trial does not exist or is unfinished, or has no artifact of such a name.
-        """
-        from tuner.tracking.tidying import delete_artifacts
-
-        number = as_trial_number(trial)
-        return delete_artifacts(self.store, self._info.uid, number, names)
 
     # --- tables and plots ---------------------------------------------------------------------
 
@@ -404,7 +311,7 @@ class StudyResults:
         return report
 
     def _repr_html_(self) -> str:
-        from tuner.reporting.summary import study_html
+        from tuner.reporting.content import study_html
 
         return study_html(self)
 

@@ -17,7 +17,7 @@ from tuner.errors import ArgumentError, StudyJustCreated
 from tuner.errors.notices import warn
 from tuner.optimizers import ranking
 from tuner.records import Goal, Params
-from tuner.registry.names import validate_model_name
+from tuner.registry.versions import validate_model_name
 from tuner.study.arguments import as_count, as_seconds, lease_seconds
 from tuner.study.declared_formats import check_formats
 
@@ -68,6 +68,7 @@ class Search:
     system_metrics: float | None
     progress: bool | Progress
     lease: float
+    confirm: int | None
 
 
 def as_search(
@@ -91,6 +92,7 @@ def as_search(
     keep_models: int | None,
     progress: bool | Progress,
     initial: Sequence[Params] = (),
+    confirm: int | None = None,
 ) -> Search:
     """Check the arguments of a search; see `tuner.optimize` for their meaning.
 
@@ -103,6 +105,11 @@ def as_search(
         raise ArgumentError(
             "deterministic=True: a scheduler's decisions depend on the order of the reports; leave "
             "scheduler out"
+        )
+    if confirm is not None and len(goals) > 1:
+        raise ArgumentError(
+            f"confirm={confirm!r}: a search with {len(goals)} goals has no single winner; leave "
+            f"confirm out"
         )
     with_trial = wants_trial(objective)
     if with_trial:
@@ -129,6 +136,7 @@ def as_search(
         system_metrics=as_interval(system_metrics),
         progress=progress,
         lease=lease_seconds(),
+        confirm=as_count("confirm", confirm),
     )
 
 

@@ -6,34 +6,31 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from tuner.engine.messages import End
-from tuner.errors import ArgumentError, StudyBusy, StudyError, UnknownOptimizer
+from tuner.errors import StudyError
 from tuner.errors.boundary import public_methods
+from tuner.errors.loading import end_loading
 from tuner.errors.notices import raised_late
-from tuner.loading import end_loading
-from tuner.provenance.references import find_study
-from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
-from tuner.study.arguments import as_count, as_outcome_state, as_trial_number
-from tuner.study.results import StudyResults
+from tuner.records import ModelVersion, Params, StudyInfo, Trial
+from tuner.study.asking import AskTellStudy
+from tuner.tracking.references import find_study
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
-    from tuner.engine.ask_tell import ManualLoop
-    from tuner.engine.driver import Driver
     from tuner.engine.progress import Progress
-    from tuner.engine.worker.trial import LiveTrial
     from tuner.optimizers.protocol import Optimizer
+    from tuner.optimizers.winner import Winner
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
-    from tuner.study.search import Search
+    from tuner.study.search import ModelPolicy, Search
     from tuner.tracking.store import Store
 
 
 @public_methods
-class Study(StudyResults):
+class Study(AskTellStudy):
     """A named, recorded and resumable search.
 
     Create one with `tuner.optimize` or `tuner.create_study`, or load it with `tuner.load_study`.
@@ -55,20 +52,6 @@ class Study(StudyResults):
     5
     """
 
-    def __init__(
-        self,
-        info: StudyInfo,
-        store: Store,
-        *,
-        optimizer: Optimizer | None = None,
-        scheduler: Scheduler | None = None,
-    ) -> None:
-        super().__init__(info, store)
-        self._optimizer = optimizer
-        self._scheduler = scheduler
-        self._manual: ManualLoop | None = None
-        self._driver: Driver | None = None
-
     # --- search -------------------------------------------------------------------------------
 
     def optimize(
@@ -89,9 +72,10 @@ class Study(StudyResults):
         callbacks: Sequence[Callable[[Study, Trial], None]] = (),
         system_metrics: bool | float | None = None,
         keep_models: int | None = None,
+        confirm: int | None = None,
         progress: bool | Progress = True,
     ) -> Study:
-        """Run the search until the study has `n_trials` trials, and register the best one.
+        """Run the search until the study has `n_trials` trials, and register the winner.
 
         The study may have trials of earlier calls, and of `ask` and `tell`; all of them count.
         Points of `enqueue` are tried first. A trial that was asked for and not told is run again
@@ -146,109 +130,106 @@ class Study(StudyResults):
             callbacks=callbacks,
             system_metrics=system_metrics,
             keep_models=keep_models,
+            confirm=confirm,
             progress=progress,
         )
         return self.run(search)
 
-    # --- ask and tell -------------------------------------------------------------------------
-
-    @overload
-    def ask(self, n: None = None) -> LiveTrial: ...
-    @overload
-    def ask(self, n: int) -> list[LiveTrial]: ...
-    def ask(self, n: int | None = None) -> LiveTrial | list[LiveTrial]:
-        """Return a trial to evaluate, or a list of `n`.
-
-        The trial is recorded as running. Its outcome can be told at any later time, also by another
-        process. Any number of processes may ask and tell in one study.
-
-        Raises
-        ------
-        StudyBusy
-            If a search of the study is running.
-        """
-        trials = self._loop().ask(as_count("n", n) or 1)
-        return trials[0] if n is None else trials
-
-    def tell(
+    def confirm(
         self,
-        trial: LiveTrial | Trial | int,
-        value: float | Mapping[str, float] | Sequence[float] | None = None,
+        objective: Callable[..., Any],
+        runs: int,
         *,
-        state: State | str | None = None,
-    ) -> Trial:
-        """Record the outcome of a trial that `ask` returned, and return the trial.
+        confidence: float = 0.95,
+        tolerance: float | None = None,
+        prefer: str | None = None,
+        timeout: float | None = None,
+        trial_timeout: float | None = None,
+        backend: str | Backend | None = None,
+        workers: int | None = None,
+        resources: Mapping[str, float] | None = None,
+        progress: bool | Progress = True,
+    ) -> Winner:
+        """Run the leading trials again under fresh seeds, until one of them is the best.
+
+        Each further run goes to the leader or to its strongest challenger. Repeats are runs of
+        their trials: `best_trial` and the values of the trials do not change. Files and models that
+        a repeat logs are not kept.
 
         Parameters
         ----------
-        trial
-            The trial, or its number.
-        value
-            The return value of an objective: the goal's value, or a dict of metrics. A value that
-            is not a finite number fails the trial, as it does in `optimize`.
-        state
-            ``"failed"`` for a trial without a value, ``"stopped"`` for one with an early value.
+        objective
+            The objective of the search. It must draw its randomness from ``trial.seed`` or from
+            the global generators, which are seeded by it.
+        runs
+            Total number of repeats of the study, those of earlier calls included. A call that was
+            interrupted is finished by the same call.
+        confidence
+            Probability, in (0, 1), that the winner is the best of the leading trials; the race ends
+            when it is reached.
+        tolerance
+            Difference of two true values, in the units of the goal, that does not matter. None
+            takes a quarter of the noise of one run.
+        prefer
+            Cost that decides between trials of which none is worse with `confidence`: the name of a
+            metric, or ``"duration"``. None takes the best estimate.
+        timeout, trial_timeout, backend, workers, resources, progress
+            As for `tuner.optimize`.
+
+        Returns
+        -------
+        Winner
+            The winner, which `register` registers by default.
 
         Raises
         ------
-        TrialFinished
-            If the trial has an outcome already, or another process took it over.
-        StudyBusy
-            If a search of the study is running.
         ArgumentError
-            If the trial does not exist, or neither a value nor a state is given.
+            If an argument is invalid; nothing is started.
+        NoCompletedTrial, NoFeasibleTrial, SeveralGoals
+            As for `best_trial`.
+        StudyBusy, BackendError, StoreError
+            As for `tuner.optimize`.
+
+        Examples
+        --------
+        >>> import random, tempfile, tuner
+        >>> def objective(params, trial):
+        ...     return params["x"] ** 2 + random.Random(trial.seed).gauss(0, 0.1)
+        >>> study = tuner.optimize(
+        ...     objective, {"x": tuner.Float(-1, 1)}, n_trials=20, backend="serial", seed=0,
+        ...     store=tempfile.mkdtemp(), progress=False,
+        ... )
+        >>> winner = study.confirm(objective, runs=8, backend="serial", progress=False)
+        >>> winner.low < winner.value < winner.high, winner.repeats <= 8
+        (True, True)
         """
-        if state is not None:
-            state = as_outcome_state(state)
-        elif value is None:
-            raise ArgumentError(
-                f"study {self.name!r}: tell was given no value; "
-                f'write tell(trial, value), or tell(trial, state="failed")'
-            )
-        number = as_trial_number(trial)
-        return self._loop().tell(number, value, state, getattr(trial, "run", None))
+        from tuner.study.search import as_search
+        from tuner.study.winner import as_race, confirm
 
-    def enqueue(self, params: Params) -> None:
-        """Queue a point that `ask`, or a search, tries before any other.
-
-        In a callback, the running search tries it after the trials that it has already launched.
-
-        Raises
-        ------
-        InvalidParams
-            If the params are not a point of the space.
-        StudyBusy
-            If another process runs a search of the study.
-        """
-        from tuner.engine.driver import running_search
-
-        point = self.space.validate(params)
-        search = running_search(self.store.url, self._info.uid)
-        if search is None:
-            self._loop().enqueue([point])
-        else:
-            search.enqueue(point)
-
-    def retry(
-        self, trials: Sequence[Trial | int] | Trial | int = (), *, failed: bool = False
-    ) -> list[Trial]:
-        """Let failed trials run again under their numbers, and return them.
-
-        They no longer count for `n_trials`: the next search, such as the same call again, or `ask`
-        runs them first. Their failed runs stay in the record. `trials` are failed trials or their
-        numbers, or one of them; ``failed=True`` chooses all failed ones.
-
-        Raises
-        ------
-        ArgumentError, StudyBusy
-            If no failed trials are given, or if a search of the study is running.
-        """
-        from tuner.study.failures import retry
-
+        end_loading("Study.confirm")
+        race = as_race(runs, confidence, tolerance, prefer)
+        search = as_search(
+            objective,
+            self.goals,
+            None,
+            n_trials=None,
+            timeout=timeout,
+            trial_timeout=trial_timeout,
+            backend=backend,
+            workers=workers,
+            resources=resources,
+            register=False,
+            refit=None,
+            max_retries=0,
+            max_identical_failures=None,
+            deterministic=False,
+            callbacks=(),
+            system_metrics=None,
+            keep_models=None,
+            progress=progress,
+        )
         self._check_idle()
-        if self._manual is not None:
-            self._manual.forget()
-        return retry(self, trials, failed=failed)
+        return confirm(self, search, race, prefer)
 
     def stop(self) -> None:
         """End a running search, usually from a callback: running trials finish, none start.
@@ -268,7 +249,7 @@ class Study(StudyResults):
         search.stop()
 
     def run(self, search: Search) -> Study:
-        """Run a checked search and register the best trial; `optimize` is the public form.
+        """Run a checked search and register the winner; `optimize` is the public form.
 
         Raises
         ------
@@ -277,9 +258,10 @@ class Study(StudyResults):
         StudyJustCreated
             If another process created the study, so that the recorded one has to be loaded.
         """
-        from tuner.study.models import apply_policy
+        from tuner.optimizers.racing import Race
+        from tuner.study.failures import warn_of_unsaved
         from tuner.study.search import limits_of, notified, say_untried
-        from tuner.study.unsaved import warn_of_unsaved
+        from tuner.study.winner import confirm
 
         self._check_idle()
         n_trials = limits_of(search, self.space).n_trials
@@ -290,8 +272,20 @@ class Study(StudyResults):
                 warn_of_unsaved(self)
             else:
                 say_untried(search, self, n_trials)
-            apply_policy(self, search.models)
+            if search.confirm is not None and any(trial.eligible for trial in self):
+                confirm(self, search, Race(search.confirm), None)
+            self._apply(search.models)
         return self
+
+    def _apply(self, policy: ModelPolicy) -> None:
+        """Register the winner, and drop the models that the policy does not keep."""
+        if policy.name is not None and any(trial.eligible for trial in self):
+            self.register(policy.name or None, refit=policy.refit)
+        if policy.keep is not None:
+            from tuner.tracking.artifacts.retention import collect
+
+            self.keep_models(policy.keep)
+            collect(self.store)
 
     def _drive(self, search: Search) -> None:
         from tuner.engine.driver import Driver
@@ -315,36 +309,6 @@ class Study(StudyResults):
         if end is End.ALL_FAILED and driver.machine.failure is not None:
             raise all_failed(self.name, driver.machine.failure)
 
-    def _check_idle(self) -> None:
-        if self._driver is not None:
-            raise StudyBusy(
-                f"study {self.name!r} is being optimized by this process; wait until that ends, or "
-                f"write study.stop()"
-            )
-
-    def _bound_optimizer(self) -> Optimizer:
-        """Return the optimizer of this object; by default the recorded one."""
-        if self._optimizer is None:
-            from tuner.optimizers import restore
-
-            try:
-                self._optimizer = restore(self._info.optimizer)
-            except UnknownOptimizer as error:
-                raise UnknownOptimizer(
-                    f"study {self.name!r}: its optimizer is not registered by name; "
-                    f"write tuner.load_study({self.name!r}, optimizer=...)"
-                ) from error
-        return self._optimizer
-
-    def _loop(self) -> ManualLoop:
-        end_loading("Study.ask")
-        self._check_idle()
-        if self._manual is None:
-            from tuner.study.search import loop_of
-
-            self._manual = loop_of(self, self._bound_optimizer(), self._scheduler)
-        return self._manual
-
     # --- models ---------------------------------------------------------------------------
 
     def register(
@@ -356,14 +320,14 @@ class Study(StudyResults):
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
     ) -> ModelVersion:
-        """Register a trial as a model version; `optimize` calls this for the best trial.
+        """Register a trial as a model version; `optimize` calls this for the winner.
 
         Parameters
         ----------
         name
             Name of the model. Defaults to the name of the study.
         trial
-            A completed trial or its number. Defaults to the best trial.
+            A completed trial or its number. Defaults to the winner; see `winner`.
         refit
             A function that takes the params of the trial and returns a model. None takes the model
             that the trial logged; without one, only the params are registered.
@@ -390,7 +354,7 @@ class Study(StudyResults):
         return register_trial(
             registry,
             self._info,
-            self.best_trial if trial is None else completed_trial(self, trial),
+            self.winner.trial if trial is None else completed_trial(self, trial),
             name or self.name,
             refit,
             format=format,

@@ -70,7 +70,7 @@ class ModelFormatConformance:
 
     Examples
     --------
-    >>> from tuner.registry.json_format import JsonFormat
+    >>> from tuner.registry.value_formats import JsonFormat
     >>> class TestJsonFormat(ModelFormatConformance):
     ...     def make(self):
     ...         return JsonFormat()

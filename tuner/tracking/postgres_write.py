@@ -128,7 +128,8 @@ def _written(
 def _rows_of(table: Table) -> FromClause:
     """Return the new rows of a table, which one parameter holds as JSON.
 
-    With a parameter for each column, the statement would be too long for the driver's cache.
+    With a parameter for each column, or a longer name, the statement would be too long for the
+    cache of the driver.
     """
     columns = [
         column(c.name, c.type if isinstance(c.type, Integer | Double) else Text)
@@ -136,4 +137,4 @@ def _rows_of(table: Table) -> FromClause:
         if c.name != "id"
     ]
     rows = func.json_to_recordset(cast(bindparam(table.name, type_=Text), JSON))
-    return rows.table_valued(*columns).render_derived(name="new", with_types=True)
+    return rows.table_valued(*columns).render_derived(name="n", with_types=True)

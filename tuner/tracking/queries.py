@@ -86,7 +86,7 @@ def among(
         yield column.in_(part)
 
 
-def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
+def trials_of(study: str, states: Sequence[State] | None, number: int | None = None) -> Select[Any]:
     """Return the trials of a study by number, with JSON as text for `rows.decoded`."""
     columns = [cast(c, Text) if isinstance(c.type, JSON) else c for c in trials.columns]
     query = (
@@ -97,6 +97,8 @@ def trials_of(study: str, states: Sequence[State] | None) -> Select[Any]:
     )
     if states is not None:
         query = query.where(trials.c.state.in_([s.value for s in states]))
+    if number is not None:
+        query = query.where(trials.c.number == number)
     return query
 
 

@@ -19,6 +19,7 @@ from tuner.records import (
     OutcomeConstraint,
     Params,
     Run,
+    RunPurpose,
     State,
     StudyInfo,
     Trial,
@@ -220,6 +221,8 @@ def run_row(study_id: int, run: Run, key_ids: Mapping[str, int]) -> dict[str, An
         "output": hide(run.output) if run.output else run.output,
         "environment_id": key_ids[run.environment] if run.environment else None,
         "code_id": key_ids[run.code] if run.code else None,
+        "purpose": run.purpose.value,
+        "seed": run.seed,
     }
 
 
@@ -241,6 +244,8 @@ def run_of(row: Row[Any]) -> Run:
         output=row.output,
         environment=row.environment_key or "",
         code=row.code_key or "",
+        purpose=RunPurpose(row.purpose),
+        seed=row.seed,
     )
 
 

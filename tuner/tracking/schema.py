@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """Every revision of this schema, oldest first; this code reads and writes the last one."""
 
 VERSION_TABLE = "tuner_schema"
@@ -198,6 +198,8 @@ runs = Table(
     Column("output", ExactText, nullable=False),
     Column("environment_id", _Key, ForeignKey(environments.c.id)),
     Column("code_id", _Key, ForeignKey(codes.c.id)),
+    Column("purpose", String(16), nullable=False, server_default="attempt"),
+    Column("seed", BigCount, comment="of a repeat; NULL for the seed of the trial"),
     ForeignKeyConstraint(["study_id", "trial"], [trials.c.study_id, trials.c.number]),
     Index(None, "study_id", "trial", "attempt"),
 )

@@ -367,15 +367,17 @@ class Store(StoreConnection):
                 packed += curves.pack_metrics(connection, part)
         return packed
 
-    def trials(self, study: str, states: Sequence[State] | None = None) -> Iterator[Trial]:
-        """Yield the trials of a study by number, only those in `states` if given."""
+    def trials(
+        self, study: str, states: Sequence[State] | None = None, *, number: int | None = None
+    ) -> Iterator[Trial]:
+        """Yield the trials of a study by number, only those in `states` or of `number` if given."""
         with self.reading() as connection:
             try:
                 read = rows.trial_reader(self._codec(connection, study))
             except StudyNotFound:
                 return
             found = connection.execution_options(yield_per=STREAMED).execute(
-                queries.trials_of(study, states)
+                queries.trials_of(study, states, number)
             )
             for part in found.partitions(DECODED):
                 yield from map(read, rows.decoded(part))

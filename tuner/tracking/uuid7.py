@@ -9,7 +9,11 @@ import time
 _COUNTER_BITS = 42
 _TAIL_BITS = 32
 
+_POOL = 1024
+"""Random bytes that are read at once: a system call for each UUID would be most of its time."""
+
 _lock = threading.Lock()
+_random = b""
 _last_ms = 0
 _counter = 0
 
@@ -39,21 +43,31 @@ def uuid7() -> str:
                 _last_ms += 1
                 _counter = 0
         ms, counter = _last_ms, _counter
+        tail = _random_bits(_TAIL_BITS // 8)
     high, low = divmod(counter, 1 << 30)
-    tail = int.from_bytes(os.urandom(_TAIL_BITS // 8))
     value = (ms << 80) | (0x7 << 76) | (high << 64) | (0b10 << 62) | (low << 32) | tail
     return f"{value:032x}"
 
 
 def _random_start() -> int:
     """Return a random counter start, with at least half of the counter's range left."""
-    return int.from_bytes(os.urandom(6)) >> (48 - _COUNTER_BITS + 1)
+    return _random_bits(6) >> (48 - _COUNTER_BITS + 1)
+
+
+def _random_bits(n: int) -> int:
+    """Return `n` unused random bytes as a number."""
+    global _random
+    if len(_random) < n:
+        _random = os.urandom(_POOL)
+    taken, _random = _random[:n], _random[n:]
+    return int.from_bytes(taken)
 
 
 def _after_fork() -> None:
     """Reset the state in a forked child: the lock may be held, and counters must not repeat."""
-    global _lock, _last_ms, _counter
+    global _lock, _random, _last_ms, _counter
     _lock = threading.Lock()
+    _random = b""
     _last_ms += 1
     _counter = _random_start()
 

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event
 from support.simulation.history import History, Observer
 from support.simulation.plan import Plan
 from support.simulation.process import LEASE, Killed, Process
-from tuner.backends.simulated.clock import VirtualClock
+from tuner.backends.simulated.model import VirtualClock
 from tuner.errors import TunerError
 from tuner.tracking.store import Store
 from tuner.tracking.uuid7 import uuid7

@@ -33,20 +33,29 @@ class _Descriptor:
         self.name = name
         self.number = number
         self.before = -1
+        self._copy = -1
+        self._place: tuple[int, int] | None = None
         self._file = -1
         self._end = 0
         self._decode: Any = None
 
     def redirect(self) -> None:
-        """Let the descriptor lead to the file."""
+        """Let the descriptor lead to the file.
+
+        The copy is kept from trial to trial: system calls are most of the cost of a short trial.
+        """
         try:
-            self.before = os.dup(self.number)
+            status = os.fstat(self.number)
         except OSError:  # the process has none
             return
+        if (place := (status.st_dev, status.st_ino)) != self._place:
+            self.let_go()
+            self._copy, self._place = os.dup(self.number), place
+        self.before = self._copy
         if self._file < 0:
             with tempfile.TemporaryFile(prefix="tuner-output-", buffering=0) as file:
                 self._file = os.dup(file.fileno())
-        if os.fstat(self._file).st_size:
+        if os.fstat(self._file).st_size:  # a child of an earlier trial may have written, too
             os.ftruncate(self._file, 0)
             os.lseek(self._file, 0, os.SEEK_SET)
         self._end = 0
@@ -62,8 +71,18 @@ class _Descriptor:
         """Let the descriptor lead where it led before, for good."""
         if self.before >= 0:
             os.dup2(self.before, self.number)
-            os.close(self.before)
             self.before = -1
+
+    def let_go(self) -> None:
+        """Close the copy; the descriptor must not be redirected."""
+        if self._copy >= 0:
+            os.close(self._copy)
+            self._copy, self._place = -1, None
+
+    def forget(self) -> None:
+        """Leave everything as it is, in a forked child."""
+        self.before = self._copy = self._file = -1
+        self._place = None
 
     def read(self) -> str:
         """Return the new text, and pass it on."""
@@ -162,7 +181,7 @@ class Descriptors:
         self._busy = False
         self._thread = None
         for each in self._all:
-            each.before = each._file = -1
+            each.forget()
 
     def _start_thread(self) -> None:
         if self._thread is None:
@@ -175,14 +194,27 @@ class Descriptors:
             with self._lock:
                 if not self._users and time.monotonic() - self._idle_since > _LINGER:
                     self._thread = None
+                    for each in self._all:
+                        each.let_go()
                     return
                 self.drain()
 
 
 def _flush() -> None:
     """Write what C code has printed into the buffer of the C library."""
-    if _c_stdout is not None:
+    if _c_stdout is not None and (_pending is None or _pending(_c_stdout)):
         _libc.fflush(_c_stdout)
+
+
+def _find_pending() -> Any:
+    """Return the function for the number of bytes in a buffer, None if the C library lacks it.
+
+    It keeps Python's lock: to release and take it would cost more than the function.
+    """
+    pending = getattr(ctypes.PyDLL(None), "__fpending", None)
+    if pending is not None:
+        pending.restype = ctypes.c_size_t
+    return pending
 
 
 def _find_stdout() -> Any:
@@ -195,3 +227,4 @@ def _find_stdout() -> Any:
 AVAILABLE = sys.platform != "win32"
 _libc: Any = ctypes.CDLL(None) if AVAILABLE else None
 _c_stdout: Any = _find_stdout() if AVAILABLE else None
+_pending: Any = _find_pending() if AVAILABLE else None

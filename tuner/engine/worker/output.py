@@ -246,8 +246,9 @@ class _Stream:
         except (AttributeError, OSError, ValueError):
             return None
         return open(
-            os.dup(before),
+            before,
             "w",
+            closefd=False,
             buffering=1,
             encoding=getattr(stream, "encoding", None),
             errors=getattr(stream, "errors", None),

@@ -7,6 +7,7 @@ several threads share it: the first one saves it and the last one restores it.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import gc
 import os
 import signal
@@ -18,6 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from tuner.engine.worker import generators, scopes
+from tuner.errors.variables import variables
 
 _SIGNALS = [int(number) for number in signal.Signals]
 _TIMERS = [
@@ -35,7 +37,7 @@ class _State:
 
     def __init__(self) -> None:
         self._folder = _working_directory()
-        self._variables = dict(os.environ)
+        self._variables = variables()
         self._path, self._path_list = list(sys.path), sys.path
         self._arguments, self._argument_list = list(sys.argv), sys.argv
         self._limit, self._collects = sys.getrecursionlimit(), gc.isenabled()
@@ -52,11 +54,8 @@ class _State:
         if self._folder and _working_directory() != self._folder:
             with suppress(OSError):  # it was deleted
                 os.chdir(self._folder)
-        for name in set(os.environ) - set(self._variables):
-            del os.environ[name]
-        for name, text in self._variables.items():
-            if os.environ.get(name) != text:
-                os.environ[name] = text
+        if variables() != self._variables:
+            self._restore_variables()
         self._path_list[:] = self._path
         sys.path = self._path_list
         self._argument_list[:] = self._arguments
@@ -66,6 +65,14 @@ class _State:
         (gc.enable if self._collects else gc.disable)()
         generators.restore(self._generators)
         self._warnings.__exit__(None, None, None)
+
+    def _restore_variables(self) -> None:
+        before = {os.fsdecode(name): os.fsdecode(text) for name, text in self._variables.items()}
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        for name, text in before.items():
+            if os.environ.get(name) != text:
+                os.environ[name] = text
 
 
 _first: _State | None = None
@@ -145,10 +152,11 @@ def _handlers() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+    # The function of `signal` makes enum members, which takes ten times as long.
+    handlers: dict[int, Any] = {number: _signal.getsignal(number) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in handlers.items():
-            if signal.getsignal(number) is not handler and handler is not None:
+            if _signal.getsignal(number) is not handler and handler is not None:
                 signal.signal(number, handler)

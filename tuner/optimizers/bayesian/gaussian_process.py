@@ -169,6 +169,22 @@ class GaussianProcess:
         by_variance[variance < self._least_variance] = 0.0
         return K @ self._alpha, np.maximum(variance, self._least_variance), by_mean, by_variance
 
+    def predict_jointly(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
+        """Return the mean, shape (m,), and covariance, (m, m), of the noise-free function at `X`.
+
+        Rasmussen & Williams (2006), eq. 2.24.
+        """
+        h = self.hyperparameters
+        Z = self.embedding(X, active)
+        effects = self.embedding.effects(X, active, Z)
+        Z = Z * self._weights
+        correlation, _ = matern(squared_distances(Z, self._Z))
+        K = self._cross_covariance(correlation, effects)
+        V = K @ self._inverse.T
+        own, _ = matern(squared_distances(Z, Z))
+        prior = MEAN_VARIANCE + h.signal * own + h.effects * (effects @ effects.T)
+        return K @ self._alpha, prior - V @ V.T
+
     def leave_one_out(self) -> tuple[Floats, Floats]:
         """Return the mean and variance, shape (n,), of each target given all other targets.
 

@@ -34,6 +34,12 @@ class Warp:
             return np.asarray(u, dtype=float)
         return np.asarray(np.log1p(u / self.softness))
 
+    def inverse(self, w: Floats) -> Floats:
+        """Return the losses that have the warped losses `w`."""
+        if np.isinf(self.softness):
+            return np.asarray(w, dtype=float)
+        return np.asarray(self.softness * np.expm1(w))
+
     def log_slope(self, u: Floats) -> Floats:
         """Return the logarithm of the derivative at `u`."""
         if np.isinf(self.softness):
@@ -69,7 +75,7 @@ def prepare(losses: Floats) -> Floats:
     if magnitude > 1e100:  # sums and differences of larger values could overflow
         losses = losses / magnitude
     above = losses - np.min(losses)
-    unit = _unit(above)
+    unit = unit_of(above)
     return np.minimum(above, TAIL * unit) / unit if unit else np.zeros_like(above)
 
 
@@ -99,7 +105,7 @@ def tie_weights(u: Floats) -> Floats:
     return np.asarray(weights[group])
 
 
-def _unit(above: Floats) -> float:
+def unit_of(above: Floats) -> float:
     """Return the median of the losses above the best; if it is 0, the smallest positive one."""
     median = float(np.median(above))
     if median > 0.0:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, func, select, text
 
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.errors.boundary import public
-from tuner.records import REPLAY, State
+from tuner.records import RunPurpose, State
 from tuner.tracking import schema
 from tuner.tracking.database.connections import make_engine
 from tuner.tracking.database.location import DATABASE, Location, locate
@@ -145,7 +145,7 @@ def _database_check(connection: Connection) -> Iterator[str]:
 def _promises() -> dict[str, Select[int]]:
     trials, runs = schema.trials, schema.runs
     ended = runs.c.state.in_(FINISHED)
-    original = runs.c.worker != REPLAY
+    original = runs.c.purpose == RunPurpose.ATTEMPT
     of_trial = (runs.c.study_id == trials.c.study_id) & (runs.c.trial == trials.c.number) & original
     kept = select(runs.c.id).where(of_trial, runs.c.state == trials.c.state).exists()
     any_run = select(runs.c.id).where(of_trial).exists()

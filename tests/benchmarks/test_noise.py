@@ -1,0 +1,61 @@
+"""Noisy variants of the problems of the yardstick, and the case of tied values."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.quality.noise import KINDS, noisy, noisy_by_name
+from benchmarks.quality.problem import Problem
+from benchmarks.quality.results import Result
+from benchmarks.quality.ties import TIED, flat, is_stuck, nested
+from tuner.search_spaces import Float, Space
+
+LINE = Problem("line", "f", Space({"x": Float(0, 1)}), lambda p: 10.0 + 4.0 * p["x"], 10.0)
+
+
+def draws(kind: str, level: float, x: float, n: int = 4000) -> np.ndarray:
+    problem = noisy(LINE, level, kind)
+    rng = np.random.default_rng(0)
+    assert problem.observe is not None
+    return problem.normalised(np.array([problem.observe({"x": x}, rng) for _ in range(n)]))
+
+
+def test_the_level_is_a_part_of_the_way_from_the_best_to_the_median() -> None:
+    assert LINE.random_median == pytest.approx(12.0, abs=0.2)
+    assert np.std(draws("gaussian", 0.1, 0.3)) == pytest.approx(0.1, rel=0.05)
+    assert np.mean(draws("gaussian", 0.1, 0.0)) == pytest.approx(0.0, abs=0.01)
+
+
+def test_each_kind_does_what_it_says() -> None:
+    assert np.std(draws("growing", 0.1, 0.0)) < 0.5 * np.std(draws("growing", 0.1, 0.5))
+    far = np.abs(draws("outliers", 0.05, 0.0)) > 0.25
+    assert 0.02 < np.mean(far) < 0.06
+    steps = draws("rounded", 0.05, 0.331, n=1) / 0.05
+    assert steps == pytest.approx(np.round(steps))
+    assert draws("plateau", 0.2, 0.9, n=1) == pytest.approx(0.8)
+    assert set(KINDS) == {"gaussian", "growing", "outliers", "rounded", "plateau"}
+
+
+def test_a_noisy_problem_is_found_by_its_name() -> None:
+    problem = noisy(LINE, 0.1, "growing")
+    assert problem.name == "line@growing-0.1"
+    assert noisy_by_name(problem.name, {"line": LINE}).name == problem.name
+    assert noisy_by_name("line", {"line": LINE}) is LINE
+
+
+def test_the_chosen_trial_is_the_luckiest_the_winner_or_the_best_tried() -> None:
+    result = Result("line", 0, 1, [3.0, 1.0, 2.0], [0.0, 5.0, 1.0], winners={"3": 2})
+    assert result.chosen("looks best", 3) == 3.0
+    assert result.chosen("winner", 3) == 2.0
+    assert result.chosen("winner", 2) == 3.0
+    assert result.chosen("best tried", 3) == 1.0
+
+
+def test_a_share_of_the_other_option_is_better_than_the_tied_one() -> None:
+    rng = np.random.default_rng(0)
+    for problem in (flat(0.2), nested(0.2)):
+        losses = np.array([problem.loss(p) for p in problem.space.sample(rng, 2000)])
+        assert np.mean(losses == TIED) == pytest.approx(0.5, abs=0.05)
+        assert np.mean(losses < TIED) == pytest.approx(0.1, abs=0.03)
+    assert not is_stuck("random", flat(0.3), seed=0)

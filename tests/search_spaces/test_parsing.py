@@ -1,0 +1,50 @@
+"""Python source is parsed on several threads."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tuner.search_spaces.parsing import literal, parse_python
+
+NESTED = "f(" * 12 + "1" + ")" * 12
+
+
+class Switches:
+    """Lets another thread run when it is collected."""
+
+    def __init__(self) -> None:
+        self.cycle = self
+
+    def __del__(self) -> None:
+        for _ in range(50):
+            pass
+
+
+@pytest.fixture
+def switches_often() -> Iterator[None]:
+    before, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(1)
+    sys.setswitchinterval(1e-6)
+    yield
+    gc.set_threshold(*before)
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("switches_often")
+def test_threads_parse_at_once() -> None:
+    def parse(_: int) -> None:
+        for _ in range(200):
+            Switches()
+            parse_python(NESTED)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(parse, range(4)))
+
+
+def test_a_literal_may_be_indented() -> None:
+    assert literal(" \t{'a': [1, None]}") == {"a": [1, None]}

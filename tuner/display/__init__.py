@@ -1,1 +1,0 @@
-"""Values as people read them: numbers, durations and dates as text, and tables as HTML."""

@@ -1,0 +1,398 @@
+"""Estimates of the true values of the leading points of a study, given noisy values.
+
+The best of many noisy values is biased upwards: among points that are nearly equal, luck decides.
+The posterior distribution of a Gaussian process over all values removes this bias, because it
+shrinks a lucky value towards the values of its neighbors. Further runs of a trial are further
+observations of the same point. The hyperparameters, the level of the noise among them, are
+integrated out (see `tuner.optimizers.bayesian.hyperposterior`), since a single level of noise that
+happens to explain the values gives intervals that are too short.
+
+A study with few points has no such model. Its noise is then the pooled deviation of repeated
+values, and each mean is shrunk towards the mean of all points by the ratio of the two variances
+(empirical Bayes; Efron & Morris 1973). Without repeats, nothing is known about the noise.
+
+The result is a matrix of joint draws of the true values. Means, intervals, the chance of each point
+to be the best, and the decisions of `tuner.optimizers.racing` all follow from these draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from tuner.optimizers import ranking
+from tuner.records import Goal, Trial
+from tuner.search_spaces import Space
+
+Floats = NDArray[np.float64]
+
+LEADERS = 10
+"""Number of points whose values are estimated."""
+
+FEWEST = 10
+"""Points below which no model is fitted."""
+
+DRAWS = 4_000
+"""Joint draws of the true values."""
+
+SAMPLES = 32
+"""Hyperparameters over which the draws are spread."""
+
+LEARN_FROM, FITTED = 120, 300
+"""Values from which hyperparameters are learned, and values in the model, at most."""
+
+NEGLIGIBLE = 0.005
+"""Deviation of the noise, as a part of the median less the best value, that counts as none."""
+
+INFLATION = 1.35
+"""Factor on the deviations of the model, for the misfit of its kernel; see `benchmarks.winner`."""
+
+HUGE = 1e100
+"""Value above which squares overflow, so nothing is known about the noise."""
+
+LEVEL = 0.95
+"""Probability of an interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The true value of one point, estimated.
+
+    Attributes
+    ----------
+    trial : int
+        Number of the best trial at this point.
+    runs : int
+        Number of values that were observed at this point.
+    observed : float
+        Their mean.
+    mean : float
+        The expected true value.
+    low, high : float
+        Bounds of the 95 % interval of the true value; NaN if the noise is unknown.
+    chance : float
+        Probability that this point is the best of the leading points; NaN if the noise is unknown.
+    """
+
+    trial: int
+    runs: int
+    observed: float
+    mean: float
+    low: float = math.nan
+    high: float = math.nan
+    chance: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """The estimated true values of the leading points of a study.
+
+    Attributes
+    ----------
+    leaders : tuple of Estimate
+        The leading points, the winner first, then by expected value.
+    best_observed : Estimate
+        The estimate of the trial with the best value.
+    noise : float or None
+        Standard deviation of a value, in the units of the goal; 0 if no noise was found, None if
+        it is unknown.
+    source : str
+        Source of the noise: ``"model"``, ``"repeats"``, ``"given"``, or ``""`` if it is unknown.
+    n : int
+        Number of values that the estimates are based on.
+    optimism : float
+        How much better the best value looks than it is expected to be; 0 without noise. Chance may
+        make it negative.
+    draws : ndarray
+        Joint draws of the losses of `leaders`, shape (s, k); one row if the values are exact.
+    """
+
+    leaders: tuple[Estimate, ...]
+    best_observed: Estimate
+    noise: float | None
+    source: str
+    n: int
+    optimism: float
+    draws: Floats = field(repr=False, compare=False)
+
+    @property
+    def winner(self) -> Estimate:
+        """The estimate of the winner."""
+        return self.leaders[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """The losses at one point, and the trial that stands for it."""
+
+    trial: Trial
+    losses: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.losses))
+
+
+def estimate(
+    space: Space,
+    goal: Goal,
+    trials: Sequence[Trial],
+    repeats: Mapping[int, Sequence[float]] | None = None,
+    *,
+    noise: float | None = None,
+    leaders: int = LEADERS,
+    seed: int = 0,
+) -> Estimates:
+    """Return the estimated true values of the leading points among `trials`.
+
+    Parameters
+    ----------
+    space, goal
+        The space and the first goal of the study.
+    trials
+        All trials of the study; at least one is completed and feasible.
+    repeats
+        Values of further runs, by the number of the trial.
+    noise
+        Standard deviation of a value in the units of the goal, if it is known; 0 for none.
+    leaders
+        Number of points to estimate.
+    seed
+        Seed of the draws, so that the same study gives the same result.
+
+    Raises
+    ------
+    ValueError
+        If no trial is completed and feasible.
+    """
+    points = _points(space, goal, trials, repeats or {})
+    if not points:
+        raise ValueError("no trial is completed and feasible")
+    rng = np.random.default_rng(seed)
+    n = sum(len(p.losses) for p in points)
+    found: _Posterior | None = None
+    source = "given"
+    largest = max(abs(loss) for p in points for loss in p.losses)
+    if noise == 0.0:
+        found = _Posterior(0.0, np.arange(len(points))[:leaders], np.zeros((0, 0)))
+    elif largest > HUGE:
+        found = None
+    elif len(points) >= FEWEST:
+        found = _by_model(space, points, noise, leaders, rng)
+        source = "model" if noise is None else "given"
+    elif noise is not None or n > len(points):
+        found = _by_repeats(points, noise, leaders, rng)
+        source = "repeats" if noise is None else "given"
+    return _assembled(goal, points, found, source, n, leaders)
+
+
+@dataclass(frozen=True, slots=True)
+class _Posterior:
+    """The noise, the indices of the leading points, and draws of their losses, shape (s, k)."""
+
+    noise: float
+    chosen: NDArray[np.intp]
+    draws: Floats
+
+
+def _assembled(
+    goal: Goal,
+    points: Sequence[_Point],
+    found: _Posterior | None,
+    source: str,
+    n: int,
+    leaders: int,
+) -> Estimates:
+    """Return the estimates, the winner first."""
+    sign = goal.direction.sign
+    if found is None or found.noise == 0.0:
+        chosen = list(points[:leaders])
+        exact = found is not None
+        draws = np.array([[p.mean for p in chosen]])
+        made = [_exact(p, sign, i == 0, exact) for i, p in enumerate(chosen)]
+        noise = 0.0 if exact else None
+        return Estimates(tuple(made), made[0], noise, source if exact else "", n, 0.0, draws)
+    chosen = [points[i] for i in found.chosen]
+    mean = found.draws.mean(axis=0)
+    observed = np.array([p.mean for p in chosen])
+    order = np.lexsort((observed, mean)).tolist()
+    draws = found.draws[:, order]
+    tail = 50.0 * (1.0 - LEVEL)
+    low, high = np.percentile(draws, [tail, 100.0 - tail], axis=0)
+    chances = np.bincount(draws.argmin(axis=1), minlength=len(order)) / len(draws)
+    made = []
+    for place, i in enumerate(order):
+        lower, upper = sorted((sign * float(low[place]), sign * float(high[place])))
+        made.append(
+            Estimate(
+                chosen[i].trial.number,
+                len(chosen[i].losses),
+                sign * float(observed[i]),
+                sign * float(mean[i]),
+                lower,
+                upper,
+                float(chances[place]),
+            )
+        )
+    best = next(e for e in made if e.trial == _best_value(points).trial.number)
+    optimism = sign * (best.mean - best.observed)
+    return Estimates(tuple(made), best, found.noise, source, n, optimism, draws)
+
+
+def _exact(point: _Point, sign: float, first: bool, exact: bool) -> Estimate:
+    value = sign * point.mean
+    if not exact:
+        return Estimate(point.trial.number, len(point.losses), value, value)
+    chance = 1.0 if first else 0.0
+    return Estimate(point.trial.number, len(point.losses), value, value, value, value, chance)
+
+
+def _points(
+    space: Space, goal: Goal, trials: Sequence[Trial], repeats: Mapping[int, Sequence[float]]
+) -> list[_Point]:
+    """Return the measured points, by the mean of their losses; ties by the number of the trial."""
+    sign = goal.direction.sign
+    groups: dict[Hashable, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        if trial.eligible and math.isfinite(trial.values[0]):
+            groups[space.key(trial.params)].append(trial)
+    points = []
+    for group in groups.values():
+        values = [x for t in group for x in (t.values[0], *repeats.get(t.number, ()))]
+        finite = tuple(sign * x for x in values if math.isfinite(x))
+        points.append(_Point(ranking.best_first(goal, group)[0], finite))
+    return sorted(points, key=lambda p: (p.mean, p.trial.number))
+
+
+def _best_value(points: Sequence[_Point]) -> _Point:
+    """Return the point of the best trial: the lowest loss of a trial itself."""
+    return min(points, key=lambda p: (p.losses[0], p.trial.number))
+
+
+def _leading(points: Sequence[_Point], mean: Floats, leaders: int) -> NDArray[np.intp]:
+    """Return the indices of the points with the lowest means, and that of the best value."""
+    chosen = np.argsort(mean, kind="stable")[:leaders]
+    best = points.index(_best_value(points))
+    return chosen if best in chosen else np.append(chosen[: leaders - 1], best)
+
+
+# --- few points -----------------------------------------------------------------------------------
+
+
+def _by_repeats(
+    points: Sequence[_Point], noise: float | None, leaders: int, rng: np.random.Generator
+) -> _Posterior:
+    """Return draws of the true losses by the pooled noise of repeated values."""
+    counts = np.array([len(p.losses) for p in points], dtype=float)
+    means = np.array([p.mean for p in points])
+    freedom = int(np.sum(counts - 1.0))
+    if noise is None:
+        squares = sum(float(np.var(p.losses)) * len(p.losses) for p in points)
+        variances = squares / rng.chisquare(freedom, DRAWS)
+        noise = math.sqrt(squares / freedom)
+    else:
+        variances = np.full(DRAWS, noise**2)
+    if noise == 0.0:
+        return _Posterior(0.0, np.arange(len(points))[:leaders], np.zeros((0, 0)))
+    center = float(np.mean(means))
+    spread = max(float(np.var(means)) - noise**2 * float(np.mean(1.0 / counts)), 0.0)
+    spread = max(spread, 0.01 * noise**2)
+    each = variances[:, None] / counts
+    weight = spread / (spread + each)
+    posterior = center + weight * (means - center)
+    draws = posterior + np.sqrt(weight * each) * rng.standard_normal(each.shape)
+    chosen = _leading(points, draws.mean(axis=0), leaders)
+    return _Posterior(noise, chosen, draws[:, chosen])
+
+
+# --- many points ----------------------------------------------------------------------------------
+
+
+def _by_model(
+    space: Space,
+    points: Sequence[_Point],
+    noise: float | None,
+    leaders: int,
+    rng: np.random.Generator,
+) -> _Posterior:
+    """Return draws of the true losses of the leading points by a Gaussian process."""
+    from tuner.optimizers.bayesian.gaussian_process import GaussianProcess
+    from tuner.optimizers.bayesian.hyperposterior import sample_hyperparameters
+    from tuner.optimizers.bayesian.surrogate import learn
+    from tuner.optimizers.bayesian.unit_cube import UnitCube
+    from tuner.optimizers.bayesian.warping import IDENTITY, prepare, unit_of
+
+    owner, losses = _selected(points, FITTED)
+    X, active = space.encode([p.trial.params for p in points])
+    embedding = UnitCube(space).embedding
+    offset, unit = float(np.min(losses)), unit_of(losses - np.min(losses))
+    if unit == 0.0:
+        return _Posterior(0.0, np.arange(len(points))[:leaders], np.zeros((0, 0)))
+    with threadpool_limits(1):  # the matrices are too small for more threads to help
+        learned = learn(embedding, X[owner], active[owner], losses)
+        warp = learned.warp if noise is None else IDENTITY
+        warped = warp(prepare(losses))
+        center, scale = float(np.mean(warped)), float(np.std(warped)) or 1.0
+        y = (warped - center) / scale
+        few = _spread(len(y), LEARN_FROM)
+        known = None if noise is None else (noise / (unit * scale)) ** 2
+        samples, weights = sample_hyperparameters(
+            embedding, X[owner[few]], active[owner[few]], y[few], rng, noise=known
+        )
+        deviation = math.sqrt(sum(w * s.noise for w, s in zip(weights, samples, strict=True)))
+        if noise is None and deviation * scale < NEGLIGIBLE:
+            return _Posterior(0.0, np.arange(len(points))[:leaders], np.zeros((0, 0)))
+        taken = np.searchsorted(np.cumsum(weights), (np.arange(SAMPLES) + rng.random()) / SAMPLES)
+        taken = np.minimum(taken, len(samples) - 1)
+        models = {
+            i: GaussianProcess(embedding, X[owner], active[owner], y, samples[i])
+            for i in set(taken.tolist())
+        }
+        mean = np.mean([models[i].predict(X, active)[0] for i in taken.tolist()], axis=0)
+        chosen = _leading(points, mean, leaders)
+        draws = np.vstack(
+            [
+                _draws(models[i], X[chosen], active[chosen], DRAWS // SAMPLES, rng)
+                for i in taken.tolist()
+            ]
+        )
+    middle = draws.mean(axis=0)
+    draws = (middle + INFLATION * (draws - middle)) * scale + center
+    u = warp.inverse(draws)
+    slope = math.exp(-float(warp.log_slope(np.maximum(u.mean(axis=0).min(keepdims=True), 0.0))[0]))
+    return _Posterior(deviation * scale * unit * slope, chosen, offset + unit * u)
+
+
+def _draws(
+    model: object, X: Floats, active: NDArray[np.bool_], n: int, rng: np.random.Generator
+) -> Floats:
+    """Return `n` joint draws of a model at `X` (k, d), shape (n, k)."""
+    from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, stable_cholesky
+
+    assert isinstance(model, GaussianProcess)
+    mean, covariance = model.predict_jointly(X, active)
+    jitter = 1e-9 * float(np.mean(np.diagonal(covariance))) + 1e-14
+    L = stable_cholesky(covariance + jitter * np.eye(len(mean)))
+    return np.asarray(mean + rng.standard_normal((n, len(mean))) @ np.tril(L).T)
+
+
+def _selected(points: Sequence[_Point], most: int) -> tuple[NDArray[np.intp], Floats]:
+    """Return at most about `most` observations: the index of the point and the loss of each."""
+    kept = _spread(len(points), most)
+    owner = [i for i in kept.tolist() for _ in points[i].losses]
+    losses = [loss for i in kept.tolist() for loss in points[i].losses]
+    return np.array(owner, dtype=np.intp), np.array(losses)
+
+
+def _spread(n: int, most: int) -> NDArray[np.intp]:
+    """Return the indices of at most `most` of `n` sorted values: half the best, half spread."""
+    if n <= most:
+        return np.arange(n)
+    rest = np.linspace(most // 2, n - 1, most - most // 2).round().astype(int)
+    return np.concatenate([np.arange(most // 2), rest])

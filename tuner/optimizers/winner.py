@@ -1,0 +1,231 @@
+"""The winner of a study, with the estimate of its true value, from its trials and repeats."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tuner.optimizers import ranking
+from tuner.optimizers.estimates import Estimate, Estimates, estimate
+from tuner.optimizers.racing import CONFIDENCE, Race, confidence_in, preferred
+from tuner.records import Goal, Run, RunPurpose, State, StudyInfo, Trial
+from tuner.records.numbers import distinct_texts, number_text
+from tuner.search_spaces import Space
+
+NOTE = "winner"
+"""Note of a study that has the rule for ties of its last confirmation."""
+
+DURATION = "duration"
+"""The cost of a trial in seconds, if `prefer` names it."""
+
+NOT_COUNTED = ("Interrupted", "WorkerLost")
+"""Failures of repeats that say nothing about their trial."""
+
+MAX_FAILED = 2
+"""Failed repeats after which a trial leaves the race."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """The finished repeats of a study.
+
+    Attributes
+    ----------
+    values : mapping
+        Values of the first goal, by the number of the trial.
+    failed : mapping
+        Number of failed repeats, by the number of the trial.
+    """
+
+    values: Mapping[int, Sequence[float]]
+    failed: Mapping[int, int]
+
+    @property
+    def count(self) -> int:
+        """Number of repeats that have an outcome of their own."""
+        return sum(map(len, self.values.values())) + sum(self.failed.values())
+
+    def in_race(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Return the trials that did not fail `MAX_FAILED` repeats; all of them if none is left."""
+        trials = list(trials)
+        kept = [t for t in trials if self.failed.get(t.number, 0) < MAX_FAILED]
+        return kept if any(t.eligible for t in kept) else trials
+
+
+def repeats_of(runs: Iterable[Run], goal: Goal) -> Repeats:
+    """Return the finished repeats among `runs`, with their values of one goal."""
+    values: dict[int, list[float]] = {}
+    failed: Counter[int] = Counter()
+    for run in runs:
+        if run.purpose is not RunPurpose.REPEAT or not run.state.finished:
+            continue
+        if run.error is not None and run.error.kind in NOT_COUNTED:
+            continue
+        value = run.metrics.get(goal.metric, math.nan)
+        if run.state is State.COMPLETED and math.isfinite(value):
+            values.setdefault(run.trial, []).append(value)
+        else:
+            failed[run.trial] += 1
+    return Repeats(values, failed)
+
+
+def estimates_of(
+    space: Space, goal: Goal, trials: Sequence[Trial], repeats: Repeats, noise: float | None = None
+) -> Estimates:
+    """Return the estimates from all trials and repeats of a study."""
+    return estimate(space, goal, repeats.in_race(trials), repeats.values, noise=noise)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Winner:
+    """The trial of a study that is registered, and the estimate of its true value.
+
+    The best value of many noisy ones is partly luck. The estimate is the expected value of a new
+    run of the winner.
+
+    Attributes
+    ----------
+    trial : Trial
+        The winner.
+    value : float
+        The estimate of its true value, in the units of the goal.
+    low, high : float
+        Bounds of the 95 % interval of the true value; NaN if the noise is unknown.
+    runs : int
+        Number of values that were observed of the winner, repeats included.
+    noise : float or None
+        Standard deviation of a value; 0 if no noise was found, None if it is unknown.
+    source : str
+        Source of the noise: ``"model"`` of all values, ``"repeats"``, ``"given"`` by the user, or
+        ``""`` if it is unknown.
+    confidence : float
+        Probability that the winner is the best of the leading trials, up to the tolerance of the
+        last confirmation; NaN if the noise is unknown.
+    optimism : float
+        How much better the best observed value looks than its true value is expected to be.
+    repeats : int
+        Number of repeats of the study.
+    leaders : tuple of Estimate
+        The leading trials, the winner first.
+    """
+
+    trial: Trial
+    value: float
+    low: float
+    high: float
+    runs: int
+    noise: float | None
+    source: str
+    confidence: float
+    optimism: float
+    repeats: int
+    leaders: tuple[Estimate, ...]
+
+    def __repr__(self) -> str:
+        return f"<Winner: {self.in_words()}>"
+
+    def in_words(self) -> str:
+        """Return the winner, its estimate and its interval as one line."""
+        texts = distinct_texts([self.value, self.low, self.high])
+        head = f"trial {self.trial.number}, value {texts[0]}"
+        if self.noise is None:
+            return f"{head} (noise unknown)"
+        if self.noise == 0.0:
+            return f"{head} (no noise found)"
+        runs = "1 run" if self.runs == 1 else f"{self.runs} runs"
+        return (
+            f"{head} (95 % interval {texts[1]} to {texts[2]}, {runs}; best of the leading "
+            f"{len(self.leaders)} with probability {number_text(self.confidence, 2)})"
+        )
+
+    def _repr_html_(self) -> str:
+        from tuner.records.html import block, table
+
+        rows = [
+            {
+                "trial": e.trial,
+                "runs": e.runs,
+                "observed": e.observed,
+                "estimate": e.mean,
+                "low": e.low,
+                "high": e.high,
+                "chance": e.chance,
+            }
+            for e in self.leaders
+        ]
+        return block("Winner", table(rows), note=self.in_words())
+
+
+def winner_of(
+    info: StudyInfo, space: Space, trials: Sequence[Trial], runs: Iterable[Run]
+) -> Winner:
+    """Return the winner of a study with one goal, of which at least one trial is eligible.
+
+    Parameters
+    ----------
+    info, space
+        The study and its space.
+    trials, runs
+        All trials and runs of the study.
+    """
+    repeats = repeats_of(runs, info.goal)
+    estimates = estimates_of(space, info.goal, trials, repeats, known_noise(info))
+    by_number = {trial.number: trial for trial in trials}
+    rule = info.notes.get(NOTE) or {}
+    race = Race(1, rule.get("confidence", CONFIDENCE), rule.get("tolerance"))
+    if estimates.noise is None:
+        best = ranking.best(info.goal, trials)
+        first = None if repeats.count or best is None else _of(estimates, best)
+        chosen = first or estimates.winner
+    else:
+        costs = _costs(rule.get("prefer"), by_number, estimates)
+        chosen = estimates.winner if costs is None else preferred(race, estimates, costs)
+    estimates = _with_first(estimates, chosen)
+    known = estimates.noise is not None
+    return Winner(
+        trial=by_number[chosen.trial],
+        value=chosen.mean,
+        low=chosen.low,
+        high=chosen.high,
+        runs=chosen.runs,
+        noise=estimates.noise,
+        source=estimates.source,
+        confidence=confidence_in(estimates, race.margin(estimates)) if known else math.nan,
+        optimism=estimates.optimism,
+        repeats=repeats.count,
+        leaders=estimates.leaders,
+    )
+
+
+def known_noise(info: StudyInfo) -> float | None:
+    """Return the standard deviation of a value that the user stated for the optimizer, if any."""
+    noise = info.optimizer.get("noise")
+    return float(noise) if isinstance(noise, int | float) else None
+
+
+def _costs(
+    prefer: str | None, trials: dict[int, Trial], estimates: Estimates
+) -> dict[int, float] | None:
+    """Return the costs of the leading trials by the rule for ties; None without a rule."""
+    if prefer is None:
+        return None
+    leading = [trials[e.trial] for e in estimates.leaders]
+    found = (t.duration if prefer == DURATION else t.metrics.get(prefer) for t in leading)
+    return {t.number: cost for t, cost in zip(leading, found, strict=True) if cost is not None}
+
+
+def _of(estimates: Estimates, trial: Trial) -> Estimate:
+    return next((e for e in estimates.leaders if e.trial == trial.number), estimates.winner)
+
+
+def _with_first(estimates: Estimates, first: Estimate) -> Estimates:
+    """Return the estimates with another winner."""
+    place = estimates.leaders.index(first)
+    order: Sequence[int] = [place, *(i for i in range(len(estimates.leaders)) if i != place)]
+    return replace(
+        estimates,
+        leaders=tuple(estimates.leaders[i] for i in order),
+        draws=estimates.draws[:, order],
+    )
