@@ -35,9 +35,8 @@ class TPEOptimizer(SpaceOptimizer):
 
     With several goals, the best trials are on the first Pareto fronts; with constraints, feasible
     trials rank first; see `tuner.optimizers.ordering`. A plateau of tied best trials counts as one
-    trial. Pending and failed trials belong to the
-    rest, so parallel suggestions differ and avoid failures. Stopped trials count as best only if
-    too few trials completed.
+    trial. Pending and failed trials belong to the rest, so parallel suggestions differ and avoid
+    failures. Stopped trials count as best only if too few trials completed.
 
     Parameters
     ----------

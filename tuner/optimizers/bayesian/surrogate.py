@@ -24,6 +24,9 @@ from tuner.optimizers.bayesian.warping import (
     tie_weights,
 )
 
+FEWEST_LOSSES = 6
+"""Losses, tied ones counted once, below which they do not tell one warp from another."""
+
 LEARN_FROM = 120
 COMPARE_ON = 50
 """Maximum number of trials for fitting the hyperparameters, and for comparing the warps."""
@@ -99,10 +102,10 @@ def choose_warp(
     It is expressed as a density of the losses before the warp, so warps are comparable (Snelson et
     al. 2004, "Warped Gaussian Processes", eq. 6). Tied losses count less; see `tie_weights`.
     """
-    if len(scaled) < 6 or np.ptp(scaled) == 0.0:
+    weights = tie_weights(scaled)
+    if np.sum(weights) < FEWEST_LOSSES:
         return IDENTITY, None
     start = Hyperparameters.initial(embedding.columns)
-    weights = tie_weights(scaled)
     best: tuple[Warp, Hyperparameters | None] = IDENTITY, None
     best_score = -np.inf
     for warp in warps:
