@@ -49,7 +49,7 @@ bench: $(READY)  ## measure against the peers
 	$(BIN)/python -m benchmarks.simulation --quick
 
 soak: $(READY)  ## 10,000 simulated sweeps with faults, and 200 kills on a three-node Ray cluster
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest --hypothesis-profile=soak -m "soak or hypothesis"
 	$(BIN)/python -m benchmarks.soak
 
 fuzz: $(READY)  ## an hour of malformed queries, spaces and artifact paths

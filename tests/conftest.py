@@ -21,6 +21,7 @@ from hypothesis import settings
 
 from benchmarks.postgres import GIVEN, running_server
 from support import footprint
+from support.effort import QUICK, THOROUGH
 
 MARK_OF_FIXTURE = {
     "cluster": "ray",
@@ -48,7 +49,7 @@ MARK_OF_TEST = dict.fromkeys(
 """Tests of the conformance suites that start processes; those suites know no marks of ours."""
 
 SHARED_RAY = "ray"
-"""The group of all files that use the Ray of the fixture `cluster`."""
+"""Begins the names of the groups of files that use the Ray of the fixture `cluster`."""
 
 USES_SHARED_RAY = re.compile(r"\brunning_ray\b|\"cluster\"\)|\bcluster: None")
 
@@ -62,7 +63,8 @@ for _name in [name for name in os.environ if name.startswith(_REMOVED) and name 
 footprint.install()
 
 # A loaded machine may take a second for what takes a millisecond on a quiet one.
-settings.register_profile("tuner", deadline=None)
+settings.register_profile("tuner", deadline=None, max_examples=QUICK)
+settings.register_profile("soak", deadline=None, max_examples=THOROUGH)
 settings.load_profile("tuner")
 
 
@@ -82,7 +84,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
     items.sort(
         key=lambda item: (
-            group(item.path) != SHARED_RAY,
+            not shares_ray(item.path),
             item.path not in with_ray,
             item.path not in slow,
         )
@@ -91,31 +93,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each process a group of tests at a time."""
-    from xdist.scheduler import LoadFileScheduling
+    """Give each process a group of tests at a time, with ``--dist loadgroup``."""
+    from xdist.scheduler import LoadScopeScheduling
 
-    class GroupScheduling(LoadFileScheduling):
+    class GroupScheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return group(config.rootpath / nodeid.partition("::")[0])
 
-    return GroupScheduling(config, log) if config.getoption("dist") == "loadfile" else None
+    return GroupScheduling(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @cache
 def group(path: Path) -> str:
     """Return the name of the tests that run in the process of this file, one after the other.
 
-    A file is a group. The files that share a cluster are one group, so that it starts once.
+    A file is a group, so that its fixtures are set up once. The files that share a cluster are one
+    group. The files that share the Ray of `running_ray` are two, as long as others run beside them.
     """
     if path.parent.name == "cluster":
         return "cluster"
-    shares = USES_SHARED_RAY.search(path.read_text(encoding="utf-8"))
-    return SHARED_RAY if shares else str(path)
+    if not USES_SHARED_RAY.search(path.read_text(encoding="utf-8")):
+        return str(path)
+    return f"{SHARED_RAY} of backends" if path.parent.name == "backends" else f"{SHARED_RAY}, other"
+
+
+def shares_ray(path: Path) -> bool:
+    """Return whether tests of this file use the Ray of `running_ray`."""
+    return group(path).startswith(SHARED_RAY)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if group(item.path) != SHARED_RAY:
+    if not shares_ray(item.path):
         stop_shared_ray()  # an idle cluster takes 4 % of a core
     footprint.watch()
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import tuner
 from benchmarks.postgres import own_server
+from support.effort import examples
 from tuner import Float, State, errors
 from tuner.engine.writer import Writer
 from tuner.records import NOT_SAVED, Report, Run, StudyInfo, Trial, Upload
@@ -98,7 +99,9 @@ def write(url: str, oddities: list[tuple[str, Any] | None], flushes: list[bool])
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(12),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_only_the_trials_whose_values_are_refused_fail(url: str, data: st.DataObject) -> None:
@@ -159,7 +162,9 @@ values: st.SearchStrategy[Any] = st.one_of(
 
 @pytest.mark.slow
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(12),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_no_value_given_to_a_trial_breaks_its_study(url: str, data: st.DataObject) -> None:

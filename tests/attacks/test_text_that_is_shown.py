@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL
 
+from support.effort import examples
 from tuner.errors import SpaceError, TunerError
 from tuner.errors.credentials import _COMMON, HIDDEN, hide, hide_url
 from tuner.errors.printable import one_line, printable, well_formed
@@ -50,7 +51,7 @@ def check_password(secret: str) -> None:
 
 @pytest.mark.slow
 @given(PASSWORDS)
-@settings(max_examples=40)  # the module remembers each secret and looks for all of them
+@settings(max_examples=examples(40))  # the module remembers each secret and looks for all of them
 @example("p@ss/w:rd?x#y")
 @example("it's-%41-100%")
 def test_a_password_of_a_url_is_nowhere_in_what_is_shown(secret: str) -> None:

@@ -42,6 +42,7 @@ import tuner
 from tuner.backends import RayBackend
 from tuner.backends.ray import health
 from tuner.backends.protocol import Finished, Lost
+from tuner.errors import ResourcesError
 from tuner.records import Job, Outcome, State, Trial
 
 health.HEAD_CHECK_INTERVAL, health.HEAD_LOST = 1.0, 4.0
@@ -102,6 +103,37 @@ say("workers", backend.capacity)
 second = cluster.add_node(num_cpus=1, **STORE)
 events_until(lambda seen: backend.capacity == 2)
 say("workers", backend.capacity)
+backend.close()
+
+# No node has what a trial asks for.
+try:
+    backend.start(work, resources={"cpu": 2})
+except ResourcesError as error:
+    say(error)
+
+# A worker dies, and its trial is continued from its checkpoint on the other node.
+def objective(params, trial):
+    node = ray.get_runtime_context().get_node_id()
+    if (saved := trial.restore()) is not None:
+        assert (saved / "node").read_text() != node
+        return float((saved / "deep" / "weights").stat().st_size)
+    Path(f"here-{trial.number}").touch()
+    while not all(Path(f"here-{number}").exists() for number in (0, 1)):
+        time.sleep(0.02)
+    if trial.number == 1:
+        return 0.0  # and its worker, on the other node, is free
+    with trial.checkpoint() as folder:
+        (folder / "node").write_text(node)
+        (folder / "deep").mkdir()
+        (folder / "deep" / "weights").write_bytes(os.urandom(2**20) * 20)
+    os._exit(1)
+
+study = tuner.optimize(
+    objective, {"x": tuner.Float(0, 1)}, n_trials=2, store="store", progress=False, workers=2,
+)
+say(study.trials[0].value == 20 * 2**20, study.trials[0].attempts)
+backend.start(work)
+events_until(lambda seen: backend.capacity == 2)
 
 # Only the raylet of one node dies: its worker must neither run on nor be waited for.
 submit("a", 8.0)
@@ -132,6 +164,10 @@ for pid in (raylet(left), worker):
 events_until(lambda seen: backend.capacity == 1)
 submit("d")
 say(type(end_of("d")).__name__)
+for n in range(10):
+    submit(f"later-{n}")
+ends = events_until(lambda seen: sum(isinstance(e, Finished | Lost) for e in seen) == 10)
+say(sum(isinstance(e, Finished) for e in ends))
 deadline = time.monotonic() + 20
 while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
     time.sleep(0.1)
@@ -142,15 +178,30 @@ cluster.shutdown()
 """
 
 
-def test_nodes_come_go_and_freeze_while_trials_run(tmp_path: Path) -> None:
-    before, after, orphan, lost, ran_on, frozen, then, worker = run_script(tmp_path, NODES)
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return what a script says whose cluster gains and loses nodes."""
+    return run_script(tmp_path_factory.mktemp("nodes"), NODES)
+
+
+def test_nodes_come_go_and_freeze_while_trials_run(said: list[str]) -> None:
+    before, after, _, _, orphan, lost, ran_on, frozen, then, later, worker = said
     assert (before, after) == ("workers 1", "workers 2")
     assert lost == "Lost True"
     assert orphan == "orphan ended True"
     assert ran_on == "did not run on"
     assert frozen.startswith("Lost True neither it nor its node has answered")
-    assert then == "Finished"
+    assert (then, later) == ("Finished", "10")
     assert worker == "worker ended True"
+
+
+def test_a_trial_that_no_node_can_run_is_refused_with_what_each_has(said: list[str]) -> None:
+    assert "needs 2 CPU" in said[2]
+    assert "1 CPU; 1 CPU" in said[2]
+
+
+def test_a_trial_goes_on_from_its_checkpoint_on_another_node(said: list[str]) -> None:
+    assert said[3] == "True 2"
 
 
 HEAD_LOST = """
@@ -203,37 +254,3 @@ def test_a_study_survives_the_head_and_goes_on_in_a_new_cluster(tmp_path: Path) 
     while any(is_alive(pid) for pid in workers):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-CHECKPOINT = """
-cluster = cluster()
-for _ in range(2):
-    cluster.add_node(num_cpus=1, **STORE)
-
-def objective(params, trial):
-    node = ray.get_runtime_context().get_node_id()
-    if (saved := trial.restore()) is not None:
-        assert (saved / "node").read_text() != node
-        return float((saved / "deep" / "weights").stat().st_size)
-    Path(f"here-{trial.number}").touch()
-    while not all(Path(f"here-{number}").exists() for number in (0, 1)):
-        time.sleep(0.02)
-    if trial.number == 1:
-        return 0.0  # and its worker, on the other node, is free
-    with trial.checkpoint() as folder:
-        (folder / "node").write_text(node)
-        (folder / "deep").mkdir()
-        (folder / "deep" / "weights").write_bytes(os.urandom(2**20) * 20)
-    os._exit(1)
-
-study = tuner.optimize(
-    objective, {"x": tuner.Float(0, 1)}, n_trials=2, store="store", progress=False, workers=2,
-)
-say(study.trials[0].value == 20 * 2**20, study.trials[0].attempts)
-ray.shutdown()
-cluster.shutdown()
-"""
-
-
-def test_a_trial_goes_on_from_its_checkpoint_on_another_node(tmp_path: Path) -> None:
-    assert run_script(tmp_path, CHECKPOINT) == ["True 2"]

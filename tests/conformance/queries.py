@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from support.effort import examples
 from tuner.query.result import search
 from tuner.query.syntax import (
     And,
@@ -410,7 +411,7 @@ def study_row(info: StudyInfo, trials: Sequence[Trial]) -> Row:
 
 asked = settings(
     deadline=None,
-    max_examples=12,
+    max_examples=examples(12),
     database=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -486,7 +487,7 @@ class QueryConformance:
             assert [_name(each) for each in found] == [_name(each) for each in expected]
             assert found.count() == len(expected)
 
-    @settings(asked, max_examples=8)
+    @settings(asked, max_examples=examples(8))
     @given(data=st.data())
     def test_studies_are_found(self, store: Store, data: st.DataObject) -> None:
         mark = uuid7()
@@ -530,7 +531,7 @@ class QueryConformance:
         assert numbers("order by value, notes.q.float limit 1") == [2]
         assert numbers("notes.q > 1e300") == [1]
 
-    @settings(asked, max_examples=8)
+    @settings(asked, max_examples=examples(8))
     @given(data=st.data())
     def test_pages_by_value_are_merged_over_studies(
         self, store: Store, data: st.DataObject

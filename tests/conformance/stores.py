@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from conformance import record_strategies as records
 from conformance.record_strategies import exact, exact_all
+from support.effort import examples
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.records import (
     Code,
@@ -40,7 +41,7 @@ from tuner.tracking.uuid7 import uuid7
 # tests, so an example that failed for one must not be tried on another in its place.
 shared = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=examples(60),
     database=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,

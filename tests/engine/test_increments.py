@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tuner
+from support.effort import examples
 from tuner import Float, Int
 from tuner.engine.ask_tell import ManualLoop
 from tuner.optimizers import OptunaOptimizer
@@ -61,7 +62,7 @@ OPTIMIZERS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @settings(
-    max_examples=6,
+    max_examples=examples(6),
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

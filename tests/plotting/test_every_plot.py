@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import tuner
+from support.effort import each_once, examples
 from tuner.errors import ExportError
 from tuner.plotting import Plots
 from tuner.plotting.plots import KINDS
@@ -46,35 +47,31 @@ def draw(plots: Plots, kind: str, **options: Any) -> Axes:
 
 
 @pytest.mark.slow
-@every_plot
-@pytest.mark.parametrize("n", [0, 1, 7, 60])
+@pytest.mark.parametrize(("kind", "n"), each_once(KINDS, [0, 1, 7, 60]))
 def test_any_number_of_trials(made_up: MakeUp, kind: str, n: int) -> None:
     assert draw(made_up(n), kind).get_title(loc="left")
 
 
 @pytest.mark.slow
-@every_plot
-@pytest.mark.parametrize("states", ["F", "R", "W", "S", "C"])
+@pytest.mark.parametrize(("kind", "states"), each_once(KINDS, ["F", "R", "W", "S", "C"]))
 def test_trials_in_one_state_only(made_up: MakeUp, kind: str, states: str) -> None:
     draw(made_up(9, states=states), kind)
 
 
+VALUES: dict[str, Callable[[dict[str, Any]], float]] = {
+    "equal": lambda p: 1.0,
+    "zero": lambda p: 0.0,
+    "huge": lambda p: 1e300 * p["layers"],
+    "both ends": lambda p: (-1) ** p["layers"] * 1e307,
+    "tiny": lambda p: 1e-300 * p["layers"],
+    "smallest": lambda p: 5e-324,
+    "outliers": lambda p: 1e12 if p["layers"] == 8 else p["lr"],
+    "decades": lambda p: 10.0 ** (60 * p["layers"] - 240),
+}
+
+
 @pytest.mark.slow
-@every_plot
-@pytest.mark.parametrize(
-    "value",
-    [
-        lambda p: 1.0,
-        lambda p: 0.0,
-        lambda p: 1e300 * p["layers"],
-        lambda p: (-1) ** p["layers"] * 1e307,
-        lambda p: 1e-300 * p["layers"],
-        lambda p: 5e-324,
-        lambda p: 1e12 if p["layers"] == 8 else p["lr"],
-        lambda p: 10.0 ** (60 * p["layers"] - 240),
-    ],
-    ids=["equal", "zero", "huge", "both ends", "tiny", "smallest", "outliers", "decades"],
-)
+@pytest.mark.parametrize(("kind", "value"), each_once(KINDS, VALUES))
 def test_any_values(made_up: MakeUp, kind: str, value: Any) -> None:
     # Half of the plots maximize, so that what is far off is at either end.
     direction = list(Direction)[KINDS.index(kind) % 2]
@@ -83,7 +80,12 @@ def test_any_values(made_up: MakeUp, kind: str, value: Any) -> None:
 
 @pytest.mark.slow
 @every_plot
-@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate], derandomize=True)
+@settings(
+    max_examples=examples(4),
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    derandomize=True,
+)
 @given(spaces_and_points(n=12), st.lists(st.floats(-1e3, 1e3), min_size=12))
 @example(
     (Space({"x": Float(0, 0.1 * 3, step=0.1)}), [{"x": 0.1 * (i % 4)} for i in range(12)]),
@@ -95,8 +97,14 @@ def test_any_space(kind: str, drawn: tuple[Space, list[dict[str, Any]]], values:
     draw(Plots(space, [Goal()], lambda: trials), kind)
 
 
+LONG = ("importances", "history", "slice")
+"""Plots of ten thousand trials in ``make test``; the others draw as many in ``make soak``."""
+
+
 @pytest.mark.slow
-@every_plot
+@pytest.mark.parametrize(
+    "kind", [*LONG, *(pytest.param(k, marks=pytest.mark.soak) for k in KINDS if k not in LONG)]
+)
 def test_ten_thousand_trials_in_seconds(made_up: MakeUp, kind: str, tmp_path: Path) -> None:
     plots = made_up(10_000)
     began = time.perf_counter()

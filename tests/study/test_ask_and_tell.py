@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tuner
+from support.effort import examples
 from tuner import Float, Int, State, errors
 from tuner.optimizers import OptunaOptimizer, TPEOptimizer
 
@@ -140,7 +141,7 @@ def test_a_name_is_given_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_interleaving_counts_every_trial_once(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

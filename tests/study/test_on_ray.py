@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import tuner
+from support.processes import agents, descendants, gone
 from support.script_logging import own_root
 from tuner import Choice, Float, Int, State, errors
 
@@ -80,6 +81,26 @@ def test_a_worker_that_dies_costs_a_run_and_no_trial(tmp_path: Path) -> None:
         if trial.number % 5 == 0:
             assert states[0] is State.FAILED
             assert study.runs(trial.number)[0].error.kind == "WorkerLost"
+
+
+def test_what_a_killed_worker_had_started_ends_with_it(tmp_path: Path) -> None:
+    said = tmp_path / "children"
+
+    def objective(params, trial):
+        if trial.attempt == 1:
+            shell = subprocess.Popen(
+                ["sh", "-c", "sleep 600 & echo $!; wait"], stdout=subprocess.PIPE
+            )
+            assert shell.stdout is not None
+            said.write_text(f"{shell.pid} {int(shell.stdout.readline())}")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return params["x"]
+
+    study = search(tmp_path / "store", objective, n_trials=1, workers=1)
+    assert study.trials[0].attempts == 2
+    children = {int(pid) for pid in said.read_text().split()}
+    assert len(children) == 2
+    assert gone(children, within=10.0)
 
 
 def test_a_trial_that_kills_every_worker_fails_in_the_end(tmp_path: Path) -> None:
@@ -211,8 +232,12 @@ def test_a_killed_driver_on_its_own_cluster_goes_on_where_it_was(tmp_path: Path)
     while _done(tmp_path / "store") < 20:
         assert first.poll() is None
         time.sleep(0.05)
+    started = descendants(first.pid)
+    started -= agents(started)
+    assert len(started) > 3
     first.kill()
     first.wait()
+    assert gone(started)
     before = {t.number: t for t in tuner.load_study("killed", store=tmp_path / "store")}
     finished = {n: t for n, t in before.items() if t.state.finished}
     n_trials = len(finished) + 20

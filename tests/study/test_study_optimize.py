@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tuner
+from support.effort import examples
 from tuner import Float, Int, State, errors
 from tuner.optimizers import OptunaOptimizer, RandomOptimizer, TPEOptimizer
 
@@ -50,7 +51,7 @@ def test_all_trials_of_a_study_count_towards_n_trials(tmp_path: Path) -> None:
     assert len({t.params["x"] for t in study}) == 14
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(
         st.tuples(st.sampled_from(["ask", "optimize", "load", "copy"]), st.integers(1, 6)),

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tuner
+from support.effort import examples
 from support.kept_models import History, all_paths, check_all_is_there, files, model
 from tuner.errors import ArgumentError
 from tuner.records import Run, State, Upload
@@ -42,7 +43,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(actions)
 @pytest.mark.slow
 def test_nothing_that_is_needed_is_ever_deleted(steps) -> None:
@@ -301,7 +302,7 @@ def test_optimize_keeps_the_models_of_the_best(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.sampled_from(["..", ".", "", "a", "/", "\x00", "~", "b c"]), max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_path_leads_out_of_the_root(parts: list[str]) -> None:
     path = "/".join(parts)
     folder = Path(tempfile.mkdtemp())
