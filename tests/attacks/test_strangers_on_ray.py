@@ -64,7 +64,11 @@ print(len(study.trials), *(n for n in changed if n.startswith("RAY")), flush=Tru
 """
 
 
-@pytest.fixture(params=[{}, {"RAY_AUTH_MODE": "disabled"}], ids=["plain", "disabled"])
+# What closes a Ray that is told to be open closes the others too.
+@pytest.fixture(
+    params=[pytest.param({}, marks=pytest.mark.soak), {"RAY_AUTH_MODE": "disabled"}],
+    ids=["plain", "disabled"],
+)
 def search(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[tuple[subprocess.Popen[str], Path, Target]]:

@@ -2,64 +2,40 @@
 
 from __future__ import annotations
 
-import shutil
 import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from support.cluster_shell import Shell
-from support.heads import free_ports, ray_flags
+from support.heads import free_ports, processes_of, ray_flags, running_head
+from support.processes import gone
 from tuner.cluster import launch
 from tuner.errors import BackendError, MissingExtra
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """Give a short path for Ray's sockets, and end by pid what was started there."""
-    folder = Path(tempfile.mkdtemp(prefix="tl", dir="/tmp"))
-    yield folder
-    ours = [p for p in psutil.process_iter(["cmdline"]) if _mentions(p, str(folder))]
-    # Raylets end their workers, and the agents when their raylet is gone.
-    for process in ours:
-        process.kill()
-    psutil.wait_procs(ours, timeout=20)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _mentions(process: psutil.Process, text: str) -> bool:
-    return any(text in word for word in process.info["cmdline"] or ())
+@pytest.mark.ray
+def test_a_head_in_the_background(shell: Shell) -> None:
+    head = shell.head
+    said = (head.folder / "head.txt").read_text().splitlines()
+    assert said[0] == f"cluster:   {head.address}"
+    assert said[1] == f"dashboard: {head.dashboard}"
+    assert said[2] == f"token:     {head.token} (new)"
+    assert said[-1] == "to stop it: ray stop"
+    assert stat.S_IMODE(head.token.stat().st_mode) == 0o600
+    port, dashboard = head.address.rpartition(":")[2], free_ports(1)[0]
+    start = ["cluster", "start", "--port", port, "--dashboard-port", str(dashboard)]
+    again = shell.tuner(*start, "--", *ray_flags(head.folder), code=1)
+    assert "Ray cannot start this node" in again.stderr
+    assert port in again.stderr
 
 
 @pytest.mark.ray
-def test_a_head_in_the_background(shell: Shell, place: Path) -> None:
-    port, dashboard = free_ports(2)
-    home = place / "home"
-    home.mkdir()
-    start = [
-        "cluster", "start", "--port", str(port), "--dashboard-port", str(dashboard), "--",
-        "--num-cpus", "1", *ray_flags(place),
-    ]  # fmt: skip
-    said = shell.tuner(*start, home=home).stdout.splitlines()
-    assert said[0].startswith("cluster:   ")
-    assert said[0].endswith(f":{port}")
-    assert said[1] == f"dashboard: http://127.0.0.1:{dashboard}"
-    token = home / ".ray" / "auth_token"
-    assert said[2] == f"token:     {token} (new)"
-    assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert said[-1] == "to stop it: ray stop"
-    address = said[0].split()[1]
-    # The token of the other head of these tests, in the shell's own home, is not this one's.
-    refused = shell.tuner("cluster", "check", address, code=1)
-    assert "does not accept the token" in refused.stderr
-    checked = shell.tuner("cluster", "check", address, home=home)
-    assert checked.stdout.startswith("1 node, 1 CPUs")
-    again = shell.tuner(*start, home=home, code=1)
-    assert "Ray cannot start this node" in again.stderr
-    assert str(port) in again.stderr
+@pytest.mark.soak
+def test_a_head_in_the_foreground_ends_with_its_process() -> None:
+    with running_head(cpus=1, block=True) as head:
+        assert processes_of(head.folder)
+    assert gone({process.pid for process in processes_of(head.folder)}, within=60.0)
 
 
 class TestCommands:

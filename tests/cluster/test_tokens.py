@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 import sys
@@ -12,11 +13,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from support.cluster_shell import Shell
-from support.heads import RunningHead, ray_flags, running, tuner_command
+from support.heads import RunningHead, processes_of, ray_flags, running, tuner_command
 from support.strangers import METRICS, Target, attack
 from tuner.backends.ray import auth as ray_tokens
 from tuner.cluster import start_head
@@ -100,20 +100,17 @@ class TestOnARealCluster:
         log = tmp_path / "joined.txt"
         with running(tuner_command(*command), head.environment(), log):
             deadline = time.monotonic() + 60
-            while True:
-                done = shell.tuner("cluster", "check", head.address, "--objective", "json:loads")
-                if done.stdout.startswith("2 nodes, 3 CPUs"):
-                    break
-                assert time.monotonic() < deadline, log.read_text() + done.stdout
+            while _nodes(head) < 2:
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.2)
+            done = shell.tuner("cluster", "check", head.address, "--objective", "json:loads")
+            assert done.stdout.startswith("2 nodes, 3 CPUs")
             rows = [line.split("\t") for line in done.stdout.splitlines()[3:]]
             assert [row[-1] for row in rows] == ["ok", "ok"]
             assert [" (head)" in row[0] for row in rows] == [True, False]
 
     def test_another_user_is_refused_at_every_port(self, head: RunningHead) -> None:
-        pids: set[int] = set()
-        for process in psutil.process_iter(["cmdline"]):
-            if any(str(head.folder / "ray") in word for word in process.info["cmdline"] or ()):
-                pids |= {process.pid, *(p.pid for p in process.children(recursive=True))}
+        pids = [process.pid for process in processes_of(head.folder)]
         paths = [str(head.token), str(head.folder / "ray")]
         target = Target(sorted(pids), head.address, paths, head.token.read_text())
         pages = (METRICS, "<title>Ray Dashboard</title>")  # told in docs/cluster.md
@@ -132,6 +129,15 @@ class TestOnARealCluster:
         said = (head.folder / "head.txt").read_text()
         assert f"{head.token} (new)" in said
         assert head.token.read_text() not in said
+
+
+def _nodes(head: RunningHead) -> int:
+    """Return the number of nodes that the dashboard tells of."""
+    request = urllib.request.Request(f"{head.dashboard}/nodes?view=summary")
+    request.add_header("Authorization", f"Bearer {head.token.read_text()}")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        summary = json.load(answer)["data"]["summary"]
+    return sum(node["raylet"].get("state") == "ALIVE" for node in summary)
 
 
 class TestSessionFolders:

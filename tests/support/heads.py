@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 PORTS = (
     "--ray-client-server-port", "--node-manager-port", "--object-manager-port",
     "--dashboard-agent-listen-port", "--dashboard-agent-grpc-port", "--runtime-env-agent-port",
@@ -72,7 +74,8 @@ def ray_flags(folder: Path | None = None) -> list[str]:
 
 
 @contextmanager
-def running_head(cpus: int = 2) -> Iterator[RunningHead]:
+def running_head(cpus: int = 2, *, block: bool = False) -> Iterator[RunningHead]:
+    """Start a head in the background, or in the foreground of a process that ends with it."""
     # A short name: Ray's sockets lie below it, and their paths may have 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="th", dir="/tmp"))
     home = folder / "home"
@@ -80,24 +83,53 @@ def running_head(cpus: int = 2) -> Iterator[RunningHead]:
     port, dashboard = free_ports(2)
     head = RunningHead("", f"http://127.0.0.1:{dashboard}", home, folder)
     command = tuner_command(
-        "cluster", "start", "--head", "--block", "--port", str(port), "--dashboard-port",
-        str(dashboard), "--", "--num-cpus", str(cpus), *ray_flags(folder),
+        "cluster", "start", *(["--head", "--block"] if block else []), "--port", str(port),
+        "--dashboard-port", str(dashboard), "--", "--num-cpus", str(cpus), *ray_flags(folder),
     )  # fmt: skip
-    with running(command, head.environment(), folder / "head.txt"):
-        _await_dashboard(head)
-        said = (folder / "head.txt").read_text()
-        address = said.partition("cluster:")[2].split()[0]
-        yield RunningHead(address, head.dashboard, home, folder)
+    with running(command, head.environment(), folder / "head.txt", block=block):
+        try:
+            _await_dashboard(head)
+            said = (folder / "head.txt").read_text()
+            address = said.partition("cluster:")[2].split()[0]
+            yield RunningHead(address, head.dashboard, home, folder)
+        finally:
+            if not block:
+                _end_processes_of(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Return the processes that were started for the user whose home is below this folder."""
+    ours = []
+    for process in psutil.process_iter():
+        try:
+            home = process.environ().get("HOME", "")
+        except psutil.Error:
+            continue  # it has ended, or is another user's
+        if folder in Path(home).parents:
+            ours.append(process)
+    return ours
+
+
+def _end_processes_of(folder: Path) -> None:
+    # Raylets end their workers, and the agents when their raylet is gone.
+    ours = processes_of(folder)
+    for process in ours:
+        process.kill()
+    psutil.wait_procs(ours, timeout=20)
+
+
 @contextmanager
-def running(command: Sequence[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+def running(
+    command: Sequence[str], environment: dict[str, str], log: Path, *, block: bool = True
+) -> Iterator[None]:
     """Run what blocks, and end it and its children: `ray start --block` ends those itself."""
     with log.open("w") as file:
         node = subprocess.Popen(
             command, env=environment, stdout=file, stderr=file, start_new_session=True
         )
+    if not block:
+        assert node.wait(timeout=120) == 0, log.read_text()
     try:
         yield
     finally:
