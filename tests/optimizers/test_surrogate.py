@@ -111,3 +111,17 @@ def test_a_failed_trial_promises_no_improvement_and_says_nothing_bad():
     others = np.arange(40) != best
     assert mean[best] >= mean[others].min() - 1e-2
     assert mean[best] <= np.quantile(mean[others], 0.2)
+
+
+def test_a_plateau_at_the_best_loss_selects_no_warp():
+    rng = np.random.default_rng(0)
+    X = rng.random((16, 2))
+    losses = np.where(X[:, 0] < 0.6, 0.3, 0.3 + 2.0 * X[:, 1])
+    assert learn(EMBEDDING, X, np.ones_like(X, dtype=bool), losses).warp == IDENTITY
+
+
+def test_few_losses_beside_a_plateau_select_no_warp():
+    """Three losses off the plateau, whose logarithms are nearly equal, are no evidence for one."""
+    X = np.vstack([np.random.default_rng(0).random((21, 2)), [[0.5, 0.5], [0.7, 0.5], [0.9, 0.5]]])
+    losses = np.array([0.3] * 21 + [1.5, 2.1, 2.9])
+    assert learn(EMBEDDING, X, np.ones_like(X, dtype=bool), losses).warp == IDENTITY

@@ -12,8 +12,9 @@ from support import pace
 from support.effort import each_once
 from tuner.errors import ArgumentError
 from tuner.optimizers import RandomOptimizer, TPEOptimizer
+from tuner.optimizers.history import Observation, TrialTable
 from tuner.optimizers.parzen import KernelColumns, ParzenDensity, neighbour_widths
-from tuner.optimizers.tpe import recency_weights, thinned
+from tuner.optimizers.tpe import best_of, recency_weights, thinned
 from tuner.records import Goal, Outcome, State, Trial
 from tuner.search_spaces import Bool, Choice, Const, Float, Int, Ordinal, P, Space
 
@@ -141,6 +142,27 @@ class TestWeights:
         assert (np.diff(weights) >= 0).all()
         assert len(recency_weights(0)) == 0
         assert recency_weights(3).tolist() == [1, 1, 1]
+
+
+class TestPlateau:
+    def history(self, losses, violations=None):
+        table = TrialTable(Space({"x": Float(0.0, 1.0)}))
+        for k, loss in enumerate(losses):
+            limits = {} if violations is None else {"limit": violations[k]}
+            table.add(k, Observation({"x": k / len(losses)}, [loss], constraints=limits))
+        return table.history([])
+
+    def test_more_ties_than_best_trials_count_as_one(self):
+        history = self.history([0.3, 0.9, 0.3, 0.5, 0.3, 0.5, 0.4])
+        assert best_of(history, 2).tolist() == [0, 6]
+        assert best_of(history, 4).tolist() == [0, 2, 4, 6]
+
+    def test_a_plateau_of_infeasible_trials_is_left_alone(self):
+        history = self.history([0.3, 0.3, 0.3, 0.5], [1.0, 1.0, 1.0, 2.0])
+        assert best_of(history, 2).tolist() == [0, 1]
+
+    def test_a_space_of_one_loss_has_one_best_trial(self):
+        assert best_of(self.history([1.0] * 5), 2).tolist() == [0]
 
 
 class TestSuggestions:

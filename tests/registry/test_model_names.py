@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tuner
 from tuner.errors import ArgumentError, ModelNotFound
-from tuner.registry.versions import (
+from tuner.registry.names import (
     Reference,
     parse_reference,
     validate_alias,

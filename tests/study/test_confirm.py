@@ -127,6 +127,20 @@ def test_a_repeat_that_takes_too_long_is_a_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+def test_a_race_whose_workers_all_die_ends(tmp_path: Path) -> None:
+    study = search(tmp_path, n_trials=1)
+
+    def dies(params: dict[str, Any]) -> float:
+        import os
+
+        os._exit(1)
+
+    winner = confirm(study, 3, dies, backend="processes", workers=1)
+    assert winner.repeats == 0
+    assert {run.error.kind for run in repeats(study)} == {"WorkerLost"}
+
+
+@pytest.mark.process
 def test_a_lost_worker_does_not_count(tmp_path: Path) -> None:
     study = search(tmp_path)
     flag = tmp_path / "died"
@@ -178,8 +192,10 @@ def test_a_tie_goes_to_the_preferred_cost_and_stays_so(tmp_path: Path) -> None:
     leaders = [study.trials[e.trial] for e in winner.leaders]
     assert winner.trial.params["x"] == min(t.params["x"] for t in leaders)
     assert tuner.load_study("s", store=tmp_path).winner == winner
-    assert confirm(study, 3, sized).trial != winner.trial
-    assert "winner" not in study.notes or study.notes["winner"]["prefer"] is None
+    assert confirm(study, 3, sized, tolerance=None).trial != winner.trial
+    assert study.notes == {}
+    study.set_study_note("winner", "a note of the user")
+    assert study.winner.trial.number == study.winner.leaders[0].trial
 
 
 def test_wrong_arguments_start_nothing(tmp_path: Path) -> None:

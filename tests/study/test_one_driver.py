@@ -118,11 +118,19 @@ def test_a_second_driver_is_told_who_the_first_is_and_starts_nothing(tmp_path: P
     assert "run by" not in summary(study)
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether no thread of a process runs: a signal reaches them one after the other."""
+    states = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return all(state.rpartition(")")[2].split()[0] in "TZX" for state in states)
+
+
 def freeze(process: subprocess.Popen[str], folder: Path) -> None:
     """Stop a driver while it does not write: SQLite's lock is held by whom it was stopped in."""
     database = sqlite3.connect(folder / "store" / "tuner.db", timeout=0, isolation_level=None)
     for _ in range(100):
         process.send_signal(signal.SIGSTOP)
+        while not is_stopped(process.pid):
+            time.sleep(0.001)
         try:
             database.execute("BEGIN IMMEDIATE")
             break

@@ -186,13 +186,19 @@ class RepeatDriver:
         timeout = s.limits.timeout
         if timeout is not None and s.clock.elapsed() - self._opened >= timeout:
             return False
+        if not any(trial.eligible for trial in self._candidates()):
+            return False
         return not is_decided(self._race, self._current(repeats), repeats.count)
+
+    def _candidates(self) -> list[Trial]:
+        """Return the trials without those that lost too many workers."""
+        most = self._session.limits.max_lost
+        return [t for t in self._trials.values() if self._lost[t.number] <= most]
 
     def _current(self, repeats: Repeats) -> Estimates:
         """Return the estimates, which change only when a repeat has ended."""
         if self._estimates is None:
-            given_up = [n for n, lost in self._lost.items() if lost > self._session.limits.max_lost]
-            trials = [t for t in self._trials.values() if t.number not in given_up]
+            trials = self._candidates()
             self._estimates = estimates_of(
                 self._space, self._session.info.goal, trials, repeats, self._noise
             )

@@ -11,7 +11,7 @@ import numpy as np
 from tuner.errors import ArgumentError
 from tuner.optimizers.base import History, SpaceOptimizer
 from tuner.optimizers.feasible_rows import move_inside
-from tuner.optimizers.ordering import best_first
+from tuner.optimizers.ordering import best_first, feasible
 from tuner.optimizers.parzen import Floats, KernelColumns, ParzenDensity, Places
 from tuner.records import Goal, Params
 from tuner.search_spaces import Space
@@ -34,9 +34,9 @@ class TPEOptimizer(SpaceOptimizer):
     under its kernel, so one density covers a conditional space.
 
     With several goals, the best trials are on the first Pareto fronts; with constraints, feasible
-    trials rank first; see `tuner.optimizers.ordering`. Pending and failed trials belong to the
-    rest, so parallel suggestions differ and avoid failures. Stopped trials count as best only if
-    too few trials completed.
+    trials rank first; see `tuner.optimizers.ordering`. A plateau of tied best trials counts as one
+    trial. Pending and failed trials belong to the rest, so parallel suggestions differ and avoid
+    failures. Stopped trials count as best only if too few trials completed.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class TPEOptimizer(SpaceOptimizer):
     def _densities(self, history: History) -> tuple[ParzenDensity, ParzenDensity]:
         """Return l, the density of the best trials, and g, the density of all other trials."""
         count = min(math.ceil(self.gamma * np.sum(~history.failed)), self.max_best)
-        good = np.sort(best_first(history, count))
+        good = np.sort(best_of(history, count))
         bad = np.setdiff1d(np.arange(history.size), good, assume_unique=True)
         pending = len(history.pending_X)
         shown, weights = thinned(recency_weights(len(bad) + pending), KERNELS)
@@ -131,6 +131,25 @@ class TPEOptimizer(SpaceOptimizer):
                 self.space.prior or None,
             ),
         )
+
+
+def best_of(history: History, count: int) -> Places:
+    """Return the indices of at most `count` best trials, of which one represents a plateau.
+
+    If more than `count` trials tie at the best loss, they would be the only best ones, and the
+    search would stay among them although they tell nothing of lower losses. Then one trial of each
+    loss counts, and the others belong to the rest.
+    """
+    best = best_first(history, count + 1)
+    losses = history.losses[best]
+    if history.values.shape[1] > 1 or len(best) <= count or (losses != losses[0]).any():
+        return best[:count]
+    comparable = feasible(history)
+    if not comparable[best].all():
+        return best[:count]
+    order = best_first(history, int(comparable.sum()))
+    _, first = np.unique(history.losses[order], return_index=True)
+    return order[first[:count]]
 
 
 def thinned(weights: Floats, count: int) -> tuple[Places, Floats]:

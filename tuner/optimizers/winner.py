@@ -14,7 +14,7 @@ from tuner.records import Goal, Run, RunPurpose, State, StudyInfo, Trial
 from tuner.records.numbers import distinct_texts, number_text
 from tuner.search_spaces import Space
 
-NOTE = "winner"
+NOTE = "winner.rule"
 """Note of a study that has the rule for ties of its last confirmation."""
 
 DURATION = "duration"
@@ -173,8 +173,9 @@ def winner_of(
     repeats = repeats_of(runs, info.goal)
     estimates = estimates_of(space, info.goal, trials, repeats, known_noise(info))
     by_number = {trial.number: trial for trial in trials}
-    rule = info.notes.get(NOTE) or {}
-    race = Race(1, rule.get("confidence", CONFIDENCE), rule.get("tolerance"))
+    noted = info.notes.get(NOTE)
+    rule = noted if isinstance(noted, dict) else {}
+    race = Race(1, CONFIDENCE, None) if not rule else Race(1, rule["confidence"], rule["tolerance"])
     if estimates.noise is None:
         best = ranking.best(info.goal, trials)
         first = None if repeats.count or best is None else _of(estimates, best)

@@ -10,9 +10,9 @@ from tuner.errors import ArgumentError, StoreCorrupt
 from tuner.errors.boundary import public
 from tuner.records import ModelVersion
 from tuner.records.lists import RecordList
+from tuner.registry.names import parse_reference
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.registry import Registry
-from tuner.registry.versions import parse_reference
 from tuner.tracking import open_store
 
 

@@ -15,18 +15,16 @@ from tuner.errors.boundary import public_methods
 from tuner.records import Artifact, Goal, ModelVersion, Run, StudyInfo, Trial, encode_params
 from tuner.registry.formats import load_files
 from tuner.registry.load_failures import version_note
-from tuner.registry.protocol import ModelFormat
-from tuner.registry.versions import (
+from tuner.registry.names import (
     CHAMPION,
     REFIT,
     as_ranges,
-    beats,
     parse_reference,
     validate_alias,
     validate_model_name,
-    version_of,
-    versions_query,
 )
+from tuner.registry.protocol import ModelFormat
+from tuner.registry.versions import beats, version_of, versions_query
 from tuner.tracking import schema, tidying, upserts
 from tuner.tracking.queries import in_parts
 from tuner.tracking.rows import number_or_null

@@ -21,8 +21,8 @@ from tuner.records import (
 )
 from tuner.registry import Registry
 from tuner.registry.formats import save_model
+from tuner.registry.names import REFIT
 from tuner.registry.protocol import ModelFormat
-from tuner.registry.versions import REFIT
 from tuner.study.arguments import as_count, as_trial_number
 from tuner.tracking.artifacts.retention import UnwantedModels, forget_models, unwanted_models
 from tuner.tracking.batch import Batch

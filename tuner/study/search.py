@@ -17,7 +17,7 @@ from tuner.errors import ArgumentError, StudyJustCreated
 from tuner.errors.notices import warn
 from tuner.optimizers import ranking
 from tuner.records import Goal, Params
-from tuner.registry.versions import validate_model_name
+from tuner.registry.names import validate_model_name
 from tuner.study.arguments import as_count, as_seconds, lease_seconds
 from tuner.study.declared_formats import check_formats
 

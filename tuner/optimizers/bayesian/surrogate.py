@@ -15,7 +15,17 @@ import numpy as np
 from tuner.optimizers.bayesian.embedding import Bools, Embedding, Floats
 from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperparameters, fit
 from tuner.optimizers.bayesian.rounding import MEAN_BITS, to_grid
-from tuner.optimizers.bayesian.warping import IDENTITY, WARPS, Warp, prepare, standardise
+from tuner.optimizers.bayesian.warping import (
+    IDENTITY,
+    WARPS,
+    Warp,
+    prepare,
+    standardise,
+    tie_weights,
+)
+
+FEWEST_LOSSES = 6
+"""Losses, tied ones counted once, below which they do not tell one warp from another."""
 
 LEARN_FROM = 120
 COMPARE_ON = 50
@@ -90,9 +100,10 @@ def choose_warp(
 
     The criterion is the leave-one-out log predictive density (Rasmussen & Williams 2006, eq. 5.10).
     It is expressed as a density of the losses before the warp, so warps are comparable (Snelson et
-    al. 2004, "Warped Gaussian Processes", eq. 6).
+    al. 2004, "Warped Gaussian Processes", eq. 6). Tied losses count less; see `tie_weights`.
     """
-    if len(scaled) < 6 or np.ptp(scaled) == 0.0:
+    weights = tie_weights(scaled)
+    if np.sum(weights) < FEWEST_LOSSES:
         return IDENTITY, None
     start = Hyperparameters.initial(embedding.columns)
     best: tuple[Warp, Hyperparameters | None] = IDENTITY, None
@@ -104,7 +115,7 @@ def choose_warp(
         model = GaussianProcess(embedding, X, active, y, hyperparameters)
         mean, variance = model.leave_one_out()
         density = -0.5 * ((y - mean) ** 2 / variance + np.log(variance))
-        score = float(np.sum(density + warp.log_slope(scaled) - np.log(deviation)))
+        score = float(weights @ (density + warp.log_slope(scaled) - np.log(deviation)))
         score -= 0.0 if warp == warps[0] else doubt
         if score > best_score:
             best, best_score = (warp, hyperparameters), score

@@ -85,6 +85,26 @@ def standardise(values: Floats) -> tuple[Floats, float]:
     return (values - np.mean(values)) / deviation, deviation
 
 
+def tie_weights(u: Floats) -> Floats:
+    """Return the weight of each loss `u` (n,) in the comparison of warps.
+
+    A model predicts tied losses almost exactly, so their density is unbounded, and a warp that
+    magnifies the differences near them gains evidence without a difference to explain. Therefore a
+    group of tied losses counts as one loss. Ties at the best loss do not count: a plateau tells
+    nothing of the losses below it.
+
+    Examples
+    --------
+    >>> tie_weights(np.array([0.0, 0.0, 1.0, 2.0, 2.0])).tolist()
+    [0.0, 0.0, 1.0, 0.5, 0.5]
+    """
+    _, group, count = np.unique(u, return_inverse=True, return_counts=True)
+    weights = 1.0 / count
+    if count[0] > 1:
+        weights[0] = 0.0
+    return np.asarray(weights[group])
+
+
 def unit_of(above: Floats) -> float:
     """Return the median of the losses above the best; if it is 0, the smallest positive one."""
     median = float(np.median(above))
