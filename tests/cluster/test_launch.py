@@ -38,6 +38,7 @@ def test_a_head_in_the_foreground_ends_with_its_process() -> None:
     assert gone({process.pid for process in processes_of(head.folder)}, within=60.0)
 
 
+@pytest.mark.process  # imports Ray
 class TestCommands:
     @pytest.fixture(autouse=True)
     def _home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,7 @@ def _nodes(head: RunningHead) -> int:
     return sum(node["raylet"].get("state") == "ALIVE" for node in summary)
 
 
+@pytest.mark.process  # imports Ray
 class TestSessionFolders:
     """Ray's own, /tmp/ray, is open to everyone: the nodes that we start have another."""
 
