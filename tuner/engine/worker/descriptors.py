@@ -140,8 +140,8 @@ class Descriptors:
         found = self._all[number - 1].before
         return found if found >= 0 else None
 
-    def drain(self) -> None:
-        """Pass on the written output, and add it to the output of the run."""
+    def drain(self, *, add: bool = True) -> None:
+        """Pass on the written output, and add it to the output of the run unless told not to."""
         with self._lock:
             if not self._users or self._paused or self._busy:
                 return
@@ -149,7 +149,7 @@ class Descriptors:
             try:
                 _flush()
                 for each in self._all:
-                    if text := each.read():
+                    if (text := each.read()) and add:
                         self._add(text, each.name)
             finally:
                 self._busy = False

@@ -175,6 +175,8 @@ def captured() -> Iterator[Transcript]:
             _descriptors.begin()
         with scopes.lock:
             tees = [stream.join() for stream in _STREAMS]
+        # A thread of an earlier trial may have printed before the tees were in place.
+        _descriptors.drain(add=False)
         # Not under the lock: a handler's own lock is taken, under which its thread may need ours.
         _redirect_log_handlers()
         try:

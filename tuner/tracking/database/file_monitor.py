@@ -28,6 +28,9 @@ from tuner.tracking.artifacts.files import check_regular
 _GROWING = 1.0
 """Seconds for which a file may be shorter than its header states, while a checkpoint is written."""
 
+_TRIES = 5
+"""Complete checkpoints after which a file that cannot be read counts as damaged."""
+
 Identity = tuple[int, int]
 """Device and inode."""
 
@@ -143,6 +146,7 @@ class FileMonitor:
     def _check_header(self) -> None:
         """Check the header of the file, which has changed since the last check."""
         deadline = time.monotonic() + _GROWING
+        complete = 0
         while True:
             try:
                 mark = read_mark(self._file)
@@ -151,10 +155,11 @@ class FileMonitor:
                 if isinstance(error, sqlite3.Error) and is_other_file(error):
                     raise self._error("was overwritten with something else") from error
                 late = time.monotonic() > deadline
-                if not self._finish_checkpoint():
-                    if late:
-                        return  # another process still writes it: check again the next time
-                elif late:
+                finished = self._finish_checkpoint()
+                complete += finished
+                if late and not finished:
+                    return  # another process still writes it: check again the next time
+                if late and complete >= _TRIES:
                     raise self._error(f"was truncated or overwritten ({error})") from error
             time.sleep(0.05)
         if mark and self._mark and mark != self._mark:
@@ -167,15 +172,16 @@ class FileMonitor:
         Returns
         -------
         bool
-            False if another process is writing it at this moment.
+            False if another process is writing it at this moment, or still reads an older state.
         """
         uri = f"{self._file.absolute().as_uri()}?mode=rw"
         try:
             with closing(sqlite3.connect(uri, uri=True, timeout=0.1)) as connection:
-                (busy, *_) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                row = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error:
             return True  # the caller reports what is wrong with the file
-        return not busy
+        busy, frames, written = row
+        return not busy and frames == written
 
     def _error(self, what: str) -> StoreError:
         return StoreError(
