@@ -100,6 +100,16 @@ def test_a_long_curve_and_many_params_take_several_requests(mlflow_server, tmp_p
     assert [m.value for m in history] == [*map(float, range(1500)), 1.0]
 
 
+def test_a_trial_that_ran_again_is_mirrored_with_its_own_run(mlflow_server, tmp_path: Path) -> None:
+    study = searched(tmp_path, n_trials=3)
+    own = {run.uid for run in study.runs()}
+    study.confirm(objective, 2, backend="serial", progress=False)
+    assert len(study.runs()) > len(own)
+    MlflowMirror(mlflow_server.uri, "again").catch_up(study)
+    runs = child_runs(MlflowClient(mlflow_server.uri), "again")
+    assert {run.data.tags["tuner.run"] for run in runs.values()} == own
+
+
 def test_a_run_that_was_left_half_sent_is_completed(mlflow_server, tmp_path: Path) -> None:
     study = searched(tmp_path, n_trials=3)
     client = MlflowClient(mlflow_server.uri)

@@ -13,7 +13,7 @@ import tuner
 from tuner.engine.replay import replay
 from tuner.optimizers import resolve
 from tuner.records import Goal, Outcome, Report, Run, RunPurpose, State, StudyInfo, Trial
-from tuner.records.attempts import reports_by_trial
+from tuner.records.attempts import last_attempt, reports_by_trial
 from tuner.schedulers.protocol import Decision
 
 
@@ -62,6 +62,19 @@ def test_an_attempt_without_reports_and_a_repeated_run_change_nothing(purpose: R
     runs = [Run("r1", 0), repeated]
     reports = [("r1", Report(0, {"a": 1.0})), ("r2", Report(0, {"a": 2.0}))]
     assert reports_by_trial(runs, reports) == {0: [Report(0, {"a": 1.0})]}
+
+
+def test_the_last_attempt_is_no_replay_and_no_repeat() -> None:
+    runs = [
+        Run("r1", 0, state=State.FAILED),
+        Run("r2", 0, attempt=2, state=State.COMPLETED),
+        Run("r3", 0, attempt=3, state=State.COMPLETED, purpose=RunPurpose.REPEAT),
+        Run("r4", 0, attempt=4, state=State.FAILED, purpose=RunPurpose.REPLAY),
+    ]
+    assert last_attempt(runs) == last_attempt(runs, State.COMPLETED) == runs[1]
+    assert last_attempt(runs, State.FAILED) == runs[0]
+    assert last_attempt(runs, State.STOPPED) is None
+    assert last_attempt([]) is None
 
 
 def test_the_plot_and_tensorboard_show_every_attempt(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tuner.errors.credentials import hide, hide_url
 from tuner.errors.printable import well_formed
 from tuner.integrations.mlflow_client import connect
 from tuner.records import Run, State, Trial
-from tuner.records.attempts import reports_by_trial
+from tuner.records.attempts import last_attempt, reports_by_trial
 from tuner.study.arguments import as_count, as_seconds
 
 if TYPE_CHECKING:
@@ -389,9 +389,8 @@ def _committed_run(study: Study, trial: Trial) -> Run:
     """Return the run that ended a trial, once the store has it and its reports."""
     deadline = time.monotonic() + COMMIT_WAIT
     while True:
-        for run in reversed(study.runs(trial.number)):
-            if run.state is trial.state:
-                return run
+        if (run := last_attempt(study.runs(trial.number), trial.state)) is not None:
+            return run
         if time.monotonic() > deadline:
             raise StoreError(
                 f"study {study.name!r}: the store has no finished run of trial {trial.number} "

@@ -1,10 +1,33 @@
-"""Reports of a trial over all its attempts."""
+"""The attempts at a trial among its runs, and its reports over all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tuner.records import Report, Run
+from tuner.records import Report, Run, State
+
+
+def last_attempt(runs: Iterable[Run], state: State | None = None) -> Run | None:
+    """Return the last attempt among the runs of a trial, None if there is none.
+
+    Replays and repeats are left out, since they come later and did not give the trial its outcome.
+
+    Parameters
+    ----------
+    runs
+        Runs of one trial, by attempt.
+    state
+        The state that the attempt ended in; None for any.
+
+    Examples
+    --------
+    >>> from tuner.records import RunPurpose
+    >>> runs = [Run("a", trial=0), Run("b", trial=0, attempt=2, purpose=RunPurpose.REPEAT)]
+    >>> last_attempt(runs).uid
+    'a'
+    """
+    found = [run for run in runs if run.is_attempt and state in (None, run.state)]
+    return found[-1] if found else None
 
 
 def reports_by_trial(

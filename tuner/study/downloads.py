@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tuner.errors import ArgumentError, ExportError
 from tuner.records import Artifact, Run, Upload
+from tuner.records.attempts import last_attempt
 from tuner.tracking.artifacts.folder import check_paths, safe_name
 from tuner.tracking.uuid7 import uuid7
 
@@ -36,9 +37,12 @@ class Downloads:
         return [found[name] for name in names] if names else list(found.values())
 
     def _run(self, attempt: int | None) -> Run:
-        for run in reversed(self.runs):
-            if run.attempt == attempt or (attempt is None and run.is_attempt):
-                return run
+        if attempt is None:
+            found = last_attempt(self.runs)
+        else:
+            found = next((run for run in self.runs if run.attempt == attempt), None)
+        if found is not None:
+            return found
         if attempt is not None and self.runs:
             raise ArgumentError(
                 f"study {self.study!r}: trial {self.trial} has {len(self.runs)} runs, which are "

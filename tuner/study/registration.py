@@ -19,6 +19,7 @@ from tuner.records import (
     Trial,
     Upload,
 )
+from tuner.records.attempts import last_attempt
 from tuner.registry import Registry
 from tuner.registry.formats import save_model
 from tuner.registry.names import REFIT
@@ -104,8 +105,8 @@ def completed_trial(study: StudyResults, trial: Trial | int) -> Trial:
 
 
 def _completed_run(registry: Registry, info: StudyInfo, trial: Trial) -> Run:
-    runs = registry.store.runs(info.uid, trial.number)
-    *_, run = (r for r in runs if r.state is State.COMPLETED and r.is_attempt)
+    run = last_attempt(registry.store.runs(info.uid, trial.number), State.COMPLETED)
+    assert run is not None, f"trial {trial.number} is completed and has no such run"
     return run
 
 

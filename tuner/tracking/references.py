@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError, StudyNotFound
 from tuner.records import Code, Environment, Run, StudyInfo, Trial
+from tuner.records.attempts import last_attempt
 from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
@@ -118,8 +119,7 @@ def _best(info: StudyInfo, store: Store) -> Trial | None:
 def _run(ref: str, info: StudyInfo, trial: Trial, attempt: int | None, store: Store) -> Run | None:
     runs = list(store.runs(info.uid, trial.number))
     if attempt is None:
-        originals = [run for run in runs if run.is_attempt]
-        return originals[-1] if originals else None
+        return last_attempt(runs)
     for run in runs:
         if run.attempt == attempt:
             return run
