@@ -132,6 +132,10 @@ def taken_back(run: str) -> Lost:
 
 def timed_out(job: Job) -> Finished:
     """Return the end of a job that exceeded its time limit."""
-    limit = "it may" if job.timeout is None else f"trial_timeout={job.timeout:g} s"
-    message = f"ran longer than {limit}"
-    return Finished(job.run, Outcome(State.FAILED, error=Failure("Timeout", message)))
+    return Finished(job.run, Outcome(State.FAILED, error=overdue(job.timeout)))
+
+
+def overdue(timeout: float | None) -> Failure:
+    """Return the failure of a run that exceeded its time limit, in seconds."""
+    limit = "it may" if timeout is None else f"trial_timeout={timeout:g} s"
+    return Failure("Timeout", f"ran longer than {limit}")

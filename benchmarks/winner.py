@@ -113,7 +113,7 @@ def one_study(seed: int) -> Result:
         Trial(i, {f"x{j}": float(v) for j, v in enumerate(x)}, State.COMPLETED, (float(value),))
         for i, (x, value) in enumerate(zip(X, y, strict=True))
     ]
-    race, repeats, done = Race(EXTRA), {}, 0
+    race, repeats, done = Race(), {}, 0
     before = after = estimate(space, Goal(), trials)
     while done < EXTRA and not is_decided(race, after, done):
         (number,) = next_repeats(race, after, {}, 1)

@@ -30,49 +30,49 @@ CLOSE = estimates([0.0, 0.1, 9.0], [0.5, 0.5, 0.5], [2, 2, 2])
 
 def test_a_clear_lead_decides() -> None:
     assert confidence_in(CLEAR, 0.0) > 0.99
-    assert is_decided(Race(10), CLEAR, repeats=2)
-    assert not is_decided(Race(10), CLOSE, repeats=2)
-    assert is_decided(Race(10, tolerance=5.0), CLOSE, repeats=2)
-    assert is_decided(Race(10, confidence=0.4), CLOSE, repeats=2)
+    assert is_decided(Race(), CLEAR, repeats=2)
+    assert not is_decided(Race(), CLOSE, repeats=2)
+    assert is_decided(Race(tolerance=5.0), CLOSE, repeats=2)
+    assert is_decided(Race(confidence=0.4), CLOSE, repeats=2)
 
 
 def test_a_winner_without_a_repeat_is_not_confirmed() -> None:
     once = estimates([0.0, 9.0], [0.3, 0.3], [1, 1])
-    assert not is_decided(Race(10), once, repeats=0)
-    assert not is_decided(Race(10), once, repeats=3)
-    assert next_repeats(Race(10), once, {}, 1) == [10]
+    assert not is_decided(Race(), once, repeats=0)
+    assert not is_decided(Race(), once, repeats=3)
+    assert next_repeats(Race(), once, {}, 1) == [10]
     known = estimates([0.0, 9.0], [0.3, 0.3], [1, 1], source="given")
-    assert is_decided(Race(10), known, repeats=0)
+    assert is_decided(Race(), known, repeats=0)
     exact = estimates([0.0, 9.0], [0.0, 0.0], [1, 1], noise=0.0)
-    assert not is_decided(Race(10), exact, repeats=0)
-    assert next_repeats(Race(10), exact, {}, 2) == [10, 10]
+    assert not is_decided(Race(), exact, repeats=0)
+    assert next_repeats(Race(), exact, {}, 2) == [10, 10]
 
 
 def test_unknown_noise_is_measured_on_the_leaders_in_turn() -> None:
     unknown = estimates([0.0, 1.0, 2.0, 3.0], [0.0] * 4, [1] * 4, noise=None, source="")
-    assert not is_decided(Race(10), unknown, repeats=0)
-    assert next_repeats(Race(10), unknown, {}, 6) == [10, 11, 12, 10, 11, 12]
-    assert next_repeats(Race(10), unknown, {10: 1}, 1) == [11]
+    assert not is_decided(Race(), unknown, repeats=0)
+    assert next_repeats(Race(), unknown, {}, 6) == [10, 11, 12, 10, 11, 12]
+    assert next_repeats(Race(), unknown, {10: 1}, 1) == [11]
 
 
 def test_runs_go_to_the_leader_and_its_strongest_challenger() -> None:
-    chosen = next_repeats(Race(10), CLOSE, {}, 8)
+    chosen = next_repeats(Race(), CLOSE, {}, 8)
     assert set(chosen) == {10, 11}
     assert chosen.count(10) == chosen.count(11)
     uneven = estimates([0.0, 0.1], [0.1, 2.0], [9, 2])
-    assert next_repeats(Race(10), uneven, {}, 1) == [11]
-    assert next_repeats(Race(10), uneven, {11: 200}, 1) == [10]
+    assert next_repeats(Race(), uneven, {}, 1) == [11]
+    assert next_repeats(Race(), uneven, {11: 200}, 1) == [10]
 
 
 def test_a_tie_goes_to_the_cheaper() -> None:
     costs = {10: 5.0, 11: 1.0, 12: 0.1}
-    assert preferred(Race(10), CLOSE, costs).trial == 11
-    assert preferred(Race(10), CLOSE, {}).trial == 10
-    assert preferred(Race(10), CLEAR, {10: 5.0, 11: 1.0}).trial == 10
+    assert preferred(Race(), CLOSE, costs).trial == 11
+    assert preferred(Race(), CLOSE, {}).trial == 10
+    assert preferred(Race(), CLEAR, {10: 5.0, 11: 1.0}).trial == 10
 
 
 @pytest.mark.parametrize("noise", [0.0, None])
 def test_a_tie_of_exact_values(noise: float | None) -> None:
     same = estimates([1.0, 1.0], [0.0, 0.0], [2, 2], noise=noise)
-    cheaper = preferred(Race(10), same, {10: 2.0, 11: 1.0})
+    cheaper = preferred(Race(), same, {10: 2.0, 11: 1.0})
     assert cheaper.trial == (10 if noise is None else 11)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 import tuner
 from tuner import Float, errors
-from tuner.records import RunPurpose, State
+from tuner.records import Failure, RunPurpose, State
+from tuner.tracking import schema
+from tuner.tracking.batch import Batch
+from tuner.tracking.uuid7 import uuid7
 
 SPACE = {"x": Float(-1.0, 1.0)}
 
@@ -159,6 +164,22 @@ def test_a_lost_worker_does_not_count(tmp_path: Path) -> None:
     assert (winner.repeats, len(repeats(study))) == (3, 4)
 
 
+def test_a_seed_that_was_lost_runs_again_and_no_other_one_twice(tmp_path: Path) -> None:
+    study = search(tmp_path, n_trials=5)
+    confirm(study, 6)
+    made = repeats(study)
+    first = next(run for run in made if sum(r.trial == run.trial for r in made) > 1)
+    lost = replace(first, uid=uuid7(), attempt=9, state=State.FAILED, metrics={})
+    with study.store.writing() as connection:
+        connection.execute(delete(schema.runs).where(schema.runs.c.uid == first.uid))
+    lost = replace(lost, error=Failure("WorkerLost", "died"))
+    study.store.write(study.info.uid, Batch(runs=[lost]))
+    confirm(study, 9)
+    done = [(run.trial, run.seed) for run in repeats(study) if run.state is State.COMPLETED]
+    assert len(done) == 9
+    assert len(set(done)) == len(done)
+
+
 def test_the_winner_is_registered(tmp_path: Path) -> None:
     study = search(tmp_path, confirm=5, register="m")
     assert len(repeats(study)) == 5
@@ -194,8 +215,20 @@ def test_a_tie_goes_to_the_preferred_cost_and_stays_so(tmp_path: Path) -> None:
     assert tuner.load_study("s", store=tmp_path).winner == winner
     assert confirm(study, 3, sized, tolerance=None).trial != winner.trial
     assert study.notes == {}
+    for odd in ("a note of the user", {"mine": 1}):
+        study.set_study_note("winner.rule", odd)
+        assert study.winner.leaders
     study.set_study_note("winner", "a note of the user")
     assert study.winner.trial.number == study.winner.leaders[0].trial
+
+
+def test_a_cost_that_is_nan_is_no_cost(tmp_path: Path) -> None:
+    def sized(params: dict[str, Any], trial: tuner.LiveTrial) -> dict[str, float]:
+        size = 1.0 if trial.number == 7 else float("nan")
+        return {"value": random.Random(trial.seed).gauss(0.0, 0.1), "size": size}
+
+    study = search(tmp_path, sized)
+    assert confirm(study, 3, sized, prefer="size", tolerance=9.0).trial.number == 7
 
 
 def test_wrong_arguments_start_nothing(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
-from tuner.backends.protocol import Finished, Lost, Resized, Sent
+from tuner.backends.protocol import Finished, Lost, Resized, Sent, overdue
 from tuner.engine.limits import Limits, RepeatedFailureDetector
 from tuner.engine.machine_state import (
     Attempt,
@@ -411,10 +411,7 @@ class Machine:
     def _kill_overdue(self, now: float) -> list[Command]:
         commands: list[Command] = []
         for uid in self._deadlines.pop_overdue(now):
-            limit = self.limits.trial_timeout
-            self.active[uid].killed = Failure(
-                "Timeout", f"ran longer than trial_timeout={limit:g} s"
-            )
+            self.active[uid].killed = overdue(self.limits.trial_timeout)
             commands.append(Stop(uid, kill=True))
         return commands
 

@@ -12,15 +12,16 @@ import socket
 from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
-from tuner.backends.protocol import Event, Finished, Lost, Sent
+from tuner.backends.protocol import Event, Finished, Lost, Sent, overdue
 from tuner.engine.machine_state import Attempt, Deadlines
 from tuner.engine.progress import Snapshot
 from tuner.errors import StoreUnavailable
 from tuner.optimizers.estimates import Estimates
 from tuner.optimizers.racing import Race, is_decided, next_repeats
-from tuner.optimizers.winner import NOT_COUNTED, Repeats, estimates_of, repeats_of
+from tuner.optimizers.winner import Repeats, estimates_of, is_counted, repeats_of
 from tuner.records import (
     Begun,
     Failure,
@@ -54,22 +55,32 @@ class RepeatDriver:
     space
         The space of the study.
     race
-        The rules; the budget includes the repeats of earlier calls.
+        The rules.
+    budget
+        Total number of repeats of the study, those of earlier calls included.
     noise
         Standard deviation of a value, None if it is unknown.
     """
 
     def __init__(
-        self, session: Session, space: Space, race: Race, noise: float | None = None
+        self,
+        session: Session,
+        space: Space,
+        race: Race,
+        budget: int,
+        noise: float | None = None,
     ) -> None:
         self._session = session
         self._space = space
         self._race = race
+        self._budget = budget
         self._noise = noise
         self._active: dict[str, Attempt] = {}
         self._deadlines = Deadlines()
         self._lost: Counter[int] = Counter()
-        self._runs: list[Run] = []
+        self._ended: list[Run] = []
+        self._repeats = Repeats({}, {})
+        self._attempts: dict[int, int] = {}
         self._trials: dict[int, Trial] = {}
         self._template = Run("", 0)
         self._writer: Writing | None = None
@@ -130,18 +141,18 @@ class RepeatDriver:
             code=s.store.put_code(s.code),
             environment=s.store.put_environment(s.environment),
         )
-        self._runs = list(s.store.runs(s.info.uid))
+        known = list(s.store.runs(s.info.uid, purpose=RunPurpose.REPEAT))
         left = [
             replace(run, state=State.FAILED, error=INTERRUPTED, ended=run.started)
-            for run in self._runs
-            if run.purpose is RunPurpose.REPEAT and not run.state.finished
+            for run in known
+            if not run.state.finished
         ]
         if left:
             s.store.write(s.info.uid, Batch(runs=left), lease)
-            ended = {run.uid: run for run in left}
-            self._runs = [ended.get(run.uid, run) for run in self._runs]
-        done = repeats_of(self._runs, s.info.goal).count
-        s.progress.start(s.info.name, done, self._race.budget, s.limits.timeout, s.info.goal)
+        self._ended = [*(run for run in known if run.state.finished), *left]
+        self._repeats = repeats_of(self._ended, s.info.goal)
+        done, goal = self._repeats.count, s.info.goal
+        s.progress.start(s.info.name, done, self._budget, s.limits.timeout, goal)
 
     def _release(self, lease: Lease) -> None:
         with suppress(StoreUnavailable):  # it expires by itself
@@ -160,10 +171,7 @@ class RepeatDriver:
         writer.check()
         now = s.clock.elapsed()
         for uid in self._deadlines.pop_overdue(now):
-            limit = s.limits.trial_timeout or 0.0
-            self._active[uid].killed = Failure(
-                "Timeout", f"ran longer than trial_timeout={limit:g} s"
-            )
+            self._active[uid].killed = overdue(s.limits.trial_timeout)
             s.backend.stop(uid, kill=True)
         has_work = self._has_work()
         if has_work:
@@ -180,42 +188,35 @@ class RepeatDriver:
     def _has_work(self) -> bool:
         """Whether further repeats should start."""
         s = self._session
-        repeats = repeats_of(self._runs, s.info.goal)
-        if repeats.count + len(self._active) >= self._race.budget:
+        if self._repeats.count + len(self._active) >= self._budget:
             return False
         timeout = s.limits.timeout
         if timeout is not None and s.clock.elapsed() - self._opened >= timeout:
             return False
         if not any(trial.eligible for trial in self._candidates()):
             return False
-        return not is_decided(self._race, self._current(repeats), repeats.count)
+        return not is_decided(self._race, self._current(), self._repeats.count)
 
     def _candidates(self) -> list[Trial]:
         """Return the trials without those that lost too many workers."""
         most = self._session.limits.max_lost
         return [t for t in self._trials.values() if self._lost[t.number] <= most]
 
-    def _current(self, repeats: Repeats) -> Estimates:
+    def _current(self) -> Estimates:
         """Return the estimates, which change only when a repeat has ended."""
         if self._estimates is None:
-            trials = self._candidates()
-            self._estimates = estimates_of(
-                self._space, self._session.info.goal, trials, repeats, self._noise
-            )
+            goal, trials = self._session.info.goal, self._candidates()
+            self._estimates = estimates_of(self._space, goal, trials, self._repeats, self._noise)
         return self._estimates
 
     def _fill(self, free: int, now: float) -> None:
         """Submit up to `free` repeats."""
         s = self._session
-        repeats = repeats_of(self._runs, s.info.goal)
-        n = min(free, self._race.budget - repeats.count - len(self._active))
+        n = min(free, self._budget - self._repeats.count - len(self._active))
         running = Counter(a.run.trial for a in self._active.values())
-        for number in next_repeats(self._race, self._current(repeats), running, n):
-            earlier = [run for run in self._runs if run.trial == number]
-            active = [a.run for a in self._active.values() if a.run.trial == number]
-            place = sum(self._is_counted(run) for run in earlier) + len(active)
-            trial = replace(self._trials[number], seed=repeat_seed(s.info.seed, place))
-            attempt = 1 + max((run.attempt for run in (*earlier, *active)), default=0)
+        for number in next_repeats(self._race, self._current(), running, n):
+            trial = replace(self._trials[number], seed=self._fresh_seed(number))
+            attempt = self._next_attempt(number)
             run = replace(
                 self._template,
                 uid=s.new_run(),
@@ -228,10 +229,20 @@ class RepeatDriver:
             self._active[run.uid] = Attempt(job, trial, run, launched=now)
             s.backend.submit(job)
 
-    @staticmethod
-    def _is_counted(run: Run) -> bool:
-        lost = run.error is not None and run.error.kind in NOT_COUNTED
-        return run.purpose is RunPurpose.REPEAT and not lost
+    def _fresh_seed(self, number: int) -> int:
+        """Return the first seed of a repeat that no other counted repeat of a trial has."""
+        runs = (*self._ended, *(a.run for a in self._active.values()))
+        taken = {run.seed for run in runs if run.trial == number and is_counted(run)}
+        seeds = (repeat_seed(self._session.info.seed, place) for place in count())
+        return next(seed for seed in seeds if seed not in taken)
+
+    def _next_attempt(self, number: int) -> int:
+        """Return the number of the next run of a trial, after its attempts and replays."""
+        if number not in self._attempts:
+            runs = self._session.store.runs(self._session.info.uid, number)
+            self._attempts[number] = max((run.attempt for run in runs), default=0)
+        self._attempts[number] += 1
+        return self._attempts[number]
 
     # --- events -------------------------------------------------------------------------------
 
@@ -264,7 +275,8 @@ class RepeatDriver:
         attempt = self._active.pop(uid)
         self._deadlines.drop(uid)
         run = attempt.ended_run(outcome, clock.elapsed(), clock.now())
-        self._runs.append(run)
+        self._ended.append(run)
+        self._repeats = repeats_of(self._ended, self._session.info.goal)
         self._estimates = None
         self._put(run)
 
@@ -274,12 +286,11 @@ class RepeatDriver:
 
     def _snapshot(self) -> Snapshot:
         s = self._session
-        repeats = repeats_of(self._runs, s.info.goal)
         best = None if self._estimates is None else self._estimates.winner
         return Snapshot(
-            done=repeats.count,
+            done=self._repeats.count,
             running=min(len(self._active), s.backend.capacity),
-            failed=sum(repeats.failed.values()),
+            failed=sum(self._repeats.failed.values()),
             best_value=None if best is None or math.isnan(best.mean) else best.mean,
             best_trial=None if best is None else best.trial,
             elapsed=s.clock.elapsed() - self._opened,

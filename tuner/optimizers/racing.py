@@ -35,18 +35,18 @@ class Race:
 
     Attributes
     ----------
-    budget : int
-        Number of further runs, at least 1.
     confidence : float
         Probability, in (0, 1), that the winner is the best of the leading trials up to `tolerance`.
     tolerance : float or None
         Difference of two true values, in the units of the goal, that does not matter; None for
         `TOLERANCE` deviations of the noise.
+    prefer : str or None
+        The cost that decides ties: the name of a metric, or ``"duration"``; None for the estimate.
     """
 
-    budget: int
     confidence: float = CONFIDENCE
     tolerance: float | None = None
+    prefer: str | None = None
 
     def margin(self, estimates: Estimates) -> float:
         """Return the tolerance in the units of the goal."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from tuner.optimizers import ranking
 from tuner.optimizers.estimates import Estimate, Estimates, estimate
-from tuner.optimizers.racing import CONFIDENCE, Race, confidence_in, preferred
+from tuner.optimizers.racing import Race, confidence_in, preferred
 from tuner.records import Goal, Run, RunPurpose, State, StudyInfo, Trial
 from tuner.records.numbers import distinct_texts, number_text
 from tuner.search_spaces import Space
@@ -54,14 +54,18 @@ class Repeats:
         return kept if any(t.eligible for t in kept) else trials
 
 
+def is_counted(run: Run) -> bool:
+    """Whether a run is a repeat that was not lost with its worker or its driver."""
+    lost = run.error is not None and run.error.kind in NOT_COUNTED
+    return run.purpose is RunPurpose.REPEAT and not lost
+
+
 def repeats_of(runs: Iterable[Run], goal: Goal) -> Repeats:
     """Return the finished repeats among `runs`, with their values of one goal."""
     values: dict[int, list[float]] = {}
     failed: Counter[int] = Counter()
     for run in runs:
-        if run.purpose is not RunPurpose.REPEAT or not run.state.finished:
-            continue
-        if run.error is not None and run.error.kind in NOT_COUNTED:
+        if not run.state.finished or not is_counted(run):
             continue
         value = run.metrics.get(goal.metric, math.nan)
         if run.state is State.COMPLETED and math.isfinite(value):
@@ -167,21 +171,21 @@ def winner_of(
     ----------
     info, space
         The study and its space.
-    trials, runs
-        All trials and runs of the study.
+    trials
+        All trials of the study.
+    runs
+        Its runs, of which only repeats matter.
     """
     repeats = repeats_of(runs, info.goal)
     estimates = estimates_of(space, info.goal, trials, repeats, known_noise(info))
     by_number = {trial.number: trial for trial in trials}
-    noted = info.notes.get(NOTE)
-    rule = noted if isinstance(noted, dict) else {}
-    race = Race(1, CONFIDENCE, None) if not rule else Race(1, rule["confidence"], rule["tolerance"])
+    race = race_of(info)
     if estimates.noise is None:
         best = ranking.best(info.goal, trials)
         first = None if repeats.count or best is None else _of(estimates, best)
         chosen = first or estimates.winner
     else:
-        costs = _costs(rule.get("prefer"), by_number, estimates)
+        costs = _costs(race.prefer, by_number, estimates)
         chosen = estimates.winner if costs is None else preferred(race, estimates, costs)
     estimates = _with_first(estimates, chosen)
     known = estimates.noise is not None
@@ -200,6 +204,13 @@ def winner_of(
     )
 
 
+def race_of(info: StudyInfo) -> Race:
+    """Return the rules of the last confirmation of a study, which decide its ties."""
+    noted = info.notes.get(NOTE)
+    known = noted if isinstance(noted, dict) else {}
+    return Race(**{f.name: known[f.name] for f in fields(Race) if f.name in known})
+
+
 def known_noise(info: StudyInfo) -> float | None:
     """Return the standard deviation of a value that the user stated for the optimizer, if any."""
     noise = info.optimizer.get("noise")
@@ -214,7 +225,11 @@ def _costs(
         return None
     leading = [trials[e.trial] for e in estimates.leaders]
     found = (t.duration if prefer == DURATION else t.metrics.get(prefer) for t in leading)
-    return {t.number: cost for t, cost in zip(leading, found, strict=True) if cost is not None}
+    return {
+        trial.number: cost
+        for trial, cost in zip(leading, found, strict=True)
+        if cost is not None and not math.isnan(cost)
+    }
 
 
 def _of(estimates: Estimates, trial: Trial) -> Estimate:

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 from tuner.errors import ArgumentError, NoCompletedTrial, NoFeasibleTrial, SeveralGoals
 from tuner.errors.boundary import public_methods
 from tuner.optimizers import ranking
-from tuner.records import Artifact, Direction, Goal, Params, Report, Run, State, StudyInfo, Trial
+from tuner.records import (
+    Artifact,
+    Direction,
+    Goal,
+    Params,
+    Report,
+    Run,
+    RunPurpose,
+    State,
+    StudyInfo,
+    Trial,
+)
 from tuner.records.lists import RecordList
 from tuner.records.numbers import number_text
 from tuner.search_spaces import Space
@@ -187,8 +198,10 @@ class StudyResults(AnnotatedStudy):
         """
         from tuner.optimizers.winner import winner_of
 
-        self.best_trial  # noqa: B018 (raises the errors of a study without one)
-        return winner_of(self._info, self.space, list(self), self.runs())
+        trials = list(self)
+        best_of(self._info, trials)  # raises the errors of a study without one
+        repeats = self.store.runs(self._info.uid, purpose=RunPurpose.REPEAT)
+        return winner_of(self._info, self.space, trials, repeats)
 
     @property
     def best_params(self) -> Params:

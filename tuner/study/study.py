@@ -9,11 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tuner.engine.messages import End
-from tuner.errors import StudyError
+from tuner.errors import ArgumentError, StudyError
 from tuner.errors.boundary import public_methods
 from tuner.errors.loading import end_loading
 from tuner.errors.notices import raised_late
 from tuner.records import ModelVersion, Params, StudyInfo, Trial
+from tuner.study.arguments import as_count
 from tuner.study.asking import AskTellStudy
 from tuner.tracking.references import find_study
 
@@ -207,7 +208,10 @@ class Study(AskTellStudy):
         from tuner.study.winner import as_race, confirm
 
         end_loading("Study.confirm")
-        race = as_race(runs, confidence, tolerance, prefer)
+        total = as_count("runs", runs)
+        if total is None:
+            raise ArgumentError("runs=None: write the number of further runs, such as 10")
+        race = as_race(confidence, tolerance, prefer)
         search = as_search(
             objective,
             self.goals,
@@ -229,7 +233,7 @@ class Study(AskTellStudy):
             progress=progress,
         )
         self._check_idle()
-        return confirm(self, search, race, prefer)
+        return confirm(self, search, race, total)
 
     def stop(self) -> None:
         """End a running search, usually from a callback: running trials finish, none start.
@@ -273,7 +277,7 @@ class Study(AskTellStudy):
             else:
                 say_untried(search, self, n_trials)
             if search.confirm is not None and any(trial.eligible for trial in self):
-                confirm(self, search, Race(search.confirm), None)
+                confirm(self, search, Race(), search.confirm)
             self._apply(search.models)
         return self
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError
-from tuner.optimizers.racing import CONFIDENCE, Race
-from tuner.optimizers.winner import NOTE, Winner, known_noise
-from tuner.study.arguments import as_count
+from tuner.optimizers.racing import Race
+from tuner.optimizers.winner import NOTE, Winner, known_noise, race_of
 
 if TYPE_CHECKING:
     from tuner.study.results import StudyResults
     from tuner.study.search import Search
 
 
-def confirm(study: StudyResults, search: Search, race: Race, prefer: str | None) -> Winner:
+def confirm(study: StudyResults, search: Search, race: Race, runs: int) -> Winner:
     """Run the race between the leading trials of a study; see `Study.confirm`."""
     from tuner.engine.repeats import RepeatDriver
     from tuner.optimizers import RandomOptimizer
@@ -23,27 +23,20 @@ def confirm(study: StudyResults, search: Search, race: Race, prefer: str | None)
 
     study.best_trial  # noqa: B018 (raises the errors of a study without one)
     session = session_of(search, study, RandomOptimizer(), None)
-    RepeatDriver(session, study.space, race, known_noise(study.info)).run()
-    rule = {"confidence": race.confidence, "tolerance": race.tolerance, "prefer": prefer}
-    usual = {"confidence": CONFIDENCE, "tolerance": None, "prefer": None}
-    if rule != study.notes.get(NOTE, usual):
-        study.set_study_notes({NOTE: None if rule == usual else rule})
+    RepeatDriver(session, study.space, race, runs, known_noise(study.info)).run()
+    if race != race_of(study.info):
+        study.set_study_note(NOTE, None if race == Race() else asdict(race))
     return study.winner
 
 
-def as_race(
-    runs: int | None, confidence: float, tolerance: float | None, prefer: str | None
-) -> Race:
-    """Check the arguments of a confirmation.
+def as_race(confidence: float, tolerance: float | None, prefer: str | None) -> Race:
+    """Return the checked rules of a confirmation.
 
     Raises
     ------
     ArgumentError
         If an argument is invalid; the message names it.
     """
-    budget = as_count("runs", runs)
-    if budget is None:
-        raise ArgumentError("runs=None: write the number of further runs, such as 10")
     if not _is_number(confidence) or not 0.0 < confidence < 1.0:
         raise ArgumentError(f"confidence={confidence!r}: write a number between 0 and 1")
     if tolerance is not None:
@@ -52,7 +45,7 @@ def as_race(
         tolerance = float(tolerance)
     if prefer is not None and (not isinstance(prefer, str) or not prefer):
         raise ArgumentError(f'prefer={prefer!r}: write "duration" or the name of a metric')
-    return Race(budget, float(confidence), tolerance)
+    return Race(float(confidence), tolerance, prefer)
 
 
 def _is_number(value: Any) -> bool:

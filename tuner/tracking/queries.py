@@ -30,7 +30,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from tuner.records import State
+from tuner.records import RunPurpose, State
 from tuner.tracking.batch import TrialStatus
 from tuner.tracking.json_text import dumps
 from tuner.tracking.schema import (
@@ -204,8 +204,11 @@ def best_of(study_id: int, sign: float) -> Select[Any]:
     )
 
 
-def runs_of(study: str, trial: Trials) -> Select[Any]:
-    """Return the runs of a study with their code and environment keys, by trial and attempt."""
+def runs_of(study: str, trial: Trials, purpose: RunPurpose | None = None) -> Select[Any]:
+    """Return the runs of a study with their code and environment keys, by trial and attempt.
+
+    `purpose` keeps the runs that were made for it.
+    """
     query = (
         select(
             runs,
@@ -220,6 +223,8 @@ def runs_of(study: str, trial: Trials) -> Select[Any]:
         .where(studies.c.uid == study)
         .order_by(runs.c.trial, runs.c.attempt, runs.c.id)
     )
+    if purpose is not None:
+        query = query.where(runs.c.purpose == purpose)
     return _narrowed(query, trial)
 
 

@@ -17,6 +17,7 @@ from tuner.records import (
     Direction,
     Report,
     Run,
+    RunPurpose,
     State,
     StudyInfo,
     Trial,
@@ -396,9 +397,11 @@ class Store(StoreConnection):
             for row in connection.execution_options(yield_per=FIRST).execute(query):
                 yield read(row)
 
-    def runs(self, study: str, trial: queries.Trials = None) -> Iterator[Run]:
-        """Yield the runs of a study, or of one or several trials of it, by trial and attempt."""
-        yield from self._stream(queries.runs_of(study, trial), rows.run_of)
+    def runs(
+        self, study: str, trial: queries.Trials = None, purpose: RunPurpose | None = None
+    ) -> Iterator[Run]:
+        """Yield the runs of a study, of trials of it or for a purpose, by trial and attempt."""
+        yield from self._stream(queries.runs_of(study, trial, purpose), rows.run_of)
 
     def reports(self, study: str, trial: queries.Trials = None) -> Iterator[tuple[str, Report]]:
         """Yield ``(run uid, report)`` by run and step."""
