@@ -134,6 +134,14 @@ def test_trials_at_one_point_are_repeats_of_it() -> None:
     assert all(e.trial != 40 for e in found.leaders)
 
 
+def test_the_best_value_of_a_point_is_that_of_its_best_trial() -> None:
+    trials, _ = noisy(4)
+    twin = Trial(40, trials[7].params, State.COMPLETED, (-1.0,))
+    found = estimate(SPACE, Goal(), [*trials, twin])
+    assert found.best_observed.trial == 40
+    assert found.best_observed.runs == 2
+
+
 def test_only_completed_feasible_trials_lead() -> None:
     trials, _ = noisy(5)
     others = [

@@ -360,3 +360,20 @@ class TestPosterior:
         assert np.isfinite(mean).all()
         assert (variance > 0).all()
         assert (variance <= MEAN_VARIANCE + h.signal + 2.0 * h.effects).all()
+
+
+class TestJointPredictions:
+    def test_mean_and_variances_are_those_of_single_predictions(self):
+        model, (X, active) = posterior(), points(6, seed=1)
+        mean, variance = model.predict(X, active)
+        joint_mean, covariance = model.predict_jointly(X, active)
+        np.testing.assert_allclose(model.mean(X, active), mean)
+        np.testing.assert_allclose(joint_mean, mean)
+        np.testing.assert_allclose(np.diagonal(covariance), variance)
+
+    def test_draws_have_these_moments(self):
+        model, (X, active) = posterior(), points(4, seed=2)
+        mean, covariance = model.predict_jointly(X, active)
+        draws = model.draw(X, active, 40_000, np.random.default_rng(0))
+        np.testing.assert_allclose(draws.mean(axis=0), mean, atol=0.02)
+        np.testing.assert_allclose(np.cov(draws.T), covariance, atol=0.02)

@@ -21,7 +21,7 @@ def estimates(
     leaders = tuple(
         Estimate(10 + i, n, m, m) for i, (m, n) in enumerate(zip(means, runs, strict=True))
     )
-    return Estimates(leaders, leaders[0], noise, source, sum(runs), 0.0, draws)
+    return Estimates(leaders, leaders[0], noise, source, 0.0, draws)
 
 
 CLEAR = estimates([0.0, 9.0], [0.3, 0.3], [3, 1])

@@ -104,8 +104,6 @@ class Estimates:
         it is unknown.
     source : str
         Source of the noise: ``"model"``, ``"repeats"``, ``"given"``, or ``""`` if it is unknown.
-    n : int
-        Number of values that the estimates are based on.
     optimism : float
         How much better the best value looks than it is expected to be; 0 without noise. Chance may
         make it negative.
@@ -117,7 +115,6 @@ class Estimates:
     best_observed: Estimate
     noise: float | None
     source: str
-    n: int
     optimism: float
     draws: Floats = field(repr=False, compare=False)
 
@@ -175,21 +172,20 @@ def estimate(
     if not points:
         raise ValueError("no trial is completed and feasible")
     rng = np.random.default_rng(seed)
-    n = sum(len(p.losses) for p in points)
     found: _Posterior | None = None
     source = "given"
     largest = max(abs(loss) for p in points for loss in p.losses)
     if noise == 0.0:
-        found = _Posterior(0.0, np.arange(len(points))[:leaders], np.zeros((0, 0)))
+        found = _EXACT
     elif largest > HUGE:
         found = None
     elif len(points) >= FEWEST:
-        found = _by_model(space, points, noise, leaders, rng)
+        found = _by_model(space, goal, points, noise, leaders, rng)
         source = "model" if noise is None else "given"
-    elif noise is not None or n > len(points):
-        found = _by_repeats(points, noise, leaders, rng)
+    elif noise is not None or any(len(p.losses) > 1 for p in points):
+        found = _by_repeats(goal, points, noise, leaders, rng)
         source = "repeats" if noise is None else "given"
-    return _assembled(goal, points, found, source, n, leaders)
+    return _assembled(goal, points, found, source, leaders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +197,15 @@ class _Posterior:
     draws: Floats
 
 
+_EXACT = _Posterior(0.0, np.zeros(0, dtype=np.intp), np.zeros((0, 0)))
+"""Values without noise, which are the true ones."""
+
+
 def _assembled(
     goal: Goal,
     points: Sequence[_Point],
     found: _Posterior | None,
     source: str,
-    n: int,
     leaders: int,
 ) -> Estimates:
     """Return the estimates, the winner first."""
@@ -217,7 +216,7 @@ def _assembled(
         draws = np.array([[p.mean for p in chosen]])
         made = [_exact(p, sign, i == 0, exact) for i, p in enumerate(chosen)]
         noise = 0.0 if exact else None
-        return Estimates(tuple(made), made[0], noise, source if exact else "", n, 0.0, draws)
+        return Estimates(tuple(made), made[0], noise, source if exact else "", 0.0, draws)
     chosen = [points[i] for i in found.chosen]
     mean = found.draws.mean(axis=0)
     observed = np.array([p.mean for p in chosen])
@@ -240,9 +239,10 @@ def _assembled(
                 float(chances[place]),
             )
         )
-    best = next(e for e in made if e.trial == _best_value(points).trial.number)
+    place = [chosen[i] for i in order].index(_best_value(goal, chosen))
+    best = made[place]
     optimism = sign * (best.mean - best.observed)
-    return Estimates(tuple(made), best, found.noise, source, n, optimism, draws)
+    return Estimates(tuple(made), best, found.noise, source, optimism, draws)
 
 
 def _exact(point: _Point, sign: float, first: bool, exact: bool) -> Estimate:
@@ -266,19 +266,22 @@ def _points(
     for group in groups.values():
         values = [x for t in group for x in (t.values[0], *repeats.get(t.number, ()))]
         finite = tuple(sign * x for x in values if math.isfinite(x))
-        points.append(_Point(ranking.best_first(goal, group)[0], finite))
+        best = ranking.best(goal, group)
+        assert best is not None  # all trials of the group are eligible
+        points.append(_Point(best, finite))
     return sorted(points, key=lambda p: (p.mean, p.trial.number))
 
 
-def _best_value(points: Sequence[_Point]) -> _Point:
-    """Return the point of the best trial: the lowest loss of a trial itself."""
-    return min(points, key=lambda p: (p.losses[0], p.trial.number))
+def _best_value(goal: Goal, points: Sequence[_Point]) -> _Point:
+    """Return the point of the best trial, whatever its repeats were."""
+    best = ranking.best(goal, [p.trial for p in points])
+    return next(p for p in points if p.trial is best)
 
 
-def _leading(points: Sequence[_Point], mean: Floats, leaders: int) -> NDArray[np.intp]:
+def _leading(goal: Goal, points: Sequence[_Point], mean: Floats, leaders: int) -> NDArray[np.intp]:
     """Return the indices of the points with the lowest means, and that of the best value."""
     chosen = np.argsort(mean, kind="stable")[:leaders]
-    best = points.index(_best_value(points))
+    best = points.index(_best_value(goal, points))
     return chosen if best in chosen else np.append(chosen[: leaders - 1], best)
 
 
@@ -286,7 +289,11 @@ def _leading(points: Sequence[_Point], mean: Floats, leaders: int) -> NDArray[np
 
 
 def _by_repeats(
-    points: Sequence[_Point], noise: float | None, leaders: int, rng: np.random.Generator
+    goal: Goal,
+    points: Sequence[_Point],
+    noise: float | None,
+    leaders: int,
+    rng: np.random.Generator,
 ) -> _Posterior:
     """Return draws of the true losses by the pooled noise of repeated values."""
     counts = np.array([len(p.losses) for p in points], dtype=float)
@@ -299,7 +306,7 @@ def _by_repeats(
     else:
         variances = np.full(DRAWS, noise**2)
     if noise == 0.0:
-        return _Posterior(0.0, np.arange(len(points))[:leaders], np.zeros((0, 0)))
+        return _EXACT
     center = float(np.mean(means))
     spread = max(float(np.var(means)) - noise**2 * float(np.mean(1.0 / counts)), 0.0)
     spread = max(spread, 0.01 * noise**2)
@@ -307,7 +314,7 @@ def _by_repeats(
     weight = spread / (spread + each)
     posterior = center + weight * (means - center)
     draws = posterior + np.sqrt(weight * each) * rng.standard_normal(each.shape)
-    chosen = _leading(points, draws.mean(axis=0), leaders)
+    chosen = _leading(goal, points, draws.mean(axis=0), leaders)
     return _Posterior(noise, chosen, draws[:, chosen])
 
 
@@ -316,6 +323,7 @@ def _by_repeats(
 
 def _by_model(
     space: Space,
+    goal: Goal,
     points: Sequence[_Point],
     noise: float | None,
     leaders: int,
@@ -324,22 +332,25 @@ def _by_model(
     """Return draws of the true losses of the leading points by a Gaussian process."""
     from tuner.optimizers.bayesian.gaussian_process import GaussianProcess
     from tuner.optimizers.bayesian.hyperposterior import sample_hyperparameters
-    from tuner.optimizers.bayesian.surrogate import learn
+    from tuner.optimizers.bayesian.surrogate import COMPARE_ON, choose_warp, evenly
     from tuner.optimizers.bayesian.unit_cube import UnitCube
-    from tuner.optimizers.bayesian.warping import IDENTITY, prepare, unit_of
+    from tuner.optimizers.bayesian.warping import IDENTITY, WARPS, prepare, standardise, unit_of
 
     owner, losses = _selected(points, FITTED)
     X, active = space.encode([p.trial.params for p in points])
     embedding = UnitCube(space).embedding
     offset, unit = float(np.min(losses)), unit_of(losses - np.min(losses))
     if unit == 0.0:
-        return _Posterior(0.0, np.arange(len(points))[:leaders], np.zeros((0, 0)))
+        return _EXACT
+    scaled = prepare(losses)
     with threadpool_limits(1):  # the matrices are too small for more threads to help
-        learned = learn(embedding, X[owner], active[owner], losses)
-        warp = learned.warp if noise is None else IDENTITY
-        warped = warp(prepare(losses))
-        center, scale = float(np.mean(warped)), float(np.std(warped)) or 1.0
-        y = (warped - center) / scale
+        warp = IDENTITY
+        if noise is None:
+            few = evenly(scaled, COMPARE_ON)
+            rows = owner[few]
+            warp, _ = choose_warp(embedding, X[rows], active[rows], scaled[few], WARPS, doubt=0.0)
+        warped = warp(scaled)
+        y, scale = standardise(warped)
         few = _spread(len(y), LEARN_FROM)
         known = None if noise is None else (noise / (unit * scale)) ** 2
         samples, weights = sample_hyperparameters(
@@ -347,39 +358,22 @@ def _by_model(
         )
         deviation = math.sqrt(sum(w * s.noise for w, s in zip(weights, samples, strict=True)))
         if noise is None and deviation * scale < NEGLIGIBLE:
-            return _Posterior(0.0, np.arange(len(points))[:leaders], np.zeros((0, 0)))
+            return _EXACT
         taken = np.searchsorted(np.cumsum(weights), (np.arange(SAMPLES) + rng.random()) / SAMPLES)
         taken = np.minimum(taken, len(samples) - 1)
         models = {
             i: GaussianProcess(embedding, X[owner], active[owner], y, samples[i])
             for i in set(taken.tolist())
         }
-        mean = np.mean([models[i].predict(X, active)[0] for i in taken.tolist()], axis=0)
-        chosen = _leading(points, mean, leaders)
-        draws = np.vstack(
-            [
-                _draws(models[i], X[chosen], active[chosen], DRAWS // SAMPLES, rng)
-                for i in taken.tolist()
-            ]
-        )
+        mean = np.mean([models[i].mean(X, active) for i in taken.tolist()], axis=0)
+        chosen = _leading(goal, points, mean, leaders)
+        at = X[chosen], active[chosen]
+        draws = np.vstack([models[i].draw(*at, DRAWS // SAMPLES, rng) for i in taken.tolist()])
     middle = draws.mean(axis=0)
-    draws = (middle + INFLATION * (draws - middle)) * scale + center
+    draws = (middle + INFLATION * (draws - middle)) * scale + float(np.mean(warped))
     u = warp.inverse(draws)
     slope = math.exp(-float(warp.log_slope(np.maximum(u.mean(axis=0).min(keepdims=True), 0.0))[0]))
     return _Posterior(deviation * scale * unit * slope, chosen, offset + unit * u)
-
-
-def _draws(
-    model: object, X: Floats, active: NDArray[np.bool_], n: int, rng: np.random.Generator
-) -> Floats:
-    """Return `n` joint draws of a model at `X` (k, d), shape (n, k)."""
-    from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, stable_cholesky
-
-    assert isinstance(model, GaussianProcess)
-    mean, covariance = model.predict_jointly(X, active)
-    jitter = 1e-9 * float(np.mean(np.diagonal(covariance))) + 1e-14
-    L = stable_cholesky(covariance + jitter * np.eye(len(mean)))
-    return np.asarray(mean + rng.standard_normal((n, len(mean))) @ np.tril(L).T)
 
 
 def _selected(points: Sequence[_Point], most: int) -> tuple[NDArray[np.intp], Floats]:

@@ -133,10 +133,7 @@ class GaussianProcess:
 
         Rasmussen & Williams (2006), eqs. 2.25 and 2.26.
         """
-        Z = self.embedding(X, active)
-        effects = self.embedding.effects(X, active, Z)
-        correlation, _ = matern(squared_distances(Z * self._weights, self._Z))
-        K = self._cross_covariance(correlation, effects)
+        K, effects, _ = self._with_observed(X, active)
         V = K @ self._inverse.T
         variance = self._prior_variance(effects) - np.einsum("ij,ij->i", V, V)
         return K @ self._alpha, np.maximum(variance, self._least_variance)
@@ -169,17 +166,25 @@ class GaussianProcess:
         by_variance[variance < self._least_variance] = 0.0
         return K @ self._alpha, np.maximum(variance, self._least_variance), by_mean, by_variance
 
+    def mean(self, X: Floats, active: Bools) -> Floats:
+        """Return the mean, shape (m,), at `X` (m, d): that of `predict` at a third of its cost."""
+        K, _, _ = self._with_observed(X, active)
+        return np.asarray(K @ self._alpha)
+
+    def draw(self, X: Floats, active: Bools, n: int, rng: np.random.Generator) -> Floats:
+        """Return `n` joint draws, shape (n, m), of the noise-free function at `X` (m, d)."""
+        mean, covariance = self.predict_jointly(X, active)
+        jitter = 1e-9 * float(np.mean(np.diagonal(covariance))) + 1e-14
+        L = stable_cholesky(covariance + jitter * np.eye(len(mean)))
+        return np.asarray(mean + rng.standard_normal((n, len(mean))) @ np.tril(L).T)
+
     def predict_jointly(self, X: Floats, active: Bools) -> tuple[Floats, Floats]:
         """Return the mean, shape (m,), and covariance, (m, m), of the noise-free function at `X`.
 
         Rasmussen & Williams (2006), eq. 2.24.
         """
         h = self.hyperparameters
-        Z = self.embedding(X, active)
-        effects = self.embedding.effects(X, active, Z)
-        Z = Z * self._weights
-        correlation, _ = matern(squared_distances(Z, self._Z))
-        K = self._cross_covariance(correlation, effects)
+        K, effects, Z = self._with_observed(X, active)
         V = K @ self._inverse.T
         own, _ = matern(squared_distances(Z, Z))
         prior = MEAN_VARIANCE + h.signal * own + h.effects * (effects @ effects.T)
@@ -202,6 +207,17 @@ class GaussianProcess:
             np.concatenate([self.y, y]),
             self.hyperparameters,
         )
+
+    def _with_observed(self, X: Floats, active: Bools) -> tuple[Floats, Floats, Floats]:
+        """Return the covariance (m, n) of `X` (m, d) with the observed points, and its features.
+
+        These are the effects and the coordinates in units of the lengthscales.
+        """
+        Z = self.embedding(X, active)
+        effects = self.embedding.effects(X, active, Z)
+        Z = Z * self._weights
+        correlation, _ = matern(squared_distances(Z, self._Z))
+        return self._cross_covariance(correlation, effects), effects, Z
 
     def _cross_covariance(self, correlation: Floats, effects: Floats) -> Floats:
         """Return the covariance, shape (m, n), of m other points with the observed points."""
