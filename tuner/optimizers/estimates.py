@@ -365,7 +365,13 @@ def _by_model(
             i: GaussianProcess(embedding, X[owner], active[owner], y, samples[i])
             for i in set(taken.tolist())
         }
-        mean = np.mean([models[i].mean(X, active) for i in taken.tolist()], axis=0)
+        near = np.arange(len(points))
+        if len(near) > FITTED:  # one model tells well enough which points may lead
+            near = np.sort(np.argsort(models[int(taken[0])].mean(X, active))[:FITTED])
+        mean = np.full(len(points), np.inf)
+        mean[near] = np.mean(
+            [models[i].mean(X[near], active[near]) for i in taken.tolist()], axis=0
+        )
         chosen = _leading(goal, points, mean, leaders)
         at = X[chosen], active[chosen]
         draws = np.vstack([models[i].draw(*at, DRAWS // SAMPLES, rng) for i in taken.tolist()])
