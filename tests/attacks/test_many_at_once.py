@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import random
 import signal
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 
 import tuner
+from support.processes import stop, stop_outside_transactions
 from tuner import Float, State, errors
 
 pytestmark = pytest.mark.process
@@ -159,19 +159,9 @@ def _stop(process: BaseProcess, url: str) -> None:
     """Stop a process; on SQLite not within a transaction, as nobody can take its lock away."""
     assert process.pid is not None
     if "://" in url:
-        os.kill(process.pid, signal.SIGSTOP)
-        return
-    database = sqlite3.connect(Path(url) / "tuner.db", timeout=0.5, isolation_level=None)
-    for _ in range(100):
-        os.kill(process.pid, signal.SIGSTOP)
-        time.sleep(0.02)
-        with suppress(sqlite3.OperationalError):
-            database.execute("BEGIN IMMEDIATE")
-            database.execute("ROLLBACK")
-            break
-        os.kill(process.pid, signal.SIGCONT)
-        time.sleep(0.005)
-    database.close()
+        stop(process.pid)
+    else:
+        stop_outside_transactions(process.pid, Path(url) / "tuner.db")
 
 
 def test_nobody_waits_for_a_process_that_was_stopped(

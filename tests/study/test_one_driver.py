@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import tuner
+from support.processes import stop_outside_transactions
 from tuner import Float, State, errors
 from tuner.backends.protocol import Finished
 from tuner.backends.serial import SerialBackend
@@ -118,28 +118,6 @@ def test_a_second_driver_is_told_who_the_first_is_and_starts_nothing(tmp_path: P
     assert "run by" not in summary(study)
 
 
-def is_stopped(pid: int) -> bool:
-    """Whether no thread of a process runs: a signal reaches them one after the other."""
-    states = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat"))
-    return all(state.rpartition(")")[2].split()[0] in "TZX" for state in states)
-
-
-def freeze(process: subprocess.Popen[str], folder: Path) -> None:
-    """Stop a driver while it does not write: SQLite's lock is held by whom it was stopped in."""
-    database = sqlite3.connect(folder / "store" / "tuner.db", timeout=0, isolation_level=None)
-    for _ in range(100):
-        process.send_signal(signal.SIGSTOP)
-        while not is_stopped(process.pid):
-            time.sleep(0.001)
-        try:
-            database.execute("BEGIN IMMEDIATE")
-            break
-        except sqlite3.OperationalError:
-            process.send_signal(signal.SIGCONT)
-            time.sleep(0.003)
-    database.close()
-
-
 @pytest.mark.process
 def test_a_driver_that_was_frozen_is_replaced_and_what_it_writes_later_is_refused(
     tmp_path: Path,
@@ -147,7 +125,7 @@ def test_a_driver_that_was_frozen_is_replaced_and_what_it_writes_later_is_refuse
     frozen = start(SEARCH, tmp_path, 200, 0.02, TUNER_LEASE="1")
     try:
         wait_for_lines(frozen, tmp_path, 10)
-        freeze(frozen, tmp_path)
+        stop_outside_transactions(frozen.pid, tmp_path / "store" / "tuner.db")
         time.sleep(2.5)
         second = start(SEARCH, tmp_path, 60, 0.0, TUNER_LEASE="1")
         out, err = second.communicate(timeout=60)

@@ -1,7 +1,10 @@
-"""Processes that others started, and whether they end."""
+"""Processes that others started: whether they end, and how to stop them."""
 
 from __future__ import annotations
 
+import os
+import signal
+import sqlite3
 import time
 from pathlib import Path
 
@@ -38,3 +41,30 @@ def gone(pids: set[int], within: float = 30.0) -> bool:
             return False
         time.sleep(0.1)
     return True
+
+
+def stop(pid: int) -> None:
+    """Stop a process, and wait until it has stopped: the signal reaches its threads in turn."""
+    os.kill(pid, signal.SIGSTOP)
+    while not _is_stopped(pid):
+        time.sleep(0.001)
+
+
+def _is_stopped(pid: int) -> bool:
+    states = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return all(state.rpartition(")")[2].split()[0] in "TZX" for state in states)
+
+
+def stop_outside_transactions(pid: int, database: Path) -> None:
+    """Stop a process while it does not write to a SQLite file, whose lock it would keep."""
+    connection = sqlite3.connect(database, timeout=0, isolation_level=None)
+    for _ in range(100):
+        stop(pid)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+            break
+        except sqlite3.OperationalError:
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.005)
+    connection.close()
