@@ -23,7 +23,6 @@ from tuner.cli.output import (
     best_text,
     echo,
     echo_error,
-    estimate_rows,
     failures_of,
     goals_text,
     summary,
@@ -324,7 +323,7 @@ def confirm_(study: str, objective: str, quiet: bool, store: str | None, **optio
     function = load_objective(objective)
     winner = loaded.confirm(function, progress=not quiet, **options)
     echo(f"winner: {winner.in_words()}")
-    write_table(estimate_rows(winner.leaders))
+    write_table(winner.to_rows())
 
 
 @cli.command()

@@ -17,7 +17,6 @@ from tuner.errors import ArgumentError
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import ranking
-from tuner.optimizers.estimates import Estimate
 from tuner.records import NOT_SAVED
 from tuner.records.numbers import (
     count_text,
@@ -154,22 +153,6 @@ def summary(study: tuner.Study) -> dict[str, str]:
     if info.tags:
         lines["tags"] = ", ".join(f"{k}={v}" for k, v in info.tags.items())
     return {name: one_line(text) for name, text in lines.items()}
-
-
-def estimate_rows(leaders: Sequence[Estimate]) -> list[dict[str, Any]]:
-    """Return the estimates of the leading trials as rows of a table."""
-    return [
-        {
-            "trial": e.trial,
-            "runs": e.runs,
-            "observed": number_text(e.observed),
-            "estimate": number_text(e.mean),
-            "low": number_text(e.low),
-            "high": number_text(e.high),
-            "chance": number_text(e.chance, 2),
-        }
-        for e in leaders
-    ]
 
 
 def goals_text(study: tuner.Study) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from tuner.optimizers import ranking
 from tuner.optimizers.estimates import Estimate, Estimates, estimate
@@ -144,22 +145,15 @@ class Winner:
             f"{len(self.leaders)} with probability {number_text(self.confidence, 2)})"
         )
 
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return the leading trials as rows of a table, the winner first."""
+        names = {"mean": "estimate"}
+        return [{names.get(k, k): v for k, v in asdict(e).items()} for e in self.leaders]
+
     def _repr_html_(self) -> str:
         from tuner.records.html import block, table
 
-        rows = [
-            {
-                "trial": e.trial,
-                "runs": e.runs,
-                "observed": e.observed,
-                "estimate": e.mean,
-                "low": e.low,
-                "high": e.high,
-                "chance": e.chance,
-            }
-            for e in self.leaders
-        ]
-        return block("Winner", table(rows), note=self.in_words())
+        return block("Winner", table(self.to_rows()), note=self.in_words())
 
 
 def winner_of(
