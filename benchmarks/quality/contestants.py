@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import tuner
 from benchmarks.quality.problem import Problem
-from tuner.optimizers import resolve
+from tuner.optimizers import estimates, resolve
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Bool, Choice, Column, Const, Float, Int, Ordinal, Space
@@ -118,14 +118,14 @@ def _value(column: Column, value: Any) -> Any:
 
 
 def fingerprint(name: str) -> str:
-    """Return a key that changes with an optimizer's code or a peer's version."""
+    """Return a key that changes with the code of an optimizer or of winners, or a peer's version."""
     if name not in OURS:
         from benchmarks.quality.peers import PEERS
 
         return PEERS[name].fingerprint()
-    module = type(resolve(name)).__module__
     digest = hashlib.sha256()
-    for path in sorted(_sources(module)):
+    optimizer, winner = type(resolve(name)).__module__, estimates.__name__
+    for path in sorted(_sources(optimizer) | _sources(winner)):
         digest.update(_meaning(path))
     return digest.hexdigest()[:12]
 

@@ -47,15 +47,7 @@ def test_the_winner_is_confirmed_shown_and_registered(folder: Path) -> None:
     winner = tuner.load_study("s").winner
     assert winner.repeats == 5
     assert output[0] == f"winner: {winner.in_words()}"
-    assert output[1].split("\t") == [
-        "trial",
-        "runs",
-        "observed",
-        "estimate",
-        "low",
-        "high",
-        "chance",
-    ]
+    assert output[1].split() == ["trial", "runs", "observed", "estimate", "low", "high", "chance"]
     assert [int(line.split("\t")[0]) for line in output[2:]] == [e.trial for e in winner.leaders]
     shown = call("show s")
     assert f"winner:      {winner.in_words()}" in shown
