@@ -118,7 +118,7 @@ def _value(column: Column, value: Any) -> Any:
 
 
 def fingerprint(name: str) -> str:
-    """Return a key that changes with the code of an optimizer or of winners, or a peer's version."""
+    """Return a key that changes with the code of an optimizer and winners, or a peer's version."""
     if name not in OURS:
         from benchmarks.quality.peers import PEERS
 

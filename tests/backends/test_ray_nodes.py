@@ -180,7 +180,7 @@ cluster.shutdown()
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return what a script says whose cluster gains and loses nodes."""
+    """Return the output of a script whose cluster gains and loses nodes."""
     return run_script(tmp_path_factory.mktemp("nodes"), NODES)
 
 

@@ -175,7 +175,7 @@ ray.shutdown()
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return what a script says that uses a Ray with three licenses and little memory."""
+    """Return the output of a script on a Ray with three licenses and little memory."""
     folder = tmp_path_factory.mktemp("limited")
     process = start(folder, LIMITED)
     out, err = process.communicate(timeout=180)

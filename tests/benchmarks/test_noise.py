@@ -27,7 +27,7 @@ def test_the_level_is_a_part_of_the_way_from_the_best_to_the_median() -> None:
     assert np.mean(draws("gaussian", 0.1, 0.0)) == pytest.approx(0.0, abs=0.01)
 
 
-def test_each_kind_does_what_it_says() -> None:
+def test_each_kind_of_noise() -> None:
     assert np.std(draws("growing", 0.1, 0.0)) < 0.5 * np.std(draws("growing", 0.1, 0.5))
     far = np.abs(draws("outliers", 0.05, 0.0)) > 0.25
     assert 0.02 < np.mean(far) < 0.06
