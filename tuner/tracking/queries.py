@@ -86,6 +86,12 @@ def among(
         yield column.in_(part)
 
 
+def all_studies(deleted: bool) -> Select[Any]:
+    """Return every study, oldest first; with `deleted`, what remains of deleted ones too."""
+    query = select(studies).order_by(studies.c.id)
+    return query if deleted else query.where(studies.c.deleted.is_(None))
+
+
 def trials_of(study: str, states: Sequence[State] | None, number: int | None = None) -> Select[Any]:
     """Return the trials of a study by number, with JSON as text for `rows.decoded`."""
     columns = [cast(c, Text) if isinstance(c.type, JSON) else c for c in trials.columns]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection
 
 from tuner.errors import StoreError, StudyJustCreated, StudyNotFound
 from tuner.errors.credentials import remember
@@ -21,28 +21,23 @@ from tuner.records import (
     State,
     StudyInfo,
     Trial,
-    decode_params,
 )
-from tuner.tracking import curves, leases, queries, rows, schema, upserts
+from tuner.tracking import curves, leases, queries, rows
 from tuner.tracking.batch import Batch, Changes, TrialStatus
 from tuner.tracking.database.location import Location, locate
 from tuner.tracking.lease import Lease, LeaseOwner, new_lease_owner
 from tuner.tracking.store_connection import STREAMED, StoreConnection
+from tuner.tracking.study_rows import MUTABLE, StudyRows, find
 from tuner.tracking.writes import BatchWrite
 
 FIRST = 20
 """Rows fetched at a time by a read of which the first rows matter."""
-
-MUTABLE = ("optimizer", "data", "tags")
-"""The fields of a study that change after its creation."""
 
 DECODED = 100
 """Rows whose JSON is decoded at once.
 
 With many more, the live objects trigger garbage collection so often that decoding gets slower.
 """
-
-_STUDIES = schema.studies
 
 
 def open_store(store: str | Path | Store | None = None) -> Store:
@@ -99,9 +94,7 @@ class Store(StoreConnection):
     def __init__(self, location: Location, clock: leases.Clock | None = None) -> None:
         super().__init__(location)
         self._clock = clock
-        self._study_ids: dict[str, int] = {}
-        self._names: dict[str, str] = {}
-        self._codecs: dict[str, rows.ParamsCodec] = {}
+        self._studies = StudyRows(location)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (self._database.location, self._clock)
@@ -114,40 +107,22 @@ class Store(StoreConnection):
         Raise `StudyNotFound` if the study with this uid was deleted.
         """
         with self.writing() as connection:
-            return rows.study_of(self._put_study(connection, info))
-
-    def _put_study(self, connection: Connection, info: StudyInfo) -> Row[Any]:
-        insert = upserts.insert(connection, schema.studies)
-        connection.execute(insert.on_conflict_do_nothing(), rows.study_row(info))
-        found = _find(connection, info.name, info.uid)
-        if found is None:
-            raise StudyNotFound(f"store {self} lost study {info.name!r} just now; call again")
-        if found.deleted is not None:
-            raise leases.deleted(f"study {info.name!r}")
-        return found
+            return rows.study_of(self._studies.put(connection, info))
 
     def update_study(self, info: StudyInfo, fields: Collection[str] = MUTABLE) -> None:
         """Replace mutable parts of a study, by default all; the others keep their values."""
-        row = rows.study_row(info)
-        changes = {field: row[field] for field in MUTABLE if field in fields}
-        is_it = _STUDIES.c.uid == info.uid, _STUDIES.c.deleted.is_(None)
         with self.writing() as connection:
-            done = connection.execute(update(_STUDIES).where(*is_it).values(changes))
-        if done.rowcount == 0:
-            raise StudyNotFound(f"store {self} has no study {info.name!r} with uid {info.uid}")
+            self._studies.update(connection, info, fields)
 
     def find_study(self, name: str, uid: str = "") -> StudyInfo | None:
         """Return the study of that uid, or else of that name, or what remains of it; else None."""
         with self.reading() as connection:
-            found = _find(connection, name, uid)
+            found = find(connection, name, uid)
             return None if found is None else rows.study_of(found)
 
     def studies(self, *, deleted: bool = False) -> Iterator[StudyInfo]:
         """Yield every study, oldest first; with `deleted`, what remains of deleted ones too."""
-        query = select(_STUDIES).order_by(_STUDIES.c.id)
-        if not deleted:
-            query = query.where(_STUDIES.c.deleted.is_(None))
-        yield from self._stream(query, rows.study_of)
+        yield from self._stream(queries.all_studies(deleted), rows.study_of)
 
     @contextmanager
     def exclusively(self, study: str) -> Iterator[tuple[Connection, int]]:
@@ -157,7 +132,7 @@ class Store(StoreConnection):
         """
         with self.writing() as connection:
             self._advance(connection, study, new_lease_owner())
-            yield connection, self._study_ids[study]
+            yield connection, self._studies.key(connection, study).id
 
     # --- leases -------------------------------------------------------------------------------
 
@@ -180,7 +155,7 @@ class Store(StoreConnection):
 
     def _acquire_lease(self, info: StudyInfo, owner: LeaseOwner, seconds: float) -> Lease:
         with self.writing() as connection:
-            found = self._put_study(connection, info)
+            found = self._studies.put(connection, info)
             lease = leases.take(
                 connection, (found.id, found.uid, info.name), owner, seconds, self._clock
             )
@@ -201,7 +176,7 @@ class Store(StoreConnection):
         """
         leases.give_up(lease.study, lease.owner)
         with self.writing() as connection:
-            leases.release(connection, self._study_id(connection, lease.study), lease)
+            leases.release(connection, self._studies.key(connection, lease.study).id, lease)
         self._check_artifacts()
 
     def study_epoch(self, study: str) -> int:
@@ -214,7 +189,7 @@ class Store(StoreConnection):
 
     def _lease_state(self, study: str) -> tuple[int, LeaseOwner | None]:
         with self.reading() as connection:
-            study_id = self._study_id(connection, study)
+            study_id = self._studies.key(connection, study).id
             return leases.current(connection, study_id, study, self._clock)
 
     # --- trials and runs ----------------------------------------------------------------------
@@ -237,7 +212,8 @@ class Store(StoreConnection):
         with self.writing() as connection:
             writer = self._writer(connection, study)
             if lease is None:
-                leases.check_exists(connection, writer.study_id, self._names[study])
+                name = self._studies.key(connection, study).name
+                leases.check_exists(connection, writer.study_id, name)
             else:
                 leases.renew(connection, writer.study_id, lease, self._clock)
             writer.write(batch)
@@ -283,8 +259,8 @@ class Store(StoreConnection):
         return following
 
     def _advance(self, connection: Connection, study: str, owner: LeaseOwner) -> int:
-        which = (self._study_id(connection, study), study, self._names[study])
-        return leases.advance(connection, which, owner, self._clock)
+        key = self._studies.key(connection, study)
+        return leases.advance(connection, (key.id, study, key.name), owner, self._clock)
 
     def changes(self, study: str, after: int, known: Mapping[int, TrialStatus]) -> Changes:
         """Return the trials that are new to a reader; no others are read.
@@ -304,8 +280,9 @@ class Store(StoreConnection):
     def _changes(
         self, connection: Connection, study: str, after: int, known: Mapping[int, TrialStatus]
     ) -> Changes:
-        read = rows.trial_reader(self._codec(connection, study))
-        query = queries.changes_of(connection, self._study_ids[study], after, known)
+        key = self._studies.key(connection, study)
+        read = rows.trial_reader(key.codec)
+        query = queries.changes_of(connection, key.id, after, known)
         trials: list[Trial] = []
         epoch = None
         for part in connection.execute(*query).partitions(DECODED):
@@ -345,15 +322,15 @@ class Store(StoreConnection):
         Turns spare processes repeated work. A process that has died or hangs is skipped, so writes
         must still be checked.
         """
-        if study not in self._study_ids:
+        key = self._studies.known(study)
+        if key is None:
             with self.reading() as connection:
-                self._codec(connection, study)
-        return self._database.turn(self._study_ids[study])
+                key = self._studies.key(connection, study)
+        return self._database.turn(key.id)
 
     def _writer(self, connection: Connection, study: str) -> BatchWrite:
-        codec = self._codec(connection, study)
-        study_id = self._study_ids[study]
-        return BatchWrite(connection, self, study_id, codec, self._key_ids, self._put)
+        key = self._studies.key(connection, study)
+        return BatchWrite(connection, self, key.id, key.codec, self._key_ids, self._put)
 
     def pack_metrics(self, study: str, runs: Sequence[str] | None = None) -> int:
         """Pack the reports of ended runs, all if None; return the number of metric values packed.
@@ -374,7 +351,7 @@ class Store(StoreConnection):
         """Yield the trials of a study by number, only those in `states` or of `number` if given."""
         with self.reading() as connection:
             try:
-                read = rows.trial_reader(self._codec(connection, study))
+                read = rows.trial_reader(self._studies.key(connection, study).codec)
             except StudyNotFound:
                 return
             found = connection.execution_options(yield_per=STREAMED).execute(
@@ -390,10 +367,11 @@ class Store(StoreConnection):
         """
         with self.reading() as connection:
             try:
-                read = rows.trial_reader(self._codec(connection, study))
+                key = self._studies.key(connection, study)
             except StudyNotFound:
                 return
-            query = queries.best_of(self._study_ids[study], direction.sign)
+            read = rows.trial_reader(key.codec)
+            query = queries.best_of(key.id, direction.sign)
             for row in connection.execution_options(yield_per=FIRST).execute(query):
                 yield read(row)
 
@@ -417,38 +395,9 @@ class Store(StoreConnection):
         """
         yield from self._stream(queries.artifacts_of(study, run, trial), rows.artifact_of)
 
-    # --- lookups ------------------------------------------------------------------------------
-
-    def _study_id(self, connection: Connection, uid: str) -> int:
-        self._codec(connection, uid)
-        return self._study_ids[uid]
-
-    def _codec(self, connection: Connection, uid: str) -> rows.ParamsCodec:
-        """Return the codec for the params of a study; a study's space never changes."""
-        if uid not in self._codecs:
-            table = schema.studies
-            row = connection.execute(
-                select(table.c.id, table.c.name, table.c.space).where(table.c.uid == uid)
-            ).first()
-            if row is None:
-                raise StudyNotFound(f"store {self} has no study with uid {uid!r}")
-            self._study_ids[uid] = row.id
-            self._names[uid] = row.name
-            self._codecs[uid] = rows.ParamsCodec(decode_params(row.space))
-        return self._codecs[uid]
-
 
 def _reopened(location: Location, clock: leases.Clock | None) -> Store:
     """Return a store from a pickle; messages of this process hide its password from now on."""
     remember(location.url.render_as_string(hide_password=False))
     remember(location.artifact_url or "")
     return Store(location, clock)
-
-
-def _find(connection: Connection, name: str, uid: str) -> Row[Any] | None:
-    """Return the study of that uid: it may be renamed, and another have its name; else by name."""
-    for column, value in ((_STUDIES.c.uid, uid), (_STUDIES.c.name, name)):
-        query = select(_STUDIES).where(column == value)
-        if value and (found := connection.execute(query).first()) is not None:
-            return found
-    return None
