@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.engine.lagged import LaggedOptimizer
+from tuner.engine.history import LaggedOptimizer
 from tuner.optimizers import TPEOptimizer
 from tuner.records import Goal, Outcome, State, Trial
 from tuner.search_spaces import Float, Int, Space

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tuner
-from tuner.engine.replay import replay
+from tuner.engine.history import replay
 from tuner.optimizers import resolve
 from tuner.records import Goal, Outcome, Report, Run, RunPurpose, State, StudyInfo, Trial
 from tuner.records.attempts import last_attempt, reports_by_trial

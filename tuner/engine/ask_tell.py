@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.backends.protocol import Finished, Sent
 from tuner.engine import writer
 from tuner.engine.clock import Clock
-from tuner.engine.initial import untried
+from tuner.engine.history import follow, replay, reports_of, untried
 from tuner.engine.messages import (
     Ask,
     AskRequested,
@@ -27,7 +27,6 @@ from tuner.engine.messages import (
     Suggested,
     Tell,
 )
-from tuner.engine.replay import follow, replay, reports_of
 from tuner.engine.shared_machine import SharedMachine
 from tuner.engine.worker.outcome import told_outcome
 from tuner.engine.worker.trial import LiveTrial

@@ -20,8 +20,7 @@ from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
 from tuner.engine.checkpoint_manager import CheckpointManager
 from tuner.engine.clock import Clock, SystemClock
-from tuner.engine.initial import untried
-from tuner.engine.lagged import LaggedOptimizer
+from tuner.engine.history import LaggedOptimizer, replay, untried
 from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
 from tuner.engine.messages import (
@@ -44,7 +43,6 @@ from tuner.engine.messages import (
     Tick,
 )
 from tuner.engine.progress import Progress, Snapshot
-from tuner.engine.replay import replay
 from tuner.engine.worker.forks import exit_forked_children, exit_if_forked
 from tuner.engine.writer import MakeWriter, Writer, Writing
 from tuner.errors import StoreError, StoreUnavailable, TunerError

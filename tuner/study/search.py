@@ -237,7 +237,7 @@ def _notify_ended(search: Search, study: StudyResults) -> None:
 
 def say_untried(search: Search, study: StudyResults, n_trials: int) -> None:
     """Warn if a search of a study that has all its trials was given new points."""
-    from tuner.engine.initial import untried
+    from tuner.engine.history import untried
 
     left = untried(study.space, search.initial, study) if search.initial else []
     if left:
