@@ -140,7 +140,7 @@ class StudyResults(AnnotatedStudy):
         >>> [path.name for path in study.download_artifacts(0, "model", to=tempfile.mkdtemp())]
         ['model.json']
         """
-        from tuner.study.downloads import Downloads, write_artifact
+        from tuner.study.export import Downloads, write_artifact
 
         number = as_trial_number(trial)
         of_trial = Downloads(self.name, number, self.runs(number), self.artifacts(number))
