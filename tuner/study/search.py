@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.backends import resolve as resolve_backend
 from tuner.engine.limits import Limits
-from tuner.engine.objective import wants_trial
+from tuner.engine.objective import check_formats, wants_trial
 from tuner.engine.worker.system_metrics import as_interval
 from tuner.errors import ArgumentError, StudyJustCreated
 from tuner.errors.notices import warn
@@ -19,7 +19,6 @@ from tuner.optimizers import ranking
 from tuner.records import Goal, Params
 from tuner.registry.names import validate_model_name
 from tuner.study.arguments import as_count, as_seconds, lease_seconds
-from tuner.study.declared_formats import check_formats
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
