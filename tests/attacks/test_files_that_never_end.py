@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 import tuner
-from tuner.engine.worker.checkpoints import copy_checkpoint, send_checkpoint
-from tuner.engine.worker.uploads import read_files
+from tuner.engine.worker.files import copy_checkpoint, read_files, send_checkpoint
 from tuner.errors import ChecksumMismatch, TunerError
 from tuner.provenance.capture import fingerprint
 from tuner.records import Artifact, CheckpointEnd, CheckpointPart, Upload

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tuner.engine.worker.temp_dir import TempDir
+from tuner.engine.worker.files import TempDir
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no flock")
 
 OWNER = """
 import sys, time
-from tuner.engine.worker.temp_dir import TempDir
+from tuner.engine.worker.files import TempDir
 scratch = TempDir()
 folder = scratch.fresh()
 folder.mkdir()

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tuner.engine.worker.temp_dir import LOCK, PREFIX, TempDir
+from tuner.engine.worker.files import LOCK, PREFIX, TempDir
 
 OWNER = """
 import sys, time
-from tuner.engine.worker.temp_dir import TempDir
+from tuner.engine.worker.files import TempDir
 folder = TempDir()
 path = folder.fresh()
 path.mkdir()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.engine.worker.checkpoints import PART, copy_checkpoint, send_checkpoint
+from tuner.engine.worker.files import PART, copy_checkpoint, send_checkpoint
 from tuner.errors import ArgumentError, StoreReadOnly
 from tuner.records import Checkpoint, CheckpointEnd, CheckpointPart, Message
 from tuner.tracking.artifacts.checkpoint_store import CheckpointStore, checksum
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 SAVES = """
 import sys
 from pathlib import Path
-from tuner.engine.worker.checkpoints import send_checkpoint
+from tuner.engine.worker.files import send_checkpoint
 from tuner.records import CheckpointPart
 from tuner.tracking.artifacts.checkpoint_store import CheckpointStore
 

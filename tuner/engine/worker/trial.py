@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tuner.backends.protocol import Channel
-from tuner.engine.worker.checkpoints import copy_checkpoint, send_checkpoint
+from tuner.engine.worker.files import TempDir, copy_checkpoint, read_files, send_checkpoint
 from tuner.engine.worker.forks import ProcessBoundChannel
 from tuner.engine.worker.outcome import BadResult, as_metric, checked_metrics, not_saved
 from tuner.engine.worker.side_results import SideResults
-from tuner.engine.worker.temp_dir import TempDir
-from tuner.engine.worker.uploads import read_files
 from tuner.errors import (
     NOT_OUTCOMES,
     ArgumentError,
