@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.engine.worker.outcome import BadResult, as_metrics, as_outcome
-from tuner.engine.worker.side_results import SideResults
+from tuner.engine.worker.outcome import BadResult, SideResults, as_metrics, as_outcome
 from tuner.records import NOT_SAVED, Goal, Outcome, OutcomeConstraint, State
 
 ONE = (Goal("value"),)

@@ -1,16 +1,15 @@
-"""Convert the return value of an objective to metrics and an outcome."""
+"""The results of a run: logged values and the return value, as metrics and an outcome."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from numbers import Real
 from typing import Any
 
-from tuner.engine.worker.side_results import SideResults
 from tuner.errors import NOT_OUTCOMES, ArgumentError, TunerError
 from tuner.records import (
     NOT_SAVED,
@@ -20,9 +19,11 @@ from tuner.records import (
     OutcomeConstraint,
     State,
     StudyInfo,
+    decode_params,
 )
 from tuner.records.bounds import MAX_METRICS, as_name, check_count
 from tuner.records.tracebacks import called_from_user_code, describe, text_of
+from tuner.tracking.annotation_values import check_note_names, stored
 
 
 class BadResult(TunerError):
@@ -326,3 +327,65 @@ def _shown(value: Any) -> str:
         text = f"<repr raised {type(error).__name__}>"
     # An address would make identical failures look different.
     return f"{text} ({kind})" if len(text) <= 60 and " at 0x" not in text else f"a {kind}"
+
+
+@dataclass(slots=True)
+class SideResults:
+    """The results that one run of an objective has logged so far.
+
+    Attributes
+    ----------
+    logged
+        Final values of metrics logged without a step.
+    reported
+        The last reported values.
+    constraints
+        The reported values of outcome constraints.
+    notes
+        Notes on the trial: small JSON values by name.
+    unsaved
+        Failures to save something; they leave the outcome as it is.
+    """
+
+    logged: dict[str, float] = field(default_factory=dict)
+    reported: dict[str, float] = field(default_factory=dict)
+    constraints: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+    unsaved: list[Failure] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last reported values and the logged ones."""
+        return {**self.reported, **self.logged}
+
+    @property
+    def failure(self) -> Failure | None:
+        """One failure that names everything that was not saved, or None."""
+        return joined(self.unsaved)
+
+    def set_notes(self, notes: Mapping[str, Any]) -> None:
+        """Set notes, and remove those that are None.
+
+        Raises
+        ------
+        ArgumentError
+            If a name is not a string or is too long, a value is not a JSON value, or all notes
+            together are too large.
+        """
+        check_note_names(notes)
+        encoded = stored({**self.notes, **notes}, "notes")
+        # A copy, which the objective cannot change any more.
+        together = decode_params(encoded)
+        self.notes = {name: value for name, value in together.items() if value is not None}
+
+    def copy(self) -> SideResults:
+        """Return a copy with its own notes and failures."""
+        return replace(self, notes=dict(self.notes), unsaved=list(self.unsaved))
+
+
+def joined(failures: list[Failure]) -> Failure | None:
+    """Return one failure with the messages of several, each of them once; None without any."""
+    if not failures:
+        return None
+    messages = dict.fromkeys(failure.message for failure in failures)
+    return replace(failures[0], message="; ".join(messages))

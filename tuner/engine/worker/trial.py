@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from tuner.backends.protocol import Channel
 from tuner.engine.worker.files import TempDir, copy_checkpoint, read_files, send_checkpoint
 from tuner.engine.worker.forks import ProcessBoundChannel
-from tuner.engine.worker.outcome import BadResult, as_metric, checked_metrics, not_saved
-from tuner.engine.worker.side_results import SideResults
+from tuner.engine.worker.outcome import (
+    BadResult,
+    SideResults,
+    as_metric,
+    checked_metrics,
+    not_saved,
+)
 from tuner.errors import (
     NOT_OUTCOMES,
     ArgumentError,
