@@ -20,7 +20,7 @@ import pytest
 
 import tuner
 from support.script_logging import own_root
-from tuner.engine.worker.log_setup import LogSetup
+from tuner.engine.worker.loggers import LogSetup
 from tuner.engine.worker.output import captured
 from tuner.engine.worker.transcript import Transcript
 

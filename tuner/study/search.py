@@ -160,7 +160,7 @@ def session_of(
     from tuner.engine.clock import SystemClock
     from tuner.engine.driver import POLL, Session
     from tuner.engine.progress import make_progress
-    from tuner.engine.worker.log_setup import LogSetup
+    from tuner.engine.worker.loggers import LogSetup
     from tuner.engine.worker.run import ObjectiveWork
     from tuner.provenance.capture import current_code, current_environment
 

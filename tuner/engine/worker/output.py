@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NoReturn
 
-from tuner.engine.worker import log_handlers, scopes
+from tuner.engine.worker import loggers, scopes
 from tuner.engine.worker.descriptors import AVAILABLE, Descriptors
 from tuner.engine.worker.transcript import Transcript
 
@@ -208,7 +208,7 @@ def _replacement(stream: Any) -> Any:
 def _redirect_log_handlers() -> None:
     """Let handlers of `logging` write to the streams in use."""
     tees = [tee for stream in _STREAMS if (tee := stream.current()) is not None]
-    log_handlers.redirect(_replacement, tees, add_text)
+    loggers.redirect(_replacement, tees, add_text)
 
 
 class _Stream:

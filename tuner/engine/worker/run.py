@@ -13,7 +13,7 @@ from tuner.backends.protocol import Channel
 from tuner.engine.clock import Stopwatch
 from tuner.engine.objective import place_of
 from tuner.engine.worker.forks import exit_forked_children
-from tuner.engine.worker.log_setup import LogSetup
+from tuner.engine.worker.loggers import LogSetup
 from tuner.engine.worker.outcome import as_outcome, describe_failure, stopped_outcome
 from tuner.engine.worker.output import captured
 from tuner.engine.worker.process_state import restored
