@@ -32,7 +32,7 @@ DATES = {
     "tuner/testing/scripted_jobs.py": "dates of scripted messages",
     "tuner/tracking/artifacts/retention.py": "compared with the dates of files",
     "tuner/tracking/store_connection.py": "when code or an environment was last used",
-    "tuner/tracking/tidying.py": "when a study was archived or deleted",
+    "tuner/tracking/edits.py": "when a study was archived or deleted",
     "tuner/tracking/uuid7.py": "the date in an identifier",
 }
 """The files that may ask for the date, and the reason."""

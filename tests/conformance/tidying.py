@@ -16,7 +16,7 @@ from tuner.errors import ArgumentError, RegistryError, StudyBusy, StudyExists, S
 from tuner.records import Code, Environment, Goal, Report, Run, State, StudyInfo, Trial, Upload
 from tuner.registry import Registry
 from tuner.tracking import Batch, Store, open_store, schema
-from tuner.tracking.tidying import archive_study, delete_artifacts, delete_study, rename_study
+from tuner.tracking.edits import archive_study, delete_artifacts, delete_study, rename_study
 from tuner.tracking.uuid7 import uuid7
 
 
@@ -181,12 +181,12 @@ class TidyingConformance:
     def test_a_deletion_that_fails_half_way_deletes_nothing(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from tuner.tracking import tidying
+        from tuner.tracking import edits
 
         info = study(store)
         completed(store, info, 0, "model")
         before = everything(store)
-        whole = tidying.delete
+        whole = edits.delete
         for name in ("artifacts", "runs", "trials"):
 
             def fail(table: Table, name: str = name) -> Delete:
@@ -195,7 +195,7 @@ class TidyingConformance:
                 return whole(table)
 
             with monkeypatch.context() as patch:
-                patch.setattr(tidying, "delete", fail)
+                patch.setattr(edits, "delete", fail)
                 with pytest.raises(KeyboardInterrupt):
                     delete_study(store, info.uid)
             assert everything(store) == before

@@ -25,7 +25,7 @@ from tuner.registry.names import (
 )
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.versions import beats, version_of, versions_query
-from tuner.tracking import schema, tidying, upserts
+from tuner.tracking import edits, schema, upserts
 from tuner.tracking.queries import in_parts
 from tuner.tracking.rows import number_or_null
 
@@ -324,7 +324,7 @@ class Registry:
             fitted = artifacts.c.id.in_(part), artifacts.c.name == REFIT, ~still
             connection.execute(delete(artifacts).where(*fitted))
         for study in sorted({row.study for row in found}):
-            tidying.discard_unneeded(connection, study)
+            edits.discard_unneeded(connection, study)
 
     def _artifact_id(self, connection: Connection, artifact: Artifact | None) -> int | None:
         if artifact is None:

@@ -41,7 +41,7 @@ class AnnotatedStudy:
 
     def set_tags(self, tags: Mapping[str, str | None]) -> None:
         """Set several tags at once; None removes a tag. Other tags do not change."""
-        from tuner.tracking.annotations import set_tags
+        from tuner.tracking.edits import set_tags
 
         end_loading("Study.set_tags")
         known = set_tags(self.store, self._info.uid, tags)
@@ -59,7 +59,7 @@ class AnnotatedStudy:
         ArgumentError
             If the trial does not exist or is not finished.
         """
-        from tuner.tracking.annotations import set_notes
+        from tuner.tracking.edits import set_notes
 
         end_loading("Study.set_notes")
         number = as_trial_number(trial)
@@ -76,7 +76,7 @@ class AnnotatedStudy:
 
     def set_study_notes(self, notes: Mapping[str, Any]) -> dict[str, Any]:
         """Set several notes on the study itself, and return all its notes."""
-        from tuner.tracking.annotations import set_study_notes
+        from tuner.tracking.edits import set_study_notes
 
         known = set_study_notes(self.store, self._info.uid, notes)
         self._info = dataclasses.replace(self._info, notes=known)
@@ -86,13 +86,13 @@ class AnnotatedStudy:
 
     def delete(self) -> list[str]:
         """Delete the study; see `tuner.delete_study`. This object is of no use afterwards."""
-        from tuner.tracking.tidying import delete_study
+        from tuner.tracking.edits import delete_study
 
         return delete_study(self.store, self._info.uid)
 
     def rename(self, name: str) -> None:
         """Give the study another name; see `tuner.rename_study`."""
-        from tuner.tracking.tidying import rename_study
+        from tuner.tracking.edits import rename_study
 
         rename_study(self.store, self._info.uid, as_study_name(name))
         self._info = dataclasses.replace(self._info, name=name)
@@ -106,7 +106,7 @@ class AnnotatedStudy:
         self._archive(archived=False)
 
     def _archive(self, *, archived: bool) -> None:
-        from tuner.tracking.tidying import archive_study
+        from tuner.tracking.edits import archive_study
 
         since = archive_study(self.store, self._info.uid, archived=archived)
         self._info = dataclasses.replace(self._info, archived=since)
@@ -129,7 +129,7 @@ class AnnotatedStudy:
         ArgumentError
             If the trial does not exist or is unfinished, or has no artifact of such a name.
         """
-        from tuner.tracking.tidying import delete_artifacts
+        from tuner.tracking.edits import delete_artifacts
 
         number = as_trial_number(trial)
         return delete_artifacts(self.store, self._info.uid, number, names)

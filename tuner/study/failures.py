@@ -17,7 +17,7 @@ def retry(
     study: StudyResults, trials: Sequence[Trial | int] | Trial | int, *, failed: bool
 ) -> list[Trial]:
     """Let failed trials wait again, and return them; see `Study.retry`."""
-    from tuner.tracking.reopening import reopen
+    from tuner.tracking.edits import reopen
 
     chosen = list(trials) if isinstance(trials, Iterable) else [trials]
     if failed is bool(chosen):

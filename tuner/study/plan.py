@@ -69,7 +69,7 @@ def with_additions(info: StudyInfo, plan: StudyPlan, store: Store) -> StudyInfo:
     StudyNotFound
         If a source does not exist, and the study has no earlier trials that may be from it.
     """
-    from tuner.tracking.annotations import add_warm_start_trials, set_tags
+    from tuner.tracking.edits import add_warm_start_trials, set_tags
 
     plan = replace(plan, warm_start=_other_sources(info, plan))
     found = _read_again(info, plan, store)

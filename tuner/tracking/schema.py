@@ -119,7 +119,7 @@ studies = Table(
     Column("user", ExactText, comment="who created it"),
     Column("notes", _Json),
     Column("archived", Double, comment="when it was hidden from lists, NULL if it is not"),
-    Column("deleted", Double, comment="when it was deleted: see `tuner.tracking.tidying`"),
+    Column("deleted", Double, comment="when it was deleted: see `tuner.tracking.edits`"),
 )
 
 # The driver that runs a study: see `tuner.tracking.leases`.

@@ -39,8 +39,8 @@ from tuner.tracking.artifacts.folder import CONTENT, STORES, ArtifactFolder
 from tuner.tracking.artifacts.namespaces import path_of, paths_of_sibling_stores
 from tuner.tracking.artifacts.remote import STAGED, RemoteArtifacts
 from tuner.tracking.database.location import DEFAULT_FOLDER
+from tuner.tracking.edits import lock_study
 from tuner.tracking.queries import FINISHED, in_parts, is_registered, is_superseded
-from tuner.tracking.tidying import lock_study
 from tuner.tracking.uuid7 import uuid7
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ def upgrade() -> None:
                 "archived", sa.Double(), comment="when it was hidden from lists, NULL if it is not"
             ),
             sa.Column(
-                "deleted", sa.Double(), comment="when it was deleted: see `tuner.tracking.tidying`"
+                "deleted", sa.Double(), comment="when it was deleted: see `tuner.tracking.edits`"
             ),
         ],
         "codes": [_used()],
