@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
-from tuner.engine.checkpoint_manager import CheckpointManager
 from tuner.engine.clock import Clock, SystemClock
 from tuner.engine.history import LaggedOptimizer, replay, untried
 from tuner.engine.limits import Limits
@@ -61,6 +60,7 @@ from tuner.records import (
 )
 from tuner.schedulers.protocol import Scheduler
 from tuner.search_spaces import Space
+from tuner.tracking.artifacts.checkpoint_store import CheckpointManager
 from tuner.tracking.batch import Batch
 from tuner.tracking.lease import LEASE, Lease, LeaseOwner, new_lease_owner
 from tuner.tracking.uuid7 import uuid7
