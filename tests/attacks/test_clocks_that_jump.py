@@ -13,8 +13,8 @@ import pytest
 import tuner
 from tuner import Float, State
 from tuner.backends.protocol import Finished, Lost, Sent
-from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
+from tuner.engine.machine_state import Limits
 from tuner.engine.messages import AskRequested, Opened, Tick
 from tuner.records import Begun, Goal, Outcome, Output
 

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
-from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
+from tuner.engine.machine_state import Limits
 from tuner.engine.messages import (
     Ask,
     Command,

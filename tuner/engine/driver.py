@@ -20,8 +20,8 @@ from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
 from tuner.engine.clock import Clock, SystemClock
 from tuner.engine.history import LaggedOptimizer, replay, untried
-from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
+from tuner.engine.machine_state import Limits
 from tuner.engine.messages import (
     Ask,
     Command,

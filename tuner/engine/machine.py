@@ -19,12 +19,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from tuner.backends.protocol import Finished, Lost, Resized, Sent, overdue
-from tuner.engine.limits import Limits, RepeatedFailureDetector
 from tuner.engine.machine_state import (
     Attempt,
     Counts,
     Deadlines,
+    Limits,
     OpenTrials,
+    RepeatedFailureDetector,
     finished_trial,
     waiting_again,
 )

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from tuner.engine.limits import Limits
 from tuner.engine.machine import Machine
-from tuner.engine.machine_state import Attempt
+from tuner.engine.machine_state import Attempt, Limits
 from tuner.records import Job, Run, State, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.tracking.batch import TrialStatus

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.backends import resolve as resolve_backend
-from tuner.engine.limits import Limits
+from tuner.engine.machine_state import Limits
 from tuner.engine.objective import check_formats, wants_trial
 from tuner.engine.worker.system_metrics import as_interval
 from tuner.errors import ArgumentError, StudyJustCreated

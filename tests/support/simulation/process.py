@@ -17,7 +17,7 @@ from support.simulation.plan import Plan
 from tuner.backends import SimulatedBackend, lognormal
 from tuner.backends.protocol import Channel, Event, Finished, Lost, Sent
 from tuner.engine.driver import Driver, Session
-from tuner.engine.limits import Limits
+from tuner.engine.machine_state import Limits
 from tuner.engine.progress import Display
 from tuner.errors import StoreUnavailable, TunerError
 from tuner.optimizers import RandomOptimizer, TPEOptimizer
