@@ -9,7 +9,7 @@ from tuner.errors import StoreError
 from tuner.records import Code
 from tuner.tracking import open_store
 from tuner.tracking.database import init_db
-from tuner.tracking.database.network_fs import network_file_system
+from tuner.tracking.database.location import network_file_system
 
 # As machines have them; the last two lie over the same place.
 MOUNTS = [

@@ -16,8 +16,7 @@ from tuner.tracking.artifacts.file_failures import is_passing
 from tuner.tracking.artifacts.files import NotRegular
 from tuner.tracking.database.connections import LOCK_TIMEOUT, WRITING
 from tuner.tracking.database.file_monitor import is_other_file, read_mark
-from tuner.tracking.database.location import DEFAULT_FOLDER, Location
-from tuner.tracking.database.network_fs import network_file_system
+from tuner.tracking.database.location import DEFAULT_FOLDER, Location, network_file_system
 
 _SCHEMA_LOCK = 0x74756E6572
 """Key of PostgreSQL's advisory lock while tables are created or changed."""
