@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tuner.tracking import postgres_write
+from tuner.tracking import writes
 
 
 def test_the_statement_fits_into_the_cache_of_the_driver() -> None:
     """Psycopg parses a query again each time if it exceeds 4,096 characters or 50 parameters."""
-    sql, names, _ = postgres_write._statement()
+    sql, names, _ = writes._statement()
     assert len(sql) <= 4096
     assert len(names) <= 50
