@@ -36,7 +36,7 @@ def python_of(page: Path) -> str:
     return "\n".join(PYTHON_BLOCK.findall(page.read_text()))
 
 
-def test_the_readme_has_one_script_which_the_tests_of_packaging_run() -> None:
+def test_the_readme_has_one_script() -> None:
     assert len(PYTHON_BLOCK.findall((ROOT / "README.md").read_text())) == 1
 
 
@@ -53,7 +53,7 @@ def test_the_python_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
+def test_the_links_of_a_page_have_targets(page: Path) -> None:
     broken = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
     assert broken == []
 
@@ -76,7 +76,7 @@ def exists(name: str) -> bool:
 
 @pytest.mark.parametrize("name", ["tuner", *MODULES])
 @pytest.mark.slow
-def test_the_examples_in_docstrings_hold(name: str, tmp_path: Path, monkeypatch) -> None:
+def test_the_doctests_pass(name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = doctest.testmod(importlib.import_module(name))
     assert result.failed == 0

@@ -33,7 +33,7 @@ def run_tests(cwd: Path, *selected: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_no_variable_of_the_caller_is_left() -> None:
+def test_environment_variables_of_the_caller_are_removed() -> None:
     assert not HOSTILE.keys() & os.environ.keys()
 
 
@@ -41,7 +41,7 @@ def test_no_variable_of_the_caller_is_left() -> None:
 def test_tests_pass_with_any_variables_and_in_any_folder(tmp_path: Path) -> None:
     done = run_tests(
         tmp_path,
-        f"{__file__}::test_no_variable_of_the_caller_is_left",
+        f"{__file__}::test_environment_variables_of_the_caller_are_removed",
         f"{TESTS}/test_docs.py::test_the_python_blocks_of_a_page_run[find.md]",
         f"{TESTS}/study/test_in_virtual_time.py",
     )
@@ -83,7 +83,7 @@ FOUND = {
 
 
 @pytest.mark.process
-def test_a_test_that_needs_a_mark_and_has_none_fails(
+def test_a_test_without_a_required_mark_fails(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))

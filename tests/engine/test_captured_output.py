@@ -205,7 +205,7 @@ def test_a_worker_keeps_the_logging_that_it_configured_itself() -> None:
         (["\r\x1b[31mred\x1b[0m", "\r\x1b[32mgreen\x1b[0m", "\n"], "\x1b[32mgreen\x1b[0m\n"),
     ],
 )
-def test_overwritten_lines_leave_their_last_state(texts: list[str], kept: str) -> None:
+def test_overwritten_lines_are_recorded_in_their_last_state(texts: list[str], kept: str) -> None:
     transcript = Transcript()
     for text in texts:
         transcript.add(text)
@@ -221,7 +221,7 @@ def test_bars_and_prints_on_two_streams_do_not_mix() -> None:
     assert str(transcript) == "".join(f"epoch {n}\n" for n in range(100)) + " 99%\n"
 
 
-def test_nested_tqdm_leaves_a_line_for_each_bar(tmp_path: Path) -> None:
+def test_nested_tqdm_bars_are_recorded_as_one_line_each(tmp_path: Path) -> None:
     tqdm = pytest.importorskip("tqdm").tqdm
 
     def objective(params: Any, trial: Any) -> float:
@@ -240,7 +240,7 @@ def test_nested_tqdm_leaves_a_line_for_each_bar(tmp_path: Path) -> None:
     assert "5/5" in bar
 
 
-def test_tqdm_leaves_one_line(tmp_path: Path) -> None:
+def test_a_tqdm_bar_is_recorded_as_one_line(tmp_path: Path) -> None:
     tqdm = pytest.importorskip("tqdm").tqdm
 
     def objective(params: Any, trial: Any) -> float:
@@ -362,7 +362,7 @@ def check_ways_to_write(capfdbinary: Any) -> None:
     assert printed.err == b"array\n"
 
 
-def test_a_stream_without_bytes_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_captured_stream_without_a_buffer_has_no_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     with captured():
         assert not hasattr(sys.stdout, "buffer")

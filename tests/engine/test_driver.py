@@ -13,7 +13,7 @@ from tuner.errors import StoreUnavailable
 from tuner.tracking.store import Store
 
 
-def test_a_study_that_is_all_written_ends_well_though_it_cannot_be_given_back(
+def test_a_failed_release_of_the_lease_does_not_fail_a_finished_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: object) -> None:
@@ -48,7 +48,7 @@ class Counting:
 
 
 @pytest.mark.parametrize("attribute", ["history_free", "independent"])
-def test_points_that_need_no_outcomes_are_made_ahead(tmp_path: Path, attribute: str) -> None:
+def test_points_that_need_no_outcomes_are_suggested_ahead(tmp_path: Path, attribute: str) -> None:
     most = {}
     for value in (False, True):
         optimizer = Counting()

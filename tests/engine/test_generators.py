@@ -43,7 +43,7 @@ class FakeTorch(SimpleNamespace):
 
 
 @pytest.mark.parametrize("initialized", [False, True])
-def test_pytorch_is_seeded_and_restored_where_it_is_imported(
+def test_pytorch_is_seeded_and_restored_if_it_is_imported(
     monkeypatch: pytest.MonkeyPatch, initialized: bool
 ) -> None:
     torch = FakeTorch(initialized=initialized)
@@ -55,7 +55,7 @@ def test_pytorch_is_seeded_and_restored_where_it_is_imported(
     assert torch.calls == [("seed", 3), cuda]
 
 
-def test_pytorch_that_is_imported_in_a_trial_or_only_in_part_is_left_alone(
+def test_pytorch_imported_during_a_trial_or_partially_is_not_touched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delitem(sys.modules, "torch", raising=False)
@@ -74,7 +74,7 @@ def test_tuner_does_not_import_pytorch() -> None:
     assert "torch" not in sys.modules or hasattr(sys.modules["torch"], "__version__")
 
 
-def test_searches_with_one_seed_draw_the_same_and_leave_the_generators(tmp_path: Path) -> None:
+def test_searches_with_one_seed_draw_the_same_and_restore_the_generators(tmp_path: Path) -> None:
     def draw() -> tuple[float, ...]:
         numbers = [random.random(), float(np.random.rand())]  # noqa: NPY002
         if "torch" in sys.modules:

@@ -68,7 +68,7 @@ OPTIMIZERS = {
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(steps=STEPS)
-def test_what_was_learned_in_steps_is_what_the_record_says(
+def test_incremental_reads_give_the_recorded_history(
     tmp_path_factory: pytest.TempPathFactory, optimizer: str, steps: list[tuple[int, str, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("store")
@@ -106,7 +106,7 @@ def test_what_was_learned_in_steps_is_what_the_record_says(
         assert known(loop) == whole
 
 
-def test_a_call_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_reads_only_new_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = tuner.create_study(SPACE, study="s", store=tmp_path, optimizer="random", seed=1)
     other = tuner.load_study("s", store=tmp_path)
     for _ in range(10):
@@ -132,7 +132,7 @@ def test_a_call_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.Monke
     assert max(read) <= 1
 
 
-def test_one_process_alone_does_not_look_for_others(
+def test_a_single_process_does_not_poll_for_other_writers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = tuner.create_study(SPACE, study="s", store=tmp_path, optimizer="random", seed=1)
@@ -147,7 +147,7 @@ def test_one_process_alone_does_not_look_for_others(
         study.tell(study.ask(), 1.0)
 
 
-def test_an_ask_that_others_always_overtake_gets_its_trial(
+def test_an_ask_that_always_loses_the_race_gets_a_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = tuner.create_study(SPACE, study="s", store=tmp_path, optimizer="random", seed=1)
@@ -178,7 +178,7 @@ class Broken(Exception):
 
 
 @pytest.mark.parametrize("place", ["ask", "tell"])
-def test_an_optimizer_that_raises_leaves_the_loop_as_the_record_is(
+def test_the_loop_matches_the_record_after_an_optimizer_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     study = tuner.create_study(SPACE, study="s", store=tmp_path, optimizer="tpe", seed=1)

@@ -63,7 +63,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def test_what_was_put_is_committed_together_at_the_next_check(place: Place) -> None:
+def test_queued_records_are_committed_together_at_the_next_check(place: Place) -> None:
     place.put(0)
     place.put(1)
     assert place.numbers == []
@@ -73,7 +73,7 @@ def test_what_was_put_is_committed_together_at_the_next_check(place: Place) -> N
     assert len(list(place.store.reports(place.info.uid))) == 2
 
 
-def test_it_renews_the_lease_in_time_and_only_then(place: Place) -> None:
+def test_the_lease_is_renewed_only_when_it_is_due(place: Place) -> None:
     for _ in range(4):
         place.sleep(LEASE / 5)
         place.writer.check()
@@ -82,7 +82,7 @@ def test_it_renews_the_lease_in_time_and_only_then(place: Place) -> None:
     assert place.store.lease_owner(place.info.uid) == LeaseOwner("here", 1)
 
 
-def test_while_the_store_is_away_the_driver_goes_on(place: Place) -> None:
+def test_the_driver_continues_while_the_store_is_unreachable(place: Place) -> None:
     place.away = 3
     for number in range(3):
         place.put(number)
@@ -93,7 +93,7 @@ def test_while_the_store_is_away_the_driver_goes_on(place: Place) -> None:
     assert place.numbers == [0, 1, 2]
 
 
-def test_an_answer_that_was_lost_changes_nothing(place: Place) -> None:
+def test_a_commit_whose_answer_is_lost_is_repeated_safely(place: Place) -> None:
     place.deaf = 2
     place.put(0)
     for _ in range(3):
@@ -112,7 +112,7 @@ def test_close_waits_for_the_store(place: Place) -> None:
     assert place.numbers == [0]
 
 
-def test_a_store_that_stays_away_ends_the_study(place: Place) -> None:
+def test_an_unreachable_store_ends_the_study(place: Place) -> None:
     place.away = 1_000
     place.put(0)
     place.writer.check()
@@ -122,7 +122,7 @@ def test_a_store_that_stays_away_ends_the_study(place: Place) -> None:
             action()
 
 
-def test_a_study_that_was_taken_over_is_written_no_more(place: Place) -> None:
+def test_a_study_taken_over_is_not_written_again(place: Place) -> None:
     place.sleep(LEASE + 1)
     place.store.acquire_lease(place.info, LeaseOwner("there", 2), LEASE)
     place.put(0)
@@ -132,7 +132,7 @@ def test_a_study_that_was_taken_over_is_written_no_more(place: Place) -> None:
     assert place.numbers == []
 
 
-def test_a_queue_that_is_full_is_committed_at_once(
+def test_a_full_queue_is_committed_immediately(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("support.simulation.inline_writer.MAX_QUEUED", 3)

@@ -54,15 +54,15 @@ def search(durations, lag, stop_after=None):
     st.integers(1, 5),
     st.none() | st.integers(0, 19),
 )
-def test_durations_and_interruptions_change_no_point(durations, lag, stop_after):
+def test_suggestions_do_not_depend_on_durations_or_interruptions(durations, lag, stop_after):
     assert search(durations, lag, stop_after) == search([1.0] * 20, lag)
 
 
-def test_the_lag_matters():
+def test_suggestions_depend_on_the_lag():
     assert search([1.0] * 20, 1) != search([1.0] * 20, 4)
 
 
-def test_without_a_lag_it_is_the_optimizer_itself():
+def test_a_lag_of_one_gives_the_suggestions_of_the_optimizer():
     plain = TPEOptimizer(n_startup=4)
     plain.reset(SPACE, [Goal()], 0)
     for number, params in enumerate(search([1.0] * 20, 1)):
@@ -70,7 +70,7 @@ def test_without_a_lag_it_is_the_optimizer_itself():
         plain.tell(Trial(number, params), Outcome(State.COMPLETED, {"value": loss(params)}))
 
 
-def test_asking_for_many_is_asking_for_one_at_a_time():
+def test_asking_for_several_equals_asking_one_at_a_time():
     def begun():
         optimizer = LaggedOptimizer(TPEOptimizer(n_startup=3), 4)
         optimizer.reset(SPACE, [Goal()], 0)
@@ -99,7 +99,7 @@ def test_earlier_studies_trials_are_seen_at_once():
 
 
 @pytest.mark.parametrize("state", [State.FAILED, State.STOPPED])
-def test_what_failed_is_told_in_its_turn(state):
+def test_trials_without_a_value_are_told_too(state):
     lagged = LaggedOptimizer(TPEOptimizer(), 1)
     lagged.reset(SPACE, [Goal()], 0)
     (params,) = lagged.ask(1)

@@ -121,7 +121,7 @@ HAPPENINGS = st.lists(
     lookahead=st.sampled_from([1, 4]),
     trial_timeout=st.sampled_from([None, 3.0]),
 )
-def test_budget_is_exact_and_each_trial_is_told_once(
+def test_the_budget_is_exact_and_each_trial_is_told_once(
     happenings, n_trials, capacity, retries, lookahead, trial_timeout
 ):
     limits = Limits(
@@ -189,7 +189,7 @@ def test_budget_is_exact_and_each_trial_is_told_once(
     cut=st.integers(0, 40),
     halt=st.booleans(),
 )
-def test_a_resumed_study_finishes_what_was_open(happenings, capacity, cut, halt):
+def test_a_resumed_study_finishes_its_open_trials(happenings, capacity, cut, halt):
     n_trials = 8
     limits = Limits(n_trials, max_identical_failures=None)
     w = world(limits, capacity)
@@ -240,7 +240,7 @@ def test_different_first_failures_do_not_end_it():
     assert w.end is None
 
 
-def test_one_completed_trial_means_that_the_objective_works():
+def test_failures_after_a_completed_trial_do_not_end_the_study():
     w = world(Limits(20, max_identical_failures=3), 1)
     fail(w)
     (run,) = w.jobs
@@ -251,7 +251,7 @@ def test_one_completed_trial_means_that_the_objective_works():
     assert w.end is None
 
 
-def test_a_small_budget_of_which_all_failed_ends_with_the_reason():
+def test_a_small_budget_with_only_failures_ends_with_the_reason():
     w = world(Limits(2, max_identical_failures=5), 1)
     fail(w)
     fail(w)
@@ -287,7 +287,7 @@ def test_the_study_timeout_lets_running_trials_end():
     assert w.told == [0, 1]
 
 
-def test_draining_takes_back_what_was_handed_out_ahead():
+def test_draining_reclaims_jobs_submitted_ahead():
     w = world(Limits(100, lookahead=4), 1)
     first, *rest = list(w.jobs)
     assert len(rest) == 3
@@ -337,7 +337,7 @@ def test_waiting_points_are_run_before_the_optimizer_is_asked():
 
 @given(begun=st.floats(9e8, 2e9), limit=st.floats(1e-3, 1e5))
 @example(begun=946684800.25, limit=0.4)
-def test_what_is_due_at_the_next_deadline_is_done_then(begun: float, limit: float):
+def test_each_deadline_is_handled_once(begun: float, limit: float):
     w = world(Limits(trial_timeout=limit), 1)
     (run,) = w.jobs
     w.now = begun
@@ -350,7 +350,7 @@ def test_what_is_due_at_the_next_deadline_is_done_then(begun: float, limit: floa
     assert later is None or later > due
 
 
-def test_what_waits_and_what_is_overdue_is_known_by_number_and_time():
+def test_waiting_trials_are_sorted_by_number_and_deadlines_by_time():
     history = [Trial(n, {"x": 0.0}, State.WAITING) for n in (2, 0, 1)]
     w = world(Limits(6, trial_timeout=10.0), 3, history)
     assert [t.number for t in w.machine.pending] == [0, 1, 2]

@@ -20,7 +20,7 @@ TWO = (Goal("loss"), Goal("latency"))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_finite_number_is_the_goals_metric(value: float) -> None:
+def test_a_returned_number_is_the_metric_of_the_goal(value: float) -> None:
     assert as_metrics(value, ONE) == {"value": value}
     assert as_metrics(np.float64(value), ONE) == {"value": value}
     assert as_metrics(np.array(value), ONE) == {"value": value}
@@ -102,7 +102,7 @@ def test_a_side_value_that_cannot_be_recorded_leaves_the_outcome(
 @pytest.mark.parametrize(
     "values", [([0.5], [0.7]), ("a", "b"), (None, 3 + 1j), (math.nan, math.inf)]
 )
-def test_wrong_values_have_one_reason_whatever_they_are(values: tuple[object, object]) -> None:
+def test_invalid_values_of_one_kind_have_one_failure_reason(values: tuple[object, object]) -> None:
     one, two = (as_outcome(value, ONE).error for value in values)
     assert one is not None
     assert two is not None
@@ -139,7 +139,7 @@ def test_several_goals_take_a_sequence_or_a_dict() -> None:
         ({}, "MissingMetric", "which has nothing"),
     ],
 )
-def test_anything_else_is_a_failure_that_names_the_key(
+def test_an_invalid_value_is_a_failure_that_names_its_key(
     returned: object, kind: str, says: str
 ) -> None:
     outcome = as_outcome(returned, ONE, SideResults(logged={"seen": 1.0}))
@@ -151,7 +151,7 @@ def test_anything_else_is_a_failure_that_names_the_key(
 
 
 @pytest.mark.parametrize("returned", [1.0, (1.0,), (1.0, 2.0, 3.0), None, "ab"])
-def test_several_goals_refuse_another_number_of_values(returned: object) -> None:
+def test_several_goals_refuse_a_wrong_number_of_values(returned: object) -> None:
     with pytest.raises(BadResult, match="return 2 numbers"):
         as_metrics(returned, TWO)
 

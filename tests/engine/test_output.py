@@ -31,7 +31,7 @@ def test_a_transcript_is_the_text_with_its_middle_cut(pieces: list[str], limit: 
     assert transcript.cut == cut
 
 
-def test_what_is_printed_is_kept_and_still_reaches_the_terminal() -> None:
+def test_printed_text_is_recorded_and_reaches_the_terminal() -> None:
     terminal = io.StringIO()
     with redirect_stdout(terminal), captured() as transcript:
         print("epoch", 1)
@@ -40,7 +40,7 @@ def test_what_is_printed_is_kept_and_still_reaches_the_terminal() -> None:
     assert str(transcript) == "epoch 1\ncareful\n"
 
 
-def test_streams_are_put_back_after_an_exception() -> None:
+def test_streams_are_restored_after_an_exception() -> None:
     before = sys.stdout, sys.stderr
     with pytest.raises(KeyError), captured():
         raise KeyError

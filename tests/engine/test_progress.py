@@ -77,7 +77,7 @@ def started(screen, clock, done=0, n_trials=100, timeout=None, goal=ACCURACY):
 # --- What it says ---------------------------------------------------------------------------------
 
 
-def test_a_line_says_everything(clock):
+def test_a_line_has_counts_best_value_and_times(clock):
     stream = io.StringIO()
     display = started(LineScreen(stream), clock)
     clock.now += 11
@@ -106,7 +106,7 @@ def test_the_last_line_gives_the_reason(clock):
     assert stream.getvalue() == "wine: 100/100 trials, best 1.5 (trial 3), finished after 1:02\n"
 
 
-def test_no_budget_means_no_total_and_no_time_left(clock):
+def test_without_a_budget_no_total_and_no_time_left_are_shown(clock):
     stream = io.StringIO()
     display = started(LineScreen(stream), clock, n_trials=None)
     clock.now += 11
@@ -247,7 +247,7 @@ def test_the_last_line_of_a_terminal_stays(clock, terminal):
     assert read() == ""
 
 
-def test_colour_is_off_when_the_user_says_so(clock, terminal, monkeypatch):
+def test_color_can_be_turned_off(clock, terminal, monkeypatch):
     stream, read = terminal
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -260,7 +260,7 @@ def test_colour_is_off_when_the_user_says_so(clock, terminal, monkeypatch):
         assert ("\x1b[" in text) is expected
 
 
-def test_a_terminal_that_is_not_unicode(clock):
+def test_a_terminal_without_unicode_gets_ascii(clock):
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     display = Display(TerminalScreen(stream), clock)
@@ -300,7 +300,7 @@ def test_disabled_prints_nothing(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_without_standard_error_nothing_happens(monkeypatch):
+def test_without_standard_error_nothing_is_printed(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     display = make_progress(True)
     display.start("wine", 0, 1, None, Goal())
@@ -395,7 +395,7 @@ def test_in_a_real_kernel_one_cell_output_is_updated():
 
 
 @pytest.mark.process
-def test_importing_it_is_light():
+def test_importing_the_progress_display_imports_nothing_heavy():
     code = (
         "import sys, tuner.engine.progress; "
         "assert not {'rich', 'IPython', 'numpy'} & set(sys.modules)"

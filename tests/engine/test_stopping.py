@@ -78,7 +78,7 @@ def test_a_trial_that_leaves_by_an_exception_is_stopped_with_its_last_report(
     assert {r.state for r in study.runs()} == {State.STOPPED}
 
 
-def test_it_is_the_same_on_another_backend(tmp_path: Path) -> None:
+def test_stopping_by_an_exception_works_on_another_backend(tmp_path: Path) -> None:
     study = run(lambda trial: trial.stop(), tmp_path, SimulatedBackend(workers=2))
     assert [(t.state, t.values) for t in study] == [(State.STOPPED, (1.0,))] * 2
 
@@ -109,7 +109,7 @@ def test_a_trial_that_is_asked_for_can_stop(tmp_path: Path) -> None:
     assert study.tell(trial, state="stopped").values == (1.0,)
 
 
-def test_a_hostile_chain_of_exceptions_is_no_stop() -> None:
+def test_a_cyclic_or_endless_exception_chain_is_a_failure() -> None:
     from tuner.engine.worker.stopping import is_stop
 
     class Liar(Exception):

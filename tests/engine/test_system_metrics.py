@@ -71,12 +71,14 @@ def test_a_short_run_has_one_sample_and_a_failed_one_too(tmp_path: Path) -> None
     assert [len(samples(study, n)) for n in (0, 1)] == [1, 1]
 
 
-def test_without_it_nothing_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_metrics_are_off_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNER_SYSTEM_METRICS", raising=False)
     assert samples(search(tmp_path, lambda params: 1.0)) == []
 
 
-def test_the_environment_turns_it_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_variable_turns_sampling_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TUNER_SYSTEM_METRICS", "1")
     assert len(samples(search(tmp_path, lambda params: 1.0))) == 1
     for text, interval in (("", None), ("0", None), ("true", 5.0), ("0.5", 0.5), ("30", 30.0)):
@@ -86,7 +88,7 @@ def test_the_environment_turns_it_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 0.01, float("nan"), float("inf"), "often"])
-def test_an_interval_that_cannot_be(wrong) -> None:
+def test_an_invalid_interval_is_refused(wrong) -> None:
     with pytest.raises(ArgumentError, match="system_metrics"):
         as_interval(wrong)
 

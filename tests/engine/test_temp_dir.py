@@ -49,7 +49,7 @@ def folders() -> list[str]:
     return sorted(path.name for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
 
 
-def test_a_folder_is_made_when_needed_and_removed() -> None:
+def test_a_folder_is_created_on_first_use_and_removed() -> None:
     folder = TempDir()
     assert folders() == []
     first, second = folder.fresh(), folder.fresh()
@@ -61,7 +61,7 @@ def test_a_folder_is_made_when_needed_and_removed() -> None:
 
 
 @pytest.mark.process
-def test_the_folder_of_a_living_process_stays_and_that_of_a_dead_one_goes(
+def test_only_folders_of_dead_processes_are_removed(
     owner: tuple[subprocess.Popen[str], Path],
 ) -> None:
     process, path = owner

@@ -42,7 +42,7 @@ def run(
     return work(job, channel or RecordingChannel())
 
 
-def test_a_job_says_who_runs_it_and_what_it_printed() -> None:
+def test_a_job_reports_its_worker_and_its_output() -> None:
     channel = RecordingChannel()
 
     def objective(params: dict[str, Any]) -> float:
@@ -58,7 +58,7 @@ def test_a_job_says_who_runs_it_and_what_it_printed() -> None:
     assert output.time >= begun.time
 
 
-def test_the_trial_tells_the_objective_who_it_is() -> None:
+def test_the_trial_has_its_number_seed_and_attempt() -> None:
     seen = {}
 
     def objective(params, trial):
@@ -83,7 +83,7 @@ def test_an_exception_is_a_failure_with_its_place_and_traceback() -> None:
     assert "engine/worker.py" not in outcome.error.traceback
 
 
-def test_an_exception_whose_text_fails_is_a_failure_all_the_same() -> None:
+def test_an_exception_whose_str_raises_is_recorded_as_a_failure() -> None:
     class Rude(Exception):
         def __str__(self) -> str:
             raise RuntimeError
@@ -97,7 +97,7 @@ def test_an_exception_whose_text_fails_is_a_failure_all_the_same() -> None:
     assert "raised RuntimeError" in outcome.error.message
 
 
-def test_exit_of_the_objective_is_a_failure_and_ends_nothing_else() -> None:
+def test_sys_exit_in_the_objective_fails_only_its_trial() -> None:
     outcome = run(lambda params: sys.exit(3))
     assert outcome.error is not None
     assert outcome.error.kind == "SystemExit"
@@ -126,7 +126,7 @@ def test_a_goal_that_was_logged_but_not_returned_is_missing() -> None:
     assert outcome.error.kind == "MissingMetric"
 
 
-def test_reports_are_sent_as_they_come() -> None:
+def test_reports_are_sent_immediately() -> None:
     channel = RecordingChannel()
 
     def objective(params, trial):
@@ -145,7 +145,7 @@ def test_reports_are_sent_as_they_come() -> None:
     ]
 
 
-def test_a_trial_that_heeds_the_scheduler_is_stopped_with_its_last_word() -> None:
+def test_a_trial_stopped_by_the_scheduler_keeps_its_last_report() -> None:
     def objective(params, trial):
         for step in range(10):
             trial.report(10.0 - step, step)
@@ -164,7 +164,7 @@ def test_a_stopped_trial_may_return_a_last_value() -> None:
     assert run(objective, RecordingChannel(stop_after=1)) == Outcome(State.STOPPED, {"value": 4.0})
 
 
-def test_a_trial_that_does_not_look_completes() -> None:
+def test_a_trial_that_ignores_should_stop_completes() -> None:
     def objective(params, trial):
         trial.report(10.0, 0)
         return 1.0
@@ -189,7 +189,7 @@ def test_a_trial_that_does_not_look_completes() -> None:
         (lambda t: t.set_note("", "text"), "ArgumentError", "write a name"),
     ],
 )
-def test_bad_reports_fail_the_trial_and_say_why(
+def test_invalid_reports_fail_the_trial_with_a_reason(
     report: Callable[[Any], None], kind: str, says: str
 ) -> None:
     def objective(params, trial):
@@ -207,7 +207,7 @@ def test_bad_reports_fail_the_trial_and_say_why(
     assert "engine/worker" not in outcome.error.traceback
 
 
-def test_files_and_folders_are_kept(tmp_path: Path) -> None:
+def test_logged_files_and_folders_are_stored(tmp_path: Path) -> None:
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots" / "a.svg").write_bytes(b"<svg/>")
     (tmp_path / "notes.txt").write_text("good")
@@ -237,7 +237,7 @@ def test_a_model_is_sent_in_skops_format() -> None:
     assert (upload.name, upload.kind, upload.format) == ("model", "model", "skops")
 
 
-def test_params_changed_by_the_objective_stay_what_they_were() -> None:
+def test_changes_of_params_by_the_objective_are_not_recorded() -> None:
     job = Job("r", Trial(0, {"x": 1.0}))
     work = ObjectiveWork(lambda params: params.pop("x"), False, (Goal(),))
     work(job, RecordingChannel())
@@ -268,7 +268,7 @@ class Callable2:
         (len, False),
     ],
 )
-def test_the_signature_tells_whether_the_trial_is_wanted(
+def test_the_signature_decides_whether_the_trial_is_passed(
     objective: Callable[..., Any], expected: bool
 ) -> None:
     assert wants_trial(objective) is expected
@@ -294,6 +294,6 @@ def generator(params):
         (generator, "is a generator"),
     ],
 )
-def test_an_objective_with_another_signature_is_refused(objective: Any, says: str) -> None:
+def test_an_objective_with_a_wrong_signature_is_refused(objective: Any, says: str) -> None:
     with pytest.raises(ObjectiveError, match=says):
         wants_trial(objective)

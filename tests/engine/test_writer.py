@@ -35,7 +35,7 @@ def writer_of(store: Store, info: StudyInfo, seconds: float = 30.0) -> Writer:
     return Writer(store, store.acquire_lease(info, new_lease_owner(), seconds))
 
 
-def test_everything_that_was_put_is_committed(tmp_path: Path) -> None:
+def test_every_queued_record_is_committed(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
     writer = writer_of(store, info)
     tokens = [uuid7() for _ in range(500)]
@@ -54,7 +54,7 @@ def test_everything_that_was_put_is_committed(tmp_path: Path) -> None:
     assert "tuner-writer" not in {t.name for t in threading.enumerate()}
 
 
-def test_a_store_that_fails_is_heard_at_the_next_call(tmp_path: Path) -> None:
+def test_a_store_error_is_raised_at_the_next_call(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
     writer = Writer(store, Lease("0" * 32, 1, new_lease_owner(), 30.0))  # no such study
     writer.put(trial=Trial(0, {"x": 0.5}))
@@ -68,7 +68,7 @@ def test_a_store_that_fails_is_heard_at_the_next_call(tmp_path: Path) -> None:
     assert list(store.trials(info.uid)) == []
 
 
-def test_a_queue_that_is_full_makes_the_driver_wait_and_loses_nothing(
+def test_a_full_queue_blocks_the_driver_and_loses_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tuner.engine.writer.MAX_QUEUED", 8)
@@ -83,7 +83,7 @@ def test_a_queue_that_is_full_makes_the_driver_wait_and_loses_nothing(
 
 
 @pytest.mark.slow
-def test_a_lease_is_renewed_while_there_is_nothing_to_write(tmp_path: Path) -> None:
+def test_an_idle_writer_renews_the_lease(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
     writer = writer_of(store, info, seconds=1.0)
     elsewhere = LeaseOwner("elsewhere", 1)
@@ -97,7 +97,7 @@ def test_a_lease_is_renewed_while_there_is_nothing_to_write(tmp_path: Path) -> N
     assert store.acquire_lease(info, elsewhere, 30.0).epoch == 2
 
 
-def test_who_has_lost_the_study_hears_of_it_without_writing(tmp_path: Path) -> None:
+def test_a_lost_lease_is_reported_without_a_write(tmp_path: Path) -> None:
     store, info = study_in(tmp_path)
     lease = store.acquire_lease(info, new_lease_owner(), 0.0)
     store.acquire_lease(info, LeaseOwner("elsewhere", 1), 30.0)
@@ -107,7 +107,7 @@ def test_who_has_lost_the_study_hears_of_it_without_writing(tmp_path: Path) -> N
         writer.check()
 
 
-def test_what_comes_while_the_store_is_locked_is_kept_and_written(
+def test_records_queued_while_the_store_is_locked_are_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.1)
@@ -126,7 +126,7 @@ def test_what_comes_while_the_store_is_locked_is_kept_and_written(
     assert len(list(store.trials(info.uid))) == 10
 
 
-def test_a_store_that_stays_away_ends_the_study_with_what_is_safe(
+def test_an_unreachable_store_ends_the_study_with_the_committed_trials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.1)
@@ -144,7 +144,7 @@ def test_a_store_that_stays_away_ends_the_study_with_what_is_safe(
     assert [t.number for t in store.trials(info.uid)] == [0]
 
 
-def test_a_disk_that_is_full_for_a_while_costs_nothing(
+def test_a_temporarily_full_disk_loses_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room = [10_000]

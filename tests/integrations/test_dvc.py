@@ -29,7 +29,7 @@ def study(tmp_path: Path) -> tuner.Study:
     return study
 
 
-def test_the_files_say_what_the_best_trial_was(study, tmp_path: Path) -> None:
+def test_the_files_describe_the_best_trial(study, tmp_path: Path) -> None:
     params, metrics = export_dvc(study, tmp_path / "out")
     best = study.best_trial
     assert json.loads(metrics.read_text()) == {"loss": 1.0}
@@ -42,14 +42,14 @@ def test_the_files_say_what_the_best_trial_was(study, tmp_path: Path) -> None:
     assert content["params"]["model"] == {"option": "svm", "svm": options}
 
 
-def test_another_trial_by_its_number(study, tmp_path: Path) -> None:
+def test_a_trial_can_be_chosen_by_number(study, tmp_path: Path) -> None:
     _, metrics = export_dvc(study, tmp_path, trial=2)
     assert json.loads(metrics.read_text()) == {"loss": 2.0}
     with pytest.raises(ArgumentError, match="no trial 7"):
         export_dvc(study, tmp_path, trial=7)
 
 
-def test_dvc_itself_shows_them_where_it_is_installed(study, tmp_path: Path) -> None:
+def test_dvc_shows_the_files_if_it_is_installed(study, tmp_path: Path) -> None:
     export_dvc(study, tmp_path)
     dvc = shutil.which("dvc")
     if dvc is None:

@@ -110,7 +110,7 @@ def test_a_trial_that_ran_again_is_mirrored_with_its_own_run(mlflow_server, tmp_
     assert {run.data.tags["tuner.run"] for run in runs.values()} == own
 
 
-def test_a_run_that_was_left_half_sent_is_completed(mlflow_server, tmp_path: Path) -> None:
+def test_a_partly_sent_run_is_completed(mlflow_server, tmp_path: Path) -> None:
     study = searched(tmp_path, n_trials=3)
     client = MlflowClient(mlflow_server.uri)
     MlflowMirror(mlflow_server.uri, "half").catch_up(study)
@@ -122,7 +122,7 @@ def test_a_run_that_was_left_half_sent_is_completed(mlflow_server, tmp_path: Pat
     assert (runs[1].info.run_id, runs[1].info.status) == (left, "FINISHED")
 
 
-def test_a_server_that_is_away_and_comes_back(mlflow_server, tmp_path: Path, monkeypatch) -> None:
+def test_runs_are_sent_after_the_server_returns(mlflow_server, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     mlflow_server.stop()
     mirror = MlflowMirror(mlflow_server.uri, "away")
@@ -139,7 +139,7 @@ def test_a_server_that_is_away_and_comes_back(mlflow_server, tmp_path: Path, mon
     assert len(child_runs(MlflowClient(mlflow_server.uri), "away")) == 6
 
 
-def test_what_does_not_fit_the_queue_is_said_and_sent_later(
+def test_runs_that_overflow_the_queue_are_sent_later_with_a_warning(
     mlflow_server, tmp_path: Path, monkeypatch, caplog
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -158,7 +158,7 @@ def test_what_does_not_fit_the_queue_is_said_and_sent_later(
     assert len(child_runs(MlflowClient(mlflow_server.uri), "short")) == 6
 
 
-def test_a_mirrored_study_comes_back_by_import(mlflow_server, tmp_path: Path) -> None:
+def test_a_mirrored_study_can_be_imported(mlflow_server, tmp_path: Path) -> None:
     with MlflowMirror(mlflow_server.uri, "back") as mirror:
         study = searched(tmp_path / "one", [mirror])
         assert mirror.flush(60)
@@ -234,7 +234,7 @@ def test_runs_become_trials(experiment, mlflow_server, tmp_path: Path) -> None:
         import_mlflow(mlflow_server.uri, name, store=tmp_path)
 
 
-def test_the_goal_must_be_clear(experiment, mlflow_server, tmp_path: Path) -> None:
+def test_an_ambiguous_goal_is_refused(experiment, mlflow_server, tmp_path: Path) -> None:
     client, uid, name = experiment
     run = logged(client, uid, {"lr": 1}, [1.0], None)
     client.log_metric(run, "accuracy", 0.5)

@@ -52,7 +52,7 @@ def values_of(params) -> list:
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(trials.filter(any))
-def test_every_trial_it_was_made_of_is_a_point_with_the_same_values(some) -> None:
+def test_each_observed_trial_is_a_point_of_the_space(some) -> None:
     space = observed(some)
     points = []
     for trial in some:
@@ -65,7 +65,7 @@ def test_every_trial_it_was_made_of_is_a_point_with_the_same_values(some) -> Non
     space.space.encode(points)
 
 
-def test_the_innermost_choice_that_explains_a_parameter_has_it() -> None:
+def test_a_parameter_belongs_to_the_innermost_choice_that_explains_it() -> None:
     some = [
         {"model": "svm", "kernel": "poly", "value": 3},
         {"model": "svm", "kernel": "rbf"},
@@ -79,7 +79,7 @@ def test_the_innermost_choice_that_explains_a_parameter_has_it() -> None:
     }
 
 
-def test_what_is_missing_or_too_much_is_said() -> None:
+def test_missing_and_surplus_parameters_are_named() -> None:
     space = observed([{"model": "svm", "kernel": "rbf"}, {"model": "none"}])
     fit = space.fit({"kernel": "poly"})
     assert fit.filled == ("model",)

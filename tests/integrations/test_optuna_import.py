@@ -90,7 +90,7 @@ def flat_by_optunas_names(params: dict) -> dict:
 
 
 @pytest.mark.slow
-def test_every_trial_is_what_optuna_says(storage: str, tmp_path: Path) -> None:
+def test_imported_trials_equal_those_of_optuna(storage: str, tmp_path: Path) -> None:
     theirs = made(storage, direction="maximize")
     theirs.set_user_attr("team", "vision")
     ours = imported(storage, tmp_path)
@@ -133,7 +133,7 @@ def test_conditions_become_branches(storage: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_imported_again_it_changes_nothing(storage: str, tmp_path: Path) -> None:
+def test_a_second_import_changes_nothing(storage: str, tmp_path: Path) -> None:
     theirs = made(storage)
     first = imported(storage, tmp_path)
     before = (first.info, first.trials, first.runs(), first.reports())
@@ -148,7 +148,7 @@ def test_imported_again_it_changes_nothing(storage: str, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_it_goes_on_here(storage: str, tmp_path: Path) -> None:
+def test_an_imported_study_can_be_continued(storage: str, tmp_path: Path) -> None:
     made(storage)
     study = imported(storage, tmp_path)
     trial = study.ask()
@@ -169,7 +169,7 @@ def test_it_goes_on_here(storage: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_went_on_in_both_is_refused(storage: str, tmp_path: Path) -> None:
+def test_a_study_continued_in_both_tools_is_refused(storage: str, tmp_path: Path) -> None:
     theirs = made(storage, n=5)
     study = imported(storage, tmp_path)
     study.tell(study.ask(), 0.5)
@@ -256,7 +256,7 @@ class TestJournals:
         assert done.study.trials == study.trials
         assert before == (journal.read_bytes(), sorted({*os.listdir(tmp_path)} - {"a"}))
 
-    def test_a_damaged_journal(self, journal: Path, tmp_path: Path) -> None:
+    def test_a_damaged_journal_is_refused(self, journal: Path, tmp_path: Path) -> None:
         lines = journal.read_bytes().splitlines(keepends=True)
         for damaged in (lines[1:], [*lines[:5], b"{\n", *lines[5:]], [b"{}\n"]):
             journal.write_bytes(b"".join(damaged))
@@ -265,24 +265,24 @@ class TestJournals:
 
 
 class TestRefusals:
-    def test_no_such_study(self, storage: str, tmp_path: Path) -> None:
+    def test_a_missing_study_is_named(self, storage: str, tmp_path: Path) -> None:
         made(storage, n=1)
         with pytest.raises(ForeignRecordError, match="it has 'old'"):
             import_optuna(storage, "new", store=tmp_path)
 
-    def test_no_such_file_and_none_is_made(self, storage: str, tmp_path: Path) -> None:
+    def test_a_missing_file_is_an_error_and_not_created(self, storage: str, tmp_path: Path) -> None:
         with pytest.raises(ForeignRecordError, match="does not exist"):
             import_optuna(storage, store=tmp_path / "store")
         assert list(tmp_path.iterdir()) == []
 
-    def test_another_programs_database(self, storage: str, tmp_path: Path) -> None:
+    def test_a_database_of_another_program_is_refused(self, storage: str, tmp_path: Path) -> None:
         sqlite3.connect(tmp_path / "optuna.db").execute("CREATE TABLE cats (name)")
         with pytest.raises(ForeignRecordError, match="lacks tables of Optuna"):
             import_optuna(storage, store=tmp_path / "store")
         with sqlite3.connect(tmp_path / "optuna.db") as database:
             assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("cats",)]
 
-    def test_another_programs_postgresql_database_stays_as_it_is(
+    def test_a_postgresql_database_of_another_program_is_not_changed(
         self, tmp_path: Path, new_database: Callable[[], str]
     ) -> None:
         url = new_database()
@@ -299,7 +299,9 @@ class TestRefusals:
             assert connection.exec_driver_sql("SELECT * FROM version_info").all() == []
         engine.dispose()
 
-    def test_another_schema_says_how_to_upgrade(self, storage: str, tmp_path: Path) -> None:
+    def test_an_unknown_schema_names_the_upgrade_command(
+        self, storage: str, tmp_path: Path
+    ) -> None:
         made(storage, n=1)
         with sqlite3.connect(tmp_path / "optuna.db") as database:
             database.execute("UPDATE alembic_version SET version_num = 'v2.6.0.a'")
@@ -318,16 +320,20 @@ class TestRefusals:
         assert "hunter2" not in str(caught.value)
 
     @pytest.mark.parametrize("url", ["oracle://host/db", "redis://host/0", "nonsense://"])
-    def test_a_database_of_another_kind(self, url: str, tmp_path: Path) -> None:
+    def test_a_database_of_an_unsupported_kind_is_refused(self, url: str, tmp_path: Path) -> None:
         with pytest.raises(ForeignRecordError, match="PostgreSQL and MySQL"):
             import_optuna(url, store=tmp_path)
 
     @pytest.mark.parametrize("storage", [7, None])
-    def test_not_a_storage(self, storage: object, tmp_path: Path) -> None:
+    def test_a_value_that_is_not_a_storage_is_refused(
+        self, storage: object, tmp_path: Path
+    ) -> None:
         with pytest.raises(ForeignRecordError, match="pass an SQLAlchemy URL"):
             import_optuna(storage, store=tmp_path)  # type: ignore[arg-type]
 
-    def test_a_study_of_ours_has_that_name(self, storage: str, tmp_path: Path) -> None:
+    def test_an_existing_study_of_that_name_is_not_overwritten(
+        self, storage: str, tmp_path: Path
+    ) -> None:
         made(storage, n=1)
         tuner.create_study({"x": Float(0, 1)}, study="old", store=tmp_path / "store")
         with pytest.raises(StudyExists, match="another name"):

@@ -103,7 +103,7 @@ def test_the_curves_are_in_the_folder_of_their_session(study, tmp_path: Path) ->
         assert [v for _, v in curve] == pytest.approx([v for _, v in expected], rel=1e-6)
 
 
-def test_what_is_exported_again_takes_the_place_of_the_old(study, tmp_path: Path) -> None:
+def test_a_second_export_replaces_the_first(study, tmp_path: Path) -> None:
     folder = export_tensorboard(study, tmp_path / "logs")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     (folder / "notes.txt").write_text("mine")

@@ -71,7 +71,7 @@ def found(query: str, store: Any, **options: Any) -> list[Any]:
         ("optimizer.nam = 'x'", "no study has optimizer.nam; did you mean optimizer.name?"),
     ],
 )
-def test_a_name_that_no_record_has_is_said(store: Any, query: str, says: str) -> None:
+def test_an_unknown_name_gives_a_warning(store: Any, query: str, says: str) -> None:
     for read in (lambda: found(query, store), lambda: tuner.find(query, store=store).count()):
         with pytest.warns(TunerWarning) as caught:
             read()
@@ -90,14 +90,14 @@ def test_a_name_that_no_record_has_is_said(store: Any, query: str, says: str) ->
         "study != 'third'", "study like 'third%'",
     ],
 )  # fmt: skip
-def test_other_names_are_silent(store: Any, query: str) -> None:
+def test_known_names_give_no_warning(store: Any, query: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", TunerWarning)
         found(query, store)
         tuner.find(query, store=store).check_names()
 
 
-def test_of_runs_and_of_one_study(store: Any) -> None:
+def test_unknown_names_in_queries_of_runs_and_of_one_study(store: Any) -> None:
     with pytest.warns(TunerWarning, match="no run has metrics.acc; known: metrics.'val loss'"):
         found("metrics.acc < 1", store, what="runs")
     for what, query, says in (
@@ -111,7 +111,7 @@ def test_of_runs_and_of_one_study(store: Any) -> None:
         list(study.find("params.learning_rate < 1"))
 
 
-def test_an_empty_store_knows_no_names(tmp_path: Path) -> None:
+def test_an_empty_store_gives_no_warning(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", TunerWarning)
         assert found("params.lr < 1 and metrics.acc > 0", str(tmp_path)) == []
@@ -152,7 +152,7 @@ class TestShell:
         ("metrics.`val loss", 7, 'write metrics."val loss"'),
     ],
 )
-def test_names_quoted_as_in_another_language(query: str, position: int, says: str) -> None:
+def test_a_quoted_name_gives_a_hint(query: str, position: int, says: str) -> None:
     with pytest.raises(QueryError) as caught:
         parse(query)
     assert caught.value.position == position
@@ -195,7 +195,7 @@ class TestPartialResults:
         ("order by state, value limit 3", [2, 4, 0]),
     )
 
-    def test_they_come_after_final_ones(self, study: tuner.Study) -> None:
+    def test_trials_with_only_reported_values_come_last(self, study: tuner.Study) -> None:
         for query, numbers in self.QUERIES:
             assert [trial.number for trial in study.find(query)] == numbers, query
             assert [run.trial for run in study.find(query, what="runs")] == numbers, query

@@ -16,7 +16,7 @@ from tuner.query.syntax import And, Comparison, Duration, Field, Like, Literal, 
 from tuner.query.values import dialect_of
 
 
-def test_precedence() -> None:
+def test_operators_have_their_precedence() -> None:
     a, b, c = (Comparison(Field((n,)), "=", Literal(1)) for n in "abc")
     assert parse("a = 1 or b = 1 and c = 1").condition == Or((a, And((b, c))))
     assert parse("(a = 1 or b == 1) AND c = 1").condition == And((Or((a, b)), c))
@@ -79,7 +79,9 @@ def test_ordering_and_limits() -> None:
         (f"limit {2**63}", 6, "must be at most"),
     ],
 )
-def test_an_error_says_where_and_what_was_expected(text: str, position: int, says: str) -> None:
+def test_an_error_names_the_position_and_the_expected_token(
+    text: str, position: int, says: str
+) -> None:
     with pytest.raises(QueryError) as caught:
         parse(text)
     assert caught.value.position == position
@@ -88,7 +90,7 @@ def test_an_error_says_where_and_what_was_expected(text: str, position: int, say
     assert len(shown[: caret.index("^")]) == position + 2
 
 
-def test_size_is_limited_before_a_database_chokes_on_it() -> None:
+def test_a_query_that_is_too_large_is_refused() -> None:
     for text in (
         "(" * (DEEPEST + 1),
         "not " * 3000 + "x = 1",
@@ -129,20 +131,20 @@ def compile_for(what: str, text: str) -> None:
         ("studies", "params.x = 1", "unknown field 'params'"),
     ],
 )
-def test_a_query_that_asks_for_what_cannot_be(what: str, text: str, says: str) -> None:
+def test_a_query_with_an_impossible_comparison_is_refused(what: str, text: str, says: str) -> None:
     with pytest.raises(QueryError) as caught:
         compile_for(what, text)
     assert says in str(caught.value)
 
 
-def test_what_must_be_known() -> None:
+def test_a_misspelled_subject_is_refused() -> None:
     with pytest.raises(ArgumentError, match="did you mean 'trials'"):
         subject("trial", dialect_of("sqlite"))
 
 
 @pytest.mark.slow
 @given(st.sampled_from(["trials", "runs", "studies"]).flatmap(queries))
-def test_a_query_reads_as_it_is_written(query) -> None:
+def test_a_parsed_query_is_shown_as_written(query) -> None:
     assert parse(str(query)) == query
 
 
@@ -158,7 +160,7 @@ pieces = st.sampled_from([*PIECES.split(), "\0", "\ud800"])
     st.lists(pieces | st.text(max_size=5), max_size=12).map(" ".join) | st.text(max_size=40),
     st.sampled_from(SUBJECTS),
 )
-def test_no_text_does_anything_but_mean_something_or_raise_our_error(text: str, what: str) -> None:
+def test_any_text_parses_or_raises_a_query_error(text: str, what: str) -> None:
     problem = None
     try:
         compile_for(what, text)
@@ -169,7 +171,7 @@ def test_no_text_does_anything_but_mean_something_or_raise_our_error(text: str, 
 
 @pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30))
-def test_what_a_user_writes_is_a_parameter_and_never_sql(text: str) -> None:
+def test_user_text_is_passed_as_a_bound_parameter(text: str) -> None:
     from sqlalchemy.dialects import postgresql, sqlite
 
     quoted = text.replace("'", "''")

@@ -22,7 +22,7 @@ from tuner.tracking.uuid7 import uuid7
 class RankingInSql:
     @shared
     @given(ranked_histories(), st.sampled_from(list(Direction)))
-    def test_the_best_trial_of_a_study(
+    def test_sql_and_python_rank_trials_alike(
         self, store: Store, trials: list[Trial], direction: Direction
     ) -> None:
         goal = Goal("loss", direction)

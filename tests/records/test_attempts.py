@@ -47,7 +47,7 @@ def test_three_attempts_are_one_curve() -> None:
     }
 
 
-def test_metrics_that_start_over_leave_others_alone() -> None:
+def test_a_metric_that_starts_over_does_not_change_other_metrics() -> None:
     """System metrics count their samples from 0 in every attempt."""
     assert series({"a": [0, 5], "system/cpu": [0, 1, 2]}, {"a": [6], "system/cpu": [0]}) == {
         "a": [(0, 1), (5, 1), (6, 2)],
@@ -64,7 +64,7 @@ def test_an_attempt_without_reports_and_a_repeated_run_change_nothing(purpose: R
     assert reports_by_trial(runs, reports) == {0: [Report(0, {"a": 1.0})]}
 
 
-def test_the_last_attempt_is_no_replay_and_no_repeat() -> None:
+def test_replays_and_repeats_are_not_the_last_attempt() -> None:
     runs = [
         Run("r1", 0, state=State.FAILED),
         Run("r2", 0, attempt=2, state=State.COMPLETED),

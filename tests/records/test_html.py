@@ -121,7 +121,7 @@ def test_colors_come_from_the_page() -> None:
         assert colors == {"inherit", "none", "rgba(128,128,128,.12)"}
 
 
-def test_of_a_long_list_both_ends_are_shown() -> None:
+def test_a_long_list_shows_its_first_and_last_rows() -> None:
     trials = RecordList([Trial(i, {"x": i}) for i in range(1000)])
     page = Page(trials._repr_html_())
     assert page.tags.count("tr") == 22
@@ -145,13 +145,13 @@ def test_a_study_shows_its_best_trial_and_its_failures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_a_study_that_has_hardly_begun(tmp_path: Path, n: int) -> None:
+def test_a_study_with_few_or_no_trials(tmp_path: Path, n: int) -> None:
     study = study_of(tmp_path, n)
     assert ("no completed, feasible trial yet" in study._repr_html_()) == (n == 0)
     assert study.find()._repr_html_()
 
 
-def test_the_result_of_a_query_says_how_many_there_are(tmp_path: Path) -> None:
+def test_a_query_result_shows_the_number_of_matches(tmp_path: Path) -> None:
     study = study_of(tmp_path, 27)
     page = Page(study.find("value < 1")._repr_html_())
     assert "22 trials" in page.text
@@ -188,7 +188,7 @@ def test_a_comparison_shows_what_differs() -> None:
     assert "Nothing differs" in same._repr_html_()
 
 
-def test_a_replay_and_a_lineage_are_short() -> None:
+def test_a_replay_and_a_lineage_are_shown_compactly() -> None:
     changed = (Changed("commit", EVIL, "b"),)
     replay = Replay(
         EVIL, 3, RUN, {"loss": (NOISE, 0.001), "b": (None, 1.0)}, False, changed, (EVIL,)

@@ -54,7 +54,7 @@ def test_six_digits_are_kept(value: float) -> None:
 
 
 @given(FINITE)
-def test_a_number_to_copy_is_exact_up_to_rounding_error(value: float) -> None:
+def test_a_number_to_copy_is_exact_except_for_rounding_error(value: float) -> None:
     text = number_text(value, None)
     assert float(text) == pytest.approx(value, rel=1e-14, abs=0)
     assert len(text) <= len(repr(value)) + 1
@@ -86,5 +86,5 @@ def test_numbers_within_containers_are_short_too() -> None:
         (float("inf"), "inf s"),
     ],
 )
-def test_durations_carry_over(seconds: float, text: str) -> None:
+def test_rounded_durations_carry_into_the_next_unit(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text

@@ -58,7 +58,7 @@ def images(shown: list[dict[str, Any]]) -> int:
 
 
 @pytest.mark.slow
-def test_every_plot_is_shown_and_the_figures_of_the_user_too(kernel: Run) -> None:
+def test_plots_and_the_users_own_figures_are_shown(kernel: Run) -> None:
     """The first figure of a kernel selects the backend; pyplot stays interactive after it."""
     assert images(kernel("study.plot.history();")) == 1
     assert images(kernel("study.plot.slice('rate');")) == 1
@@ -71,7 +71,7 @@ def test_every_plot_is_shown_and_the_figures_of_the_user_too(kernel: Run) -> Non
 
 
 @pytest.mark.slow
-def test_a_style_of_the_first_figure_hides_no_later_one() -> None:
+def test_the_style_of_the_first_figure_does_not_hide_later_ones() -> None:
     styled = "import matplotlib.pyplot as plt\nwith plt.style.context('dark_background'):\n    "
     with running_kernel() as run:
         assert images(run(f"{styled}study.plot.history()")) == 1
@@ -81,7 +81,7 @@ def test_a_style_of_the_first_figure_hides_no_later_one() -> None:
         assert images(run("study.plot.history();")) == 0
 
 
-def test_the_user_may_turn_the_interactive_mode_off(kernel: Run) -> None:
+def test_plots_are_shown_with_interactive_mode_off(kernel: Run) -> None:
     # The first figure of a kernel turns the mode on, whoever draws it.
     kernel("import matplotlib.pyplot as plt; study.plot.history();")
     assert images(kernel("plt.ioff(); study.plot.history();")) == 0

@@ -64,7 +64,7 @@ def study_of(tmp_path: Path, name: str = "digits", n: int = 12, **options) -> tu
 
 
 @pytest.mark.slow
-def test_it_says_what_came_of_the_study(tmp_path: Path) -> None:
+def test_the_report_shows_the_results_of_the_study(tmp_path: Path) -> None:
     study = study_of(tmp_path)
     path = write_report(study, tmp_path / "r.html")
     page = Page(path.read_text())
@@ -81,7 +81,7 @@ def test_it_says_what_came_of_the_study(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
+def test_the_page_loads_no_external_resources(tmp_path: Path) -> None:
     html = render_report(study_of(tmp_path))
     page = Page(html)
     assert page.loads
@@ -93,7 +93,7 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_hostile_name_is_text(tmp_path: Path) -> None:
+def test_a_study_name_with_markup_is_escaped(tmp_path: Path) -> None:
     plain = Page(render_report(study_of(tmp_path / "a")))
     study = study_of(tmp_path / "b", EVIL, tags={EVIL: EVIL})
     page = Page(render_report(study))
@@ -114,7 +114,7 @@ def test_several_goals_show_the_front(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 @pytest.mark.slow
-def test_studies_that_have_hardly_begun(tmp_path: Path, n: int) -> None:
+def test_studies_with_few_or_no_trials(tmp_path: Path, n: int) -> None:
     page = Page(render_report(study_of(tmp_path, n=n)))
     assert ("none yet" in page.text) == (n == 0)
 
@@ -134,7 +134,7 @@ def test_the_data_of_the_charts_is_text_without_credentials(tmp_path: Path) -> N
     assert "u202e" not in chart_data(hostile, hostile.trials).replace("\\\\u202e", "")
 
 
-def test_a_part_of_many_trials_keeps_every_improvement(
+def test_thinned_chart_data_keeps_every_improvement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(charts, "MOST_TRIALS", 20)
@@ -160,7 +160,7 @@ def test_the_policy_of_the_page_allows_its_own_script_only(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_plot_without_anything_to_show_is_not_written(tmp_path: Path) -> None:
+def test_a_plot_without_data_is_omitted(tmp_path: Path) -> None:
     def charts(name: str, space: dict[str, Any], states: str, values: float = 1.0) -> list[str]:
         study = tuner.create_study(space, study=name, store=tmp_path, seed=0)
         for number, state in enumerate(states):
@@ -197,7 +197,7 @@ def test_importances_are_shares_of_the_whole_variance(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
-def test_a_tie_is_called_a_tie(tmp_path: Path, direction: str) -> None:
+def test_a_tie_is_labeled_as_a_tie(tmp_path: Path, direction: str) -> None:
     space = {"x": Float(0, 1)}
     study = tuner.create_study(space, study="s", store=tmp_path, seed=0, direction=direction)
     for _ in range(3):
@@ -217,7 +217,7 @@ def test_values_that_differ_in_late_digits_look_different(tmp_path: Path) -> Non
     assert "by 1e-9: 0.123456781 against 0.123456782." in text
 
 
-def test_the_page_suits_dark_mode_and_phones() -> None:
+def test_the_page_supports_dark_mode_and_small_screens() -> None:
     style = (Path(tuner.__file__).parent / "reporting" / "report.css").read_text()
     light, dark = style.split("@media (prefers-color-scheme: dark)")
     names = set(re.findall(r"(--[a-z]+):", light))
@@ -256,6 +256,6 @@ def test_a_report_object_is_saved_and_shown_in_a_frame(tmp_path: Path) -> None:
     assert len(repr(report)) < 100
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_an_export_error(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="cannot write"):
         write_report(study_of(tmp_path, n=1), tmp_path / "no" / "r.html")

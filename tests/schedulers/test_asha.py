@@ -37,7 +37,7 @@ def test_trials_are_compared_at_rungs_only() -> None:
     assert stopped_at == [1, 5, 17]  # after 2, 6 and 18 steps
 
 
-def test_the_best_third_of_those_that_came_passes_a_rung() -> None:
+def test_the_best_third_of_the_trials_at_a_rung_passes() -> None:
     scheduler = asha(grace=1, reduction=3)
     losses = list(range(300))
     random.Random(0).shuffle(losses)
@@ -47,7 +47,7 @@ def test_the_best_third_of_those_that_came_passes_a_rung() -> None:
         assert stops(scheduler, n, 0, loss) is (loss not in best_third)
 
 
-def test_a_trial_counts_by_its_best_so_far() -> None:
+def test_a_trial_is_ranked_by_its_best_value_so_far() -> None:
     scheduler = asha(grace=4, reduction=2)
     for step in range(4):
         assert not stops(scheduler, 0, step, 1.0)

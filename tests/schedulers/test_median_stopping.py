@@ -43,11 +43,11 @@ def test_a_trial_as_good_as_the_median_goes_on(rule: MedianStopping) -> None:
     assert run(rule, 9, [2.0, 2.0]) == [Decision.CONTINUE] * 2
 
 
-def test_the_best_value_of_the_trial_counts_not_its_last(rule: MedianStopping) -> None:
+def test_the_best_value_of_the_trial_counts_and_not_the_last(rule: MedianStopping) -> None:
     assert run(rule, 9, [1.5, 50.0]) == [Decision.CONTINUE] * 2
 
 
-def test_the_others_count_by_the_mean_up_to_the_same_step() -> None:
+def test_other_trials_count_by_their_mean_up_to_the_same_step() -> None:
     rule = MedianStopping(min_trials=1)
     rule.reset([Goal()])
     run(rule, 0, [10.0, 0.0, 0.0, 0.0])  # running means 10, 5, 3.3, 2.5
@@ -58,14 +58,14 @@ def test_the_others_count_by_the_mean_up_to_the_same_step() -> None:
     ]
 
 
-def test_nothing_is_stopped_within_the_grace() -> None:
+def test_no_trial_is_stopped_within_the_grace_period() -> None:
     rule = MedianStopping(grace=3, min_trials=1)
     rule.reset([Goal()])
     run(rule, 0, [0.0] * 5)
     assert run(rule, 1, [1.0] * 4) == [Decision.CONTINUE] * 3 + [Decision.STOP]
 
 
-def test_stopped_and_failed_trials_set_no_bar(rule: MedianStopping) -> None:
+def test_stopped_and_failed_trials_do_not_count_for_the_median(rule: MedianStopping) -> None:
     for number in range(10, 30):
         assert Decision.STOP in run(rule, number, [100.0, 100.0])
     for number in range(30, 50):
@@ -80,7 +80,7 @@ def test_equal_trials_are_not_stopped_by_rounding() -> None:
         assert set(run(rule, number, [0.1] * 200)) == {Decision.CONTINUE}
 
 
-def test_only_the_last_attempt_of_a_trial_sets_the_bar() -> None:
+def test_only_the_last_attempt_of_a_trial_counts_for_the_median() -> None:
     rule = MedianStopping(min_trials=1)
     rule.reset([Goal()])
     trial = Trial(0, {})

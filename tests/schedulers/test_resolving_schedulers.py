@@ -12,7 +12,7 @@ from tuner.errors import ArgumentError
 from tuner.schedulers import ASHA, MedianStopping, resolve
 
 
-def test_names_objects_and_nothing() -> None:
+def test_a_name_an_object_or_none_gives_a_scheduler() -> None:
     assert resolve(None) is None
     assert isinstance(resolve("asha"), ASHA)
     assert isinstance(resolve("median"), MedianStopping)
@@ -20,7 +20,7 @@ def test_names_objects_and_nothing() -> None:
     assert resolve(mine) is mine
 
 
-def test_a_name_gives_a_new_one_each_time() -> None:
+def test_a_name_gives_a_new_scheduler_each_time() -> None:
     assert resolve("asha") is not resolve("asha")
 
 
@@ -33,7 +33,7 @@ def test_a_name_gives_a_new_one_each_time() -> None:
         (3, "3 lacks reset, on_report"),
     ],
 )
-def test_what_is_no_scheduler_is_refused_with_a_remedy(spec: object, says: str) -> None:
+def test_a_value_that_is_not_a_scheduler_is_refused_with_a_remedy(spec: object, says: str) -> None:
     with pytest.raises(ArgumentError, match=says):
         resolve(spec)
 

@@ -20,7 +20,7 @@ from benchmarks.soak.sweep import value_of
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_few_faults_leave_the_record_right_and_no_process() -> None:
+def test_the_record_is_correct_and_no_process_is_left_after_faults() -> None:
     before = descendants_of(os.getpid())
     hits, calls, done, violations = soak(kills=3, trials=40, seed=3)
     assert violations == []
@@ -49,7 +49,7 @@ spared.kill()
 
 
 @pytest.mark.process
-def test_what_is_started_while_others_are_ended_is_ended_too() -> None:
+def test_a_process_that_starts_during_cleanup_is_ended_too() -> None:
     # In a process of its own: a Ray cluster of other tests starts workers when it likes.
     done = subprocess.run(
         [sys.executable, "-c", STARTS_MORE], capture_output=True, text=True, timeout=60, check=True
@@ -84,7 +84,7 @@ def judged(store: Path, tampering: str = "", n_trials: int = 5) -> Counter[str]:
     return Counter(violation.removeprefix("sweep: ") for violation in record.violations)
 
 
-def test_a_sound_record_is_not_found_fault_with(store: Path) -> None:
+def test_a_correct_record_passes_the_check(store: Path) -> None:
     assert not judged(store)
 
 
@@ -100,10 +100,10 @@ def test_a_sound_record_is_not_found_fault_with(store: Path) -> None:
         ("UPDATE runs SET trial = 0 WHERE trial = 1", "trial 0 has 2 runs of attempt 1"),
     ],
 )
-def test_what_must_not_be_is_found(store: Path, tampering: str, says: str) -> None:
+def test_each_defect_of_a_record_is_found(store: Path, tampering: str, says: str) -> None:
     assert any(says in violation for violation in judged(store, tampering))
 
 
 @pytest.mark.parametrize("n_trials", [4, 6])
-def test_a_budget_that_is_not_exact_is_found(store: Path, n_trials: int) -> None:
+def test_a_wrong_number_of_trials_is_found(store: Path, n_trials: int) -> None:
     assert any("the trials are" in violation for violation in judged(store, n_trials=n_trials))
