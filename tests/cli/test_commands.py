@@ -96,7 +96,7 @@ def test_a_space_from_a_file_and_options(folder: Path) -> None:
     assert len(tuner.load_study("s").trials) == 9
 
 
-def test_the_same_command_goes_on(folder: Path) -> None:
+def test_the_same_command_resumes_the_study(folder: Path) -> None:
     run()
     before = tuner.load_study("s").trials
     run("--n-trials", "12")
@@ -105,7 +105,7 @@ def test_the_same_command_goes_on(folder: Path) -> None:
     assert after[:8] == before
 
 
-def test_an_objective_of_a_module(folder: Path) -> None:
+def test_an_objective_is_imported_from_a_module(folder: Path) -> None:
     (folder / "fittings").mkdir()
     (folder / "fittings" / "fitting.py").write_text(SCRIPT)
     call("run", "fittings.fitting:objective", "--backend", "serial", "--n-trials", "3", "--quiet")
@@ -113,7 +113,7 @@ def test_an_objective_of_a_module(folder: Path) -> None:
     assert info.name.startswith("objective-")
 
 
-def test_a_space_that_a_function_returns(folder: Path) -> None:
+def test_a_function_may_return_the_space(folder: Path) -> None:
     (folder / "spaces.py").write_text("import tuner\ndef one():\n    return {'x': tuner.Int(1, 3)}")
     run("--space", "spaces.py:one")
     assert {t.params["x"] for t in tuner.load_study("s")} == {1, 2, 3}
@@ -130,7 +130,7 @@ def test_a_script_may_be_called_as_a_module_is(folder: Path) -> None:
 UNGUARDED = f"{SCRIPT}\nimport tuner\ntuner.optimize(objective, space, backend='serial')\nend = 1\n"
 
 
-def test_a_script_that_starts_a_search_itself_is_run_without_it(folder: Path) -> None:
+def test_a_search_in_the_script_does_not_start(folder: Path) -> None:
     (folder / "train.py").write_text(UNGUARDED)
     line = UNGUARDED.splitlines().index("tuner.optimize(objective, space, backend='serial')") + 1
     result = run()
@@ -144,7 +144,7 @@ def test_a_script_that_starts_a_search_itself_is_run_without_it(folder: Path) ->
     assert "note: other.py" in run("--space", "other.py:space").stderr
 
 
-def test_a_module_that_starts_a_search_itself_is_run_without_it(folder: Path) -> None:
+def test_a_search_in_the_module_does_not_start(folder: Path) -> None:
     (folder / "unguarded").mkdir()
     (folder / "unguarded" / "fit.py").write_text(UNGUARDED)
     call(
@@ -156,7 +156,7 @@ def test_a_module_that_starts_a_search_itself_is_run_without_it(folder: Path) ->
     ]
 
 
-def test_tags_and_retries(folder: Path) -> None:
+def test_options_set_tags_and_retries(folder: Path) -> None:
     fails_first = """if params["x"] in TRIED: return 1.0
     TRIED.add(params["x"])
     raise ValueError("the first time")"""
@@ -171,7 +171,7 @@ def test_tags_and_retries(folder: Path) -> None:
 
 
 @pytest.mark.ray
-def test_a_script_travels_to_ray_workers_with_what_lies_beside_it(folder: Path) -> None:
+def test_a_script_and_its_sibling_modules_reach_ray_workers(folder: Path) -> None:
     (folder / "beside.py").write_text("def square(x):\n    return x * x")
     (folder / "elsewhere").mkdir()
     script = SCRIPT.replace("HELPER = 2", "from beside import square")
@@ -228,7 +228,7 @@ def test_one_trial_is_shown_with_its_runs(folder: Path) -> None:
     assert "has no trial 99; its" in call("show", "s", "--trial", "99", code=1).stderr
 
 
-def test_the_best_as_text_and_json(folder: Path) -> None:
+def test_the_best_trial_is_shown_as_text_and_json(folder: Path) -> None:
     run()
     best = tuner.load_study("s").best_trial
     assert f"in trial {best.number}" in call("best", "s").stdout
@@ -290,7 +290,7 @@ def test_numbers_are_shown_without_rounding_error(folder: Path) -> None:
     assert "0.001" in call("best", "s", "--json").stdout
 
 
-def test_a_plot_has_a_goal_a_metric_and_other_studies(folder: Path) -> None:
+def test_a_plot_takes_a_goal_a_metric_and_other_studies(folder: Path) -> None:
     for name in ("s", "t"):
         study = tuner.create_study(
             {"x": Float(0, 1)}, study=name, store=".tuner", seed=0,
@@ -437,7 +437,7 @@ def test_a_wrong_option_is_exit_code_2(folder: Path, args: list[str]) -> None:
     call(*args, code=2)
 
 
-def test_an_error_of_several_lines_is_one_line(folder: Path) -> None:
+def test_an_error_message_of_several_lines_is_shown_as_one(folder: Path) -> None:
     (folder / "train.py").write_text(SCRIPT.replace("no such column", "no such\\ncolumn"))
     result = run(objective="fails", code=1)
     assert "no such column" in result.stderr
@@ -503,7 +503,7 @@ def _examples() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("args", _examples(), ids=" ".join)
-def test_the_examples_of_docs_and_help_can_be_typed(args: list[str]) -> None:
+def test_the_examples_of_docs_and_help_are_valid_commands(args: list[str]) -> None:
     command: click.Command = cli
     while isinstance(command, click.Group):
         name, *args = args
@@ -511,7 +511,7 @@ def test_the_examples_of_docs_and_help_can_be_typed(args: list[str]) -> None:
     command.make_context(command.name, args)
 
 
-def test_the_space_in_the_docs_is_one() -> None:
+def test_the_space_in_the_docs_is_valid() -> None:
     page = (ROOT / "docs" / "cli.md").read_text()
     block = re.search(r"^    params:\n(?:    .*\n)+", page, re.MULTILINE)
     assert block is not None
@@ -522,7 +522,7 @@ def test_the_space_in_the_docs_is_one() -> None:
 
 
 @pytest.mark.process
-def test_a_reader_that_has_seen_enough_is_no_error(folder: Path) -> None:
+def test_a_closed_output_pipe_is_not_an_error(folder: Path) -> None:
     run()
     command = f"{Path(sys.executable).parent / 'tuner'} export s | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True)

@@ -39,7 +39,7 @@ def typed(*args: str, code: int = 0) -> Result:
     return result
 
 
-def test_import_optuna(folder: Path) -> None:
+def test_the_command_imports_an_optuna_study(folder: Path) -> None:
     storage = f"sqlite:///{folder / 'optuna.db'}"
     study = optuna.create_study(storage=storage, study_name="old")
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
@@ -56,7 +56,7 @@ def test_import_optuna(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_mirror_and_import_mlflow(folder: Path) -> None:
+def test_the_commands_mirror_to_and_import_from_mlflow(folder: Path) -> None:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     assert "sent: 3 trials" in typed("mirror", "digits", uri, "--experiment", "e").stdout
     assert "sent: 0 trials" in typed("mirror", "digits", uri, "--experiment", "e").stdout
@@ -69,7 +69,7 @@ def test_mirror_and_import_mlflow(folder: Path) -> None:
     assert tuner.load_study("back").best_value == 1.0
 
 
-def test_export_runs_and_reports(folder: Path) -> None:
+def test_the_command_exports_runs_and_reports(folder: Path) -> None:
     typed("export", "digits", "--what", "reports", "--output", "r.csv")
     rows = list(csv.DictReader(Path("r.csv").read_text().splitlines()))
     assert [(r["trial"], r["step"], r["metric"], float(r["value"])) for r in rows][:2] == [
@@ -83,7 +83,7 @@ def test_export_runs_and_reports(folder: Path) -> None:
     assert pq.read_table("r.parquet").num_rows == 3
 
 
-def test_export_into_a_folder(folder: Path) -> None:
+def test_the_command_exports_into_a_folder(folder: Path) -> None:
     typed("export", "digits", "--to", "dvc", "--output", "dvc")
     assert json.loads(Path("dvc/metrics.json").read_text()) == {"value": 1.0}
     typed("export", "digits", "--to", "tensorboard", "--output", "logs")
@@ -92,14 +92,14 @@ def test_export_into_a_folder(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_report(folder: Path) -> None:
+def test_the_command_writes_a_report(folder: Path) -> None:
     assert typed("report", "digits").stdout == "digits-report.html\n"
     assert "digits" in Path("digits-report.html").read_text()
     typed("report", "digits", "-o", "r.html")
     assert "cannot write" in typed("report", "digits", "-o", "no/r.html", code=1).stderr
 
 
-def test_gc(folder: Path) -> None:
+def test_the_command_collects_garbage(folder: Path) -> None:
     assert "deleted: 0 artifacts" in typed("gc").stdout
     shown = typed("gc", "--keep-best", "1", "digits", "--older-than", "0", "--dry-run").stdout
     assert "would forget: 2 models of digits" in shown

@@ -37,7 +37,7 @@ def person(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 @pytest.mark.postgres
 class TestOnAServer:
-    def test_the_writer_is_told_once(
+    def test_the_writer_gets_one_warning(
         self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         person(monkeypatch, tmp_path / "a")
@@ -47,7 +47,7 @@ class TestOnAServer:
         assert f"artifacts are kept in {tmp_path}/a/.tuner/artifacts" in said
         assert "set TUNER_ARTIFACTS to an absolute path or URL" in said
 
-    def test_a_relative_folder_is_one_of_each_process(
+    def test_a_relative_folder_differs_between_processes(
         self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         url = new_database()
@@ -59,7 +59,7 @@ class TestOnAServer:
         with pytest.raises(ArtifactMissing, match=r"kept in .*/a/kept: .* or is relative"):
             tuner.load_model("s", store=url)
 
-    def test_a_search_without_artifacts_says_nothing(
+    def test_a_search_without_artifacts_gives_no_warning(
         self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         person(monkeypatch, tmp_path / "a")
@@ -70,7 +70,7 @@ class TestOnAServer:
                 store=new_database(), progress=False,
             )  # fmt: skip
 
-    def test_the_reader_is_told_where_they_are(
+    def test_a_missing_artifact_error_names_the_folder_of_the_writer(
         self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         url = new_database()
@@ -91,7 +91,7 @@ class TestOnAServer:
         monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "a" / ".tuner" / "artifacts"))
         assert tuner.load_model("s", store=url) == study.best_params
 
-    def test_another_machine_with_the_same_path(
+    def test_a_missing_artifact_error_names_the_other_machine(
         self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         url = new_database()
@@ -102,7 +102,7 @@ class TestOnAServer:
         with pytest.raises(ArtifactMissing, match="on the machine that ran the trial: TUNER_ART"):
             tuner.load_model("s", store=url)
 
-    def test_a_common_folder_says_nothing(
+    def test_a_shared_folder_gives_no_warning(
         self, new_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         url = new_database()
@@ -115,7 +115,7 @@ class TestOnAServer:
             assert tuner.load_model("s", store=url) == study.best_params
 
 
-def test_files_that_are_gone_beside_a_sqlite_file(tmp_path: Path) -> None:
+def test_missing_files_beside_a_sqlite_file_are_named(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", TunerWarning)
         search(tmp_path)
@@ -149,7 +149,7 @@ class TestWarningsAsErrors:
             warnings.simplefilter("ignore", ResourceWarning)
             yield
 
-    def test_a_search_goes_on(self, tmp_path: Path) -> None:
+    def test_a_search_finishes_if_warnings_are_errors(self, tmp_path: Path) -> None:
         with pytest.raises(TunerWarning, match="artifacts are kept in"):
             search(tmp_path, 4)
         study = tuner.load_study("s", store=tmp_path)

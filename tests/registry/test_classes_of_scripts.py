@@ -57,7 +57,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
-def test_a_model_of_the_script_is_decided_when_it_is_saved(make: Any, main: ModuleType) -> None:
+def test_a_model_class_of_the_script_is_checked_on_saving(make: Any, main: ModuleType) -> None:
     with pytest.raises(RegistryError, match=r"__main__\..*in the script.*module.*allow_pickle"):
         save_model(make(main))
     format, files = save_model(make(main), allow_pickle=True)
@@ -67,7 +67,7 @@ def test_a_model_of_the_script_is_decided_when_it_is_saved(make: Any, main: Modu
 
 
 @pytest.mark.parametrize("make", ["Mean.Inner", "local"])
-def test_a_class_within_another_or_a_function_has_no_name_to_import(
+def test_a_nested_or_local_class_cannot_be_imported(
     make: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "nested_classes.py").write_text(CODE)
@@ -102,7 +102,7 @@ def test_a_class_of_a_script_under_another_name_cannot_be_imported(
         save_model(load_script(tmp_path / "elsewhere" / "only_there.py").Mean())
 
 
-def test_a_class_that_was_shipped_by_value_is_kept_without_running_its_file(
+def test_a_class_pickled_by_value_is_saved_without_running_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "its_script.py").write_text("raise SystemExit('runs')")
@@ -113,7 +113,7 @@ def test_a_class_that_was_shipped_by_value_is_kept_without_running_its_file(
     assert "its_script" not in sys.modules
 
 
-def test_an_older_file_with_a_class_of_a_script_says_what_can_be_done(
+def test_an_older_file_with_a_class_of_a_script_names_the_remedy(
     main: ModuleType, tmp_path: Path
 ) -> None:
     from skops import io

@@ -26,7 +26,7 @@ def study(tmp_path: Path) -> tuner.Study:
     )  # fmt: skip
 
 
-def test_a_model_knows_where_it_came_from(study: tuner.Study, tmp_path: Path) -> None:
+def test_the_lineage_names_study_trial_and_code(study: tuner.Study, tmp_path: Path) -> None:
     found = tuner.lineage("digits@champion", store=tmp_path)
     best = study.best_trial
     assert found.trial == best
@@ -58,6 +58,6 @@ def test_the_command_prints_a_tree_or_json(study: tuner.Study, tmp_path: Path) -
     assert content["data"] == study.info.data
 
 
-def test_a_model_that_is_not_there(study: tuner.Study, tmp_path: Path) -> None:
+def test_the_lineage_of_a_missing_model_is_an_error(study: tuner.Study, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound, match="digits"):
         tuner.lineage("digit", store=tmp_path)

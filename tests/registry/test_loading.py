@@ -98,7 +98,7 @@ def files_of(folder: Path, version: ModelVersion) -> list[Path]:
         ({"threshold": 0.5, "labels": ("a", "b")}, "json"),
     ],
 )
-def test_the_first_format_that_accepts_the_model_keeps_it(
+def test_the_first_format_that_accepts_a_model_saves_it(
     model: Any, format: str, tmp_path: Path
 ) -> None:
     version = registered(tmp_path, model)
@@ -107,7 +107,7 @@ def test_the_first_format_that_accepts_the_model_keeps_it(
     assert type(tuner.load_model("m", store=tmp_path)) is type(model)
 
 
-def test_a_format_of_ones_own(tmp_path: Path) -> None:
+def test_a_custom_format_saves_and_loads(tmp_path: Path) -> None:
     registered(tmp_path, {"b", "a"}, format=OwnFormat())
     registry = Registry(open_store(tmp_path))
     assert registry.load("m", format=OwnFormat()) == {"a", "b"}
@@ -115,7 +115,7 @@ def test_a_format_of_ones_own(tmp_path: Path) -> None:
         registry.load("m")
 
 
-def test_a_format_of_another_name_does_not_load(tmp_path: Path) -> None:
+def test_a_format_of_another_name_cannot_load(tmp_path: Path) -> None:
     registered(tmp_path, [1, 2])
     with pytest.raises(RegistryError, match="saved in the format 'json', format= loads 'own'"):
         Registry(open_store(tmp_path)).load("m", format=OwnFormat())
@@ -169,14 +169,14 @@ def test_a_format_of_another_name_does_not_load(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_model_that_cannot_be_kept(
+def test_a_model_that_cannot_be_saved_is_refused(
     model: Any, options: dict[str, Any], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         save_model(model, **options)
 
 
-def test_a_model_that_no_safe_format_keeps_is_pickled_if_that_is_allowed() -> None:
+def test_a_model_without_a_safe_format_is_pickled_if_allowed() -> None:
     format, files = save_model(Birch().fit(X), allow_pickle=True)
     assert format == "pickle"
     assert type(load_files(format, files, allow_pickle=True)) is Birch
@@ -192,7 +192,7 @@ def test_a_model_that_no_safe_format_keeps_is_pickled_if_that_is_allowed() -> No
         ("catboost.core", r"model\.save_model\('model\.cbm'\)"),
     ],
 )
-def test_a_model_of_another_library_is_refused_with_what_to_write(package: str, says: str) -> None:
+def test_a_model_of_another_library_is_refused_with_a_remedy(package: str, says: str) -> None:
     base = type("Module", (), {"__module__": package})
     model = type("Net", (base,), {"__module__": "networks"})()
     with pytest.raises(RegistryError, match="allow_pickle=True here and on loading") as caught:
@@ -214,7 +214,7 @@ def test_files_stay_in_their_folder(path: str) -> None:
 
 
 @pytest.mark.process
-def test_formats_import_what_they_need_only() -> None:
+def test_formats_import_only_their_own_libraries() -> None:
     code = """
 import sys
 from tuner.registry.formats import load_files, save_model
@@ -230,7 +230,9 @@ assert not heavy, heavy
 
 @pytest.mark.parametrize("position", [0, 0.5, 1])
 @pytest.mark.slow
-def test_a_flipped_bit_is_noticed_before_anything_is_read(position: float, tmp_path: Path) -> None:
+def test_a_flipped_bit_is_detected_before_the_model_is_read(
+    position: float, tmp_path: Path
+) -> None:
     version = registered(tmp_path, LogisticRegression(max_iter=1000).fit(X, y))
     (file,) = files_of(tmp_path, version)
     content = bytearray(file.read_bytes())
@@ -240,7 +242,7 @@ def test_a_flipped_bit_is_noticed_before_anything_is_read(position: float, tmp_p
         tuner.load_model("m", store=tmp_path)
 
 
-def test_an_exchanged_file_is_not_run_even_where_pickles_are_allowed(tmp_path: Path) -> None:
+def test_a_replaced_file_is_not_run_even_if_pickles_are_allowed(tmp_path: Path) -> None:
     version = registered(tmp_path, Own(), format="pickle", allow_pickle=True)
     (file,) = files_of(tmp_path, version)
     file.write_bytes(pickle.dumps(Touch(tmp_path / "trace")))
@@ -250,7 +252,7 @@ def test_an_exchanged_file_is_not_run_even_where_pickles_are_allowed(tmp_path: P
 
 
 @pytest.mark.parametrize("change", ["added", "removed", "renamed", "linked"])
-def test_other_files_are_noticed(change: str, tmp_path: Path) -> None:
+def test_added_removed_and_renamed_files_are_detected(change: str, tmp_path: Path) -> None:
     version = registered(tmp_path, {"a": 1})
     (file,) = files_of(tmp_path, version)
     if change == "added":
@@ -266,7 +268,7 @@ def test_other_files_are_noticed(change: str, tmp_path: Path) -> None:
         tuner.load_model("m", store=tmp_path)
 
 
-def test_files_that_are_gone_are_named(tmp_path: Path) -> None:
+def test_missing_files_are_named(tmp_path: Path) -> None:
     version = registered(tmp_path, {"a": 1})
     (file,) = files_of(tmp_path, version)
     file.unlink()
@@ -278,7 +280,7 @@ def test_files_that_are_gone_are_named(tmp_path: Path) -> None:
 # --- trust ------------------------------------------------------------------------------------
 
 
-def test_an_unknown_type_is_named_with_what_to_write(tmp_path: Path) -> None:
+def test_an_untrusted_type_is_named_with_the_remedy(tmp_path: Path) -> None:
     registered(tmp_path, Own().fit(X, y))
     with pytest.raises(UntrustedModel) as caught:
         tuner.load_model("m", store=tmp_path)
@@ -286,7 +288,7 @@ def test_an_unknown_type_is_named_with_what_to_write(tmp_path: Path) -> None:
     assert VARIABLE in str(caught.value)
 
 
-def test_the_caller_can_trust_it(own_module: Any, tmp_path: Path) -> None:
+def test_the_caller_can_trust_a_type(own_module: Any, tmp_path: Path) -> None:
     registered(tmp_path, own_module.Mean().fit(X, y))
     with pytest.raises(UntrustedModel, match=r"own_estimators\.Mean"):
         tuner.load_model("m", store=tmp_path)
@@ -294,7 +296,7 @@ def test_the_caller_can_trust_it(own_module: Any, tmp_path: Path) -> None:
     assert model.mean_ == y.mean()
 
 
-def test_the_operator_can_trust_it(
+def test_the_operator_can_trust_a_type(
     own_module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registered(tmp_path, own_module.Mean().fit(X, y))
@@ -322,13 +324,13 @@ class Mean(BaseEstimator):
 
 
 @pytest.mark.parametrize("trusted", ["package.Type", [LogisticRegression], [None]])
-def test_what_is_trusted_is_a_list_of_names(trusted: Any, tmp_path: Path) -> None:
+def test_the_trusted_types_are_a_list_of_names(trusted: Any, tmp_path: Path) -> None:
     registered(tmp_path, LogisticRegression(max_iter=1000).fit(X, y))
     with pytest.raises(ArgumentError, match=r"trusted=.*write a list"):
         tuner.load_model("m", store=tmp_path, trusted=trusted)
 
 
-def test_a_pickle_needs_leave_on_loading_too(tmp_path: Path) -> None:
+def test_a_pickle_needs_permission_on_loading_too(tmp_path: Path) -> None:
     registered(tmp_path, np.arange(3), allow_pickle=True)
     with pytest.raises(UntrustedModel, match=r"load_model\(\.\.\., allow_pickle=True\)"):
         tuner.load_model("m", store=tmp_path)

@@ -38,12 +38,12 @@ def allowed(check: Any, name: Any) -> bool:
 @example(" ")
 @example("a" * 200)
 @example("a" * 201)
-def test_a_model_can_be_called_whatever_a_study_is_called(name: str) -> None:
+def test_every_valid_study_name_is_a_valid_model_name(name: str) -> None:
     assert allowed(validate_model_name, name) == allowed(as_study_name, name)
 
 
 @pytest.mark.parametrize("name", ["", "  ", None, 3, "a@b", "a/b", "a\nb", "a" * 201])
-def test_a_name_that_no_model_can_have(name: Any) -> None:
+def test_an_invalid_model_name_is_refused(name: Any) -> None:
     with pytest.raises(ArgumentError, match=r"^model name "):
         validate_model_name(name)
 
@@ -76,28 +76,28 @@ def test_every_winner_is_registered_under_its_studys_name(name: str, tmp_path: P
         ("m@a@b", Reference("m", alias="a@b")),
     ],
 )
-def test_what_a_reference_means(ref: str, means: Reference) -> None:
+def test_a_reference_is_parsed_to_name_and_version_or_alias(ref: str, means: Reference) -> None:
     assert parse_reference(ref) == means
 
 
 @pytest.mark.parametrize("ref", ["", "@champion", "m@", "@", None, 3, b"m"])
-def test_what_is_no_reference(ref: Any) -> None:
+def test_an_invalid_reference_is_refused(ref: Any) -> None:
     with pytest.raises(ArgumentError, match="'name@alias'"):
         parse_reference(ref)
 
 
 @pytest.mark.parametrize("number", ["0", "2147483648", "9" * 30, "9" * 5_000])
-def test_a_version_beyond_all_numbers_is_not_found(number: str, tmp_path: Path) -> None:
+def test_a_huge_version_number_is_not_found(number: str, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound):
         tuner.load_model(f"m@{number}", store=tmp_path)
 
 
 @pytest.mark.parametrize("alias", ["staging", "v2", "2026-01", "blue green", "été"])
-def test_an_alias(alias: str) -> None:
+def test_a_valid_alias_is_accepted(alias: str) -> None:
     assert validate_alias(alias) == alias
 
 
 @pytest.mark.parametrize("alias", ["", "3", "٣", "@x", "a@b", "-x", "a" * 201, None, 3])
-def test_no_alias(alias: Any) -> None:
+def test_an_invalid_alias_is_refused(alias: Any) -> None:
     with pytest.raises(ArgumentError, match=r"^alias "):
         validate_alias(alias)

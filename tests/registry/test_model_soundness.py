@@ -156,7 +156,7 @@ def test_a_model_whose_arrays_do_not_fit_is_not_loaded(
 
 
 @pytest.mark.parametrize("make", [neighbors.KernelDensity, lambda: cluster.BisectingKMeans(3)])
-def test_models_with_trees_of_their_own_load(make: Callable[[], Any], tmp_path: Path) -> None:
+def test_models_with_nested_trees_load(make: Callable[[], Any], tmp_path: Path) -> None:
     model = make().fit(X)
     SkopsFormat().save(model, tmp_path)
     loaded = SkopsFormat().load(tmp_path)
@@ -164,7 +164,7 @@ def test_models_with_trees_of_their_own_load(make: Callable[[], Any], tmp_path: 
     assert np.array_equal(getattr(loaded, method)(X), getattr(model, method)(X))
 
 
-def test_a_model_that_would_not_load_is_not_kept(tmp_path: Path) -> None:
+def test_a_model_that_would_not_load_is_not_saved(tmp_path: Path) -> None:
     model = boosting()
     four_trees(model)
     with pytest.raises(RegistryError, match=r"would not load again.*format='pickle'"):
@@ -172,7 +172,7 @@ def test_a_model_that_would_not_load_is_not_kept(tmp_path: Path) -> None:
     assert not (tmp_path / FILE).exists()
 
 
-def test_a_start_that_is_not_checked_can_be_trusted(tmp_path: Path) -> None:
+def test_an_unchecked_init_estimator_can_be_trusted(tmp_path: Path) -> None:
     model = ensemble.GradientBoostingRegressor(
         n_estimators=2, init=linear_model.LinearRegression()
     ).fit(X, y)

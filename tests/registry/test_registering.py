@@ -108,13 +108,13 @@ def test_a_run_is_one_version_of_a_name(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["a@b", "", "a/b", None])
-def test_a_wrong_name_registers_nothing(store: Store, name: Any) -> None:
+def test_an_invalid_name_registers_nothing(store: Store, name: Any) -> None:
     with pytest.raises(ArgumentError):
         register(store, name)
     assert Registry(store).models() == []
 
 
-def test_what_the_store_does_not_have_is_not_registered(store: Store) -> None:
+def test_an_unknown_run_or_artifact_is_not_registered(store: Store) -> None:
     info, [(trial, run)] = record(store)
     call: dict[str, Any] = {"trial": trial, "goal": LOSS, "value": 1.0}
     lost = Artifact("model", run.uid, "nowhere", "0" * 64, 1, "model", "json")
@@ -154,7 +154,9 @@ def test_the_champion_is_the_best_and_the_first_of_equals(
 
 @pytest.mark.parametrize("goal", [SCORE, Goal("loss", Direction.MAXIMIZE), Goal("score")])
 @pytest.mark.slow
-def test_a_champion_of_another_goal_stays_and_the_version_says_so(store: Store, goal: Goal) -> None:
+def test_a_champion_of_another_goal_stays_with_a_note_on_the_version(
+    store: Store, goal: Goal
+) -> None:
     register(store, "m", 0.5, LOSS)
     for value in (0.0, 1.0):
         made = register(store, "m", value, goal)
@@ -201,7 +203,7 @@ def test_a_failure_of_the_operating_system_is_a_store_error(
 
 
 @pytest.mark.parametrize("version", [0, 2, -1])
-def test_an_alias_of_a_version_that_is_not_there(store: Store, version: int) -> None:
+def test_an_alias_of_a_missing_version_is_refused(store: Store, version: int) -> None:
     register(store, "m")
     with pytest.raises(ModelNotFound, match="versions 1 to 1"):
         Registry(store).set_alias("m", "staging", version)
@@ -224,7 +226,9 @@ def test_an_alias_of_a_version_that_is_not_there(store: Store, version: int) -> 
         ("iris:1", "no model 'iris:1'; it has 'iris'; a version is written 'iris@1'$"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(store: Store, ref: str, says: str) -> None:
+def test_an_error_for_a_missing_model_lists_existing_ones(
+    store: Store, ref: str, says: str
+) -> None:
     register(store, "iris")
     register(store, "digits")
     for ask in (Registry(store).get, Registry(store).load):
@@ -232,7 +236,7 @@ def test_what_is_not_there_is_told_with_what_is(store: Store, ref: str, says: st
             ask(ref)
 
 
-def test_no_password_is_told(store: Store) -> None:
+def test_errors_do_not_show_the_password(store: Store) -> None:
     with pytest.raises(ModelNotFound) as caught:
         Registry(store).get("m")
     assert str(store) in str(caught.value)

@@ -133,7 +133,7 @@ def test_a_call_in_the_file_is_not_made(
 
 @pytest.mark.process
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_the_calls_would_be_made_if_allowed(
+def test_the_calls_are_made_if_allowed(
     call: tuple[Callable[[str], Node], list[str]], tmp_path: Path
 ) -> None:
     make, types = call
@@ -228,7 +228,7 @@ def load_again(model: Any, folder: Path) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize(("make", "tree_of"), TREES.values(), ids=TREES.keys())
 @pytest.mark.parametrize("change", TREE_CHANGES.values(), ids=TREE_CHANGES.keys())
-def test_a_tree_that_leads_astray_is_not_loaded(
+def test_a_tree_with_invalid_child_indices_is_not_loaded(
     make: Callable[[], Any],
     tree_of: Callable[[Any], Any],
     change: Callable[[Any], None],
@@ -241,7 +241,7 @@ def test_a_tree_that_leads_astray_is_not_loaded(
         load_again(model, tmp_path)
 
 
-def test_a_tree_has_as_many_nodes_as_it_says() -> None:
+def test_a_tree_with_a_wrong_node_count_is_not_loaded() -> None:
     model = DecisionTreeClassifier().fit(X, y)
     check_model(model)
     set_state(model.tree_, node_count=model.tree_.node_count + 1)
@@ -268,7 +268,7 @@ BOOSTED_CHANGES: dict[str, Callable[[Any, np.ndarray], None]] = {
 
 
 @pytest.mark.parametrize("change", BOOSTED_CHANGES.values(), ids=BOOSTED_CHANGES.keys())
-def test_a_boosted_tree_that_leads_astray_is_not_loaded(
+def test_a_boosted_tree_with_invalid_indices_is_not_loaded(
     change: Callable[[Any, np.ndarray], Any], tmp_path: Path
 ) -> None:
     model = HistGradientBoostingClassifier(max_iter=3).fit(X, y)
@@ -278,7 +278,7 @@ def test_a_boosted_tree_that_leads_astray_is_not_loaded(
         load_again(model, tmp_path)
 
 
-def test_a_number_is_not_taken_for_a_category(tmp_path: Path) -> None:
+def test_a_model_that_reads_a_number_as_a_category_is_not_loaded(tmp_path: Path) -> None:
     categorical = np.column_stack([X[:, 0], np.arange(len(X)) % 5])
     model = HistGradientBoostingClassifier(max_iter=3, categorical_features=[1], min_samples_leaf=2)
     model.fit(categorical, np.arange(len(X)) % 5 % 2)
@@ -290,7 +290,7 @@ def test_a_number_is_not_taken_for_a_category(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [DecisionTreeClassifier, lambda: RandomForestClassifier(3)])
-def test_a_model_says_how_many_features_its_trees_have(
+def test_the_feature_count_of_a_model_must_match_its_trees(
     make: Callable[[], Any], tmp_path: Path
 ) -> None:
     model = make().fit(X, y)
@@ -301,7 +301,7 @@ def test_a_model_says_how_many_features_its_trees_have(
 
 @pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree"])
 @pytest.mark.parametrize("position", range(1, 4))
-def test_a_tree_of_neighbours_is_that_of_its_points(
+def test_a_neighbor_tree_must_match_its_points(
     algorithm: str, position: int, tmp_path: Path
 ) -> None:
     model = KNeighborsClassifier(algorithm=algorithm, leaf_size=5, weights="distance").fit(X, y)
@@ -315,7 +315,7 @@ def test_a_tree_of_neighbours_is_that_of_its_points(
 
 
 @pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csr_array])
-def test_a_sparse_matrix_that_leads_astray_is_not_loaded(kind: Any, tmp_path: Path) -> None:
+def test_a_sparse_matrix_with_invalid_indices_is_not_loaded(kind: Any, tmp_path: Path) -> None:
     model = SVC().fit(kind(X), y)
     assert np.array_equal(load_again(model, tmp_path).predict(kind(X)), model.predict(kind(X)))
     model.support_vectors_.indices[0] = 10**6

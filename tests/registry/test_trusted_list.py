@@ -106,7 +106,7 @@ def files() -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_every_estimator_loads_without_opting_in() -> None:
+def test_every_scikit_learn_estimator_loads_without_opt_in() -> None:
     refused = {}
     for name, content in files().items():
         try:
@@ -118,7 +118,7 @@ def test_every_estimator_loads_without_opting_in() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(OF_SKLEARN < (1, 9), reason="the list has estimators of later versions")
-def test_no_estimator_is_listed_that_is_not_needed() -> None:
+def test_the_list_has_no_unneeded_estimator() -> None:
     used: set[str] = set()
     for content in files().values():
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

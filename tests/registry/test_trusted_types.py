@@ -67,7 +67,7 @@ def unfinished_fits() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "name"), MODELS)
-def test_models_of_the_ready_made_spaces(task: Any, name: str) -> None:
+def test_models_of_the_predefined_spaces_load(task: Any, name: str) -> None:
     params = ready.classifier() if task == "classifier" else ready.regressor()
     space = Space(params).freeze({"model": name})
     for size, few in (("n_estimators", 50), ("max_iter", 20)):
@@ -158,7 +158,7 @@ PIPELINES: dict[str, Callable[[], tuple[Any, Any]]] = {
 
 
 @pytest.mark.parametrize("make", PIPELINES.values(), ids=PIPELINES.keys())
-def test_models_that_people_build(make: Callable[[], tuple[Any, Any]]) -> None:
+def test_common_pipelines_load(make: Callable[[], tuple[Any, Any]]) -> None:
     model, data = make()
     model.fit(data, y + 1)
     assert np.array_equal(again(model).predict(data), model.predict(data))
@@ -168,19 +168,19 @@ OF_SKLEARN_1_8 = {"sklearn.calibration._TemperatureScaling"}
 
 
 @pytest.mark.parametrize("name", sorted(TRUSTED))
-def test_what_is_trusted_exists(name: str) -> None:
+def test_each_trusted_type_exists(name: str) -> None:
     if name in OF_SKLEARN_1_8 and tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8):
         pytest.skip("a later scikit-learn has it")
     module, _, attribute = name.rpartition(".")
     assert hasattr(importlib.import_module(module), attribute)
 
 
-def test_nothing_that_runs_what_it_is_given_is_trusted() -> None:
+def test_types_that_call_their_arguments_are_not_trusted() -> None:
     dangerous = r"builtins|os|posix|sys|subprocess|pickle|importlib|operator|ctypes|shutil|socket"
     assert [name for name in TRUSTED if re.match(rf"_?({dangerous})\.", name)] == []
     assert [name for name in TRUSTED if re.search("load|exec|eval|open|PyFunc", name)] == []
 
 
-def test_an_unfitted_model_is_kept_too(tmp_path: Path) -> None:
+def test_an_unfitted_model_is_saved_too(tmp_path: Path) -> None:
     model = make_pipeline(pre.StandardScaler(), ensemble.RandomForestClassifier())
     assert again(model).get_params().keys() == model.get_params().keys()

@@ -95,13 +95,13 @@ def test_a_pickle_that_cannot_be_read_names_both_versions(
 
 
 @pytest.mark.usefixtures("older")
-def test_another_version_is_no_obstacle_to_a_model_that_loads(tmp_path: Path) -> None:
+def test_a_model_of_another_version_loads_if_it_can(tmp_path: Path) -> None:
     logged(tmp_path, LogisticRegression(max_iter=500).fit(X, y))
     assert tuner.load_model("m", store=tmp_path).predict(X[:1]) == [0]
 
 
 @pytest.mark.usefixtures("older")
-def test_a_model_that_needs_leave_only_says_nothing_of_versions(tmp_path: Path) -> None:
+def test_an_untrusted_type_error_does_not_mention_versions(tmp_path: Path) -> None:
     logged(tmp_path, Gone(), allow_pickle=True)
     with pytest.raises(UntrustedModel, match=r"allow_pickle=True\)$"):
         tuner.load_model("m", store=tmp_path)
@@ -136,14 +136,14 @@ def test_a_refitted_model_has_the_environment_in_which_it_was_fitted(
         ({"scikit-learn": "1.0"}, "own", "No module 'sklearn.x'", "scikit-learn 1.0, and here is"),
     ],
 )
-def test_the_packages_that_matter_are_compared(
+def test_the_relevant_packages_are_compared(
     packages: dict[str, str], format: str, problem: str, says: str
 ) -> None:
     note = version_note(Environment(sys.version.split()[0], "", packages), format, problem)
     assert re.search(says, note) if says else note == ""
 
 
-def test_another_python_matters_to_a_pickle_only() -> None:
+def test_the_python_version_is_compared_for_pickles_only() -> None:
     older = Environment("3.2.1", "", {})
     assert version_note(older, "skops", "") == ""
     assert "saved with Python 3.2.1, and here is Python 3." in version_note(older, "pickle", "")

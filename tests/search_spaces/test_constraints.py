@@ -31,7 +31,9 @@ assignments = st.fixed_dictionaries({}, optional={"a": values, "b": values, "c":
 
 @given(conditions, assignments)
 @settings(deadline=None)
-def test_text_means_what_was_written(condition: Expression, flat: dict[str, Any]) -> None:
+def test_text_and_expressions_have_the_same_meaning(
+    condition: Expression, flat: dict[str, Any]
+) -> None:
     again = parse_constraint(str(condition))
     assert str(again) == str(condition)
     assert again.evaluate(flat) == condition.evaluate(flat)
@@ -39,7 +41,7 @@ def test_text_means_what_was_written(condition: Expression, flat: dict[str, Any]
 
 @given(conditions, conditions, assignments)
 @settings(deadline=None)
-def test_logic_is_kleenes(p: Expression, q: Expression, flat: dict[str, Any]) -> None:
+def test_conditions_use_kleene_logic(p: Expression, q: Expression, flat: dict[str, Any]) -> None:
     a, b = p.evaluate(flat), q.evaluate(flat)
     order = {False: 0, None: 1, True: 2}
     assert order[(p & q).evaluate(flat)] == min(order[a], order[b])
@@ -66,7 +68,7 @@ def test_logic_is_kleenes(p: Expression, q: Expression, flat: dict[str, Any]) ->
         ("kind in ['x', 'y']", True),
     ],
 )
-def test_text_that_people_write(text: str, expected: bool | None) -> None:
+def test_common_notations_are_parsed(text: str, expected: bool | None) -> None:
     flat = {"a": 3, "b": 4, "odd name": "x", "kind": "y"}
     if "&" in text:
         with pytest.raises(SpaceError, match="parentheses"):
@@ -96,7 +98,7 @@ def test_text_that_people_write(text: str, expected: bool | None) -> None:
         "(" * 500 + "a" + ")" * 500 + " < 1",
     ],
 )
-def test_text_that_is_no_constraint_is_not_executed(text: str) -> None:
+def test_text_that_is_not_a_constraint_is_not_executed(text: str) -> None:
     with pytest.raises(SpaceError, match="constraint"):
         parse_constraint(text)
 
@@ -145,7 +147,7 @@ SPACE = Space(
         ("b == 0.3", "never satisfy an equation of continuous parameters"),
     ],
 )
-def test_a_constraint_that_cannot_be(constraint: Any, says: str) -> None:
+def test_an_invalid_constraint_is_refused(constraint: Any, says: str) -> None:
     with pytest.raises(SpaceError, match=says):
         SPACE.where(constraint)
 
@@ -164,12 +166,12 @@ def test_a_constraint_that_cannot_be(constraint: Any, says: str) -> None:
         lambda: -(P("a") < 1),
     ],
 )
-def test_an_expression_that_cannot_be(make: Any) -> None:
+def test_an_invalid_expression_is_refused(make: Any) -> None:
     with pytest.raises(SpaceError, match="constraint"):
         make()
 
 
-def test_none_of_a_small_space_is_told_exactly() -> None:
+def test_an_unsatisfiable_constraint_on_a_small_space_is_detected() -> None:
     with pytest.raises(SpaceError, match="none of its 3 points"):
         Space({"n": Int(1, 3)}).where(P("n") > 3)
 
@@ -201,14 +203,14 @@ def test_none_is_a_value_and_not_unknown() -> None:
     assert {"weight": None, "n": 1} not in space.where(P("weight") == "balanced")
 
 
-def test_a_truth_is_a_condition_by_itself() -> None:
+def test_a_boolean_parameter_is_a_condition() -> None:
     space = Space({"on": Bool(), "n": Int(1, 2)})
     assert space.where(P("on")).size == 2
     assert space.where(~P("on") | (P("n") == 1)).size == 3
     assert space.where("on and n == 1").size == 1
 
 
-def test_numbers_of_numpy_and_names_of_enums_are_written_plainly() -> None:
+def test_numpy_numbers_and_enum_members_are_written_as_plain_values() -> None:
     class Kernel(StrEnum):
         RBF = "rbf"
 
@@ -219,12 +221,12 @@ def test_numbers_of_numpy_and_names_of_enums_are_written_plainly() -> None:
 
 
 @pytest.mark.parametrize("text", ["9 ** 9 ** 9 ** 9 > a", "a ** a ** a ** a ** a > 1"])
-def test_powers_beyond_all_bounds_are_unknown_at_once(text: str) -> None:
+def test_overflowing_powers_are_unknown_immediately(text: str) -> None:
     assert parse_constraint(text).evaluate({"a": 1000}) is None
     assert parse_constraint("a ** 3 == 1000000000").evaluate({"a": 1000}) is True
 
 
-def test_a_name_that_python_would_read_otherwise_is_quoted() -> None:
+def test_a_name_that_python_would_normalize_is_quoted() -> None:
     name = "\N{LATIN SMALL LIGATURE FI}t"
     assert parse_constraint(str(P(name) < 1)).paths == (name,)
 
@@ -232,13 +234,13 @@ def test_a_name_that_python_would_read_otherwise_is_quoted() -> None:
 @pytest.mark.parametrize(
     "text", ["(" * 5_000 + "a" + ")" * 5_000, "not " * 5_000 + "a", "-" * 9_999]
 )
-def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
+def test_a_constraint_nested_too_deeply_is_refused(text: str) -> None:
     with pytest.raises(SpaceError, match="cannot be parsed"):
         parse_constraint(text)
 
 
 @pytest.mark.parametrize("text", ["a < 1and b", r"a == '\='"])
-def test_what_python_would_only_warn_of_is_refused_and_nothing_is_printed(text: str) -> None:
+def test_text_that_triggers_a_python_warning_is_refused_silently(text: str) -> None:
     with warnings.catch_warnings(record=True) as printed:
         warnings.simplefilter("always")
         with pytest.raises(SpaceError, match="cannot be parsed: invalid"):

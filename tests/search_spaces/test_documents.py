@@ -68,7 +68,7 @@ BOOL = {"type": "bool"}
         ),
     ],
 )
-def test_a_document_that_cannot_be_read_names_the_path(data: Any, says: str) -> None:
+def test_an_error_in_a_document_names_the_path(data: Any, says: str) -> None:
     with pytest.raises(SpaceError, match=says):
         Space.from_dict(data)
 
@@ -76,7 +76,7 @@ def test_a_document_that_cannot_be_read_names_the_path(data: Any, says: str) -> 
 @pytest.mark.parametrize(
     "text", ["{", "", "3", "null", "[" * 100_000, '{"params": NaN}', 3, b"\xff", None]
 )
-def test_what_is_no_json_is_an_error_of_ours(text: Any) -> None:
+def test_invalid_json_raises_a_tuner_error(text: Any) -> None:
     with pytest.raises(SpaceError, match="search space"):
         Space.from_json(text)
 
@@ -84,12 +84,12 @@ def test_what_is_no_json_is_an_error_of_ours(text: Any) -> None:
 @pytest.mark.parametrize(
     "text", ["a: [", "", "3", "a: !!python/object:os.system {}", "? [a]\n: 1", "{" * 3000, "\x00"]
 )
-def test_what_is_no_yaml_is_an_error_of_ours(text: str) -> None:
+def test_invalid_yaml_raises_a_tuner_error(text: str) -> None:
     with pytest.raises(SpaceError, match="search space"):
         Space.from_yaml(text)
 
 
-def test_a_name_that_is_there_twice_is_an_error() -> None:
+def test_a_duplicate_name_is_an_error() -> None:
     twice = '{"params": {"x": {"type": "bool"}, "x": {"type": "bool"}}}'
     with pytest.raises(SpaceError, match="'x' is there twice"):
         Space.from_json(twice)
@@ -97,7 +97,7 @@ def test_a_name_that_is_there_twice_is_an_error() -> None:
         Space.from_yaml(twice)
 
 
-def test_yaml_is_read_as_people_mean_it() -> None:
+def test_yaml_numbers_and_words_are_read_as_intended() -> None:
     space = Space.from_yaml(
         """
         params:
@@ -190,7 +190,7 @@ class TestPowerOfTwo(DomainConformance):
     outsiders = (None, True, 2.5, 3, "1", float("nan"), object())
 
 
-def test_a_domain_of_ones_own_is_one_like_any_other() -> None:
+def test_a_custom_domain_round_trips() -> None:
     space = Space({"m": Choice("none", net={"units": PowerOfTwo(4, 9)})}, ["m.net.units > 16"])
     for again in (Space.from_json(space.to_json()), Space.from_yaml(space.to_yaml())):
         assert again == space
@@ -206,7 +206,7 @@ def test_a_domain_of_ones_own_is_one_like_any_other() -> None:
     assert not math.isinf(space.size)
 
 
-def test_a_domain_of_ones_own_that_cannot_be_read_names_the_path() -> None:
+def test_an_error_in_a_custom_domain_names_the_path() -> None:
     document = json.loads(Space({"u": PowerOfTwo(1, 2)}).to_json())
     for change, says in (
         ({"low": 5}, r"'u': PowerOfTwo\(5, 2\)"),

@@ -48,7 +48,7 @@ class TestLargeGrids(DomainConformance):
         Float(0.3, 1e9 + 0.3, step=0.1, log=True),
     )
 
-    def test_values_come_one_at_a_time(self) -> None:
+    def test_values_are_distinct_sorted_and_lazy(self) -> None:
         for domain in self.domains:
             values = list(itertools.islice(domain.values(), 1000))
             assert values == sorted(set(values))
@@ -80,7 +80,7 @@ class TestConst(DomainConformance):
     outsiders = ("other", 1, None, object())
 
 
-def test_numbers_come_back_as_declared() -> None:
+def test_numbers_have_the_declared_type() -> None:
     assert Float(0, 10).cast(3) == 3.0
     assert type(Float(0, 10).cast(np.float32(3))) is float
     assert type(Int(0, 10).cast(np.int64(3))) is int
@@ -89,7 +89,7 @@ def test_numbers_come_back_as_declared() -> None:
     assert type(Int(0, 10).sample(np.random.default_rng(0), 1)[0]) is int
 
 
-def test_options_come_back_as_plain_values() -> None:
+def test_options_are_returned_as_plain_values() -> None:
     class Size(IntEnum):
         SMALL = 1
 
@@ -99,7 +99,7 @@ def test_options_come_back_as_plain_values() -> None:
     assert choice.cast(np.int8(1)) == 1
 
 
-def test_domains_are_the_same_if_they_are_written_the_same() -> None:
+def test_domains_with_equal_declarations_are_equal() -> None:
     assert Choice(1, 2) != Choice(True, 2)
     assert Const(1) != Const(1.0)
     assert Choice("a", "b") != Choice("b", "a")
@@ -109,7 +109,7 @@ def test_domains_are_the_same_if_they_are_written_the_same() -> None:
     assert Float(0, 1) != "Float(0, 1)"
 
 
-def test_a_branch_may_have_any_name_of_python() -> None:
+def test_a_branch_may_have_the_name_of_an_argument() -> None:
     choice = Choice(self={"x": Bool()}, options={}, name={})
     assert choice.options == ("self", "options", "name")
 
@@ -139,14 +139,14 @@ def test_log_floats_vary_evenly_in_their_logarithm(low: float, unit: float) -> N
     assert np.log(value / low) == pytest.approx(unit * np.log(100), abs=1e-9)
 
 
-def test_grid_values_are_met_within_rounding() -> None:
+def test_grid_values_are_matched_within_rounding_error() -> None:
     domain = Float(0, 1, step=0.1)
     assert domain.cast(0.1 + 0.2) == domain.grid(2)[3]
     assert not domain.contains(0.3 + 1e-14)
     assert not domain.contains(1 + 1e-14)
 
 
-def test_a_grid_has_the_decimals_that_are_meant() -> None:
+def test_a_grid_has_the_declared_decimals() -> None:
     assert Float(0, 1, step=0.1).grid(2) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     assert Float(0, 3 * 0.1, step=0.1).high == 0.3
     assert Float(1e-300, 3e-300, step=1e-300).grid(2) == [1e-300, 2e-300, 3e-300]
@@ -209,6 +209,6 @@ def test_a_grid_has_the_decimals_that_are_meant() -> None:
         (lambda: Choice(**{"": {}}), "'' must be a non-empty string without '.'"),
     ],
 )
-def test_a_domain_that_cannot_be_says_what_to_write(make: Any, says: str) -> None:
+def test_an_invalid_domain_is_refused_with_a_remedy(make: Any, says: str) -> None:
     with pytest.raises(SpaceError, match=says):
         make()

@@ -37,7 +37,7 @@ SPACE = Space(
         (P("lr") < 0.5, ["lr < 0.5"]),
     ],
 )
-def test_what_is_left_of_a_constraint_on_a_branch_that_is_gone(
+def test_a_constraint_on_a_removed_branch_is_reduced(
     constraint: Expression, left: list[str]
 ) -> None:
     space = SPACE.where(constraint)
@@ -60,7 +60,7 @@ conditions = st.recursive(
 
 @given(conditions)
 @settings(deadline=None)
-def test_the_same_points_break_what_is_left(condition: Expression) -> None:
+def test_a_reduced_constraint_excludes_the_same_points(condition: Expression) -> None:
     left = without(condition, {"gone"})
     for p in (True, False):
         for q in (True, False):
@@ -85,7 +85,7 @@ def test_large_grids_are_compared_without_counting_them() -> None:
     assert SPACE.widen({"even": Int(0, 20)}).params["even"].size == 21
 
 
-def test_branches_change_with_all_that_is_in_them() -> None:
+def test_branches_are_edited_with_their_parameters() -> None:
     inner = Choice(a={"C": Float(0.2, 0.5)}, b={"d": Int(2, 2)})
     narrow = SPACE.narrow({"m": inner})
     assert narrow.params["m"] == inner
@@ -118,6 +118,8 @@ def test_a_frozen_parameter_can_be_widened_again() -> None:
         ({"even": Choice(0, 3)}, "'even' is .* exceeds it"),
     ],
 )
-def test_what_is_not_narrower_says_why(change: dict[str, Any], says: str) -> None:
+def test_an_edit_that_does_not_narrow_is_refused_with_the_reason(
+    change: dict[str, Any], says: str
+) -> None:
     with pytest.raises(SpaceError, match=says):
         SPACE.narrow(change)

@@ -55,7 +55,7 @@ def test_listed_decimals_are_compared_as_decimals(domain: Ordinal) -> None:
 
 
 @pytest.mark.parametrize("n", [3, 6, 7, 30, 300])
-def test_a_step_of_a_fraction_means_the_fraction(n: int) -> None:
+def test_a_step_that_approximates_a_fraction_is_that_fraction(n: int) -> None:
     grid = Float(0, 1, step=1 / n)
     assert grid.grid(1) == [k / n for k in range(n + 1)]
     assert Space({"a": grid, "b": grid}).where("a + b == 1").size == n + 1
@@ -72,7 +72,7 @@ VARIANTS = [
 @pytest.mark.slow
 @given(conditions, st.integers(0, 3))
 @settings(deadline=None, max_examples=60)
-def test_rows_are_feasible_if_and_only_if_their_points_are(rule: Expression, variant: int) -> None:
+def test_rows_are_feasible_exactly_if_their_points_are(rule: Expression, variant: int) -> None:
     space = Space(VARIANTS[variant])
     if "k" in space.params:
         rule = _moved(rule, "k.one.")

@@ -36,7 +36,7 @@ def switches_often() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("switches_often")
-def test_threads_parse_at_once() -> None:
+def test_threads_parse_concurrently() -> None:
     def parse(_: int) -> None:
         for _ in range(200):
             Switches()

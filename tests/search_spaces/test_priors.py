@@ -38,13 +38,13 @@ densities = st.one_of(
 
 class TestDensities:
     @given(densities)
-    def test_they_are_densities(self, density):
+    def test_prior_densities_integrate_to_one(self, density):
         middles = (np.arange(20_000) + 0.5) / 20_000
         assert np.exp(density.log(middles)).mean() == pytest.approx(1.0, abs=2e-3)
         assert density.log(middles).min() >= np.log(UNIFORM) - 1e-9
 
     @given(densities, st.floats(0.05, 0.95))
-    def test_places_follow_them(self, density, bar):
+    def test_places_follow_the_prior(self, density, bar):
         middles = (np.arange(20_000) + 0.5) / 20_000
         share = np.mean(density.places(middles) < bar)
         assert share == pytest.approx(
@@ -52,7 +52,7 @@ class TestDensities:
         )
 
     @given(densities, st.floats(0.01, 0.99))
-    def test_slopes_against_finite_differences(self, density, place):
+    def test_density_gradients_match_finite_differences(self, density, place):
         if isinstance(density, Cells):
             assert density.slope(np.array([place])) == 0.0
             return
@@ -75,7 +75,7 @@ class TestSampling:
         assert layers[abs(layers - 3) <= 1].size > 0.8 * 4000
         assert set(layers) == set(range(1, 10))
 
-    def test_under_constraints_too(self):
+    def test_samples_under_constraints_follow_the_priors(self):
         space = Space({"x": Float(0, 1, prior=Normal(0.9, 0.1)), "y": Float(0, 1)}).where(
             P("x") < P("y")
         )
@@ -89,7 +89,7 @@ class TestSampling:
         rows = np.random.default_rng(3).random((20, 2))
         assert plain.sample(np.random.default_rng(3), 20) == plain.decode(rows)
 
-    def test_an_inactive_parameter_weighs_nothing(self):
+    def test_an_inactive_parameter_does_not_change_the_density(self):
         points = [
             {"rate": 1e-3, "momentum": 0.9, "layers": 3, "width": 64, "bias": True, "model": m}
             for m in [("none", {}), ("svm", {"C": 1.0})]
@@ -102,13 +102,13 @@ class TestSampling:
 
 
 class TestDocuments:
-    def test_they_survive(self):
+    def test_priors_survive_documents(self):
         for again in (Space.from_dict(SPACE.to_dict()), Space.from_yaml(SPACE.to_yaml())):
             assert again == SPACE
             assert repr(again) == repr(SPACE)
             assert again.columns[0].domain.prior == Normal(1e-3, 10)
 
-    def test_documents_with_the_former_names_are_read_and_written_with_the_new_ones(self):
+    def test_documents_with_old_prior_names_are_read_and_rewritten(self):
         space = Space({"x": Float(1e-6, 1.0, log=True, prior=Normal(1e-3, 10))})
         new = space.to_dict()
         assert new["params"]["x"]["prior"] == {"loc": 1e-3, "scale": 10.0}
@@ -119,20 +119,20 @@ class TestDocuments:
             assert again.fingerprint == space.fingerprint
             assert again.to_dict() == new
 
-    def test_they_are_not_part_of_the_fingerprint(self):
+    def test_priors_are_not_part_of_the_fingerprint(self):
         assert Space({"x": Float(0, 1, prior=Normal(0.5, 1))}).fingerprint == (
             Space({"x": Float(0, 1)}).fingerprint
         )
         assert Float(0, 1, prior=Normal(0.5, 1)) != Float(0, 1)
 
-    def test_what_is_shown_can_be_written(self):
+    def test_the_repr_of_a_prior_is_valid_code(self):
         assert eval(repr(SPACE.params["rate"])) == SPACE.params["rate"]
         assert eval(repr(SPACE.params["bias"])) == SPACE.params["bias"]
         assert eval(repr(SPACE.params["model"])) == SPACE.params["model"]
 
 
 class TestEdits:
-    def test_narrowing_keeps_what_is_still_inside(self):
+    def test_narrowing_keeps_a_prior_that_is_still_inside(self):
         space = SPACE.narrow(
             {"rate": (1e-4, 1e-2), "layers": (5, 9), "width": [32, 64], "model": ["none"]}
         )
@@ -142,7 +142,7 @@ class TestEdits:
         assert domains["width"].prior == (1.0, 8.0)
         assert domains["model"].prior == (1.0,)
 
-    def test_freezing_and_widening(self):
+    def test_frozen_widened_and_narrowed_parameters_have_correct_priors(self):
         assert SPACE.freeze({"rate": 1e-3}).columns[0].domain.prior is None
         assert SPACE.widen({"rate": (1e-7, 1.0)}).columns[0].domain.prior == Normal(1e-3, 10)
         inside = SPACE.narrow({"model.svm.C": (0.5, 5)})
@@ -170,6 +170,6 @@ class TestEdits:
         (lambda: Choice("a", prior={"x": Float(0, 1)}), "cannot name a branch"),
     ],
 )
-def test_a_prior_that_cannot_be_is_refused(make, words):
+def test_an_invalid_prior_is_refused(make, words):
     with pytest.raises(SpaceError, match=words):
         make()

@@ -92,7 +92,7 @@ def test_a_wrong_list_is_refused(space: Space, layers: Any, says: str) -> None:
         lambda: Space({"l": Repeat("b", Int(1, 2), {"u": 3})}),  # type: ignore[dict-item]
     ],
 )
-def test_a_repeat_that_cannot_be_is_refused(make: Any) -> None:
+def test_an_invalid_repeat_is_refused(make: Any) -> None:
     with pytest.raises(SpaceError):
         make()
 
@@ -106,7 +106,7 @@ def test_points_are_counted_and_enumerated() -> None:
     assert all(point in space for point in points)
 
 
-def test_constraints_hold_among_the_blocks_that_are_there() -> None:
+def test_constraints_apply_to_the_active_blocks() -> None:
     falling = [P(f"l.b_{k}.n") >= P(f"l.b_{k + 1}.n") for k in (1, 2)]
     space = Space({"l": Repeat("b", Int(1, 3), {"n": Int(1, 9)})}).where(*falling)
     assert space.size == 9 + 45 + 165
@@ -115,7 +115,7 @@ def test_constraints_hold_among_the_blocks_that_are_there() -> None:
         assert units == sorted(units, reverse=True)
 
 
-def test_derived_spaces() -> None:
+def test_spaces_with_blocks_are_narrowed_frozen_and_widened() -> None:
     space = Space({"l": Repeat("b", Int(1, 4), {"n": Int(1, 9)})})
     assert [len(p["l"]) for p in space.freeze({"l": 2}).grid()] == [2] * 81
     assert len(space.narrow({"l": (1, 2)}).columns) == 3
@@ -128,7 +128,7 @@ def test_derived_spaces() -> None:
         space.narrow({"l": (1, 5)})
 
 
-def test_defaults_and_blocks_within_blocks() -> None:
+def test_blocks_have_defaults_and_nest() -> None:
     inner = {"convs": Repeat("conv", Int(1, 2), {"k": Int(1, 5, step=2)})}
     space = Space({"stages": Repeat("stage", Int(1, 2, default=2), inner)})
     assert space.defaults() == {"stages": [{"convs": [{"k": 3}, {"k": 3}]}] * 2}

@@ -39,7 +39,7 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.process  # scikit-learn runs lscpu to count cores
 @pytest.mark.parametrize("n", [4, pytest.param(15, marks=pytest.mark.soak)])
 @pytest.mark.parametrize(("task", "name"), MODELS)
-def test_samples_fit(task: str, name: str, n: int) -> None:
+def test_sampled_params_fit_a_model(task: str, name: str, n: int) -> None:
     params, (X, y) = TASKS[task]
     for point in fast(Space(params).freeze({"model": name})).sample(np.random.default_rng(0), n):
         model = ready.build(point["model"], task, random_state=0)
@@ -65,7 +65,7 @@ def fast(space: Space) -> Space:
 
 
 @pytest.mark.parametrize("name", ["svr", "mlp", "ridge", "knn", "random_forest"])
-def test_the_unit_of_a_target_does_not_matter(name: str) -> None:
+def test_the_unit_of_a_target_does_not_change_the_space(name: str) -> None:
     X, y = load_diabetes(return_X_y=True)
     point = _defaults(ready.regressor()["model"].branches[name])
     in_one, in_other = (
@@ -87,7 +87,7 @@ def test_a_point_of_a_regressors_space_beats_the_mean(name: str) -> None:
 
 
 @pytest.mark.parametrize(("task", "name"), MODELS)
-def test_defaults_are_scikit_learns(task: str, name: str) -> None:
+def test_defaults_equal_those_of_scikit_learn(task: str, name: str) -> None:
     params, _ = TASKS[task]
     domains = params["model"].branches[name]
     model = ready.build((name, _defaults(domains)), task)
@@ -104,7 +104,7 @@ def _defaults(domains):
     return defaults if defaults is not None else Space(domains).sample(np.random.default_rng(0))
 
 
-def test_a_space_is_a_dict_like_any_other() -> None:
+def test_a_predefined_space_is_a_plain_dict() -> None:
     space = Space({**ready.svc(), "scaler": Space(ready.knn()).params["weights"]})
     assert "kernel.poly.degree" in [column.path for column in space.columns]
 

@@ -49,7 +49,7 @@ def test_samples_are_points(made: tuple[Space, list[dict[str, Any]]]) -> None:
 @pytest.mark.slow
 @given(spaces_and_points(constrained=True))
 @settings(deadline=None)
-def test_flat_and_nested_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
+def test_flattening_round_trips(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, points = made
     paths = [column.path for column in space.columns]
     for point in points:
@@ -61,7 +61,7 @@ def test_flat_and_nested_are_the_same(made: tuple[Space, list[dict[str, Any]]]) 
 @pytest.mark.slow
 @given(spaces_and_points(n=8, constrained=True))
 @settings(deadline=None)
-def test_encoded_and_decoded_are_the_same(made: tuple[Space, list[dict[str, Any]]]) -> None:
+def test_encoding_round_trips(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, points = made
     X, active = space.encode(points)
     assert X.shape == active.shape == (8, len(space.columns))
@@ -81,7 +81,7 @@ def test_encoded_and_decoded_are_the_same(made: tuple[Space, list[dict[str, Any]
 @given(spaces_and_points(), st.integers(0, 1000))
 @settings(deadline=None)
 @pytest.mark.slow
-def test_rows_snap_to_where_their_points_are(
+def test_rows_snap_to_the_rows_of_their_points(
     made: tuple[Space, list[dict[str, Any]]], seed: int
 ) -> None:
     space, _ = made
@@ -95,7 +95,7 @@ def test_rows_snap_to_where_their_points_are(
 @pytest.mark.slow
 @given(spaces_and_points(constrained=True))
 @settings(deadline=None)
-def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]]) -> None:
+def test_documents_round_trip(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, points = made
     for again in (
         Space.from_dict(space.to_dict()),
@@ -113,7 +113,7 @@ def test_documents_give_the_space_back(made: tuple[Space, list[dict[str, Any]]])
 @pytest.mark.slow
 @given(spaces | constrained_spaces())
 @settings(deadline=None)
-def test_the_grid_of_a_finite_space_is_the_space(space: Space) -> None:
+def test_the_grid_of_a_finite_space_has_every_point(space: Space) -> None:
     if Space(space.params).size > 500:
         return
     points = list(space.grid())
@@ -127,7 +127,7 @@ def test_the_grid_of_a_finite_space_is_the_space(space: Space) -> None:
 @pytest.mark.slow
 @given(spaces_and_points(n=2, constrained=True))
 @settings(deadline=None)
-def test_keys_tell_points_apart(made: tuple[Space, list[dict[str, Any]]]) -> None:
+def test_different_points_have_different_keys(made: tuple[Space, list[dict[str, Any]]]) -> None:
     space, (a, b) = made
     assert (space.key(a) == space.key(b)) is (repr(a) == repr(b))
 
@@ -168,13 +168,13 @@ def test_a_branch_is_a_pair_to_any_depth() -> None:
         ({"lr": 0.1, "model": ("forest", {"trees": 2})}, "'model.forest.trees' is 2"),
     ],
 )
-def test_wrong_params_name_path_value_and_what_was_allowed(params: Any, says: str) -> None:
+def test_an_error_in_params_names_path_value_and_allowed_values(params: Any, says: str) -> None:
     with pytest.raises(InvalidParams, match=says):
         DEEP.validate(params)
     assert params not in DEEP
 
 
-def test_anything_may_be_asked_whether_it_is_in() -> None:
+def test_membership_accepts_any_object() -> None:
     class Mute:
         def __repr__(self) -> str:
             raise RuntimeError("nothing to show")
@@ -198,13 +198,13 @@ def test_anything_may_be_asked_whether_it_is_in() -> None:
         assert thing not in DEEP
 
 
-def test_a_message_does_not_grow_with_what_is_wrong() -> None:
+def test_a_message_is_short_for_large_wrong_values() -> None:
     with pytest.raises(InvalidParams) as caught:
         DEEP.validate({"lr": "x" * 10**6, "model": ("dummy", {})})
     assert len(str(caught.value)) < 400
 
 
-def test_a_space_is_not_changed_by_accident() -> None:
+def test_a_space_is_immutable() -> None:
     given = {"x": Float(0, 1)}
     space = Space(given)
     given["y"] = Float(0, 1)
@@ -222,7 +222,7 @@ def test_the_order_and_the_types_of_a_space_are_part_of_it() -> None:
     assert Space({"a": Const(1)}) != Space({"a": Const(True)})
 
 
-def test_flat_values_come_as_json_gives_them() -> None:
+def test_flat_values_read_from_json_are_accepted() -> None:
     space = Space({"x": Float(0, 5), "n": Int(1, 3), "t": Choice((1, 2), (3,)), "b": Bool()})
     point = space.unflatten({"x": 1, "n": 2.0, "t": [1, 2], "b": True})
     assert repr(point) == "{'x': 1.0, 'n': 2, 't': (1, 2), 'b': True}"
@@ -245,19 +245,19 @@ def test_the_same_point_of_a_grid_has_one_key() -> None:
 
 
 @pytest.mark.parametrize("X", [[[0.5] * 3], [0.5] * 7, [[float("nan")] * 7]])
-def test_what_is_no_row_of_the_cube_is_refused(X: Any) -> None:
+def test_a_row_of_the_wrong_shape_is_refused(X: Any) -> None:
     assert len(DEEP.columns) == 7
     with pytest.raises(ArgumentError, match="X has"):
         DEEP.decode(X)
 
 
-def test_places_beyond_the_cube_are_at_its_edge() -> None:
+def test_coordinates_outside_the_cube_are_clipped() -> None:
     low, high = DEEP.decode([[-0.5] * 7, [1.5] * 7])
     assert low == {"lr": 1e-4, "model": ("dummy", {})}
     assert high == {"lr": 1.0, "model": ("forest", {"trees": 9})}
 
 
-def test_defaults_fill_up_with_the_middle_and_the_first() -> None:
+def test_missing_defaults_are_the_middle_and_the_first_option() -> None:
     assert DEEP.defaults() == {"lr": pytest.approx(0.01), "model": ("dummy", {})}
     assert Space({"x": Float(0, 1)}).defaults() is None
     constrained = Space({"x": Float(0, 1, default=0.9)}).where(P("x") < 0.5)
@@ -290,7 +290,7 @@ def test_a_grid_of_billions_gives_its_first_point_at_once() -> None:
 # --- sampling -------------------------------------------------------------------------------------
 
 
-def test_samples_under_constraints_are_uniform_over_what_is_left() -> None:
+def test_samples_under_constraints_are_uniform_over_the_feasible_region() -> None:
     space = Space({"x": Float(0, 1), "y": Float(0, 1)}).where(P("x") + P("y") <= 1)
     points = space.sample(np.random.default_rng(0), 20_000)
     x = np.array([p["x"] for p in points])
@@ -334,7 +334,7 @@ def test_a_thousand_points_of_ten_parameters_take_milliseconds() -> None:
         assert min(timeit.repeat(work, number=1, repeat=10)) < 0.02
 
 
-def test_one_sample_is_a_point_and_many_a_list() -> None:
+def test_one_sample_is_a_point_and_several_are_a_list() -> None:
     rng = np.random.default_rng(0)
     assert DEEP.sample(rng) in DEEP
     assert len(DEEP.sample(rng, 3)) == 3
@@ -361,7 +361,7 @@ def test_one_sample_is_a_point_and_many_a_list() -> None:
         ({"m": Choice(a={"b": Choice(c={"d": Bool()}), "b.c.d": Bool()})}, "'m.a.b.c.d'"),
     ],
 )
-def test_a_space_that_cannot_be_says_what_to_write(params: Any, says: str) -> None:
+def test_an_invalid_space_is_refused_with_a_remedy(params: Any, says: str) -> None:
     with pytest.raises(SpaceError, match=says):
         Space(params)
 
@@ -374,7 +374,7 @@ def test_reserved_names_are_free_below_the_top() -> None:
 
 
 @pytest.mark.process
-def test_the_fingerprint_is_the_same_everywhere_and_does_not_look_at_defaults() -> None:
+def test_the_fingerprint_is_stable_and_ignores_defaults() -> None:
     assert DEEP.fingerprint == ("723037938c78e835134c3e5d278c3c740a67ae50f48a1a9ec99a7c5dfe13a7a5")
     without = Space.from_yaml(re.sub(r" +default: 1.0\n", "", DEEP.to_yaml()))
     assert without != DEEP
@@ -400,13 +400,13 @@ def test_a_frozen_parameter_is_fixed_and_keeps_its_form() -> None:
         DEEP.freeze({"model.svm.c": 1})
 
 
-def test_constraints_on_a_branch_that_is_gone_go_with_it() -> None:
+def test_constraints_on_a_removed_branch_are_removed() -> None:
     space = DEEP.where(P("model.svm.C") > 2, P("lr") < 0.9)
     assert [str(c) for c in space.freeze({"model": "forest"}).constraints] == ["lr < 0.9"]
     assert len(space.freeze({"model": "svm"}).constraints) == 2
 
 
-def test_narrowed_and_widened() -> None:
+def test_a_space_is_narrowed_and_widened() -> None:
     narrow = DEEP.narrow({"lr": (1e-3, 1e-2), "model": ["svm", "forest"]})
     assert narrow.params["lr"] == Float(1e-3, 1e-2, log=True)
     assert {p["model"][0] for p in narrow.sample(np.random.default_rng(0), 50)} == {
