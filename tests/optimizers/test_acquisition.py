@@ -22,13 +22,13 @@ def one(function, z):
 
 class TestLogH:
     @pytest.mark.parametrize("z", [-8.0, -3.0, -1.0, -0.5, 0.0, 1.0, 5.0, 30.0])
-    def test_against_quadrature(self, z):
+    def test_the_expected_improvement_matches_quadrature(self, z):
         # h(z) = E max(z + t, 0) for a standard normal t
         t = np.linspace(-z, max(-z, 0.0) + 40.0, 2_000_001)
         integrand = (z + t) * np.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)
         assert one(log_h, z) == pytest.approx(math.log(np.trapezoid(integrand, t)), abs=1e-6)
 
-    def test_it_rises_without_a_step_from_minus_1000_to_10(self):
+    def test_log_improvement_is_monotonic_from_minus_1000_to_10(self):
         z = np.linspace(-1e3, 10, 1_000_001)
         values = log_h(z)
         slopes = np.diff(values) / np.diff(z)
@@ -38,16 +38,16 @@ class TestLogH:
         assert (np.diff(slopes) < 1e-4).all()
 
     @pytest.mark.parametrize("edge", [-1.0, -1e5])
-    def test_the_three_formulas_meet(self, edge):
+    def test_the_three_formulas_agree_at_their_limits(self, edge):
         below, above = one(log_h, edge * (1 + 1e-12)), one(log_h, edge * (1 - 1e-12))
         assert above == pytest.approx(below, rel=1e-9)
 
     @given(st.floats(-1e300, 1e300))
-    def test_it_is_finite_everywhere(self, z):
+    def test_log_improvement_is_finite_everywhere(self, z):
         assert math.isfinite(one(log_h, z))
 
     @given(st.floats(-1e6, 1e3), st.floats(-1e6, 1e3))
-    def test_it_never_falls(self, a, b):
+    def test_log_improvement_never_decreases(self, a, b):
         low, high = sorted((a, b))
         assert one(log_h, low) <= one(log_h, high) + 1e-9
 
@@ -120,7 +120,7 @@ class TestLogExpectedImprovement:
             expected = np.where(active[:, j], (high - low) / 2e-6, 0.0)
             np.testing.assert_allclose(gradients[:, j], expected, rtol=1e-3, atol=1e-3)
 
-    def test_where_trials_fail_less_is_expected(self):
+    def test_a_probable_failure_lowers_the_acquisition(self):
         X, active, _ = snap(np.array([[0.9, 0.5, 0.8], [0.1, 0.5, 0.8]]))
         plain = LogExpectedImprovement(model(), -1.0)(X, active)
         careful = Product([LogExpectedImprovement(model(), -1.0), success()])(X, active)
@@ -136,12 +136,12 @@ class TestMaximise:
         np.testing.assert_array_equal(X, found.X)
         np.testing.assert_array_equal(active, found.active)
 
-    def test_climbing_improves_on_the_starts(self):
+    def test_ascent_improves_on_the_starts(self):
         acquisition = LogExpectedImprovement(model(), -1.0)
         scored = acquisition(*snap(starts())[:2])
         assert maximise(acquisition, COLUMNS, snap, starts()).scores[0] > scored.max()
 
-    def test_it_reaches_the_maximum_of_a_fine_grid(self):
+    def test_maximization_reaches_the_maximum_of_a_fine_grid(self):
         acquisition = LogExpectedImprovement(model(), -1.0)
         axis = np.linspace(0, 1, 101)
         grid = np.stack(np.meshgrid(axis, [1 / 6, 0.5, 5 / 6], axis), -1).reshape(-1, 3)
@@ -149,13 +149,13 @@ class TestMaximise:
         found = maximise(acquisition, COLUMNS, snap, starts(200))
         assert found.scores[0] >= fine - 1e-3
 
-    def test_it_leaves_a_wrong_branch(self):
+    def test_maximization_leaves_a_wrong_branch(self):
         wrong = starts()
         wrong[:, 1] = 0.9
         found = maximise(LogExpectedImprovement(model(40), -1.4), COLUMNS, snap, wrong)
         assert found.X[0, 1] == 0.5
 
-    def test_points_outside_the_constraints_are_no_candidates(self):
+    def test_infeasible_points_are_not_candidates(self):
         def constrained(rows):
             X, active, feasible = snap(rows)
             return X, active, feasible & (X[:, 0] > 0.6)
@@ -163,7 +163,7 @@ class TestMaximise:
         found = maximise(LogExpectedImprovement(model(), -1.0), COLUMNS, constrained, starts())
         assert (found.X[:, 0] > 0.6).all()
 
-    def test_it_is_repeatable_to_the_bit(self):
+    def test_candidates_are_repeatable_bit_for_bit(self):
         one_way = maximise(LogExpectedImprovement(model(), -1.0), COLUMNS, snap, starts())
         same_way = maximise(LogExpectedImprovement(model(), -1.0), COLUMNS, snap, starts())
         assert one_way.X.tobytes() == same_way.X.tobytes()
@@ -189,7 +189,7 @@ class TestNeighbours:
         assert neighbours(np.array([0.7]), columns)[:, 0].tolist() == [0.0, 0.4, 0.9, 1.0]
         assert neighbours(np.array([0.0]), columns)[:, 0].tolist() == [0.4, 0.7]
 
-    def test_a_continuous_space_has_none(self):
+    def test_a_continuous_space_has_no_neighbor_moves(self):
         columns = Columns((None,), np.array([False]))
         assert neighbours(np.array([0.5]), columns).shape == (0, 1)
 

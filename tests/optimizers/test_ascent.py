@@ -32,13 +32,13 @@ everything = np.ones((1, 2), dtype=bool)
 
 
 class TestAscend:
-    def test_each_row_reaches_the_top(self):
+    def test_each_row_reaches_the_maximum(self):
         starts = np.random.default_rng(0).random((7, 5))
         steepness = np.array([1.0, 3.0, 10.0, 30.0, 100.0])
         found = ascend(hill(0.4, steepness), starts, np.ones((7, 5), bool), iterations=60)
         np.testing.assert_allclose(found, 0.4, atol=1e-2)
 
-    def test_a_bent_valley_is_followed_like_scipy_does(self):
+    def test_a_curved_ridge_is_climbed_as_by_scipy(self):
         start = np.array([[0.05, 0.9]])
         found = ascend(rosenbrock, start, everything, iterations=100, tolerance=1e-9)
         other = minimize(
@@ -50,11 +50,11 @@ class TestAscend:
         )
         np.testing.assert_allclose(found[0], other.x, atol=1e-2)
 
-    def test_a_top_outside_is_met_at_the_bounds(self):
+    def test_a_maximum_outside_is_approached_at_the_bounds(self):
         found = ascend(hill(np.array([1.5, 0.3]), 4.0), np.array([[0.2, 0.9]]), everything)
         np.testing.assert_allclose(found, [[1.0, 0.3]], atol=1e-2)
 
-    def test_what_is_not_free_stays(self):
+    def test_fixed_coordinates_do_not_change(self):
         starts = np.array([[0.9, 0.9], [0.9, 0.9]])
         free = np.array([[True, False], [False, False]])
         found = ascend(hill(0.2, 1.0), starts, free)
@@ -62,14 +62,14 @@ class TestAscend:
         assert found[0, 1] == 0.9
         assert found[1].tolist() == [0.9, 0.9]
 
-    def test_a_climb_does_not_depend_on_the_others(self):
+    def test_rows_are_independent_of_each_other(self):
         starts = np.random.default_rng(1).random((5, 2))
         free = np.ones((5, 2), bool)
         together = ascend(rosenbrock, starts, free)
         apart = [ascend(rosenbrock, row[None], everything)[0] for row in starts]
         np.testing.assert_allclose(together, apart, rtol=1e-12)
 
-    def test_the_function_is_told_which_climbs_are_left(self):
+    def test_the_function_receives_the_indices_of_active_rows(self):
         def function(rows, X):
             assert len(rows) == len(X)
             top = np.array([0.1, 0.5, 0.9])[rows]
@@ -78,14 +78,14 @@ class TestAscend:
         found = ascend(function, np.array([[0.1], [0.4], [0.0]]), np.ones((3, 1), bool))
         np.testing.assert_allclose(found[:, 0], [0.1, 0.5, 0.9], atol=1e-2)
 
-    def test_where_the_function_has_no_value_nothing_moves(self):
+    def test_a_row_with_a_nan_value_does_not_move(self):
         def function(_, rows):
             return np.full(len(rows), np.nan), np.ones_like(rows)
 
         assert ascend(function, np.array([[0.5, 0.5]]), everything).tolist() == [[0.5, 0.5]]
 
     @given(st.integers(0, 10_000), st.integers(1, 6))
-    def test_nothing_ends_lower_or_outside(self, seed, d):
+    def test_no_row_ends_lower_or_out_of_bounds(self, seed, d):
         rng = np.random.default_rng(seed)
         waves, phase = rng.normal(0, 6, (4, d)), rng.uniform(0, 6, 4)
 

@@ -33,17 +33,17 @@ def told(optimizer, n):
         (Space({f"c{i}": Choice("a", "b", "c") for i in range(4)}), "bayesian", "4 parameters"),
     ],
 )
-def test_it_chooses_by_the_space_and_says_why(space, chosen, why):
+def test_auto_chooses_by_the_space_and_gives_a_reason(space, chosen, why):
     described = bound(space).describe()
     assert described["chose"] == chosen
     assert why in described["why"]
 
 
-def test_before_a_study_it_has_chosen_nothing():
+def test_auto_has_no_choice_before_a_study():
     assert AutoOptimizer().describe() == {"name": "auto"}
 
 
-def test_after_many_trials_it_goes_over_to_tpe():
+def test_auto_switches_to_tpe_after_many_trials():
     optimizer = told(bound(SMOOTH), MODEL_TRIALS - 1)
     assert optimizer.describe()["chose"] == "bayesian"
     params = {"x": 0.123, "n": 3}
@@ -57,10 +57,10 @@ def test_after_many_trials_it_goes_over_to_tpe():
     assert optimizer.ask(3) == tpe.ask(3)
 
 
-def test_a_trial_told_again_is_no_further_trial():
+def test_a_trial_told_again_counts_once():
     optimizer = told(told(bound(SMOOTH), MODEL_TRIALS - 50), MODEL_TRIALS - 50)
     assert optimizer.describe()["chose"] == "bayesian"
 
 
-def test_a_study_taken_up_again_goes_on_with_the_same_choice():
+def test_a_resumed_study_keeps_the_choice_of_auto():
     assert told(bound(SMOOTH), MODEL_TRIALS).ask(2) == told(bound(SMOOTH), MODEL_TRIALS).ask(2)

@@ -92,7 +92,7 @@ class TestQuality:
         assert [p for p, _ in low] == [p for p, _ in high]
 
     @pytest.mark.slow
-    def test_it_finds_the_best_branch_and_what_is_best_in_it(self):
+    def test_it_finds_the_best_branch_and_its_best_parameters(self):
         _, told = search(MIXED, lambda p: completed(mixed_loss(p)), 45)
         params, _ = min(told, key=lambda t: t[1].metrics["value"])
         kind, options = params["model"]
@@ -109,19 +109,19 @@ class TestQuality:
         assert best(told) == 0
 
     @pytest.mark.slow
-    def test_noise_does_not_fool_it(self):
+    def test_it_finds_the_minimum_under_noise(self):
         rng = np.random.default_rng(0)
         _, told = search(SQUARE, lambda p: completed(branin(p) + rng.normal(0, 2.0)), 45)
         assert np.median([branin(p) for p, _ in told[-10:]]) < 3.0
 
     @pytest.mark.slow
-    def test_within_constraints_it_finds_the_best_on_the_edge(self):
+    def test_it_finds_an_optimum_on_the_edge_of_a_constraint(self):
         space = SQUARE.where(P("x") + P("y") <= 1)
         _, told = search(space, lambda p: completed((p["x"] - 0.8) ** 2 + (p["y"] - 0.8) ** 2), 25)
         assert all(p["x"] + p["y"] <= 1 for p, _ in told)
         assert best(told) < 0.185
 
-    def test_candidates_beside_a_running_trial_are_passed_over_unless_all_are(self):
+    def test_candidates_near_a_running_trial_are_skipped_unless_all_are_near(self):
         on = np.ones((3, 2), dtype=bool)
         X = np.array([[0.5, 0.5], [0.505, 0.495], [0.5, 0.6]])
         candidates = Candidates(X, on, np.zeros(3))
@@ -131,7 +131,7 @@ class TestQuality:
         assert len(exclude_near_pending(beside, pending, pending_active).X) == 2
 
     @pytest.mark.slow
-    def test_a_batch_spreads_and_still_finds_it(self):
+    def test_a_batch_is_spread_and_finds_the_minimum(self):
         _, told = search(SQUARE, lambda p: completed(branin(p)), 40, batch=5)
         assert best(told) < 0.05
         batch = np.array([list(p.values()) for p, _ in told[15:20]])
@@ -141,7 +141,7 @@ class TestQuality:
 
 class TestFailures:
     @pytest.mark.slow
-    def test_failures_by_chance_do_not_stop_it(self):
+    def test_it_tolerates_random_failures(self):
         rng = np.random.default_rng(0)
         _, told = search(
             SQUARE, lambda p: FAILED if rng.random() < 0.3 else completed(branin(p)), 45
@@ -154,11 +154,11 @@ class TestFailures:
         assert best(told) < 0.05
         assert sum(o is FAILED for _, o in told) < 15
 
-    def test_it_goes_on_where_everything_fails(self):
+    def test_it_suggests_points_if_all_trials_fail(self):
         _, told = search(MIXED, lambda _: FAILED, 15)
         assert len({MIXED.key(p) for p, _ in told}) == 15
 
-    def test_it_goes_on_where_all_failed_for_long(self):
+    def test_it_recovers_after_many_failures(self):
         outcomes = iter([FAILED] * 21 + [completed(i) for i in (3, 1, 2, 4)])
         _, told = search(MIXED, lambda _: next(outcomes), 25)
         assert len(told) == 25
@@ -168,12 +168,12 @@ class TestFailures:
         stopped = np.array([False, False, False, True, True, False])
         np.testing.assert_array_equal(penalised(losses, stopped), [1.0, 2.0, 3.0, 2.0, 8.0, np.nan])
 
-    def test_where_all_were_stopped_their_losses_count_as_they_are(self):
+    def test_if_all_trials_were_stopped_their_losses_count_unchanged(self):
         losses = np.array([1.0, 2.0])
         np.testing.assert_array_equal(penalised(losses, np.array([True, True])), losses)
 
     @pytest.mark.parametrize("share", [0.5, 1.0])
-    def test_it_goes_on_with_stopped_trials(self, share):
+    def test_it_learns_from_stopped_trials(self, share):
         rng = np.random.default_rng(1)
 
         def outcome(params):
@@ -196,7 +196,7 @@ class TestHostileHistories:
             [1.0] * 30 + [0.0],
         ],
     )
-    def test_any_values_give_a_point(self, values):
+    def test_extreme_values_give_a_point(self, values):
         optimizer = BayesianOptimizer(n_startup=1)
         optimizer.reset(SQUARE, [Goal()], 0)
         for number, params in enumerate(SQUARE.sample(np.random.default_rng(0), len(values))):
@@ -204,7 +204,7 @@ class TestHostileHistories:
         (found,) = optimizer.ask(1)
         assert found in SQUARE
 
-    def test_the_same_point_told_forty_times_with_noise(self):
+    def test_many_noisy_repeats_of_one_point_give_a_model(self):
         optimizer = BayesianOptimizer()
         optimizer.reset(SQUARE, [Goal()], 0)
         rng = np.random.default_rng(0)
@@ -214,7 +214,7 @@ class TestHostileHistories:
         assert found in SQUARE
         assert found != {"x": 0.3, "y": 0.7}
 
-    def test_points_that_nearly_coincide(self):
+    def test_nearly_equal_points_give_a_model(self):
         optimizer = BayesianOptimizer()
         optimizer.reset(SQUARE, [Goal()], 0)
         for number in range(40):
@@ -222,7 +222,7 @@ class TestHostileHistories:
             optimizer.tell(Trial(number, point), completed(number % 2))
         assert optimizer.ask(1)[0] in SQUARE
 
-    def test_a_history_longer_than_the_model_takes(self):
+    def test_a_history_longer_than_the_model_limit_is_thinned(self):
         optimizer = BayesianOptimizer()
         optimizer.reset(SQUARE, [Goal()], 0)
         for number, params in enumerate(SQUARE.sample(np.random.default_rng(0), 700)):
@@ -259,7 +259,7 @@ class TestHostileHistories:
 
 class TestStateFromHistory:
     @pytest.mark.slow
-    def test_a_new_optimizer_told_the_same_in_another_order_goes_on_alike(self):
+    def test_the_order_of_told_trials_does_not_change_suggestions(self):
         _, told = search(MIXED, lambda p: completed(mixed_loss(p)), 25)
         first, second = BayesianOptimizer(), BayesianOptimizer()
         for optimizer, order in ((first, range(25)), (second, reversed(range(25)))):
@@ -269,7 +269,7 @@ class TestStateFromHistory:
         assert first.ask(3) == second.ask(3)
 
     @pytest.mark.slow
-    def test_what_was_learned_before_does_not_leak_into_a_resumed_search(self):
+    def test_a_resumed_search_does_not_depend_on_earlier_fits(self):
         ongoing, told = search(SQUARE, lambda p: completed(branin(p)), 27)
         resumed = BayesianOptimizer()
         resumed.reset(SQUARE, [Goal()], 0)
@@ -278,7 +278,7 @@ class TestStateFromHistory:
         assert ongoing.ask(2) == resumed.ask(2)
 
     @pytest.mark.slow
-    def test_reset_forgets(self):
+    def test_reset_discards_the_history(self):
         optimizer, told = search(SQUARE, lambda p: completed(branin(p)), 12)
         optimizer.reset(SQUARE, [Goal()], 0)
         again = []
@@ -289,7 +289,7 @@ class TestStateFromHistory:
         assert again == [p for p, _ in told]
 
 
-def test_pending_trials_are_kept_away_from():
+def test_suggestions_keep_a_distance_from_pending_trials():
     optimizer, _ = search(SQUARE, lambda p: completed(branin(p)), 15)
     (one,) = optimizer.ask(1)
     (other,) = optimizer.ask(1, pending=[Trial(15, one)])
@@ -302,7 +302,7 @@ def test_n_startup_must_be_positive():
 
 
 @pytest.mark.parametrize(("n", "seconds"), [(100, 1.0), (200, 1.5)])
-def test_asking_stays_quick_in_ten_dimensions(n, seconds):
+def test_asking_is_fast_in_ten_dimensions(n, seconds):
     # Ten times the usual duration, so that only a change of complexity fails: about 60 and
     # 80 ms when the model is learned again, 20 ms when it is not.
     space = Space({f"x{j}": Float(0.0, 1.0) for j in range(10)})
@@ -353,7 +353,7 @@ class TestConstraintsAndGoals:
             kept = [o.metrics["value"] for _, o in told if o.constraints["near"] <= 0]
             assert min(kept) < 0.75
 
-    def test_a_pending_trial_that_breaks_a_constraint_is_no_incumbent(self):
+    def test_a_pending_infeasible_trial_is_not_the_incumbent(self):
         def outcome(params):
             limit = {"c": params["x"] - 0.5}
             return Outcome(State.COMPLETED, {"value": -params["x"]}, constraints=limit)
@@ -368,7 +368,7 @@ class TestConstraintsAndGoals:
     @pytest.mark.parametrize(
         ("goals", "seeds"), [(2, 1), (3, 2), pytest.param(2, 2, marks=pytest.mark.soak)]
     )
-    def test_the_front_is_covered(self, goals, seeds):
+    def test_the_pareto_front_is_covered(self, goals, seeds):
         corners = np.eye(3)[:goals, :2] if goals == 2 else np.array([[0, 0], [1, 0], [0, 1.0]])
 
         def outcome(params):  # the distances to the corners: all between them is the front

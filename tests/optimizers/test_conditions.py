@@ -35,21 +35,21 @@ def probabilities(told, column=0):
 
 class TestSuccess:
     @pytest.mark.slow
-    def test_a_region_where_trials_fail_is_known(self):
+    def test_a_region_of_failures_is_learned(self):
         found = probabilities(lambda x: (np.nan if x[0] > 0.5 else 1.0, {}))
         assert found[GRID[:, 0] > 0.7].max() < 0.1
         assert found[GRID[:, 0] < 0.3].min() > 0.8
 
     @pytest.mark.slow
-    def test_failures_by_chance_say_little_of_any_point(self):
+    def test_random_failures_give_little_information(self):
         rng = np.random.default_rng(5)
         found = probabilities(lambda _: (np.nan if rng.random() < 0.3 else 1.0, {}))
         assert found.min() > 0.3
 
-    def test_without_failures_there_is_no_such_condition(self):
+    def test_without_failures_no_condition_is_modeled(self):
         assert margins(history(lambda _: (1.0, {}))).shape == (60, 0)
 
-    def test_a_failure_after_the_last_lesson_counts_at_once(self):
+    def test_a_failure_after_the_last_fit_counts_immediately(self):
         seen = history(lambda x: (1.0, {}), n=30)
         margin = np.r_[np.full(29, 0.5), -0.5]
         learned = learn_condition(EMBEDDING, seen.X[:29], seen.active[:29], margin[:29])
@@ -60,17 +60,17 @@ class TestSuccess:
 
 class TestConstraints:
     @pytest.mark.slow
-    def test_the_boundary_is_found_though_values_span_decades(self):
+    def test_the_boundary_is_found_for_values_over_decades(self):
         found = probabilities(lambda x: (1.0, {"c": np.sinh(20 * (x[0] - 0.5))}))
         assert found[GRID[:, 0] > 0.6].max() < 0.2
         assert found[GRID[:, 0] < 0.4].min() > 0.8
 
-    def test_each_has_its_own(self):
+    def test_each_constraint_has_its_own_model(self):
         found = probabilities(lambda x: (1.0, {"a": x[0] - 2.0, "b": x[1] - 0.5}), column=1)
         assert found[GRID[:, 1] > 0.7].max() < 0.1
         assert found[GRID[:, 1] < 0.3].min() > 0.9
 
-    def test_one_that_is_always_kept_alike_says_nothing(self):
+    def test_a_constant_constraint_is_ignored(self):
         seen = history(lambda _: (1.0, {"c": -1.0}))
         margin = margins(seen)[:, 0]
         learned = learn_condition(EMBEDDING, seen.X, seen.active, margin)

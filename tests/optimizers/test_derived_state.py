@@ -30,7 +30,7 @@ def log() -> DerivedState[tuple[str, ...]]:
 
 
 @given(events)
-def test_it_equals_a_fold_after_late_and_replaced_outcomes(events) -> None:
+def test_derived_state_equals_a_full_fold_after_late_outcomes(events) -> None:
     table, kept = TrialTable(SPACE), log()
     assert kept.at(table.history([])) == kept.at(table.history([{"x": 0.5}])) == ()
     for number, loss, stopped, constraints in events:
@@ -53,7 +53,7 @@ def test_each_row_is_processed_once_and_a_late_outcome_repeats_only_those_after_
     assert seen == list(range(50, 60))
 
 
-def test_a_change_before_the_kept_states_starts_again() -> None:
+def test_a_change_before_the_cached_states_restarts_the_fold() -> None:
     table, kept = TrialTable(SPACE), log()
     for number in range(1, RECENT + 20):
         table.add(number, Observation({"x": 0.5}, [float(number)]))

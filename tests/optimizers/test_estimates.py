@@ -41,7 +41,7 @@ def studies() -> list[tuple[Estimates, np.ndarray]]:
     return [(estimate(SPACE, Goal(), trials), truth) for trials, truth in drawn]
 
 
-def test_intervals_hold_the_truth_and_luck_is_measured(studies) -> None:
+def test_intervals_cover_the_true_value_and_optimism_is_estimated(studies) -> None:
     covered, claimed, true = [], [], []
     for found, truth in studies:
         winner, best = found.winner, found.best_observed
@@ -53,7 +53,7 @@ def test_intervals_hold_the_truth_and_luck_is_measured(studies) -> None:
     assert np.mean(claimed) == pytest.approx(np.mean(true), rel=0.3)
 
 
-def test_the_winner_is_truer_than_the_luckiest(studies) -> None:
+def test_the_winner_has_a_better_true_value_than_the_best_observed(studies) -> None:
     by_winner, by_value = [], []
     for found, truth in studies:
         by_winner.append(truth[found.winner.trial])
@@ -71,7 +71,7 @@ def test_without_noise_the_winner_is_the_best() -> None:
         assert found.winner.low == found.winner.high == truth.min()
 
 
-def test_the_direction_mirrors_everything() -> None:
+def test_maximizing_mirrors_the_estimates() -> None:
     trials, _ = noisy(3)
     mirrored = [Trial(t.number, t.params, t.state, (-t.values[0],)) for t in trials]
     down = estimate(SPACE, Goal(), trials)
@@ -111,13 +111,13 @@ def few(*losses: float) -> list[Trial]:
     return history(np.array(losses), np.linspace(0.1, 0.9, 2 * len(losses)).reshape(-1, 2))
 
 
-def test_of_few_points_without_repeats_nothing_is_known() -> None:
+def test_few_points_without_repeats_give_no_noise_estimate() -> None:
     found = estimate(SPACE, Goal(), few(3.0, 1.0, 2.0))
     assert (found.noise, found.source, found.winner.trial) == (None, "", 1)
     assert np.isnan([found.winner.low, found.winner.high, found.winner.chance]).all()
 
 
-def test_of_few_points_repeats_give_the_noise() -> None:
+def test_few_points_with_repeats_give_a_noise_estimate() -> None:
     found = estimate(SPACE, Goal(), few(3.0, 1.0, 2.0), {1: [1.1, 0.9], 2: [2.1, 1.9]})
     assert (found.source, found.winner.trial) == ("repeats", 1)
     assert found.noise == pytest.approx(0.1, rel=0.3)
@@ -142,7 +142,7 @@ def test_the_best_value_of_a_point_is_that_of_its_best_trial() -> None:
     assert found.best_observed.runs == 2
 
 
-def test_only_completed_feasible_trials_lead() -> None:
+def test_only_completed_feasible_trials_can_win() -> None:
     trials, _ = noisy(5)
     others = [
         Trial(100, {"x": 0.3, "y": 0.6}, State.FAILED),
@@ -154,7 +154,7 @@ def test_only_completed_feasible_trials_lead() -> None:
         estimate(SPACE, Goal(), others)
 
 
-def test_a_conditional_space() -> None:
+def test_a_conditional_space_gives_estimates() -> None:
     space = Space({"m": Choice(a={"u": Float(0, 1)}, b={"v": Float(1e-3, 1, log=True)})})
     rng = np.random.default_rng(0)
     trials = []
@@ -178,7 +178,7 @@ odd = st.one_of(
 
 @given(st.lists(odd, min_size=1, max_size=25), st.lists(odd, max_size=4))
 @settings(max_examples=40, deadline=None)
-def test_any_values_give_an_estimate(values: list[float], repeats: list[float]) -> None:
+def test_extreme_values_give_an_estimate(values: list[float], repeats: list[float]) -> None:
     rng = np.random.default_rng(0)
     trials = history(np.array(values), rng.random((len(values), 2)))
     with np.errstate(all="ignore"):

@@ -63,19 +63,19 @@ class TestEmbedding:
         Z = EMBEDDING(np.array(X), np.array(active))
         return EMBEDDING.squared_distances(Z, Z)[:, 0, 1]
 
-    def test_two_active_points(self):
+    def test_distances_between_active_points(self):
         X = [[0.1, 1 / 6, 0.2, 0.5], [0.4, 1 / 6, 0.9, 0.5]]
         active = [[True, True, True, False]] * 2
         expected = [0.09, 0.0, 2 - 2 * np.cos(0.7), 0.0]
         np.testing.assert_allclose(self.distances(X, active), expected, atol=1e-12)
 
     @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
-    def test_active_and_inactive_are_one_apart_whatever_the_value(self, value):
+    def test_an_active_and_an_inactive_value_have_distance_one(self, value):
         X = [[0.1, 1 / 6, value, 0.5], [0.1, 0.5, 0.5, 0.25]]
         active = [[True, True, True, False], [True, True, False, True]]
         np.testing.assert_allclose(self.distances(X, active), [0, 1, 1, 1], atol=1e-12)
 
-    def test_two_inactive_values_are_at_one_place(self):
+    def test_two_inactive_values_have_distance_zero(self):
         X = [[0.1, 5 / 6, 0.2, 0.25], [0.1, 5 / 6, 0.9, 0.75]]
         active = [[True, True, False, False]] * 2
         np.testing.assert_allclose(self.distances(X, active), 0.0, atol=1e-12)
@@ -85,7 +85,7 @@ class TestEmbedding:
         direct = np.sum((Z[:, None, :] - Z[None, :, :]) ** 2, axis=2)
         np.testing.assert_allclose(EMBEDDING.squared_distances(Z, Z).sum(0), direct, atol=1e-12)
 
-    def test_derivative_against_finite_differences(self):
+    def test_distance_derivatives_match_finite_differences(self):
         X, active = points(12)
         for j in (0, 2):
             step = np.zeros(4)
@@ -136,7 +136,7 @@ class TestKernel:
 
     @given(st.integers(0, 10_000), st.floats(-3.0, 5.0))
     @settings(max_examples=40, deadline=None)
-    def test_it_is_positive_semi_definite(self, seed, log_length):
+    def test_the_kernel_matrix_is_positive_semidefinite(self, seed, log_length):
         Z = EMBEDDING(*points(25, seed)) * np.exp(-log_length)
         squared = np.sum((Z[:, None, :] - Z[None, :, :]) ** 2, axis=2)
         assert np.linalg.eigvalsh(matern(squared)[0])[0] > -1e-8
@@ -205,7 +205,7 @@ class TestLikelihood:
 
 class TestFit:
     @pytest.mark.slow
-    def test_it_finds_the_columns_that_matter(self):
+    def test_lengthscales_identify_the_relevant_columns(self):
         rng = np.random.default_rng(0)
         X = rng.random((60, 3))
         y = np.sin(8 * X[:, 1])
@@ -215,7 +215,7 @@ class TestFit:
         assert min(found.lengthscales[0], found.lengthscales[2]) > 5 * found.lengthscales[1]
 
     @pytest.mark.slow
-    def test_it_finds_the_noise(self):
+    def test_the_noise_level_is_learned(self):
         rng = np.random.default_rng(1)
         X = rng.random((80, 1))
         y = np.sin(5 * X[:, 0]) + 0.3 * rng.standard_normal(80)
@@ -246,7 +246,7 @@ class TestFit:
         assert np.mean((mean - y[40:]) ** 2) < 1e-6
 
     @pytest.mark.slow
-    def test_it_is_repeatable_to_the_bit(self):
+    def test_fits_are_repeatable_bit_for_bit(self):
         X, active = points(30)
         one, _ = fit(EMBEDDING, X, active, targets(X, active))
         other, _ = fit(EMBEDDING, X, active, targets(X, active))
@@ -271,13 +271,13 @@ class TestFit:
 
 
 class TestPosterior:
-    def test_it_interpolates_noiseless_data(self):
+    def test_noiseless_data_are_interpolated(self):
         model = posterior(noise=1e-9)
         mean, variance = model.predict(model.X, model.active)
         np.testing.assert_allclose(mean, model.y, atol=1e-5)
         assert variance.max() < 1e-6
 
-    def test_far_from_data_it_returns_to_the_prior(self):
+    def test_predictions_far_from_data_equal_the_prior(self):
         embedding = Embedding([0], [False])
         h = Hyperparameters(np.array([0.01]), 2.0, 1e-6, 1e-12)
         on = np.ones((1, 1), dtype=bool)
@@ -304,7 +304,7 @@ class TestPosterior:
         assert (mean_gradient[still] == 0).all()
         assert (variance_gradient[still] == 0).all()
 
-    def test_leave_one_out_against_leaving_one_out(self):
+    def test_leave_one_out_formulas_match_refits(self):
         model = posterior(15)
         mean, variance = model.leave_one_out()
         for i in range(15):
@@ -326,7 +326,7 @@ class TestPosterior:
         for a, b in zip(model.predict(X, active), shuffled.predict(X, active), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-9)
 
-    def test_a_value_that_is_not_active_does_not_matter(self):
+    def test_an_inactive_value_does_not_change_predictions(self):
         model = posterior()
         X, active = points(10, seed=9)
         moved = np.where(active, X, 0.123)
@@ -342,7 +342,7 @@ class TestPosterior:
         assert after[0] < 0.5 * before[0]
         assert (after <= before + 1e-12).all()
 
-    def test_repeated_points_without_noise_are_survived(self):
+    def test_repeated_noiseless_points_give_finite_predictions(self):
         X, active = points(1)
         X, active = np.repeat(X, 40, 0), np.repeat(active, 40, 0)
         h = some_hyperparameters(noise=1e-16)
@@ -371,7 +371,7 @@ class TestJointPredictions:
         np.testing.assert_allclose(joint_mean, mean)
         np.testing.assert_allclose(np.diagonal(covariance), variance)
 
-    def test_draws_have_these_moments(self):
+    def test_draws_have_the_predicted_moments(self):
         model, (X, active) = posterior(), points(4, seed=2)
         mean, covariance = model.predict_jointly(X, active)
         draws = model.draw(X, active, 40_000, np.random.default_rng(0))

@@ -65,7 +65,7 @@ class TestLedger:
         assert history.losses.tolist() == [2.0]
         assert history.stopped.tolist() == [False]
 
-    def test_what_was_looked_at_stays_as_it_was(self):
+    def test_a_returned_view_does_not_change_later(self):
         table = TrialTable(SPACE)
         table.add(3, Observation(point(0.3), [3.0], False))
         first = table.history([])
@@ -81,7 +81,7 @@ class TestLedger:
             first.X[0, 0] = 1.0
 
     @given(st.permutations(range(24)), st.sets(st.integers(0, 23)))
-    def test_any_order_with_looks_between_is_the_order_of_numbers(self, order, looks):
+    def test_interleaved_reads_do_not_change_the_order(self, order, looks):
         table = TrialTable(SPACE)
         for k, number in enumerate(order):
             table.add(number, Observation(point(number / 24), [float(number)], number % 2 == 0))
@@ -97,7 +97,7 @@ class TestLedger:
         assert history.stopped.tolist() == [number % 2 == 0 for number in range(24)]
 
     @pytest.mark.slow
-    def test_a_look_costs_little_after_many_trials(self):
+    def test_a_read_is_fast_after_many_trials(self):
         table = TrialTable(SPACE)
         for number in range(20_000):
             table.add(number, Observation(point(number / 20_000), [0.0], False))
@@ -180,7 +180,7 @@ class TestNothingTwice:
         optimizer = watching(space, {"a": 0, "b": 30})
         assert len({space.key(p) for p in optimizer.ask(31) if p in space}) == 31
 
-    def test_where_a_space_is_too_large_to_list_chance_may_find_nothing_new(self, monkeypatch):
+    def test_a_space_too_large_to_list_may_give_a_repeated_point(self, monkeypatch):
         monkeypatch.setattr("tuner.optimizers.base.ENUMERABLE", 100)
         space = Space({"n": Int(1, 10_000)})
         optimizer = watching(space, {"n": 1})
@@ -189,7 +189,7 @@ class TestNothingTwice:
         assert optimizer.ask(1) == [{"n": 1}]
 
 
-def test_the_start_is_the_design_then_random():
+def test_startup_points_are_the_design_then_random():
     optimizer = watching()
     assert optimizer.start(TrialTable(SPACE).history([]), np.random.default_rng(0)) == (
         optimizer.design.point(0)

@@ -50,7 +50,7 @@ class TestFreeBoxes:
             ).map(lambda rows: np.array(rows, dtype=float).reshape(-1, g))
         )
     )
-    def test_they_fill_what_nothing_dominates_once(self, values):
+    def test_boxes_partition_the_nondominated_region(self, values):
         goals = values.shape[1]
         corner = np.full(goals, 6.5)
         front = values[nondominated(values)] if len(values) else values
@@ -65,7 +65,7 @@ class TestFreeBoxes:
         beaten = (front <= probes[:, None]).all(axis=2).any(axis=1)
         np.testing.assert_array_equal(inside, ~beaten)
 
-    def test_of_three_goals_they_are_few(self):
+    def test_three_goals_give_few_boxes(self):
         rng = np.random.default_rng(0)
         front = np.abs(rng.normal(size=(60, 3)))
         front = 2 - front / np.linalg.norm(front, axis=1, keepdims=True)
@@ -76,7 +76,7 @@ class TestFreeBoxes:
 @pytest.mark.slow
 @pytest.mark.parametrize("goals", [2, 3])
 @pytest.mark.parametrize("front", [None, []])
-def test_against_the_mean_of_samples(front, goals):
+def test_the_expected_improvement_matches_the_mean_of_samples(front, goals):
     acquisition, front = improvement(front, goals)
     corner = reference(goals)
     X, on = points(3)
@@ -102,7 +102,7 @@ def test_gradient_against_finite_differences(front):
         np.testing.assert_allclose(gradients[:, j], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_it_is_finite_where_nothing_can_be_gained():
+def test_log_improvement_is_finite_without_possible_gain():
     acquisition, _ = improvement([[-60.0, 1.0], [-50.0, -50.0], [1.0, -60.0]])
     X, on = points(50)
     values, gradients = acquisition.with_gradient(X, on)

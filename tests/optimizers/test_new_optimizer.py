@@ -42,7 +42,7 @@ class TestHillClimb(OptimizerConformance):
         return HillClimb()
 
 
-def test_it_is_short():
+def test_the_example_optimizer_is_short():
     assert len(inspect.getsource(HillClimb).splitlines()) < 200
 
 

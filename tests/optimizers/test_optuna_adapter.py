@@ -54,7 +54,7 @@ def run(optimizer, loss, n):
 
 class TestColumns:
     @pytest.mark.parametrize("column", EVERY_DOMAIN.columns, ids=lambda c: c.path)
-    def test_values_go_there_and_back(self, column):
+    def test_values_round_trip_through_optuna(self, column):
         theirs = OptunaColumn(column)
         for point in POINTS:
             flat = EVERY_DOMAIN.flatten(point)
@@ -65,7 +65,7 @@ class TestColumns:
             assert repr(back) == repr(flat[column.path])  # the value and its type
             assert theirs.distribution._contains(theirs.distribution.to_internal_repr(value))
 
-    def test_options_that_are_alike_to_optuna_are_told_apart(self):
+    def test_options_that_optuna_treats_as_equal_are_distinguished(self):
         (column,) = (c for c in EVERY_DOMAIN.columns if c.path == "alike")
         assert OptunaColumn(column).distribution.choices == ("1", "1.0", "True")
 
@@ -83,14 +83,14 @@ class TestSampling:
         for trial in optimizer._study.trials:
             assert ("model.a.k" in trial.params) == (trial.params["model"] == "a")
 
-    def test_the_sampler_learns_what_was_tried_not_what_it_suggested(self):
+    def test_the_sampler_learns_the_tried_points_and_not_its_suggestions(self):
         optimizer = bound(Space({"n": Int(3, 21, log=True, step=2)}), "RandomSampler")
         told = run(optimizer, lambda p: p["n"], 9)
         assert [t.params["n"] for t in optimizer._study.trials if t.values] == [
             p["n"] for p, _ in told
         ]
 
-    def test_it_sees_losses_states_and_pending_trials(self):
+    def test_the_sampler_sees_losses_states_and_pending_trials(self):
         space = Space({"x": Float(0, 1)})
         optimizer = bound(space, direction=Direction.MAXIMIZE)
         points = optimizer.ask(4)
@@ -126,30 +126,30 @@ class TestSampling:
             ("TPESampler", {}),
         ],
     )
-    def test_a_finite_space_is_tried_whole_and_the_search_goes_on(self, sampler, options):
+    def test_a_finite_space_is_exhausted_and_the_search_continues(self, sampler, options):
         space = Space({"a": Choice(1, 2, 3), "b": Bool()})
         told = run(bound(space, sampler, **options), lambda p: 1.0, 9)
         assert len({space.key(p) for p, _ in told[:6]}) == 6
 
-    def test_where_the_sampler_finds_nothing_within_the_constraints_a_point_is_sampled(self):
+    def test_a_feasible_point_is_sampled_if_the_sampler_finds_none(self):
         space = Space({"x": Float(0, 1), "y": Float(0, 1)}).where(P("x") >= P("y") + 0.98)
         told = run(bound(space, "RandomSampler"), lambda p: p["x"], 6)
         assert all(params in space for params, _ in told)
 
-    def test_an_instance_is_used_as_it_is_and_not_used_up(self):
+    def test_a_sampler_instance_is_not_modified(self):
         sampler = optuna.samplers.RandomSampler(seed=4)
         space = Space({"x": Float(0, 1)})
         first = run(bound(space, sampler), lambda p: 0.0, 3)
         assert run(bound(space, sampler, seed=5), lambda p: 0.0, 3) == first
 
-    def test_a_class_of_ones_own_is_taken(self):
+    def test_a_custom_sampler_class_is_accepted(self):
         class Middle(optuna.samplers.RandomSampler):
             def sample_independent(self, study, trial, param_name, param_distribution):
                 return 0.5
 
         assert bound(Space({"x": Float(0, 1)}), Middle).ask(1) == [{"x": 0.5}]
 
-    def test_its_tpe_finds_the_best_branch(self):
+    def test_optunas_tpe_finds_the_best_branch(self):
         def loss(p):
             return 1.0 if p["model"][0] != "b" else abs(p["model"][1]["n"] - 3) / 9
 
@@ -159,7 +159,7 @@ class TestSampling:
 
 
 class TestArguments:
-    def test_an_unknown_sampler_says_which_there_are(self):
+    def test_an_unknown_sampler_lists_the_known_ones(self):
         with pytest.raises(
             ArgumentError, match=r"'TPE'.*unknown sampler in Optuna .*; write one of .*TPESampler"
         ):
@@ -174,7 +174,7 @@ class TestArguments:
             OptunaOptimizer(optuna.samplers.RandomSampler(), n_startup_trials=3)
 
     @pytest.mark.parametrize("thing", [int, 3])
-    def test_what_is_no_sampler_is_refused(self, thing):
+    def test_a_value_that_is_not_a_sampler_is_refused(self, thing):
         with pytest.raises(ArgumentError, match="not an Optuna sampler"):
             OptunaOptimizer(thing)
 
@@ -186,7 +186,7 @@ class TestArguments:
         with pytest.raises(MissingExtra, match="pip install no_such_package"):
             bound(Space({"x": Float(0, 1)}), Needy).ask(1)
 
-    def test_it_is_described_by_its_sampler_and_options(self):
+    def test_the_description_has_sampler_and_options(self):
         assert describe(OptunaOptimizer("TPESampler", n_startup_trials=5)) == {
             "name": "optuna",
             "sampler": "TPESampler",
@@ -195,7 +195,7 @@ class TestArguments:
 
 
 class TestQuiet:
-    def test_a_search_neither_logs_nor_warns_and_leaves_the_switch_alone(self, caplog, capfd):
+    def test_a_search_does_not_log_warn_or_change_the_log_level(self, caplog, capfd):
         optuna.logging.enable_propagation()
         optuna.logging.set_verbosity(optuna.logging.INFO)
         try:
@@ -209,7 +209,7 @@ class TestQuiet:
         assert capfd.readouterr() == ("", "")
         assert optuna.logging.get_verbosity() == optuna.logging.INFO
 
-    def test_the_switch_is_put_back_after_an_error(self):
+    def test_the_log_level_is_restored_after_an_error(self):
         optuna.logging.set_verbosity(optuna.logging.INFO)
         with contextlib.suppress(KeyError), quiet():
             assert logging.getLogger("optuna").level == logging.ERROR
@@ -241,13 +241,13 @@ class TestStudy:
         assert study.trials[1].user_attrs["seconds"] == 2.0
         assert self.study(Direction.MAXIMIZE).best_value == 3.0
 
-    def test_parameters_are_called_as_columns_are(self):
+    def test_parameters_have_the_names_of_columns(self):
         for trial, point in zip(self.study().trials, [POINTS[1], POINTS[0]], strict=False):
             assert trial.params.keys() == EVERY_DOMAIN.flatten(point).keys()
             assert trial.params["plain"] == point["plain"]
 
     @pytest.mark.slow
-    def test_importances_can_be_had(self):
+    def test_optuna_computes_importances(self):
         trials = [
             Trial(k, p, State.COMPLETED, (p["plain"] ** 2 + 0.01 * p["int"],))
             for k, p in enumerate(POINTS)

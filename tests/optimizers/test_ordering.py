@@ -54,10 +54,10 @@ class TestConstraints:
         order = best([1.0, 9.0, 2.0, 3.0], 4, constraints=[5.0, -1.0, 0.5, 0.0])
         assert order == [3, 1, 2, 0]
 
-    def test_stopped_ones_are_last_whatever_they_keep(self):
+    def test_stopped_trials_are_last_even_if_feasible(self):
         assert best([1.0, 9.0], 2, constraints=[-1.0, 3.0], stopped=[0]) == [1, 0]
 
-    def test_feasible_means_completed_and_kept(self):
+    def test_feasible_trials_are_completed_and_satisfy_constraints(self):
         seen = history([1.0, 2.0, math.nan, 4.0], stopped=[1], constraints=[0.0, -1, -1, 1e-9])
         assert feasible(seen).tolist() == [True, False, False, False]
 
@@ -68,12 +68,12 @@ class TestSeveralGoals:
         assert sorted(best(values, 3)) == [0, 1, 3]
         assert best(values, 5)[4] == 2
 
-    def test_of_the_last_front_what_covers_most_is_taken(self):
+    def test_the_last_front_is_reduced_by_hypervolume(self):
         values = [[0.0, 10.0], [0.1, 9.9], [5.0, 5.0], [9.9, 0.1], [10.0, 0.0]]
         assert best(values, 1) == [2]
 
     @given(st.lists(st.tuples(*[st.floats(0, 1)] * 2), min_size=1, max_size=30), st.integers(1, 10))
-    def test_no_one_left_out_is_on_a_better_front(self, values, count):
+    def test_no_omitted_trial_is_on_a_better_front(self, values, count):
         chosen = best(values, count)
         assert len(chosen) == len(set(chosen)) == min(count, len(values))
         rank = ranks(values)

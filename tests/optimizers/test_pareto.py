@@ -44,7 +44,7 @@ def by_inclusion_and_exclusion(values, reference) -> float:
 
 class TestNondominated:
     @given(rows())
-    def test_against_the_definition(self, values):
+    def test_the_front_matches_the_definition(self, values):
         expected = [not any(dominates(b, a) for b in values) for a in values]
         assert nondominated(values).tolist() == expected
 
@@ -52,24 +52,24 @@ class TestNondominated:
         values = [[np.nan, 0.0], [1.0, 1.0], [np.nan, np.nan], [2.0, 2.0]]
         assert nondominated(values).tolist() == [False, True, False, False]
 
-    def test_infinite_values_are_ordered_too(self):
+    def test_infinite_values_are_ordered(self):
         assert nondominated([[np.inf, 0.0], [0.0, np.inf]]).tolist() == [True, True]
         assert nondominated([[np.inf, np.inf]]).tolist() == [True]
         assert nondominated([[np.inf, np.inf], [0.0, np.inf]]).tolist() == [False, True]
 
     @pytest.mark.parametrize("values", [[], [1.0, 2.0], np.zeros((3, 0))])
-    def test_other_shapes_are_refused(self, values):
+    def test_wrong_shapes_are_refused(self, values):
         with pytest.raises(ArgumentError, match="one row per point"):
             nondominated(values)
 
-    def test_ten_thousand_points(self):
+    def test_ten_thousand_points_take_bounded_time(self):
         values = np.random.default_rng(0).random((10_000, 3))
         assert 10 < nondominated(values).sum() < 1000
 
 
 class TestRanks:
     @given(rows())
-    def test_each_front_is_what_is_left_undominated(self, values):
+    def test_each_front_is_undominated_among_the_remaining_rows(self, values):
         rank = ranks(values)
         left = np.ones(len(values), dtype=bool)
         for front in range(int(rank.max(initial=-1)) + 1):
@@ -91,13 +91,13 @@ class TestRanks:
 
 class TestHypervolume:
     @given(rows(most=8), st.data())
-    def test_against_inclusion_and_exclusion(self, values, data):
+    def test_the_hypervolume_matches_inclusion_exclusion(self, values, data):
         corner = data.draw(arrays(float, values.shape[1], elements=st.integers(1, 8).map(float)))
         assert hypervolume(values, corner) == by_inclusion_and_exclusion(values, corner)
 
     @given(st.integers(0, 10_000), st.integers(2, 5), st.integers(1, 25))
     @settings(max_examples=60)
-    def test_against_optuna(self, seed, goals, n):
+    def test_the_hypervolume_matches_optuna(self, seed, goals, n):
         values = np.random.default_rng(seed).random((n, goals))
         corner = np.full(goals, 0.9)
         assert hypervolume(values, corner) == pytest.approx(
@@ -105,7 +105,7 @@ class TestHypervolume:
         )
 
     @pytest.mark.parametrize("goals", [2, 3, 4, 6])
-    def test_against_random_points(self, goals):
+    def test_the_hypervolume_matches_monte_carlo(self, goals):
         rng = np.random.default_rng(goals)
         values = rng.random((20, goals)) ** 0.5
         drawn = rng.random((200_000, goals))
@@ -127,7 +127,7 @@ class TestHypervolume:
         assert hypervolume(values[:, order], corner[order]) == hypervolume(values, corner)
 
     @given(rows(), st.data())
-    def test_a_further_row_never_takes_away(self, values, data):
+    def test_an_additional_row_never_lowers_the_hypervolume(self, values, data):
         goals = values.shape[1]
         new = data.draw(arrays(float, (1, goals), elements=st.integers(0, 6).map(float)))
         corner = np.full(goals, 5.0)
@@ -136,11 +136,11 @@ class TestHypervolume:
         beyond = any((row <= new[0]).all() for row in values) or (new[0] >= corner).any()
         assert (after > before) != beyond
 
-    def test_what_is_not_within_the_reference_adds_nothing(self):
+    def test_rows_beyond_the_reference_add_no_hypervolume(self):
         assert hypervolume([[3.0, 0.0], [np.nan, 0.0], [4.0, -np.inf]], [3.0, 3.0]) == 0.0
         assert hypervolume(np.zeros((0, 2)), [3.0, 3.0]) == 0.0
 
-    def test_an_infinitely_good_row(self):
+    def test_an_infinitely_good_row_gives_an_infinite_hypervolume(self):
         assert hypervolume([[-np.inf, 0.0]], [1.0, 1.0]) == np.inf
 
     @pytest.mark.parametrize("reference", [[1.0], [1.0, 2.0, 3.0], [1.0, np.inf], [np.nan, 1.0]])
@@ -151,7 +151,7 @@ class TestHypervolume:
 
 class TestContributions:
     @given(rows(most=10))
-    def test_each_is_what_is_lost_without_the_row(self, values):
+    def test_a_contribution_is_the_loss_without_the_row(self, values):
         corner = np.full(values.shape[1], 5.0)
         whole = hypervolume(values, corner)
         lost = [
@@ -159,7 +159,7 @@ class TestContributions:
         ]
         assert hypervolume_contributions(values, corner).tolist() == lost
 
-    def test_a_row_with_a_nan_has_none(self):
+    def test_a_row_with_a_nan_has_no_contribution(self):
         assert hypervolume_contributions([[np.nan, 0.0], [0.0, 0.0]], [1.0, 1.0]).tolist() == [0, 1]
 
 

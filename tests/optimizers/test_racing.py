@@ -28,7 +28,7 @@ CLEAR = estimates([0.0, 9.0], [0.3, 0.3], [3, 1])
 CLOSE = estimates([0.0, 0.1, 9.0], [0.5, 0.5, 0.5], [2, 2, 2])
 
 
-def test_a_clear_lead_decides() -> None:
+def test_a_clear_lead_ends_the_race() -> None:
     assert confidence_in(CLEAR, 0.0) > 0.99
     assert is_decided(Race(), CLEAR, repeats=2)
     assert not is_decided(Race(), CLOSE, repeats=2)
@@ -72,7 +72,7 @@ def test_a_tie_goes_to_the_cheaper() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.0, None])
-def test_a_tie_of_exact_values(noise: float | None) -> None:
+def test_cost_decides_ties_of_equal_values_only_if_the_noise_is_known(noise: float | None) -> None:
     same = estimates([1.0, 1.0], [0.0, 0.0], [2, 2], noise=noise)
     cheaper = preferred(Race(), same, {10: 2.0, 11: 1.0})
     assert cheaper.trial == (10 if noise is None else 11)

@@ -23,7 +23,7 @@ def searching(space, seed=0):
 
 class TestSobol:
     @pytest.mark.parametrize("d", [1, 2, 7, 40])
-    def test_unscrambled_it_is_the_sequence_of_scipy(self, d):
+    def test_the_unscrambled_sequence_equals_that_of_scipy(self, d):
         expected = qmc.Sobol(d, scramble=False).random(LENGTH)
         np.testing.assert_array_equal(sobol_digits(d) / LENGTH, expected)
 
@@ -39,14 +39,14 @@ class TestSobol:
         boxes = {(int(8 * x), int(8 * y)) for x, y in points}
         assert len(boxes) == 64
 
-    def test_digits_are_flipped_anew_for_each_value_of_those_before(self):
+    def test_digits_are_scrambled_depending_on_earlier_digits(self):
         points = scrambled_sobol(5, np.random.default_rng(0))
         flips = np.floor(points * LENGTH).astype(int) ^ sobol_digits(5)
         for bit in range(1, 6):
             flipped = flips >> (5 - bit) & 1
             assert (flipped.min(axis=0) < flipped.max(axis=0)).any()
 
-    def test_over_many_seeds_it_is_uniform(self):
+    def test_points_are_uniform_over_many_seeds(self):
         points = np.concatenate([scrambled_sobol(3, np.random.default_rng(s)) for s in range(99)])
         for column in points.T:
             assert kstest(column, "uniform").pvalue > 0.01
@@ -94,14 +94,14 @@ class TestSobol:
 
 
 class TestRandomOptimizer:
-    def test_it_says_that_it_needs_no_outcomes(self):
+    def test_random_search_declares_that_it_needs_no_outcomes(self):
         assert RandomOptimizer.history_free
 
-    def test_it_starts_with_the_design(self):
+    def test_random_search_starts_with_the_design(self):
         optimizer = searching(SPACE, seed=3)
         assert optimizer.ask(LENGTH) == [SobolDesign(SPACE, 3).point(k) for k in range(LENGTH)]
 
-    def test_a_point_depends_on_its_place_alone(self):
+    def test_a_point_depends_only_on_its_index(self):
         whole = searching(SPACE).ask(600)
         optimizer = searching(SPACE)
         for number, params in enumerate(whole[:300]):
@@ -109,7 +109,7 @@ class TestRandomOptimizer:
         pending = [Trial(300 + k, params) for k, params in enumerate(whole[300:320])]
         assert optimizer.ask(280, pending) == whole[320:]
 
-    def test_a_point_that_the_caller_changed_comes_again_as_it_was(self):
+    def test_changes_of_a_returned_point_do_not_affect_the_design(self):
         space = Space({"m": Choice(a={"x": Float(0, 1)})})
         optimizer = searching(space)
         first = optimizer.ask(LENGTH + 10)
@@ -124,7 +124,7 @@ class TestRandomOptimizer:
         kinds = [p["m"][0] for p in points]
         assert kinds.count("a") / len(kinds) == pytest.approx(0.5, abs=0.03)
 
-    def test_it_tries_a_finite_space_whole(self):
+    def test_a_finite_space_is_exhausted(self):
         space = Space({"a": Int(1, 40), "b": Bool(), "c": Choice("x", "y", "z")})
         points = searching(space).ask(240)
         assert len(set(map(space.key, points))) == 240

@@ -54,7 +54,7 @@ def test_optimizers_rank_as_the_user_does(trials: list[Trial], goal: Goal) -> No
     assert best_first(table.history([]), len(trials)).tolist() == expected
 
 
-def test_a_value_that_is_not_a_number_is_never_the_best() -> None:
+def test_a_nan_is_never_the_best_value() -> None:
     trials = [
         Trial(0, {}, State.COMPLETED, (math.nan,)),
         Trial(1, {}, State.COMPLETED, (math.inf,)),

@@ -39,7 +39,7 @@ def test_each_name_gives_an_optimizer_of_that_name(name):
 
 @pytest.mark.parametrize("name", ["tpe", "bayesian", "auto"])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_search_that_learns_begins_at_the_center(name, seed):
+def test_learning_optimizers_start_at_the_center(name, seed):
     optimizer = resolve(name)
     optimizer.reset(Space({"x": Float(1, 3), "rate": Float(1e-4, 1, log=True)}), [Goal()], seed)
     first, second = optimizer.ask(2)
@@ -47,12 +47,12 @@ def test_a_search_that_learns_begins_at_the_center(name, seed):
     assert second["x"] != first["x"]
 
 
-def test_an_optimizer_is_taken_as_it_is():
+def test_an_optimizer_object_is_used_unchanged():
     own = Own()
     assert resolve(own) is own
 
 
-def test_an_unknown_name_says_what_comes_close_and_what_there_is():
+def test_an_unknown_name_lists_close_and_available_names():
     with pytest.raises(
         UnknownOptimizer, match=r"'baysian'.*did you mean 'bayesian'.*'auto', 'random', 'tpe'"
     ):
@@ -61,24 +61,24 @@ def test_an_unknown_name_says_what_comes_close_and_what_there_is():
         resolve("TPE")
 
 
-def test_a_name_that_is_near_nothing_gets_no_suggestion():
+def test_a_name_without_close_matches_gets_no_suggestion():
     with pytest.raises(UnknownOptimizer) as caught:
         resolve("qqqqqqqq")
     assert "did you mean" not in str(caught.value)
 
 
-def test_a_class_is_to_be_called():
+def test_an_optimizer_class_is_refused_with_a_remedy():
     with pytest.raises(ArgumentError, match=r"is a class.*write TPEOptimizer\(\)"):
         resolve(TPEOptimizer)
 
 
 @pytest.mark.parametrize("thing", [None, 3, object()])
-def test_what_is_no_optimizer_is_told_what_it_lacks(thing):
+def test_an_object_that_is_not_an_optimizer_is_refused_with_missing_methods(thing):
     with pytest.raises(ArgumentError, match="lacks reset, ask, tell"):
         resolve(thing)
 
 
-def test_an_optimizer_of_ones_own_is_described_by_its_options():
+def test_a_custom_optimizer_is_described_by_its_options():
     assert describe(Own(rate=float("inf"))) == {
         "name": "Own",
         "rate": "inf",
@@ -87,7 +87,7 @@ def test_an_optimizer_of_ones_own_is_described_by_its_options():
     }
 
 
-def test_our_own_is_described_by_name_and_options():
+def test_a_built_in_optimizer_is_described_by_name_and_options():
     assert describe(TPEOptimizer(gamma=0.2)) == {
         "name": "tpe",
         "n_startup": 10,
@@ -97,7 +97,7 @@ def test_our_own_is_described_by_name_and_options():
     }
 
 
-def test_every_export_is_there_and_nothing_else():
+def test_the_exports_are_complete():
     for name in tuner.optimizers.__all__:
         assert getattr(tuner.optimizers, name)
     with pytest.raises(AttributeError, match="no attribute 'GridOptimizer'"):

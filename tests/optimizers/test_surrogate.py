@@ -36,19 +36,19 @@ def test_losses_over_orders_of_magnitude_are_warped():
 
 
 @pytest.mark.slow
-def test_losses_that_a_gaussian_process_makes_are_left_alone():
+def test_losses_from_a_gaussian_process_are_not_warped():
     assert learn(EMBEDDING, *history(40, waves)).warp == IDENTITY
 
 
 @pytest.mark.slow
-def test_with_doubt_a_warp_needs_more_evidence():
+def test_higher_doubt_requires_more_evidence_for_a_warp():
     data = history(40, valley)
     assert learn(EMBEDDING, *data, WARPS, 5.0).warp != IDENTITY
     assert learn(EMBEDDING, *data, WARPS, 1e3).warp == IDENTITY
 
 
 @pytest.mark.slow
-def test_shift_and_scale_of_the_losses_change_nothing_learned():
+def test_the_model_is_invariant_to_shift_and_scale_of_losses():
     X, active, losses = history(30, waves)
     one, other = learn(EMBEDDING, X, active, losses), learn(EMBEDDING, X, active, losses * 64 + 128)
     assert one.warp == other.warp
@@ -69,7 +69,7 @@ def test_shift_and_scale_of_the_losses_change_nothing_learned():
     ],
 )
 @pytest.mark.slow
-def test_hostile_losses_still_give_a_model(losses):
+def test_extreme_losses_give_a_model(losses):
     X, active, _ = history(len(losses), waves)
     learned = learn(EMBEDDING, X, active, losses)
     mean, variance = loss_model(learned, EMBEDDING, X, active, losses).predict(X, active)
@@ -78,7 +78,7 @@ def test_hostile_losses_still_give_a_model(losses):
 
 
 @pytest.mark.slow
-def test_the_model_ranks_what_it_has_not_seen():
+def test_the_model_ranks_unseen_points():
     X, active, losses = history(60, valley)
     learned = learn(EMBEDDING, X, active, losses)
     model = loss_model(learned, EMBEDDING, X, active, losses)
@@ -89,19 +89,19 @@ def test_the_model_ranks_what_it_has_not_seen():
 
 
 @pytest.mark.slow
-def test_a_long_history_is_learned_from_in_bounded_time():
+def test_learning_from_a_long_history_takes_bounded_time():
     learned = learn(EMBEDDING, *history(3 * LEARN_FROM, valley))
     assert np.isfinite(learned.hyperparameters.to_log()).all()
 
 
-def test_it_learns_again_often_at_first_and_then_less():
+def test_hyperparameters_are_relearned_less_often_over_time():
     sizes = [learning_size(n) for n in range(1, 1000)]
     assert sizes[:20] == list(range(1, 21))
     assert all(0.89 * n < size <= n for n, size in enumerate(sizes, start=1))
     assert len(set(sizes)) < 120
 
 
-def test_a_failed_trial_promises_no_improvement_and_says_nothing_bad():
+def test_a_failed_trial_has_no_improvement_and_does_not_bias_the_model():
     X, active, losses = history(40, valley)
     best = int(np.argmin(losses))
     losses[best] = np.nan

@@ -42,14 +42,14 @@ def widths_of(places):
 
 
 class TestParzenDensity:
-    def test_without_points_it_is_uniform(self):
+    def test_without_points_the_density_is_uniform(self):
         density = density_of(MIXED, [])
         X, active = MIXED.encode(MIXED.sample(np.random.default_rng(0), 50))
         np.testing.assert_allclose(density.log_density(X, active), 0.0, atol=1e-12)
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("n", "seed"), each_once([1, 2, 7, 40], range(3)))
-    def test_it_integrates_to_one_over_a_space_with_conditions(self, n, seed):
+    def test_the_density_integrates_to_one_over_a_conditional_space(self, n, seed):
         rng = np.random.default_rng(seed)
         density = density_of(MIXED, MIXED.sample(rng, n), rng.uniform(0.1, 1.0, n))
         values = np.exp(density.log_density(*MIXED.encode(MIXED.sample(rng, 40_000))))
@@ -72,7 +72,7 @@ class TestParzenDensity:
         ],
         ids=repr,
     )
-    def test_its_samples_are_distributed_as_it_says(self, domain, n):
+    def test_samples_follow_the_density(self, domain, n):
         rng = np.random.default_rng(n)
         space = Space({"p": domain})
         density = density_of(space, space.sample(rng, n))
@@ -152,16 +152,16 @@ class TestPlateau:
             table.add(k, Observation({"x": k / len(losses)}, [loss], constraints=limits))
         return table.history([])
 
-    def test_more_ties_than_best_trials_count_as_one(self):
+    def test_many_trials_tied_at_the_best_count_as_one(self):
         history = self.history([0.3, 0.9, 0.3, 0.5, 0.3, 0.5, 0.4])
         assert best_of(history, 2).tolist() == [0, 6]
         assert best_of(history, 4).tolist() == [0, 2, 4, 6]
 
-    def test_a_plateau_of_infeasible_trials_is_left_alone(self):
+    def test_tied_infeasible_trials_are_not_merged(self):
         history = self.history([0.3, 0.3, 0.3, 0.5], [1.0, 1.0, 1.0, 2.0])
         assert best_of(history, 2).tolist() == [0, 1]
 
-    def test_a_space_of_one_loss_has_one_best_trial(self):
+    def test_equal_losses_give_one_best_trial(self):
         assert best_of(self.history([1.0] * 5), 2).tolist() == [0]
 
 
@@ -197,7 +197,7 @@ class TestSuggestions:
         )
         assert ours < chance / 2
 
-    def test_it_stays_off_where_trials_fail(self):
+    def test_it_avoids_regions_where_trials_fail(self):
         space = Space({"x": Float(0, 1), "y": Float(0, 1)})
         failed = 0
         for seed in range(3):  # each best point is beside those that fail
@@ -211,7 +211,7 @@ class TestSuggestions:
             failed += sum(o.state is State.FAILED for _, o in told[-30:])
         assert failed / 3 < 12
 
-    def test_pending_trials_are_kept_away_from(self):
+    def test_suggestions_keep_a_distance_from_pending_trials(self):
         space = Space({"x": Float(0, 1)})
         optimizer = TPEOptimizer()
         self.search(space, lambda p: (p["x"] - 0.5) ** 2, 40, optimizer=optimizer)
@@ -220,12 +220,12 @@ class TestSuggestions:
         apart = [abs(p["x"] - free["x"]) for p in optimizer.ask(5, near)]
         assert np.median(apart) > 0.01
 
-    def test_constraints_that_leave_little_are_kept(self):
+    def test_suggestions_satisfy_tight_constraints(self):
         space = Space({"x": Float(0, 1), "y": Float(0, 1)}).where(P("x") >= P("y") + 0.98)
         told = self.search(space, lambda p: p["x"], 20)
         assert all(params in space for params, _ in told)
 
-    def test_points_that_were_tried_are_passed_over_for_the_next_best(self):
+    def test_tried_points_are_replaced_by_the_next_best(self):
         space = Space({f"c{i}": Choice("a", "b", "c", "d") for i in range(5)})
         told = self.search(space, lambda p: sum(v != "a" for v in p.values()), 80)
         assert len({space.key(params) for params, _ in told}) == 80
@@ -257,6 +257,6 @@ class TestSuggestions:
         "options",
         [{"n_startup": 1}, {"gamma": 0.0}, {"gamma": 1.0}, {"max_best": 0}, {"candidates": 0}],
     )
-    def test_impossible_options_are_refused(self, options):
+    def test_invalid_options_are_refused(self, options):
         with pytest.raises(ArgumentError, match="n_startup must be at least 2"):
             TPEOptimizer(**options)

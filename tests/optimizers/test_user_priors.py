@@ -49,11 +49,11 @@ WRONG = space({n: 1 - v for n, v in TOP.items()}, "z")
 
 
 @each
-def test_a_good_prior_finds_sooner(make):
+def test_a_good_prior_speeds_up_the_search(make):
     assert median(make, GOOD, 8) < 0.5 * median(make, space(), 8)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("make", "n"), [(TPEOptimizer, 80), (BayesianOptimizer, 40)])
-def test_a_wrong_one_is_recovered_from(make, n):
+def test_the_search_recovers_from_a_wrong_prior(make, n):
     assert median(make, WRONG, n) < median(RandomOptimizer, space(), n)

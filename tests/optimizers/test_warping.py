@@ -16,7 +16,7 @@ any_losses = arrays(
 
 
 @given(any_losses)
-def test_whatever_the_losses_the_targets_are_finite_and_bounded(losses):
+def test_targets_are_finite_and_bounded_for_any_losses(losses):
     scaled = prepare(losses)
     assert np.isfinite(scaled).all()
     assert scaled.min() >= 0.0
@@ -42,21 +42,21 @@ def test_the_order_of_the_trials_does_not_matter(order):
 
 
 @given(st.floats(1e-3, 1e3), st.floats(-1e3, 1e3))
-def test_shift_and_scale_of_the_losses_do_not_matter(scale, shift):
+def test_targets_are_invariant_to_shift_and_scale(scale, shift):
     losses = np.array([0.0, 1.0, 2.0, 5.0, 400.0])
     np.testing.assert_allclose(prepare(scale * losses + shift), prepare(losses), rtol=1e-6)
 
 
-def test_the_best_is_0_the_median_1_and_the_tail_ends():
+def test_the_best_is_0_the_median_1_and_the_tail_is_bounded():
     assert prepare(np.array([5.0, 7.0, 1e6])).tolist() == [0.0, 1.0, TAIL]
 
 
-def test_one_absurd_value_does_not_hide_the_others():
+def test_one_extreme_value_does_not_compress_the_others():
     losses = np.array([1.0, 2.0, 3.0, 4.0, 1e300, 1e308])
     assert len(np.unique(prepare(losses)[:4])) == 4
 
 
-def test_where_most_are_best_the_next_best_gives_the_scale():
+def test_if_most_losses_tie_at_the_best_the_next_best_sets_the_scale():
     assert prepare(np.array([1.0, 1.0, 1.0, 3.0])).tolist() == [0.0, 0.0, 0.0, 1.0]
 
 
