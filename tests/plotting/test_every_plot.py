@@ -48,13 +48,13 @@ def draw(plots: Plots, kind: str, **options: Any) -> Axes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "n"), each_once(KINDS, [0, 1, 7, 60]))
-def test_any_number_of_trials(made_up: MakeUp, kind: str, n: int) -> None:
+def test_plots_draw_any_number_of_trials(made_up: MakeUp, kind: str, n: int) -> None:
     assert draw(made_up(n), kind).get_title(loc="left")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "states"), each_once(KINDS, ["F", "R", "W", "S", "C"]))
-def test_trials_in_one_state_only(made_up: MakeUp, kind: str, states: str) -> None:
+def test_plots_draw_trials_in_one_state(made_up: MakeUp, kind: str, states: str) -> None:
     draw(made_up(9, states=states), kind)
 
 
@@ -72,7 +72,7 @@ VALUES: dict[str, Callable[[dict[str, Any]], float]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "value"), each_once(KINDS, VALUES))
-def test_any_values(made_up: MakeUp, kind: str, value: Any) -> None:
+def test_plots_draw_any_values(made_up: MakeUp, kind: str, value: Any) -> None:
     # Half of the plots maximize, so that what is far off is at either end.
     direction = list(Direction)[KINDS.index(kind) % 2]
     draw(made_up(30, value=value, direction=direction), kind)
@@ -91,7 +91,9 @@ def test_any_values(made_up: MakeUp, kind: str, value: Any) -> None:
     (Space({"x": Float(0, 0.1 * 3, step=0.1)}), [{"x": 0.1 * (i % 4)} for i in range(12)]),
     [float(i) for i in range(12)],
 )
-def test_any_space(kind: str, drawn: tuple[Space, list[dict[str, Any]]], values: Any) -> None:
+def test_plots_draw_any_space(
+    kind: str, drawn: tuple[Space, list[dict[str, Any]]], values: Any
+) -> None:
     space, points = drawn
     trials = [Trial(i, p, State.COMPLETED, (values[i],)) for i, p in enumerate(points)]
     draw(Plots(space, [Goal()], lambda: trials), kind)
@@ -105,7 +107,9 @@ LONG = ("importances", "history", "slice")
 @pytest.mark.parametrize(
     "kind", [*LONG, *(pytest.param(k, marks=pytest.mark.soak) for k in KINDS if k not in LONG)]
 )
-def test_ten_thousand_trials_in_seconds(made_up: MakeUp, kind: str, tmp_path: Path) -> None:
+def test_ten_thousand_trials_are_drawn_in_seconds(
+    made_up: MakeUp, kind: str, tmp_path: Path
+) -> None:
     plots = made_up(10_000)
     began = time.perf_counter()
     draw(plots, kind, save=tmp_path / "plot.png")
@@ -113,14 +117,14 @@ def test_ten_thousand_trials_in_seconds(made_up: MakeUp, kind: str, tmp_path: Pa
 
 
 @every_plot
-def test_a_space_that_leaves_nothing_to_compare(kind: str) -> None:
+def test_a_space_with_one_point_is_drawn(kind: str) -> None:
     space = Space({"only": Const("this")})
     trials = [Trial(i, {"only": "this"}, State.COMPLETED, (float(i),)) for i in range(5)]
     draw(Plots(space, [Goal()], lambda: trials), kind)
 
 
 @every_plot
-def test_texts_that_matplotlib_would_read_as_formulas(kind: str) -> None:
+def test_texts_with_math_markup_are_escaped(kind: str) -> None:
     odd = Choice("$x_", "a\nb", "x" * 200, **{"$a_$": {"n": Int(1, 3)}})
     space = Space({"$a$b$": odd, "y" * 80: Float(0, 1), "z": Float(0, 1)})
     points = space.sample(np.random.default_rng(0), 20)
@@ -138,7 +142,7 @@ def test_axes_of_the_caller_are_used(made_up: MakeUp, kind: str) -> None:
 
 @pytest.mark.slow
 @every_plot
-def test_a_style_of_the_caller_is_kept(made_up: MakeUp, kind: str) -> None:
+def test_the_style_of_the_caller_is_used(made_up: MakeUp, kind: str) -> None:
     import matplotlib.style
 
     style = ("dark_background", "ggplot")[KINDS.index(kind) % 2]
@@ -151,7 +155,7 @@ def test_a_style_of_the_caller_is_kept(made_up: MakeUp, kind: str) -> None:
 
 @pytest.mark.slow
 @every_plot
-def test_a_plot_is_saved(made_up: MakeUp, kind: str, tmp_path: Path) -> None:
+def test_a_plot_is_saved_to_a_file(made_up: MakeUp, kind: str, tmp_path: Path) -> None:
     formats = [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
     suffix, begin = formats[KINDS.index(kind) % 3]
     path = tmp_path / f"plot.{suffix}"
@@ -161,7 +165,7 @@ def test_a_plot_is_saved(made_up: MakeUp, kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @every_plot
-def test_a_file_that_cannot_be_written(made_up: MakeUp, kind: str, tmp_path: Path) -> None:
+def test_an_unwritable_file_is_an_error(made_up: MakeUp, kind: str, tmp_path: Path) -> None:
     plots = made_up(3)
     with pytest.raises(ExportError, match=r"'plot\.docx': end the name in one of .*\.png"):
         draw(plots, kind, save="plot.docx")
@@ -190,7 +194,7 @@ assert "matplotlib.pyplot" not in sys.modules
 
 
 @pytest.mark.slow
-def test_the_plots_of_a_real_study(tmp_path: Path) -> None:
+def test_plots_of_a_real_study_are_drawn(tmp_path: Path) -> None:
     def objective(params: dict[str, Any], trial: Any) -> float:
         for step in range(3):
             trial.report(params["x"] + 1 / (step + 1), step)

@@ -53,7 +53,7 @@ def test_a_goal_that_does_not_exist_is_named_in_the_error(kind: str, asked: dict
         getattr(three_goals(8), kind)(**asked)
 
 
-def test_the_best_is_that_of_the_goal_and_its_direction() -> None:
+def test_the_best_value_follows_the_goal_and_its_direction() -> None:
     plots = three_goals()
     most = max(plots._trials(), key=lambda t: t.values[1])
     ax = plots.history(goal="accuracy")
@@ -121,7 +121,7 @@ def test_studies_that_cannot_be_compared_are_refused() -> None:
         up.edf(compare=["name"])
 
 
-def test_the_edf_is_the_share_of_the_trials_up_to_each_value() -> None:
+def test_the_edf_is_the_fraction_of_trials_up_to_each_value() -> None:
     nan = float("nan")
     ax = one_goal([3, 1, nan, 2, 2], "a").edf()
     (curve,) = ax.lines
@@ -133,7 +133,7 @@ def test_the_edf_is_the_share_of_the_trials_up_to_each_value() -> None:
     assert both.get_legend_handles_labels()[1] == ["a: 2 of 2 trials", "b: 0 of 1 trials"]
 
 
-def test_the_hypervolume_grows_as_that_of_the_study() -> None:
+def test_the_plotted_hypervolume_equals_that_of_the_study() -> None:
     values = [(3.0, 1.0), (2.0, 2.0), (3.0, 3.0), (1.0, 3.0)]
     goals = (Goal("a"), Goal("b"))
     trials = [Trial(i, {"x": 0, "y": 0}, State.COMPLETED, v) for i, v in enumerate(values)]
@@ -149,7 +149,7 @@ def test_the_hypervolume_grows_as_that_of_the_study() -> None:
         plots.hypervolume([1.0])
 
 
-def test_ranks_are_even_though_one_value_is_far_off() -> None:
+def test_rank_colors_are_even_despite_an_outlier() -> None:
     points = SPACE.sample(np.random.default_rng(0), 5)
     values = [1.0, 2.0, 2.0, 3.0, 1e9]
     trials = [Trial(i, p, State.COMPLETED, (values[i],)) for i, p in enumerate(points)]

@@ -35,7 +35,7 @@ def plots_of(*trials: tuple[State, float], direction: Direction = Direction.MINI
 
 @pytest.mark.parametrize("kind", ["history", "slice"])
 @pytest.mark.parametrize("direction", list(Direction))
-def test_failed_trials_lie_beyond_the_worst_value(kind: str, direction: Direction) -> None:
+def test_failed_trials_are_drawn_beyond_the_worst_value(kind: str, direction: Direction) -> None:
     done = [(State.COMPLETED, v) for v in (1.0, 2.0, 3.0)]
     plots = plots_of(*done, (State.FAILED, 0), direction=direction)
     ax = getattr(plots, kind)(*(["x"] if kind == "slice" else []))
@@ -53,7 +53,7 @@ def test_failed_trials_lie_beyond_the_worst_value(kind: str, direction: Directio
 
 
 @pytest.mark.parametrize("kind", ["history", "slice"])
-def test_stopped_trials_do_not_squeeze_the_completed_ones(kind: str) -> None:
+def test_stopped_trials_do_not_compress_the_axis(kind: str) -> None:
     done = [(State.COMPLETED, v) for v in (0.1, 0.15, 0.2, 0.12)]
     stopped = [(State.STOPPED, v) for v in (50.0, 80.0, 0.25, -900.0, 60.0)]
     ax = getattr(plots_of(*done, *stopped), kind)(*(["x"] if kind == "slice" else []))
@@ -64,7 +64,7 @@ def test_stopped_trials_do_not_squeeze_the_completed_ones(kind: str) -> None:
     assert only_stopped.get_ylim()[1] > 80
 
 
-def test_stopped_curves_do_not_squeeze_the_completed_ones() -> None:
+def test_stopped_curves_do_not_compress_the_axis() -> None:
     points = SPACE.sample(np.random.default_rng(0), 6)
     trials = [
         Trial(i, p, State.STOPPED if i else State.COMPLETED, (0.1,)) for i, p in enumerate(points)
@@ -144,12 +144,12 @@ def test_seventeen_nested_parameters_have_an_axis_and_a_name_each() -> None:
     ],
 )
 @pytest.mark.parametrize("width", [8, 18, 40])
-def test_names_that_differ_are_drawn_differently(names: list[str], width: int) -> None:
+def test_different_names_have_different_labels(names: list[str], width: int) -> None:
     for shorten in (distinct, path_names, lambda n, w: spread_labels(n, 9, w)):
         assert len(set(shorten(names, width))) == len(names)
 
 
-def test_equal_names_do_not_hang() -> None:
+def test_equal_names_are_labeled_in_finite_time() -> None:
     assert distinct(["1", "1"], 8) == ["1", "1"]
     assert len(distinct(["y" * 90, "y" * 90], 8)) == 2
 
@@ -175,7 +175,7 @@ def test_a_front_of_three_goals_shows_the_third_as_color() -> None:
     assert (by_index.get_xlabel(), by_index.get_ylabel()) == ("size (minimize)", "cost (minimize)")
 
 
-def test_a_diverged_goal_does_not_squeeze_the_front() -> None:
+def test_a_diverged_goal_does_not_compress_the_front() -> None:
     goals = (Goal("cost"), Goal("size"))
     values = [(float(i), 30.0 - i) for i in range(30)] + [(1e12, 50.0)]
     trials = [Trial(i, {"x": 0, "y": 0}, State.COMPLETED, v) for i, v in enumerate(values)]

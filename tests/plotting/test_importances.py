@@ -53,7 +53,7 @@ def test_noise_is_left_unexplained() -> None:
 
 
 @pytest.mark.slow
-def test_one_parameter_without_an_effect_is_not_drawn_at_100_percent() -> None:
+def test_a_single_parameter_without_effect_has_a_low_importance() -> None:
     rng = np.random.default_rng(0)
     alone = Space({"x": Float(0, 1)})
     trials = evaluated(alone, 60, lambda p: rng.normal())
@@ -80,13 +80,13 @@ def test_a_parameter_of_a_branch_has_a_share_of_the_whole_variance() -> None:
     assert found.scores["model"] == pytest.approx(1 - within, abs=0.05)
 
 
-def test_what_only_two_parameters_decide_together_is_an_interaction() -> None:
+def test_a_joint_effect_of_two_parameters_is_an_interaction() -> None:
     found = shares(CUBE, 200, lambda p: float((p["a"] < 0.5) == (p["b"] < 0.5)))
     assert max(found.scores.values()) < 0.1
     assert found.together > 0.5
 
 
-def test_a_logarithmic_parameter_counts_on_its_log_scale() -> None:
+def test_a_log_parameter_is_measured_on_its_log_scale() -> None:
     space = Space({"lr": Float(1e-5, 1.0, log=True), "b": Float(0, 1)})
     # On a linear scale, nine tenths of the learning rates lie where the value does not change.
     found = shares(space, 150, lambda p: min(math.log10(p["lr"]), -2.0) + 0.3 * p["b"])
@@ -104,7 +104,7 @@ def test_copies_of_points_do_not_explain_noise() -> None:
     assert found.unexplained > 0.7
 
 
-def test_a_choice_alone_explains_the_values_of_its_options() -> None:
+def test_a_choice_explains_the_values_of_constant_options() -> None:
     space = Space({"m": Choice(*"abcdefghijkl")})
     level = dict(zip("abcdefghijkl", np.random.default_rng(0).permutation(12), strict=True))
     assert shares(space, 100, lambda p: float(level[p["m"]])).scores["m"] > 0.95
@@ -144,7 +144,7 @@ def test_a_branch_with_too_few_trials_is_named() -> None:
     assert "too few trials or equal values: model.large.depth" in ax.get_xlabel()
 
 
-def test_a_share_is_written_with_the_digits_that_matter() -> None:
+def test_shares_are_shown_with_significant_digits() -> None:
     assert [share_text(s) for s in (0.0, 1e-5, 0.019, 0.0996, 0.5, 1.0)] == [
         "0 %", "< 0.1 %", "1.9 %", "10 %", "50 %", "100 %",
     ]  # fmt: skip

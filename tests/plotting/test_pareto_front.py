@@ -28,7 +28,7 @@ def shown(ax):
     return {c.get_label(): np.asarray(c.get_offsets()).tolist() for c in ax.collections}
 
 
-def test_the_front_is_what_no_other_trial_beats():
+def test_the_front_has_the_nondominated_trials():
     ax = plots([[1.0, 1.0], [2.0, 3.0], [2.0, 2.0], [0.5, 0.0]]).pareto_front()
     points = shown(ax)
     assert points["on the front"] == [[1.0, 1.0], [2.0, 3.0], [0.5, 0.0]]
@@ -39,13 +39,13 @@ def test_the_front_is_what_no_other_trial_beats():
     assert steps.get_xdata().tolist() == [0.5, 1.0, 2.0]
 
 
-def test_infeasible_trials_are_hollow_and_not_on_it():
+def test_infeasible_trials_are_hollow_and_not_on_the_front():
     points = shown(plots([[1.0, 1.0], [0.5, 9.0]], constraints={1: {"c": 1.0}}).pareto_front())
     assert points["on the front"] == [[1.0, 1.0]]
     assert points["infeasible"] == [[0.5, 9.0]]
 
 
-def test_of_three_goals_two_are_chosen():
+def test_two_of_three_goals_can_be_chosen():
     three = plots([[1.0, 1.0, 5.0], [2.0, 0.5, 1.0]], goals=3)
     assert shown(three.pareto_front("size"))["on the front"] == [[5.0, 1.0], [1.0, 2.0]]
     assert shown(three.pareto_front(y="cost"))["on the front"] == [[1.0, 1.0], [0.5, 2.0]]
@@ -54,7 +54,7 @@ def test_of_three_goals_two_are_chosen():
         three.pareto_front("speed")
 
 
-def test_without_completed_trials_it_says_so(tmp_path):
+def test_without_completed_trials_a_message_is_shown(tmp_path):
     ax = plots([]).pareto_front(save=tmp_path / "front.png")
     assert "no completed trial yet" in [text.get_text() for text in ax.texts]
     assert (tmp_path / "front.png").exists()

@@ -86,7 +86,7 @@ def test_an_infeasible_trial_is_never_the_best_so_far() -> None:
         assert not any("best" in label for label in labels(ax))
 
 
-def test_maximizing_turns_the_best_around() -> None:
+def test_maximizing_reverses_the_best_so_far() -> None:
     trials = [
         Trial(i, {"x": 0.5, "y": 0.5, "m": "a"}, State.COMPLETED, (v,))
         for i, v in enumerate([1.0, 3.0, 2.0])
@@ -95,7 +95,7 @@ def test_maximizing_turns_the_best_around() -> None:
     assert line(plots.history(), "best so far").get_ydata().tolist() == [1.0, 3.0, 3.0, 3.0]
 
 
-def test_a_diverged_value_is_at_the_edge_and_presses_nothing_together() -> None:
+def test_a_diverged_value_is_drawn_at_the_edge() -> None:
     plots = on_plane(50, lambda p: 1e12 if p["x"] > 0.97 else p["x"])
     assert sum(t.value == 1e12 for t in plots._trials()) > 0
     ax = plots.history()
@@ -111,7 +111,7 @@ def test_values_over_decades_get_a_log_axis() -> None:
 # --- the axes of parameters -----------------------------------------------------------------------
 
 
-def test_a_parameters_axis_is_as_its_domain() -> None:
+def test_a_parameter_axis_has_the_scale_of_its_domain() -> None:
     log = ParameterAxis(Column("lr", Float(1e-4, 1.0, log=True)))
     assert log.fraction(log.positions([1e-4, 1e-2, 1.0])) == pytest.approx([0, 0.5, 1])
     assert log.at_fraction(np.array([0.0, 0.5, 1.0])) == pytest.approx([1e-4, 1e-2, 1.0])
@@ -122,7 +122,7 @@ def test_a_parameters_axis_is_as_its_domain() -> None:
     assert mixed.positions([True, 1, (2, 3), None]).tolist() == [1, 0, 3, 2]
 
 
-def test_an_axis_of_many_options_keeps_its_labels_apart() -> None:
+def test_labels_of_many_options_do_not_overlap() -> None:
     axis = ParameterAxis(Column("c", Choice(*range(500))))
     shown = [label for label in axis.labels() if label]
     assert len(shown) <= 24
@@ -140,12 +140,12 @@ def test_a_slice_has_the_scale_and_ticks_of_its_parameter() -> None:
     assert "median" in labels(plots.slice("m"))
 
 
-def test_a_slice_without_a_name_takes_the_parameter_that_matters() -> None:
+def test_a_slice_without_a_name_shows_the_most_important_parameter() -> None:
     assert on_plane(60, lambda p: math.log(p["y"])).slice().get_xlabel() == "y"
     assert on_plane(60, lambda p: p["x"] ** 2).slice().get_xlabel() == "x"
 
 
-def test_a_slice_leaves_out_and_counts_where_the_parameter_is_not_active(made_up: MakeUp) -> None:
+def test_a_slice_counts_trials_in_which_the_parameter_is_inactive(made_up: MakeUp) -> None:
     plots = made_up(40, states="C")
     active = [t for t in plots._trials() if t.params["model"][0] == "svm"]
     ax = plots.slice("model.svm.C")
@@ -164,7 +164,7 @@ def test_a_slice_leaves_out_and_counts_where_the_parameter_is_not_active(made_up
         (lambda p: p.learning_curves("accuracy"), "'accuracy'; write one of 'other', 'value'"),
     ],
 )
-def test_a_wrong_name_is_an_error_that_says_the_right_ones(
+def test_a_wrong_name_is_an_error_that_lists_valid_ones(
     made_up: MakeUp, draw: Callable[[Plots], Axes], says: str
 ) -> None:
     with pytest.raises(ArgumentError, match=says):
@@ -174,7 +174,7 @@ def test_a_wrong_name_is_an_error_that_says_the_right_ones(
 # --- contour --------------------------------------------------------------------------------------
 
 
-def test_a_contour_fills_where_trials_are_and_marks_the_best() -> None:
+def test_a_contour_is_filled_near_trials_and_marks_the_best() -> None:
     plots = on_plane(100, lambda p: (p["x"] - 0.5) ** 2)
     ax = plots.contour("x", "y")
     best = min(plots._trials(), key=lambda t: t.value)
@@ -184,7 +184,7 @@ def test_a_contour_fills_where_trials_are_and_marks_the_best() -> None:
     assert (low, high) == (0, 1)
 
 
-def test_a_contour_has_no_colour_where_no_trial_is_near() -> None:
+def test_a_contour_has_no_color_far_from_trials() -> None:
     points = PLANE.sample(np.random.default_rng(0), 100)
     points = [p | {"x": 0.4 * p["x"]} for p in points]
     trials = [Trial(i, p, State.COMPLETED, (p["x"],)) for i, p in enumerate(points)]
@@ -195,7 +195,7 @@ def test_a_contour_has_no_colour_where_no_trial_is_near() -> None:
     assert not outline.contains_point(ax.transData.transform((0.8, 0.03)))
 
 
-def test_bars_that_cover_each_other_are_pale() -> None:
+def test_overlapping_bars_are_transparent() -> None:
     apart = timeline_of(*[("a", i, i + 0.9) for i in range(10)])
     assert apart.collections[0].get_alpha() == 1
     crowd = timeline_of(*[("a", i, i + 0.9) for i in range(3_000)])
@@ -204,7 +204,7 @@ def test_bars_that_cover_each_other_are_pale() -> None:
 
 
 @pytest.mark.slow
-def test_a_contour_takes_the_two_that_matter_and_completes_one() -> None:
+def test_a_contour_chooses_the_two_most_important_parameters() -> None:
     plots = on_plane(80, lambda p: p["x"] + math.log(p["y"]))
     ax = plots.contour()
     assert {ax.get_xlabel(), ax.get_ylabel()} == {"x", "y"}
@@ -212,19 +212,19 @@ def test_a_contour_takes_the_two_that_matter_and_completes_one() -> None:
     assert plots.contour(x="m").get_xlabel() == "m"
 
 
-def test_the_best_of_a_branch_is_not_called_the_best(made_up: MakeUp) -> None:
+def test_the_best_of_a_branch_is_not_labeled_as_the_best(made_up: MakeUp) -> None:
     plots = made_up(60, states="C", value=lambda p: float(p["model"][0] == "svm"))
     assert "best of these" in labels(plots.contour("model.svm.C", "lr"))
     assert "best" in labels(plots.contour("lr", "layers"))
 
 
-def test_parameters_that_are_never_active_together_say_so(made_up: MakeUp) -> None:
+def test_parameters_never_active_together_show_a_message(made_up: MakeUp) -> None:
     ax = made_up(30).contour("model.svm.C", "model.forest.trees")
     assert "no completed trial has both parameters" in texts(ax)
 
 
 @pytest.mark.slow
-def test_a_contour_never_pairs_a_choice_with_what_it_decides_on(made_up: MakeUp) -> None:
+def test_a_contour_never_pairs_a_choice_with_its_own_branch_parameters(made_up: MakeUp) -> None:
     for x in ("model", "model.svm.kernel.rbf.gamma", "model.forest.trees"):
         y = made_up(40).contour(x).get_ylabel()
         assert not y.startswith(f"{x}."), (x, y)
@@ -234,7 +234,7 @@ def test_a_contour_never_pairs_a_choice_with_what_it_decides_on(made_up: MakeUp)
 # --- parallel coordinates -------------------------------------------------------------------------
 
 
-def test_parallel_coordinates_lead_what_is_not_active_through_a_lane(made_up: MakeUp) -> None:
+def test_parallel_coordinates_draw_inactive_values_in_a_lane(made_up: MakeUp) -> None:
     ax = made_up(40, states="C").parallel_coordinates()
     assert "not active" in texts(ax)
     heights = np.concatenate([s[:, 1] for s in ax.collections[0].get_segments()])
@@ -268,7 +268,7 @@ LOSS = Measure.of_goal(Goal())
 
 
 @pytest.mark.parametrize("method", ["fanova", "ped-anova"])
-def test_the_parameter_that_decides_is_the_most_important(method: str) -> None:
+def test_the_decisive_parameter_is_the_most_important(method: str) -> None:
     trials = on_plane(100, lambda p: math.log(p["y"]))._trials()
     found = importance_scores(PLANE, LOSS, trials, method)
     (group,) = found.groups
@@ -281,7 +281,7 @@ def test_the_parameter_that_decides_is_the_most_important(method: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_choice_of_many_options_takes_no_hours() -> None:
+def test_importances_of_a_choice_with_many_options_are_fast() -> None:
     space = Space({"x": Float(0, 1), "many": Choice(*range(40))})
     points = space.sample(np.random.default_rng(0), 100)
     trials = [Trial(i, p, State.COMPLETED, (p["x"],)) for i, p in enumerate(points)]
@@ -291,14 +291,14 @@ def test_a_choice_of_many_options_takes_no_hours() -> None:
     assert plots.slice().get_xlabel() == "x"
 
 
-def test_a_diverged_trial_does_not_decide_on_importances() -> None:
+def test_a_diverged_trial_does_not_dominate_importances() -> None:
     trials = on_plane(100, lambda p: 1e12 if p["y"] > 0.8 else p["x"])._trials()
     assert 0 < sum(t.value == 1e12 for t in trials) < 10
     assert importance_scores(PLANE, LOSS, trials).scores["x"] > 0.7
 
 
 @pytest.mark.parametrize("direction", list(Direction))
-def test_a_branch_that_the_search_soon_left_is_not_forgotten(direction: Direction) -> None:
+def test_a_rarely_tried_branch_has_importances(direction: Direction) -> None:
     """Few and bad trials that lie off scale are no diverged ones."""
 
     def value(p: dict[str, Any]) -> float:
@@ -327,7 +327,7 @@ def test_branches_of_a_space_have_groups_of_their_own(made_up: MakeUp) -> None:
     assert f"where model = svm: {svm.n_trials} trials" in texts(plots.importances())
 
 
-def test_importances_of_equal_or_few_values_say_what_is_missing() -> None:
+def test_importances_of_equal_or_few_values_name_the_missing_data() -> None:
     for plots in (on_plane(3, lambda p: p["x"]), on_plane(30, lambda p: 1.0)):
         assert "needs 4 completed trials with different values" in texts(plots.importances())
         assert most_important(PLANE, LOSS, plots._trials()) == ["x", "y", "m"]
@@ -375,7 +375,7 @@ def test_learning_curves_mark_what_was_stopped_and_failed(made_up: MakeUp) -> No
     assert made_up(30).learning_curves("other").get_ylabel() == "other"
 
 
-def test_no_reports_say_how_to_report() -> None:
+def test_a_study_without_reports_names_trial_report() -> None:
     assert "trial.report(value, step)" in texts(on_plane(5, lambda p: 1.0).learning_curves())
 
 
@@ -411,13 +411,13 @@ def test_a_long_pause_is_cut_and_a_short_one_is_not() -> None:
     assert "pause" not in texts(timeline_of(("a", 0, 10), ("a", 11, 20)))
 
 
-def test_an_optimizer_that_thinks_longer_than_the_trials_take_is_no_pause() -> None:
+def test_a_slow_optimizer_is_not_drawn_as_a_pause() -> None:
     ax = timeline_of(*[("a", 30.0 * i, 30.0 * i + 0.01) for i in range(10)])
     assert ax.get_xlim()[1] > 270
     assert "pause" not in texts(ax)
 
 
-def test_the_edge_of_a_short_run_does_not_cover_it() -> None:
+def test_the_border_of_a_short_run_does_not_cover_it() -> None:
     short = [("a", 0.01 * i, 0.01 * i + 0.00001) for i in range(150)]
     (bars,) = timeline_of(*short, ("a", 1.5, 1.6)).collections
     assert bars.get_edgecolor()[0].tolist() == [1.0, 1.0, 1.0, 1.0], "the long one, for the legend"
@@ -429,11 +429,11 @@ def test_the_edge_of_a_short_run_does_not_cover_it() -> None:
     ("seconds", "unit"),
     [(0.5, "milliseconds"), (5, "seconds"), (300, "minutes"), (1e4, "hours"), (1e6, "days")],
 )
-def test_the_timeline_counts_in_a_unit_of_its_length(seconds: float, unit: str) -> None:
+def test_the_timeline_chooses_a_unit_by_its_length(seconds: float, unit: str) -> None:
     assert timeline_of(("a", 0, seconds)).get_xlabel() == f"{unit} since the start of the first run"
 
 
-def test_no_runs_say_so() -> None:
+def test_a_timeline_without_runs_shows_a_message() -> None:
     assert "no run has started" in texts(timeline_of())
 
 

@@ -32,7 +32,7 @@ def make(store: str) -> tuner.Study:
     return study
 
 
-def test_tags_and_notes_are_added_changed_and_taken_away(store: str) -> None:
+def test_tags_and_notes_are_added_changed_and_removed(store: str) -> None:
     study = make(store)
     study.set_tag("stage", "review")
     study.set_tags({"stage": "done", "team": None})
@@ -75,7 +75,7 @@ def test_notes_stay_while_a_search_records_its_optimizer(store: str) -> None:
     assert tuner.load_study("s", store=store).notes == {"by": "ana"}
 
 
-def test_tags_that_several_set_at_once_all_stay(store: str) -> None:
+def test_tags_set_concurrently_are_all_kept(store: str) -> None:
     make(store)
 
     def set_one(n: int) -> None:
@@ -87,7 +87,7 @@ def test_tags_that_several_set_at_once_all_stay(store: str) -> None:
     assert tags == {"team": "a", **{f"t{n}": str(n) for n in range(16)}}
 
 
-def test_what_cannot_be_noted(store: str) -> None:
+def test_invalid_notes_are_refused(store: str) -> None:
     study = make(store)
     open_one = study.ask()
     with pytest.raises(ArgumentError, match="once it has an outcome"):
@@ -100,7 +100,7 @@ def test_what_cannot_be_noted(store: str) -> None:
         study.set_tag("a", 3)  # type: ignore[arg-type]
 
 
-def test_the_commands(store: str) -> None:
+def test_the_commands_set_tags_and_notes(store: str) -> None:
     make(store)
 
     def call(*args: str, code: int = 0) -> str:
@@ -121,7 +121,7 @@ def test_the_commands(store: str) -> None:
     assert call("note", "s", "--remove", "question") == "no notes\n"
 
 
-def test_notes_take_values_of_numpy_paths_and_dates(tmp_path: Path) -> None:
+def test_notes_accept_numpy_values_paths_and_dates(tmp_path: Path) -> None:
     def objective(params: dict[str, float], trial: tuner.LiveTrial) -> float:
         trial.set_user_attr("single", np.float32(0.5))
         trial.set_user_attr("nested", {"counts": np.arange(3), "pair": (np.int64(1), np.bool_(1))})
@@ -141,7 +141,7 @@ def test_notes_take_values_of_numpy_paths_and_dates(tmp_path: Path) -> None:
         study.set_notes(study.trials[0], {"good": 1, "bad": object()})
 
 
-def test_a_note_that_cannot_be_saved_leaves_out_no_other(tmp_path: Path) -> None:
+def test_an_invalid_note_does_not_discard_other_notes(tmp_path: Path) -> None:
     def objective(params: dict[str, float], trial: tuner.LiveTrial) -> float:
         trial.set_notes({"first": 1, "bad": object(), "last": "b"})
         return 0.0

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> ArtifactFolder:
     return ArtifactFolder(tmp_path / "artifacts")
 
 
-def test_another_content_of_the_same_name_is_kept_beside(folder: ArtifactFolder) -> None:
+def test_different_content_of_one_name_is_stored_separately(folder: ArtifactFolder) -> None:
     kept = [folder.put(RUN, Upload("m", {"f": c})) for c in (b"1", b"2", b"2", b"1")]
     one, two = (f"sha256/{c[:2]}/{c}/m" for c in (kept[0].sha256, kept[1].sha256))
     assert [a.path for a in kept] == [one, two, two, f"{one}~2"]
@@ -31,7 +31,7 @@ def test_another_content_of_the_same_name_is_kept_beside(folder: ArtifactFolder)
     assert other.path.endswith(f"{other.sha256}/m%7E2")
 
 
-def test_the_same_content_of_two_runs_is_kept_once(folder: ArtifactFolder) -> None:
+def test_equal_content_of_two_runs_is_stored_once(folder: ArtifactFolder) -> None:
     first = folder.put(RUN, Upload("m", {"f": b"1"}))
     second = folder.put("1" * 32, Upload("m", {"f": b"1"}))
     assert first.path == second.path
@@ -43,7 +43,7 @@ def test_two_names_of_the_same_content_are_two_records(folder: ArtifactFolder) -
     assert a.path != b.path
 
 
-def test_what_was_damaged_is_written_again(folder: ArtifactFolder) -> None:
+def test_damaged_content_is_rewritten(folder: ArtifactFolder) -> None:
     artifact = folder.put(RUN, Upload("m", {"f": b"1"}))
     (folder.root / artifact.path / "f").write_bytes(b"2")
     assert folder.put("1" * 32, Upload("m", {"f": b"1"})).path == artifact.path
@@ -57,9 +57,7 @@ def test_the_layout_of_earlier_versions_is_read(folder: ArtifactFolder) -> None:
     assert folder.read(old) == {"f": b"1"}
 
 
-def test_nothing_half_written_stays(
-    folder: ArtifactFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_partial_files_are_left(folder: ArtifactFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -69,13 +67,13 @@ def test_nothing_half_written_stays(
     assert [p for p in folder.root.rglob("*") if p.name.startswith(".new") or p.is_file()] == []
 
 
-def test_a_root_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_root_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreReadOnly, match="cannot be written below"):
         ArtifactFolder(tmp_path / "file").put(RUN, Upload("m", {"f": b""}))
 
 
-def test_what_is_written_can_be_read_by_others(folder: ArtifactFolder) -> None:
+def test_written_files_are_readable_by_other_users(folder: ArtifactFolder) -> None:
     previous = os.umask(0o022)
     try:
         artifact = folder.put(RUN, Upload("m", {"f": b"1"}))
@@ -105,13 +103,13 @@ def test_bad_paths_are_refused(folder: ArtifactFolder, files: dict[str, bytes]) 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have other names")
 @pytest.mark.parametrize("files", [{}, {"a\\b": b"1"}, {"12:30": b"1"}, {"\udcff ☃": b"1"}])
-def test_what_a_folder_can_hold_is_kept(folder: ArtifactFolder, files: dict[str, bytes]) -> None:
+def test_valid_paths_round_trip(folder: ArtifactFolder, files: dict[str, bytes]) -> None:
     artifact = folder.put(RUN, Upload("m", files))
     assert folder.read(artifact) == files
     assert folder.put(RUN, Upload("m", files)) == artifact
 
 
-def test_every_change_is_found_out(folder: ArtifactFolder) -> None:
+def test_every_change_is_detected(folder: ArtifactFolder) -> None:
     artifact = folder.put(RUN, Upload("m", {"a": b"1", "b/c": b"2"}))
     place = folder.root / artifact.path
 
@@ -135,7 +133,7 @@ def test_every_change_is_found_out(folder: ArtifactFolder) -> None:
     assert folder.read(artifact) == {"a": b"1", "b/c": b"2"}
 
 
-def test_files_that_are_gone(folder: ArtifactFolder) -> None:
+def test_missing_files_are_an_error(folder: ArtifactFolder) -> None:
     with pytest.raises(ChecksumMismatch, match="is not in"):
         folder.read(Artifact("m", RUN, f"{RUN}/m", "0" * 64, 1))
 
@@ -147,14 +145,14 @@ def test_a_record_that_leads_outside_is_not_followed(folder: ArtifactFolder, pat
         folder.read(Artifact("m", RUN, path, checksum({}), 0))
 
 
-def test_the_checksum_tells_where_one_file_ends() -> None:
+def test_the_checksum_depends_on_file_boundaries() -> None:
     assert checksum({"a": b"bc"}) != checksum({"ab": b"c"})
     assert checksum({"a": b"", "b": b""}) != checksum({"a": b"b"})
     assert checksum({"a": b"1", "b": b"2"}) == checksum({"b": b"2", "a": b"1"})
 
 
 @given(st.text(max_size=300), st.text(max_size=300))
-def test_names_are_safe_and_tell_apart(a: str, b: str) -> None:
+def test_safe_names_are_valid_and_distinct(a: str, b: str) -> None:
     safe = safe_name(a)
     assert 0 < len(safe) <= 200
     assert not {*safe} & {"/", "\\", "\x00", "~", ":"}
@@ -163,7 +161,7 @@ def test_names_are_safe_and_tell_apart(a: str, b: str) -> None:
 
 
 @pytest.mark.parametrize("moment", ["is_dir", "rename"])  # while the parent is made, and after it
-def test_a_folder_is_placed_though_another_removes_the_empty_one_above_it(
+def test_a_folder_is_placed_while_its_empty_parent_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     source, target = tmp_path / "new", tmp_path / "a" / "b" / "c"
@@ -185,7 +183,7 @@ def test_a_folder_is_placed_though_another_removes_the_empty_one_above_it(
 
 
 @pytest.mark.parametrize("there", ["file", "folder", "link"])
-def test_a_folder_is_never_placed_over_something(tmp_path: Path, there: str) -> None:
+def test_placing_a_folder_never_overwrites_another(tmp_path: Path, there: str) -> None:
     source, target = tmp_path / "new", tmp_path / "a" / "b"
     source.mkdir()
     target.parent.mkdir()
@@ -203,9 +201,7 @@ def test_a_folder_is_never_placed_over_something(tmp_path: Path, there: str) -> 
 
 
 @pytest.mark.parametrize("there", ["file", "link"])
-def test_something_else_where_its_folder_must_be_is_an_error(
-    folder: ArtifactFolder, there: str
-) -> None:
+def test_a_file_at_the_path_of_a_folder_is_an_error(folder: ArtifactFolder, there: str) -> None:
     upload = Upload("m", {"f": b"1"})
     parent = (folder.root / folder.put(RUN, upload).path).parent
     shutil.rmtree(parent)
@@ -218,6 +214,6 @@ def test_something_else_where_its_folder_must_be_is_an_error(
     assert os.path.lexists(parent)
 
 
-def test_a_folder_that_is_gone_cannot_be_placed(tmp_path: Path) -> None:
+def test_placing_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         put_in_place(tmp_path / "new", tmp_path / "a" / "b")

@@ -78,7 +78,7 @@ def restored(checkpoint: Checkpoint | None, target: Path) -> dict[str, bytes] | 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(contents, st.booleans(), st.integers(0, 8)), max_size=6))
-def test_the_last_whole_one_is_what_is_found(
+def test_the_last_complete_checkpoint_is_found(
     saves: list[tuple[dict[str, bytes], bool, int]],
 ) -> None:
     with tempfile.TemporaryDirectory() as root:
@@ -103,13 +103,13 @@ def test_the_last_whole_one_is_what_is_found(
 
 
 @given(contents)
-def test_the_checksum_is_that_of_artifacts(files: dict[str, bytes]) -> None:
+def test_the_checksum_equals_that_of_artifacts(files: dict[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as root:
         folder = write(Path(root, "saved"), files)
         assert checksum(folder, files) == checksum_of_bytes(files)
 
 
-def test_a_large_file_travels_in_parts(tmp_path: Path) -> None:
+def test_a_large_file_is_sent_in_parts(tmp_path: Path) -> None:
     content = random.Random(0).randbytes(2 * PART + 17)
     messages = sent(tmp_path / "saved", {"weights": content, "empty": b""})
     assert [len(m.data) for m in messages[:-1]] == [0, PART, PART, 17]
@@ -118,7 +118,7 @@ def test_a_large_file_travels_in_parts(tmp_path: Path) -> None:
     assert restored(checkpoints.latest(0), tmp_path / "back") == {"weights": content, "empty": b""}
 
 
-def test_what_was_damaged_on_the_way_is_not_kept(tmp_path: Path) -> None:
+def test_a_checkpoint_damaged_in_transit_is_not_stored(tmp_path: Path) -> None:
     checkpoints = CheckpointStore(tmp_path / "store", "study")
     put(checkpoints, "run", sent(tmp_path / "1", {"state": b"good"}))
     *parts, end = sent(tmp_path / "2", {"state": b"better"}, number=2)
@@ -128,7 +128,7 @@ def test_what_was_damaged_on_the_way_is_not_kept(tmp_path: Path) -> None:
     assert restored(checkpoints.latest(0), tmp_path / "again") == {"state": b"better"}
 
 
-def test_what_was_damaged_on_the_disk_is_not_given_out(tmp_path: Path) -> None:
+def test_a_checkpoint_damaged_on_disk_is_not_restored(tmp_path: Path) -> None:
     checkpoints = CheckpointStore(tmp_path / "store", "study")
     put(checkpoints, "run", sent(tmp_path / "1", {"state": b"good"}))
     checkpoint = checkpoints.latest(0)
@@ -139,7 +139,7 @@ def test_what_was_damaged_on_the_disk_is_not_given_out(tmp_path: Path) -> None:
     assert not (tmp_path / "back").exists()
 
 
-def test_ended_trials_and_half_checkpoints_are_tidied_away(tmp_path: Path) -> None:
+def test_checkpoints_of_ended_trials_and_partial_ones_are_deleted(tmp_path: Path) -> None:
     checkpoints = CheckpointStore(tmp_path / "store", "study")
     for trial in range(3):
         put(checkpoints, f"run-{trial}", sent(tmp_path / str(trial), {"s": b"1"}), trial)
@@ -150,7 +150,7 @@ def test_ended_trials_and_half_checkpoints_are_tidied_away(tmp_path: Path) -> No
     assert not left.name.startswith(".")
 
 
-def test_an_empty_folder_is_a_mistake(tmp_path: Path) -> None:
+def test_an_empty_checkpoint_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArgumentError, match="save at least one file"):
         send_checkpoint(tmp_path / "empty", 1, Desk())
@@ -192,7 +192,7 @@ for n in range(int(sys.argv[2]), 10**9):
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_kills_at_any_moment_lose_nothing_that_was_said_to_be_kept(tmp_path: Path) -> None:
+def test_a_kill_at_any_step_loses_no_confirmed_checkpoint(tmp_path: Path) -> None:
     clock, said = random.Random(1), 0
     for kill in range(8):
         command = [sys.executable, "-c", SAVES, str(tmp_path), str(said + 1)]

@@ -24,7 +24,7 @@ from tuner.tracking.artifacts.retention import collect
 from tuner.tracking.uuid7 import uuid7
 
 
-def test_the_files_of_a_deleted_study_go_and_those_of_its_versions_stay(tmp_path: Path) -> None:
+def test_files_of_a_deleted_study_are_freed_except_registered_ones(tmp_path: Path) -> None:
     history = History(tmp_path)
     for number in range(3):
         history.trial(float(number), [number])
@@ -40,7 +40,7 @@ def test_the_files_of_a_deleted_study_go_and_those_of_its_versions_stay(tmp_path
     assert files(history) == []
 
 
-def test_content_that_another_study_keeps_too_stays(tmp_path: Path) -> None:
+def test_content_shared_with_another_study_is_kept(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.trial(1.0, [7])
     other = tuner.create_study({"x": Float(0, 1)}, study="other", store=tmp_path)
@@ -54,7 +54,7 @@ def test_content_that_another_study_keeps_too_stays(tmp_path: Path) -> None:
     assert history.store.read_artifact(kept) == {"model.json": b"7"}
 
 
-def test_the_files_of_deleted_artifacts_and_versions_go(tmp_path: Path) -> None:
+def test_files_of_deleted_artifacts_and_versions_are_freed(tmp_path: Path) -> None:
     history = History(tmp_path)
     for number in range(3):
         history.trial(float(number), [number])
@@ -80,7 +80,7 @@ def save_checkpoint(store: Store, study: str, trial: int) -> None:
 
 
 @pytest.mark.parametrize("copied", [False, True])
-def test_the_checkpoints_of_a_deleted_study_go(tmp_path: Path, copied: bool) -> None:
+def test_checkpoints_of_a_deleted_study_are_freed(tmp_path: Path, copied: bool) -> None:
     history = History(tmp_path)
     other = tuner.create_study({"x": Float(0, 1)}, study="other", store=tmp_path)
     for uid in (history.study.info.uid, other.info.uid):
@@ -107,7 +107,7 @@ def put(store: Store, name: str) -> Run:
     return Run(uuid7(), 0, state=State.COMPLETED, code=code, environment=environment)
 
 
-def test_code_and_environments_go_with_the_last_run_of_them(tmp_path: Path) -> None:
+def test_unreferenced_code_and_environments_are_freed(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     studies = [
         tuner.create_study({"x": Float(0, 1)}, study=name, store=tmp_path) for name in ("a", "b")
@@ -133,7 +133,7 @@ def test_code_and_environments_go_with_the_last_run_of_them(tmp_path: Path) -> N
         store.get_environment(run.environment)
 
 
-def test_who_has_put_its_code_writes_its_runs_after_a_collection(tmp_path: Path) -> None:
+def test_runs_are_written_although_their_code_was_collected(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     study = tuner.create_study({"x": Float(0, 1)}, study="a", store=tmp_path)
     trial = Trial(0, {"x": 0.5}, State.COMPLETED, (1.0,), attempts=1)
@@ -148,7 +148,7 @@ def test_who_has_put_its_code_writes_its_runs_after_a_collection(tmp_path: Path)
         study = tuner.create_study({"x": Float(0, 1)}, study="a", store=tmp_path)
 
 
-def test_an_id_that_was_known_before_a_collection_is_not_used(tmp_path: Path) -> None:
+def test_cached_row_ids_are_not_used_after_a_collection(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     trial = Trial(0, {"x": 0.5}, State.COMPLETED, (1.0,), attempts=1)
     for _ in range(2):

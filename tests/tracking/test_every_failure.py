@@ -153,7 +153,7 @@ KINDS = pytest.mark.parametrize(
 
 @pytest.mark.slow
 @KINDS
-def test_after_a_failure_at_many_moments_the_store_is_whole_and_the_search_goes_on(
+def test_the_search_resumes_after_failures_at_sampled_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Any, error: Callable[[], Exception]
 ) -> None:
     fail_at_moments(tmp_path, monkeypatch, fails, error, most=12)
@@ -161,7 +161,7 @@ def test_after_a_failure_at_many_moments_the_store_is_whole_and_the_search_goes_
 
 @pytest.mark.soak
 @KINDS
-def test_after_a_failure_at_any_moment_the_store_is_whole_and_the_search_goes_on(
+def test_the_search_resumes_after_a_failure_at_any_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Any, error: Callable[[], Exception]
 ) -> None:
     fail_at_moments(tmp_path, monkeypatch, fails, error, most=10_000)

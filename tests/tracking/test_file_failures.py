@@ -52,7 +52,7 @@ def numbered(number: int) -> OSError:
     ],
     ids=repr,
 )
-def test_what_can_end_by_itself_is_unavailable(error: Exception) -> None:
+def test_temporary_errors_raise_store_unavailable(error: Exception) -> None:
     assert is_passing(error)
     assert type(of_writing("artifact 'm'", "/kept", error)) is StoreUnavailable
     assert type(of_reading("artifact 'm'", "/kept", error)) is StoreUnavailable
@@ -71,7 +71,7 @@ def test_what_can_end_by_itself_is_unavailable(error: Exception) -> None:
     ],
     ids=repr,
 )
-def test_what_needs_a_change_is_final(error: Exception) -> None:
+def test_permanent_errors_raise_a_store_error(error: Exception) -> None:
     assert not is_passing(error)
     assert type(of_writing("artifact 'm'", "/kept", error)) is StoreReadOnly
     assert type(of_reading("artifact 'm'", "/kept", error)) is StoreError
@@ -98,7 +98,7 @@ def put_checkpoint(root: Path) -> object:
         (errno.EACCES, StoreReadOnly),
     ],
 )
-def test_both_kinds_of_files_report_it_alike(
+def test_local_and_remote_files_raise_the_same_error(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     put: Callable[[Path], object],
@@ -115,7 +115,7 @@ def test_both_kinds_of_files_report_it_alike(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
-def test_a_full_disk_is_unavailable_and_room_makes_it_work(tmp_path: Path) -> None:
+def test_a_write_succeeds_after_a_full_disk_gets_space(tmp_path: Path) -> None:
     """The device refuses each byte with ENOSPC, as a full disk does."""
     folder = tmp_path / "checkpoints" / "study" / "0" / ".new-run"
     checkpoints = CheckpointStore(tmp_path, "study")
@@ -127,7 +127,7 @@ def test_a_full_disk_is_unavailable_and_room_makes_it_work(tmp_path: Path) -> No
     checkpoints.add(0, "run", CheckpointPart(1, "b", b"1"))
 
 
-def test_a_checkpoint_that_found_no_room_is_kept_when_it_is_sent_again(
+def test_a_checkpoint_refused_by_a_full_disk_can_be_sent_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints = CheckpointStore(tmp_path, "study")
@@ -158,6 +158,6 @@ def test_a_checkpoint_that_found_no_room_is_kept_when_it_is_sent_again(
 
 
 @pytest.mark.parametrize("path", ["a" * 300, "\ud800"])
-def test_a_name_that_no_file_can_have_is_the_callers_mistake(tmp_path: Path, path: str) -> None:
+def test_an_invalid_file_name_is_an_argument_error(tmp_path: Path, path: str) -> None:
     with pytest.raises(ArgumentError, match=r"'m' of run 0+: the file system takes no such name"):
         ArtifactFolder(tmp_path).put(RUN, Upload("m", {path: b"1"}))

@@ -43,12 +43,12 @@ def searched(url: str) -> tuner.Study:
 
 
 @pytest.mark.slow
-def test_a_store_that_is_whole(url: str) -> None:
+def test_an_intact_store_passes_the_check(url: str) -> None:
     searched(url)
     assert list(maintenance.check(url)) == []
 
 
-def test_what_is_broken_is_named(url: str) -> None:
+def test_each_inconsistency_is_named(url: str) -> None:
     study = searched(url)
     (artifact, *_) = study.artifacts()
     (study.store.artifact_root / artifact.path / Path(__file__).name).write_text("changed")
@@ -75,7 +75,7 @@ def test_what_is_broken_is_named(url: str) -> None:
     assert "attempts were made twice" in done.output
 
 
-def test_a_damaged_file_is_found_out(tmp_path: Path) -> None:
+def test_a_damaged_file_is_detected(tmp_path: Path) -> None:
     searched(str(tmp_path))
     database = sqlite3.connect(tmp_path / "tuner.db")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -91,7 +91,7 @@ def test_a_damaged_file_is_found_out(tmp_path: Path) -> None:
     assert done.exit_code == 1
 
 
-def test_a_copy_is_a_store_as_of_one_moment(url: str, tmp_path: Path) -> None:
+def test_a_backup_is_a_consistent_snapshot(url: str, tmp_path: Path) -> None:
     study = searched(url)
     before = contents(study.store, study.info.uid)
     maintenance.backup(tmp_path / "copy", url)
@@ -106,7 +106,7 @@ def test_a_copy_is_a_store_as_of_one_moment(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_packing_makes_room_and_changes_nothing(url: str) -> None:
+def test_compaction_frees_space_and_changes_no_record(url: str) -> None:
     study = searched(url)
     uid = study.info.uid
     runs = [Run(uuid7(), n) for n in range(6, 10)]
@@ -125,7 +125,7 @@ def test_packing_makes_room_and_changes_nothing(url: str) -> None:
     assert told.output.startswith("packed 0 values")
 
 
-def test_nothing_is_done_where_there_is_no_store(tmp_path: Path) -> None:
+def test_maintenance_of_a_missing_store_does_nothing(tmp_path: Path) -> None:
     for call in (
         lambda: list(maintenance.check(tmp_path / "none")),
         lambda: maintenance.compact(tmp_path / "none"),
@@ -138,7 +138,7 @@ def test_nothing_is_done_where_there_is_no_store(tmp_path: Path) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("n", [8, pytest.param(32, marks=pytest.mark.soak)])
-def test_many_processes_open_a_fresh_store_at_once(tmp_path: Path, n: int) -> None:
+def test_many_processes_open_a_new_store_concurrently(tmp_path: Path, n: int) -> None:
     import subprocess
     import sys
 

@@ -54,7 +54,7 @@ def test_every_revision_has_a_migration() -> None:
     assert migrate.scripted_revisions() == list(schema.REVISIONS)
 
 
-def test_a_new_store_is_what_the_migrations_make(tmp_path: Path) -> None:
+def test_a_new_store_equals_the_migrated_schema(tmp_path: Path) -> None:
     (tmp_path / "migrated").mkdir()
     migrated(tmp_path / "migrated")
     open_store(tmp_path / "created").put_code(Code())
@@ -73,7 +73,7 @@ def test_reports_are_kept_without_row_numbers(tmp_path: Path) -> None:
         connection.close()
 
 
-def test_the_migrations_make_what_the_code_declares(tmp_path: Path) -> None:
+def test_the_migrated_schema_equals_the_declared_schema(tmp_path: Path) -> None:
     migrated(tmp_path)
     engine = make_engine(locate(tmp_path))
     with engine.connect() as connection:
@@ -83,7 +83,7 @@ def test_the_migrations_make_what_the_code_declares(tmp_path: Path) -> None:
         assert compare_metadata(context, schema.metadata) == []
 
 
-def test_a_store_that_is_current_is_left_alone(tmp_path: Path) -> None:
+def test_a_current_store_is_not_changed(tmp_path: Path) -> None:
     key = open_store(tmp_path).put_code(Code("a"))
     assert migrate.upgrade(tmp_path) == []
     assert open_store(tmp_path).get_code(key) == Code("a")
@@ -128,13 +128,13 @@ def test_a_store_of_the_first_schema_is_upgraded_with_its_trials(tmp_path: Path)
     a_store_of_0001_keeps_its_trials(tmp_path)
 
 
-def test_no_store_cannot_be_upgraded(tmp_path: Path) -> None:
+def test_a_missing_store_cannot_be_upgraded(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="store not found at"):
         migrate.upgrade(tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_neither_can_what_is_newer_or_not_ours(tmp_path: Path) -> None:
+def test_a_newer_or_foreign_database_cannot_be_upgraded(tmp_path: Path) -> None:
     open_store(tmp_path / "new").put_code(Code())
     with sqlite3.connect(tmp_path / "new" / "tuner.db") as connection:
         connection.execute("UPDATE tuner_schema SET version_num = '9999'")
@@ -145,7 +145,7 @@ def test_neither_can_what_is_newer_or_not_ours(tmp_path: Path) -> None:
         migrate.upgrade(tmp_path)
 
 
-def test_a_migration_that_fails_leaves_the_store_as_it_was(
+def test_a_failed_migration_leaves_the_store_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(tmp_path).put_code(Code())
@@ -176,7 +176,7 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
     assert described(tmp_path) != before
 
 
-def test_a_new_store_is_what_the_migrations_make_on_postgresql(
+def test_a_new_store_equals_the_migrated_schema_on_postgresql(
     new_database: Callable[[], str],
 ) -> None:
     created, by_migrations = new_database(), new_database()

@@ -68,7 +68,7 @@ def check_they_do_not_harm_each_other(*histories: History) -> None:
 
 
 @pytest.mark.slow
-def test_two_files_in_a_folder(tmp_path: Path) -> None:
+def test_two_database_files_in_a_folder_have_separate_namespaces(tmp_path: Path) -> None:
     a, b = (filled(f"sqlite:///{tmp_path}/{name}.db") for name in "ab")
     assert a.store.artifact_root == b.store.artifact_root
     check_they_do_not_harm_each_other(a, b)
@@ -77,14 +77,14 @@ def test_two_files_in_a_folder(tmp_path: Path) -> None:
     )
 
 
-def test_what_a_store_forgets_is_deleted_though_another_one_has_the_same(tmp_path: Path) -> None:
+def test_an_unneeded_artifact_is_deleted_although_another_store_has_it(tmp_path: Path) -> None:
     a, b = (filled(f"sqlite:///{tmp_path}/{name}.db") for name in "ab")
     assert cleaned(a) == Collected(2, 2)
     assert len(files(b)) == 2 + 4
     check_all_is_there(b)
 
 
-def test_postgresql_databases_and_schemas_beside_the_local_store(
+def test_postgresql_databases_and_schemas_have_separate_namespaces(
     tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -102,7 +102,9 @@ def test_postgresql_databases_and_schemas_beside_the_local_store(
         close(history)
 
 
-def test_stores_behind_one_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stores_with_one_artifact_url_have_separate_namespaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TUNER_ARTIFACTS", f"memory://{uuid.uuid4().hex}/artifacts")
     histories = [filled(tmp_path / name) for name in "abc"]
     check_they_do_not_harm_each_other(*histories)
@@ -110,7 +112,7 @@ def test_stores_behind_one_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_copy_of_the_file(tmp_path: Path, first: int) -> None:
+def test_a_copied_database_file_gets_its_own_namespace(tmp_path: Path, first: int) -> None:
     original = filled(f"sqlite:///{tmp_path}/a.db")
     close(original)
     shutil.copy(tmp_path / "a.db", tmp_path / "c.db")
@@ -118,7 +120,7 @@ def test_a_copy_of_the_file(tmp_path: Path, first: int) -> None:
     check_they_do_not_harm_each_other(both[first], both[1 - first])
 
 
-def test_a_copy_that_was_never_opened(tmp_path: Path) -> None:
+def test_a_copy_that_was_never_opened_loses_no_artifact(tmp_path: Path) -> None:
     original = filled(f"sqlite:///{tmp_path}/a.db")
     close(original)
     shutil.copy(tmp_path / "a.db", tmp_path / "monday.backup")
@@ -131,7 +133,7 @@ def test_a_copy_that_was_never_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_copy_of_the_file_behind_a_url(
+def test_a_copied_database_file_with_an_artifact_url_loses_no_artifact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
     monkeypatch.setenv("TUNER_ARTIFACTS", f"memory://{uuid.uuid4().hex}/artifacts")
@@ -146,7 +148,7 @@ def test_a_copy_of_the_file_behind_a_url(
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_restored_dump(
+def test_a_restored_dump_loses_no_artifact(
     tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
     monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path / "kept"))
@@ -167,7 +169,7 @@ def test_a_restored_dump(
         close(history)
 
 
-def test_a_backup_of_postgresql_into_the_folder_of_its_artifacts(
+def test_a_postgresql_backup_in_its_artifact_folder_loses_no_artifact(
     tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tuner.tracking.database import maintenance
@@ -183,7 +185,7 @@ def test_a_backup_of_postgresql_into_the_folder_of_its_artifacts(
 
 
 @pytest.mark.parametrize("how", [shutil.move, shutil.copytree])
-def test_a_folder_that_was_moved_or_copied_goes_on_as_before(
+def test_a_moved_or_copied_folder_works_as_before(
     tmp_path: Path, how: Callable[[Path, Path], object]
 ) -> None:
     close(filled(tmp_path / "old"))
@@ -198,7 +200,7 @@ def test_a_folder_that_was_moved_or_copied_goes_on_as_before(
         check_all_is_there(loaded(tmp_path / "old"))
 
 
-def test_a_file_that_was_renamed_keeps_what_another_may_name(tmp_path: Path) -> None:
+def test_a_renamed_file_keeps_artifacts_that_another_may_reference(tmp_path: Path) -> None:
     close(filled(f"sqlite:///{tmp_path}/a.db"))
     (tmp_path / "a.db").rename(tmp_path / "c.db")
     renamed = loaded(f"sqlite:///{tmp_path}/c.db")
@@ -213,7 +215,7 @@ def test_a_file_that_was_renamed_keeps_what_another_may_name(tmp_path: Path) -> 
     check_all_is_there(renamed)
 
 
-def test_half_written_files_of_others_stay(tmp_path: Path) -> None:
+def test_partial_files_of_other_stores_are_kept(tmp_path: Path) -> None:
     a, b = (filled(f"sqlite:///{tmp_path}/{name}.db") for name in "ab")
     namespace = a.store.namespace.path()
     staged = a.store.artifact_root / namespace / "sha256" / ".new-1"
@@ -224,7 +226,7 @@ def test_half_written_files_of_others_stay(tmp_path: Path) -> None:
     assert not staged.exists()
 
 
-def test_a_file_beside_that_cannot_be_read_keeps_everything(tmp_path: Path) -> None:
+def test_an_unreadable_database_in_the_folder_prevents_deletion(tmp_path: Path) -> None:
     history = filled(tmp_path)
     close(history)
     content = (tmp_path / "tuner.db").read_bytes()
@@ -236,7 +238,7 @@ def test_a_file_beside_that_cannot_be_read_keeps_everything(tmp_path: Path) -> N
     assert cleaned(history).artifacts == 2
 
 
-def test_processes_that_open_a_new_store_at_once_have_one_namespace(tmp_path: Path) -> None:
+def test_concurrent_openers_of_a_new_store_share_one_namespace(tmp_path: Path) -> None:
     History(tmp_path).trial(0.0, [])
     stores = [open_store(tmp_path) for _ in range(8)]
     assert len({store.put_artifact(uuid7(), model(1)).path for store in stores}) == 1
@@ -271,7 +273,7 @@ def upgraded(store: str | Path) -> History:
     return loaded(store)
 
 
-def test_a_store_alone_in_its_folder_collects_what_it_kept_before(tmp_path: Path) -> None:
+def test_a_single_store_collects_artifacts_from_before_namespaces(tmp_path: Path) -> None:
     history = upgraded(tmp_path / "runs")
     check_all_is_there(history)
     assert cleaned(history) == Collected(2, 2)
@@ -279,7 +281,7 @@ def test_a_store_alone_in_its_folder_collects_what_it_kept_before(tmp_path: Path
     check_all_is_there(history)
 
 
-def test_files_that_two_stores_kept_before_stay(tmp_path: Path) -> None:
+def test_shared_files_from_before_namespaces_are_kept(tmp_path: Path) -> None:
     urls = [f"sqlite:///{tmp_path}/{name}.db" for name in "ab"]
     histories = [upgraded(urls[0]), upgraded(urls[1])]
     done = cleaned(histories[0])
@@ -295,7 +297,7 @@ def test_files_that_two_stores_kept_before_stay(tmp_path: Path) -> None:
         check_all_is_there(history)
 
 
-def test_a_store_of_the_default_folder_keeps_what_postgresql_may_name(
+def test_the_default_store_keeps_artifacts_that_postgresql_may_reference(
     tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -313,7 +315,7 @@ def test_a_store_of_the_default_folder_keeps_what_postgresql_may_name(
     close(remote)
 
 
-def test_a_copy_made_before_the_upgrade(tmp_path: Path) -> None:
+def test_a_copy_made_before_the_upgrade_loses_no_artifact(tmp_path: Path) -> None:
     go_back_to_0005(filled(f"sqlite:///{tmp_path}/a.db"))
     shutil.copy(tmp_path / "a.db", tmp_path / "c.db")
     urls = [f"sqlite:///{tmp_path}/{name}.db" for name in "ac"]
@@ -324,7 +326,7 @@ def test_a_copy_made_before_the_upgrade(tmp_path: Path) -> None:
     check_they_do_not_harm_each_other(first, loaded(urls[1]))
 
 
-def test_what_lies_behind_a_url_from_before_is_kept(
+def test_remote_files_from_before_namespaces_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fsspec

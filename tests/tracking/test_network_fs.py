@@ -40,15 +40,15 @@ MOUNTS = [
         ("/srv/tuner.db", None),
     ],
 )
-def test_the_file_system_of_a_path(path: str, kind: str | None) -> None:
+def test_the_file_system_of_a_path_is_detected(path: str, kind: str | None) -> None:
     assert network_file_system(Path(path), MOUNTS) == kind
 
 
-def test_this_machine_says_where_a_link_leads(tmp_path: Path) -> None:
+def test_links_are_resolved_before_the_check(tmp_path: Path) -> None:
     assert network_file_system(tmp_path / "new" / "tuner.db") is None
 
 
-def test_a_store_on_a_network_is_refused_before_anything_is_made(
+def test_a_store_on_a_network_file_system_is_refused_before_creation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = [SimpleNamespace(mountpoint=str(tmp_path), fstype="nfs4")]

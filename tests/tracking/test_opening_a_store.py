@@ -40,7 +40,7 @@ def made(folder: Path) -> Path:
 # --- where it lies --------------------------------------------------------------------------------
 
 
-def test_none_is_the_variable_or_the_folder_here(
+def test_none_opens_tuner_store_or_the_default_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -78,7 +78,7 @@ def test_a_store_is_returned_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["with space", "100%", "é☃", "a?b=c", "a#b", "it's"])
-def test_any_folder_name_will_do(tmp_path: Path, folder: str) -> None:
+def test_any_folder_name_is_accepted(tmp_path: Path, folder: str) -> None:
     file = made(tmp_path / folder)
     assert file.is_file()
     store = open_store(tmp_path / folder)
@@ -97,7 +97,7 @@ def test_another_database_is_refused(store: str) -> None:
         open_store(store)
 
 
-def test_a_number_is_no_store() -> None:
+def test_a_number_is_refused_as_a_store() -> None:
     with pytest.raises(ArgumentError, match="store=3"):
         open_store(3)  # type: ignore[call-overload]
 
@@ -119,7 +119,7 @@ def test_importing_the_package_is_light() -> None:
 # --- nothing there yet ----------------------------------------------------------------------------
 
 
-def test_reading_makes_nothing(tmp_path: Path) -> None:
+def test_reading_creates_no_files(tmp_path: Path) -> None:
     store = open_store(tmp_path / "deep" / "folder")
     assert list(store.studies()) == []
     assert list(store.trials(uuid7())) == []
@@ -129,7 +129,7 @@ def test_reading_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_appears_to_those_who_opened_it_before(tmp_path: Path) -> None:
+def test_a_store_opened_before_its_creation_sees_it(tmp_path: Path) -> None:
     reader = open_store(tmp_path / "store")
     assert list(reader.studies()) == []
     made(tmp_path / "store")
@@ -144,7 +144,7 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
     assert [info.name for info in open_store(tmp_path).studies()] == ["study"]
 
 
-def test_the_default_folder_keeps_out_of_git(tmp_path: Path) -> None:
+def test_the_default_folder_is_ignored_by_git(tmp_path: Path) -> None:
     made(tmp_path / ".tuner")
     assert (tmp_path / ".tuner" / ".gitignore").read_text(encoding="utf-8") == "*\n"
     made(tmp_path / "mine")
@@ -182,7 +182,7 @@ def make_at_once(store: str) -> None:
 
 
 @pytest.mark.process
-def test_processes_make_one_store_at_once(tmp_path: Path) -> None:
+def test_concurrent_processes_create_one_store(tmp_path: Path) -> None:
     make_at_once(str(tmp_path / "store"))
 
 
@@ -223,7 +223,7 @@ def test_a_truncated_file_is_corrupt(tmp_path: Path) -> None:
         list(open_store(tmp_path).studies())
 
 
-def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
+def test_a_store_folder_below_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     store = open_store(tmp_path / "file" / "store")
     assert list(store.studies()) == []
@@ -231,7 +231,7 @@ def test_a_folder_below_a_file_cannot_be_made(tmp_path: Path) -> None:
         store.put_code(Code())
 
 
-def test_a_folder_of_the_system_cannot_be_made() -> None:
+def test_a_store_folder_without_permission_is_an_error() -> None:
     with pytest.raises(StoreReadOnly, match="cannot be made"):
         open_store("/proc/tuner-store").put_code(Code())
 
@@ -247,7 +247,7 @@ def test_a_store_opened_to_be_read_only_cannot_be_written(tmp_path: Path) -> Non
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="users are told apart on POSIX")
 @pytest.mark.parametrize("writer_there", [False, True])
 @pytest.mark.process
-def test_who_may_not_write_may_read(writer_there: bool) -> None:
+def test_a_user_without_write_permission_can_read(writer_there: bool) -> None:
     # Not in tmp_path, which nobody but its owner may enter.
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
@@ -278,7 +278,7 @@ def test_who_may_not_write_may_read(writer_there: bool) -> None:
     shutil.rmtree(folder)
 
 
-def test_a_folder_in_place_of_the_file_cannot_be_opened(tmp_path: Path) -> None:
+def test_a_folder_at_the_path_of_the_database_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "tuner.db").mkdir()
     with pytest.raises(StoreError, match=r"tuner\.db"):
         open_store(tmp_path).put_code(Code())
@@ -303,9 +303,7 @@ def test_an_older_schema_asks_for_an_upgrade(
 
 
 @pytest.mark.process
-def test_a_lock_that_is_never_released_names_its_holder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_timeout_names_the_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = made(tmp_path)
     monkeypatch.setattr("tuner.tracking.database.connections.LOCK_TIMEOUT", 0.1)
     store = open_store(tmp_path)
@@ -331,7 +329,7 @@ def test_a_lock_that_is_never_released_names_its_holder(
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
-def test_a_server_keeps_no_artifacts(
+def test_a_server_store_keeps_artifacts_in_a_local_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -344,23 +342,23 @@ def test_a_server_keeps_no_artifacts(
     assert locate(f"{scheme}://host/db").artifact_root == tmp_path / "kept"
 
 
-def test_processes_make_one_database_at_once(new_database: Callable[[], str]) -> None:
+def test_concurrent_processes_create_one_server_schema(new_database: Callable[[], str]) -> None:
     make_at_once(new_database())
 
 
-def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+def test_an_unreachable_server_is_an_error(tmp_path: Path) -> None:
     url = f"postgresql://me:secret@/db?host={tmp_path}"
     with pytest.raises(StoreError, match="cannot be reached") as raised:
         open_store(url)
     assert "secret" not in str(raised.value)
 
 
-def test_a_database_that_is_not_there(new_database: Callable[[], str]) -> None:
+def test_a_missing_server_database_is_an_error(new_database: Callable[[], str]) -> None:
     with pytest.raises(StoreError, match=r"cannot be reached.*not exist"):
         open_store(new_database().replace("/tuner_", "/nobodys_"))
 
 
-def test_tables_of_another_program_are_left_alone(new_database: Callable[[], str]) -> None:
+def test_tables_of_another_program_are_not_changed(new_database: Callable[[], str]) -> None:
     import psycopg
 
     url = new_database()
@@ -372,7 +370,7 @@ def test_tables_of_another_program_are_left_alone(new_database: Callable[[], str
         open_store(url)
 
 
-def test_a_user_who_may_only_read(new_database: Callable[[], str]) -> None:
+def test_a_read_only_database_user_can_read(new_database: Callable[[], str]) -> None:
     import psycopg
 
     url = new_database()
@@ -386,7 +384,7 @@ def test_a_user_who_may_only_read(new_database: Callable[[], str]) -> None:
         store.put_code(Code("other"))
 
 
-def test_a_store_that_is_made_between_two_looks_is_ours(new_database: Callable[[], str]) -> None:
+def test_a_store_created_between_two_checks_is_accepted(new_database: Callable[[], str]) -> None:
     url = new_database()
     location = locate(url)
     engine = make_engine(location)

@@ -47,7 +47,7 @@ def _artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path))
 
 
-def test_what_is_reported_while_the_server_is_away_is_written_when_it_is_back(
+def test_reports_during_a_server_outage_are_written_afterwards(
     server: Server,
 ) -> None:
     url = server.new_database()
@@ -68,7 +68,7 @@ def test_what_is_reported_while_the_server_is_away_is_written_when_it_is_back(
     assert len(study.reports()) == 40
 
 
-def test_a_server_that_stays_away_ends_the_study_and_the_next_call_goes_on(
+def test_a_permanent_outage_ends_the_study_and_the_next_call_resumes(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "STORE_TIMEOUT", 0.5)

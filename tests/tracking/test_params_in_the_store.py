@@ -23,7 +23,7 @@ SPACE = Space(
 )
 
 
-def test_nested_params_come_back_and_sql_can_ask_for_them(tmp_path: Path) -> None:
+def test_nested_params_round_trip_and_can_be_queried_by_sql(tmp_path: Path) -> None:
     store = open_store(tmp_path)
     info = StudyInfo(uuid7(), "s", SPACE.to_dict(), SPACE.fingerprint, (Goal(),), 1, 0.0)
     store.create_study(info)

@@ -13,7 +13,9 @@ BATCHES = 300
 TRIALS = 20
 
 
-def test_trials_are_written_as_fast_when_there_are_many(new_database: Callable[[], str]) -> None:
+def test_write_time_does_not_grow_with_the_number_of_trials(
+    new_database: Callable[[], str],
+) -> None:
     url = new_database()
     store = open_store(url)
     study = ours.new_study(store).uid

@@ -112,7 +112,7 @@ def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.process
-def test_artifacts_go_there_and_come_back(url: str, tmp_path: Path) -> None:
+def test_artifacts_round_trip(url: str, tmp_path: Path) -> None:
     history = History(tmp_path)
     run = history.trial(1.0, [1, 2, 1])
     [artifact] = history.study.artifacts(run.uid)
@@ -124,7 +124,7 @@ def test_artifacts_go_there_and_come_back(url: str, tmp_path: Path) -> None:
     assert all("/sha256/" in name for name in names)
 
 
-def test_a_change_is_found_out(url: str, tmp_path: Path) -> None:
+def test_a_changed_remote_artifact_is_detected(url: str, tmp_path: Path) -> None:
     history = History(tmp_path)
     run = history.trial(1.0, [1])
     [artifact] = history.study.artifacts(run.uid)
@@ -134,7 +134,7 @@ def test_a_change_is_found_out(url: str, tmp_path: Path) -> None:
         history.store.read_artifact(artifact)
 
 
-def test_it_is_collected_there(url: str, tmp_path: Path) -> None:
+def test_remote_artifacts_are_garbage_collected(url: str, tmp_path: Path) -> None:
     history = History(tmp_path)
     history.trial(0.0, [1])
     history.trial(1.0, [2])
@@ -144,7 +144,7 @@ def test_it_is_collected_there(url: str, tmp_path: Path) -> None:
     check_all_is_there(history)
 
 
-def test_a_copy_of_a_store_loses_nothing_there(url: str, tmp_path: Path) -> None:
+def test_a_copy_of_a_store_keeps_its_remote_artifacts(url: str, tmp_path: Path) -> None:
     original = History(tmp_path / "a")
     for number in range(3):
         original.trial(float(number), [number])
@@ -171,7 +171,7 @@ def test_a_copy_of_a_store_loses_nothing_there(url: str, tmp_path: Path) -> None
     assert collect(open_again, older_than=-5.0).artifacts == 1
 
 
-def test_a_search_keeps_registers_and_loads_its_models_there(url: str, tmp_path: Path) -> None:
+def test_a_search_saves_registers_and_loads_remote_models(url: str, tmp_path: Path) -> None:
     def objective(params: tuner.Params, trial: tuner.Trial) -> float:
         X = [[0.0, 1.0], [1.0, 0.5], [2.0, 0.0], [3.0, 2.0]]
         model = Ridge(params["alpha"]).fit(X, [0.0, 1.0, 2.0, 3.0])
@@ -189,7 +189,7 @@ def test_a_search_keeps_registers_and_loads_its_models_there(url: str, tmp_path:
     assert len(fs.find(root)) == 1
 
 
-def test_what_an_earlier_configuration_kept_is_read(
+def test_artifacts_of_an_earlier_configuration_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = History(tmp_path).trial(1.0, [1])
@@ -199,13 +199,15 @@ def test_what_an_earlier_configuration_kept_is_read(
     assert store.read_artifact(artifact) == {"model.json": b"1"}
 
 
-def test_a_server_that_refuses_us(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_denies_access_is_a_store_error(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StoreReadOnly, match=r"'model' of run .* below s3://bucket/"):
         History(tmp_path).trial(1.0, [1])
 
 
-def test_an_unknown_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_protocol_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNER_ARTIFACTS", "nowhere://x")
     with pytest.raises(ArgumentError, match="nowhere"):
         open_store(tmp_path)

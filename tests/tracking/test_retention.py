@@ -46,7 +46,7 @@ actions = st.lists(
 @settings(max_examples=examples(25), deadline=None)
 @given(actions)
 @pytest.mark.slow
-def test_nothing_that_is_needed_is_ever_deleted(steps) -> None:
+def test_needed_artifacts_are_never_deleted(steps) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         history = History(folder)
@@ -93,7 +93,7 @@ def check_best(history: History, k: int) -> None:
     assert found <= kept | running | registered
 
 
-def test_the_models_of_the_best_are_kept_and_the_others_go(tmp_path: Path) -> None:
+def test_only_models_of_the_best_trials_are_kept(tmp_path: Path) -> None:
     history = History(tmp_path)
     for number in range(6):
         history.trial(float(number), [number])
@@ -110,7 +110,7 @@ def test_the_models_of_the_best_are_kept_and_the_others_go(tmp_path: Path) -> No
     assert len(files(history)) == 4
 
 
-def test_the_deprecated_function_does_the_same_and_names_the_method(tmp_path: Path) -> None:
+def test_the_deprecated_function_works_and_names_its_replacement(tmp_path: Path) -> None:
     history = History(tmp_path)
     for number in range(3):
         history.trial(float(number), [number])
@@ -120,7 +120,7 @@ def test_the_deprecated_function_does_the_same_and_names_the_method(tmp_path: Pa
     assert history.study.keep_models(1) == 0
 
 
-def test_what_a_run_has_replaced_is_freed(tmp_path: Path) -> None:
+def test_artifacts_replaced_by_their_run_are_freed(tmp_path: Path) -> None:
     history = History(tmp_path)
     runs = [history.trial(1.0, [1, 2, 3]), history.trial(None, [4, 5, 4])]
     shared = history.trial(2.0, [1])
@@ -143,7 +143,7 @@ def test_what_a_run_has_replaced_is_freed(tmp_path: Path) -> None:
     assert collect(history.store).artifacts == 0
 
 
-def test_a_content_that_comes_back_is_the_latest_though_earlier_ones_are_freed(
+def test_content_saved_again_is_the_latest_after_a_collection(
     tmp_path: Path,
 ) -> None:
     history = History(tmp_path)
@@ -158,7 +158,7 @@ def test_a_content_that_comes_back_is_the_latest_though_earlier_ones_are_freed(
         assert store.read_artifact(latest) == {"model.json": b"%d" % content}
 
 
-def test_the_models_of_the_best_are_the_latest_ones_of_the_run_that_counts(tmp_path: Path) -> None:
+def test_kept_models_are_the_latest_of_the_last_attempt(tmp_path: Path) -> None:
     history = History(tmp_path)
     for number in range(3):
         history.trial(float(number), [10 * number, 10 * number + 1])
@@ -172,7 +172,7 @@ def test_the_models_of_the_best_are_the_latest_ones_of_the_run_that_counts(tmp_p
     assert [file.read_text() for file in files(history)] == ["1"]
 
 
-def test_a_search_that_saves_its_best_model_each_epoch_keeps_one(tmp_path: Path) -> None:
+def test_a_search_that_saves_a_model_each_epoch_keeps_one(tmp_path: Path) -> None:
     def objective(params, trial):
         for epoch in range(5):
             (tmp_path / "best.bin").write_bytes(bytes([trial.number, epoch]) * 1000)
@@ -192,14 +192,14 @@ def test_a_search_that_saves_its_best_model_each_epoch_keeps_one(tmp_path: Path)
     assert tuner.load_model(study.name, store=tmp_path)["epoch"] == 4
 
 
-def test_what_a_run_under_way_has_kept_is_never_forgotten(tmp_path: Path) -> None:
+def test_artifacts_of_a_running_trial_are_kept(tmp_path: Path) -> None:
     history = History(tmp_path)
     running, _ = history.trial(None, [1]), history.trial(0.0, [2])
     assert forget_models(history.store, history.study.info.uid, kept=()) == 1
     assert [a.run for a in history.study.artifacts()] == [running.uid]
 
 
-def test_what_is_kept_again_while_it_is_collected_is_there(tmp_path: Path) -> None:
+def test_content_saved_again_during_a_collection_is_kept(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.store.put_artifact(uuid7(), model(1))
     with ThreadPoolExecutor(2) as pool:
@@ -212,7 +212,7 @@ def test_what_is_kept_again_while_it_is_collected_is_there(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_who_keeps_the_same_content_at_once_finds_it_there(tmp_path: Path) -> None:
+def test_concurrent_writers_of_one_content_both_find_it(tmp_path: Path) -> None:
     history = History(tmp_path)
 
     def keep() -> bool:
@@ -225,7 +225,7 @@ def test_who_keeps_the_same_content_at_once_finds_it_there(tmp_path: Path) -> No
             shutil.rmtree(tmp_path / "artifacts")
 
 
-def test_it_is_the_same_on_postgresql(
+def test_retention_works_on_postgresql(
     tmp_path: Path, new_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNER_ARTIFACTS", str(tmp_path))
@@ -248,14 +248,14 @@ def test_it_is_the_same_on_postgresql(
     history.store.close()
 
 
-def test_what_is_young_is_left_alone_unless_asked(tmp_path: Path) -> None:
+def test_recent_files_are_kept_by_default(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.store.put_artifact(uuid7(), model(1))
     assert collect(history.store).artifacts == 0
     assert collect(history.store, older_than=0.0, now=time.time() + 1).artifacts == 1
 
 
-def test_what_is_kept_again_is_young_again(tmp_path: Path) -> None:
+def test_saving_content_again_renews_its_age(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.store.put_artifact(uuid7(), model(1))
     history.age()
@@ -264,7 +264,7 @@ def test_what_is_kept_again_is_young_again(tmp_path: Path) -> None:
     assert history.store.read_artifact(again)
 
 
-def test_other_artifacts_than_models_and_foreign_files_stay(tmp_path: Path) -> None:
+def test_artifacts_other_than_models_and_foreign_files_are_kept(tmp_path: Path) -> None:
     history = History(tmp_path)
     run = history.trial(1.0, [])
     history.trial(0.0, [])

@@ -11,7 +11,7 @@ from tuner.tracking import uuid7 as module
 from tuner.tracking.uuid7 import uuid7
 
 
-def test_is_an_rfc_9562_uuid_of_now() -> None:
+def test_a_uid_is_an_rfc_9562_uuid_with_the_current_time() -> None:
     before = time.time_ns() // 1_000_000
     parsed = uuid.UUID(uuid7())
     after = time.time_ns() // 1_000_000
@@ -19,13 +19,13 @@ def test_is_an_rfc_9562_uuid_of_now() -> None:
     assert before <= parsed.int >> 80 <= after + 1
 
 
-def test_grows_within_a_process() -> None:
+def test_uids_increase_within_a_process() -> None:
     made = [uuid7() for _ in range(50_000)]
     assert made == sorted(made)
     assert len(set(made)) == len(made)
 
 
-def test_threads_never_get_the_same() -> None:
+def test_uids_are_unique_among_threads() -> None:
     with ThreadPoolExecutor(8) as pool:
         made = [
             u for part in pool.map(lambda _: [uuid7() for _ in range(5000)], range(8)) for u in part
@@ -33,13 +33,13 @@ def test_threads_never_get_the_same() -> None:
     assert len(set(made)) == 40_000
 
 
-def test_grows_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uids_increase_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
     first = uuid7()
     monkeypatch.setattr(time, "time_ns", lambda: 0)
     assert first < uuid7() < uuid7()
 
 
-def test_a_full_counter_goes_on_in_the_next_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_counter_advances_the_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_last_ms", 1 << 47)
     monkeypatch.setattr(module, "_counter", (1 << 42) - 1)
     made = uuid7()
@@ -49,7 +49,7 @@ def test_a_full_counter_goes_on_in_the_next_millisecond(monkeypatch: pytest.Monk
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.process
-def test_forked_children_count_on_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forked_children_have_separate_counters(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time_ns()
     monkeypatch.setattr(time, "time_ns", lambda: now)
     made = [[uuid7() for _ in range(100)]]

@@ -73,7 +73,7 @@ def descriptors() -> int:
 
 
 @pytest.mark.process
-def test_those_who_wait_go_in_the_order_they_came(
+def test_waiting_processes_get_their_turns_in_order(
     file: Path, processes: list[subprocess.Popen[str]]
 ) -> None:
     for _ in range(4):
@@ -88,7 +88,7 @@ def test_those_who_wait_go_in_the_order_they_came(
 
 
 @pytest.mark.process
-def test_one_that_has_stopped_holds_nobody_up(
+def test_a_stopped_process_does_not_block_others(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "PATIENCE", 0.2)
@@ -110,7 +110,7 @@ def test_one_that_has_stopped_holds_nobody_up(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only /proc tells who was stopped")
 @pytest.mark.process
-def test_a_process_that_a_signal_stopped_holds_nobody_up_and_the_others_keep_their_order(
+def test_a_process_stopped_by_a_signal_is_skipped_in_order(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "PATIENCE", 60.0)
@@ -140,7 +140,7 @@ def test_a_process_that_a_signal_stopped_holds_nobody_up_and_the_others_keep_the
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who has a lock")
 @pytest.mark.process
-def test_a_turn_that_is_kept_for_long_is_waited_for_once(
+def test_a_long_turn_is_waited_for_only_once(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "PATIENCE", 2.0)
@@ -154,7 +154,7 @@ def test_a_turn_that_is_kept_for_long_is_waited_for_once(
 
 
 @pytest.mark.process
-def test_queues_of_one_file_are_apart(
+def test_queues_in_one_file_are_independent(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "PATIENCE", 60.0)
@@ -165,7 +165,7 @@ def test_queues_of_one_file_are_apart(
 
 
 @pytest.mark.process
-def test_a_process_that_was_killed_leaves_its_turn(
+def test_a_killed_process_releases_its_turn(
     file: Path, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_queue, "PATIENCE", 60.0)
@@ -192,7 +192,7 @@ def test_threads_of_one_process_take_turns(file: Path) -> None:
     assert most == 1
 
 
-def test_a_fair_lock_is_handed_over_in_order() -> None:
+def test_a_fair_lock_is_acquired_in_order() -> None:
     lock = FairLock()
     order: list[int] = []
 
@@ -227,7 +227,7 @@ def test_no_file_is_left_open(file: Path) -> None:
     assert descriptors() == before
 
 
-def test_without_a_queue_it_is_everybodys_turn(file: Path) -> None:
+def test_without_a_queue_no_process_waits(file: Path) -> None:
     Path(f"{file}{QUEUE}").mkdir()
     with turn(file), turn(file):
         pass
