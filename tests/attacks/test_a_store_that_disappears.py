@@ -129,7 +129,9 @@ def folder(stores: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("at", [3, 5])  # in the midst, and in the very last trial
-def test_a_search(folder: Path, attack: Callable[[Path], None], at: int) -> None:
+def test_a_search_ends_if_its_store_is_deleted(
+    folder: Path, attack: Callable[[Path], None], at: int
+) -> None:
     def objective(params: dict[str, float], trial: tuner.Trial) -> float:
         if trial.number == at:
             time.sleep(0.2)  # what was recorded before is committed
@@ -149,7 +151,7 @@ def checked_for(watching: writer.Writer, seconds: float) -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.slow
-def test_a_session_that_waits_notices_within_seconds(
+def test_an_idle_session_detects_a_deleted_store_within_seconds(
     folder: Path, attack: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "CHECK_INTERVAL", 0.1)
@@ -166,7 +168,9 @@ def test_a_session_that_waits_notices_within_seconds(
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_ask_and_tell(folder: Path, attack: Callable[[Path], None]) -> None:
+def test_ask_and_tell_fail_if_the_store_is_deleted(
+    folder: Path, attack: Callable[[Path], None]
+) -> None:
     study = tuner.create_study(SPACE, study="s", store=folder, load_if_exists=True)
     first = study.ask()
     study.tell(first, 1.0)
@@ -175,7 +179,7 @@ def test_ask_and_tell(folder: Path, attack: Callable[[Path], None]) -> None:
         study.tell(study.ask(), 1.0)
 
 
-def test_another_store_that_was_put_there_is_not_written_to(folder: Path) -> None:
+def test_a_replacement_store_is_not_written_to(folder: Path) -> None:
     other = folder.parent / "other"
     before = (other / "tuner.db").read_bytes()
 
@@ -190,7 +194,7 @@ def test_another_store_that_was_put_there_is_not_written_to(folder: Path) -> Non
 
 
 @pytest.mark.process
-def test_the_log_of_the_store_that_took_the_place_is_not_deleted(folder: Path) -> None:
+def test_the_log_of_a_replacement_store_is_not_deleted(folder: Path) -> None:
     """SQLite's last connection deletes the log at its path, unless the file has moved."""
     script = """
 import sys, tuner
@@ -228,7 +232,7 @@ except StoreError:
 
 
 @pytest.mark.process
-def test_looking_at_a_file_takes_no_locks_away(folder: Path) -> None:
+def test_checking_a_file_releases_no_locks(folder: Path) -> None:
     """Closing any descriptor of a file drops the locks that SQLite has on it in this process."""
     stores = {}
     for name in "ab":
@@ -250,7 +254,7 @@ def test_looking_at_a_file_takes_no_locks_away(folder: Path) -> None:
         assert (folder / f"{name}.db-wal").stat().st_ino == log, "it was not the last one"
 
 
-def test_what_was_in_a_deleted_log_is_not_lost(folder: Path) -> None:
+def test_commits_in_a_deleted_log_are_not_lost(folder: Path) -> None:
     study = tuner.create_study(SPACE, study="s", store=folder, load_if_exists=True)
     for value in range(3):
         study.tell(study.ask(), float(value))
@@ -268,7 +272,9 @@ def keeps(params: dict[str, float], trial: tuner.Trial) -> float:
 
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("at", [3, 5])
-def test_the_artifact_folder(folder: Path, again: bool, at: int) -> None:
+def test_a_search_ends_if_its_artifact_folder_is_deleted(
+    folder: Path, again: bool, at: int
+) -> None:
     def objective(params: dict[str, float], trial: tuner.Trial) -> float:
         if trial.number == at:
             time.sleep(0.2)
@@ -281,7 +287,7 @@ def test_the_artifact_folder(folder: Path, again: bool, at: int) -> None:
         search(folder, objective)
 
 
-def test_searches_that_nobody_disturbs_are_not_disturbed(folder: Path) -> None:
+def test_undisturbed_searches_finish(folder: Path) -> None:
     search(folder, keeps, 6)
     other = open_store(folder)
     study = search(folder, keeps, 8)
@@ -294,7 +300,7 @@ def test_searches_that_nobody_disturbs_are_not_disturbed(folder: Path) -> None:
     assert len(search(folder, keeps, 2).trials) == 2
 
 
-def test_a_reader_sees_what_is_there_now(folder: Path) -> None:
+def test_a_reader_sees_the_current_store(folder: Path) -> None:
     reader = open_store(folder)
     first = reader.find_study("s")
     assert first is not None
@@ -331,7 +337,7 @@ def small_disk(place: Path) -> Iterator[None]:
 
 
 @pytest.mark.process
-def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
+def test_a_disk_that_becomes_read_only_is_an_error(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk"):
         study = tuner.create_study(SPACE, study="s", store=tmp_path / "disk")
         study.tell(study.ask(), 1.0)
@@ -350,7 +356,7 @@ def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_disk_that_is_full(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk"):
         store = open_store(tmp_path / "disk")
         store.create_study(StudyInfo("0" * 32, "s", {}, "0", (Goal(),), 1, 1.5))
@@ -364,7 +370,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_checkpoint_that_ended_halfway_is_finished(folder: Path) -> None:
+def test_an_interrupted_wal_checkpoint_is_completed(folder: Path) -> None:
     """A process that is killed in a checkpoint leaves a file shorter than its header states."""
     study = tuner.create_study({"x": Float(0, 1)}, study="half", store=folder)
     for _ in range(60):

@@ -94,7 +94,7 @@ ODD_STORES = [
 
 
 @pytest.mark.parametrize("store", ODD_STORES, ids=lambda s: ascii(s)[:40])
-def test_an_odd_store_is_an_error_of_ours(store: Any, places: Path) -> None:
+def test_an_invalid_store_argument_raises_a_tuner_error(store: Any, places: Path) -> None:
     before = sorted(os.listdir())
     with pytest.raises(errors.TunerError):
         search(store)
@@ -106,7 +106,7 @@ def test_an_odd_store_is_an_error_of_ours(store: Any, places: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["a#b", "a?b", "a%41b", "a b", "a&mode=ro", "ü", "a'b", 'a"b', ";"]
 )
-def test_a_path_means_what_it_says(name: str, tmp_path: Path) -> None:
+def test_a_path_is_used_literally(name: str, tmp_path: Path) -> None:
     study = search(tmp_path / name)
     assert sorted(p.name for p in tmp_path.iterdir()) == [name]
     copy = maintenance.backup(tmp_path / f"{name}-copy", tmp_path / name)
@@ -144,7 +144,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.mark.process
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
-def test_folders_of_others_are_errors_of_ours(open_folder: Path) -> None:
+def test_folders_without_permission_raise_a_tuner_error(open_folder: Path) -> None:
     tmp_path = open_folder
     search(tmp_path / "theirs", register="m")
     hidden = tmp_path / "hidden"
@@ -302,7 +302,7 @@ VIEWS = [
 
 @pytest.mark.process
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_no_listing_steers_the_terminal(hostile: Path, encoding: str) -> None:
+def test_listings_contain_no_terminal_control_characters(hostile: Path, encoding: str) -> None:
     info = tuner.list_studies(store=hostile / "store")[0]
     words = [[w.format(name=info.name) for w in view] for view in VIEWS]
     done = commands(hostile, words, PYTHONIOENCODING=encoding)
@@ -314,7 +314,7 @@ def test_no_listing_steers_the_terminal(hostile: Path, encoding: str) -> None:
 
 
 @pytest.mark.process
-def test_a_drawn_table_and_the_progress_steer_only_by_themselves(hostile: Path) -> None:
+def test_tables_and_progress_contain_no_foreign_control_characters(hostile: Path) -> None:
     import pty
 
     info = tuner.list_studies(store=hostile / "store")[0]
@@ -379,7 +379,7 @@ def test_hostile_text_is_exported_and_reported(hostile: Path, tmp_path: Path) ->
 
 
 @pytest.mark.process
-def test_bytes_that_are_no_text_on_the_command_line(tmp_path: Path) -> None:
+def test_undecodable_command_line_arguments_are_handled(tmp_path: Path) -> None:
     search(tmp_path / "store")
     byte = "\udce9"  # as Python reads the byte E9 of a command line
     done = commands(
@@ -405,7 +405,7 @@ def test_bytes_that_are_no_text_on_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_whoever_reads_the_output_may_leave(tmp_path: Path) -> None:
+def test_a_closed_output_pipe_ends_a_command_quietly(tmp_path: Path) -> None:
     remark = b"the first 100 are shown; for more, add a limit to the query or use --to\n"
     search(tmp_path / "store", n_trials=200)
     for words in ("find ''", "find '' --to csv", "export s --to json"):
@@ -515,12 +515,12 @@ def read_own(bad: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_damaged_store_is_an_error_of_ours(tmp_path: Path, own_good: Path, seed: int) -> None:
+def test_a_damaged_store_raises_a_tuner_error(tmp_path: Path, own_good: Path, seed: int) -> None:
     check_damaged(tmp_path, own_good, seed, read_own)
 
 
 @pytest.mark.soak
-def test_many_damaged_stores(tmp_path: Path, own_good: Path) -> None:
+def test_many_damaged_stores_raise_tuner_errors(tmp_path: Path, own_good: Path) -> None:
     for seed in range(1000, 6000):
         check_damaged(tmp_path, own_good, seed, read_own)
 
@@ -555,19 +555,23 @@ def read_optuna(bad: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))  # a read takes 0.2 s
-def test_a_damaged_optuna_database(tmp_path: Path, optuna_good: Path, seed: int) -> None:
+def test_a_damaged_optuna_database_raises_a_tuner_error(
+    tmp_path: Path, optuna_good: Path, seed: int
+) -> None:
     check_damaged(tmp_path, optuna_good, seed, read_optuna)
 
 
 @pytest.mark.soak
-def test_many_damaged_optuna_databases(tmp_path: Path, optuna_good: Path) -> None:
+def test_many_damaged_optuna_databases_raise_tuner_errors(
+    tmp_path: Path, optuna_good: Path
+) -> None:
     for seed in range(1000, 6000):
         check_damaged(tmp_path, optuna_good, seed, read_optuna)
 
 
 @pytest.mark.parametrize("name", ["a#b.db", "a?b.db", "a%41.db", "a b.db", "a?mode=rwc", "a&b"])
 @pytest.mark.slow
-def test_reading_makes_no_file(
+def test_reading_creates_no_file(
     name: str, tmp_path: Path, optuna_good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -583,7 +587,9 @@ def test_reading_makes_no_file(
     assert sorted(os.listdir()) == sorted([name, "store"])
 
 
-def test_odd_params_of_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_mlflow_params_raise_a_tuner_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import mlflow
 
     from tuner.integrations import import_mlflow
@@ -614,7 +620,7 @@ def test_odd_params_of_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 # --- what passes --------------------------------------------------------------------------------
 
 
-def test_what_a_user_raises_passes_as_it_is(tmp_path: Path) -> None:
+def test_exceptions_of_user_code_are_not_translated(tmp_path: Path) -> None:
     def callback(study: tuner.Study, trial: tuner.Trial) -> None:
         raise PermissionError("mine")
 

@@ -68,7 +68,7 @@ def search(folder: Path, objective: Any, **options: Any) -> tuner.Study:
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR, 20 * 365 * 24 * HOUR])
-def test_a_clock_that_is_set_ends_no_trial_and_no_search(
+def test_a_clock_change_ends_no_trial_and_no_search(
     tmp_path: Path, wall: Wall, jump: float
 ) -> None:
     def objective(params: dict[str, float], trial: Any) -> float:
@@ -86,7 +86,7 @@ def test_a_clock_that_is_set_ends_no_trial_and_no_search(
         assert 0.02 <= record.ended - record.started < 10
 
 
-def test_a_clock_that_is_set_back_holds_up_no_deadline(tmp_path: Path, wall: Wall) -> None:
+def test_a_clock_set_back_delays_no_deadline(tmp_path: Path, wall: Wall) -> None:
     def objective(params: dict[str, float], trial: Any) -> float:
         wall.ahead -= HOUR
         time.sleep(0.05)
@@ -117,7 +117,9 @@ def test_a_failed_and_a_timed_out_run_have_their_measured_duration(
         assert trial.ended >= trial.started
 
 
-def test_a_trial_that_is_told_after_the_clock_was_set_back(tmp_path: Path, wall: Wall) -> None:
+def test_a_trial_told_after_the_clock_is_set_back_has_a_valid_duration(
+    tmp_path: Path, wall: Wall
+) -> None:
     study = tuner.create_study({"x": Float(0, 1)}, study="manual", store=tmp_path)
     here, elsewhere = study.ask(), study.ask()
     time.sleep(0.05)
@@ -129,7 +131,7 @@ def test_a_trial_that_is_told_after_the_clock_was_set_back(tmp_path: Path, wall:
     assert second.ended >= second.started
 
 
-def test_what_a_dead_driver_left_is_not_ended_before_it_began(tmp_path: Path, wall: Wall) -> None:
+def test_runs_of_a_dead_driver_do_not_end_before_their_start(tmp_path: Path, wall: Wall) -> None:
     def objective(params: dict[str, float], trial: Any) -> float:
         if trial.number == 1 and trial.attempt == 1:
             raise KeyboardInterrupt
@@ -170,7 +172,7 @@ def test_a_worker_whose_clock_differs_has_no_negative_runs() -> None:
 
 
 @pytest.mark.slow
-def test_the_date_is_asked_for_only_where_it_is_recorded() -> None:
+def test_wall_clock_time_is_read_only_where_it_is_recorded() -> None:
     """A deadline by the wall's clock fails as soon as that is set."""
     found = {
         path.relative_to(ROOT).as_posix()

@@ -164,7 +164,7 @@ def run_words(*more: str) -> tuple[str, ...]:
         {"local": "", "s3": f"s3://key:{quote(ARTIFACTS, safe='')}@bucket/a"},
     ),
 )
-def test_nothing_written_has_a_planted_secret(
+def test_no_written_file_contains_a_planted_secret(
     tmp_path: Path, server: Server, kind: str, artifacts: str
 ) -> None:
     (tmp_path / "train.py").write_text(SCRIPT % quote(STORE, safe=""))
@@ -223,7 +223,7 @@ UNREACHABLE = [
     "secret", ["hunter2", "hun ter2", "it's-h%40nter2", "h/unter2", "h:unter2"]
 )
 @pytest.mark.parametrize("url", UNREACHABLE)
-def test_no_message_has_the_password_of_a_url(
+def test_no_message_contains_the_password_of_a_url(
     url: str, secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -291,7 +291,7 @@ def test_the_mirror_logs_no_password(
     assert leaks(repr(ours).encode()) == []
 
 
-def test_causes_lose_their_credentials() -> None:
+def test_causes_of_errors_contain_no_credentials() -> None:
     class Odd(Exception):
         def __str__(self) -> str:
             return "dsn is postgresql://me:hunter2@host/x"
@@ -319,11 +319,11 @@ def test_causes_lose_their_credentials() -> None:
         "store /home/me/.tuner/tuner.db cannot be written",
     ],
 )
-def test_what_is_no_credential_stays(text: str) -> None:
+def test_text_without_credentials_is_unchanged(text: str) -> None:
     assert hide(text) == text
 
 
-def test_hiding_is_done_once() -> None:
+def test_hiding_is_idempotent() -> None:
     once = hide("postgresql://me:hunter2@h/x?token=abc password='x y' --secret z")
     assert hide(once) == once
     assert "hunter2" not in once

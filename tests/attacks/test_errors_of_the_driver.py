@@ -77,7 +77,7 @@ def replaces_it(report: Callable[[], None]) -> None:
 @pytest.mark.parametrize("error", [RuntimeError("of the driver"), Bad("of the driver")])
 @pytest.mark.parametrize("attitude", [plain, catches_exceptions, catches_everything, replaces_it])
 @pytest.mark.parametrize("who", ["scheduler", "display"])
-def test_it_reaches_the_caller_and_leaves_the_trial_open(
+def test_an_error_reaches_the_caller_and_leaves_the_trial_open(
     tmp_path: Path, error: BaseException, attitude: Any, who: str
 ) -> None:
     display = FailingProgress(error)

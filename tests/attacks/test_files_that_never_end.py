@@ -106,7 +106,7 @@ def kept(tmp_path: Path) -> tuple[ArtifactFolder, Artifact, Path]:
 @pytest.mark.process
 @pytest.mark.parametrize("make", ENDLESS)
 @pytest.mark.parametrize("place", ["a", "b/c", "new", "b/new"])
-def test_an_artifact(
+def test_a_special_file_in_an_artifact_is_an_error(
     kept: tuple[ArtifactFolder, Artifact, Path], make: Callable[[Path], None], place: str
 ) -> None:
     folder, artifact, where = kept
@@ -117,7 +117,7 @@ def test_an_artifact(
 
 @pytest.mark.process
 @pytest.mark.parametrize("make", ENDLESS)
-def test_an_artifact_that_is_kept_again_is_mended(
+def test_an_artifact_saved_again_is_repaired(
     kept: tuple[ArtifactFolder, Artifact, Path], make: Callable[[Path], None]
 ) -> None:
     folder, artifact, where = kept
@@ -130,7 +130,7 @@ def test_an_artifact_that_is_kept_again_is_mended(
 
 @pytest.mark.process
 @pytest.mark.parametrize("make", SPECIAL)
-def test_a_whole_artifact(
+def test_a_special_file_in_place_of_an_artifact_is_an_error(
     kept: tuple[ArtifactFolder, Artifact, Path], make: Callable[[Path], None]
 ) -> None:
     folder, artifact, where = kept
@@ -155,7 +155,9 @@ def searched(folder: Path) -> tuple[tuner.Study, Path]:
 
 @pytest.mark.process
 @pytest.mark.parametrize("make", [fifo, sparse])
-def test_all_that_reads_artifacts(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_every_reader_of_artifacts_refuses_special_files(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     _, where = searched(tmp_path)
     [file] = [p for p in where.iterdir() if p.is_file()]
     file.unlink()
@@ -172,7 +174,7 @@ def test_all_that_reads_artifacts(tmp_path: Path, make: Callable[[Path], None]) 
 @pytest.mark.process
 @pytest.mark.parametrize("make", SPECIAL)
 @pytest.mark.parametrize("deep", ["", "a/b"])
-def test_a_folder_that_an_objective_logs(
+def test_a_special_file_in_a_logged_folder_is_refused(
     tmp_path: Path, make: Callable[[Path], None], deep: str
 ) -> None:
     (tmp_path / "plots" / deep).mkdir(parents=True)
@@ -185,7 +187,7 @@ def test_a_folder_that_an_objective_logs(
 
 @pytest.mark.process
 @pytest.mark.parametrize("make", ENDLESS)
-def test_a_file_that_an_objective_logs(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_logged_special_file_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
     if make is folder_loop:
         pytest.skip("a link to a folder is that folder")
     make(tmp_path / "odd")
@@ -193,7 +195,7 @@ def test_a_file_that_an_objective_logs(tmp_path: Path, make: Callable[[Path], No
     assert found.startswith("ArgumentError: trial.log_artifact: "), found
 
 
-def test_honest_links_and_files_without_a_size_are_kept(tmp_path: Path) -> None:
+def test_links_and_files_of_size_zero_are_stored(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a").write_bytes(b"1")
     (tmp_path / "plots").mkdir()
@@ -205,7 +207,7 @@ def test_honest_links_and_files_without_a_size_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_trial_keeps_its_value_and_the_search_goes_on(tmp_path: Path) -> None:
+def test_a_trial_with_a_refused_artifact_keeps_its_value(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     def objective(params, trial):
@@ -241,7 +243,9 @@ class _Channel:
 
 @pytest.mark.process
 @pytest.mark.parametrize("make", SPECIAL)
-def test_a_checkpoint_that_an_objective_saves(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_special_file_in_a_checkpoint_is_refused(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "state").write_bytes(b"1")
     make(tmp_path / "saved" / "odd")
@@ -251,7 +255,9 @@ def test_a_checkpoint_that_an_objective_saves(tmp_path: Path, make: Callable[[Pa
 
 @pytest.mark.process
 @pytest.mark.parametrize("make", ENDLESS)
-def test_a_checkpoint_in_the_store(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_special_file_in_a_stored_checkpoint_is_an_error(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "state").write_bytes(b"1")
     channel = _Channel()
@@ -276,7 +282,7 @@ def test_a_checkpoint_in_the_store(tmp_path: Path, make: Callable[[Path], None])
 
 @pytest.mark.process
 @pytest.mark.parametrize("make", [fifo, bound_socket, link_to_zero, device, loop])
-def test_data_of_which_a_fingerprint_is_taken(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_special_file_as_data_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "odd")
     assert outcome(lambda: fingerprint(tmp_path / "odd")).startswith("ArgumentError: data: ")
     (tmp_path / "a").write_text("1")
@@ -285,7 +291,9 @@ def test_data_of_which_a_fingerprint_is_taken(tmp_path: Path, make: Callable[[Pa
 
 @pytest.mark.process
 @pytest.mark.parametrize("make", [fifo, bound_socket, link_to_zero, device])
-def test_a_database(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_special_file_as_a_database_is_refused(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     make(tmp_path / "tuner.db")
     found = outcome(lambda: open_store(tmp_path).find_study("s"))
     assert found.startswith("StoreCorrupt: "), found

@@ -69,13 +69,13 @@ def look_round() -> None:
 
 
 @pytest.mark.process
-def test_the_folder_of_a_process_that_lives_is_left_alone(owner: Owner) -> None:
+def test_the_folder_of_a_live_process_is_kept(owner: Owner) -> None:
     look_round()
     assert (owner.folder / "state").read_text() == "alive"
 
 
 @pytest.mark.process
-def test_the_folder_of_a_frozen_process_is_left_alone(owner: Owner) -> None:
+def test_the_folder_of_a_frozen_process_is_kept(owner: Owner) -> None:
     owner.process.send_signal(signal.SIGSTOP)
     look_round()
     assert (owner.folder / "state").exists()
@@ -100,7 +100,7 @@ def can_unshare() -> bool:
 @pytest.mark.process
 @pytest.mark.skipif(not can_unshare(), reason="this user may not make process namespaces")
 @pytest.mark.usefixtures("shared")
-def test_a_container_leaves_the_folder_of_another_alone() -> None:
+def test_a_container_keeps_the_folder_of_another() -> None:
     contained = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
     first = Owner(*contained)
     second = Owner(*contained)  # looks round as it begins
@@ -114,7 +114,7 @@ def test_a_container_leaves_the_folder_of_another_alone() -> None:
     second.end()
 
 
-def test_what_cannot_be_known_is_left_alone(shared: Path, tmp_path: Path) -> None:
+def test_a_folder_with_an_unknown_owner_is_kept(shared: Path, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / ".lock").touch()
@@ -133,7 +133,7 @@ def test_what_cannot_be_known_is_left_alone(shared: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.process
-def test_a_link_in_a_left_folder_is_not_followed(owner: Owner, tmp_path: Path) -> None:
+def test_a_link_in_an_abandoned_folder_is_not_followed(owner: Owner, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "file").touch()
@@ -155,7 +155,7 @@ def test_the_folder_of_another_user_is_left_alone(owner: Owner) -> None:
 
 @pytest.mark.process
 @pytest.mark.usefixtures("shared")
-def test_a_forked_child_has_a_folder_of_its_own() -> None:
+def test_a_forked_child_has_its_own_folder() -> None:
     scratch = TempDir()
     first = scratch.fresh()
     first.mkdir()
@@ -188,7 +188,7 @@ def look_round_often(folder: str) -> None:
 
 
 @pytest.mark.process
-def test_many_that_make_and_remove_folders_at_once(shared: Path) -> None:
+def test_concurrent_processes_create_and_remove_folders(shared: Path) -> None:
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=look_round_often, args=(str(shared),)) for _ in range(4)]
     for process in processes:

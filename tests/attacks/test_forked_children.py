@@ -130,7 +130,7 @@ def test_a_child_that_leaves_an_objective_on_ray_ends(tmp_path: Path, name: str)
 
 
 @pytest.mark.process
-def test_a_child_that_is_told_why(tmp_path: Path) -> None:
+def test_a_forked_child_gets_an_explanation(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
 
     def objective(params: dict[str, float], trial: Any) -> float:
@@ -155,7 +155,7 @@ def test_a_child_that_is_told_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_child_that_prints_leaves_the_transcript_alone(
+def test_output_of_a_forked_child_does_not_damage_the_transcript(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     context = multiprocessing.get_context("fork")
@@ -173,7 +173,7 @@ def test_a_child_that_prints_leaves_the_transcript_alone(
 
 
 @pytest.mark.process
-def test_a_child_may_search_for_itself(tmp_path: Path) -> None:
+def test_a_forked_child_may_run_its_own_search(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
 
     def inside(folder: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_child_that_leaves_a_callback_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_child_that_outlives_its_trial_touches_nothing(tmp_path: Path) -> None:
+def test_a_child_that_outlives_its_trial_changes_nothing(tmp_path: Path) -> None:
     def objective(params: dict[str, float], trial: Any) -> float:
         if os.fork() == 0:
             time.sleep(0.3)
@@ -235,7 +235,7 @@ def test_a_child_that_outlives_its_trial_touches_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.process
-def test_text_that_waits_in_a_buffer_is_written_once(tmp_path: Path) -> None:
+def test_buffered_text_is_written_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import os, sys, tuner\n"

@@ -129,7 +129,7 @@ def check_whole(study: tuner.Study, finished: int, open_trials: int = 0) -> None
     assert set(runs.values()) == {1}
 
 
-def test_each_process_gets_its_share(url: str, askers: Callable[..., Askers]) -> None:
+def test_each_process_gets_a_fair_share_of_trials(url: str, askers: Callable[..., Askers]) -> None:
     many = askers(6)
     many.wait(3)
     many.wait_for_fair_shares(12)
@@ -137,9 +137,7 @@ def test_each_process_gets_its_share(url: str, askers: Callable[..., Askers]) ->
     check_whole(tuner.load_study("shared", store=url), sum(many.counts))
 
 
-def test_nobody_waits_for_a_process_that_was_killed(
-    url: str, askers: Callable[..., Askers]
-) -> None:
+def test_a_killed_process_does_not_block_others(url: str, askers: Callable[..., Askers]) -> None:
     many = askers(4)
     for k in range(3):
         many.wait(3, list(range(k, 4)))
@@ -164,9 +162,7 @@ def _stop(process: BaseProcess, url: str) -> None:
         stop_outside_transactions(process.pid, Path(url) / "tuner.db")
 
 
-def test_nobody_waits_for_a_process_that_was_stopped(
-    url: str, askers: Callable[..., Askers]
-) -> None:
+def test_a_suspended_process_does_not_block_others(url: str, askers: Callable[..., Askers]) -> None:
     many = askers(4)
     many.wait(2)
     stopped = (0, 1) if "://" not in url else (0,)
@@ -182,7 +178,9 @@ def test_nobody_waits_for_a_process_that_was_stopped(
     check_whole(tuner.load_study("shared", store=url), sum(many.counts))
 
 
-def test_one_that_comes_late_gets_its_share(url: str, askers: Callable[..., Askers]) -> None:
+def test_a_late_process_gets_a_fair_share_of_trials(
+    url: str, askers: Callable[..., Askers]
+) -> None:
     many = askers(3)
     many.wait(10)
     late = Askers(url, 1)
@@ -203,7 +201,7 @@ def test_one_that_comes_late_gets_its_share(url: str, askers: Callable[..., Aske
 
 @pytest.mark.parametrize("optimizer", ["random", "tpe"])
 @pytest.mark.soak
-def test_of_many_processes_some_die_and_some_stop_for_a_while(url: str, optimizer: str) -> None:
+def test_counts_are_exact_if_some_processes_die_or_pause(url: str, optimizer: str) -> None:
     tuner.create_study(SPACE, study="shared", store=url, optimizer=optimizer, seed=1)
     many = Askers(url, 16)
     rng = random.Random(0)
@@ -234,7 +232,7 @@ def test_of_many_processes_some_die_and_some_stop_for_a_while(url: str, optimize
     assert [p.exitcode for p in many.processes].count(0) == 16 - killed
 
 
-def test_of_two_processes_that_tell_a_trial_one_is_told_that_it_has_finished(url: str) -> None:
+def test_the_second_process_that_tells_a_trial_gets_an_error(url: str) -> None:
     study = tuner.create_study(SPACE, study="shared", store=url, optimizer="random", seed=1)
     trials = study.ask(30)
     context = multiprocessing.get_context("forkserver")

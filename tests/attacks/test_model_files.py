@@ -93,7 +93,7 @@ def test_a_key_type_does_not_fit_a_pipeline_from_a_cache(tmp_path: Path) -> None
     assert not (tmp_path / "trace").exists()
 
 
-def test_the_chain_works_where_every_name_is_trusted(tmp_path: Path) -> None:
+def test_the_exploit_works_if_every_name_is_trusted(tmp_path: Path) -> None:
     content = chain(tmp_path)
     with pytest.raises(Exception, match=r".*"):  # the fit itself fails afterwards
         load_trusting_all(content)
@@ -207,14 +207,14 @@ def test_a_trusted_name_is_still_not_called(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../0.npy", "/etc/passwd", "schema.json", "0.npz", "gone.npy"])
-def test_a_file_outside_of_its_members_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_path_outside_the_archive_is_refused(name: str, tmp_path: Path) -> None:
     root = scaler(a=node("NdArrayNode", "numpy.ndarray", type="numpy", file=name))
     with pytest.raises(RegistryError):
         load(packed(root, {"0.npz": b"", "1.npy": npy(X)}), tmp_path)
 
 
 @pytest.mark.slow
-def test_a_search_with_scores_loads_and_scores(tmp_path: Path) -> None:
+def test_a_fitted_grid_search_loads_and_scores(tmp_path: Path) -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
 
@@ -230,7 +230,7 @@ def test_a_search_with_scores_loads_and_scores(tmp_path: Path) -> None:
 # --- files that fill the memory -----------------------------------------------------------------
 
 
-def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
+def test_a_zip_bomb_is_refused(tmp_path: Path) -> None:
     content = packed(scaler(), {"0.npy": bytes(100 * 2**20)}, zipfile.ZIP_DEFLATED)
     assert len(content) < 2**20
     with pytest.raises(RegistryError, match=r"unpacks to more than .*TUNER_MODEL_BYTES"):
@@ -238,7 +238,9 @@ def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_operator_may_raise_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_operator_can_raise_the_size_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     array = npy(np.zeros(10 * 2**20))
     root = scaler(a=node("NdArrayNode", "numpy.ndarray", type="numpy", file="0.npy"))
     content = packed(root, {"0.npy": array}, zipfile.ZIP_DEFLATED)
@@ -272,19 +274,19 @@ def header(shape: str, descr: str = "'<f8'") -> bytes:
         b"",
     ],
 )
-def test_an_array_that_is_not_what_it_declares_is_refused(array: bytes, tmp_path: Path) -> None:
+def test_an_array_with_a_wrong_header_is_refused(array: bytes, tmp_path: Path) -> None:
     root = scaler(a=node("NdArrayNode", "numpy.ndarray", type="numpy", file="0.npy"))
     with pytest.raises(RegistryError):
         load(packed(root, {"0.npy": array}), tmp_path)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_other_ways_of_packing_are_refused(method: int, tmp_path: Path) -> None:
+def test_other_compression_methods_are_refused(method: int, tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="unusual"):
         load(packed(scaler(), {"0.npy": npy(X)}, method), tmp_path)
 
 
-def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_duplicate_archive_members_are_refused(tmp_path: Path) -> None:
     buffer = io.BytesIO(packed(scaler(), {}))
     with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("schema.json", json.dumps(fitting_scorer()))
@@ -292,7 +294,7 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
         load(buffer.getvalue(), tmp_path)
 
 
-def test_json_that_takes_much_memory_is_refused(tmp_path: Path) -> None:
+def test_json_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:
     text = json.dumps([{}] * 700_000).encode()
     (tmp_path / "model.json").write_bytes(b'{"model": ' + text + b"}")
     with pytest.raises(RegistryError, match="TUNER_MODEL_BYTES"):
@@ -328,5 +330,5 @@ def test_mutated_files_load_or_are_refused_and_nothing_else_happens() -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(10, 30))
-def test_many_mutated_files(seed: int) -> None:
+def test_many_mutated_files_load_or_are_refused(seed: int) -> None:
     fuzzed(seed, count=3000)

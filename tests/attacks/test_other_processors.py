@@ -105,14 +105,14 @@ def first_differences(
 
 @pytest.mark.process
 @ON_X86_WITH_OPENBLAS
-def test_a_seed_suggests_the_same_on_other_processors() -> None:
+def test_suggestions_are_equal_on_other_processors() -> None:
     trials = [("random", 40), ("tpe", 40), ("bayesian", 25)]
     assert first_differences(["Haswell", "no AVX-512", "threads"], trials, [0]) == {}
 
 
 @pytest.mark.soak
 @ON_X86_WITH_OPENBLAS
-def test_long_searches_on_other_processors() -> None:
+def test_long_searches_are_equal_on_other_processors() -> None:
     others, seeds = list(OTHERS), list(range(8))
     assert first_differences(others, [("random", 200), ("tpe", 200)], seeds) == {}
     parts = first_differences(others, [("bayesian", 60), ("auto", 60)], seeds)

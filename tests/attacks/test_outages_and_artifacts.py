@@ -84,14 +84,14 @@ def objective_that(tmp_path: Path, at_5: Callable[[], Any], kind: str = "artifac
 
 
 @pytest.mark.parametrize("kind", ["artifact", "model", "checkpoint"])
-def test_a_server_that_is_away_costs_no_trial_on_the_serial_backend(
+def test_a_server_outage_fails_no_trial_on_the_serial_backend(
     server: Server, away_for: Outage, tmp_path: Path, kind: str
 ) -> None:
     objective = objective_that(tmp_path, lambda: away_for(1.0), kind)
     check_complete(search(server.new_database(), objective), 20)
 
 
-def test_a_server_that_is_frozen_costs_no_trial(server: Server, tmp_path: Path) -> None:
+def test_a_frozen_server_fails_no_trial(server: Server, tmp_path: Path) -> None:
     def freeze() -> None:
         assert server._process is not None
         pids = [server._process.pid, *children_of(server._process.pid)]
@@ -107,7 +107,7 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_a_server_that_is_away_costs_no_trial_in_virtual_time(
+def test_a_server_outage_fails_no_trial_in_virtual_time(
     server: Server, away_for: Outage, tmp_path: Path
 ) -> None:
     objective = objective_that(tmp_path, lambda: away_for(1.0))
@@ -117,7 +117,7 @@ def test_a_server_that_is_away_costs_no_trial_in_virtual_time(
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_a_server_that_is_away_costs_no_trial_on_ray(
+def test_a_server_outage_fails_no_trial_on_ray(
     server: Server, away_for: Outage, tmp_path: Path
 ) -> None:
     def at_5(study: tuner.Study, trial: tuner.Trial) -> None:
@@ -129,7 +129,7 @@ def test_a_server_that_is_away_costs_no_trial_on_ray(
     check_complete(study, 40)
 
 
-def test_a_server_that_is_away_costs_no_trial_of_a_loop_of_ones_own(
+def test_a_server_outage_fails_no_trial_of_an_ask_tell_loop(
     server: Server, away_for: Outage, tmp_path: Path
 ) -> None:
     space = {"x": Float(0, 1)}
@@ -149,7 +149,7 @@ def test_a_server_that_is_away_costs_no_trial_of_a_loop_of_ones_own(
     assert len(study.reports()) == 12
 
 
-def test_a_server_that_stays_away_ends_the_search_with_its_error_and_no_failed_trial(
+def test_a_permanent_outage_ends_the_search_without_a_failed_trial(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "STORE_TIMEOUT", 0.5)
@@ -173,7 +173,7 @@ def test_a_server_that_stays_away_ends_the_search_with_its_error_and_no_failed_t
 
 
 @pytest.mark.parametrize("backend", ["serial", "simulated"])
-def test_a_locked_database_costs_no_trial(
+def test_a_locked_database_fails_no_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
     monkeypatch.setattr(connections, "LOCK_TIMEOUT", 0.1)
@@ -205,7 +205,7 @@ def fill(ballast: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["serial", "simulated"])
 @pytest.mark.parametrize("kind", ["artifact", "checkpoint"])
-def test_an_artifact_disk_that_is_full_for_a_while_costs_no_trial(
+def test_a_temporarily_full_artifact_disk_fails_no_trial(
     tmp_path: Path, backend: str, kind: str
 ) -> None:
     with small_disk(tmp_path / "store" / "artifacts", 1024) as disk:
@@ -222,7 +222,7 @@ def test_an_artifact_disk_that_is_full_for_a_while_costs_no_trial(
 
 
 @pytest.mark.parametrize("backend", ["serial", pytest.param("ray", marks=pytest.mark.ray)])
-def test_an_artifact_disk_that_stays_full_ends_the_search_and_no_trial(
+def test_a_permanently_full_artifact_disk_ends_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, request: pytest.FixtureRequest
 ) -> None:
     if backend == "ray":
@@ -252,7 +252,7 @@ def test_an_artifact_disk_that_stays_full_ends_the_search_and_no_trial(
         check_artifacts(study)
 
 
-def test_one_artifact_that_is_too_large_for_the_disk_leaves_its_trial_open_alone(
+def test_an_artifact_too_large_for_the_disk_leaves_only_its_trial_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "STORE_TIMEOUT", 0.3)
@@ -273,7 +273,7 @@ def test_one_artifact_that_is_too_large_for_the_disk_leaves_its_trial_open_alone
         check_artifacts(study)
 
 
-def test_waiting_for_a_disk_is_not_charged_to_the_time_limit_of_a_trial(tmp_path: Path) -> None:
+def test_waiting_for_a_disk_does_not_count_towards_the_time_limit(tmp_path: Path) -> None:
     with small_disk(tmp_path / "store" / "artifacts", 1024) as disk:
         ballast = disk / "ballast"
 
@@ -289,7 +289,7 @@ def test_waiting_for_a_disk_is_not_charged_to_the_time_limit_of_a_trial(tmp_path
         assert [t.state for t in study] == [State.COMPLETED] * 4
 
 
-def test_a_record_that_another_process_holds_open_is_no_reason_to_fail(tmp_path: Path) -> None:
+def test_a_record_opened_by_another_process_fails_no_trial(tmp_path: Path) -> None:
     def read() -> None:
         reader = sqlite3.connect(tmp_path / "store" / "tuner.db", isolation_level=None)
         reader.execute("BEGIN")
@@ -301,7 +301,7 @@ def test_a_record_that_another_process_holds_open_is_no_reason_to_fail(tmp_path:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("backend", ["serial", pytest.param("ray", marks=pytest.mark.ray)])
-def test_an_outage_every_few_seconds_costs_no_trial(
+def test_repeated_outages_fail_no_trial(
     server: Server,
     away_for: Outage,
     tmp_path: Path,

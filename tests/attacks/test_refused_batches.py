@@ -104,7 +104,7 @@ def write(url: str, oddities: list[tuple[str, Any] | None], flushes: list[bool])
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_only_the_trials_whose_values_are_refused_fail(url: str, data: st.DataObject) -> None:
+def test_only_trials_with_refused_values_fail(url: str, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 12))
     odd = data.draw(st.lists(st.none() | oddities, min_size=count, max_size=count))
     flushes = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
@@ -147,10 +147,10 @@ def test_the_neighbors_of_a_refused_trial_are_committed_in_few_transactions(url:
     max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_only_the_trials_whose_values_are_refused_fail_at_length(
+def test_only_trials_with_refused_values_fail_in_long_searches(
     url: str, data: st.DataObject
 ) -> None:
-    test_only_the_trials_whose_values_are_refused_fail.hypothesis.inner_test(url, data)  # type: ignore[attr-defined]
+    test_only_trials_with_refused_values_fail.hypothesis.inner_test(url, data)  # type: ignore[attr-defined]
 
 
 texts = st.text(st.characters() | st.sampled_from("\0\x1a\ud800\udfff"), max_size=3000)
@@ -167,7 +167,7 @@ values: st.SearchStrategy[Any] = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_no_value_given_to_a_trial_breaks_its_study(url: str, data: st.DataObject) -> None:
+def test_no_value_of_a_trial_breaks_its_study(url: str, data: st.DataObject) -> None:
     drawn: dict[int, list[Callable[[Any], Any]]] = {
         number: data.draw(st.lists(calls(), max_size=3)) for number in range(1, 4)
     }
@@ -206,7 +206,7 @@ def calls() -> st.SearchStrategy[Callable[[Any], Any]]:
 
 
 @pytest.mark.parametrize("name", ["a" * 501, "a\0b", "a\ud800"])
-def test_names_that_no_store_takes_are_refused_before_the_first_trial(name: str) -> None:
+def test_invalid_names_are_refused_before_the_first_trial(name: str) -> None:
     store = tempfile.mkdtemp()
     space = {"x": Float(0, 1)}
     for options in ({"metric": name}, {"tags": {name: "x"}}, {"study": name}):

@@ -82,7 +82,7 @@ def meddle(params: dict[str, float], trial: Any) -> float:
 
 
 @pytest.mark.parametrize("n_trials", [25, pytest.param(250, marks=pytest.mark.soak)])
-def test_each_keeps_its_own_output_and_the_process_is_as_before(
+def test_each_search_records_its_own_output_and_restores_the_process(
     tmp_path: Path, n_trials: int
 ) -> None:
     terminal = io.StringIO()
@@ -110,7 +110,7 @@ def test_a_search_on_a_thread_overlaps_one_on_the_main_thread(tmp_path: Path) ->
     assert process_state() == before
 
 
-def test_streams_that_objectives_replace_are_put_back(tmp_path: Path) -> None:
+def test_streams_replaced_by_objectives_are_restored(tmp_path: Path) -> None:
     def replace(params: dict[str, float], trial: Any) -> float:
         print("heard")
         if trial.number % 3 == 0:
@@ -130,7 +130,7 @@ def test_streams_that_objectives_replace_are_put_back(tmp_path: Path) -> None:
     assert all(trial.state is State.COMPLETED for study in studies for trial in study)
 
 
-def test_a_search_inside_an_objective_gives_back_what_its_trials_change(tmp_path: Path) -> None:
+def test_a_nested_search_restores_process_state(tmp_path: Path) -> None:
     def inner(params: dict[str, float], trial: Any) -> float:
         os.environ["INNER"] = "1"
         print("inner")
@@ -153,7 +153,7 @@ def test_a_search_inside_an_objective_gives_back_what_its_trials_change(tmp_path
     assert [run.output for run in study.runs()] == ["inner\ninner\nouter\n"] * 2
 
 
-def test_searches_on_threads_inside_an_objective(tmp_path: Path) -> None:
+def test_nested_searches_on_threads_have_their_own_output(tmp_path: Path) -> None:
     def outer(params: dict[str, float], trial: Any) -> float:
         at_once(tmp_path / str(trial.number), 2, meddle, 3)
         return params["x"]

@@ -100,7 +100,7 @@ def search(
         process.communicate()
 
 
-def test_a_stranger_cannot_use_the_ray_of_a_search(
+def test_another_user_cannot_use_the_ray_of_a_search(
     search: tuple[subprocess.Popen[str], Path, Target],
 ) -> None:
     process, folder, target = search
@@ -151,7 +151,7 @@ sys.stdin.read()
 
 
 @pytest.mark.soak
-def test_the_stranger_can_use_a_ray_without_a_token(tmp_path: Path) -> None:
+def test_another_user_can_use_a_ray_without_a_token(tmp_path: Path) -> None:
     """What the test above finds nothing with does find what is open."""
     clean = {name: v for name, v in os.environ.items() if not name.startswith("RAY_")}
     with subprocess.Popen(
@@ -181,7 +181,7 @@ def test_the_stranger_can_use_a_ray_without_a_token(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("search", [{}], indirect=True, ids=["plain"])
-def test_a_stranger_cannot_join_with_ray_itself(
+def test_another_user_cannot_join_with_ray_start(
     search: tuple[subprocess.Popen[str], Path, Target],
 ) -> None:
     """As above, with the calls of Ray that a user would make; each takes a while to give up."""
@@ -221,12 +221,12 @@ def test_auto_follows_no_node_of_another_user() -> None:
     assert address or ('address="auto": no node' in message and "nobody" in message)
 
 
-def test_auto_follows_a_node_of_ones_own() -> None:
+def test_auto_follows_a_node_of_the_same_user() -> None:
     with running_as(os.geteuid(), FAKE):
         assert own_cluster() == "127.0.0.1:1"
 
 
-def test_what_others_may_rename_is_no_place(
+def test_a_folder_that_others_can_rename_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as open_to_all:

@@ -24,7 +24,7 @@ SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_s
 
 @given(ANY_TEXT)
 @example("\x1b]8;;http://x\x07link\x1b\\ \x9b31m \u202e \u2066 \ufeff \u2028 \udc80 \x7f")
-def test_shown_text_has_no_character_that_steers(text: str) -> None:
+def test_shown_text_has_no_control_characters(text: str) -> None:
     shown = one_line(text)
     assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cs", "Zl", "Zp"}
     assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
@@ -54,20 +54,20 @@ def check_password(secret: str) -> None:
 @settings(max_examples=examples(40))  # the module remembers each secret and looks for all of them
 @example("p@ss/w:rd?x#y")
 @example("it's-%41-100%")
-def test_a_password_of_a_url_is_nowhere_in_what_is_shown(secret: str) -> None:
+def test_shown_text_does_not_contain_the_password_of_a_url(secret: str) -> None:
     check_password(secret)
 
 
 @pytest.mark.soak
 @given(PASSWORDS)
 @settings(max_examples=400)
-def test_many_passwords(secret: str) -> None:
+def test_shown_text_does_not_contain_any_of_many_passwords(secret: str) -> None:
     check_password(secret)
 
 
 @given(ANY_TEXT)
 @settings(max_examples=300, deadline=None)
-def test_hiding_takes_any_text(text: str) -> None:
+def test_credentials_are_hidden_in_any_text(text: str) -> None:
     assert isinstance(hide(f"{text}://{text}:{text}@{text}?{text}={text}"), str)
 
 
@@ -75,13 +75,13 @@ def test_hiding_takes_any_text(text: str) -> None:
 @settings(max_examples=200, deadline=None)
 @example("sqlite:///")
 @example("postgresql://h:99999999/x")
-def test_any_text_is_a_store_or_an_error_of_ours(text: str) -> None:
+def test_any_text_opens_a_store_or_raises_a_tuner_error(text: str) -> None:
     for store in (text, f"sqlite:///{text}", f"postgresql://{text}", f"postgresql://u:{text}@h/d"):
         with contextlib.suppress(TunerError):
             locate(store)
 
 
-def test_a_variable_that_is_no_text_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_undecodable_environment_variable_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_TOKEN", "planted\udce9-1")
     assert hide("it is planted\udce9-1") == f"it is {HIDDEN}"
 
@@ -129,7 +129,7 @@ def merging(levels: int) -> str:
     ],
     ids=lambda value: ascii(value)[:30],
 )
-def test_yaml_that_grows_or_is_odd(text: str, why: str) -> None:
+def test_expanding_or_unusual_yaml_is_refused(text: str, why: str) -> None:
     with pytest.raises(SpaceError, match=why):
         Space.from_yaml(text)
 
@@ -157,7 +157,7 @@ def test_aliases_that_share_a_domain_are_read() -> None:
     ],
     ids=lambda value: ascii(value)[:30],
 )
-def test_json_that_is_deep_or_odd(text: str) -> None:
+def test_deep_or_unusual_json_is_refused(text: str) -> None:
     with pytest.raises(SpaceError):
         Space.from_json(text)
 

@@ -251,7 +251,7 @@ def test_a_value_that_cannot_be_read_fails_its_trial_and_no_other_on_ray(tmp_pat
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_a_keyboard_interrupt_of_the_objective_is_no_lost_worker(tmp_path: Path) -> None:
+def test_a_keyboard_interrupt_in_the_objective_is_not_a_lost_worker(tmp_path: Path) -> None:
     def interrupted(params: dict[str, Any], trial: Any) -> float:
         if trial.number == 3:
             raise KeyboardInterrupt
@@ -283,7 +283,7 @@ def search(store: Path, backend: Any) -> tuner.Study:
     ],
     ids=lambda _: "value",
 )  # fmt: skip
-def test_a_value_that_cannot_be_read_is_told_as_a_failure(tmp_path: Path, value: Any) -> None:
+def test_a_value_that_cannot_be_read_can_be_told_and_fails(tmp_path: Path, value: Any) -> None:
     study = tuner.create_study({"x": Float(0, 1)}, store=tmp_path)
     trial = study.ask()
     told = study.tell(trial, value)
@@ -293,7 +293,7 @@ def test_a_value_that_cannot_be_read_is_told_as_a_failure(tmp_path: Path, value:
 
 
 @pytest.mark.parametrize("reason", [Broken(RuntimeError("x")), Broken(Base("x")), "r" * 5_000_000])
-def test_a_reason_that_cannot_be_read_or_kept_whole_is_told(tmp_path: Path, reason: Any) -> None:
+def test_an_unreadable_or_long_failure_reason_is_recorded(tmp_path: Path, reason: Any) -> None:
     study = tuner.create_study({"x": Float(0, 1)}, store=tmp_path)
     told = study.tell(study.ask(), reason, state="failed")
     assert told.error is not None

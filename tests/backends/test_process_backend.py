@@ -63,7 +63,7 @@ def value_of(*end: Finished | Lost) -> dict[str, float]:
         ({"resources": {"gpu": 1.5}}, r"write \{'gpu': 2\}"),
     ],
 )
-def test_what_is_asked_and_what_is_there_are_named(options: Any, says: str) -> None:
+def test_an_error_names_requested_and_available_resources(options: Any, says: str) -> None:
     with pytest.raises(ResourcesError, match=says):
         ProcessBackend().start(scripted_work(), **options)
 
@@ -96,7 +96,7 @@ class DeadlyToLoad:
 
 
 @pytest.mark.process
-def test_workers_that_die_before_they_are_ready_are_an_error_not_a_loop(
+def test_workers_that_die_at_startup_are_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tuner.backends.pools.RESTART_DELAY", 0.0)
@@ -157,7 +157,7 @@ def test_the_objective_runs_on_the_main_thread_in_the_folder_of_the_script(
 
 
 @pytest.mark.process
-def test_workers_have_no_copy_of_a_large_array() -> None:
+def test_workers_share_one_copy_of_a_large_array() -> None:
     array = np.ones(2**21)
 
     def work(job: Job, channel: Channel) -> Outcome:
@@ -173,7 +173,7 @@ def test_workers_have_no_copy_of_a_large_array() -> None:
 
 
 @pytest.mark.process
-def test_classes_of_the_script_are_params_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classes_of_the_script_can_be_params(monkeypatch: pytest.MonkeyPatch) -> None:
     of_script = type("OfScript", (), {"value": 5.0, "__module__": "__main__"})
     monkeypatch.setattr(sys.modules["__main__"], "OfScript", of_script, raising=False)
 
@@ -216,7 +216,7 @@ def test_params_that_cannot_be_loaded_fail_the_job_alone() -> None:
         ("os.abort()", "SIGABRT"),
     ],
 )
-def test_the_reason_says_what_ended_a_worker(code: str, says: str) -> None:
+def test_the_reason_names_the_cause_of_death(code: str, says: str) -> None:
     def work(job: Job, channel: Channel) -> Outcome:
         channel.send(Report(0, {"value": 1.0}))
         exec(code, {"os": os})
@@ -231,7 +231,7 @@ def test_the_reason_says_what_ended_a_worker(code: str, says: str) -> None:
 
 
 @pytest.mark.process
-def test_capacity_counts_the_workers_that_are_ready_and_an_idle_death_costs_no_job() -> None:
+def test_capacity_counts_ready_workers_and_idle_deaths_lose_no_job() -> None:
     with pool() as recorder:
         seen: list[int] = []
         recorder.on_event = lambda e: seen.append(e.capacity) if isinstance(e, Resized) else None
@@ -265,7 +265,7 @@ def all_end(pids: list[int]) -> bool:
     ],
     ids=["from outside", "by the driver", "at close"],
 )
-def test_what_a_killed_worker_had_started_ends_with_it(kill: Callable[..., None] | None) -> None:
+def test_child_processes_of_a_killed_worker_are_killed(kill: Callable[..., None] | None) -> None:
     def work(job: Job, channel: Channel) -> Outcome:
         import os
         import subprocess
@@ -308,7 +308,7 @@ def test_a_worker_that_is_stopped_by_a_signal_is_replaced(
 
 
 @pytest.mark.process
-def test_a_worker_that_must_be_replaced_gives_its_next_job_back() -> None:
+def test_a_worker_due_for_replacement_returns_its_next_job() -> None:
     def work(job: Job, channel: Channel) -> Outcome:
         import os
         import threading
@@ -350,7 +350,9 @@ def pipe() -> Iterator[tuple[FrameReader, FrameWriter]]:
 
 
 @pytest.mark.parametrize("size", [0, 10, 4096, 100_000, 3 * 2**20])
-def test_frames_of_any_size_arrive_whole(pipe: tuple[FrameReader, FrameWriter], size: int) -> None:
+def test_frames_of_any_size_are_received_complete(
+    pipe: tuple[FrameReader, FrameWriter], size: int
+) -> None:
     reader, writer = pipe
     item = bytes(size)
     writing = threading.Thread(target=lambda: [writer.write(item) for _ in range(3)])
@@ -363,7 +365,7 @@ def test_frames_of_any_size_arrive_whole(pipe: tuple[FrameReader, FrameWriter], 
     assert not reader.at_end
 
 
-def test_a_frame_that_an_exception_interrupts_is_written_whole(
+def test_a_frame_interrupted_by_an_exception_is_completed(
     pipe: tuple[FrameReader, FrameWriter],
 ) -> None:
     reader, writer = pipe

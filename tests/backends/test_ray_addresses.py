@@ -58,12 +58,12 @@ def start_at(*address: str, **variables: str) -> str:
     return done.stdout
 
 
-def test_where_nothing_listens_is_an_error_at_once(silent_port: int) -> None:
+def test_an_address_without_a_server_is_an_immediate_error(silent_port: int) -> None:
     address = f"127.0.0.1:{silent_port}"
     assert f"no Ray cluster answers at {address}: " in start_at(address)
 
 
-def test_the_environment_may_be_what_is_wrong(silent_port: int) -> None:
+def test_an_error_names_a_wrong_environment_variable(silent_port: int) -> None:
     address = f"127.0.0.1:{silent_port}"
     said = start_at(RAY_ADDRESS=address)
     assert address in said
@@ -71,7 +71,7 @@ def test_the_environment_may_be_what_is_wrong(silent_port: int) -> None:
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999", "no.such.host.invalid:6379"])
-def test_what_is_no_address_is_named(address: str) -> None:
+def test_an_invalid_address_is_named(address: str) -> None:
     assert address in start_at(address)
 
 

@@ -27,7 +27,7 @@ class TestRayBackend(IsolatingBackendConformance):
         return RayBackend()
 
 
-def test_the_ray_of_the_process_is_used_and_left() -> None:
+def test_a_running_ray_is_used_and_not_shut_down() -> None:
     import ray
 
     backend = RayBackend()
@@ -62,7 +62,7 @@ class SearchesWhenLoaded:
         return tuner.optimize, (print, {})
 
 
-def test_work_that_starts_a_search_where_it_is_loaded_is_refused() -> None:
+def test_work_that_starts_a_search_on_import_is_refused() -> None:
     searches = SearchesWhenLoaded()
 
     def work(job: Job, channel: object) -> Outcome:
@@ -79,7 +79,7 @@ class DeadlyToLoad:
         return os._exit, (3,)
 
 
-def test_workers_that_die_before_they_are_ready_are_an_error_not_a_loop() -> None:
+def test_workers_that_die_at_startup_are_an_error() -> None:
     deadly = DeadlyToLoad()
 
     def work(job: Job, channel: object) -> Outcome:
@@ -98,7 +98,7 @@ def test_workers_that_die_before_they_are_ready_are_an_error_not_a_loop() -> Non
         ({"resources": {"gpu": 1}}, r"1 GPU.*4 CPU and 0 GPU"),
     ],
 )
-def test_what_is_asked_and_what_is_there_are_named(options, says: str) -> None:
+def test_an_error_names_requested_and_available_resources(options, says: str) -> None:
     with pytest.raises(ResourcesError, match=says):
         RayBackend().start(scripted_work(), **options)
 
@@ -153,7 +153,7 @@ def test_capacity_counts_the_workers_that_are_ready() -> None:
         backend.close()
 
 
-def test_a_worker_that_dies_while_it_is_idle_costs_no_job() -> None:
+def test_an_idle_worker_that_dies_loses_no_job() -> None:
     backend = RayBackend()
     backend.start(scripted_work(), workers=1)
     try:

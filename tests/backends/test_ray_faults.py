@@ -106,7 +106,7 @@ def test_a_worker_that_dies_is_lost_with_its_trial_and_replaced(
     assert not is_alive(recorder.begun(dead).pid)
 
 
-def test_a_frozen_worker_is_noticed_and_ended_without_any_time_limit(
+def test_a_frozen_worker_is_killed_without_a_time_limit(
     recorder: EventRecorder,
 ) -> None:
     frozen = make_job("freeze")
@@ -120,7 +120,7 @@ def test_a_frozen_worker_is_noticed_and_ended_without_any_time_limit(
     assert not is_alive(recorder.begun(frozen).pid)
 
 
-def test_a_worker_that_is_frozen_only_for_a_while_is_left_alone(
+def test_a_briefly_frozen_worker_is_not_killed(
     recorder: EventRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "FROZEN", 60.0)
@@ -135,7 +135,7 @@ def test_a_worker_that_is_frozen_only_for_a_while_is_left_alone(
     assert completed(recorder.run(frozen))
 
 
-def test_an_objective_that_lets_no_thread_answer_is_not_taken_for_frozen(
+def test_an_objective_that_blocks_other_threads_is_not_killed(
     recorder: EventRecorder,
 ) -> None:
     began = time.monotonic()
@@ -144,7 +144,7 @@ def test_an_objective_that_lets_no_thread_answer_is_not_taken_for_frozen(
 
 
 @pytest.mark.parametrize("how", ["hold", "freeze", "sleep"])
-def test_objectives_that_hang_are_ended_within_five_seconds_of_their_limit(
+def test_hanging_objectives_are_killed_within_five_seconds_of_their_limit(
     recorder: EventRecorder, how: str
 ) -> None:
     hung = [make_job(how, timeout=1.0) for _ in range(2)]
@@ -158,7 +158,7 @@ def test_objectives_that_hang_are_ended_within_five_seconds_of_their_limit(
     assert not any(is_alive(recorder.begun(job).pid) for job in hung if job.run in recorder.sent)
 
 
-def test_memory_that_the_system_refuses_kills_nobody(recorder: EventRecorder) -> None:
+def test_a_failed_memory_allocation_kills_no_worker(recorder: EventRecorder) -> None:
     refused, *ends = recorder.run(make_job("memory"), *(make_job() for _ in range(5)))
     assert isinstance(refused, Lost)  # this `work` catches nothing: what tuner runs does
     assert "MemoryError" in refused.reason

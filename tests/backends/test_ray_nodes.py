@@ -184,7 +184,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return run_script(tmp_path_factory.mktemp("nodes"), NODES)
 
 
-def test_nodes_come_go_and_freeze_while_trials_run(said: list[str]) -> None:
+def test_trials_finish_while_nodes_join_leave_and_freeze(said: list[str]) -> None:
     before, after, _, _, orphan, lost, ran_on, frozen, then, later, worker = said
     assert (before, after) == ("workers 1", "workers 2")
     assert lost == "Lost True"
@@ -195,12 +195,12 @@ def test_nodes_come_go_and_freeze_while_trials_run(said: list[str]) -> None:
     assert worker == "worker ended True"
 
 
-def test_a_trial_that_no_node_can_run_is_refused_with_what_each_has(said: list[str]) -> None:
+def test_a_trial_that_fits_no_node_is_refused_with_the_resources_of_each(said: list[str]) -> None:
     assert "needs 2 CPU" in said[2]
     assert "1 CPU; 1 CPU" in said[2]
 
 
-def test_a_trial_goes_on_from_its_checkpoint_on_another_node(said: list[str]) -> None:
+def test_a_trial_resumes_from_its_checkpoint_on_another_node(said: list[str]) -> None:
     assert said[3] == "True 2"
 
 
@@ -242,7 +242,7 @@ say(sum(not t.state.finished for t in study.trials))
 """
 
 
-def test_a_study_survives_the_head_and_goes_on_in_a_new_cluster(tmp_path: Path) -> None:
+def test_a_study_resumes_in_a_new_cluster_after_the_head_dies(tmp_path: Path) -> None:
     error, in_time, kept, left = run_script(tmp_path, HEAD_LOST)
     assert error.startswith("BackendError the head of the Ray cluster at")
     assert "repeat the call to continue" in error

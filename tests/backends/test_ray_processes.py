@@ -63,7 +63,7 @@ def start(folder: Path, code: str) -> subprocess.Popen[str]:
     )
 
 
-def test_ray_is_silent_and_leaves_nothing_even_when_workers_die(tmp_path: Path) -> None:
+def test_ray_prints_nothing_and_leaves_no_files_when_workers_die(tmp_path: Path) -> None:
     code = """
 import ray, signal, tempfile
 tempfile.tempdir = os.getcwd()  # not the system's, where others come and go
@@ -97,7 +97,7 @@ say(run(backend, 1)[0].outcome.state)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_driver_that_is_ended_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_terminated_driver_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     code = """
 backend = RayBackend()
 backend.start(work, workers=1)

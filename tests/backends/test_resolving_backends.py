@@ -12,7 +12,7 @@ from tuner.backends import ProcessBackend, RayBackend, SerialBackend, resolve
 from tuner.errors import ArgumentError
 
 
-def test_names_objects_and_nothing() -> None:
+def test_a_name_an_object_or_none_gives_a_backend() -> None:
     assert isinstance(resolve(None), RayBackend)
     assert isinstance(resolve("ray"), RayBackend)
     assert isinstance(resolve("serial"), SerialBackend)
@@ -30,7 +30,7 @@ def test_names_objects_and_nothing() -> None:
         (3, "3 lacks start, capacity"),
     ],
 )
-def test_what_is_no_backend_is_refused_with_a_remedy(spec: object, says: str) -> None:
+def test_a_value_that_is_not_a_backend_is_refused_with_a_remedy(spec: object, says: str) -> None:
     with pytest.raises(ArgumentError, match=says):
         resolve(spec)
 

@@ -53,7 +53,7 @@ def test_without_deliver_messages_come_with_the_end() -> None:
         ({"resources": {"cpu": "two"}}, "cpu"),
     ],
 )
-def test_more_than_one_thread_can_give_is_refused_with_a_remedy(options, says: str) -> None:
+def test_several_workers_are_refused_with_a_remedy(options, says: str) -> None:
     with pytest.raises(ResourcesError, match=says):
         SerialBackend().start(scripted_work(), **options)
 
@@ -62,7 +62,7 @@ def test_one_worker_and_any_number_of_cpus_are_fine() -> None:
     SerialBackend().start(scripted_work(), workers=1, resources={"cpu": 4, "gpu": 0})
 
 
-def test_ctrl_c_passes_through_and_the_backend_can_go_on(recorder: EventRecorder) -> None:
+def test_ctrl_c_is_raised_and_the_backend_stays_usable(recorder: EventRecorder) -> None:
     recorder.backend.submit(make_job(("raise", None)))
     with pytest.raises(KeyboardInterrupt):
         recorder.backend.events(None)
@@ -117,7 +117,7 @@ def test_a_search_within_an_objective_leaves_its_time_limit(inner: Job) -> None:
         assert completed([ends[-1]])
 
 
-def test_an_alarm_that_was_set_before_still_rings(recorder: EventRecorder) -> None:
+def test_an_earlier_alarm_still_fires(recorder: EventRecorder) -> None:
     rung: list[float] = []
     before = signal.signal(signal.SIGALRM, lambda _number, _frame: rung.append(time.monotonic()))
     try:
@@ -152,7 +152,7 @@ def test_the_driver_is_not_interrupted_while_it_records_a_message() -> None:
     assert recorded == [job.run]
 
 
-def test_on_another_thread_a_time_limit_takes_effect_at_the_next_word() -> None:
+def test_on_another_thread_a_time_limit_takes_effect_at_the_next_message() -> None:
     ends: list[object] = []
 
     def search() -> None:
@@ -198,7 +198,7 @@ def test_a_job_costs_microseconds() -> None:
     assert pace.seconds(run_all) / len(jobs) < 50e-6
 
 
-def test_a_stopped_job_that_heeds_it_is_no_failure(recorder: EventRecorder) -> None:
+def test_a_job_that_stops_on_request_is_not_a_failure(recorder: EventRecorder) -> None:
     job = make_job(("report", 1), ("until_stopped", 20))
 
     def stop(event) -> None:

@@ -110,7 +110,7 @@ def test_small_arrays_are_copied_and_stay_writable() -> None:
     assert got[0] == 1.0
 
 
-def test_arrays_share_their_contents_where_the_objective_has_two_names_for_one() -> None:
+def test_an_array_with_two_names_stays_one_array() -> None:
     array = matrix()
     got, _, in_memory = shipped([array, array])
     assert in_memory == array.nbytes

@@ -69,7 +69,7 @@ def train(params: dict[str, Any], trial: tuner.LiveTrial) -> float:
 # --- time -----------------------------------------------------------------------------------------
 
 
-def test_time_passes_once_a_step_and_once_for_a_job_without_any() -> None:
+def test_virtual_time_advances_per_step_or_once_per_job_without_steps() -> None:
     recorder = started(duration=10.0)
     recorder.run(make_job(("report", 3)))
     assert recorder.backend.elapsed == pytest.approx(30.05, abs=0.06)
@@ -109,7 +109,7 @@ def test_a_scheduler_sees_reports_in_the_order_of_virtual_time(tmp_path: Path) -
     assert reports[study.runs(stopped.number)[0].uid] < 9
 
 
-def test_the_same_seeds_make_the_same_search(tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_searches(tmp_path: Path) -> None:
     def log(folder: str) -> list[Any]:
         backend = SimulatedBackend(
             lognormal(60.0), workers=5, seed=3, faults=Faults(crash=0.05, delay=5.0, restart=9.0)
@@ -121,7 +121,7 @@ def test_the_same_seeds_make_the_same_search(tmp_path: Path) -> None:
     assert log("once") == log("again")
 
 
-def test_durations_are_the_same_whatever_else_happens(tmp_path: Path) -> None:
+def test_durations_do_not_depend_on_faults(tmp_path: Path) -> None:
     logs = []
     for workers in (1, 7):
         backend = SimulatedBackend(lognormal(60.0), workers=workers, seed=4)
@@ -139,7 +139,7 @@ def test_a_clock_can_be_shared(tmp_path: Path) -> None:
 # --- objectives really run ------------------------------------------------------------------------
 
 
-def test_what_each_trial_prints_is_kept_apart(tmp_path: Path) -> None:
+def test_the_output_of_each_trial_is_recorded_separately(tmp_path: Path) -> None:
     def objective(params: dict[str, Any], trial: tuner.LiveTrial) -> float:
         for step in range(3):
             print(f"{trial.number} at {step}")
@@ -152,7 +152,7 @@ def test_what_each_trial_prints_is_kept_apart(tmp_path: Path) -> None:
     assert sys.stdout.write.__qualname__ != "_Tee.write"
 
 
-def test_failures_are_recorded_as_anywhere(tmp_path: Path) -> None:
+def test_failures_are_recorded_as_on_other_backends(tmp_path: Path) -> None:
     def objective(params: dict[str, Any]) -> float:
         if params["x"] < 0.5:
             raise ValueError("too small")
@@ -170,7 +170,7 @@ def test_ctrl_c_in_an_objective_passes_through() -> None:
     assert completed(recorder.run(make_job()))
 
 
-def test_a_killed_objective_says_nothing_more() -> None:
+def test_a_killed_objective_sends_no_further_messages() -> None:
     cleaned = []
 
     def work(job: Job, channel: Channel) -> Outcome:
@@ -195,7 +195,7 @@ def test_a_killed_objective_says_nothing_more() -> None:
 # --- faults ---------------------------------------------------------------------------------------
 
 
-def test_crashes_are_lost_and_happen_as_often_as_asked() -> None:
+def test_crashes_lose_workers_at_the_configured_rate() -> None:
     recorder = started(workers=10, faults=Faults(crash=0.2))
     ends = recorder.run(*(make_job() for _ in range(500)))
     lost = [end for end in ends if isinstance(end, Lost)]
@@ -204,7 +204,7 @@ def test_crashes_are_lost_and_happen_as_often_as_asked() -> None:
     assert completed([end for end in ends if end not in lost])
 
 
-def test_another_worker_stands_in_after_a_while(tmp_path: Path) -> None:
+def test_a_lost_worker_is_replaced_after_a_delay(tmp_path: Path) -> None:
     backend = SimulatedBackend(1.0, faults=Faults(lost=1.0, restart=100.0))
     with pytest.raises(AllTrialsFailed, match="its outcome did not arrive"):
         search(tmp_path, backend, n_trials=1, study="s")
@@ -223,13 +223,13 @@ def test_a_frozen_trial_is_ended_by_its_time_limit(tmp_path: Path) -> None:
         assert trial.duration == 60.0
 
 
-def test_without_a_limit_that_is_an_error_and_no_silence(tmp_path: Path) -> None:
+def test_a_frozen_trial_without_a_time_limit_is_an_error(tmp_path: Path) -> None:
     backend = SimulatedBackend(10.0, faults=Faults(freeze=1.0))
     with pytest.raises(BackendError, match=r"trial 0 is frozen.*give trial_timeout"):
         search(tmp_path, backend, n_trials=3)
 
 
-def test_delays_keep_the_order_of_one_trial_and_mix_those_of_others() -> None:
+def test_delays_keep_the_order_of_messages_within_a_trial() -> None:
     recorder = started(duration=1.0, workers=8, faults=Faults(delay=20.0))
     jobs = [make_job(("report", 5)) for _ in range(8)]
     order: list[str] = []
@@ -240,7 +240,7 @@ def test_delays_keep_the_order_of_one_trial_and_mix_those_of_others() -> None:
     assert recorder.backend.elapsed > 20.0
 
 
-def test_an_end_that_is_heard_twice_counts_once(tmp_path: Path) -> None:
+def test_a_duplicate_end_message_counts_once(tmp_path: Path) -> None:
     backend = SimulatedBackend(10.0, workers=3, faults=Faults(duplicate=1.0))
     told: list[int] = []
     study = search(
@@ -250,7 +250,7 @@ def test_an_end_that_is_heard_twice_counts_once(tmp_path: Path) -> None:
     assert all(t.attempts == 1 for t in study.trials)
 
 
-def test_workers_come_and_go(tmp_path: Path) -> None:
+def test_workers_join_and_leave(tmp_path: Path) -> None:
     recorder = started(duration=10.0, workers=4, sizes=[(15.0, 1), (55.0, 3)])
     jobs = [make_job() for _ in range(14)]
     resized: list[int] = []
@@ -268,7 +268,7 @@ def test_workers_come_and_go(tmp_path: Path) -> None:
     assert recorder.backend.capacity == 3
 
 
-def test_a_cluster_that_leaves_for_ever_is_an_error(tmp_path: Path) -> None:
+def test_a_cluster_that_never_returns_is_an_error(tmp_path: Path) -> None:
     backend = SimulatedBackend(10.0, workers=2, sizes=[(15.0, 0)])
     with pytest.raises(BackendError, match=r"nothing will ever happen.*sizes"):
         search(tmp_path, backend, n_trials=30)
@@ -293,12 +293,12 @@ def test_a_wrong_argument_is_refused_with_a_remedy(make: Any, says: str) -> None
         make()
 
 
-def test_a_duration_that_is_none_ends_the_search_with_its_reason(tmp_path: Path) -> None:
+def test_an_invalid_duration_ends_the_search_with_a_reason(tmp_path: Path) -> None:
     backend = SimulatedBackend(lambda trial, step, rng: -5)
     with pytest.raises(ArgumentError, match="a duration is -5"):
         search(tmp_path, backend, n_trials=3)
 
 
-def test_more_workers_than_there_are() -> None:
+def test_more_workers_than_available_are_refused() -> None:
     with pytest.raises(ResourcesError, match=r"workers=9.*SimulatedBackend\(workers=9\)"):
         SimulatedBackend(workers=8).start(scripted_work(), workers=9)

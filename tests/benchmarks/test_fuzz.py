@@ -8,7 +8,7 @@ from benchmarks import fuzz
 
 
 @pytest.mark.slow
-def test_what_is_malformed_is_understood_or_refused(
+def test_malformed_input_is_accepted_or_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["fuzz", "--minutes", "0.05", "--seed", "1"])
@@ -16,7 +16,7 @@ def test_what_is_malformed_is_understood_or_refused(
     assert '"failures": 0' in capsys.readouterr().out
 
 
-def test_what_does_anything_else_is_shown(
+def test_any_other_behavior_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(text: str) -> None:

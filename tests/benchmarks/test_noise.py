@@ -21,13 +21,13 @@ def draws(kind: str, level: float, x: float, n: int = 4000) -> np.ndarray:
     return problem.normalised(np.array([problem.observe({"x": x}, rng) for _ in range(n)]))
 
 
-def test_the_level_is_a_part_of_the_way_from_the_best_to_the_median() -> None:
+def test_the_noise_level_is_relative_to_the_range_from_best_to_median() -> None:
     assert LINE.random_median == pytest.approx(12.0, abs=0.2)
     assert np.std(draws("gaussian", 0.1, 0.3)) == pytest.approx(0.1, rel=0.05)
     assert np.mean(draws("gaussian", 0.1, 0.0)) == pytest.approx(0.0, abs=0.01)
 
 
-def test_each_kind_of_noise() -> None:
+def test_each_kind_of_noise_has_its_distribution() -> None:
     assert np.std(draws("growing", 0.1, 0.0)) < 0.5 * np.std(draws("growing", 0.1, 0.5))
     far = np.abs(draws("outliers", 0.05, 0.0)) > 0.25
     assert 0.02 < np.mean(far) < 0.06
@@ -52,7 +52,7 @@ def test_the_chosen_trial_is_the_luckiest_the_winner_or_the_best_tried() -> None
     assert result.chosen("best tried", 3) == 1.0
 
 
-def test_a_share_of_the_other_option_is_better_than_the_tied_one() -> None:
+def test_the_tie_problem_has_the_declared_better_share() -> None:
     rng = np.random.default_rng(0)
     for problem in (flat(0.2), nested(0.2)):
         losses = np.array([problem.loss(p) for p in problem.space.sample(rng, 2000)])

@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.process
-def test_of_processes_that_want_an_environment_at_once_one_makes_it(tmp_path):
+def test_concurrent_processes_create_one_environment(tmp_path):
     asks = (
         "from benchmarks.quality import environment; environment.REQUIREMENTS = {'e': ('pip',)};"
         "print(environment.interpreter('e'))"
@@ -60,17 +60,17 @@ def test_of_processes_that_want_an_environment_at_once_one_makes_it(tmp_path):
 
 
 class TestStatistics:
-    def test_ranks_share_ties(self):
+    def test_tied_ranks_are_averaged(self):
         regrets = np.array([[0.1, 0.2, 0.3], [0.2, 0.1, 0.1]])
         assert statistics.mean_ranks(regrets).tolist() == [2.0, 1.75, 2.25]
 
-    def test_friedman_tells_a_difference_from_none(self):
+    def test_the_friedman_test_detects_a_difference(self):
         rng = np.random.default_rng(0)
         same = rng.random((30, 4))
         assert statistics.friedman(same) > 0.05
         assert statistics.friedman(same + np.array([0, 0, 0, 0.5])) < 1e-3
 
-    def test_against_corrects_as_holm_does(self):
+    def test_p_values_have_the_holm_correction(self):
         rng = np.random.default_rng(1)
         regrets = rng.random((20, 4)) + np.array([0.0, 0.3, 0.2, 0.02])
         found = statistics.against(regrets, 0)
@@ -85,7 +85,7 @@ class TestStatistics:
 
 class TestProblems:
     @each_problem
-    def test_nothing_is_better_than_the_known_best(self, problem):
+    def test_no_point_is_better_than_the_known_best(self, problem):
         points = problem.space.sample(np.random.default_rng(0), 400)
         losses = np.array([problem.loss(point) for point in points])
         assert np.isfinite(losses).all()
@@ -107,18 +107,18 @@ class TestProblems:
         assert again(point) == 0.5
 
     @pytest.mark.slow
-    def test_models_that_are_kept_aside_have_a_loss_everywhere(self, monkeypatch, tmp_path):
+    def test_held_out_models_have_a_loss_at_every_point(self, monkeypatch, tmp_path):
         monkeypatch.setattr(models.Kept, "folder", tmp_path)
         for problem in aside.small_data():
             for point in problem.space.sample(np.random.default_rng(2), 5):
                 assert problem.known_best < problem.loss(point) < 50.0
 
-    def test_the_names_are_different(self):
+    def test_problem_names_are_unique(self):
         assert len({p.name for p in PROBLEMS}) == len(PROBLEMS)
 
 
 class TestResults:
-    def test_only_what_changed_runs_again(self, monkeypatch):
+    def test_only_changed_contestants_run_again(self, monkeypatch):
         runs = []
         monkeypatch.setattr(results, "run", lambda *args: runs.append(args) or run(*args))
         first = Results("random").get(BOWL, 0, 10)
@@ -129,14 +129,14 @@ class TestResults:
         monkeypatch.setattr(results, "fingerprint", lambda _: "another")
         assert not Results("random").has(BOWL, 0, 8)
 
-    def test_a_line_that_was_cut_off_is_left_out(self):
+    def test_a_truncated_line_is_ignored(self):
         known = Results("random")
         known.get(BOWL, 0, 5)
         with known.path.open("a") as file:
             file.write('{"problem": "bo')
         assert Results("random").has(BOWL, 0, 5)
 
-    def test_the_fingerprint_is_of_the_code_and_not_of_its_comments(self, monkeypatch, tmp_path):
+    def test_the_fingerprint_of_code_ignores_comments(self, monkeypatch, tmp_path):
         code = tmp_path / "a.py"
         code.write_text('"""Says."""\nx = 1  # one\n')
         other = tmp_path / "b.py"
@@ -157,7 +157,7 @@ class TestResults:
                 Trial(number, params), Outcome(State.COMPLETED, {"value": BOWL.loss(params)})
             )
 
-    def test_with_workers_so_many_are_pending(self, monkeypatch):
+    def test_the_number_of_workers_is_the_number_of_pending_trials(self, monkeypatch):
         pending = []
 
         class Watching(RandomOptimizer):
@@ -169,7 +169,7 @@ class TestResults:
         run("random", BOWL, 0, 20, workers=4)
         assert pending == [0, 1, 2] + [3] * 17
 
-    def test_what_was_observed_chooses_and_the_truth_counts(self):
+    def test_trials_are_chosen_by_observed_and_scored_by_true_values(self):
         result = Result("p", 0, 1, losses=[5.0, 1.0, 3.0], observed=[4.0, 6.0, 2.0])
         assert result.incumbents().tolist() == [5.0, 5.0, 3.0]
 
@@ -185,7 +185,7 @@ class TestPeers:
         peer.start(columns=self.columns, goals=1, seed=0, n_trials=5, noisy=False)
 
     @pytest.mark.process
-    def test_optuna_searches_in_a_process_of_its_own(self):
+    def test_optuna_searches_in_a_separate_process(self):
         peer = Peer("optuna-tpe", python=sys.executable)
         self.start(peer)
         for _ in range(5):
@@ -197,7 +197,7 @@ class TestPeers:
         peer.close()
 
     @pytest.mark.process
-    def test_a_peer_that_dies_says_why(self, monkeypatch, tmp_path):
+    def test_an_error_of_a_peer_process_is_reported(self, monkeypatch, tmp_path):
         (tmp_path / "dead.py").write_text("input()\nraise SystemExit('no such sampler')\n")
         monkeypatch.setitem(PEERS, "dead", PeerSpec(str(tmp_path / "dead.py")))
         peer = Peer("dead", python=sys.executable)
@@ -206,14 +206,14 @@ class TestPeers:
             peer.ask()
         peer.close()
 
-    def test_each_has_its_script(self):
+    def test_each_peer_has_a_script(self):
         assert all((HERE / spec.script).exists() for spec in PEERS.values())
         assert len({spec.fingerprint() for spec in PEERS.values()}) == len(PEERS)
 
 
 class TestReport:
     @pytest.mark.slow
-    def test_figures_of_two_contestants(self):
+    def test_figures_compare_two_contestants(self):
         problems = [BOWL, *functions.problems()[:2]]
         for name in ("random", "tpe"):
             for problem in problems:
@@ -229,7 +229,7 @@ class TestReport:
         assert "bowl" in text
         assert "tpe" in text
 
-    def test_nothing_known_yet(self):
+    def test_results_of_no_runs_are_empty(self):
         table = Table([BOWL], [0], [25])
         table.add("random", Results("random"), 1)
         assert isinstance(table.text(each=False), str)
