@@ -39,7 +39,7 @@ MARK_OF_FIXTURE = {
 MARK_OF_TEST = dict.fromkeys(
     (
         "test_a_holder_whose_process_has_ended_holds_nothing",
-        "test_of_many_that_come_at_once_one_gets_it",
+        "test_one_of_many_concurrent_drivers_gets_the_lease",
         "test_two_processes_write_at_once",
         "test_a_forked_child_has_its_own_connections",
         "test_a_killed_writer_loses_no_committed_batch",

@@ -13,7 +13,7 @@ from tuner.cluster.check import _problems
 pytestmark = pytest.mark.ray
 
 
-def test_a_node_is_a_line_and_a_problem_too(shell: Shell) -> None:
+def test_each_node_and_each_problem_is_one_line(shell: Shell) -> None:
     packages = ["--package", "numpy", "--package", "no-such-package"]
     done = shell.tuner("cluster", "check", shell.head.address, *packages, code=1)
     summary, here, names, line = done.stdout.splitlines()
@@ -37,7 +37,7 @@ def test_an_objective_must_import_on_every_node(shell: Shell, tmp_path: Path) ->
     assert "write MODULE:FUNCTION" in shell.tuner(*check, "scaling", code=1).stderr
 
 
-def test_where_nothing_is_there_is_nothing(shell: Shell) -> None:
+def test_an_address_without_a_cluster_is_an_error(shell: Shell) -> None:
     done = shell.tuner("cluster", "check", "127.0.0.1:1", code=1)
     assert "no Ray cluster answers at 127.0.0.1:1" in done.stderr
 

@@ -15,7 +15,7 @@ from tuner.errors import BackendError, MissingExtra
 
 
 @pytest.mark.ray
-def test_a_head_in_the_background(shell: Shell) -> None:
+def test_a_head_starts_in_the_background(shell: Shell) -> None:
     head = shell.head
     said = (head.folder / "head.txt").read_text().splitlines()
     assert said[0] == f"cluster:   {head.address}"
@@ -62,7 +62,7 @@ class TestCommands:
         assert environment["RAY_AUTH_TOKEN"] == "given"
         assert not (tmp_path / ".ray").exists()
 
-    def test_a_named_file_goes_before_the_environment(self, tmp_path: Path, monkeypatch) -> None:
+    def test_a_named_token_file_precedes_the_environment(self, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setenv("RAY_AUTH_TOKEN", "given")
         _, _, environment = launch.start_head(token=tmp_path / "mine")
         assert environment["RAY_AUTH_TOKEN"] == ""
@@ -75,7 +75,7 @@ class TestCommands:
         _, _, environment = launch.start_head()
         assert environment["PATH"] == f"{Path(sys.executable).parent}:/bin"
 
-    def test_nobody_joins_without_a_token(self, tmp_path: Path) -> None:
+    def test_a_node_without_a_token_cannot_join(self, tmp_path: Path) -> None:
         with pytest.raises(BackendError, match="no token to join head:6379 with; copy it from"):
             launch.join("head:6379")
         with pytest.raises(BackendError, match="does not exist"):

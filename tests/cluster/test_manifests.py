@@ -47,7 +47,7 @@ def check_ray_job(job: dict[str, Any]) -> None:
         check_kubernetes({"apiVersion": "v1", "kind": "Pod", "metadata": {}, **template})
 
 
-def test_there_are_some() -> None:
+def test_manifests_exist() -> None:
     assert [p.name for p in MANIFESTS] == ["sweep-on-a-volume.yaml", "sweep-on-postgres.yaml"]
 
 
@@ -68,7 +68,7 @@ def test_every_document_fits_its_schema(path: Path) -> None:
     ],
     ids=lambda path: ".".join(map(str, path)),
 )
-def test_a_misspelt_field_does_not_fit(path: tuple[Any, ...]) -> None:
+def test_a_misspelled_field_is_refused(path: tuple[Any, ...]) -> None:
     job = copy.deepcopy(job_of(MANIFESTS[0]))
     place: Any = job["spec"]
     for step in path[:-1]:
@@ -92,7 +92,7 @@ def test_every_node_asks_for_a_token_and_has_one_version_of_ray(path: Path) -> N
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda p: p.name)
-def test_the_record_is_on_what_outlives_the_cluster(path: Path) -> None:
+def test_the_store_is_on_storage_that_outlives_the_cluster(path: Path) -> None:
     (head, *_) = templates(job_of(path))
     (container,) = head["spec"]["containers"]
     variables = {v["name"]: v for v in container["env"]}

@@ -31,14 +31,14 @@ def there(shell: Shell) -> Shell:
     return shell
 
 
-def test_the_page_shows_them() -> None:
+def test_the_page_shows_the_commands() -> None:
     assert list(files_of_the_page()) == ["shapes.py", "sweep.py"]
     assert [c.split()[1] for c in COMMANDS] == ["cluster"] * 3 + ["submit"]
 
 
 @pytest.mark.ray
 @pytest.mark.parametrize("command", COMMANDS[1:])
-def test_a_command_of_the_page(there: Shell, command: str) -> None:
+def test_the_commands_of_the_page_run(there: Shell, command: str) -> None:
     command = command.replace("10.0.0.5:6379", there.head.address)
     _, *args = shlex.split(command.replace("http://127.0.0.1:8265", there.head.dashboard))
     outside = there.head.dashboard in args

@@ -85,7 +85,9 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"runtime_env": {"env_vars": {}}, "env_vars": {}}, "env_vars is given twice"),
     ],
 )
-def test_what_cannot_be_is_refused_when_it_is_written(options: dict[str, Any], says: str) -> None:
+def test_an_invalid_runtime_env_is_refused_on_construction(
+    options: dict[str, Any], says: str
+) -> None:
     with pytest.raises(ArgumentError, match=says):
         RayBackend(**options)
 
@@ -99,9 +101,7 @@ def test_what_cannot_be_is_refused_when_it_is_written(options: dict[str, Any], s
         ({"pip": ["a"], "conda": "b"}, "pip.*conda"),
     ],
 )
-def test_what_only_ray_knows_is_checked_before_anything_starts(
-    env: dict[str, Any], says: str
-) -> None:
+def test_fields_of_ray_are_checked_before_the_start(env: dict[str, Any], says: str) -> None:
     import ray
 
     backend = RayBackend("127.0.0.1:1", runtime_env=env)
@@ -111,7 +111,7 @@ def test_what_only_ray_knows_is_checked_before_anything_starts(
     assert ray.is_initialized() == before
 
 
-def test_paths_are_those_of_where_they_are_written(tmp_path: Path) -> None:
+def test_relative_paths_are_resolved_on_construction(tmp_path: Path) -> None:
     env = as_runtime_env(working_dir="src", py_modules=["src", math_package()])
     assert env["working_dir"] == str(tmp_path / "src")
     assert env["py_modules"][0] == str(tmp_path / "src")
@@ -125,7 +125,7 @@ def math_package() -> Any:
     return json
 
 
-def test_uris_are_left_alone() -> None:
+def test_uris_are_not_changed() -> None:
     env = as_runtime_env(working_dir="s3://bucket/code.zip", py_modules=["https://host/a.whl"])
     assert env == {"working_dir": "s3://bucket/code.zip", "py_modules": ["https://host/a.whl"]}
 

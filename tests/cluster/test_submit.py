@@ -64,7 +64,7 @@ def at(shell: Shell) -> list[str]:
 
 @pytest.mark.ray
 class TestOnARealCluster:
-    def test_a_sweep_runs_there_with_its_folder(
+    def test_a_submitted_sweep_runs_with_its_folder(
         self, shell: Shell, at: list[str], tmp_path: Path
     ) -> None:
         (shell.folder / ".tuner").mkdir()
@@ -80,12 +80,14 @@ class TestOnARealCluster:
         study = tuner.load_study("a name with spaces", store=tmp_path / "store")
         assert [t.value == 2 * t.params["x"] for t in study] == [True] * 6
 
-    def test_the_exit_code_is_that_of_the_script(self, shell: Shell, at: list[str]) -> None:
+    def test_the_exit_code_equals_that_of_the_script(self, shell: Shell, at: list[str]) -> None:
         done = shell.tuner_here("submit", "counting.py", *at, "--", "1", code=7)
         assert done.stdout.endswith("line 0\n")
         assert re.search(r"job \S+ FAILED: .*exit code 7$", done.stderr)
 
-    def test_sent_listed_listened_to_and_stopped(self, shell: Shell, at: list[str]) -> None:
+    def test_a_job_is_submitted_listed_followed_and_stopped(
+        self, shell: Shell, at: list[str]
+    ) -> None:
         name = shell.tuner_here(
             "submit", "counting.py", *at, "--name", "long-one", "--no-wait", "--", "900"
         ).stdout
@@ -118,7 +120,7 @@ class TestOnARealCluster:
             == "long-one has already ended\n"
         )
 
-    def test_listening_survives_lost_connections(self, shell: Shell, at: list[str]) -> None:
+    def test_following_a_job_survives_lost_connections(self, shell: Shell, at: list[str]) -> None:
         shell.tuner_here("submit", "counting.py", *at, "--name", "cut", "--no-wait", "--", "60")
         heard: list[str] = []
         with pytest.MonkeyPatch.context() as patch, Tunnel(shell.head.dashboard) as tunnel:
@@ -136,7 +138,7 @@ class TestOnARealCluster:
         lines = [line for line in "".join(heard).splitlines() if line.startswith("line")]
         assert lines == [f"line {n}" for n in range(60)]
 
-    def test_what_is_not_there_is_named(self, shell: Shell, at: list[str]) -> None:
+    def test_a_missing_job_is_named(self, shell: Shell, at: list[str]) -> None:
         done = shell.tuner_here("job", "follow", "nobody", *at, code=1)
         assert "knows no such job; see `tuner job list`" in done.stderr
         cluster = ["--address", shell.head.address]
@@ -146,7 +148,7 @@ class TestOnARealCluster:
         done = shell.tuner_here("submit", "sweep.py", "--address", "http://127.0.0.1:1", code=1)
         assert "ssh -L 8265:127.0.0.1:8265 HEAD" in done.stderr
 
-    def test_a_name_is_given_once(self, shell: Shell, at: list[str]) -> None:
+    def test_a_job_name_must_be_unique(self, shell: Shell, at: list[str]) -> None:
         send = ["submit", "counting.py", *at, "--name", "twice", "--no-wait", "--", "1"]
         shell.tuner_here(*send)
         assert "twice" in shell.tuner_here(*send, code=1).stderr
@@ -208,7 +210,7 @@ def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 class TestASweep:
-    def test_its_command_and_environment(self, here: Path) -> None:
+    def test_a_job_has_the_command_and_environment(self, here: Path) -> None:
         sweep = Sweep.of_script("jobs/sweep.py", ["--name", "two words"], env_vars={"A": "b"})
         assert sweep.entrypoint == "python jobs/sweep.py --name 'two words'"
         assert sweep.runtime_env["working_dir"] == str(here)
@@ -240,10 +242,10 @@ class TestASweep:
     @pytest.mark.parametrize(
         "store", ["/data/runs", "~/runs", "sqlite:////data/runs.db", "postgresql://tuner@db/tuner"]
     )
-    def test_others_are_passed_on(self, here: Path, store: str) -> None:
+    def test_other_stores_are_accepted(self, here: Path, store: str) -> None:
         assert Sweep.of_script("jobs/sweep.py", store=store).store == store
 
-    def test_a_database_of_this_shell_is_that_of_the_job_and_a_folder_is_not(
+    def test_a_job_inherits_a_database_url_but_not_a_folder(
         self, here: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("TUNER_STORE", "postgresql://tuner:secret@db/tuner")
@@ -262,7 +264,7 @@ class TestASweep:
         (None, "http://127.0.0.1:8265"),
     ],
 )
-def test_addresses_of_dashboards(
+def test_dashboard_addresses_are_accepted(
     given: str | None, becomes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)

@@ -52,7 +52,7 @@ class TestOnARealCluster:
         done = self.search(shell, tmp_path, home=no_token, RAY_AUTH_TOKEN_PATH=path)
         assert (done.stdout, done.stderr) == ("4\n", "")
 
-    def test_without_it_a_search_is_refused_at_once(
+    def test_a_search_without_the_token_is_refused_immediately(
         self, shell: Shell, tmp_path: Path, no_token: Path
     ) -> None:
         began = time.monotonic()
@@ -61,22 +61,24 @@ class TestOnARealCluster:
         assert "asks for a token; copy it from the head" in done.stderr
         assert not (tmp_path / "store").exists()
 
-    def test_that_of_another_cluster_is_named(
+    def test_a_token_of_another_cluster_is_named(
         self, shell: Shell, tmp_path: Path, wrong_token: Path
     ) -> None:
         done = self.search(shell, tmp_path, home=wrong_token, code=1)
         assert f"does not accept the token from {wrong_token}/.ray/auth_token" in done.stderr
 
-    def test_a_mode_that_forbids_it_is_named(self, shell: Shell, tmp_path: Path) -> None:
+    def test_an_authentication_mode_without_tokens_is_named(
+        self, shell: Shell, tmp_path: Path
+    ) -> None:
         done = self.search(shell, tmp_path, code=1, RAY_AUTH_MODE="disabled")
         assert "RAY_AUTH_MODE=disabled: unset it" in done.stderr
 
-    def test_the_dashboard_refuses_strangers(self, head: RunningHead) -> None:
+    def test_the_dashboard_refuses_requests_without_the_token(self, head: RunningHead) -> None:
         for address in ("/api/version", "/api/jobs/", "/nodes?view=summary"):
             with pytest.raises(urllib.error.HTTPError, match="401"):
                 urllib.request.urlopen(head.dashboard + address, timeout=10)
 
-    def test_so_do_the_commands(self, shell: Shell, no_token: Path) -> None:
+    def test_the_commands_are_refused_without_the_token(self, shell: Shell, no_token: Path) -> None:
         (shell.folder / "sweep.py").write_text("print('should not run')\n")
         at = ["--address", shell.head.dashboard]
         for args in (
@@ -123,7 +125,7 @@ class TestOnARealCluster:
             assert f"UNAUTHENTICATED {method}" in tried
         assert "HTTP 401" in tried
 
-    def test_the_file_of_the_token_is_its_owners_only(self, head: RunningHead) -> None:
+    def test_the_token_file_is_readable_by_its_owner_only(self, head: RunningHead) -> None:
         assert stat.S_IMODE(head.token.stat().st_mode) == 0o600
         assert len(head.token.read_text()) == 64
         said = (head.folder / "head.txt").read_text()
@@ -154,18 +156,18 @@ class TestSessionFolders:
     def folder_of(self, command: list[str]) -> Path:
         return Path(command[command.index("--temp-dir") + 1])
 
-    def test_a_head_has_one_that_only_its_user_can_enter(self) -> None:
+    def test_the_folder_of_a_head_is_private(self) -> None:
         _, command, _ = start_head()
         folder = self.folder_of(command)
         assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
         assert self.folder_of(start_head()[1]) == folder
 
-    def test_unless_another_is_asked_for(self) -> None:
+    def test_a_head_uses_the_given_folder(self) -> None:
         for options in (["--temp-dir", "/x"], ["--temp-dir=/x"]):
             _, command, _ = start_head(ray_options=options)
             assert " ".join(command).count("--temp-dir") == 1
 
-    def test_a_token_that_others_could_read_is_told(
+    def test_a_token_readable_by_others_gives_a_warning(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         for name in (ray_tokens.TOKEN, ray_tokens.TOKEN_PATH):
@@ -186,7 +188,7 @@ class TestFiles:
         for name in (ray_tokens.MODE, ray_tokens.TOKEN, ray_tokens.TOKEN_PATH):
             monkeypatch.delenv(name, raising=False)
 
-    def test_a_token_is_made_once(self, tmp_path: Path) -> None:
+    def test_a_token_is_created_once(self, tmp_path: Path) -> None:
         path = tmp_path / "new" / "token"
         assert ray_tokens.make_token_file(path)
         text = path.read_text()
@@ -194,14 +196,14 @@ class TestFiles:
         assert not ray_tokens.make_token_file(path)
         assert path.read_text() == text
 
-    def test_what_others_can_read_is_closed_to_them(self, tmp_path: Path) -> None:
+    def test_permissions_of_readable_files_are_restricted(self, tmp_path: Path) -> None:
         path = tmp_path / "token"
         path.write_text("secret")
         path.chmod(0o644)
         assert not ray_tokens.make_token_file(path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
-    def test_where_a_token_is_looked_for(
+    def test_a_token_is_searched_in_the_documented_places(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert ray_tokens.find_token() is None
@@ -217,7 +219,7 @@ class TestFiles:
         assert "given" not in repr(found)
 
     @pytest.mark.parametrize(("content", "says"), [(None, "does not exist"), ("", "is empty")])
-    def test_a_named_file_must_be_there(
+    def test_a_named_token_file_must_exist(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, says: str
     ) -> None:
         if content is not None:
@@ -227,7 +229,7 @@ class TestFiles:
             ray_tokens.find_token()
 
     @pytest.mark.ray
-    def test_a_port_of_something_else_is_no_cluster(
+    def test_a_port_of_another_service_is_not_a_cluster(
         self, head: RunningHead, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(ray_tokens, "PROBE_TIMEOUT", 2.0)

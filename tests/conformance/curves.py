@@ -36,7 +36,7 @@ class CurveConformance:
 
     @shared
     @given(steps=STEPS)
-    def test_reports_read_the_same_however_they_are_kept(
+    def test_packed_and_loose_reports_read_alike(
         self, store: Store, steps: list[str | list[tuple[int, int, dict[str, float]]]]
     ) -> None:
         info = study(store, uuid7())
@@ -72,7 +72,7 @@ class CurveConformance:
             assert order == [(r.uid, step) for r in runs for step in sorted(expected[r.uid])]
             store.pack_metrics(info.uid)
 
-    def test_only_what_has_ended_is_packed_and_only_once(self, store: Store) -> None:
+    def test_only_ended_runs_are_packed_and_only_once(self, store: Store) -> None:
         info = study(store)
         ended, going = Run(uuid7(), 0), Run(uuid7(), 1)
         trials = [Trial(n, {"x": 1.0}, State.RUNNING, attempts=1) for n in (0, 1)]

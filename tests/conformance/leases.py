@@ -30,7 +30,7 @@ class LeaseConformance:
     def store(self) -> Store:
         raise NotImplementedError
 
-    def test_a_study_that_is_held_says_by_whom(self, store: Store) -> None:
+    def test_a_held_study_names_its_holder(self, store: Store) -> None:
         info = study(store)
         lease = store.acquire_lease(info, ELSEWHERE, LONG)
         assert (lease.study, lease.epoch, lease.owner) == (info.uid, 1, ELSEWHERE)
@@ -51,12 +51,12 @@ class LeaseConformance:
             store.acquire_lease(replace(info, uid=uuid7()), ELSEWHERE, LONG)
         assert store.study_epoch(info.uid) == 0
 
-    def test_what_was_given_back_can_be_taken(self, store: Store) -> None:
+    def test_a_released_study_can_be_acquired(self, store: Store) -> None:
         info = study(store)
         store.release_lease(store.acquire_lease(info, ELSEWHERE, LONG))
         assert store.acquire_lease(info, ANOTHER, LONG).epoch == 2
 
-    def test_who_comes_back_late_writes_nothing(self, store: Store) -> None:
+    def test_a_holder_that_lost_its_lease_cannot_write(self, store: Store) -> None:
         info = study(store)
         early = store.acquire_lease(info, ELSEWHERE, 0.0)
         run = Run(uuid7(), 0)
@@ -74,13 +74,13 @@ class LeaseConformance:
         store.write(info.uid, outcome, late)
         assert [t.state for t in store.trials(info.uid)] == [State.COMPLETED]
 
-    def test_a_lease_that_lapsed_is_still_its_holders_until_it_is_taken(self, store: Store) -> None:
+    def test_an_expired_lease_is_valid_until_it_is_taken_over(self, store: Store) -> None:
         info = study(store)
         lease = store.acquire_lease(info, ELSEWHERE, 0.0)
         store.write(info.uid, Batch([finished(0)]), lease)
         assert len(list(store.trials(info.uid))) == 1
 
-    def test_every_write_makes_the_lease_last(self, store: Store) -> None:
+    def test_every_write_renews_the_lease(self, store: Store) -> None:
         info = study(store)
         lapsed = store.acquire_lease(info, ELSEWHERE, 0.0)
         store.write(info.uid, Batch(), replace(lapsed, seconds=LONG))
@@ -97,7 +97,7 @@ class LeaseConformance:
         assert store.study_epoch(info.uid) == 1
         assert store.acquire_lease(info, new_lease_owner(), LONG).epoch == 2
 
-    def test_new_holder_holds_until_it_gives_back(self, store: Store) -> None:
+    def test_a_new_holder_keeps_the_lease_until_release(self, store: Store) -> None:
         info = study(store)
         store.acquire_lease(info, new_lease_owner(), LONG)
         with pytest.raises(StudyBusy):
@@ -110,7 +110,7 @@ class LeaseConformance:
         store.write(info.uid, Batch([finished(0)]))
         assert list(store.trials(info.uid)) == [second]
 
-    def test_who_writes_now_and_then_does_so_on_what_it_has_seen(self, store: Store) -> None:
+    def test_a_write_without_a_lease_requires_the_seen_epoch(self, store: Store) -> None:
         info = study(store)
         epoch = store.write_if_epoch(info.uid, Batch([finished(0)]), 0, ELSEWHERE)
         assert epoch == store.study_epoch(info.uid) == 1
@@ -124,7 +124,7 @@ class LeaseConformance:
         store.write(info.uid, Batch([finished(2)]), lease)
         assert len(list(store.trials(info.uid))) == 3
 
-    def test_others_may_write_if_they_leave_the_trials_that_count(self, store: Store) -> None:
+    def test_a_write_succeeds_if_others_changed_only_other_trials(self, store: Store) -> None:
         info = study(store)
         store.write_if_epoch(info.uid, Batch([running(0)]), 0, ELSEWHERE)
         store.write_if_epoch(info.uid, Batch([running(1)]), 1, ANOTHER)
@@ -151,7 +151,7 @@ class LeaseConformance:
                 info.uid, Batch([finished(1)]), 1, ANOTHER, {1: (State.RUNNING, 1)}
             )
 
-    def test_any_value_and_text_of_an_ask_or_a_tell_is_kept(self, store: Store) -> None:
+    def test_any_value_and_text_of_an_ask_or_tell_round_trips(self, store: Store) -> None:
         info = study(store)
         text = 'a\x00\x1a\ud800"\\é'
         values = (math.inf, -math.inf, math.nan, 1e-310, -0.0, 0.1)
@@ -164,7 +164,7 @@ class LeaseConformance:
         assert repr(list(store.trials(info.uid))) == repr(trials)
         assert list(store.runs(info.uid)) == runs
 
-    def test_a_reader_is_told_what_is_new(self, store: Store) -> None:
+    def test_a_reader_gets_new_trials_only(self, store: Store) -> None:
         info = study(store)
         assert store.changes(info.uid, -1, {}) == Changes(0, [])
         epoch = store.write_if_epoch(info.uid, Batch([running(n) for n in range(4)]), 0, ELSEWHERE)
@@ -202,7 +202,7 @@ class LeaseConformance:
         assert found == [entry for entry in reports if entry[0] in wanted]
         assert list(store.runs(info.uid, [])) == []
 
-    def test_turns_do_not_hold_up_other_studies_nor_writes(self, store: Store) -> None:
+    def test_turns_do_not_block_other_studies_or_writes(self, store: Store) -> None:
         info = study(store)
         other = store.create_study(replace(info, name="other", uid=uuid7()))
         with store.turn(info.uid), store.turn(other.uid):
@@ -236,7 +236,7 @@ class LeaseConformance:
         with pytest.raises(StudyNotFound):
             store.turn(uuid7())
 
-    def test_of_many_that_come_at_once_one_gets_it(self, store: Store) -> None:
+    def test_one_of_many_concurrent_drivers_gets_the_lease(self, store: Store) -> None:
         info = study(store)
         context = multiprocessing.get_context("spawn")
         with context.Pool(4) as pool:

@@ -452,7 +452,9 @@ class QueryConformance:
 
     @asked
     @given(data=st.data())
-    def test_a_query_finds_what_it_means(self, store: Store, data: st.DataObject) -> None:
+    def test_the_database_finds_what_the_evaluator_finds(
+        self, store: Store, data: st.DataObject
+    ) -> None:
         # Each example has a study of its own, and searches in that alone.
         info = StudyInfo(
             uuid7(), f"{data.draw(texts)}-{uuid7()}", {}, "0", (Goal(),), 1, 1.5,
@@ -515,7 +517,7 @@ class QueryConformance:
             expected = [infos[i].name for i in find(query, rows, datetime.now().timestamp())]
             assert [info.name for info in search(store, str(query), what="studies")] == expected
 
-    def test_names_that_records_use_themselves_are_names_at_any_depth(self, store: Store) -> None:
+    def test_reserved_names_can_be_queried_at_any_depth(self, store: Store) -> None:
         info = StudyInfo(uuid7(), uuid7(), {}, "0", (Goal(),), 1, 1.5)
         store.create_study(info)
         notes = [{}, {"q": float("inf")}, {"q": {"float": 1.0}}, {"q": {"x": {"dict": 2.0}}}]
@@ -596,7 +598,7 @@ class QueryConformance:
         assert versions("params.x > 0 and version < 3") == [2]
         assert versions("study = 'm' and state = 'completed' order by version desc limit 1") == [3]
 
-    def test_texts_that_a_database_cannot_hold_stop_no_query(self, store: Store) -> None:
+    def test_texts_that_a_database_cannot_hold_can_be_queried(self, store: Store) -> None:
         info = store.create_study(StudyInfo(uuid7(), "s", {}, "0", (Goal(),), 1, 1.5))
         bad = ["\x00", "a\x00b", "\ud800", "\udc00", "\udc00\ud800", "🐍\ud83d", "\\u0000", "\x1a"]
         store.write(
@@ -620,7 +622,7 @@ class QueryConformance:
             assert search(store, f"{field} like '%' order by {field}").count() == len(bad)
         assert search(store, r"params.text = '\u0000'").count() == 1
 
-    def test_integers_that_no_double_holds_stop_no_query(self, store: Store) -> None:
+    def test_integers_beyond_double_precision_can_be_queried(self, store: Store) -> None:
         info = store.create_study(StudyInfo(uuid7(), "s", {}, "0", (Goal(),), 1, 1.5))
         large = [10**400, -(10**400), 10**308, 2**70, 3]
         trials = [Trial(n, {"x": x}) for n, x in enumerate(large)]

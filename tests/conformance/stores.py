@@ -103,7 +103,7 @@ class StoreConformance:
             study(store, name)
         assert [info.name for info in store.studies()] == names
 
-    def test_only_what_may_change_about_a_study_does(self, store: Store) -> None:
+    def test_only_mutable_fields_of_a_study_change(self, store: Store) -> None:
         info = study(store)
         changed = replace(info, optimizer={"name": "tpe"}, data="d", tags={"a": "b"})
         store.update_study(replace(changed, seed=7, fingerprint="other"))
@@ -168,7 +168,7 @@ class StoreConformance:
         with pytest.raises(StoreError, match="environments"):
             store.get_environment("0" * 32)
 
-    def test_trials_come_by_number_and_state(self, store: Store) -> None:
+    def test_trials_are_yielded_by_number_and_filtered_by_state(self, store: Store) -> None:
         info = study(store)
         trials = [finished(2), Trial(0, {}, State.RUNNING), Trial(1, {}, State.FAILED)]
         store.write(info.uid, Batch(trials=trials))
@@ -177,7 +177,7 @@ class StoreConformance:
         assert [t.number for t in store.trials(info.uid, states)] == [0, 1]
         assert list(store.trials(info.uid, [])) == []
 
-    def test_studies_do_not_mix(self, store: Store) -> None:
+    def test_studies_are_separate(self, store: Store) -> None:
         one, other = study(store, "one"), study(store, "other")
         run = Run(uuid7(), 0)
         batch = Batch([finished(0)], [run], [(run.uid, Report(0, {"a": 1.0}))])
@@ -210,7 +210,7 @@ class StoreConformance:
         assert list(store.trials(info.uid)) == [trial]
         assert list(store.runs(info.uid)) == [run]
 
-    def test_what_is_under_way_changes(self, store: Store) -> None:
+    def test_open_trials_and_runs_can_change(self, store: Store) -> None:
         info = study(store)
         run = Run(uuid7(), 0)
         for state in (State.WAITING, State.RUNNING, State.WAITING, State.COMPLETED):
@@ -241,7 +241,7 @@ class StoreConformance:
         assert list(store.reports(info.uid)) == expected
         assert list(store.reports(info.uid, 0)) == expected[:6]
 
-    def test_metrics_of_a_step_that_come_later_join_it(self, store: Store) -> None:
+    def test_later_metrics_of_a_step_are_merged(self, store: Store) -> None:
         info, run = study(store), Run(uuid7(), 0)
         store.write(
             info.uid, Batch([finished(0)], [run], [(run.uid, Report(3, {"a": 1.0, "b": 1.0}))])
@@ -264,7 +264,7 @@ class StoreConformance:
         assert list(store.runs(info.uid)) == runs
         assert list(store.reports(info.uid)) == reports
 
-    def test_a_batch_is_written_whole_or_not_at_all(self, store: Store) -> None:
+    def test_a_batch_is_atomic(self, store: Store) -> None:
         info, run = study(store), Run(uuid7(), 0)
         for wrong in (
             Batch([finished(0)], [run], [(uuid7(), Report(0, {"a": 1.0}))]),
@@ -281,7 +281,7 @@ class StoreConformance:
 
     # --- at the same time ---------------------------------------------------------------------
 
-    def test_a_read_sees_one_moment(self, store: Store) -> None:
+    def test_a_read_sees_one_snapshot(self, store: Store) -> None:
         info = study(store)
         store.write(info.uid, Batch(trials=[finished(n) for n in range(3000)]))
         stream = store.trials(info.uid)
@@ -414,7 +414,7 @@ class StoreConformance:
         with pytest.raises(ArgumentError, match="relative path"):
             store.put_artifact(uuid7(), Upload("a", {path: b""}))
 
-    def test_a_changed_artifact_is_found_out(self, store: Store) -> None:
+    def test_a_changed_artifact_is_detected(self, store: Store) -> None:
         artifact = store.put_artifact(uuid7(), Upload("a", {"f": b"12"}))
         assert store.read_artifact(artifact) == {"f": b"12"}
         (store.artifact_root / artifact.path / "f").write_bytes(b"13")

@@ -67,7 +67,7 @@ class TidyingConformance:
 
     # --- deleting -----------------------------------------------------------------------------
 
-    def test_a_deleted_study_is_gone_with_its_rows_and_others_stay(self, store: Store) -> None:
+    def test_deletion_removes_the_rows_of_one_study_only(self, store: Store) -> None:
         other = study(store, "other")
         completed(store, other, 0, "model")
         before, sizes_before = contents(store, other.uid), sizes(store)
@@ -81,7 +81,7 @@ class TidyingConformance:
         assert contents(store, other.uid) == before
         assert sizes(store) == sizes_before
 
-    def test_nothing_that_describes_a_deleted_study_is_left(self, store: Store) -> None:
+    def test_no_description_of_a_deleted_study_is_left(self, store: Store) -> None:
         info = StudyInfo(
             uuid7(), "secret-name", {}, "secret-fingerprint", (Goal(),), 1, 1.5,
             optimizer={"name": "secret-optimizer"}, data="secret-data", user="secret-user",
@@ -101,7 +101,7 @@ class TidyingConformance:
         assert again.uid != info.uid
         assert list(store.trials(again.uid)) == []
 
-    def test_a_study_that_is_run_is_not_deleted(self, store: Store) -> None:
+    def test_a_running_study_cannot_be_deleted(self, store: Store) -> None:
         info = study(store)
         lease = store.acquire_lease(info, ELSEWHERE, LONG)
         store.write(info.uid, Batch([finished(0)]), lease)
@@ -163,7 +163,7 @@ class TidyingConformance:
             assert everything(store) == before
         deleting.close()
 
-    def test_of_several_that_delete_at_once_one_does(self, store: Store) -> None:
+    def test_one_of_several_concurrent_deletions_succeeds(self, store: Store) -> None:
         info = study(store)
         for number in range(20):
             completed(store, info, number)
@@ -178,7 +178,7 @@ class TidyingConformance:
             assert sum(pool.map(attempt, range(4))) == 1
         assert set(sizes(store).values()) == {0}
 
-    def test_a_deletion_that_fails_half_way_deletes_nothing(
+    def test_a_failed_deletion_deletes_nothing(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from tuner.tracking import edits
@@ -204,7 +204,7 @@ class TidyingConformance:
 
     # --- models -------------------------------------------------------------------------------
 
-    def test_what_a_version_needs_stays(self, store: Store) -> None:
+    def test_records_of_a_registered_version_are_kept(self, store: Store) -> None:
         info = study(store)
         registry = Registry(store)
         for number in range(3):
@@ -229,7 +229,7 @@ class TidyingConformance:
         assert store.get_code(version.code) == code
         assert store.get_environment(version.environment) == environment
 
-    def test_what_no_version_needs_any_more_goes_with_the_last_one(self, store: Store) -> None:
+    def test_records_are_deleted_with_the_last_version_that_needs_them(self, store: Store) -> None:
         info = study(store)
         run = completed(store, info, 0, "model")
         for name in ("m", "other"):
@@ -242,7 +242,7 @@ class TidyingConformance:
         assert set(sizes(store).values()) == {0}
         assert "'study'" not in str(everything(store)["studies"])
 
-    def test_a_configuration_keeps_its_run_alone(self, store: Store) -> None:
+    def test_a_registered_configuration_keeps_only_its_run(self, store: Store) -> None:
         info = study(store)
         run = completed(store, info, 0, "plot")
         register(store, info, run)
@@ -250,7 +250,7 @@ class TidyingConformance:
         assert list(store.runs(info.uid)) == [run]
         assert list(store.artifacts(info.uid)) == []
 
-    def test_a_study_is_deleted_or_registered_from_but_never_half(self, store: Store) -> None:
+    def test_concurrent_deletion_and_registration_are_atomic(self, store: Store) -> None:
         registry = Registry(store)
         for attempt in range(10):
             info = study(store, f"study-{attempt}")
@@ -297,7 +297,7 @@ class TidyingConformance:
         rename_study(store, info.uid, "other")
         assert [i.name for i in store.studies()] == ["other"]
 
-    def test_of_several_that_take_a_name_at_once_one_gets_it(self, store: Store) -> None:
+    def test_one_of_several_concurrent_renames_succeeds(self, store: Store) -> None:
         infos = [study(store, name) for name in "abcd"]
 
         def attempt(info: StudyInfo) -> bool:
@@ -313,9 +313,7 @@ class TidyingConformance:
         assert renamed + created == 1
         assert len([i for i in store.studies() if i.name == "e"]) == 1
 
-    def test_who_has_loaded_a_study_goes_on_with_it_after_it_was_renamed(
-        self, store: Store
-    ) -> None:
+    def test_a_loaded_study_works_after_it_was_renamed(self, store: Store) -> None:
         info = study(store)
         store.write(info.uid, Batch([finished(0)]))
         rename_study(store, info.uid, "new")
@@ -361,7 +359,9 @@ class TidyingConformance:
         assert len(delete_artifacts(store, info.uid, 0, ["a"])) == 3
         assert list(store.artifacts(info.uid)) == []
 
-    def test_artifacts_that_are_not_there_and_those_of_running_trials(self, store: Store) -> None:
+    def test_missing_artifacts_and_artifacts_of_running_trials_are_refused(
+        self, store: Store
+    ) -> None:
         info = study(store)
         completed(store, info, 0, "a")
         store.write(info.uid, Batch([Trial(1, {}, State.RUNNING)]))
@@ -375,7 +375,7 @@ class TidyingConformance:
 
     # --- versions -----------------------------------------------------------------------------
 
-    def test_the_number_of_a_deleted_version_is_not_given_again(self, store: Store) -> None:
+    def test_the_number_of_a_deleted_version_is_not_reused(self, store: Store) -> None:
         info = study(store)
         runs = [completed(store, info, number, "model") for number in range(4)]
         registry = Registry(store)

@@ -89,7 +89,9 @@ def test_every_objective_has_a_name_and_source(given: Any, name: str, source: st
     assert code.source_sha256 == hashlib.sha256(code.source.encode()).hexdigest()
 
 
-def test_an_objective_without_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_objective_without_source_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     exec("def typed(params):\n    return 1\n", namespace)
@@ -101,7 +103,7 @@ def test_an_objective_without_source(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.process
-def test_a_function_of_a_script_is_of_main(tmp_path: Path) -> None:
+def test_a_function_of_a_script_belongs_to_main(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from tuner.provenance.capture import current_code\n"
@@ -123,7 +125,7 @@ def test_a_clean_repository_has_a_commit_and_no_diff(repository: Path) -> None:
     assert [line for line in code.diff.splitlines() if "__pycache__" not in line] == []
 
 
-def test_what_differs_from_the_commit_is_kept(repository: Path) -> None:
+def test_differences_from_the_commit_are_recorded(repository: Path) -> None:
     function = imported(repository / "mine.py").f
     (repository / "mine.py").write_text("def f(params):\n    return 2\n", encoding="utf-8")
     (repository / "new ☃.txt").touch()
@@ -145,7 +147,7 @@ def test_a_large_diff_is_cut(repository: Path) -> None:
     assert diff.rstrip().endswith("more characters")
 
 
-def test_the_working_directory_is_the_second_choice(
+def test_the_repository_of_the_working_directory_is_the_fallback(
     repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside = tmp_path_factory.mktemp("outside") / "other.py"
@@ -157,7 +159,7 @@ def test_the_working_directory_is_the_second_choice(
     assert current_code(function).commit == git(repository, "rev-parse", "HEAD")
 
 
-def test_a_repository_without_a_commit_is_none(
+def test_a_repository_without_a_commit_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     git(tmp_path, "init", "-q")
@@ -165,7 +167,9 @@ def test_a_repository_without_a_commit_is_none(
     assert current_code(max).commit == ""
 
 
-def test_a_machine_without_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_git_records_no_commit(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     function = imported(repository / "mine.py").f
     monkeypatch.setenv("PATH", "/nonexistent")
     code = current_code(function)
@@ -173,7 +177,7 @@ def test_a_machine_without_git(repository: Path, monkeypatch: pytest.MonkeyPatch
     assert code.source.startswith("def f")
 
 
-def test_a_git_that_hangs_is_left(
+def test_a_hanging_git_times_out(
     repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     function = imported(repository / "mine.py").f
@@ -187,7 +191,7 @@ def test_a_git_that_hangs_is_left(
     assert time.monotonic() - begun < 5
 
 
-def test_asking_does_not_touch_the_repository(repository: Path) -> None:
+def test_capture_does_not_modify_the_repository(repository: Path) -> None:
     before = (repository / ".git" / "index").stat().st_mtime_ns
     os.utime(repository / "mine.py", (1e9, 1e9))
     current_code(imported(repository / "mine.py").f)
@@ -197,7 +201,7 @@ def test_asking_does_not_touch_the_repository(repository: Path) -> None:
 # --- the environment ------------------------------------------------------------------------------
 
 
-def test_the_environment_is_this_one() -> None:
+def test_the_recorded_environment_is_the_current_one() -> None:
     environment = current_environment()
     assert environment.python == platform.python_version()
     assert environment.packages["numpy"] == importlib.metadata.version("numpy")
@@ -206,7 +210,7 @@ def test_the_environment_is_this_one() -> None:
 
 
 @pytest.mark.process
-def test_what_a_package_brings_along_is_no_package_of_its_own() -> None:
+def test_vendored_packages_are_not_recorded() -> None:
     # Ray puts a folder with psutil and colorama on the path when it is imported.
     said = [
         subprocess.run(

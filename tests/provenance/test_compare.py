@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_trials_side_by_side(store: Path) -> None:
+def test_trials_are_compared_side_by_side(store: Path) -> None:
     comparison = tuner.compare("a/0", "a/1", store=store)
     assert comparison.names == ("a/0", "a/1")
     assert comparison.params == {
@@ -58,7 +58,7 @@ def test_trials_side_by_side(store: Path) -> None:
     assert comparison.dataframe().loc[("metrics", "value"), "a/1"] == 0.5
 
 
-def test_studies_stand_for_their_best_trial(store: Path) -> None:
+def test_studies_are_compared_by_their_best_trial(store: Path) -> None:
     comparison = tuner.compare("a", "b", "a/0", store=store)
     assert comparison.params["model"] == ("forest", "forest", "svm")
     assert comparison.study["trials"] == (2, 2, None)
@@ -98,7 +98,7 @@ def test_code_and_packages_are_compared(store: Path, tmp_path: Path, monkeypatch
     assert "-    return 2\n+    return 3" in diff
 
 
-def test_a_commit_of_the_record_is_no_option_of_git(store: Path, tmp_path: Path) -> None:
+def test_a_recorded_commit_is_not_passed_as_a_git_option(store: Path, tmp_path: Path) -> None:
     opened = open_store(store)
     info = opened.find_study("a")
     assert info is not None
@@ -109,7 +109,7 @@ def test_a_commit_of_the_record_is_no_option_of_git(store: Path, tmp_path: Path)
     assert not (tmp_path / "written").exists()
 
 
-def test_what_cannot_be_compared(store: Path) -> None:
+def test_incomparable_arguments_are_refused(store: Path) -> None:
     with pytest.raises(ArgumentError, match="needs at least two"):
         tuner.compare("a", store=store)
     with pytest.raises(StudyNotFound, match="'a', 'b'"):

@@ -65,12 +65,12 @@ def test_equal_content_has_one_fingerprint(one: Any, same: Any) -> None:
         (0.0, -0.0),
     ],
 )
-def test_other_content_has_another(one: Any, other: Any) -> None:
+def test_different_content_has_a_different_fingerprint(one: Any, other: Any) -> None:
     assert fingerprint(one) != fingerprint(other)
 
 
 @pytest.mark.process
-def test_is_the_same_in_every_process() -> None:
+def test_fingerprints_are_equal_in_every_process() -> None:
     code = (
         "import numpy as np, pandas as pd; from tuner.provenance.capture import fingerprint;"
         "print(fingerprint({'b': {'x', 'y', 'z'}, 'a': pd.Series(['u', 'v']), 'c': np.ones(3)}))"
@@ -101,7 +101,7 @@ def test_files_and_folders_count_by_content(tmp_path: Path) -> None:
     assert fingerprint(one / "deep" / "a.csv") != fingerprint(two / "deep" / "b.csv")
 
 
-def test_what_cannot_be_read_or_hashed_is_named(tmp_path: Path) -> None:
+def test_data_that_cannot_be_hashed_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"data\['X'\]\[1\] is a builtins.object.*NumPy arrays"):
         fingerprint({"X": [1, object()]})
     with pytest.raises(ArgumentError, match="cannot be read"):
@@ -112,7 +112,7 @@ def test_what_cannot_be_read_or_hashed_is_named(tmp_path: Path) -> None:
         fingerprint(lambda: 0)
 
 
-def test_fingerprints_stay_what_they_were() -> None:
+def test_fingerprints_equal_those_of_earlier_versions() -> None:
     """Studies have recorded them: another way to compute them must give the same."""
     frame = pd.DataFrame(
         {
@@ -130,7 +130,7 @@ def test_fingerprints_stay_what_they_were() -> None:
 
 
 @pytest.mark.slow
-def test_data_is_read_piece_by_piece(tmp_path: Path) -> None:
+def test_data_is_hashed_in_chunks(tmp_path: Path) -> None:
     """Beside the data itself it takes a few megabytes, whatever the layout is."""
     values = np.arange(8_000_000.0)  # 64 MB
     values.tofile(tmp_path / "file")
@@ -153,7 +153,7 @@ def test_data_is_read_piece_by_piece(tmp_path: Path) -> None:
         assert peak < 24e6, f"{name}: {peak / 1e6:.0f} MB"
 
 
-def test_tables_of_arrow() -> None:
+def test_arrow_tables_have_fingerprints() -> None:
     table = pa.table({"x": [1, 2, 3], "y": ["a", None, "c"]})
     parts = pa.concat_tables([table.slice(0, 1), table.slice(1)])
     assert fingerprint(table) == fingerprint(parts) == fingerprint(table.to_batches()[0])
@@ -162,7 +162,7 @@ def test_tables_of_arrow() -> None:
     assert fingerprint(table) != fingerprint(table.set_column(0, "x", pa.array([1.0, 2.0, 3.0])))
 
 
-def test_what_numpy_takes_for_an_array() -> None:
+def test_array_like_objects_have_fingerprints() -> None:
     class Tensor:
         def __array__(self, dtype=None, copy=None):
             return A

@@ -73,7 +73,7 @@ def search(objective: str = "train.py:objective", n: int = 3) -> tuner.Study:
     return tuner.load_study("s")
 
 
-def test_the_commit_is_run_again_whatever_the_files_are_now(repository: Path) -> None:
+def test_the_recorded_commit_is_run_and_not_the_current_files(repository: Path) -> None:
     study = search()
     before = study.trials
     (repository / "train.py").write_text(SCRIPT.replace("FACTOR = 2", "FACTOR = 3"))
@@ -97,7 +97,7 @@ def test_the_commit_is_run_again_whatever_the_files_are_now(repository: Path) ->
     assert (repository / "train.py").read_text() == SCRIPT.replace("FACTOR = 2", "FACTOR = 3")
 
 
-def test_data_that_is_not_in_git_is_read_where_it_is(repository: Path) -> None:
+def test_untracked_data_is_read_from_its_original_path(repository: Path) -> None:
     (repository / ".gitignore").write_text("data.txt\n")
     (repository / "data.txt").write_text("3")
     script = SCRIPT.replace("return FACTOR", "return float(open('data.txt').read()) + FACTOR")
@@ -121,7 +121,7 @@ def test_hooks_of_the_repository_do_not_run(repository: Path) -> None:
     assert not (repository / "hooked").exists()
 
 
-def test_uncommitted_changes_are_put_back(repository: Path) -> None:
+def test_uncommitted_changes_are_restored(repository: Path) -> None:
     (repository / "train.py").write_text(SCRIPT.replace("FACTOR = 2", "FACTOR = 5"))
     search()
     git("checkout", "--", ".")
@@ -158,7 +158,7 @@ def test_a_replay_starts_no_search_of_the_script(repository: Path, recorded: str
     assert [len(study.runs(n)) for n in range(2)] == [3, 1]
 
 
-def test_an_objective_below_a_search_cannot_be_replayed(repository: Path) -> None:
+def test_an_objective_defined_after_a_search_cannot_be_replayed(repository: Path) -> None:
     search(n=1)
     (repository / "late.py").write_text(
         UNGUARDED.replace("def objective", "def first").replace("(\n    objective", "(\n    first")
@@ -168,7 +168,7 @@ def test_an_objective_below_a_search_cannot_be_replayed(repository: Path) -> Non
         tuner.replay("s/0", objective="late.py:objective")
 
 
-def test_a_script_that_is_not_in_git_is_taken_as_it_is_now(repository: Path) -> None:
+def test_an_untracked_script_is_run_in_its_current_form(repository: Path) -> None:
     (repository / "new.py").write_text(SCRIPT)
     search("new.py:objective")
     result = tuner.replay("s/0")
@@ -197,7 +197,7 @@ def test_without_the_repository_the_source_runs_alone(
     assert "commit" in {change.fact for change in result.changes}
 
 
-def test_an_objective_of_a_package(repository: Path) -> None:
+def test_an_objective_of_a_package_is_replayed(repository: Path) -> None:
     package = repository / "package"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -256,7 +256,7 @@ def test_a_stopped_trial_is_stopped_at_the_same_step(tmp_path: Path) -> None:
     assert (result.run.state, result.same) == (State.STOPPED, True)
 
 
-def test_a_noisy_objective_and_a_tolerance(tmp_path: Path) -> None:
+def test_a_noisy_objective_is_compared_with_a_tolerance(tmp_path: Path) -> None:
     calls = []
 
     def objective(params):
@@ -288,7 +288,7 @@ def test_a_replay_is_never_registered_as_the_winner(repository: Path) -> None:
     assert study.register().version == 1
 
 
-def test_a_replay_adds_nothing_to_its_trial(tmp_path: Path) -> None:
+def test_a_replay_does_not_change_its_trial(tmp_path: Path) -> None:
     calls = []
 
     def objective(params, trial):
@@ -327,13 +327,15 @@ def test_a_replay_adds_nothing_to_its_trial(tmp_path: Path) -> None:
         ("t/0", StudyNotFound, "it has 's'"),
     ],
 )
-def test_what_cannot_be_run_again(repository: Path, ref: str, error: type, says: str) -> None:
+def test_a_trial_that_cannot_be_replayed_is_refused(
+    repository: Path, ref: str, error: type, says: str
+) -> None:
     search(n=1)
     with pytest.raises(error, match=says):
         tuner.replay(ref)
 
 
-def test_an_objective_that_has_no_name_must_be_given(tmp_path: Path) -> None:
+def test_an_objective_without_a_name_must_be_passed(tmp_path: Path) -> None:
     tuner.optimize(
         lambda params: params["x"], {"x": tuner.Float(0, 1)}, n_trials=1, backend="serial",
         store=tmp_path, study="s", progress=False,
@@ -343,7 +345,7 @@ def test_an_objective_that_has_no_name_must_be_given(tmp_path: Path) -> None:
     assert tuner.replay("s/0", store=tmp_path, objective=lambda params: params["x"]).same
 
 
-def test_a_function_within_a_function_must_be_given(tmp_path: Path) -> None:
+def test_a_nested_function_must_be_passed(tmp_path: Path) -> None:
     def nested(params: dict[str, float]) -> float:
         return params["x"]
 
@@ -356,7 +358,7 @@ def test_a_function_within_a_function_must_be_given(tmp_path: Path) -> None:
     assert tuner.replay("s/0", store=tmp_path, objective=nested).same
 
 
-def test_the_command_says_so_by_its_exit_code(repository: Path) -> None:
+def test_the_exit_code_of_the_command_is_the_result(repository: Path) -> None:
     search()
     output = call("replay", "s/0").stdout
     assert "the metrics are the same" in output

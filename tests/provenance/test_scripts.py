@@ -36,7 +36,7 @@ def test_a_script_runs_once(tmp_path: Path) -> None:
     assert sys.argv[0] == str(file)
 
 
-def test_scripts_of_one_name_are_told_apart_and_hide_no_module(tmp_path: Path) -> None:
+def test_scripts_of_one_name_are_separate_and_hide_no_module(tmp_path: Path) -> None:
     first = load_script(written(tmp_path / "a", "json.py", "place = 'a'\n"))
     second = load_script(written(tmp_path / "b", "json.py", "place = 'b'\n"))
     assert (first.place, second.place) == ("a", "b")
@@ -127,7 +127,7 @@ def test_a_script_is_loaded_without_its_search(
     assert int(found[1]) > HEAD.count("\n")
 
 
-def test_the_study_of_a_script_can_be_made_above_its_objective(
+def test_a_script_may_create_its_study_above_its_objective(
     known: tuner.Study, tmp_path: Path
 ) -> None:
     text = "import tuner\nstudy = tuner.create_study({'y': tuner.Int(0, 3)}, study='known')\n"
@@ -138,7 +138,7 @@ def test_the_study_of_a_script_can_be_made_above_its_objective(
     assert module.study.best_value == known.best_value, "its objective may read the results"
 
 
-def test_a_search_runs_as_ever_after_a_script_was_loaded(tmp_path: Path) -> None:
+def test_searches_run_normally_after_a_script_was_loaded(tmp_path: Path) -> None:
     module = load_script(
         written(tmp_path, "train_here.py", HEAD + f"options['store'] = {str(tmp_path)!r}\n")
     )

@@ -43,7 +43,7 @@ DECOYS = {
 
 
 @pytest.mark.parametrize("decoy", DECOYS.values(), ids=DECOYS)
-def test_a_file_that_only_contains_the_text_is_not_taken(decoy: str, tmp_path: Path) -> None:
+def test_a_file_that_only_quotes_the_source_is_not_chosen(decoy: str, tmp_path: Path) -> None:
     written(tmp_path, a_decoy=decoy, train=f"FACTOR = 2\n\n{SOURCE}\nspace = {{}}\n")
     assert found(tmp_path) == "train.py"
     (tmp_path / "train.py").unlink()
@@ -61,14 +61,14 @@ def test_a_file_that_only_contains_the_text_is_not_taken(decoy: str, tmp_path: P
         f"match 1:\n    case 1:\n{textwrap.indent(SOURCE, '        ')}",
     ],
 )
-def test_a_definition_of_the_module_is_taken_wherever_it_is(text: str, tmp_path: Path) -> None:
+def test_a_definition_anywhere_in_the_module_is_found(text: str, tmp_path: Path) -> None:
     written(tmp_path, other="x = 1\n", train=f"# caf\u00e9 \x0c\n{text}")
     indented = [line for line in text.splitlines() if "def objective" in line][-1]
     source = textwrap.indent(SOURCE, " " * (len(indented) - len(indented.lstrip())))
     assert found(tmp_path, source=source) == "train.py"
 
 
-def test_several_files_with_the_objective_are_told_apart_by_the_user_only(tmp_path: Path) -> None:
+def test_several_files_with_the_objective_are_an_error(tmp_path: Path) -> None:
     written(tmp_path, a=f"FACTOR = 2\n{SOURCE}", b=f"FACTOR = 2\n{SOURCE}")
     assert found(tmp_path) == "a.py"
     (tmp_path / "a").mkdir()

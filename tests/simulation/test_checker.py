@@ -45,18 +45,18 @@ def renew_whatever_the_epoch(
     connection.execute(update(table).where(table.c.study_id == study_id).values(until=until))
 
 
-def test_without_fencing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checker_detects_missing_fencing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "renew", renew_whatever_the_epoch)
     assert first_consequence()
 
 
 @pytest.mark.slow
-def test_without_the_finality_of_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checker_detects_changed_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upserts, "unless_finished", upserts.replacing)
     assert first_consequence()
 
 
-def test_without_the_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checker_detects_a_missing_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     take = leases.take
 
     def take_at_once(connection: Connection, study: Any, *others: Any) -> Lease:

@@ -13,7 +13,7 @@ from support.simulation.sweeps import check_all, failure_report, sweep_database
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_eighty_sweeps_with_faults() -> None:
+def test_eighty_sweeps_with_faults_are_correct() -> None:
     wrong, happened = check_all(range(80))
     assert not wrong, failure_report(wrong)
     # They would prove little if little went wrong.
@@ -24,13 +24,13 @@ def test_eighty_sweeps_with_faults() -> None:
 
 
 @pytest.mark.soak
-def test_ten_thousand_sweeps_with_faults() -> None:
+def test_ten_thousand_sweeps_with_faults_are_correct() -> None:
     wrong, _ = check_all(range(10_000))
     assert not wrong, failure_report(wrong)
 
 
 @pytest.mark.slow
-def test_a_driver_killed_at_each_of_its_steps() -> None:
+def test_a_driver_killed_at_each_step_loses_nothing() -> None:
     plan = Plan(n_trials=3, workers=2, steps=1, asha=True)
     wrong: dict[int, list[str]] = {}
     with sweep_database() as sweeps:

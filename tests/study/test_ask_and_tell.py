@@ -25,7 +25,7 @@ def value(trial: tuner.LiveTrial | tuner.Trial) -> float:
 
 @pytest.mark.parametrize("optimizer", ["random", "tpe", "bayesian"])
 @pytest.mark.slow
-def test_the_loop_makes_the_search_that_optimize_makes(tmp_path: Path, optimizer: str) -> None:
+def test_an_ask_tell_loop_equals_optimize(tmp_path: Path, optimizer: str) -> None:
     study = tuner.create_study(SPACE, store=tmp_path, optimizer=optimizer, seed=5)
     for _ in range(20):
         trial = study.ask()
@@ -84,7 +84,7 @@ def test_reports_and_artifacts_of_an_asked_trial_are_kept(tmp_path: Path) -> Non
     assert artifact.name == "note.txt"
 
 
-def test_points_of_the_user_are_handed_out_first(tmp_path: Path) -> None:
+def test_queued_points_are_asked_first(tmp_path: Path) -> None:
     study = tuner.create_study(SPACE, store=tmp_path, seed=1)
     study.enqueue({"x": 0.5, "n": 3})
     study.enqueue({"x": 0.25, "n": 4})
@@ -94,7 +94,7 @@ def test_points_of_the_user_are_handed_out_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), "good", {"other": 1.0}, [1.0]])
-def test_a_value_that_is_none_makes_a_failed_trial(tmp_path: Path, bad: object) -> None:
+def test_telling_none_makes_a_failed_trial(tmp_path: Path, bad: object) -> None:
     study = tuner.create_study(SPACE, store=tmp_path, seed=1)
     told = study.tell(study.ask(), bad)  # type: ignore[arg-type]
     assert told.state is State.FAILED
@@ -110,7 +110,7 @@ def test_a_trial_may_be_told_failed_or_stopped(tmp_path: Path) -> None:
     assert study.tell(early, 2.0, state="stopped").value == 2.0
 
 
-def test_wrong_tells(tmp_path: Path) -> None:
+def test_invalid_tells_are_refused(tmp_path: Path) -> None:
     study = tuner.create_study(SPACE, store=tmp_path, seed=1)
     trial = study.ask()
     with pytest.raises(errors.ArgumentError, match="no value"):
@@ -127,7 +127,7 @@ def test_wrong_tells(tmp_path: Path) -> None:
     assert study.trials[0].value == 1.0
 
 
-def test_a_name_is_given_once(tmp_path: Path) -> None:
+def test_a_study_name_must_be_unique(tmp_path: Path) -> None:
     study = tuner.create_study(SPACE, study="once", store=tmp_path, seed=1)
     study.tell(study.ask(), 1.0)
     with pytest.raises(errors.StudyExists, match="load_if_exists"):
@@ -166,7 +166,7 @@ def test_any_interleaving_counts_every_trial_once(
     assert len(states) == told + len(open_numbers)
 
 
-def test_a_loaded_study_goes_on_with_the_options_that_are_recorded(tmp_path: Path) -> None:
+def test_a_loaded_study_continues_with_its_recorded_options(tmp_path: Path) -> None:
     whole, parts = (
         tuner.create_study(
             SPACE, study="tpe", store=tmp_path / name, seed=5, optimizer=TPEOptimizer(n_startup=3)
@@ -181,7 +181,7 @@ def test_a_loaded_study_goes_on_with_the_options_that_are_recorded(tmp_path: Pat
     assert again.ask().params == whole.ask().params
 
 
-def test_a_study_of_an_optimizer_without_a_name_is_told_how_to_go_on(tmp_path: Path) -> None:
+def test_a_study_with_an_unnamed_optimizer_gives_a_remedy(tmp_path: Path) -> None:
     tuner.create_study(SPACE, study="own", store=tmp_path, optimizer=OptunaOptimizer())
     with pytest.raises(errors.UnknownOptimizer, match=r"load_study\('own', optimizer="):
         tuner.load_study("own", store=tmp_path).ask()

@@ -48,7 +48,7 @@ def is_even(params: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_a_space_that_cannot_be(tmp_path: Path, space: Any, says: str) -> None:
+def test_an_invalid_space_is_refused(tmp_path: Path, space: Any, says: str) -> None:
     with pytest.raises(errors.SpaceError, match=says):
         search(tmp_path, space=space, objective=is_even)
     assert not (tmp_path / "store").exists()
@@ -70,7 +70,7 @@ def test_a_space_that_cannot_be(tmp_path: Path, space: Any, says: str) -> None:
         (lambda: Space({"x": Float(0, 1)}).where(P("x") > 2), "nothing|no point|none"),
     ],
 )
-def test_a_domain_or_constraint_that_cannot_be(make: Any, says: str) -> None:
+def test_an_invalid_domain_or_constraint_is_refused(make: Any, says: str) -> None:
     with pytest.raises(errors.SpaceError, match=f"(?i){says}"):
         make()
 
@@ -108,7 +108,9 @@ def test_a_domain_or_constraint_that_cannot_be(make: Any, says: str) -> None:
     ],
     ids=lambda value: re.sub(r" at 0x\w+", "", str(value))[:40],
 )
-def test_a_wrong_argument(tmp_path: Path, changes: Any, error: Any, says: str) -> None:
+def test_an_invalid_argument_is_refused(
+    tmp_path: Path, changes: Any, error: Any, says: str
+) -> None:
     with pytest.raises(error, match=says):
         search(tmp_path, **({"objective": is_even} | changes))
     assert not (tmp_path / "store").exists(), "a call that fails leaves no trace"
@@ -124,7 +126,7 @@ def test_a_wrong_argument(tmp_path: Path, changes: Any, error: Any, says: str) -
         (lambda params: lambda: 0, "'value' is"),
     ],
 )
-def test_an_objective_that_returns_no_metric(tmp_path: Path, objective: Any, says: str) -> None:
+def test_an_objective_without_a_metric_fails(tmp_path: Path, objective: Any, says: str) -> None:
     with pytest.raises(errors.AllTrialsFailed, match=says):
         search(tmp_path, objective=objective, study="bad")
     failed = tuner.load_study("bad", store=tmp_path / "store").trials
@@ -143,7 +145,7 @@ def test_an_objective_that_returns_no_metric(tmp_path: Path, objective: Any, say
         ({"data": b"other"}, "its data has another fingerprint"),
     ],
 )
-def test_a_study_of_another_space_goal_seed_or_data(
+def test_a_study_with_another_space_goal_seed_or_data_is_refused(
     tmp_path: Path, changes: Any, says: str
 ) -> None:
     call = {"study": "known", "seed": 7, "data": b"some"}
@@ -153,13 +155,13 @@ def test_a_study_of_another_space_goal_seed_or_data(
     assert tuner.load_study("known", store=tmp_path / "store").trials == before
 
 
-def test_a_study_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_study_is_an_error(tmp_path: Path) -> None:
     search(tmp_path, study="digits")
     with pytest.raises(errors.StudyNotFound, match=r"'digit'.*'digits'"):
         tuner.load_study("digit", store=tmp_path / "store")
 
 
-def test_a_store_that_is_no_database(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "tuner.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(errors.StoreCorrupt, match=r"tuner\.db"):
@@ -168,7 +170,7 @@ def test_a_store_that_is_no_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_store_cut_in_the_middle(tmp_path: Path) -> None:
+def test_a_truncated_store_is_an_error(tmp_path: Path) -> None:
     search(tmp_path, n_trials=50, study="cut").store.close()
     database = tmp_path / "store" / "tuner.db"
     content = bytearray(database.read_bytes())
@@ -178,7 +180,7 @@ def test_a_store_cut_in_the_middle(tmp_path: Path) -> None:
         search(tmp_path, objective=is_even, n_trials=60, study="cut")
 
 
-def test_a_store_of_a_newer_version(tmp_path: Path) -> None:
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     search(tmp_path)
     with sqlite3.connect(tmp_path / "store" / "tuner.db") as connection:
         connection.execute("UPDATE tuner_schema SET version_num = '9999'")
@@ -187,7 +189,7 @@ def test_a_store_of_a_newer_version(tmp_path: Path) -> None:
         search(tmp_path, objective=is_even)
 
 
-def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_store_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(errors.StoreError, match="file"):
         search(tmp_path, objective=is_even, store=tmp_path / "file" / "store")
@@ -202,7 +204,7 @@ def test_a_store_opened_read_only_can_be_read_but_not_searched(tmp_path: Path) -
         search(tmp_path, objective=is_even, store=url, study="kept", n_trials=5)
 
 
-def test_more_workers_than_a_serial_backend_has(tmp_path: Path) -> None:
+def test_several_workers_on_the_serial_backend_are_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.ResourcesError, match="ray"):
         search(tmp_path, objective=is_even, workers=2)
     assert not (tmp_path / "store").exists()

@@ -78,7 +78,7 @@ def test_a_failed_trial_is_in_the_record_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["random", "tpe"])
-def test_stop_when_three_are_finished_stops_at_three(tmp_path: Path, optimizer: str) -> None:
+def test_a_callback_stops_the_search_after_three_trials(tmp_path: Path, optimizer: str) -> None:
     def stop(study: tuner.Study, trial: tuner.Trial) -> None:
         if sum(t.state.finished for t in study) >= 3:
             study.stop()
@@ -133,7 +133,7 @@ def test_another_object_of_the_study_reaches_the_running_search(tmp_path: Path) 
     assert other.trials[-1].params == {"x": 0.5}
 
 
-def test_a_copy_of_the_store_is_another_search(tmp_path: Path) -> None:
+def test_a_search_in_a_copied_store_is_separate(tmp_path: Path) -> None:
     import shutil
 
     tuner.create_study(SPACE, study="watched", store=tmp_path / "a", seed=1)
@@ -169,7 +169,7 @@ def test_methods_take_a_trial_or_its_number(tmp_path: Path) -> None:
     "change",
     [tuner.delete_study, lambda name, store: tuner.rename_study(name, "other", store=store)],
 )
-def test_a_search_of_this_process_is_not_called_another_one(tmp_path: Path, change: Any) -> None:
+def test_a_search_in_this_process_is_not_reported_as_another(tmp_path: Path, change: Any) -> None:
     says = "study 'watched' is being optimized by this process; call again when the search has"
     with pytest.raises(errors.StudyBusy, match=says):
         search(tmp_path, lambda study, _: change(study.name, store=tmp_path))

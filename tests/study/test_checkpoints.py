@@ -54,7 +54,7 @@ def each_epoch_once(diary: Path) -> bool:
     return sorted(diary.read_text().split()) == sorted(expected)
 
 
-def test_a_failed_attempt_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_retry_resumes_from_the_checkpoint(tmp_path: Path) -> None:
     def trouble() -> None:
         raise OSError("the data server is away")
 
@@ -66,7 +66,7 @@ def test_a_failed_attempt_goes_on_where_it_was(tmp_path: Path) -> None:
     assert not list((tmp_path / "store").glob("artifacts/checkpoints/*/*"))
 
 
-def test_a_block_that_raises_keeps_the_checkpoint_before_it(tmp_path: Path) -> None:
+def test_a_failed_checkpoint_block_keeps_the_previous_checkpoint(tmp_path: Path) -> None:
     def objective(params, trial):
         if (saved := trial.restore()) is not None:
             assert (saved / "state").read_text() == "good"
@@ -82,9 +82,7 @@ def test_a_block_that_raises_keeps_the_checkpoint_before_it(tmp_path: Path) -> N
     assert study.best_value == 1.0
 
 
-def test_nothing_is_left_in_the_temporary_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_temporary_files_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "temp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
     objective = trainer(tmp_path / "diary", lambda: None)
@@ -92,7 +90,7 @@ def test_nothing_is_left_in_the_temporary_folder(
     assert os.listdir(tmp_path / "temp") == []
 
 
-def test_an_empty_checkpoint_fails_the_trial_and_says_what_to_write(tmp_path: Path) -> None:
+def test_an_empty_checkpoint_fails_the_trial_with_a_remedy(tmp_path: Path) -> None:
     def objective(params, trial):
         with trial.checkpoint():
             pass
@@ -119,7 +117,7 @@ print(study.best_value)
 
 
 @pytest.mark.process
-def test_a_killed_driver_goes_on_within_the_trial_that_ran(tmp_path: Path) -> None:
+def test_a_restarted_driver_resumes_the_running_trial(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), str(Path(__file__).parent)]
     first = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert first.returncode == -signal.SIGKILL, first.stderr
@@ -135,7 +133,7 @@ def test_a_killed_driver_goes_on_within_the_trial_that_ran(tmp_path: Path) -> No
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
 class TestOnRay:
-    def test_the_next_attempt_of_a_killed_worker_goes_on(self, tmp_path: Path) -> None:
+    def test_a_retry_after_a_killed_worker_resumes(self, tmp_path: Path) -> None:
         def trouble() -> None:  # at once: what was saved is safe when the block has ended
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -175,7 +173,7 @@ class TestOnRay:
         assert study.trials[0].error is None, study.trials[0].error
         assert study.best_value == size
 
-    def test_trials_that_save_nothing_are_not_held_up_by_one_that_does(self, tmp_path) -> None:
+    def test_a_checkpoint_does_not_delay_other_trials(self, tmp_path) -> None:
         others_ended = tmp_path / "others ended"
 
         def objective(params, trial):

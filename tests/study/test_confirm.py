@@ -77,7 +77,7 @@ def test_the_budget_is_a_total_and_a_decided_race_ends(tmp_path: Path) -> None:
     assert len(repeats(study)) == 7
 
 
-def test_an_interrupted_race_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_an_interrupted_race_resumes_equally(tmp_path: Path) -> None:
     whole = search(tmp_path / "whole")
     confirm(whole, 6)
     left = [3]
@@ -132,7 +132,7 @@ def test_a_repeat_that_takes_too_long_is_a_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_a_race_whose_workers_all_die_ends(tmp_path: Path) -> None:
+def test_a_race_ends_if_all_workers_die(tmp_path: Path) -> None:
     study = search(tmp_path, n_trials=1)
 
     def dies(params: dict[str, Any]) -> float:
@@ -204,7 +204,7 @@ def test_models_of_repeats_are_not_kept(tmp_path: Path) -> None:
     assert not any(artifact.run in made for artifact in study.artifacts())
 
 
-def test_a_tie_goes_to_the_preferred_cost_and_stays_so(tmp_path: Path) -> None:
+def test_a_tie_goes_to_the_lower_cost_permanently(tmp_path: Path) -> None:
     def sized(params: dict[str, Any], trial: tuner.LiveTrial) -> dict[str, float]:
         return {"value": random.Random(trial.seed).gauss(0.0, 0.1), "size": params["x"]}
 
@@ -222,7 +222,7 @@ def test_a_tie_goes_to_the_preferred_cost_and_stays_so(tmp_path: Path) -> None:
     assert study.winner.trial.number == study.winner.leaders[0].trial
 
 
-def test_a_cost_that_is_nan_is_no_cost(tmp_path: Path) -> None:
+def test_a_nan_cost_is_ignored(tmp_path: Path) -> None:
     def sized(params: dict[str, Any], trial: tuner.LiveTrial) -> dict[str, float]:
         size = 1.0 if trial.number == 7 else float("nan")
         return {"value": random.Random(trial.seed).gauss(0.0, 0.1), "size": size}

@@ -60,7 +60,7 @@ class TestConstraintsOnMetrics:
         study = search(tmp_path, objective, constraints=["auc >= 0.5"])
         assert study.best_value == min(t.value for t in study.trials if t.value >= 0.5)
 
-    def test_a_trial_without_the_metric_fails(self, tmp_path: Path) -> None:
+    def test_a_trial_without_the_constrained_metric_fails(self, tmp_path: Path) -> None:
         study = search(
             tmp_path,
             lambda p: {"value": p["x"]} | ({"latency": 0.0} if p["x"] < 0.5 else {}),
@@ -72,7 +72,9 @@ class TestConstraintsOnMetrics:
         assert failed[0].error.kind == "MissingMetric"
         assert "'latency', which must be <= 1.0, is missing" in failed[0].error.message
 
-    def test_where_none_is_feasible_the_error_names_the_least_broken(self, tmp_path: Path) -> None:
+    def test_without_a_feasible_trial_the_error_names_the_least_violated(
+        self, tmp_path: Path
+    ) -> None:
         study = search(
             tmp_path, lambda p: {"value": 1, "x": p["x"]}, constraints=["x <= -1", "x >= 0.0"]
         )
@@ -89,18 +91,18 @@ class TestConstraintsOnMetrics:
     @pytest.mark.parametrize(
         "constraint", ["latency < 0.1", "latency", "<= 3", "a <= b", "a <= nan", "a <= inf", 3, ""]
     )
-    def test_a_text_that_is_none_is_refused_before_anything_starts(
+    def test_an_invalid_constraint_is_refused_before_the_search(
         self, tmp_path: Path, constraint: Any
     ) -> None:
         with pytest.raises(ArgumentError, match='"<=" or ">="'):
             search(tmp_path / "new", trade, constraints=[constraint])
         assert not (tmp_path / "new").exists()
 
-    def test_the_same_twice_is_refused(self, tmp_path: Path) -> None:
+    def test_a_duplicate_constraint_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match=r"'a <= 1\.0' is repeated"):
             search(tmp_path, trade, constraints=["a <= 1", "a<=1.0"])
 
-    def test_one_text_needs_no_list(self, tmp_path: Path) -> None:
+    def test_a_single_constraint_needs_no_list(self, tmp_path: Path) -> None:
         study = search(tmp_path, trade, metric="gain", constraints="cost <= 0.5")
         assert study.best_trial.feasible
 
@@ -113,7 +115,7 @@ class TestConstraintsOnMetrics:
 
 
 class TestReportedConstraints:
-    def test_they_count_like_those_on_metrics(self, tmp_path: Path) -> None:
+    def test_reported_constraints_count_like_those_on_metrics(self, tmp_path: Path) -> None:
         def objective(params, trial):
             trial.report_constraint("size", 9.0)
             trial.report_constraint("size", params["x"] - 0.5)
@@ -128,7 +130,9 @@ class TestReportedConstraints:
     @pytest.mark.parametrize(
         ("value", "kind"), [(float("nan"), "NotFinite"), ("1", "WrongReturnType")]
     )
-    def test_a_value_that_is_no_number_fails_the_trial(self, tmp_path, value, kind) -> None:
+    def test_a_constraint_value_that_is_not_a_number_fails_the_trial(
+        self, tmp_path, value, kind
+    ) -> None:
         def objective(params, trial):
             if params["x"] < 0.5:
                 trial.report_constraint("size", value)
@@ -139,12 +143,12 @@ class TestReportedConstraints:
         assert failed
         assert all("'size'" in str(t.error) and t.error.kind == kind for t in failed)
 
-    def test_a_name_must_be_a_text(self, tmp_path: Path) -> None:
+    def test_a_constraint_name_must_be_a_string(self, tmp_path: Path) -> None:
         study = tuner.create_study(SPACE, store=tmp_path)
         with pytest.raises(ArgumentError, match="must be a non-empty string"):
             study.ask().report_constraint("", 1.0)
 
-    def test_in_a_loop_of_ones_own(self, tmp_path: Path) -> None:
+    def test_constraints_can_be_told_in_an_ask_tell_loop(self, tmp_path: Path) -> None:
         study = tuner.create_study(
             SPACE, store=tmp_path, constraints=["cost <= 0.5"], optimizer="random", metric="gain"
         )
@@ -157,7 +161,7 @@ class TestReportedConstraints:
 
 
 class TestSeveralGoals:
-    def test_the_best_trials_are_those_that_no_other_beats(self, tmp_path: Path) -> None:
+    def test_the_best_trials_are_the_nondominated_ones(self, tmp_path: Path) -> None:
         def objective(params):
             x = params["x"]
             return (x, x**2) if x > 0.4 else (x + 1, -1.0)
@@ -171,7 +175,7 @@ class TestSeveralGoals:
             study.best_trials[0].params["x"] ** 2,
         )
 
-    def test_hypervolume_in_the_units_of_the_goals(self, tmp_path: Path) -> None:
+    def test_the_hypervolume_has_the_units_of_the_goals(self, tmp_path: Path) -> None:
         study = tuner.create_study(SPACE, store=tmp_path, optimizer="random", **TWO)
         for values in [(1.0, 2.0), (2.0, 3.0), (5.0, 0.5)]:
             study.tell(study.ask(), values)
@@ -186,7 +190,7 @@ class TestSeveralGoals:
             t.number for t in study.trials if t.params["x"] <= 0.5
         }
 
-    def test_there_is_no_single_best(self, tmp_path: Path) -> None:
+    def test_several_goals_have_no_single_best_trial(self, tmp_path: Path) -> None:
         study = search(tmp_path, trade, **TWO)
         with pytest.raises(SeveralGoals, match=r"2 goals \(cost, gain\).*study.best_trials"):
             _ = study.best_trial
@@ -195,7 +199,7 @@ class TestSeveralGoals:
         version = study.register("trade", trial=chosen)
         assert (version.trial, version.params) == (chosen.number, chosen.params)
 
-    def test_registering_a_winner_by_itself_is_refused_first(self, tmp_path: Path) -> None:
+    def test_automatic_registration_is_refused_with_several_goals(self, tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match="2 goals has no single best trial"):
             search(tmp_path / "new", trade, register="model", **TWO)
         assert not (tmp_path / "new").exists()
@@ -206,7 +210,7 @@ class TestSeveralGoals:
         with pytest.raises(ArgumentError, match="trial 0 is running; pass a completed trial"):
             study.register(trial=study.trials[0])
 
-    def test_the_search_goes_on_where_it_stopped(self, tmp_path: Path) -> None:
+    def test_a_search_with_several_goals_resumes(self, tmp_path: Path) -> None:
         options: dict[str, Any] = {"constraints": ["cost <= 0.5"], "study": "s", **TWO}
         search(tmp_path / "a", trade, n_trials=5, **options)
         halves = search(tmp_path / "a", trade, n_trials=12, **options)
@@ -220,7 +224,7 @@ class TestCommands:
         assert result.exit_code == 0, result.output
         return result.output
 
-    def test_a_front_from_the_command_line(self, tmp_path: Path) -> None:
+    def test_the_command_line_shows_the_front(self, tmp_path: Path) -> None:
         (tmp_path / "trade.py").write_text(
             "from tuner import Float\nspace = {'x': Float(0, 1)}\n"
             "def objective(params):\n    return {'cost': params['x'], 'gain': params['x'] ** 2}\n"

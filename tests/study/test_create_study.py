@@ -60,7 +60,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], Any]],
     return call
 
 
-def test_all_get_the_recorded_study(url: str, at_once: Any) -> None:
+def test_concurrent_calls_get_the_recorded_study(url: str, at_once: Any) -> None:
     def create(n: int) -> tuner.Study:
         return tuner.create_study(
             {"x": Float(0, 1)}, study="n", store=url, load_if_exists=True, optimizer="random"
@@ -76,7 +76,7 @@ def test_all_get_the_recorded_study(url: str, at_once: Any) -> None:
     assert len({t.params["x"] for t in studies[0]}) == N
 
 
-def test_one_creates_it_and_the_others_are_told(url: str, at_once: Any) -> None:
+def test_one_process_creates_the_study_and_the_others_get_an_error(url: str, at_once: Any) -> None:
     def create(n: int) -> tuner.Study:
         return tuner.create_study({f"x{n}": Float(0, 1)}, study="n", store=url)
 

@@ -73,7 +73,7 @@ def test_every_method_takes_a_trial_or_any_integer(study: tuner.Study, tmp_path:
         study.register("m", trial=9)
 
 
-def test_artifacts_of_a_trial_by_its_number(study: tuner.Study) -> None:
+def test_artifacts_are_listed_by_trial_number(study: tuner.Study) -> None:
     runs = [run.uid for run in study.runs(1)]
     of_trial = study.artifacts(1)
     assert {a.run for a in of_trial} == set(runs)
@@ -85,7 +85,7 @@ def test_artifacts_of_a_trial_by_its_number(study: tuner.Study) -> None:
     assert len(study.artifacts()) == 4 + 6 + 4
 
 
-def test_files_folders_and_models_are_written_where_one_looks_for_them(
+def test_files_folders_and_models_are_written_under_their_names(
     study: tuner.Study, tmp_path: Path
 ) -> None:
     written = study.download_artifacts(1, to=tmp_path / "new" / "out")
@@ -116,7 +116,7 @@ def test_nothing_is_overwritten(study: tuner.Study, tmp_path: Path) -> None:
         study.download_artifacts(0, "best.bin")
 
 
-def test_what_is_not_there_is_named(study: tuner.Study) -> None:
+def test_missing_artifacts_are_named(study: tuner.Study) -> None:
     with pytest.raises(
         ArgumentError, match=r"run 2 of trial 1 has no .*'best'; it has 'best\.bin'"
     ):
@@ -129,7 +129,7 @@ def test_what_is_not_there_is_named(study: tuner.Study) -> None:
         study.download_artifacts(1, attempt=7)
 
 
-def test_a_changed_file_is_not_handed_out(study: tuner.Study, tmp_path: Path) -> None:
+def test_a_changed_artifact_is_not_downloaded(study: tuner.Study, tmp_path: Path) -> None:
     for file in study.store.artifact_root.rglob("best.bin"):
         if file.is_file():
             file.write_bytes(b"???")
@@ -138,7 +138,7 @@ def test_a_changed_file_is_not_handed_out(study: tuner.Study, tmp_path: Path) ->
     assert not (tmp_path / "best.bin").exists()
 
 
-def test_no_name_leads_out_of_the_folder(study: tuner.Study, tmp_path: Path) -> None:
+def test_no_artifact_name_escapes_the_folder(study: tuner.Study, tmp_path: Path) -> None:
     run = study.runs(0)[0].uid
     inside = (tmp_path / "out").resolve()
     for name in ("../../evil", "/evil", "a//b", "..", "a\\b", "."):

@@ -67,7 +67,7 @@ def test_several_goals_have_a_column_each() -> None:
     assert "value" not in row
 
 
-def test_a_name_that_is_taken_says_what_it_is_of() -> None:
+def test_a_duplicate_column_name_gets_a_prefix() -> None:
     space = Space({"loss": Int(1, 2), "x": Int(1, 2)})
     metrics = {"x": 7.0, "duration": 8.0}
     trial = Trial(0, {"loss": 1, "x": 2}, State.COMPLETED, (0.5, 0.6), metrics)
@@ -93,7 +93,7 @@ def test_every_point_is_in_its_row(drawn: tuple[Space, list[dict[str, Any]]]) ->
 
 
 @given(st.lists(st.fixed_dictionaries({"a": cells, "b": cells, "c,\n": cells}), min_size=1))
-def test_json_gives_every_value_back(table: list[dict[str, Any]]) -> None:
+def test_json_round_trips_every_value(table: list[dict[str, Any]]) -> None:
     back = json.loads(format_table(table, "json"))
     wrong = {math.inf: "Infinity", -math.inf: "-Infinity"}
     assert back == [
@@ -102,7 +102,7 @@ def test_json_gives_every_value_back(table: list[dict[str, Any]]) -> None:
 
 
 @given(st.lists(st.fixed_dictionaries({"a": cells, "b": cells, "c,\n": cells}), min_size=1))
-def test_csv_gives_every_text_and_number_back(table: list[dict[str, Any]]) -> None:
+def test_csv_round_trips_every_text_and_number(table: list[dict[str, Any]]) -> None:
     for row, back in zip(table, read_csv(format_table(table, "csv")), strict=True):
         for name, value in row.items():
             text = back[name]
@@ -115,19 +115,19 @@ def test_csv_gives_every_text_and_number_back(table: list[dict[str, Any]]) -> No
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+cmd", "-x", "@a", "\tx", "\rx"])
-def test_csv_lets_no_spreadsheet_run_a_text(text: str) -> None:
+def test_csv_escapes_spreadsheet_formulas(text: str) -> None:
     (row,) = read_csv(format_table([{"a": text}], "csv"))
     assert row["a"] == f"'{text}"
     assert json.loads(format_table([{"a": text}], "json")) == [{"a": text}]
 
 
 @pytest.mark.parametrize("number", ["-1.5", "+3", "-1e-5"])
-def test_csv_leaves_texts_that_are_numbers_alone(number: str) -> None:
+def test_csv_does_not_escape_numbers_in_texts(number: str) -> None:
     (row,) = read_csv(format_table([{"a": number}], "csv"))
     assert row["a"] == number
 
 
-def test_json_has_words_for_what_is_no_number_there() -> None:
+def test_json_writes_nonfinite_numbers_as_words() -> None:
     table = [{"a": math.nan, "b": (1, math.inf)}]
     assert json.loads(format_table(table, "json")) == [{"a": "NaN", "b": [1, "Infinity"]}]
 
@@ -164,7 +164,7 @@ def test_an_empty_table_is_an_empty_file(to: str) -> None:
     assert {"csv": content == b"", "json": content == b"[]\n", "parquet": len(content) > 0}[to]
 
 
-def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
+def test_an_export_error_names_the_cause(tmp_path: Path) -> None:
     table = [{"a": 1}]
     with pytest.raises(ExportError, match=r"'table.xls'.*\.csv, \.json or \.parquet, or pass to="):
         write_table(table, "table.xls")

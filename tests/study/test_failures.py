@@ -51,7 +51,7 @@ def test_wrong_return_values_end_a_search_like_one_exception(tmp_path: Path, nam
     assert len(loaded(tmp_path).trials) == 5
 
 
-def test_the_guard_counts_the_failures_of_this_call_only(tmp_path: Path) -> None:
+def test_the_failure_limit_counts_only_this_call(tmp_path: Path) -> None:
     """Trials above 0.3 fail, as those do that need too much memory."""
 
     def objective(params: Any) -> float:
@@ -68,7 +68,7 @@ def test_the_guard_counts_the_failures_of_this_call_only(tmp_path: Path) -> None
     assert len(search(objective, tmp_path, 60).trials) == 60
 
 
-def test_a_call_whose_objective_broke_ends_though_earlier_trials_completed(tmp_path: Path) -> None:
+def test_repeated_failures_end_a_call_although_earlier_calls_completed(tmp_path: Path) -> None:
     search(lambda params: params["x"], tmp_path, 10)
     with pytest.raises(AllTrialsFailed):
         search(lambda params: params["y"], tmp_path, 60)
@@ -82,7 +82,7 @@ def test_a_last_trial_that_fails_does_not_end_a_search_that_worked(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("most", "done"), [(None, 20), (3, 3), (1, 1)])
-def test_the_guard_has_an_argument(tmp_path: Path, most: int | None, done: int) -> None:
+def test_the_failure_limit_is_an_argument(tmp_path: Path, most: int | None, done: int) -> None:
     def objective(params: Any) -> float:
         raise KeyError("column")
 
@@ -187,7 +187,7 @@ def test_the_command_retries(tmp_path: Path) -> None:
     assert CliRunner().invoke(cli, ["retry", "s", "--trial", "0", *place]).exit_code == 1
 
 
-def test_it_is_the_same_in_postgres(new_database: Callable[[], str]) -> None:
+def test_retries_work_on_postgresql(new_database: Callable[[], str]) -> None:
     broken = [True]
     where: Any = new_database()
     study = search(flaky(broken), where, 3)

@@ -94,7 +94,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.filterwarnings("error::tuner.errors.TunerWarning")
-def test_no_trial_is_lost_on_the_way(rich: tuner.Study, tmp_path: Path, kind: str) -> None:
+def test_every_fitting_trial_is_taken(rich: tuner.Study, tmp_path: Path, kind: str) -> None:
     study = search(tmp_path, RICH, warm_start=SOURCES[kind](rich))
     found = study.info.warm_start_trials
     assert len(found) == 40
@@ -122,7 +122,7 @@ def test_no_trial_is_lost_on_the_way(rich: tuner.Study, tmp_path: Path, kind: st
         (Int(1, 9, default=4), "", 4),
     ],
 )
-def test_forms_of_one_value(domain: Any, value: Any, expected: Any) -> None:
+def test_equivalent_forms_of_a_value_are_recognized(domain: Any, value: Any, expected: Any) -> None:
     point = Fitting(Space({"x": domain})).fit({"x": value})
     assert isinstance(point, dict)
     assert point["x"] == expected
@@ -133,11 +133,11 @@ def test_forms_of_one_value(domain: Any, value: Any, expected: Any) -> None:
     ("domain", "value"),
     [(Bool(), 2.0), (Ordinal(0.1, 1), 0.1001), (Float(0, 1, step=0.1), 0.85), (Int(1, 9), "nan")],
 )
-def test_other_values_are_no_form(domain: Any, value: Any) -> None:
+def test_different_values_are_not_recognized(domain: Any, value: Any) -> None:
     assert isinstance(Fitting(Space({"x": domain})).fit({"x": value}), Misfit)
 
 
-def test_case_matters_only_where_names_differ_in_nothing_else() -> None:
+def test_case_is_ignored_unless_names_differ_only_in_case() -> None:
     space = Space({"m": Choice(SVC={"C": Float(0, 1), "c": Float(0, 1)})})
     point = Fitting(space).fit({"m": "SVC", "svc_C": 0.1, "svc_c": 0.2})
     assert point == {"m": ("SVC", {"C": 0.1, "c": 0.2})}
@@ -145,7 +145,7 @@ def test_case_matters_only_where_names_differ_in_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("separator", ["_", None])
-def test_optuna_table_of_two_goals(tmp_path: Path, separator: str | None) -> None:
+def test_an_optuna_table_of_two_goals_is_read(tmp_path: Path, separator: str | None) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     theirs = optuna.create_study(directions=["minimize", "maximize"])
     theirs.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 2.0), n_trials=3)
@@ -176,7 +176,7 @@ TABLES = {
 
 @pytest.mark.parametrize("kind", TABLES)
 @pytest.mark.filterwarnings("ignore::tuner.errors.TunerWarning")
-def test_tables_of_other_tools(tmp_path: Path, kind: str) -> None:
+def test_tables_of_other_tools_are_read(tmp_path: Path, kind: str) -> None:
     study = tuner.create_study(
         {"lr": Float(0, 1)}, store=tmp_path, warm_start=pd.DataFrame(TABLES[kind])
     )
@@ -213,7 +213,7 @@ def flat_study(name: str) -> optuna.Study:
     "name", ["{1}", "{0}_{1}", "{0}.{1}", "{0}/{1}", "{0}__{1}", "model_{0}_{1}"]
 )
 @pytest.mark.filterwarnings("error::tuner.errors.TunerWarning")
-def test_flat_names_of_optuna(tmp_path: Path, name: str) -> None:
+def test_flat_names_of_optuna_are_read(tmp_path: Path, name: str) -> None:
     theirs = flat_study(name)
     study = search(tmp_path, NESTED | {"x": Float(0, 1, default=0.5)}, warm_start=theirs)
     found = study.info.warm_start_trials
@@ -225,7 +225,7 @@ def test_flat_names_of_optuna(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.filterwarnings("error::tuner.errors.TunerWarning")
-def test_the_table_of_an_optuna_study(tmp_path: Path) -> None:
+def test_the_table_of_an_optuna_study_is_read(tmp_path: Path) -> None:
     theirs = flat_study("{0}_{1}")
     study = search(
         tmp_path, NESTED | {"x": Float(0, 1, default=0.5)}, warm_start=theirs.trials_dataframe()
@@ -233,7 +233,7 @@ def test_the_table_of_an_optuna_study(tmp_path: Path) -> None:
     assert [t.values[0] for t in study.info.warm_start_trials] == list(range(12))
 
 
-def test_the_number_left_out_and_the_reasons_are_said(tmp_path: Path) -> None:
+def test_a_warning_has_the_number_of_omitted_trials_and_reasons(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {
             "x": [0.1, 0.2, 3.0, None, 0.5, 4.0],
@@ -251,7 +251,7 @@ def test_the_number_left_out_and_the_reasons_are_said(tmp_path: Path) -> None:
     assert {w.filename for w in caught if w.category is TunerWarning} == {__file__}
 
 
-def test_values_that_no_optimizer_can_learn_from_are_left_out(tmp_path: Path) -> None:
+def test_nonfinite_values_are_omitted(tmp_path: Path) -> None:
     theirs = optuna.create_study()
     for x, value in ((0.1, 1.0), (0.2, float("inf")), (0.3, 2.0)):
         theirs.add_trial(
@@ -278,7 +278,9 @@ class TestConstraints:
         )  # fmt: skip
 
     @pytest.mark.parametrize("kind", ["study", "table", "nullable table", "csv", "json", "optuna"])
-    def test_of_the_source(self, tmp_path: Path, source: tuner.Study, kind: str) -> None:
+    def test_outcome_constraints_of_the_source_are_applied(
+        self, tmp_path: Path, source: tuner.Study, kind: str
+    ) -> None:
         study = tuner.create_study(
             {"x": Float(0, 1)}, metric="loss", constraints=["latency <= 0.5"],
             store=tmp_path / "new", warm_start=SOURCES[kind](source),
@@ -287,7 +289,9 @@ class TestConstraints:
         assert [t.feasible for t in found] == [t.feasible for t in source]
         assert {t.feasible for t in found} == {True, False}
 
-    def test_of_the_new_study_alone(self, tmp_path: Path, source: tuner.Study) -> None:
+    def test_outcome_constraints_of_the_new_study_are_applied(
+        self, tmp_path: Path, source: tuner.Study
+    ) -> None:
         study = tuner.create_study(
             {"x": Float(0, 1)}, metric="loss", constraints=["latency <= 0.9"],
             store=tmp_path / "new", warm_start=source,
@@ -308,11 +312,11 @@ class TestFitting:
         }
     )
 
-    def test_a_name_of_one_active_parameter(self) -> None:
+    def test_a_short_name_matches_the_active_parameter(self) -> None:
         found = Fitting(self.TWO).fit({"a": "q", "b": "none", "lr": 0.5})
         assert found == {"a": ("q", {"lr": 0.5}), "b": ("none", {})}
 
-    def test_a_name_of_two(self) -> None:
+    def test_a_short_name_of_two_active_parameters_is_ambiguous(self) -> None:
         found = Fitting(self.TWO).fit({"a": "q", "b": "p", "lr": 0.5})
         assert isinstance(found, Misfit)
         assert found.reason == "'lr' may be 'a.q.lr' or 'b.p.lr'; write the path"
@@ -322,7 +326,7 @@ class TestFitting:
         found = Fitting(self.TWO).fit(values)
         assert found == {"a": ("q", {"lr": 0.5}), "b": ("p", {"lr": 0.25})}
 
-    def test_a_parameter_of_its_own_is_no_end_of_another(self) -> None:
+    def test_a_top_level_parameter_does_not_match_a_nested_one(self) -> None:
         space = Space({"C": Int(1, 9), "model": Choice("plain", svm={"C": Int(1, 9)})})
         found = Fitting(space).fit({"C": 3, "model": "svm"})
         assert isinstance(found, Misfit)
@@ -336,7 +340,7 @@ class TestFitting:
             (Int(1, 9), "nan"), (Choice((1, 2), (3,)), [4]), (Int(1, 9), float("inf")),
         ],
     )  # fmt: skip
-    def test_another_value_is_none(self, domain: Any, value: Any) -> None:
+    def test_a_value_outside_the_domain_does_not_match(self, domain: Any, value: Any) -> None:
         assert isinstance(Fitting(Space({"x": domain})).fit({"x": value}), Misfit)
 
     def test_exact_values_have_precedence(self) -> None:
@@ -345,7 +349,7 @@ class TestFitting:
             (found,) = fitting.fit({"x": value}).values()
             assert (found, type(found)) == (value, type(value))
 
-    def test_a_broken_constraint(self) -> None:
+    def test_a_point_that_violates_a_constraint_is_omitted(self) -> None:
         space = Space({"x": Float(0, 1), "y": Float(0, 1)}).where("x <= y")
         found = Fitting(space).fit({"x": 0.5, "y": 0.25})
         assert isinstance(found, Misfit)

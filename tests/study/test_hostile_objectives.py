@@ -239,14 +239,14 @@ def search(folder: Path, objective: Any, **options: Any) -> tuner.Study:
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_on_a_ray_worker_the_next_trial_is_unharmed(tmp_path: Path) -> None:
+def test_the_next_trial_on_a_ray_worker_is_unaffected(tmp_path: Path) -> None:
     study = search(tmp_path, hostile_and_next(tmp_path), workers=1)
     # On a worker the objective does not run on the main thread of its process.
     check(study, tmp_path, {"set_a_handler": "ValueError"})
     assert len({run.pid for run in study.runs()}) < 8  # replaced only where nothing else helps
 
 
-def test_in_the_programs_own_process_the_next_trial_is_unharmed(tmp_path: Path) -> None:
+def test_the_next_trial_in_the_same_process_is_unaffected(tmp_path: Path) -> None:
     before = os.getcwd(), dict(os.environ), random.getstate(), signal.getsignal(signal.SIGTERM)
     streams = sys.stdout, sys.stderr
     deeds = {name: deed for name, deed in hostile().items() if name in HARMLESS}

@@ -33,7 +33,7 @@ HARD = Faults(crash=0.05, lost=0.02, delay=60.0, duplicate=0.2, restart=300.0)
 
 
 @pytest.mark.parametrize("workers", [2, 5])
-def test_a_deterministic_search_is_the_same_whatever_happens(tmp_path: Path, workers: int) -> None:
+def test_a_deterministic_search_does_not_depend_on_faults(tmp_path: Path, workers: int) -> None:
     backends = {
         "even": SimulatedBackend(60.0, workers=workers),
         "uneven": SimulatedBackend(lognormal(60.0, 1.5), workers=workers, seed=1),
@@ -50,7 +50,7 @@ def test_a_deterministic_search_is_the_same_whatever_happens(tmp_path: Path, wor
     assert len(set(logs.values())) == 1
 
 
-def test_any_other_parallel_search_is_not(tmp_path: Path) -> None:
+def test_a_nondeterministic_search_depends_on_timing(tmp_path: Path) -> None:
     logs = {
         log(tmp_path / str(seed), SimulatedBackend(lognormal(60.0), workers=5, seed=seed))
         for seed in range(3)
@@ -58,7 +58,7 @@ def test_any_other_parallel_search_is_not(tmp_path: Path) -> None:
     assert len(logs) == 3
 
 
-def test_an_interrupted_one_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_an_interrupted_deterministic_search_resumes_equally(tmp_path: Path) -> None:
     for n_trials in (11, 30):
         backend = SimulatedBackend(lognormal(60.0), workers=5, seed=n_trials, faults=HARD)
         halves = log(tmp_path / "halves", backend, n_trials, deterministic=True)

@@ -37,9 +37,7 @@ def search(objective: Callable[..., Any], store: Path, **options: Any) -> tuner.
 
 
 @pytest.mark.parametrize("backend", ["serial", "simulated"])
-def test_side_metrics_that_are_not_finite_are_kept_as_they_are(
-    tmp_path: Path, backend: str
-) -> None:
+def test_nonfinite_side_metrics_are_recorded_unchanged(tmp_path: Path, backend: str) -> None:
     def objective(params: Any, trial: Any) -> dict[str, Any]:
         trial.log_metric("grad_norm", math.inf)
         trial.log_metrics({"lr": -math.inf, "clip": np.ma.masked}, step=0)
@@ -148,7 +146,7 @@ def test_a_checkpoint_that_cannot_be_read_leaves_the_outcome(
     assert study.trials[0].state is State.COMPLETED
 
 
-def test_everything_that_was_not_saved_is_named_once_and_shown(tmp_path: Path) -> None:
+def test_each_unsaved_item_is_reported_once(tmp_path: Path) -> None:
     def objective(params: Any, trial: Any) -> float:
         for _ in range(3):
             trial.log_artifact("no/such/plot.png")
@@ -178,7 +176,7 @@ def test_everything_that_was_not_saved_is_named_once_and_shown(tmp_path: Path) -
     assert "plot.png" in one
 
 
-def test_a_search_that_saved_everything_says_nothing(tmp_path: Path) -> None:
+def test_a_search_that_saved_everything_gives_no_warning(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         search(lambda params: params["x"], tmp_path)
@@ -230,7 +228,7 @@ def test_a_format_that_the_objective_names_is_checked_before_anything_runs(
         search(names["objective"], tmp_path / "store")
 
 
-def test_what_an_asked_trial_cannot_save_is_told_beside_its_value(tmp_path: Path) -> None:
+def test_unsaved_items_of_an_asked_trial_are_recorded_with_its_value(tmp_path: Path) -> None:
     study = tuner.create_study(SPACE, store=tmp_path, seed=0)
     trial = study.ask()
     trial.log_model(object())

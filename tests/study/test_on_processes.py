@@ -63,7 +63,7 @@ def test_process_state_is_restored_after_each_trial(tmp_path: Path) -> None:
     assert [t.value for t in study] == [0.0] * 4
 
 
-def test_a_trial_whose_worker_dies_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+def test_a_trial_whose_worker_dies_resumes_from_its_checkpoint(tmp_path: Path) -> None:
     def objective(params, trial):
         saved = trial.restore()
         done = json.loads((saved / "state.json").read_text()) if saved else 0
@@ -99,7 +99,7 @@ def test_a_scheduler_stops_trials_and_a_time_limit_ends_them(tmp_path: Path) -> 
     assert states.count(State.FAILED) == 1
 
 
-def test_what_cannot_be_shipped_is_refused_before_the_study_exists(tmp_path: Path) -> None:
+def test_an_unpicklable_objective_is_refused_before_the_study_exists(tmp_path: Path) -> None:
     lock = __import__("threading").Lock()
 
     def objective(params):
@@ -155,7 +155,7 @@ def test_a_script_needs_no_guard_and_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_driver_that_is_ended_leaves_no_process(tmp_path: Path, number: int) -> None:
+def test_a_terminated_driver_leaves_no_process(tmp_path: Path, number: int) -> None:
     driver = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, "hang"],
         cwd=tmp_path,

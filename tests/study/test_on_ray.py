@@ -70,7 +70,7 @@ def test_trials_run_on_all_workers_and_are_tracked(tmp_path: Path) -> None:
     assert study.best_value == min(t.params["x"] for t in study)
 
 
-def test_a_worker_that_dies_costs_a_run_and_no_trial(tmp_path: Path) -> None:
+def test_a_dead_worker_loses_a_run_but_no_trial(tmp_path: Path) -> None:
     def objective(params, trial):
         if trial.number % 5 == 0 and trial.attempt == 1:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -86,7 +86,7 @@ def test_a_worker_that_dies_costs_a_run_and_no_trial(tmp_path: Path) -> None:
             assert study.runs(trial.number)[0].error.kind == "WorkerLost"
 
 
-def test_what_a_killed_worker_had_started_ends_with_it(tmp_path: Path) -> None:
+def test_child_processes_of_a_killed_worker_are_killed(tmp_path: Path) -> None:
     said = tmp_path / "children"
 
     def objective(params, trial):
@@ -106,7 +106,7 @@ def test_what_a_killed_worker_had_started_ends_with_it(tmp_path: Path) -> None:
     assert gone(children, within=10.0)
 
 
-def test_a_trial_that_kills_every_worker_fails_in_the_end(tmp_path: Path) -> None:
+def test_a_trial_that_kills_every_worker_fails_finally(tmp_path: Path) -> None:
     def objective(params, trial):
         if trial.number == 3:
             os._exit(1)
@@ -119,7 +119,7 @@ def test_a_trial_that_kills_every_worker_fails_in_the_end(tmp_path: Path) -> Non
     assert len(study.runs(3)) == 4
 
 
-def test_a_trial_that_hangs_is_ended(tmp_path: Path) -> None:
+def test_a_hanging_trial_is_killed(tmp_path: Path) -> None:
     def objective(params, trial):
         if trial.number == 2:
             time.sleep(600)
@@ -157,7 +157,7 @@ def test_optimizers_with_several_workers_learn(tmp_path: Path, optimizer: str) -
     assert len({repr(t.params) for t in study}) == 40
 
 
-def test_an_objective_that_a_worker_cannot_have(tmp_path: Path) -> None:
+def test_an_objective_that_cannot_be_pickled_is_refused(tmp_path: Path) -> None:
     lock = __import__("threading").Lock()
 
     def objective(params):
@@ -169,7 +169,7 @@ def test_an_objective_that_a_worker_cannot_have(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
-def test_an_objective_whose_module_a_worker_cannot_import(tmp_path: Path) -> None:
+def test_an_objective_of_a_module_missing_on_workers_is_refused(tmp_path: Path) -> None:
     (tmp_path / "only_here.py").write_text("def objective(params):\n    return params['x']\n")
     sys.path.insert(0, str(tmp_path))
     try:
@@ -193,7 +193,7 @@ def test_an_objective_whose_module_a_worker_cannot_import(tmp_path: Path) -> Non
         ({"resources": {"tpu": 1}}, "tpu"),
     ],
 )
-def test_what_the_cluster_can_never_satisfy_fails_at_once(
+def test_unsatisfiable_resources_fail_immediately(
     tmp_path: Path, options: dict[str, Any], says: str
 ) -> None:
     began = time.perf_counter()
@@ -229,7 +229,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_a_killed_driver_on_its_own_cluster_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_killed_driver_resumes_on_a_new_local_cluster(tmp_path: Path) -> None:
     script = tmp_path / "search.py"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(tmp_path / "store")]
@@ -288,12 +288,12 @@ class TestDeterministic:
         assert logs[0] == logs[1] == logs[2]
         assert [number for number, *_ in logs[0]] == list(range(14))
 
-    def test_nor_does_an_interruption(self, tmp_path: Path) -> None:
+    def test_an_interruption_changes_nothing(self, tmp_path: Path) -> None:
         self.log(tmp_path / "halves", 1, n_trials=7)
         halves = self.log(tmp_path / "halves", 2)
         assert halves == self.log(tmp_path / "whole", 0)
 
-    def test_a_scheduler_is_refused(self, tmp_path: Path) -> None:
+    def test_a_deterministic_search_refuses_a_scheduler(self, tmp_path: Path) -> None:
         with pytest.raises(errors.ArgumentError, match="deterministic=True: a scheduler"):
             search(tmp_path / "new", lambda p: p["x"], deterministic=True, scheduler="asha")
         assert not (tmp_path / "new").exists()

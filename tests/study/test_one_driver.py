@@ -93,7 +93,7 @@ def check_whole(study: tuner.Study, n_trials: int) -> None:
 
 
 @pytest.mark.process
-def test_a_second_driver_is_told_who_the_first_is_and_starts_nothing(tmp_path: Path) -> None:
+def test_a_second_driver_gets_an_error_that_names_the_first(tmp_path: Path) -> None:
     first = start(SEARCH, tmp_path, 80, 0.1)
     try:
         wait_for_lines(first, tmp_path, 3)
@@ -119,7 +119,7 @@ def test_a_second_driver_is_told_who_the_first_is_and_starts_nothing(tmp_path: P
 
 
 @pytest.mark.process
-def test_a_driver_that_was_frozen_is_replaced_and_what_it_writes_later_is_refused(
+def test_a_frozen_driver_is_replaced_and_its_later_writes_are_refused(
     tmp_path: Path,
 ) -> None:
     frozen = start(SEARCH, tmp_path, 200, 0.02, TUNER_LEASE="1")
@@ -157,7 +157,7 @@ def test_many_processes_ask_and_tell_of_one_study(tmp_path: Path) -> None:
     assert len(study.reports()) == 24
 
 
-def test_what_was_asked_for_is_run_by_a_driver_and_cannot_be_told_any_more(
+def test_a_driver_runs_asked_trials_and_later_tells_are_refused(
     tmp_path: Path,
 ) -> None:
     study = tuner.create_study({"x": Float(0, 1)}, study="shared", store=tmp_path / "store")
@@ -172,7 +172,7 @@ def test_what_was_asked_for_is_run_by_a_driver_and_cannot_be_told_any_more(
     assert study.trials[0].attempts == 2
 
 
-def test_a_trial_that_is_under_way_elsewhere_again_is_told_by_who_runs_it(tmp_path: Path) -> None:
+def test_a_trial_restarted_elsewhere_can_only_be_told_there(tmp_path: Path) -> None:
     study = tuner.create_study({"x": Float(0, 1)}, study="shared", store=tmp_path / "store")
     asked = study.ask()
     with pytest.raises(KeyboardInterrupt):
@@ -198,7 +198,7 @@ def _interrupt(params):
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "inf", "-3"])
-def test_a_lease_is_a_number_of_seconds(
+def test_a_lease_must_be_a_number_of_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("TUNER_LEASE", text)
@@ -207,7 +207,7 @@ def test_a_lease_is_a_number_of_seconds(
     assert not (tmp_path / "store").exists()
 
 
-def test_a_backend_that_repeats_itself_is_counted_once(
+def test_a_repeated_backend_event_counts_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Repeating(SerialBackend):

@@ -77,7 +77,7 @@ def test_the_same_seed_makes_the_same_search(tmp_path: Path, optimizer: str) -> 
     assert [t.seed for t in first.trials] == [t.seed for t in second.trials]
 
 
-def test_the_best_is_the_best(tmp_path: Path) -> None:
+def test_the_best_trial_has_the_best_value(tmp_path: Path) -> None:
     low = search(tmp_path, study="low")
     high = search(tmp_path, lambda params: -objective(params), study="high", direction="maximize")
     assert low.best_value == min(t.value for t in low.trials)
@@ -98,7 +98,7 @@ def test_without_a_budget_there_are_a_hundred_trials(tmp_path: Path) -> None:
     assert len(study.trials) == 100
 
 
-def test_the_timeout_begins_no_more_trials(tmp_path: Path) -> None:
+def test_after_the_timeout_no_trial_starts(tmp_path: Path) -> None:
     def slow(params):
         time.sleep(0.2)
         return params["x"]
@@ -164,7 +164,7 @@ def test_a_study_ends_when_all_its_first_trials_fail_alike(tmp_path: Path) -> No
     assert len(tuner.load_study("same", store=tmp_path).trials) == 5
 
 
-def test_a_study_that_failed_goes_on_once_the_objective_is_mended(tmp_path: Path) -> None:
+def test_a_failed_study_resumes_after_the_objective_is_fixed(tmp_path: Path) -> None:
     broken = True
 
     def objective(params):
@@ -193,7 +193,7 @@ def test_failures_of_several_kinds_do_not_end_a_study(tmp_path: Path) -> None:
         _ = study.best_value
 
 
-def test_points_to_try_first_come_first(tmp_path: Path) -> None:
+def test_initial_points_are_tried_first(tmp_path: Path) -> None:
     points = [{"x": 1.5, "model": ("linear", {})}, {"x": 2, "model": ["linear", {}]}]
     study = search(tmp_path, initial=points)
     assert [t.params["x"] for t in study.trials[:2]] == [1.5, 2.0]
@@ -220,7 +220,7 @@ def test_callbacks_see_each_trial_and_may_stop_the_study(tmp_path: Path) -> None
         study.stop()
 
 
-def test_an_error_in_a_callback_loses_nothing(tmp_path: Path) -> None:
+def test_an_error_in_a_callback_loses_no_trial(tmp_path: Path) -> None:
     def watch(study, trial):
         if trial.number == 3:
             raise ZeroDivisionError
@@ -230,7 +230,7 @@ def test_an_error_in_a_callback_loses_nothing(tmp_path: Path) -> None:
     assert [t.state for t in tuner.load_study("watched", store=tmp_path)] == [State.COMPLETED] * 4
 
 
-def test_a_scheduler_stops_what_looks_bad(tmp_path: Path) -> None:
+def test_a_scheduler_stops_bad_trials(tmp_path: Path) -> None:
     def objective(params, trial):
         for step in range(20):
             trial.report(params["x"], step)
@@ -257,7 +257,7 @@ def test_the_record_is_shown_as_a_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_neither_import_nor_call_prints_anything(tmp_path: Path) -> None:
+def test_import_and_call_print_nothing(tmp_path: Path) -> None:
     code = f"""
 import tuner
 tuner.optimize(lambda p: p["x"], {{"x": tuner.Float(0, 1)}}, n_trials=5, backend="serial",

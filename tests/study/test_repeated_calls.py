@@ -55,19 +55,19 @@ class TestInitial:
         whole = search(tmp_path / "whole", 8, initial=points)
         assert xs(longer) == xs(whole)
 
-    def test_only_the_new_ones_of_a_longer_list(self, tmp_path: Path) -> None:
+    def test_only_new_points_of_a_longer_list_are_tried(self, tmp_path: Path) -> None:
         search(tmp_path, initial=[{"x": 0.25}])
         study = search(tmp_path, 8, initial=[{"x": 0.25}, {"x": 0.75}])
         assert xs(study).count(0.25) == 1
         assert xs(study)[4] == 0.75
 
-    def test_a_full_study_says_that_it_tries_none(self, tmp_path: Path) -> None:
+    def test_a_complete_study_warns_that_no_points_are_tried(self, tmp_path: Path) -> None:
         search(tmp_path)
         with pytest.warns(TunerWarning, match="n_trials=4 trials, so 1 new point is not tried"):
             study = search(tmp_path, initial=[{"x": 0.25}])
         assert len(study.trials) == 4
 
-    def test_points_that_found_no_room_wait(self, tmp_path: Path) -> None:
+    def test_points_beyond_the_budget_wait(self, tmp_path: Path) -> None:
         study = search(tmp_path, 2, initial=[{"x": 0.1}, {"x": 0.2}, {"x": 0.3}])
         assert [t.state for t in study][2:] == [State.WAITING]
         study = search(tmp_path, 3, initial=[{"x": 0.1}, {"x": 0.2}, {"x": 0.3}])
@@ -88,7 +88,7 @@ class TestTags:
         assert study.info.tags == {"a": "1", "b": "2", "c": "3"}
         assert tuner.load_study("s", store=tmp_path).info.tags == study.info.tags
 
-    def test_of_create_study(self, tmp_path: Path) -> None:
+    def test_create_study_adds_new_tags(self, tmp_path: Path) -> None:
         for tags in ({"a": "1"}, {"b": "2"}):
             study = tuner.create_study(
                 SPACE, study="s", store=tmp_path, tags=tags, load_if_exists=True
@@ -136,7 +136,7 @@ class TestWarmStart:
                 assert [t.params for t in trials] == [t.params for t in source]
                 assert [t.number for t in trials] == [-5, -4, -3, -2, -1]
 
-    def test_they_guide_the_search(self, tmp_path: Path) -> None:
+    def test_added_earlier_trials_inform_the_optimizer(self, tmp_path: Path) -> None:
         def objective(params: dict[str, float]) -> float:
             return (params["x"] - 0.123) ** 2
 
@@ -145,9 +145,7 @@ class TestWarmStart:
         study = search(tmp_path, 8, objective=objective, optimizer="bayesian", warm_start="source")
         assert min(abs(x - 0.123) for x in xs(study)[1:]) < 0.02
 
-    def test_the_new_ones_of_a_source_that_has_grown(
-        self, tmp_path: Path, source: tuner.Study
-    ) -> None:
+    def test_new_trials_of_a_source_are_added(self, tmp_path: Path, source: tuner.Study) -> None:
         study = search(tmp_path, warm_start="source")
         first = study.info.warm_start_trials
         search(tmp_path, 8, study="source", seed=7)
@@ -157,7 +155,7 @@ class TestWarmStart:
         assert trials[3:] == first
         assert [t.params for t in trials[:3]] == [t.params for t in source][5:]
 
-    def test_a_misspelt_source(self, tmp_path: Path, source: tuner.Study) -> None:
+    def test_a_misspelled_source_gives_a_warning(self, tmp_path: Path, source: tuner.Study) -> None:
         search(tmp_path)
         with pytest.raises(StudyNotFound, match="warm_start: study 'sorce' does not exist"):
             search(tmp_path, 6, warm_start="sorce")
@@ -165,7 +163,9 @@ class TestWarmStart:
             search(tmp_path, 6, warm_start=3)
         assert len(tuner.load_study("s", store=tmp_path).trials) == 4
 
-    def test_a_source_that_is_gone(self, tmp_path: Path, source: tuner.Study) -> None:
+    def test_a_missing_source_of_a_resumed_study_gives_a_warning(
+        self, tmp_path: Path, source: tuner.Study
+    ) -> None:
         search(tmp_path, 4, warm_start="source")
         search(tmp_path, 3, study="third", seed=9)
         said = r"'sorce' does not exist .* continues with its 5 earlier trials"
@@ -174,7 +174,7 @@ class TestWarmStart:
         assert len(study.trials) == 6
         assert len(study.info.warm_start_trials) > 5, "the other source is read"
 
-    def test_trials_of_the_study_itself_are_none(self, tmp_path: Path) -> None:
+    def test_a_study_is_not_a_source_of_itself(self, tmp_path: Path) -> None:
         search(tmp_path)
         for n_trials, source in ((6, "s"), (8, tuner.load_study("s", store=tmp_path))):
             with pytest.warns(TunerWarning, match="'s' knows its own trials already"):
@@ -182,7 +182,7 @@ class TestWarmStart:
             assert study.info.warm_start_trials == ()
             assert len(study.trials) == n_trials
 
-    def test_a_source_of_another_space(self, tmp_path: Path) -> None:
+    def test_a_source_without_fitting_trials_is_refused(self, tmp_path: Path) -> None:
         search(tmp_path)
         search(tmp_path, study="other", space={"y": Float(0, 1)}, objective=lambda p: p["y"])
         with pytest.raises(ArgumentError, match="none of the 4 completed trials"):

@@ -67,7 +67,7 @@ def search(folder: Path, n_trials: int, **options: Any) -> tuner.Study:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["random", "tpe", "bayesian", "auto"])
-def test_a_search_in_pieces_is_the_search_in_one(tmp_path: Path, optimizer: str) -> None:
+def test_a_search_in_several_calls_equals_one_call(tmp_path: Path, optimizer: str) -> None:
     for n_trials in (1, 7, 15, 15, 24):
         pieces = search(tmp_path / "pieces", n_trials, optimizer=optimizer)
         assert len(pieces.trials) == n_trials
@@ -121,7 +121,7 @@ def test_a_scheduler_remembers_what_earlier_calls_reported(tmp_path: Path) -> No
 
 
 @pytest.mark.process
-def test_a_killed_driver_loses_nothing_committed_and_runs_it_no_second_time(
+def test_a_killed_driver_loses_and_repeats_no_committed_trial(
     tmp_path: Path,
 ) -> None:
     rng = random.Random(0)

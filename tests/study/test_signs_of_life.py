@@ -66,7 +66,7 @@ def die_in_trial_2(store: Store, monkeypatch: pytest.MonkeyPatch) -> tuner.Study
     return tuner.load_study("left", store=store)  # type: ignore[arg-type]
 
 
-def test_only_what_runs_is_running(
+def test_only_running_trials_are_shown_as_running(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = die_in_trial_2(Store(locate(tmp_path), clock), monkeypatch)
@@ -92,7 +92,7 @@ def test_a_dead_driver_runs_nothing(
     assert "run by" not in summary(study)
 
 
-def test_a_trial_asked_for_by_hand_is_not_called_abandoned(tmp_path: Path) -> None:
+def test_an_asked_trial_is_not_shown_as_abandoned(tmp_path: Path) -> None:
     study = tuner.create_study({"x": Float(0, 1)}, study="asked", store=tmp_path)
     trial = study.ask()
     assert "run by" not in summary(study)
@@ -132,9 +132,7 @@ def test_an_interrupted_trial_takes_no_time_until_it_is_resumed(
     assert max(r.duration for r in study.runs()) < 10
 
 
-def test_what_was_asked_for_by_hand_ends_when_the_study_was_last_used(
-    tmp_path: Path, clock: Clock
-) -> None:
+def test_an_asked_trial_ends_at_the_last_use_of_the_study(tmp_path: Path, clock: Clock) -> None:
     store = Store(locate(tmp_path), clock)
     study = tuner.create_study({"x": Float(0, 1)}, study="left", store=store, seed=1)  # type: ignore[arg-type]
     study.ask()

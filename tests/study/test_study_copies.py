@@ -38,7 +38,7 @@ class Unregistered(RandomOptimizer):
 @pytest.mark.parametrize("how", COPIES)
 @pytest.mark.parametrize("optimizer", [TPEOptimizer(n_startup=2), Unregistered()])
 @pytest.mark.slow
-def test_a_copy_and_its_original_go_on_with_one_study(
+def test_a_copy_and_its_original_continue_one_study(
     tmp_path: Path, how: str, optimizer: Any
 ) -> None:
     study = tuner.create_study(
@@ -61,7 +61,7 @@ def test_a_copy_and_its_original_go_on_with_one_study(
     assert len(study.trials) == 10
 
 
-def test_a_copy_reads_the_record_as_it_is_now(tmp_path: Path) -> None:
+def test_a_copy_reads_the_current_record(tmp_path: Path) -> None:
     study = tuner.create_study(SPACE, store=tmp_path, study="s")
     tuner.load_study("s", store=tmp_path).set_tag("team", "red")
     assert study.info.tags == {}
@@ -99,7 +99,7 @@ def test_a_study_is_captured_by_an_objective(tmp_path: Path) -> None:
     assert objective({"x": 1.0}) == 3.0
 
 
-def test_a_pickle_of_a_study_that_is_gone_says_so(tmp_path: Path) -> None:
+def test_a_pickle_of_a_deleted_study_raises_study_not_found(tmp_path: Path) -> None:
     study = tuner.create_study(SPACE, study="s", store=tmp_path / "store")
     content = pickle.dumps(study)
     study.store.close()

@@ -60,7 +60,7 @@ def test_all_trials_of_a_study_count_towards_n_trials(tmp_path: Path) -> None:
     optimizer=st.sampled_from(["random", "tpe", "bayesian"]),
 )
 @pytest.mark.slow
-def test_a_search_in_parts_is_the_search_in_one_call(
+def test_a_search_in_several_calls_equals_one_call(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]], optimizer: str
 ) -> None:
     folder = tmp_path_factory.mktemp("store")
@@ -134,7 +134,7 @@ def test_a_trial_that_was_asked_for_is_run_again_and_cannot_be_told(tmp_path: Pa
     assert study.ask().number == 3
 
 
-def test_a_loaded_study_goes_on_with_its_recorded_optimizer(tmp_path: Path) -> None:
+def test_a_loaded_study_continues_with_its_recorded_optimizer(tmp_path: Path) -> None:
     created = tuner.create_study(
         SPACE, study="s", store=tmp_path, optimizer=TPEOptimizer(n_startup=3), seed=2
     )
@@ -148,7 +148,7 @@ def test_a_loaded_study_goes_on_with_its_recorded_optimizer(tmp_path: Path) -> N
     assert [t.params for t in loaded] == [t.params for t in whole]
 
 
-def test_a_loaded_study_takes_another_optimizer_and_a_scheduler(tmp_path: Path) -> None:
+def test_a_loaded_study_accepts_another_optimizer_and_a_scheduler(tmp_path: Path) -> None:
     def steps(params: dict[str, Any], trial: tuner.LiveTrial) -> float:
         for step in range(9):
             trial.report(params["x"], step)
@@ -165,7 +165,7 @@ def test_a_loaded_study_takes_another_optimizer_and_a_scheduler(tmp_path: Path) 
     assert study.info.optimizer["name"] == "random"
 
 
-def test_a_running_search_keeps_the_study_to_itself(tmp_path: Path) -> None:
+def test_a_running_search_locks_the_study(tmp_path: Path) -> None:
     study = tuner.create_study(SPACE, store=tmp_path, optimizer="tpe", seed=1)
     ask_and_tell(study, 2)
     refused = []
@@ -251,7 +251,7 @@ def test_the_winner_is_registered_and_only_the_best_models_are_kept(tmp_path: Pa
 # --- one word for the name ------------------------------------------------------------------------
 
 
-def test_the_earlier_word_for_the_name_of_a_study_still_works(tmp_path: Path) -> None:
+def test_the_deprecated_argument_for_the_study_name_works(tmp_path: Path) -> None:
     with pytest.warns(
         DeprecationWarning, match="create_study: name= is deprecated; write study="
     ) as seen:

@@ -74,7 +74,7 @@ def test_a_study_is_deleted_and_its_model_still_loads(tmp_path: Path) -> None:
     assert row["params.x"] == best.params["x"]
 
 
-def test_a_new_study_of_the_name_is_another_one(tmp_path: Path) -> None:
+def test_a_new_study_of_a_deleted_name_is_separate(tmp_path: Path) -> None:
     first = search(tmp_path)
     assert first.delete() == ["s@1"]
     second = search(tmp_path, n_trials=2)
@@ -85,7 +85,7 @@ def test_a_new_study_of_the_name_is_another_one(tmp_path: Path) -> None:
     assert second.delete() == ["s@2"]
 
 
-def test_what_remains_of_a_deleted_study_is_not_continued(tmp_path: Path) -> None:
+def test_a_deleted_study_with_registered_runs_is_not_continued(tmp_path: Path) -> None:
     search(tmp_path).delete()
     rest = tuner.load_study(tuner.lineage("s", store=tmp_path).version.study, store=tmp_path)
     assert len(rest.trials) == 1
@@ -96,7 +96,9 @@ def test_what_remains_of_a_deleted_study_is_not_continued(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("registered", [False, True])
-def test_a_study_object_of_a_deleted_study_says_so(tmp_path: Path, registered: bool) -> None:
+def test_a_study_object_of_a_deleted_study_raises_study_not_found(
+    tmp_path: Path, registered: bool
+) -> None:
     study = search(tmp_path, register=registered)
     asked = study.ask()
     tuner.load_study("s", store=tmp_path).delete()
@@ -195,7 +197,7 @@ def test_a_wrong_new_name_is_refused(tmp_path: Path) -> None:
     assert names(tmp_path) == ["s", "t"]
 
 
-def test_an_archived_study_is_hidden_but_whole(tmp_path: Path) -> None:
+def test_an_archived_study_is_hidden_but_complete(tmp_path: Path) -> None:
     study = search(tmp_path)
     search(tmp_path, "t", n_trials=1)
     tuner.archive_study("s", store=tmp_path)
@@ -278,7 +280,7 @@ def test_an_alias_is_set_and_deleted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ref", ["m@staging", "m@4", "n", "n@1", "n@staging"])
-def test_what_is_not_there_is_not_deleted(tmp_path: Path, ref: str) -> None:
+def test_deleting_a_missing_object_is_an_error(tmp_path: Path, ref: str) -> None:
     make_versions(tmp_path)
     act = tuner.delete_alias if "staging" in ref else tuner.delete_model
     with pytest.raises(ModelNotFound):
@@ -286,7 +288,7 @@ def test_what_is_not_there_is_not_deleted(tmp_path: Path, ref: str) -> None:
     assert len(numbers(tmp_path)) == 3
 
 
-def test_an_alias_is_no_version_and_the_reverse(tmp_path: Path) -> None:
+def test_aliases_and_versions_are_not_interchangeable(tmp_path: Path) -> None:
     make_versions(tmp_path)
     with pytest.raises(ArgumentError, match=r"delete_alias\('m@champion'\)"):
         tuner.delete_model("m@champion", store=tmp_path)
@@ -298,7 +300,7 @@ def test_an_alias_is_no_version_and_the_reverse(tmp_path: Path) -> None:
 # --- the command line -----------------------------------------------------------------------------
 
 
-def test_the_commands_of_studies(tmp_path: Path) -> None:
+def test_the_commands_delete_rename_and_archive_studies(tmp_path: Path) -> None:
     search(tmp_path)
     search(tmp_path, "t", n_trials=1, register=False)
     assert call(tmp_path, "study", "rename", "t", "u") == "renamed: t is u\n"
@@ -320,7 +322,7 @@ def test_the_commands_of_studies(tmp_path: Path) -> None:
         assert "'s' is run by process 4711" in call(tmp_path, "study", *args, code=1)
 
 
-def test_the_commands_of_models(tmp_path: Path) -> None:
+def test_the_commands_delete_models_and_aliases(tmp_path: Path) -> None:
     make_versions(tmp_path)
     assert call(tmp_path, "model", "alias", "m@2", "staging") == "alias: staging is m@2\n"
     assert call(tmp_path, "model", "delete-alias", "m@staging") == "deleted: m@staging\n"
@@ -331,7 +333,7 @@ def test_the_commands_of_models(tmp_path: Path) -> None:
     assert call(tmp_path, "models") == ""
 
 
-def test_the_command_for_artifacts(tmp_path: Path) -> None:
+def test_the_command_deletes_artifacts(tmp_path: Path) -> None:
     study = search(tmp_path)
     other = next(t for t in study.trials if t != study.best_trial)
     (artifact,) = study.artifacts(study.runs(other.number)[0].uid)

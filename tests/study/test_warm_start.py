@@ -69,7 +69,7 @@ def test_the_default_and_the_best_of_them_are_tried_first(first, tmp_path) -> No
     assert study.trials[1].params == first.best_params
 
 
-def test_a_study_by_its_name(tmp_path) -> None:
+def test_a_source_is_given_by_its_name(tmp_path) -> None:
     search(tmp_path, study="first")
     study = search(tmp_path, study="second", warm_start="first")
     assert len(study.info.warm_start_trials) == 8
@@ -79,9 +79,7 @@ def test_a_study_by_its_name(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["tpe", "bayesian"])
-def test_an_interrupted_search_goes_on_as_it_would_have_though_the_source_is_gone(
-    tmp_path, optimizer
-) -> None:
+def test_an_interrupted_search_resumes_equally_without_its_source(tmp_path, optimizer) -> None:
     source = search(tmp_path / "source", n_trials=15)
     options = {"warm_start": source, "study": "s", "optimizer": optimizer}
     whole = search(tmp_path / "whole", n_trials=12, **options)
@@ -91,7 +89,7 @@ def test_an_interrupted_search_goes_on_as_it_would_have_though_the_source_is_gon
     assert [t.params for t in halves] == [t.params for t in whole]
 
 
-def test_a_loop_of_ones_own(first, tmp_path) -> None:
+def test_an_ask_tell_loop_uses_earlier_trials(first, tmp_path) -> None:
     study = tuner.create_study(SPACE, store=tmp_path, warm_start=first, optimizer="tpe", seed=1)
     known = {study.space.key(t.params) for t in first.trials}
     trial = study.ask()
@@ -100,7 +98,7 @@ def test_a_loop_of_ones_own(first, tmp_path) -> None:
     assert len(tuner.load_study(study.name, store=tmp_path).info.warm_start_trials) == 30
 
 
-def test_another_space_takes_what_fits(first, tmp_path) -> None:
+def test_another_space_takes_fitting_trials(first, tmp_path) -> None:
     space = {
         "x": Float(-5, 0),  # narrower
         "model": Choice("plain", deep={"layers": Int(1, 4), "width": Int(1, 9, default=5)}),
@@ -113,7 +111,7 @@ def test_another_space_takes_what_fits(first, tmp_path) -> None:
     assert widths == {5}
 
 
-def test_constraints_come_along(tmp_path) -> None:
+def test_outcome_constraints_are_taken_over(tmp_path) -> None:
     def limited(params, trial):
         trial.report_constraint("size", params["x"])
         return objective(params)
@@ -133,17 +131,17 @@ class TestRefusals:
             search(folder / "new", study="new", **options)
         assert not (folder / "new").exists() or not tuner.list_studies(store=folder / "new")
 
-    def test_no_source(self, tmp_path) -> None:
+    def test_a_missing_source_is_an_error(self, tmp_path) -> None:
         self.refused(tmp_path, "warm_start=3: pass a study name", warm_start=3)
 
-    def test_nothing_fits(self, first, tmp_path) -> None:
+    def test_a_source_without_fitting_trials_is_an_error(self, first, tmp_path) -> None:
         words = "none of the 30 completed trials is a point of this space: 'y' is missing"
         self.refused(tmp_path, words, warm_start=first, space={"y": Float(0, 1)})
         self.refused(
             tmp_path, r"'x' = .* is not in Float", warm_start=first, space={"x": Float(90, 99)}
         )
 
-    def test_another_metric_or_direction(self, first, tmp_path) -> None:
+    def test_a_source_with_another_metric_or_direction_is_refused(self, first, tmp_path) -> None:
         self.refused(tmp_path, "has no metric 'auc'", warm_start=first, metric="auc")
         self.refused(
             tmp_path, "'minimize' for 'value', this study has 'maximize'", warm_start=first,
@@ -156,11 +154,11 @@ class TestRefusals:
             warm_start=theirs,
         )
 
-    def test_a_table_without_values(self, first, tmp_path) -> None:
+    def test_a_table_without_values_is_refused(self, first, tmp_path) -> None:
         table = first.trials_dataframe().drop(columns="value")
         self.refused(tmp_path, "no column 'value'", warm_start=table)
 
-    def test_an_empty_study(self, tmp_path) -> None:
+    def test_an_empty_study_is_refused_as_a_source(self, tmp_path) -> None:
         empty = tuner.create_study(SPACE, store=tmp_path / "empty")
         self.refused(tmp_path, "none of the 0 completed trials", warm_start=empty)
 
@@ -174,6 +172,6 @@ def test_failed_and_missing_rows_of_a_table_are_left_out(first, tmp_path) -> Non
     assert [t.values for t in study.info.warm_start_trials] == [t.values for t in first.trials[2:]]
 
 
-def test_none_is_no_source(tmp_path: Path) -> None:
+def test_none_means_no_source(tmp_path: Path) -> None:
     study = tuner.create_study({"x": Float(0, 1)}, store=tmp_path, warm_start=None)
     assert study.info.warm_start_trials == ()

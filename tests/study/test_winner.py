@@ -79,7 +79,7 @@ def test_refit_makes_the_model(tmp_path: Path) -> None:
     assert study.best_params["C"] == model[-1].C
 
 
-def test_a_refit_that_fails_leaves_the_study_whole(tmp_path: Path) -> None:
+def test_a_failed_refit_leaves_the_study_complete(tmp_path: Path) -> None:
     def broken(params):
         raise MemoryError("too large")
 
@@ -91,14 +91,14 @@ def test_a_refit_that_fails_leaves_the_study_whole(tmp_path: Path) -> None:
     assert study.register(refit=fit).version == 1
 
 
-def test_a_refitted_model_that_cannot_be_saved_leaves_the_study_whole(tmp_path: Path) -> None:
+def test_an_unsavable_refitted_model_leaves_the_study_complete(tmp_path: Path) -> None:
     says = r"'iris': model object: .*the study itself is recorded.*study\.register\(refit="
     with pytest.raises(errors.RegistryError, match=says):
         search(tmp_path, lambda params: fit(params).score(X, y), refit=lambda params: object())
     assert len(tuner.load_study("iris", store=tmp_path).trials) > 0
 
 
-def test_what_refit_makes_may_be_a_pickle_if_allowed(tmp_path: Path) -> None:
+def test_a_refitted_model_is_pickled_if_allowed(tmp_path: Path) -> None:
     study = search(tmp_path, lambda params: params["C"], register=False)
     with pytest.raises(errors.RegistryError, match="allow_pickle=True"):
         study.register(refit=lambda params: Own(params["C"]))
@@ -107,7 +107,7 @@ def test_what_refit_makes_may_be_a_pickle_if_allowed(tmp_path: Path) -> None:
     assert study.best_params["C"] == model.C
 
 
-def test_nothing_is_registered_where_nobody_wants_it(tmp_path: Path) -> None:
+def test_nothing_is_registered_with_register_false(tmp_path: Path) -> None:
     search(tmp_path, register=False)
     assert tuner.list_models(store=tmp_path) == []
 
@@ -128,13 +128,13 @@ def test_the_champion_is_replaced_only_by_a_better_one(tmp_path: Path) -> None:
     assert [v.aliases for v in versions] == [(), (), ("champion",), ()]
 
 
-def test_a_champion_of_another_metric_stays(tmp_path: Path) -> None:
+def test_a_champion_of_another_metric_is_not_replaced(tmp_path: Path) -> None:
     search(tmp_path, lambda params: 0.5, study="a", register="m", n_trials=1)
     search(tmp_path, lambda params: {"auc": 0.9}, metric="auc", study="b", register="m", n_trials=1)
     assert [v.aliases for v in tuner.list_models(store=tmp_path)] == [("champion",), ()]
 
 
-def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_model_is_an_error(tmp_path: Path) -> None:
     search(tmp_path)
     with pytest.raises(errors.ModelNotFound, match=r"'iriss'.*'iris'"):
         tuner.load_model("iriss", store=tmp_path)
@@ -155,7 +155,7 @@ def test_a_model_whose_file_was_changed_is_not_loaded(tmp_path: Path) -> None:
         tuner.load_model("iris@champion", store=tmp_path)
 
 
-def test_a_pickle_needs_a_yes_on_both_sides(tmp_path: Path) -> None:
+def test_a_pickle_needs_permission_on_saving_and_loading(tmp_path: Path) -> None:
     def objective(params, trial):
         trial.log_model(Own(params["C"]), allow_pickle=True)
         return params["C"]
