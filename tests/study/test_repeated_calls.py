@@ -155,7 +155,7 @@ class TestWarmStart:
         assert trials[3:] == first
         assert [t.params for t in trials[:3]] == [t.params for t in source][5:]
 
-    def test_a_misspelled_source_gives_a_warning(self, tmp_path: Path, source: tuner.Study) -> None:
+    def test_a_misspelled_source_is_an_error(self, tmp_path: Path, source: tuner.Study) -> None:
         search(tmp_path)
         with pytest.raises(StudyNotFound, match="warm_start: study 'sorce' does not exist"):
             search(tmp_path, 6, warm_start="sorce")
