@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import multiprocessing
 import os
@@ -11,7 +10,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from multiprocessing.connection import Connection
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +18,7 @@ from hypothesis import strategies as st
 from conformance import record_strategies as records
 from conformance.record_strategies import exact, exact_all
 from support.effort import examples
+from support.store_writers import BATCH, finished, write_trials, write_until_killed
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.records import (
     Code,
@@ -55,11 +54,6 @@ def study(store: Store, name: str = "study") -> StudyInfo:
     """Record a study without a space, whose params may be anything."""
     info = StudyInfo(uuid7(), name, {}, "0", (Goal(),), 1, 1.5)
     return store.create_study(info)
-
-
-def finished(number: int, value: float = 1.0) -> Trial:
-    """Return a completed trial."""
-    return Trial(number, {"x": value}, State.COMPLETED, (value,), {"value": value}, attempts=1)
 
 
 def contents(store: Store, uid: str) -> list[list[str]]:
@@ -308,7 +302,7 @@ class StoreConformance:
         spawn = multiprocessing.get_context("spawn")
         ready = spawn.Barrier(2)
         writers = [
-            spawn.Process(target=_write_trials, args=(store.url, info.uid, ready, float(k)))
+            spawn.Process(target=write_trials, args=(store.url, info.uid, ready, float(k)))
             for k in (1, 2)
         ]
         for writer in writers:
@@ -352,7 +346,7 @@ class StoreConformance:
         for patience in (0.0, 0.05):
             ours, theirs = spawn.Pipe(duplex=False)
             writer = spawn.Process(
-                target=_write_until_killed, args=(store.url, info.uid, theirs, acknowledged)
+                target=write_until_killed, args=(store.url, info.uid, theirs, acknowledged)
             )
             writer.start()
             while acknowledged % 20 != 19:
@@ -420,32 +414,6 @@ class StoreConformance:
         (store.artifact_root / artifact.path / "f").write_bytes(b"13")
         with pytest.raises(ChecksumMismatch, match="'a'"):
             store.read_artifact(artifact)
-
-
-# --- what the other processes do ------------------------------------------------------------------
-
-BATCH = 8
-
-
-def _write_trials(url: str, uid: str, ready: object, value: float) -> None:
-    """Write 300 trials one by one in small batches, each running first, then completed."""
-    store = open_store(url)
-    ready.wait(60)  # type: ignore[attr-defined]
-    for n in range(300):
-        run = Run(uuid7(), n)
-        store.write(uid, Batch([Trial(n, {"x": value}, State.RUNNING)], [run]))
-        store.write(uid, Batch([finished(n, value)], [replace(run, state=State.COMPLETED)]))
-    store.close()
-
-
-def _write_until_killed(url: str, uid: str, word: Connection, begin: int) -> None:
-    """Write batches for ever, and say after each how many there are."""
-    store = open_store(url)
-    for k in itertools.count(begin):
-        numbers = range(k * BATCH, k * BATCH + BATCH)
-        runs = [Run(uuid7(), n) for n in numbers]
-        store.write(uid, Batch([finished(n) for n in numbers], runs))
-        word.send(k + 1)
 
     @pytest.mark.parametrize("direction", list(Direction))
     def test_the_best_trials_come_best_first(self, store: Store, direction: Direction) -> None:

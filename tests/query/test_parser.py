@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conformance.queries import queries
+from conformance.query_strategies import queries
 from tuner.errors import ArgumentError, QueryError
 from tuner.query import parse
 from tuner.query.compiler import Compiler
