@@ -175,7 +175,7 @@ def new_database() -> Iterator[Callable[[], str]]:
 
 @pytest.fixture(scope="session")
 def running_ray() -> Iterator[dict[str, str]]:
-    """Start a Ray with four CPUs, whatever the machine has; backends connect to it."""
+    """Start a Ray with four CPUs on any machine; backends connect to it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 

@@ -94,7 +94,7 @@ def test_the_reference_has_every_public_name() -> None:
         name for page in pages for name in re.findall(r"^::: (.+)$", page.read_text(), re.MULTILINE)
     }
     public = {f"tuner.{name}" for name in tuner.__all__}
-    # The record types are on a page of their own.
+    # The record types are on a separate page.
     assert public - listed - {"tuner.State", "tuner.Trial"} == set()
     assert "tuner.records" in listed
 

@@ -134,7 +134,7 @@ def test_a_search_ends_if_its_store_is_deleted(
 ) -> None:
     def objective(params: dict[str, float], trial: tuner.Trial) -> float:
         if trial.number == at:
-            time.sleep(0.2)  # what was recorded before is committed
+            time.sleep(0.2)  # earlier records are committed
             attack(folder)
         return params["x"]
 

@@ -96,7 +96,7 @@ def test_a_backup_goes_into_a_new_folder_only(to: str, places: Path) -> None:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user can enter, unlike those of pytest."""
+    """A folder that every user can enter, unlike the folders of pytest."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -209,7 +209,7 @@ def test_exceptions_of_user_code_are_not_translated(tmp_path: Path) -> None:
         assert not isinstance(caught.value, errors.TunerError)
     with pytest.raises(KeyboardInterrupt), translated("x"):
         raise KeyboardInterrupt
-    # What a library raises is the cause of an error of ours.
+    # An exception of a library becomes the cause of a tuner error.
     with pytest.raises(errors.StoreError, match="/none/such") as ours:
         public()(Path.stat)(Path("/none/such"))
     assert isinstance(ours.value.__cause__, FileNotFoundError)

@@ -180,7 +180,7 @@ def test_no_written_file_contains_a_planted_secret(
         variables |= {"TUNER_ARTIFACTS": artifacts, "LOG": "1", "AWS_EC2_METADATA_DISABLED": "true"}
     printed = tuner_command(tmp_path, *run_words(), **variables)
     if not artifacts:
-        # What an objective prints is kept as well; on the screen, that is its own affair.
+        # Output of the objective is recorded too; the terminal shows it unchanged.
         tuner_command(tmp_path, *run_words("--study", "p"), **variables, PRINT="1")
         assert b"best: value" in printed, printed.decode()
         # And all trials of a second study fail.
@@ -245,7 +245,7 @@ def test_neither_a_store_nor_a_location_shows_a_password(
     study = tuner.create_study({"x": Float(0, 1)}, study="s", store=url)
     shown = repr(study) + repr(study.store) + str(study.store) + repr(locate(url))
     assert leaks(shown.encode()) == []
-    # What connects still has it.
+    # The URL that connects still has it.
     assert quote(STORE, safe="") in study.store.url
     assert open_store(study.store.url).find_study("s") is not None
 

@@ -36,7 +36,7 @@ ODD_CELLS: list[Any] = [
 
 
 def damaged(good: Path, bad: Path, pick: random.Random) -> str:
-    """Write a damaged copy of a SQLite database and say what is wrong with it."""
+    """Write a damaged copy of a SQLite database and return a description of the damage."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         Path(f"{bad}{suffix}").unlink(missing_ok=True)
     shutil.copy(good, bad)
@@ -65,7 +65,7 @@ def damaged(good: Path, bad: Path, pick: random.Random) -> str:
         "column": [(f'ALTER TABLE {table} DROP COLUMN "{column}"',)],
         "rows": [(f"DELETE FROM {table} WHERE rowid % 2",)],
         "cell": [
-            # A copy has no constraints that would refuse the value.
+            # A copy lacks the constraints that would refuse the value.
             (f"CREATE TABLE copy AS SELECT * FROM {table}",),
             (f"DROP TABLE {table}",),
             (f"ALTER TABLE copy RENAME TO {table}",),

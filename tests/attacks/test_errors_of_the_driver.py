@@ -16,7 +16,7 @@ from tuner.schedulers.protocol import Decision
 
 
 class Bad(BaseException):
-    """What an ``except Exception`` does not catch."""
+    """An exception that ``except Exception`` does not catch."""
 
 
 class FailingScheduler:

@@ -82,7 +82,7 @@ def _report(call: Callable[[], Any], answer: Any) -> None:
 
 
 def outcome(call: Callable[[], Any], seconds: float = 20.0) -> str:
-    """Return the name and message of what a call raises; it must end soon and take no memory."""
+    """Return name and message of the call's exception; it must end soon and take no memory."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     process = context.Process(target=_report, args=(call, theirs))

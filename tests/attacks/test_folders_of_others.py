@@ -39,7 +39,7 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Owner:
-    """A process that has a scratch folder, perhaps in a process namespace of its own."""
+    """A process that has a scratch folder, perhaps in a separate process namespace."""
 
     def __init__(self, *prefix: str) -> None:
         self.process = subprocess.Popen(

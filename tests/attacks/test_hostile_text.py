@@ -59,7 +59,7 @@ def steering(output: bytes) -> list[str]:
 def commands(
     folder: Path, words: list[list[str]], **variables: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run commands in a process of their own; it prints the exit code of each."""
+    """Run commands in a separate process; it prints the exit code of each."""
     script = (
         "import sys, json; from tuner.cli.commands import cli\n"
         "for words in json.loads(sys.argv[1]):\n"

@@ -37,7 +37,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 class Askers:
-    """Processes that ask and tell, and say in shared memory how many pairs each has made."""
+    """Processes that ask and tell, and count their pairs in shared memory."""
 
     def __init__(self, url: str, n: int, pause: float = 0.0) -> None:
         self.context: ForkServerContext = multiprocessing.get_context("forkserver")
@@ -119,7 +119,7 @@ def askers(url: str) -> Iterator[Callable[..., Askers]]:
 
 
 def check_whole(study: tuner.Study, finished: int, open_trials: int = 0) -> None:
-    """Each pair counts once, numbers have no gaps, and no point was given twice."""
+    """Each pair counts once, numbers are contiguous, and no point was given twice."""
     states = Counter(trial.state for trial in study)
     assert states[State.COMPLETED] == finished
     assert states[State.RUNNING] == open_trials
@@ -154,7 +154,7 @@ def test_a_killed_process_does_not_block_others(url: str, askers: Callable[..., 
 
 
 def _stop(process: BaseProcess, url: str) -> None:
-    """Stop a process; on SQLite not within a transaction, as nobody can take its lock away."""
+    """Stop a process; on SQLite not within a transaction, because its lock would stay."""
     assert process.pid is not None
     if "://" in url:
         stop(process.pid)

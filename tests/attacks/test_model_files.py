@@ -307,7 +307,7 @@ FUZZ = Path(__file__).parents[1] / "support" / "model_fuzz.py"
 
 
 def fuzzed(seed: int, count: int) -> None:
-    """Run the fuzz in a process of its own, which must neither die nor do anything but load."""
+    """Run the fuzz in a separate process, which must neither die nor do anything but load."""
     places = os.pathsep.join(str(FUZZ.parents[n]) for n in (1, 2))
     done = subprocess.run(
         [sys.executable, str(FUZZ), str(seed), str(count)],

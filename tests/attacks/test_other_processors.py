@@ -116,6 +116,6 @@ def test_long_searches_are_equal_on_other_processors() -> None:
     others, seeds = list(OTHERS), list(range(8))
     assert first_differences(others, [("random", 200), ("tpe", 200)], seeds) == {}
     parts = first_differences(others, [("bayesian", 60), ("auto", 60)], seeds)
-    # As docs/optimizers.md says: the same with any number of threads, nearly always elsewhere.
+    # As in docs/optimizers.md: the same with any number of threads, nearly always elsewhere.
     assert not any(name.startswith("threads") for name in parts)
     assert len(parts) <= 0.2 * 2 * len(others) * len(seeds), parts

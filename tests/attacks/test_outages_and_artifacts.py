@@ -156,7 +156,7 @@ def test_a_permanent_outage_ends_the_search_without_a_failed_trial(
     url = server.new_database()
 
     def stop() -> None:
-        time.sleep(0.5)  # what was put before is committed by then
+        time.sleep(0.5)  # earlier records are committed by then
         server.stop()
 
     with pytest.raises(errors.StoreUnavailable):
@@ -197,7 +197,7 @@ def test_a_locked_database_fails_no_trial(
 
 
 def fill(ballast: Path) -> None:
-    """Write a file that takes all the room there is."""
+    """Write a file that fills the disk."""
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(b"." * 4096):
             pass

@@ -49,7 +49,7 @@ def nested(depth: int) -> Any:
     return value
 
 
-# How a trial's records are made odd, behind the checks of `LiveTrial`.
+# Changes that make a trial's records invalid, behind the checks of `LiveTrial`.
 steps = st.sampled_from([2**63, 10**30, -(2**63) - 1, -(2**63), -1]) | st.integers(
     -(2**70), 2**70
 ).filter(lambda n: not 0 <= n <= MAX_STEP)

@@ -64,7 +64,7 @@ print(len(study.trials), *(n for n in changed if n.startswith("RAY")), flush=Tru
 """
 
 
-# What closes a Ray that is told to be open closes the others too.
+# The measures that protect a deliberately open Ray protect the others too.
 @pytest.fixture(
     params=[pytest.param({}, marks=pytest.mark.soak), {"RAY_AUTH_MODE": "disabled"}],
     ids=["plain", "disabled"],
@@ -72,7 +72,7 @@ print(len(study.trials), *(n for n in changed if n.startswith("RAY")), flush=Tru
 def search(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[tuple[subprocess.Popen[str], Path, Target]]:
-    """A plain search of a user who has no token yet, that waits for us in the middle."""
+    """A plain search of a user without a token, paused in the middle."""
     folder = tmp_path_factory.mktemp("search")
     (folder / "home").mkdir()
     clean = {name: v for name, v in os.environ.items() if not name.startswith("RAY_")}
@@ -152,7 +152,7 @@ sys.stdin.read()
 
 @pytest.mark.soak
 def test_another_user_can_use_a_ray_without_a_token(tmp_path: Path) -> None:
-    """What the test above finds nothing with does find what is open."""
+    """The probe of the test above does find an open port."""
     clean = {name: v for name, v in os.environ.items() if not name.startswith("RAY_")}
     with subprocess.Popen(
         [sys.executable, "-c", OPEN],
@@ -210,11 +210,11 @@ FAKE = "exec -a raylet bash -c 'sleep 60; exit' --gcs-address=127.0.0.1:1"
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_auto_follows_no_node_of_another_user() -> None:
-    """Ray itself would: the cluster there gets the token, and what it answers is unpickled."""
+    """Ray itself would: it sends the token to the cluster there and unpickles the answer."""
     address = message = ""
     with running_as(NOBODY, FAKE):
         try:
-            address = own_cluster()  # that of another test, if one runs now
+            address = own_cluster()  # the cluster of another test, if one runs now
         except BackendError as error:
             message = str(error)
     assert address != "127.0.0.1:1"

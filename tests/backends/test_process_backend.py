@@ -381,7 +381,7 @@ def test_a_frame_interrupted_by_an_exception_is_completed(
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         with pytest.raises(Alarm):
-            writer.write(large)  # nobody reads, so it blocks
+            writer.write(large)  # no process reads, so it blocks
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -142,7 +142,7 @@ def test_the_driver_is_not_interrupted_while_it_records_a_message() -> None:
     backend = SerialBackend()
     backend.start(scripted_work(), deliver=deliver)
     job = make_job(("report", 1), timeout=0.1)
-    # With other threads, such as those of Ray, one of them may receive the signal.
+    # With other threads, such as Ray's, one of them may receive the signal.
     others = [threading.Thread(target=time.sleep, args=(1.0,)) for _ in range(8)]
     for thread in others:
         thread.start()

@@ -1,4 +1,4 @@
-"""The yardstick itself: its statistics, its problems, what it keeps, and how it meets peers."""
+"""The quality benchmark: its statistics, problems, stored results and peers."""
 
 from __future__ import annotations
 

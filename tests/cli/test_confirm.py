@@ -1,4 +1,4 @@
-"""The command that confirms the winner of a study, and what others show of it."""
+"""The command that confirms the winner of a study, and the commands that show the result."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def shell(head: RunningHead, project: Path) -> Shell:
 
 @pytest.fixture
 def no_token(tmp_path: Path) -> Path:
-    """The home folder of somebody who has no token."""
+    """The home folder of a user without a token."""
     home = tmp_path / "stranger"
     home.mkdir()
     return home

@@ -1,4 +1,4 @@
-"""What a real cluster says of itself; `test_page.py` asks from outside, and with files."""
+"""The check of a real cluster; `test_page.py` runs it from outside, and with files."""
 
 from __future__ import annotations
 

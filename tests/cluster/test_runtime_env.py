@@ -1,4 +1,4 @@
-"""Code, data and variables reach the workers, whoever started Ray."""
+"""Code, data and variables reach the workers of any Ray cluster."""
 
 from __future__ import annotations
 

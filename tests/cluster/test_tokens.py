@@ -1,4 +1,4 @@
-"""Nobody gets in without the token: through the driver, the job API, or as a node."""
+"""Access without the token is refused: to the driver, to the job API, and as a node."""
 
 from __future__ import annotations
 

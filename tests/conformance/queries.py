@@ -94,7 +94,7 @@ class QueryConformance:
     def test_the_database_finds_what_the_evaluator_finds(
         self, store: Store, data: st.DataObject
     ) -> None:
-        # Each example has a study of its own, and searches in that alone.
+        # Each example has its own study, and searches only there.
         info = StudyInfo(
             uuid7(), f"{data.draw(texts)}-{uuid7()}", {}, "0", (Goal(),), 1, 1.5,
             tags=data.draw(st.dictionaries(names, texts, max_size=2)),

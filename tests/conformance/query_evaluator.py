@@ -24,7 +24,7 @@ from tuner.query.syntax import (
 from tuner.records import Run, State, StudyInfo, Trial
 
 Row = dict[str, Any]
-"""What can be asked of one match: field to value; documents and trees are dicts."""
+"""The fields of one match that queries can use: field to value; documents and trees are dicts."""
 
 TIMES = ("started", "ended", "created")
 TREES = ("notes", "optimizer")
@@ -47,13 +47,13 @@ def find(query: Query, table: Sequence[Row], now: float) -> list[int]:
 
 
 def _is_final(field: Field, row: Row) -> bool:
-    """Return whether a row has a value of the field, and that of a completed trial or run."""
+    """Return whether a row has a value of the field, from a completed trial or run."""
     state = row.get("trial state" if field.path[0] == "value" else "state", row.get("state"))
     return state in (None, "completed") and look_up(field, row) is not None
 
 
 def look_up(field: Field, row: Row) -> Any:
-    """Return the value of a field, None if there is none; NaN is none."""
+    """Return the value of a field, None if it is missing or NaN."""
     first, *rest = field.path
     value = row.get(first)
     keys = rest if first in TREES else [".".join(rest)] if rest else []
@@ -63,7 +63,7 @@ def look_up(field: Field, row: Row) -> Any:
 
 
 def holds(condition: Condition, value_of: Callable[[Field], Any], now: float) -> bool | None:
-    """Return whether a condition holds; None where there is nothing to compare."""
+    """Return whether a condition holds; None if a value is missing."""
 
     def again(inner: Condition) -> bool | None:
         return holds(inner, value_of, now)
@@ -138,7 +138,7 @@ def _compare(a: Any, operator: Operator, b: Any) -> bool | None:
 
 
 def _rank(value: Any, descending: bool) -> tuple[Any, ...]:
-    """Return what sorts numbers first, then texts, then truths, then what has no order."""
+    """Return a sort key: numbers first, then texts, then booleans, then unordered values."""
     kind = _kind(value)
     sign = -1 if descending else 1
     if kind == "number":
@@ -170,7 +170,7 @@ def _difference(a: float | None, b: float | None) -> float | None:
 
 
 def trial_row(info: StudyInfo, trial: Trial, last: Run | None) -> Row:
-    """Return what can be asked of a trial."""
+    """Return the fields of a trial that queries can use."""
     error = (
         {} if trial.error is None else {"kind": trial.error.kind, "message": trial.error.message}
     )
@@ -195,7 +195,7 @@ def trial_row(info: StudyInfo, trial: Trial, last: Run | None) -> Row:
 
 
 def run_row(info: StudyInfo, trial: Trial, run: Run) -> Row:
-    """Return what can be asked of a run."""
+    """Return the fields of a run that queries can use."""
     return trial_row(info, trial, run) | {
         "trial": trial.number,
         "trial state": trial.state.value,
@@ -212,7 +212,7 @@ def run_row(info: StudyInfo, trial: Trial, run: Run) -> Row:
 
 
 def study_row(info: StudyInfo, trials: Sequence[Trial]) -> Row:
-    """Return what can be asked of a study."""
+    """Return the fields of a study that queries can use."""
     values = [
         t.value
         for t in trials

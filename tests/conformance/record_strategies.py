@@ -73,7 +73,7 @@ trials = st.builds(
 
 
 def runs_of(trial: Trial, code: str, environment: str) -> st.SearchStrategy[Run]:
-    """Return runs of `trial` that ran this code in this environment, or do not say."""
+    """Return runs of `trial` with this code and environment, or without."""
     return st.builds(
         Run,
         uid=st.builds(uuid7),

@@ -36,7 +36,7 @@ from tuner.records import (
 from tuner.tracking import Batch, Store, open_store
 from tuner.tracking.uuid7 import uuid7
 
-# Each example has a study of its own, so the store may be shared by them. The subclasses share the
+# Each example has its own study, so the store may be shared by them. The subclasses share the
 # tests, so an example that failed for one must not be tried on another in its place.
 shared = settings(
     deadline=None,
@@ -57,7 +57,7 @@ def study(store: Store, name: str = "study") -> StudyInfo:
 
 
 def contents(store: Store, uid: str) -> list[list[str]]:
-    """Return all that a store says about a study."""
+    """Return all records of a study in a store."""
     return [
         exact_all(store.trials(uid)),
         exact_all(store.runs(uid)),
@@ -364,7 +364,7 @@ class StoreConformance:
             numbers = [t.number for t in store.trials(info.uid)]
             assert numbers == list(range(len(numbers)))
             assert len(numbers) % BATCH == 0
-            # What was committed, and at most the batch whose word did not get through.
+            # The committed batches, and at most one whose message was lost.
             assert len(numbers) // BATCH in (acknowledged, acknowledged + 1)
             assert len(list(store.runs(info.uid))) == len(numbers)
             acknowledged = len(numbers) // BATCH

@@ -337,7 +337,7 @@ def test_a_script_prints_what_it_printed_before_and_each_run_has_its_lines(argum
         )
     assert "info 0" in done.stderr
     assert "info 1" in done.stderr
-    assert "trials" in done.stderr  # the progress display, which is no output of a trial
+    assert "trials" in done.stderr  # the progress display, not the output of a trial
 
 
 @pytest.mark.process

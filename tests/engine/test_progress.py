@@ -1,4 +1,4 @@
-"""The progress display: what it says, when it draws, and that it never breaks a study."""
+"""The progress display: its text, the times of its updates, and its failures."""
 
 import io
 import os
@@ -74,7 +74,7 @@ def started(screen, clock, done=0, n_trials=100, timeout=None, goal=ACCURACY):
     return display
 
 
-# --- What it says ---------------------------------------------------------------------------------
+# --- The text -------------------------------------------------------------------------------------
 
 
 def test_a_line_has_counts_best_value_and_times(clock):
@@ -120,7 +120,7 @@ def test_without_a_budget_no_total_and_no_time_left_are_shown(clock):
         (100, None, 0, 50, 10.0, 10.0),
         (100, None, 40, 50, 10.0, 50.0),  # the pace of this call, not of the study
         (100, None, 40, 40, 10.0, None),  # no pace yet
-        (100, 12.0, 0, 50, 10.0, 2.0),  # whichever budget ends first
+        (100, 12.0, 0, 50, 10.0, 2.0),  # the budget that ends first
         (None, 60.0, 0, 5, 10.0, 50.0),
         (100, None, 0, 120, 10.0, 0.0),
         (None, 5.0, 0, 1, 10.0, 0.0),
@@ -167,7 +167,7 @@ def test_lines_come_every_ten_seconds_and_sooner_for_a_better_value(clock):
         display.update(Snapshot(done=tick, best_value=best, best_trial=tick, elapsed=1.0))
         if stream.tell() > before:
             times.append(clock.now - 100)
-    # 2.0: the first value; 12.25: what came at 10.5 and 10.75 s, two seconds after the line before
+    # 2.0: the first value; 12.25: the values at 10.5 and 10.75 s, two seconds after the line before
     assert times == [2.0, 10.25, 12.25, 15.25, 25.25, 35.25]
 
 

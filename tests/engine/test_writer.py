@@ -159,7 +159,7 @@ def test_a_temporarily_full_disk_loses_no_record(
     writer = writer_of(store, info)
     writer.put(trial=Trial(0, {"x": 0.5}, notes={"text": "a" * 10_000}))
     writer.flush()
-    room[0] = 1  # SQLite makes it as many as there are
+    room[0] = 1  # SQLite raises it to the number of pages
     for number in range(1, 30):
         writer.put(trial=Trial(number, {"x": 0.5}, notes={"text": "a" * 10_000}))
     time.sleep(0.5)

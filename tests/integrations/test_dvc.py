@@ -53,7 +53,7 @@ def test_dvc_shows_the_files_if_it_is_installed(study, tmp_path: Path) -> None:
     export_dvc(study, tmp_path)
     dvc = shutil.which("dvc")
     if dvc is None:
-        # DVC is large; what it reads is plain YAML and JSON, which the tests above look at.
+        # DVC is large. It reads plain YAML and JSON, which the tests above check.
         assert json.loads((tmp_path / "metrics.json").read_text())
         return
     shown = subprocess.run(

@@ -1,4 +1,4 @@
-"""Against a real MLflow server: what the mirror wrote is read by MLflow's client, and imported."""
+"""The mirror to a real MLflow server, read by MLflow's client, and the import from it."""
 
 from __future__ import annotations
 

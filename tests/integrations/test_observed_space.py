@@ -1,4 +1,4 @@
-"""Spaces inferred from trials: each of these trials is a point of the space, whatever they had."""
+"""Spaces inferred from trials: each of these trials is a point of the space."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def observed(some) -> ObservedSpace:
 
 
 def values_of(params) -> list:
-    """All values of a point at any depth, without what says that one is there or not."""
+    """All values of a point at any depth, without the markers of presence."""
     found = []
     for value in params.values():
         if isinstance(value, tuple):

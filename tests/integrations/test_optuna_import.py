@@ -61,7 +61,7 @@ def made(
     sampler = optuna.samplers.RandomSampler(seed=1)
     study = optuna.create_study(study_name="old", sampler=sampler, **options)
     study.optimize(objective, n_trials=n, catch=(ValueError,))
-    # Its storage is slow; what it writes there is the same when it copies.
+    # Its storage is slow; a copy has the same content.
     optuna.copy_study(from_study_name="old", from_storage=study._storage, to_storage=storage)
     return optuna.load_study(study_name="old", storage=storage)
 
@@ -128,7 +128,7 @@ def test_conditions_become_branches(storage: str, tmp_path: Path) -> None:
     forest = model.branches["forest"]
     assert forest["layers"] == Int(1, 3)
     assert forest["units0"] == Int(4, 128, step=4)
-    # No categorical parameter says when there is a second layer.
+    # No categorical parameter decides on the second layer.
     assert forest["units1"] == Choice(unset={}, set={"value": Int(4, 128, step=4)})
 
 

@@ -359,7 +359,7 @@ class TestConstraintsAndGoals:
             return Outcome(State.COMPLETED, {"value": -params["x"]}, constraints=limit)
 
         unit = Space({"x": Float(0, 1)})
-        optimizer, _ = self.run(unit, [Goal()], outcome, 8)  # later the edge has no more to give
+        optimizer, _ = self.run(unit, [Goal()], outcome, 8)  # later trials gain nothing at the edge
         pending = [Trial(8, {"x": 0.95}, State.RUNNING)]
         (point,) = optimizer.ask(1, pending)
         assert 0.4 < point["x"] < 0.6

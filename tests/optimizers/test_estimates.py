@@ -1,4 +1,4 @@
-"""Estimates of true values: their intervals, luck, and what they do with few or odd values."""
+"""Estimates of true values: their intervals, optimism, and behavior with few or extreme values."""
 
 from __future__ import annotations
 

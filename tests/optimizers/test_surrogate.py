@@ -121,7 +121,7 @@ def test_a_plateau_at_the_best_loss_selects_no_warp():
 
 
 def test_few_losses_beside_a_plateau_select_no_warp():
-    """Three losses off the plateau, whose logarithms are nearly equal, are no evidence for one."""
+    """Three losses off the plateau with nearly equal logarithms are not evidence for a warp."""
     X = np.vstack([np.random.default_rng(0).random((21, 2)), [[0.5, 0.5], [0.7, 0.5], [0.9, 0.5]]])
     losses = np.array([0.3] * 21 + [1.5, 2.1, 2.9])
     assert learn(EMBEDDING, X, np.ones_like(X, dtype=bool), losses).warp == IDENTITY

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 
 def run(*command: str | Path, cwd: Path, **variables: str) -> str:
-    """Run a command without this process's settings for Python, and return what it prints."""
+    """Run a command without this process's settings for Python, and return its output."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     done = subprocess.run(
         list(map(str, command)),

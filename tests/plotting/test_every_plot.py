@@ -1,4 +1,4 @@
-"""What holds for every plot: it draws whatever is recorded, where it is told to, and no more."""
+"""Properties of every plot: it draws any record on the given axes, and nothing else."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def draw(plots: Plots, kind: str, **options: Any) -> Axes:
     """Draw for real, with every warning of matplotlib and NumPy an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # What a text of any script lacks is the font's to say.
+        # The font may lack glyphs of some scripts.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         ax: Axes = getattr(plots, kind)(**options)
         figure = ax.get_figure(root=True)
@@ -73,7 +73,7 @@ VALUES: dict[str, Callable[[dict[str, Any]], float]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "value"), each_once(KINDS, VALUES))
 def test_plots_draw_any_values(made_up: MakeUp, kind: str, value: Any) -> None:
-    # Half of the plots maximize, so that what is far off is at either end.
+    # Half of the plots maximize, so outliers are at either end.
     direction = list(Direction)[KINDS.index(kind) % 2]
     draw(made_up(30, value=value, direction=direction), kind)
 

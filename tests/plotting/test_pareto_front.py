@@ -1,4 +1,4 @@
-"""What the plot of a Pareto front shows."""
+"""The content of the plot of a Pareto front."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each plot shows of records made by hand, read from its axes."""
+"""The content of each plot for constructed records, read from its axes."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ def test_a_diverged_trial_does_not_dominate_importances() -> None:
 
 @pytest.mark.parametrize("direction", list(Direction))
 def test_a_rarely_tried_branch_has_importances(direction: Direction) -> None:
-    """Few and bad trials that lie off scale are no diverged ones."""
+    """A few bad trials that lie off scale do not count as diverged."""
 
     def value(p: dict[str, Any]) -> float:
         return direction.sign * ((2.0 if p["m"] == "b" else 0.5) + 0.3 * p["x"])

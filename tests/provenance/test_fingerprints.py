@@ -131,7 +131,7 @@ def test_fingerprints_equal_those_of_earlier_versions() -> None:
 
 @pytest.mark.slow
 def test_data_is_hashed_in_chunks(tmp_path: Path) -> None:
-    """Beside the data itself it takes a few megabytes, whatever the layout is."""
+    """Hashing takes a few megabytes beside the data, for any memory layout."""
     values = np.arange(8_000_000.0)  # 64 MB
     values.tofile(tmp_path / "file")
     table = pa.table({"x": values})

@@ -161,7 +161,7 @@ def test_a_quoted_name_gives_a_hint(query: str, position: int, says: str) -> Non
 
 
 class TestPartialResults:
-    """A stopped or failed trial has reported values that are no results of its objective."""
+    """A stopped or failed trial has reported values, but no result of its objective."""
 
     @pytest.fixture(params=["sqlite", pytest.param("pg", marks=pytest.mark.postgres)])
     def study(

@@ -1,4 +1,4 @@
-"""What a query's text means, and what is said of one that means nothing."""
+"""The syntax of queries, and the errors for invalid queries."""
 
 from __future__ import annotations
 

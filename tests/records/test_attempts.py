@@ -1,4 +1,4 @@
-"""The reports of a trial are those of all its attempts."""
+"""The reports of a trial come from all its attempts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading what was registered: checksums first, then formats, and nothing that is not allowed."""
+"""Loading registered models: checksums first, then formats, and only permitted code."""
 
 from __future__ import annotations
 

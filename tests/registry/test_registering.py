@@ -1,4 +1,4 @@
-"""Versions, their numbers and lineage, and what the alias champion means."""
+"""Versions, their numbers and lineage, and the alias champion."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_an_alias_of_a_missing_version_is_refused(store: Store, version: int) ->
         Registry(store).set_alias("m", "2", 1)
 
 
-# --- what is not there ------------------------------------------------------------------------
+# --- missing objects --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

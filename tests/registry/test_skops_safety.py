@@ -294,7 +294,7 @@ def test_the_feature_count_of_a_model_must_match_its_trees(
     make: Callable[[], Any], tmp_path: Path
 ) -> None:
     model = make().fit(X, y)
-    model.n_features_in_ = 2  # what its callers' data is compared with
+    model.n_features_in_ = 2  # callers' data is compared with it
     with pytest.raises(RegistryError, match="a tree for other features"):
         load_again(model, tmp_path)
 

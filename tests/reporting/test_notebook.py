@@ -35,7 +35,7 @@ def kernel() -> Iterator[Run]:
 
 @contextmanager
 def running_kernel() -> Iterator[Run]:
-    """Give a function that runs a cell and returns what is shown below it, by MIME type."""
+    """Give a function that runs a cell and returns its output by MIME type."""
     manager, client = start_new_kernel()
 
     def run(code: str) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ def test_the_style_of_the_first_figure_does_not_hide_later_ones() -> None:
 
 
 def test_plots_are_shown_with_interactive_mode_off(kernel: Run) -> None:
-    # The first figure of a kernel turns the mode on, whoever draws it.
+    # The first figure of a kernel turns the mode on.
     kernel("import matplotlib.pyplot as plt; study.plot.history();")
     assert images(kernel("plt.ioff(); study.plot.history();")) == 0
     assert images(kernel("_ = plt.ion(); plt.close('all'); study.plot.history();")) == 1

@@ -1,4 +1,4 @@
-"""The report as a file: complete, self-contained, and safe whatever a study is called."""
+"""The report as a file: complete, self-contained, and safe for any name of a study."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVIL = "<script>alert(1)<|script>\"'&{{ 7*7 }}".replace("|", "\\")
 
 
 class Page(HTMLParser):
-    """What a browser would find: tags, the text between them, what they load."""
+    """The content that a browser would see: tags, text and loaded resources."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Repeated blocks: one column for each parameter of block k, whatever the count is."""
+"""Repeated blocks: one column for each parameter of block k, for every count."""
 
 from __future__ import annotations
 

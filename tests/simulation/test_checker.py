@@ -27,7 +27,7 @@ CONSEQUENCES = {
 
 
 def first_consequence() -> str:
-    """Return the first violation about a trial, empty if there is none."""
+    """Return the first violation about a trial, empty if none is found."""
     with sweep_database() as sweeps:
         for seed in SEEDS:
             _, history = sweeps.play(seed)

@@ -1,4 +1,4 @@
-"""A handful of the faults of ``make soak``, and proof that its judge can say no."""
+"""A few faults of ``make soak``, and a check that its judge detects defects."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ spared.kill()
 
 @pytest.mark.process
 def test_a_process_that_starts_during_cleanup_is_ended_too() -> None:
-    # In a process of its own: a Ray cluster of other tests starts workers when it likes.
+    # In a separate process: a Ray cluster of other tests starts workers at any time.
     done = subprocess.run(
         [sys.executable, "-c", STARTS_MORE], capture_output=True, text=True, timeout=60, check=True
     )

@@ -1,4 +1,4 @@
-"""A loop of one's own: ask, tell, leave, come back in another process."""
+"""Manual ask/tell loops, within one process and resumed in another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trial that is tried again goes on from what it saved."""
+"""A retried trial resumes from its checkpoint."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_restarted_driver_resumes_the_running_trial(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("cluster")
 class TestOnRay:
     def test_a_retry_after_a_killed_worker_resumes(self, tmp_path: Path) -> None:
-        def trouble() -> None:  # at once: what was saved is safe when the block has ended
+        def trouble() -> None:  # immediately: the checkpoint is safe when the block has ended
             os.kill(os.getpid(), signal.SIGKILL)
 
         study = search(tmp_path / "store", trainer(tmp_path / "diary", trouble), workers=2)
@@ -155,7 +155,7 @@ class TestOnRay:
         def objective(params, trial):
             if (saved := trial.restore()) is not None:
                 return float((saved / "weights").stat().st_size)
-            # What Ray shares between processes counts for its object store, not for this one.
+            # Memory that Ray shares belongs to its object store, not to this process.
             held, done = [own_memory()], threading.Event()
 
             def look() -> None:

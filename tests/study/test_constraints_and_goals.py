@@ -1,4 +1,4 @@
-"""Outcome constraints and several goals, end to end: what counts as best, what is refused."""
+"""Outcome constraints and several goals, end to end: the best trials, and refused arguments."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_another_space_is_refused_as_on_resume(url: str, at_once: Any) -> None:
 
 
 def test_searches_that_begin_at_once_share_the_study(tmp_path: Path, at_once: Any) -> None:
-    """One runs it; whoever is later goes on with it, or is told who runs it."""
+    """One process runs it; later ones resume it, or get an error that names the runner."""
 
     def optimize(n: int) -> tuner.Study:
         return tuner.optimize(

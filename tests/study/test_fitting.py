@@ -1,4 +1,4 @@
-"""Every earlier trial that fits a space is taken, whatever its source made of names and values."""
+"""Every earlier trial that fits a space is taken, despite other forms of names and values."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def test_nonfinite_values_are_omitted(tmp_path: Path) -> None:
 
 
 class TestConstraints:
-    """A trial that violates a constraint of the study is infeasible, whatever its source."""
+    """A trial that violates a constraint of the study is infeasible, for every kind of source."""
 
     @pytest.fixture
     def source(self, tmp_path: Path) -> tuner.Study:

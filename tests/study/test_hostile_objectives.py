@@ -1,4 +1,4 @@
-"""Objectives that misbehave: each is recorded rightly, and the next trial there is unharmed."""
+"""Misbehaving objectives are recorded correctly and do not affect the next trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A value that the objective computed is kept, whatever else of the trial cannot be recorded."""
+"""The computed value of a trial is recorded even if other parts of it cannot be."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_reports_that_are_not_finite_are_the_worst_and_give_a_stopped_trial_no_v
 
 
 def cannot_save(folder: Path) -> dict[str, tuple[Callable[[Any], Any], str]]:
-    """Return calls that cannot save something, and what the record says of each."""
+    """Return calls that cannot save something, and the record of each failure."""
     (folder / "pipe").unlink(missing_ok=True)
     return {
         "model": (lambda t: t.log_model(object()), "model model: RegistryError"),

@@ -265,7 +265,7 @@ def _done(store: Path) -> int:
 
 
 class TestDeterministic:
-    """The same seed and as many workers: the same trials, whatever the timing."""
+    """The same seed and as many workers: the same trials, independent of timing."""
 
     def log(self, folder: Path, delays: int, *, n_trials: int = 14, study: str = "s") -> Any:
         def objective(params, trial):

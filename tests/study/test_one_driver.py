@@ -1,4 +1,4 @@
-"""One driver at a time runs a study, whoever else tries, stops or wakes up."""
+"""One driver at a time runs a study, although others try, stop or wake up."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_second_driver_gets_an_error_that_names_the_first(tmp_path: Path) -> N
     executed = lines(tmp_path)
     done = sum(t.state.finished for t in study)
     assert executed - 2 <= done <= executed, "all but what was under way or not yet committed"
-    # It is dead, and on this machine: nobody need wait until its lease lapses.
+    # It is dead, and on this machine: no other driver waits until its lease expires.
     smaller = search(tmp_path, done + 2)
     states = [t.state for t in smaller]
     assert states.count(State.COMPLETED) == done + 2

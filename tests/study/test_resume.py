@@ -1,4 +1,4 @@
-"""Whatever ends a search, the same call made again finishes it, and loses nothing."""
+"""Repeating the call finishes an interrupted search and loses no trial."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_an_optimizer_is_told_each_trial_once(tmp_path: Path) -> None:
     copied = copy.copy(study)
     for asking in (study, copied, study, copied):
         ask_and_tell(asking, 2)
-    study.ask()  # takes in what the copy told
+    study.ask()  # reads the trials that the copy told
     assert optimizer.told == Counter(range(16))
 
 

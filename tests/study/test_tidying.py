@@ -144,7 +144,7 @@ def test_a_running_study_is_neither_deleted_nor_renamed(tmp_path: Path) -> None:
 def test_a_search_whose_study_is_deleted_under_it_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lease has expired, as that of a suspended process; another process deletes the study."""
+    """Its lease has expired, as after a suspension; another process deletes the study."""
     study = tuner.create_study(SPACE, study="s", store=tmp_path)
     acquire = type(study.store).acquire_lease
     monkeypatch.setattr(

@@ -35,7 +35,7 @@ def read_all(store: object) -> None:
 
 
 def raw_error(call: Callable[[], object]) -> str:
-    """Return the traceback of an error that is not ours, "" if there is none."""
+    """Return the traceback of an error that is not a tuner error, else ""."""
     try:
         call()
     except errors.TunerError:

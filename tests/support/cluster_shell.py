@@ -43,7 +43,7 @@ class Shell:
         return done
 
     def tuner(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run a command in a process of its own, as it may connect that to a cluster."""
+        """Run a command in a separate process, because it may connect to a cluster."""
         return self(tuner_command(*args), **options)
 
     def tuner_here(

@@ -1,4 +1,4 @@
-"""Real Ray clusters for tests, each on free ports and in a folder of its own, ended by pid."""
+"""Real Ray clusters for tests, each on free ports and in its own folder, ended by pid."""
 
 from __future__ import annotations
 

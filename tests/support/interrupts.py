@@ -1,4 +1,4 @@
-"""Children that heed Ctrl-C, wherever the tests run."""
+"""Child processes that react to Ctrl-C in any test environment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 def heed_interrupts() -> None:
-    """Undo what a shell does to processes in the background: they ignore Ctrl-C.
+    """Restore Ctrl-C, which shells disable for background processes.
 
     For the `preexec_fn` of a child.
     """

@@ -1,4 +1,4 @@
-"""A study whose trials keep models, and what must be there of them whatever is collected."""
+"""A study whose trials save models, and the models that a collection must keep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def model(content: int) -> Upload:
 
 
 class History:
-    """A store with one study, and what is expected of it."""
+    """A store with one study, and its expected content."""
 
     def __init__(self, folder: Path | str) -> None:
         self.study = tuner.create_study({"x": Float(0, 1)}, study="s", store=folder, seed=0)

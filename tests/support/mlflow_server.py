@@ -1,4 +1,4 @@
-"""A real MLflow tracking server in a process of its own, which a test may end and start again."""
+"""A real MLflow tracking server in a separate process, which a test may stop and restart."""
 
 from __future__ import annotations
 

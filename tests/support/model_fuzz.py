@@ -188,7 +188,7 @@ def attempt(root: Node, members: dict[str, bytes], others: list[Node], rng: Any)
 
 
 def mutate(root: Node, members: dict[str, bytes], others: list[Node], rng: Any) -> str:
-    """Change a schema or one of its arrays in one place; return what was done."""
+    """Change a schema or one of its arrays in one place; return a description of the change."""
     found = [(n, node) for n, node in nodes(root) if n not in UNTOUCHED]
     kind = rng.choice(
         ["array"] * 8 + ["value"] * 6 + ["loader", "name", "graft", "wrap", "keys", "attribute"]
@@ -341,7 +341,7 @@ class Watch:
 
 
 def use(model: Any, data: Any) -> None:
-    """Call whatever a model offers; ordinary errors are fine."""
+    """Call each method of a model; ordinary errors are accepted."""
     for name in METHODS:
         try:
             getattr(model, name)(data)
@@ -380,7 +380,7 @@ def main(seed: int, count: int, only: str = "") -> dict[str, Any]:
         finally:
             watch.on = False
 
-    # Warm up: what the first load of an honest file imports is not the file's choice.
+    # Warm up: the imports of the first load of a valid file are not the file's choice.
     for content, data in files.values():
         use(honest := load(content), data)
         repr(honest)

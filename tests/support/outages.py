@@ -51,7 +51,7 @@ def check_artifacts(study: tuner.Study) -> None:
 
 
 def keep(trial: Any, folder: Path, size: int = 8) -> None:
-    """Log an artifact that says the trial's number."""
+    """Log an artifact that contains the trial's number."""
     path = folder / f"kept-{trial.number}-{trial.attempt}"
     path.write_bytes(f"{trial.number:08}".encode() + b"." * (size - 8))
     trial.log_artifact(path, "kept")
@@ -59,7 +59,7 @@ def keep(trial: Any, folder: Path, size: int = 8) -> None:
 
 @contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
-    """Give a file system of its own size, which is really full when it is."""
+    """Give a small file system that really becomes full."""
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:

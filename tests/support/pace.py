@@ -1,4 +1,4 @@
-"""How long a call takes, told in seconds of an ordinary machine.
+"""Duration of a call in seconds of a reference machine.
 
 A bound in seconds fails on a machine that is slow or shared. So known work, of Python's and of
 NumPy's, is timed beside the call: what slows one slows the other.

@@ -139,7 +139,7 @@ os._exit(0)
 
 @dataclass(frozen=True)
 class Target:
-    """A Ray to be attacked: the processes of it, its head, what it keeps where, and its token."""
+    """A Ray cluster to attack: its processes, head, folders and token."""
 
     pids: list[int]
     head: str
@@ -174,7 +174,7 @@ def attack(
     harmless: tuple[str, ...] = (METRICS,),
     timeout: float = 120.0,
 ) -> tuple[list[str], list[str]]:
-    """Return what a stranger achieved, and what was tried.
+    """Return the successful attacks of another user, and all attempts.
 
     As root, the stranger is the user nobody. Else it is this user without the token, and files
     are left out. `connect` is an address for ``ray.init``, which takes half a minute to fail;

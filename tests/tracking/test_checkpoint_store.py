@@ -1,4 +1,4 @@
-"""A trial has its last whole checkpoint at any time, whatever dies while the next one is saved."""
+"""A trial keeps its last complete checkpoint if a process dies while saving the next one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ saves = st.lists(st.tuples(contents, st.booleans(), st.integers(0, 8)), max_size
 
 
 class Desk:
-    """A channel that keeps what is sent."""
+    """A channel that records the sent messages."""
 
     worker = "desk"
 
@@ -207,6 +207,6 @@ def test_a_kill_at_any_step_loses_no_confirmed_checkpoint(tmp_path: Path) -> Non
         )
         assert found is not None
         count = int(found["count"])
-        assert count in (said, said + 1)  # what was kept, though it could not say so any more
+        assert count in (said, said + 1)  # one may be stored but not yet confirmed
         assert found["weights"] == str(count).encode() * 50_000
         said = count

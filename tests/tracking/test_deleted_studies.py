@@ -1,4 +1,4 @@
-"""What garbage collection frees after a deletion, and what stays."""
+"""Files and rows that garbage collection frees or keeps after a deletion."""
 
 from __future__ import annotations
 

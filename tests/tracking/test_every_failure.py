@@ -1,4 +1,4 @@
-"""Whatever fails, once, at whatever moment of a search: the store is whole, and the search goes on.
+"""After a failure at any step of a search, the store is intact and the search resumes.
 
 Every statement, every commit (before it is done, and after it, when only the answer is lost) and
 every write of a file is made to fail in turn.
@@ -30,7 +30,7 @@ N_TRIALS = 2
 
 
 class Failure:
-    """Raises once, when what it is told of has happened so many times."""
+    """Raises once, at the given number of calls."""
 
     def __init__(self, at: int, error: Callable[[], Exception]) -> None:
         self.at = at
@@ -198,7 +198,7 @@ def fail_at_moments(
         again = search(folder)
         trials = {t.number: t for t in again}
         assert safe.items() <= trials.items(), f"failure {n}"
-        # What an objective itself cannot keep fails its trial, which is an outcome, too.
+        # A failure inside the objective fails its trial, which is an outcome, too.
         states = [t.state for t in again]
         assert all(state.finished for state in states), f"failure {n}"
         assert len(states) == N_TRIALS, f"failure {n}"

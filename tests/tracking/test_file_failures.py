@@ -1,4 +1,4 @@
-"""Which errors of files can end by themselves, and how they are reported."""
+"""Temporary and permanent errors of files, and their exceptions."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def migrated(store: str | Path) -> None:
 
 
 def described(store: str | Path) -> dict[str, Any]:
-    """Return all that a database says about its tables."""
+    """Return the reflected schema of a database."""
     engine = make_engine(locate(store))
     with engine.connect() as connection:
         inspector = inspect(connection)
@@ -90,7 +90,7 @@ def test_a_current_store_is_not_changed(tmp_path: Path) -> None:
 
 
 def go_back_to_0001(store: str | Path) -> None:
-    """Make a store what it was before outcome constraints, warm starts and leases."""
+    """Downgrade a store to the schema before outcome constraints, warm starts and leases."""
     engine = make_engine(locate(store))
     with engine.begin() as connection:
         connection.execute(text("DROP INDEX ix_trials_best"))

@@ -48,7 +48,7 @@ def close(history: History) -> None:
 
 
 def cleaned(history: History) -> Collected:
-    """Forget all models but that of the best trial, and collect as if a day had passed."""
+    """Forget all models except the best trial's, and collect as if a day had passed."""
     history.study.keep_models(1)
     return collect(history.store, older_than=-1.0, now=time.time() + DAY)
 
@@ -248,7 +248,7 @@ def test_concurrent_openers_of_a_new_store_share_one_namespace(tmp_path: Path) -
 
 
 def go_back_to_0005(history: History) -> None:
-    """Make a store what it was before namespaces: its files lie in the root itself."""
+    """Convert a store to the layout before namespaces: its files lie in the root itself."""
     root = history.store.artifact_root
     engine = make_engine(locate(history.store.url))
     with engine.begin() as connection:

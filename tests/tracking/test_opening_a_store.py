@@ -103,7 +103,7 @@ def test_a_number_is_refused_as_a_store() -> None:
 
 
 def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What Python does with a module that is None here is what it does with a missing one.
+    # Python treats a module that is None here like a missing one.
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(MissingExtra, match=r"pip install 'tuner\[postgres\]'") as raised:
         open_store("postgresql://me:secret@host/db")
@@ -137,7 +137,7 @@ def test_a_store_opened_before_its_creation_sees_it(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
-    # What a process leaves that was killed while it made the store.
+    # A process that is killed while it creates the store leaves this file.
     (tmp_path / "tuner.db").touch()
     assert list(open_store(tmp_path).studies()) == []
     made(tmp_path)
@@ -152,7 +152,7 @@ def test_the_default_folder_is_ignored_by_git(tmp_path: Path) -> None:
 
 
 def make_at_once(store: str) -> None:
-    """Have four processes make the store at the same moment, each with a study of its own."""
+    """Let four processes create the store concurrently, each with its own study."""
     code = (
         "import sys; from tuner.records import *; from tuner.tracking import open_store\n"
         "from tuner.tracking.uuid7 import uuid7\n"
@@ -248,7 +248,7 @@ def test_a_store_opened_to_be_read_only_cannot_be_written(tmp_path: Path) -> Non
 @pytest.mark.parametrize("writer_there", [False, True])
 @pytest.mark.process
 def test_a_user_without_write_permission_can_read(writer_there: bool) -> None:
-    # Not in tmp_path, which nobody but its owner may enter.
+    # Not in tmp_path, which only its owner may enter.
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     file = made(folder / "store")

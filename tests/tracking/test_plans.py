@@ -29,6 +29,6 @@ def test_write_time_does_not_grow_with_the_number_of_trials(
             "SELECT sum(idx_blks_hit) FROM pg_statio_user_indexes "
             "WHERE indexrelname LIKE 'ix_trials_%'"
         ).fetchone() or (0,)
-    # Each trial's entries in the two of them take four. By a plan made when there were no trials,
+    # Each trial's entries in the two of them take four. By a plan made for an empty table,
     # the check that a run has its trial goes through all of a study: up to thirty more.
     assert 2 <= pages / (BATCHES * TRIALS) < 8

@@ -1,4 +1,4 @@
-"""What is collected and what never is, with random histories of a store."""
+"""Collected and kept artifacts, with random histories of a store."""
 
 from __future__ import annotations
 

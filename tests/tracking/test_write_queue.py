@@ -1,4 +1,4 @@
-"""Who came first writes first, and nobody waits for one that has stopped."""
+"""Processes write in the order of their arrival; a stopped process is skipped."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class InlineWriter:
                 self.check()
 
     def close(self) -> None:
-        """Commit queued writes; after a store error, try once more."""
+        """Commit queued writes; after a store error, try again."""
         try:
             self.flush()
         finally:

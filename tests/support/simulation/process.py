@@ -83,7 +83,7 @@ class Process:
         return self.clock()
 
     def elapsed(self) -> float:
-        """Return the monotonic time, which has no skew."""
+        """Return the monotonic time, which is never skewed."""
         return self.world.clock()
 
     def sleep(self, seconds: float) -> None:
