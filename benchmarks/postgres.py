@@ -32,7 +32,7 @@ START = 60.0
 MEMORY = Path("/dev/shm")
 
 IN_MEMORY = 4 * 2**30
-"""Free bytes that a server in memory needs."""
+"""Free bytes that files in memory need."""
 
 SETTINGS = {
     "listen_addresses": "",
@@ -166,7 +166,7 @@ def own_server(
     With `in_memory`, the files lie in memory where the machine has room for them: creating a
     database, which is 300 files, takes a sixth of the CPU time.
     """
-    place = MEMORY if in_memory and _free(MEMORY) > IN_MEMORY else None
+    place = memory_folder() if in_memory else None
     with tempfile.TemporaryDirectory(
         prefix="tuner-pg-", dir=place, ignore_cleanup_errors=True
     ) as name:
@@ -219,9 +219,11 @@ def binaries(folder: Path) -> Path:
     return copy / "bin"
 
 
-def _free(folder: Path) -> int:
-    """Return the free bytes of a folder's file system, 0 if there is no such folder."""
-    return shutil.disk_usage(folder).free if folder.is_dir() else 0
+def memory_folder() -> Path | None:
+    """Return a folder whose files lie in memory, None if there is none with room enough."""
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > IN_MEMORY:
+        return MEMORY
+    return None
 
 
 def _system_places() -> Sequence[Path]:

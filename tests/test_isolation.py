@@ -43,7 +43,7 @@ def test_tests_pass_with_any_variables_and_in_any_folder(tmp_path: Path) -> None
         tmp_path,
         f"{__file__}::test_environment_variables_of_the_caller_are_removed",
         f"{TESTS}/test_docs.py::test_the_python_blocks_of_a_page_run[find.md]",
-        f"{TESTS}/study/test_in_virtual_time.py",
+        f"{TESTS}/study/test_constraints_and_goals.py::TestSeveralGoals",
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support.processes import gone
 from tuner.backends import RayBackend
 from tuner.backends.protocol import Channel, Event, Finished, Lost, Sent, Work
 from tuner.backends.ray import health
@@ -155,7 +156,8 @@ def test_hanging_objectives_are_killed_within_five_seconds_of_their_limit(
         assert end.outcome.error.kind == "Timeout"
     assert time.monotonic() - began < 1.0 + 5.0
     assert completed(recorder.run(make_job()))
-    assert not any(is_alive(recorder.begun(job).pid) for job in hung if job.run in recorder.sent)
+    # A kill takes effect after its event, later still on a busy machine.
+    assert gone({recorder.begun(job).pid for job in hung if job.run in recorder.sent}, within=5.0)
 
 
 def test_a_failed_memory_allocation_kills_no_worker(recorder: EventRecorder) -> None:

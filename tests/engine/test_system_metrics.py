@@ -40,7 +40,7 @@ def test_a_run_is_sampled_while_it_works_and_at_its_end(tmp_path: Path) -> None:
     def objective(params, trial):
         held.append(bytearray(64 << 20))
         for step in range(3):
-            busy(2.0)  # a sample takes a second if this process has many threads, such as Ray's
+            busy(0.7)  # a sample takes a second if this process has many threads, such as Ray's
             trial.report(params["x"], step)
         return params["x"]
 

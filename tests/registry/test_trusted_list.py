@@ -64,6 +64,10 @@ def estimators() -> Iterator[tuple[str, Any]]:
                 given["estimator"] = (
                     LinearRegression() if name in ON_NUMBERS else LogisticRegression()
                 )
+            if "n_estimators" in parameters:
+                given["n_estimators"] = 10  # more trees have no other types
+            if name.startswith("HistGradientBoosting"):
+                given["max_iter"] = 10
             if "estimators" in parameters:
                 members = (LogisticRegression(), LogisticRegression(C=0.1))
                 if "Regressor" in name:

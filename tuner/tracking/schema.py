@@ -14,6 +14,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    Connection,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.types import TypeDecorator
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
@@ -301,3 +303,21 @@ aliases = Table(
     Column("alias", ExactText, primary_key=True),
     Column("version_id", _Key, ForeignKey(model_versions.c.id), nullable=False),
 )
+
+
+_ddl: dict[str, list[str]] = {}
+"""SQL that creates the tables, by dialect; compiling it takes longer than running it."""
+
+
+def create_tables(connection: Connection) -> None:
+    """Create all tables in an empty database."""
+    dialect = connection.dialect
+    if dialect.name not in _ddl:
+        found: list[str] = []
+        mock = MockConnection(
+            dialect, lambda sql, *_, **__: found.append(str(sql.compile(dialect=dialect)))
+        )
+        metadata.create_all(mock, checkfirst=False)
+        _ddl[dialect.name] = found
+    for statement in _ddl[dialect.name]:
+        connection.exec_driver_sql(statement)

@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection, StaticPool
+from sqlalchemy.util import LRUCache
 
 from tuner.errors import MissingExtra
 from tuner.tracking.database.location import Location
 from tuner.tracking.json_text import dumps, loads
-from tuner.tracking.schema import metadata
+from tuner.tracking.schema import create_tables
 
 LOCK_TIMEOUT = 30.0
 """Seconds that a statement waits for another process's lock."""
@@ -26,6 +27,24 @@ PAUSE = 1.0
 
 WRITING = "tuner_writing"
 """Execution option of a connection whose transaction will write."""
+
+
+class _Statements(LRUCache[Any, Any]):
+    """Compiled statements that all SQLite stores of a process share.
+
+    SQLAlchemy's keys begin with the dialect of one engine. Without a common cache, each store that
+    is opened compiles the same statements again, which takes longer than to run them.
+    """
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get(key[1:], default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key[1:], value)
+
+
+_STATEMENTS = {"compiled_cache": _Statements(500)}
+"""Execution options of the engines for SQLite, whose dialects all have the same settings."""
 
 
 def make_engine(location: Location) -> Engine:
@@ -65,8 +84,10 @@ def empty_engine() -> Engine:
         json_deserializer=loads,
         poolclass=StaticPool,
         connect_args={"check_same_thread": False},
+        execution_options=_STATEMENTS,
     )
-    metadata.create_all(engine)
+    with engine.begin() as connection:
+        create_tables(connection)
     return engine
 
 
@@ -80,6 +101,7 @@ def _sqlite(location: Location, file: Path) -> Engine:
             # A new connection for each read, as its mode depends on whether a writer is active.
             poolclass=NullPool,
             creator=partial(connect_to_read, file),
+            execution_options=_STATEMENTS,
         )
     else:
         engine = create_engine(
@@ -90,6 +112,7 @@ def _sqlite(location: Location, file: Path) -> Engine:
             # Each open stream holds a connection, so their number is not limited.
             max_overflow=-1,
             connect_args={"timeout": LOCK_TIMEOUT},
+            execution_options=_STATEMENTS,
         )
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)

@@ -99,7 +99,7 @@ def create(engine: Engine, location: Location) -> None:
     ):
         lock_schema(connection)
         if not check(connection, location):
-            schema.metadata.create_all(connection, checkfirst=False)
+            schema.create_tables(connection)
             _stamp(connection)
             mark(connection)
 
