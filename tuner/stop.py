@@ -1,8 +1,9 @@
 """Rules that end a search before it has all its trials.
 
-A rule is a callback, ``tuner.optimize(..., callbacks=[tuner.stop.when_reached(0.1)])``. It decides by the record alone. A study whose record meets a rule therefore starts no trial when the
-same call is repeated. Running trials finish, and the reason is the end of the progress display and
-the note ``stop.reason`` of the study.
+A rule is a callback, ``tuner.optimize(..., callbacks=[tuner.stop.when_reached(0.1)])``. It decides
+by the record alone. A study whose record meets a rule therefore starts no trial when the same call
+is repeated. Running trials finish. The progress display shows the reason at the end, and the study
+keeps it in its note ``stop.reason``.
 
 >>> import tempfile, tuner
 >>> study = tuner.optimize(
