@@ -22,7 +22,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -135,7 +135,7 @@ def main() -> None:
     rows += [row(f"after {at}", [c for c in checks if c.at == at]) for at in AT]
     rows += [row(f"next {n}", [c for c in checks if c.n_trials == n]) for n in NEXT]
     edges = (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         group = [c for c in checks if low <= c.probability < high]
         rows += [row(f"said {low:g} to {high:g}", group)] if group else []
     rows.append(row("all", checks))
