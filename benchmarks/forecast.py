@@ -1,7 +1,7 @@
 """How well the forecast of further trials holds.
 
-Real searches run on the problems of `benchmarks.quality` whose true values are known, without noise
-and with normal noise of a tenth of (median of random points - known best). After 20, 40 and 80
+Real searches run on the problems of `benchmarks.quality` whose true values are known, without noise,
+as the study states, and with unknown normal noise of a tenth of (median of random points - known best). After 20, 40 and 80
 trials the next 10, 20 and 40 are forecast. The true gain is the difference of the winner's true
 values before and after, as a part of the same scale. Reported for each optimizer and level of
 noise: how often the 95 % interval holds the gain, the mean gain and its forecast, and the Brier
@@ -55,7 +55,8 @@ def problems(aside: bool) -> list:
 
     if not aside:
         return functions.problems()
-    return [p for p in held_out.problems() if p.family != "small data"]
+    slow = ("forest on wine", "pipeline on wine", "network on iris", "bowl 25", "five of 40")
+    return [p for p in held_out.problems() if p.name not in slow]
 
 
 def one_search(aside: bool, place: int, level: float, optimizer: str, seed: int) -> list[Check]:
@@ -73,7 +74,8 @@ def one_search(aside: bool, place: int, level: float, optimizer: str, seed: int)
     search, rng = Ours(resolve(optimizer), shown, seed), np.random.default_rng(1000 + seed)
     trials: list[Trial] = []
     truth: list[float] = []
-    info = StudyInfo("", "", {}, "", (Goal(),), seed=seed, created=0.0)
+    known = {} if level else {"noise": 0.0}
+    info = StudyInfo("", "", {}, "", (Goal(),), seed=seed, created=0.0, optimizer=known)
     winners = {}
     for number in range(max(AT) + max(NEXT)):
         params, _ = search.ask([])

@@ -47,7 +47,7 @@ since the winner per further trial, and of the uncertainty of the winner per uni
 OLDER = 0.3
 """Added to the trials since the winner per further trial, so that a new winner has a logarithm."""
 
-GAIN, GAIN_HORIZON, GAIN_SHAPE = -1.2, 0.34, 2.0
+GAIN, GAIN_HORIZON, GAIN_SHAPE = -1.5, 0.34, 1.8
 """A gain is ``exp(GAIN) * ratio ** GAIN_HORIZON * E ** GAIN_SHAPE`` units, E exponential."""
 
 LUCK = 1.0
