@@ -91,13 +91,18 @@ def test_workers_and_a_model_stop_too(tmp_path: Path) -> None:
 
 def test_a_plateau_is_not_taken_for_convergence(tmp_path: Path) -> None:
     rule = tuner.stop.when_unlikely_to_improve(20, probability=0.2)
-    flat = search(tmp_path, rule, lambda _: 1.0, study="flat")
-    assert count(flat) == 60
+    flat = search(tmp_path, rule, lambda _: 1.0, study="flat", n_trials=30)
+    assert count(flat) == 30
     space = {"c": Choice("a", "b"), "x": Float(0, 1)}
     two = search(
-        tmp_path, rule, lambda p: 0.3 if p["c"] == "a" else 0.3 + p["x"], study="two", space=space
+        tmp_path,
+        rule,
+        lambda p: 0.3 if p["c"] == "a" else 0.3 + p["x"],
+        n_trials=35,
+        study="two",
+        space=space,
     )
-    assert count(two) == 60
+    assert count(two) == 35
 
 
 def test_several_goals_are_refused_before_a_trial_starts(tmp_path: Path) -> None:
