@@ -44,7 +44,7 @@ class StopRule(ABC):
         """End the search of `study` if the rule holds after `trial`."""
         if trial.state is State.FAILED:
             return
-        reason = self.reason(study) if self.is_due(study) else None
+        reason = self.reason_to_stop(study) if self.is_due(study) else None
         if reason is not None:
             study.set_study_note(NOTE, reason)
             study.stop(reason)
@@ -68,7 +68,7 @@ class StopRule(ABC):
             )
 
     @abstractmethod
-    def reason(self, study: Study) -> str | None:
+    def reason_to_stop(self, study: Study) -> str | None:
         """Return why the search ends, None if it goes on."""
 
 
@@ -146,7 +146,7 @@ def when_unlikely_to_improve(
 class _Reached(StopRule):
     value: float
 
-    def reason(self, study: Study) -> str | None:
+    def reason_to_stop(self, study: Study) -> str | None:
         best = ranking.best(study.goals[0], study)
         sign = study.direction.sign
         if best is None or sign * best.values[0] > sign * self.value:
@@ -159,7 +159,7 @@ class _NoImprovement(StopRule):
     n_trials: int
     tolerance: float
 
-    def reason(self, study: Study) -> str | None:
+    def reason_to_stop(self, study: Study) -> str | None:
         counted = [t for t in study if t.state in (State.COMPLETED, State.STOPPED)]
         earlier, later = counted[: -self.n_trials], counted[-self.n_trials :]
         before, after = (ranking.best(study.goals[0], part) for part in (earlier, later))
@@ -182,7 +182,7 @@ class _Unlikely(StopRule):
         completed = len(_completed(study))
         return completed % max(5, completed // 10) == 0
 
-    def reason(self, study: Study) -> str | None:
+    def reason_to_stop(self, study: Study) -> str | None:
         eligible = sum(t.eligible for t in study)
         if eligible < self.min_trials:
             return None

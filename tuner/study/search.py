@@ -240,7 +240,7 @@ def _notify_ended(search: Search, study: StudyResults) -> None:
 
 def held_by(search: Search, study: StudyResults) -> bool:
     """Whether a stop rule among the callbacks holds for the record, so that no trial starts."""
-    rules = (getattr(callback, "reason", None) for callback in search.callbacks)
+    rules = (getattr(callback, "reason_to_stop", None) for callback in search.callbacks)
     return any(callable(rule) and rule(study) is not None for rule in rules)
 
 
