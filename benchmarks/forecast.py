@@ -2,10 +2,10 @@
 
 Real searches run on the problems of `benchmarks.quality` whose true values are known: without
 noise, as the study states, and with unknown normal noise of a tenth of the scale, which is the
-median of random points less the known best. After 20, 40 and 80 trials the next 10, 20 and 40 are forecast.
-The true gain is the difference of the winner's true values before and after, as a part of the
-scale. Reported for each optimizer and level of noise: how often the 95 % interval holds the gain,
-the mean gain and its forecast, and the Brier score of the probability that the gain is above
+median of random points less the known best. After 20, 40 and 80 trials the next 10, 20 and 40 are
+forecast. The true gain is the difference of the winner's true values before and after, as a part of
+the scale. Reported for each optimizer and level of noise: how often the 95 % interval holds the
+gain, the mean gain and its forecast, and the Brier score of the probability that the gain is above
 `TOLERANCE`, beside the score of the overall rate.
 
 The numbers of `tuner.optimizers.forecast` are chosen on the functions; `--aside` checks them on the
