@@ -18,6 +18,7 @@ from tuner import errors
 from tuner.errors import TrialStopped
 
 if TYPE_CHECKING:
+    from tuner import stop
     from tuner.backends import ProcessBackend, RayBackend, SerialBackend, SimulatedBackend
     from tuner.engine.worker.trial import LiveTrial
     from tuner.provenance.compare import compare
@@ -86,6 +87,7 @@ __all__ = [
     "rename_study",
     "replay",
     "set_alias",
+    "stop",
     "unarchive_study",
 ]
 
@@ -125,6 +127,10 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("tuner")
+    if name == "stop":
+        from importlib import import_module
+
+        return import_module("tuner.stop")
     if name in _LAZY:
         from importlib import import_module
 

@@ -126,6 +126,20 @@ def test_few_points_with_repeats_give_a_noise_estimate() -> None:
     assert (exact.noise, exact.winner.mean) == (0.0, 1.0)
 
 
+def test_intervals_of_few_points_hold_the_truth() -> None:
+    """Points that hardly differ, so that a single estimate of their spread is often zero."""
+    rng = np.random.default_rng(5)
+    covered = 0
+    for study in range(60):
+        true = 0.3 * rng.standard_normal(4)
+        values = true[:, None] + rng.standard_normal((4, 3))
+        trials = few(*values[:, 0].tolist())
+        repeats = {i: rest.tolist() for i, rest in enumerate(values[:, 1:])}
+        found = estimate(SPACE, Goal(), trials, repeats, seed=study).winner
+        covered += found.low <= true[found.trial] <= found.high
+    assert covered >= 0.87 * 60  # below the expected 57 by four standard deviations
+
+
 def test_trials_at_one_point_are_repeats_of_it() -> None:
     trials, _ = noisy(4)
     twin = Trial(40, trials[7].params, State.COMPLETED, (trials[7].values[0] + 0.01,))

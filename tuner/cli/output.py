@@ -135,6 +135,8 @@ def summary(study: tuner.Study) -> dict[str, str]:
         lines["best"] = best_text(study) or "none yet"
     elif any(trial.eligible for trial in trials):
         lines["best"] = f"{number_text(study.best_value)} in trial {study.best_trial.number}"
+        from tuner.optimizers.forecast import forecast
+
         winner = study.winner
         lines["winner"] = winner.in_words()
         if winner.noise and winner.optimism > 0.0:
@@ -142,6 +144,7 @@ def summary(study: tuner.Study) -> dict[str, str]:
                 f"the best value is {number_text(winner.optimism, 3)} better than a new run of its "
                 f"trial is expected to be"
             )
+        lines["forecast"] = forecast(info.goal, trials, winner).in_words()
     if info.data:
         lines["data"] = info.data
     if info.user:

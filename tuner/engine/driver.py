@@ -142,6 +142,7 @@ class Driver:
         self.pid = os.getpid()
         self._end: End | None = None
         self._stop_reason: str | None = None
+        self._closing: str | None = None
         self._enqueued: deque[Params] = deque()
         self._lease: Lease | None = None
         self._writer: Writing | None = None
@@ -157,8 +158,12 @@ class Driver:
         return describe(self._session.optimizer)
 
     def stop(self, reason: str = "stopped") -> None:
-        """Start no more trials; running ones continue to their end."""
+        """Start no more trials; running ones continue to their end.
+
+        The first `reason` is the text of the progress display at the end.
+        """
         self._stop_reason = reason
+        self._closing = self._closing or reason
 
     def enqueue(self, point: Params) -> None:
         """Queue a valid point, which runs before the optimizer is asked; safe on any thread.
@@ -188,7 +193,7 @@ class Driver:
             self.begin()
             while (end := self.step()) is None:
                 pass
-            closing = str(end)
+            closing = self._closing if end is End.STOPPED and self._closing else str(end)
         except KeyboardInterrupt:
             closing = "interrupted"
             self._give_up(closing)

@@ -8,8 +8,9 @@ integrated out (see `tuner.optimizers.bayesian.hyperposterior`), since a single 
 happens to explain the values gives intervals that are too short.
 
 A study with few points has no such model. Its noise is then the pooled deviation of repeated
-values, and each mean is shrunk towards the mean of all points by the ratio of the two variances
-(empirical Bayes; Efron & Morris 1973). Without repeats, nothing is known about the noise.
+values, and each mean is shrunk towards a common center as far as the values of the points agree (a
+hierarchical normal model; Gelman et al. 2013, section 5.4). Without repeats, nothing is known about
+the noise.
 
 The result is a matrix of joint draws of the true values. Means, intervals, the chance of each point
 to be the best, and the decisions of `tuner.optimizers.racing` all follow from these draws.
@@ -55,6 +56,12 @@ INFLATION = 1.35
 
 HUGE = 1e100
 """Value above which squares overflow, so nothing is known about the noise."""
+
+VARIANCES = 200
+"""Draws of the variance of the noise of few points, over which the joint draws are spread."""
+
+SPREADS, WIDEST_SPREAD = 40, 4.0
+"""Deviations of the true values that are compared, and the widest, in units of what is observed."""
 
 LEVEL = 0.95
 """Probability of an interval."""
@@ -301,21 +308,48 @@ def _by_repeats(
     freedom = int(np.sum(counts - 1.0))
     if noise is None:
         squares = sum(float(np.var(p.losses)) * len(p.losses) for p in points)
-        variances = squares / rng.chisquare(freedom, DRAWS)
+        variances = squares / rng.chisquare(freedom, VARIANCES)
         noise = math.sqrt(squares / freedom)
     else:
-        variances = np.full(DRAWS, noise**2)
+        variances = np.array([noise**2])
     if noise == 0.0:
         return _EXACT
-    center = float(np.mean(means))
-    spread = max(float(np.var(means)) - noise**2 * float(np.mean(1.0 / counts)), 0.0)
-    spread = max(spread, 0.01 * noise**2)
-    each = variances[:, None] / counts
-    weight = spread / (spread + each)
-    posterior = center + weight * (means - center)
-    draws = posterior + np.sqrt(weight * each) * rng.standard_normal(each.shape)
+    draws = _shrunk(means, variances[:, None] / counts, rng)
     chosen = _leading(goal, points, draws.mean(axis=0), leaders)
     return _Posterior(noise, chosen, draws[:, chosen])
+
+
+def _shrunk(means: Floats, variances: Floats, rng: np.random.Generator) -> Floats:
+    """Return draws of the true losses of points whose true losses are normally distributed.
+
+    The center and the deviation of that distribution have flat priors. They are drawn as well, by
+    Gelman et al. (2013), "Bayesian Data Analysis", section 5.4: a single estimate of each gives
+    intervals that are too short.
+
+    Parameters
+    ----------
+    means
+        The mean of the values of each point, shape (n,).
+    variances
+        Draws of the variances of these means, shape (s, n).
+    """
+    # Two points do not bound the deviation, so the grid ends at a multiple of what they show.
+    widest = WIDEST_SPREAD * (float(np.ptp(means)) + math.sqrt(float(np.median(variances))))
+    grid = widest * np.linspace(0.0, 1.0, SPREADS) ** 2
+    precision = 1.0 / (variances[:, None, :] + grid[:, None] ** 2)  # (s, spreads, n)
+    total = precision.sum(axis=2)
+    center = precision @ means / total
+    misfit = np.sum(precision * (means - center[:, :, None]) ** 2, axis=2)
+    log_density = 0.5 * (np.log(precision).sum(axis=2) - np.log(total) - misfit)
+    density = np.exp(log_density - log_density.max(axis=1, keepdims=True)) * np.gradient(grid)
+    below = np.cumsum(density, axis=1)
+    row = np.repeat(np.arange(len(variances)), DRAWS // len(variances))
+    at = np.argmax(below[row] >= rng.random((len(row), 1)) * below[row, -1:], axis=1)
+    mu = center[row, at] + rng.standard_normal(len(row)) / np.sqrt(total[row, at])
+    weight = grid[at, None] ** 2 * precision[row, at]
+    posterior = mu[:, None] + weight * (means - mu[:, None])
+    noise = np.sqrt(weight * variances[row])
+    return np.asarray(posterior + noise * rng.standard_normal(noise.shape))
 
 
 # --- many points ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tuner.optimizers import ranking
 from tuner.optimizers.estimates import Estimate
+from tuner.optimizers.forecast import forecast
 from tuner.optimizers.winner import Winner, winner_of
 from tuner.plotting.importance_scores import importance_scores
 from tuner.plotting.measure import Measure
@@ -150,6 +151,12 @@ def winner_text(study: StudyRecord, trials: Sequence[Trial]) -> tuple[Winner | N
     found = winner_of(study.info, study.space, trials, study.runs())
     if len(found.leaders) == 1:
         return found, ["Only one point has a value, so it cannot be compared."]
+    lines = _certainty_text(study, trials, found)
+    return found, [*lines, f"{forecast(study.info.goal, trials, found).in_words()}."]
+
+
+def _certainty_text(study: StudyRecord, trials: Sequence[Trial], found: Winner) -> list[str]:
+    """Return sentences about the certainty of a winner of several points."""
     best = ranking.best(study.info.goal, trials)
     assert best is not None
     if not found.noise:
@@ -161,7 +168,7 @@ def winner_text(study: StudyRecord, trials: Sequence[Trial]) -> tuple[Winner | N
             "The params explain all values, so no noise was found. If the objective is random, "
             "confirm the winner by further runs."
         )
-        return found, [_lead_text(*found.leaders[:2]), unknown if found.noise is None else none]
+        return [_lead_text(*found.leaders[:2]), unknown if found.noise is None else none]
     texts = distinct_texts([found.value, found.low, found.high])
     lines = [
         f"The winner is trial {found.trial.number}. Its true value is estimated as {texts[0]}; the "
@@ -181,7 +188,7 @@ def winner_text(study: StudyRecord, trials: Sequence[Trial]) -> tuple[Winner | N
         f"The probability that the winner is the best of the leading {len(found.leaders)} points "
         f"is {in_words(found.confidence)}."
     )
-    return found, lines
+    return lines
 
 
 def _lead_text(winner: Estimate, runner_up: Estimate) -> str:

@@ -123,6 +123,22 @@ def as_count(name: str, value: Any, *, low: int = 1) -> int | None:
     return int(value.__index__())
 
 
+def as_number(name: str, value: Any, *, low: float = -math.inf, below: float = math.inf) -> float:
+    """Return `value` as a number of at least `low` and below `below`.
+
+    Raises
+    ------
+    ArgumentError
+        If it is anything else; the message names the argument.
+    """
+    is_number = hasattr(value, "__float__") and not isinstance(value, bool)
+    if not is_number or not low <= float(value) < below:
+        floor = "" if low == -math.inf else f" of at least {low:g}"
+        ceiling = "" if below == math.inf else f", below {below:g}"
+        raise ArgumentError(f"{name}={value!r}: write a number{floor}{ceiling}")
+    return float(value)
+
+
 def as_trial_number(trial: Any) -> int:
     """Return the number of a trial, which is given as a record or as any integer.
 

@@ -133,9 +133,9 @@ def optimize(
         Make a parallel search repeatable: with the same seed and as many workers, suggestion k sees
         the outcomes of trials up to k - workers only. Workers wait for slow trials.
     callbacks
-        Called with ``study, trial`` once an outcome is recorded; see `Study.stop` and
-        `Study.enqueue`. If a callback has a
-        method ``study_ended(study)``, it is called when the search ends, also after an error.
+        Called with ``study, trial`` once an outcome is recorded; see `Study.stop`,
+        `Study.enqueue` and the rules of `tuner.stop`. If a callback has a method
+        ``study_ended(study)``, it is called when the search ends, also after an error.
     tags
         Short texts to keep with the study. An existing study keeps its other tags.
     system_metrics

@@ -27,11 +27,12 @@ from tuner.records.lists import RecordList
 from tuner.records.numbers import number_text
 from tuner.search_spaces import Space
 from tuner.study.annotated import AnnotatedStudy
-from tuner.study.arguments import as_trial_number
+from tuner.study.arguments import as_count, as_number, as_trial_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tuner.optimizers.forecast import Forecast
     from tuner.optimizers.winner import Winner
     from tuner.plotting import Plots
     from tuner.query import QueryResult
@@ -202,6 +203,44 @@ class StudyResults(AnnotatedStudy):
         best_of(self._info, trials)  # raises the errors of a study without one
         repeats = self.store.runs(self._info.uid, purpose=RunPurpose.REPEAT)
         return winner_of(self._info, self.space, trials, repeats)
+
+    def forecast(self, n_trials: int = 20, tolerance: float = 0.0) -> Forecast:
+        """Return the gain that `n_trials` further trials are expected to bring, with an interval.
+
+        The gain is that of the winner's true value. The forecast follows from the record alone and
+        costs as much as `winner`. See `tuner.stop.when_unlikely_to_improve`.
+
+        Parameters
+        ----------
+        n_trials
+            Number of further trials, at least 1.
+        tolerance
+            The gain that does not matter, in the units of the goal.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is invalid.
+        NoCompletedTrial, NoFeasibleTrial, SeveralGoals
+            As for `best_trial`.
+
+        Examples
+        --------
+        >>> import tempfile, tuner
+        >>> study = tuner.optimize(
+        ...     lambda params: params["x"] ** 2, {"x": tuner.Float(-1, 1)}, n_trials=12, seed=0,
+        ...     backend="serial", store=tempfile.mkdtemp(), progress=False,
+        ... )
+        >>> 0.0 <= study.forecast(10, tolerance=0.1).probability < 0.5
+        True
+        """
+        from tuner.optimizers.forecast import forecast
+
+        horizon = as_count("n_trials", n_trials)
+        if horizon is None:
+            raise ArgumentError("n_trials=None: write an integer of at least 1")
+        margin = as_number("tolerance", tolerance, low=0.0)
+        return forecast(self._info.goal, list(self), self.winner, horizon, margin)
 
     @property
     def best_params(self) -> Params:

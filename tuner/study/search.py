@@ -110,6 +110,9 @@ def as_search(
             f"confirm={confirm!r}: a search with {len(goals)} goals has no single winner; leave "
             f"confirm out"
         )
+    for callback in callbacks:
+        if callable(check := getattr(callback, "check_goals", None)):
+            check(goals)
     with_trial = wants_trial(objective)
     if with_trial:
         check_formats(objective)
@@ -232,6 +235,12 @@ def _notify_ended(search: Search, study: StudyResults) -> None:
         if callable(ended := getattr(callback, "study_ended", None)):
             with exit_forked_children():
                 ended(study)
+
+
+def held_by(search: Search, study: StudyResults) -> bool:
+    """Whether a stop rule among the callbacks holds for the record, so that no trial starts."""
+    rules = (getattr(callback, "reason_to_stop", None) for callback in search.callbacks)
+    return any(callable(rule) and rule(study) is not None for rule in rules)
 
 
 def say_untried(search: Search, study: StudyResults, n_trials: int) -> None:

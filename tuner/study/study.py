@@ -235,8 +235,13 @@ class Study(AskTellStudy):
         self._check_idle()
         return confirm(self, search, race, total)
 
-    def stop(self) -> None:
+    def stop(self, reason: str = "stopped") -> None:
         """End a running search, usually from a callback: running trials finish, none start.
+
+        Parameters
+        ----------
+        reason
+            A short text that the progress display shows at the end.
 
         Raises
         ------
@@ -250,7 +255,7 @@ class Study(AskTellStudy):
             raise StudyError(
                 f"study {self.name!r} is not running in this process; stop() ends a running search"
             )
-        search.stop()
+        search.stop(reason)
 
     def run(self, search: Search) -> Study:
         """Run a checked search and register the winner; `optimize` is the public form.
@@ -264,18 +269,19 @@ class Study(AskTellStudy):
         """
         from tuner.optimizers.racing import Race
         from tuner.study.failures import warn_of_unsaved
-        from tuner.study.search import limits_of, notified, say_untried
+        from tuner.study.search import held_by, limits_of, notified, say_untried
         from tuner.study.winner import confirm
 
         self._check_idle()
         n_trials = limits_of(search, self.space).n_trials
         with raised_late():
-            if n_trials is None or sum(trial.state.finished for trial in self) < n_trials:
+            done = sum(trial.state.finished for trial in self)
+            if n_trials is not None and done >= n_trials:
+                say_untried(search, self, n_trials)
+            elif not held_by(search, self):
                 with notified(search, self):
                     self._drive(search)
                 warn_of_unsaved(self)
-            else:
-                say_untried(search, self, n_trials)
             if search.confirm is not None and any(trial.eligible for trial in self):
                 confirm(self, search, Race(), search.confirm)
             self._apply(search.models)
