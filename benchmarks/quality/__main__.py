@@ -23,7 +23,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 import numpy as np
 
-from benchmarks.quality import aside, functions, models, tables
+from benchmarks.quality import aside, functions, learning, models, tables
 from benchmarks.quality.contestants import OURS
 from benchmarks.quality.noise import KINDS, noisy, noisy_by_name
 from benchmarks.quality.problem import Problem
@@ -88,7 +88,7 @@ def all_problems(noisy: bool) -> list[Problem]:
     """Return the problems that are used to choose designs."""
     if noisy:
         return tables.problems(noisy=True)
-    return tables.problems() + functions.problems() + models.problems()
+    return tables.problems() + functions.problems() + models.problems() + learning.problems()
 
 
 def _wanted(problem: Problem, given: argparse.Namespace) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.quality import learning
 from benchmarks.quality.models import Kept, cross_validated
 from benchmarks.quality.problem import Problem
 from tuner.records import Params
@@ -21,7 +22,13 @@ from tuner.search_spaces import Bool, Choice, Float, Int, Ordinal, Space
 
 def problems() -> list[Problem]:
     """Return all held-out problems."""
-    return smooth_and_stepped() + many_columns() + mixed_and_conditional() + small_data()
+    return [
+        *smooth_and_stepped(),
+        *many_columns(),
+        *mixed_and_conditional(),
+        *small_data(),
+        *learning.held_out(),
+    ]
 
 
 # --- numbers ----------------------------------------------------------------------------------

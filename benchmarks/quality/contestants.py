@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import tuner
+from benchmarks.quality import noise
 from benchmarks.quality.problem import Problem
 from tuner.optimizers import estimates, resolve
 from tuner.optimizers.protocol import Optimizer
@@ -31,12 +32,16 @@ class Search(Protocol):
     def tell(self, trial: Trial, loss: float) -> None:
         """Record the loss of a trial."""
 
+    def choose(self, trials: Sequence[Trial]) -> int | None:
+        """Return the number of the winner among the told `trials`; None for the best value."""
+
 
 class Ours:
     """A search by an optimizer of `tuner`."""
 
     def __init__(self, optimizer: Optimizer, problem: Problem, seed: int) -> None:
         self._optimizer = optimizer
+        self._space = problem.space
         optimizer.reset(problem.space, [Goal()], seed)
 
     def ask(self, pending: Sequence[Trial]) -> tuple[Params, float]:
@@ -48,6 +53,10 @@ class Ours:
     def tell(self, trial: Trial, loss: float) -> None:
         """Record the loss of a trial."""
         self._optimizer.tell(trial, Outcome(State.COMPLETED, {"value": loss}))
+
+    def choose(self, trials: Sequence[Trial]) -> int | None:
+        """Return the number of the winner among the told `trials`, as `Study.winner` does."""
+        return estimates.estimate(self._space, Goal(), trials).winner.trial
 
 
 class Theirs:
@@ -73,6 +82,11 @@ class Theirs:
     def tell(self, trial: Trial, loss: float) -> None:  # noqa: ARG002
         """Record the loss of a trial."""
         self._peer.tell(loss)
+
+    def choose(self, trials: Sequence[Trial]) -> int | None:  # noqa: ARG002
+        """Return the peer's own choice; None if it has no other than the best value."""
+        chosen: int | None = self._peer.choose()
+        return chosen
 
 
 @contextmanager
@@ -118,12 +132,16 @@ def _value(column: Column, value: Any) -> Any:
 
 
 def fingerprint(name: str) -> str:
-    """Return a key that changes with the code of an optimizer and winners, or a peer's version."""
+    """Return a key that changes with the code of an optimizer and winners, or a peer's version.
+
+    It also changes with the code that draws the noise.
+    """
+    digest = hashlib.sha256(_meaning(Path(noise.__file__)))
     if name not in OURS:
         from benchmarks.quality.peers import PEERS
 
-        return PEERS[name].fingerprint()
-    digest = hashlib.sha256()
+        digest.update(PEERS[name].fingerprint().encode())
+        return digest.hexdigest()[:12]
     optimizer, winner = type(resolve(name)).__module__, estimates.__name__
     for path in sorted(_sources(optimizer) | _sources(winner)):
         digest.update(_meaning(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,13 @@ class Table:
                 for i in members:
                     lines += [f"  {self.problems[i].name}", *self._rows([i], width)]
         lines += ["mean over families", head]
-        for name, row in zip(self.names, self.overall(), strict=True):
-            lines.append(f"{name:{width}s}" + "  ".join(f"{v:7.4f}" for v in row))
+        lines += [
+            _row(name, row, width) for name, row in zip(self.names, self.overall(), strict=True)
+        ]
+        if len(self.seeds) > 1:
+            lines += ["standard error of this mean over seeds", head]
+            errors = zip(self.names, self.standard_errors(), strict=True)
+            lines += [_row(name, row, width) for name, row in errors]
         lines += self._ranks(width)
         lines += ["milliseconds a suggestion (median of the ten before the budget)", head]
         for name, seconds in zip(self.names, self._seconds, strict=True):
@@ -76,6 +82,17 @@ class Table:
             [np.mean([self._mean(r, m) for m in families], axis=0) for r in self._regrets]
         )
 
+    def standard_errors(self) -> np.ndarray:
+        """Return the standard errors of `overall` over the seeds, shape (contestants, budgets)."""
+        families = self._families().values()
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a problem with one known seed has none
+            variances = [
+                [_variance_of_mean(r[members]) / len(families) ** 2 for members in families]
+                for r in self._regrets
+            ]
+        return np.asarray(np.sqrt(np.sum(variances, axis=1)))
+
     def figures(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return {
@@ -89,6 +106,9 @@ class Table:
                 }
                 for family, members in self._families().items()
             },
+            "standard_errors": dict(
+                zip(self.names, map(_rounded, self.standard_errors()), strict=True)
+            ),
             "overall": dict(zip(self.names, map(_rounded, self.overall()), strict=True)),
             "seconds": {
                 name: _rounded(np.array(list(s.values())))
@@ -113,7 +133,7 @@ class Table:
 
     def _rows(self, members: list[int], width: int) -> list[str]:
         return [
-            f"{name:{width}s}" + "  ".join(f"{v:7.4f}" for v in self._mean(regrets, members))
+            _row(name, self._mean(regrets, members), width)
             for name, regrets in zip(self.names, self._regrets, strict=True)
         ]
 
@@ -140,6 +160,18 @@ class Table:
                 far = " *" if ranks[j] - ranks[best] > difference else ""
                 lines.append(f"{self.names[j]:{width}s}{ranks[j]:7.2f}{apart}{far}")
         return lines
+
+
+def _row(name: str, values: np.ndarray, width: int) -> str:
+    return f"{name:{width}s}" + "  ".join(f"{v:7.4f}" for v in values)
+
+
+def _variance_of_mean(regrets: np.ndarray) -> np.ndarray:
+    """Return the variance of the mean of `regrets` (problems, seeds, budgets) over the seeds."""
+    known = np.isfinite(regrets).sum(axis=1)
+    return np.asarray(
+        np.sum(np.nanvar(regrets, axis=1, ddof=1) / known, axis=0) / len(regrets) ** 2
+    )
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from benchmarks.quality import learning
 from benchmarks.quality.noise import KINDS, noisy, noisy_by_name
 from benchmarks.quality.problem import Problem
-from benchmarks.quality.results import Result
+from benchmarks.quality.results import Result, run
 from benchmarks.quality.ties import TIED, flat, is_stuck, nested
 from tuner.search_spaces import Float, Space
 
@@ -50,6 +53,32 @@ def test_the_chosen_trial_is_the_luckiest_the_winner_or_the_best_tried() -> None
     assert result.chosen("winner", 3) == 2.0
     assert result.chosen("winner", 2) == 3.0
     assert result.chosen("best tried", 3) == 1.0
+
+
+def test_the_noise_differs_between_problems_of_one_seed() -> None:
+    other = replace(LINE, name="other line")
+    first, second = (run("random", noisy(p, 0.1), seed=0, n_trials=5) for p in (LINE, other))
+    assert first.losses == second.losses
+    assert not set(first.observed) & set(second.observed)
+
+
+def test_winners_are_chosen_at_each_budget_of_a_noisy_search() -> None:
+    result = run("random", noisy(LINE, 0.2), seed=0, n_trials=26)
+    assert result.winners.keys() == {"25"}
+    assert result.winners["25"] < 25
+    assert run("random", LINE, seed=0, n_trials=26).winners == {}
+
+
+@pytest.mark.parametrize(
+    "problem", [*learning.problems(), *learning.held_out()], ids=lambda p: p.name
+)
+def test_a_learning_task_has_a_fixed_loss_above_the_known_best(problem: Problem) -> None:
+    assert len(problem.space.columns) == 7
+    points = problem.space.sample(np.random.default_rng(0), 12)
+    losses = [problem.loss(p) for p in points]
+    assert losses == [problem.loss(p) for p in points]
+    assert np.isfinite(losses).all()
+    assert min(losses) > problem.known_best
 
 
 def test_the_tie_problem_has_the_declared_better_share() -> None:

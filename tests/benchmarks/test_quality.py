@@ -194,6 +194,31 @@ class TestPeers:
             assert ("n" in point) == (point["k"] == 1)
             assert seconds > 0
             peer.tell(point["x"])
+        assert peer.choose() is None  # Optuna only has its best value
+        peer.close()
+
+    @pytest.mark.process
+    def test_a_peer_chooses_its_winner_by_its_own_rule(self, monkeypatch, tmp_path):
+        script = tmp_path / "last.py"
+        script.write_text(
+            "import sys\n"
+            f"sys.path.insert(0, {str(HERE)!r})\n"
+            "from protocol import serve\n"
+            "class Last:\n"
+            "    told = 0\n"
+            "    def __init__(self, task): pass\n"
+            "    def ask(self): return {}\n"
+            "    def tell(self, loss): self.told += 1\n"
+            "    def choose(self): return self.told - 1\n"
+            "serve(Last)\n"
+        )
+        monkeypatch.setitem(PEERS, "last", PeerSpec(str(script)))
+        peer = Peer("last", python=sys.executable)
+        peer.start(columns=[], goals=1, seed=0, n_trials=1, noisy=True)
+        for _ in range(3):
+            peer.ask()
+            peer.tell(1.0)
+        assert peer.choose() == 2
         peer.close()
 
     @pytest.mark.process

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tuner.optimizers import AutoOptimizer, TPEOptimizer
+from tuner.optimizers import AutoOptimizer, TPEOptimizer, restore
 from tuner.optimizers.auto import MODEL_TRIALS
 from tuner.records import Goal, Outcome, State, Trial
 from tuner.search_spaces import Choice, Float, Int, Space
@@ -41,6 +41,17 @@ def test_auto_chooses_by_the_space_and_gives_a_reason(space, chosen, why):
 
 def test_auto_has_no_choice_before_a_study():
     assert AutoOptimizer().describe() == {"name": "auto"}
+
+
+def test_a_stated_noise_is_recorded_and_restored():
+    optimizer = AutoOptimizer(noise=0.1)
+    assert optimizer.describe() == {"name": "auto", "noise": 0.1}
+    optimizer.reset(SMOOTH, [Goal()], 0)
+    described = optimizer.describe()
+    assert described["noise"] == 0.1
+    restored = restore(described)
+    restored.reset(SMOOTH, [Goal()], 0)
+    assert told(restored, 15).ask(2) == told(optimizer, 15).ask(2)
 
 
 def test_auto_switches_to_tpe_after_many_trials():

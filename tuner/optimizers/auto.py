@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tuner.optimizers.base import SpaceOptimizer
-from tuner.optimizers.bayesian.optimizer import BayesianOptimizer
+from tuner.optimizers.bayesian.optimizer import BayesianOptimizer, as_noise
 from tuner.optimizers.random import RandomOptimizer
 from tuner.optimizers.tpe import TPEOptimizer
 from tuner.records import Goal, Outcome, Params, Trial
@@ -22,13 +22,6 @@ MODEL_TRIALS = 1_000
 """Number of trials after which a suggestion of the Gaussian process costs more than it gains."""
 
 
-_MEMBERS: dict[str, tuple[Callable[[], SpaceOptimizer], ...]] = {
-    "random": (RandomOptimizer,),
-    "tpe": (TPEOptimizer,),
-    "bayesian": (BayesianOptimizer, TPEOptimizer),
-}
-
-
 class AutoOptimizer:
     """Bayesian optimization for up to 1,000 trials; TPE for large spaces and long searches.
 
@@ -38,6 +31,12 @@ class AutoOptimizer:
 
     The choice depends only on the space and on the number of told trials, so a resumed study
     continues as if uninterrupted. `describe` returns the choice and its reason.
+
+    Parameters
+    ----------
+    noise
+        Standard deviation of a value of the first goal, in its units, if it is known; 0 for none.
+        None learns it from the values. `Study.winner` uses the same number.
 
     Examples
     --------
@@ -50,14 +49,15 @@ class AutoOptimizer:
 
     name = "auto"
 
-    def __init__(self) -> None:
+    def __init__(self, *, noise: float | None = None) -> None:
+        self.noise = as_noise(noise)
         self._members: dict[str, SpaceOptimizer] = {}
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
         """Start a study with an empty history; see `Optimizer.reset`."""
         self._first, self._why = _choice(space)
         self._told: set[int] = set()
-        chosen = [made() for made in _MEMBERS[self._first]]
+        chosen = self._made()
         self._members = {member.name: member for member in chosen}
         for member in chosen:
             member.reset(space, goals, seed)
@@ -74,12 +74,20 @@ class AutoOptimizer:
 
     def describe(self) -> dict[str, Any]:
         """Return the name, the current choice and its reason."""
+        options = {"name": self.name} | ({} if self.noise is None else {"noise": self.noise})
         if not self._members:
-            return {"name": self.name}
+            return options
         why = self._why
         if self._chosen != self._first:
             why = f"{len(self._told)} trials: a Gaussian process would take too long"
-        return {"name": self.name, "chose": self._chosen, "why": why}
+        return options | {"chose": self._chosen, "why": why}
+
+    def _made(self) -> list[SpaceOptimizer]:
+        if self._first == "random":
+            return [RandomOptimizer()]
+        if self._first == "tpe":
+            return [TPEOptimizer()]
+        return [BayesianOptimizer(noise=self.noise), TPEOptimizer()]
 
     @property
     def _chosen(self) -> str:

@@ -22,6 +22,7 @@ class Search:
 
     def __init__(self, task: dict[str, Any]) -> None:
         self._columns = task["columns"]
+        self._noisy = task["noisy"]
         self._client = AxClient(random_seed=task["seed"], verbose_logging=False)
         self._client.create_experiment(
             parameters=[_parameter(j, column) for j, column in enumerate(self._columns)],
@@ -39,7 +40,13 @@ class Search:
 
     def tell(self, loss: float) -> None:
         """Take in the loss."""
-        self._client.complete_trial(self._number, raw_data={"loss": (loss, 0.0)})
+        noise = None if self._noisy else 0.0
+        self._client.complete_trial(self._number, raw_data={"loss": (loss, noise)})
+
+    def choose(self) -> int | None:
+        """Return the number of the best trial by the predictions of the model."""
+        best = self._client.get_best_trial(use_model_predictions=True)
+        return None if best is None else int(best[0])
 
 
 def _parameter(j: int, column: dict[str, Any]) -> dict[str, Any]:

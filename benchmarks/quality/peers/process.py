@@ -47,13 +47,13 @@ class Peer:
 
     def ask(self) -> tuple[dict[str, Any], float]:
         """Return the values of the active columns, and how many seconds the suggestion took."""
-        self._send({"ask": True})
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self._complain()
-        answer = json.loads(line)
+        answer = self._answer({"ask": True})
         return answer["point"], answer["seconds"]
+
+    def choose(self) -> int | None:
+        """Return the number of the peer's winner; None if it has no choice but the best value."""
+        chosen: int | None = self._answer({"choose": True})["chosen"]
+        return chosen
 
     def tell(self, loss: float | list[float]) -> None:
         """Take in the loss of the last point."""
@@ -65,6 +65,15 @@ class Peer:
             self._process.kill()
         self._process.communicate()
         self._said.close()
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._send(message)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._complain()
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None

@@ -4,7 +4,8 @@ First comes the task: ``columns``, ``goals``, ``seed``, ``n_trials``, ``noisy``.
 ``name``, ``kind`` (float, int, choice), ``low``, ``high``, ``log`` or ``options`` (how many; values
 are indices), and ``parents``: pairs of a choice and the index that it must have. Then ``ask`` is
 answered with a point of the active columns and the seconds it took, including the preceding `tell`;
-``tell`` is not answered; ``end`` ends.
+``tell`` is not answered; ``choose`` is answered with the number of the trial that the peer takes
+for the best one, or null if it only has the best value; ``end`` ends.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ def serve(make: Any) -> None:
             began = time.perf_counter()
             sampler.tell(message["tell"])
             told = time.perf_counter() - began
+        elif "choose" in message:
+            choose = getattr(sampler, "choose", None)
+            answer = {"chosen": choose() if choose else None}
+            print(json.dumps(answer), file=answers, flush=True)
         else:
             return
 

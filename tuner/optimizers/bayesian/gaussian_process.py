@@ -245,12 +245,14 @@ def fit(
     y: Floats,
     starts: Sequence[Hyperparameters] | None = None,
     max_iterations: int = 40,
+    noise: float | None = None,
 ) -> tuple[Hyperparameters, float]:
     """Return the MAP hyperparameters and their log posterior density.
 
     L-BFGS-B with analytic gradients runs from each of `starts`, or from two fixed starts if None,
     so the result is a function of the arguments alone. The result and intermediate values are
-    rounded; see `tuner.optimizers.bayesian.rounding`.
+    rounded; see `tuner.optimizers.bayesian.rounding`. The variance of the noise, in the units of
+    `y` squared, is fixed if `noise` is given.
     """
     d = embedding.columns
     if starts is None:
@@ -261,6 +263,9 @@ def fit(
     shared = effects @ effects.T
     bounds = [LOG_BOUNDS["lengthscale"]] * d
     bounds += [LOG_BOUNDS[name] for name in ("signal", "noise", "effects")]
+    if noise is not None:
+        low, high = LOG_BOUNDS["noise"]
+        bounds[-2] = (min(max(math.log(noise), low), high) if noise > 0.0 else low,) * 2
     best: tuple[float, Floats] | None = None
     for start in starts:
         found = minimize(

@@ -90,6 +90,9 @@ class BayesianOptimizer(SpaceOptimizer):
     n_startup
         Number of Sobol points before the first model; None for twice the number of parameters, at
         least 4 and at most 10.
+    noise
+        Standard deviation of a value of the first goal, in its units, if it is known; 0 for none.
+        None learns it from the values. `Study.winner` uses the same number.
 
     Examples
     --------
@@ -110,10 +113,11 @@ class BayesianOptimizer(SpaceOptimizer):
     name = "bayesian"
     multi_objective: ClassVar[bool] = True
 
-    def __init__(self, *, n_startup: int | None = None) -> None:
+    def __init__(self, *, n_startup: int | None = None, noise: float | None = None) -> None:
         if n_startup is not None and n_startup < 1:
             raise ArgumentError(f"n_startup={n_startup} must be at least 1, or None")
         self.n_startup = n_startup
+        self.noise = as_noise(noise)
 
     def reset(self, space: Space, goals: Sequence[Goal], seed: int) -> None:
         """Start a study with an empty history; see `Optimizer.reset`."""
@@ -209,9 +213,12 @@ class BayesianOptimizer(SpaceOptimizer):
         key = tuple(part.tobytes() for part in (X, active, values, margin))
         if self._fitted is None or self._fitted[0] != key:
             embedding = self._cube.embedding
-            choice = (WARPS, 0.0) if len(self.goals) == 1 else (MILD_WARPS, MILD_DOUBT)
+            warps, doubt = (WARPS, 0.0) if len(self.goals) == 1 else (MILD_WARPS, MILD_DOUBT)
             fitted = FittedModels(
-                tuple(learn(embedding, X, active, column, *choice) for column in values.T),
+                tuple(
+                    learn(embedding, X, active, column, warps, doubt, None if k else self.noise)
+                    for k, column in enumerate(values.T)
+                ),
                 tuple(learn_condition(embedding, X, active, column) for column in margin.T),
             )
             self._fitted = key, fitted
@@ -224,6 +231,25 @@ class FittedModels:
 
     goals: tuple[Learned, ...]
     conditions: tuple[Hyperparameters, ...]
+
+
+def as_noise(noise: float | None) -> float | None:
+    """Return the checked option `noise` of an optimizer.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither None nor a finite number of at least 0.
+    """
+    if noise is None:
+        return None
+    number = isinstance(noise, int | float) and not isinstance(noise, bool)
+    if not number or not 0.0 <= noise < math.inf:
+        raise ArgumentError(
+            f"noise={noise!r}: write the standard deviation of a value, 0 for none, or None to "
+            f"learn it"
+        )
+    return float(noise)
 
 
 def penalised(losses: Floats, stopped: Bools) -> Floats:

@@ -22,6 +22,7 @@ from tuner.optimizers.bayesian.warping import (
     prepare,
     standardise,
     tie_weights,
+    unit_of,
 )
 
 FEWEST_LOSSES = 6
@@ -62,6 +63,7 @@ def learn(
     losses: Floats,
     warps: Sequence[Warp] = WARPS,
     doubt: float = 0.0,
+    noise: float | None = None,
 ) -> Learned:
     """Return the warp with the best predictions and its MAP hyperparameters.
 
@@ -75,17 +77,46 @@ def learn(
         The candidate warps.
     doubt
         Minimum gain in log density required to choose a warp other than the first.
+    noise
+        Standard deviation of the noise in the units of `losses`, if it is known.
     """
     good = np.isfinite(losses)
     scaled = prepare(losses[good])
+    known = None if noise is None else noise_of_scaled(noise, losses[good])
     few = evenly(scaled, COMPARE_ON)
-    warp, start = choose_warp(embedding, X[good][few], active[good][few], scaled[few], warps, doubt)
+    warp, start = choose_warp(
+        embedding, X[good][few], active[good][few], scaled[few], warps, doubt, known
+    )
     many = evenly(scaled, LEARN_FROM)
-    y, _ = standardise(warp(scaled[many]))
+    y, deviation = standardise(warp(scaled[many]))
     hyperparameters, _ = fit(
-        embedding, X[good][many], active[good][many], y, None if start is None else (start,)
+        embedding,
+        X[good][many],
+        active[good][many],
+        y,
+        None if start is None else (start,),
+        noise=_warped_noise(known, warp, scaled[many], deviation),
     )
     return Learned(warp, hyperparameters)
+
+
+def noise_of_scaled(noise: float, losses: Floats) -> float:
+    """Return the standard deviation of the noise in the units of `prepare`."""
+    with np.errstate(over="ignore"):  # beside losses of 1e308, no noise is left
+        unit = unit_of(losses - np.min(losses))
+    return noise / unit if unit else 0.0
+
+
+def _warped_noise(
+    noise: float | None, warp: Warp, scaled: Floats, deviation: float
+) -> float | None:
+    """Return the mean variance of the noise of warped, standardized losses; None if unknown.
+
+    A warp stretches the noise by its slope, so the noise is larger near the best loss.
+    """
+    if noise is None:
+        return None
+    return float(np.mean((noise / deviation * np.exp(warp.log_slope(scaled))) ** 2))
 
 
 def choose_warp(
@@ -95,12 +126,14 @@ def choose_warp(
     scaled: Floats,
     warps: Sequence[Warp],
     doubt: float,
+    noise: float | None = None,
 ) -> tuple[Warp, Hyperparameters | None]:
     """Return the warp with the best leave-one-out predictions, and its hyperparameters.
 
     The criterion is the leave-one-out log predictive density (Rasmussen & Williams 2006, eq. 5.10).
     It is expressed as a density of the losses before the warp, so warps are comparable (Snelson et
-    al. 2004, "Warped Gaussian Processes", eq. 6). Tied losses count less; see `tie_weights`.
+    al. 2004, "Warped Gaussian Processes", eq. 6). Tied losses count less; see `tie_weights`. A
+    known standard deviation of the noise is in the units of `scaled`.
     """
     weights = tie_weights(scaled)
     if np.sum(weights) < FEWEST_LOSSES:
@@ -110,7 +143,8 @@ def choose_warp(
     best_score = -np.inf
     for warp in warps:
         y, deviation = standardise(warp(scaled))
-        hyperparameters, _ = fit(embedding, X, active, y, (start,), max_iterations=20)
+        known = _warped_noise(noise, warp, scaled, deviation)
+        hyperparameters, _ = fit(embedding, X, active, y, (start,), max_iterations=20, noise=known)
         start = hyperparameters  # the optimum of the next warp is nearby
         model = GaussianProcess(embedding, X, active, y, hyperparameters)
         mean, variance = model.leave_one_out()
