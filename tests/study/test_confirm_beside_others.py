@@ -94,7 +94,11 @@ def test_of_two_confirmations_at_once_the_second_one_starts_nothing(url: str) ->
 def test_more_workers_than_candidates_keep_to_the_budget(tmp_path: Path) -> None:
     study = search(tmp_path, n_trials=2)
     at_once: dict[str, Any] = {"backend": "processes", "workers": 4, "resources": {"cpu": 0.25}}
-    assert confirm(study, 5, **at_once).repeats == 5
+
+    def undecided(params: dict[str, Any], trial: tuner.LiveTrial) -> float:
+        return random.Random(trial.seed).gauss(0.0, 10.0)
+
+    assert confirm(study, 5, undecided, **at_once).repeats == 5
     made = repeats(study)
     assert len({(run.trial, run.seed) for run in made}) == len(made) == 5
 

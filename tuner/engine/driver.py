@@ -59,7 +59,6 @@ from tuner.records import (
     Params,
     Run,
     RunPurpose,
-    State,
     StudyInfo,
     Trial,
 )
