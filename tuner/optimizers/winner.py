@@ -102,8 +102,8 @@ class Winner:
     noise : float or None
         Standard deviation of a value; 0 if no noise was found, None if it is unknown.
     source : str
-        Source of the noise: ``"model"`` of all values, ``"repeats"``, ``"given"`` by the user, or
-        ``""`` if it is unknown.
+        Source of the noise: ``"model"`` of all values, ``"repeats"``, ``"folds"``, ``"given"`` by
+        the user, or ``""`` if it is unknown.
     confidence : float
         Probability that the winner is the best of the leading trials, up to the tolerance of the
         last confirmation; NaN if the noise is unknown.

@@ -23,7 +23,8 @@ class ValueEstimate(Record):
     noise : float or None
         Standard deviation of a value; 0 if no noise was found, None if it is unknown.
     source : str
-        Source of the noise: ``"model"``, ``"repeats"``, ``"given"``, or ``""`` if it is unknown.
+        Source of the noise: ``"model"``, ``"repeats"``, ``"folds"``, ``"given"``, or ``""`` if
+        it is unknown.
     confidence : float
         Probability that the trial is the best of the leading trials; NaN if the noise is unknown.
     optimism : float
