@@ -23,7 +23,7 @@ import tuner
 from support.effort import each_once, examples
 from tuner.errors import ExportError
 from tuner.plotting import Plots
-from tuner.plotting.plots import KINDS
+from tuner.plotting.kinds import KINDS
 from tuner.records import Direction, Goal, State, Trial
 from tuner.search_spaces import Choice, Const, Float, Int, Space
 from tuner.testing.strategies import spaces_and_points
@@ -178,7 +178,7 @@ def test_drawing_uses_no_pyplot_and_importing_no_matplotlib(tmp_path: Path) -> N
     code = """
 import sys
 from tuner.plotting import Plots
-from tuner.plotting.plots import KINDS
+from tuner.plotting.kinds import KINDS
 assert "matplotlib" not in sys.modules and "optuna" not in sys.modules
 from tuner.records import Goal, State, Trial
 from tuner.search_spaces import Float, Space

@@ -9,7 +9,7 @@ import pytest
 
 from tuner.errors import ArgumentError
 from tuner.plotting import Plots
-from tuner.plotting.plots import KINDS
+from tuner.plotting.kinds import KINDS
 from tuner.records import Direction, Goal, Report, Run, State, Trial
 from tuner.search_spaces import Float, Space
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
+COLUMNS_OF_0009 = ("model_versions.estimate",)
+
 COLUMNS_OF_0008 = ("runs.purpose", "runs.seed")
 
 COLUMNS_OF_0007 = (

@@ -11,7 +11,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from support.earlier_schemas import COLUMNS_OF_0007, COLUMNS_OF_0008, drop_columns
+from support.earlier_schemas import (
+    COLUMNS_OF_0007,
+    COLUMNS_OF_0008,
+    COLUMNS_OF_0009,
+    drop_columns,
+)
 from tuner.errors import StoreCorrupt, StoreError, StoreVersion
 from tuner.records import Code, Goal, State, StudyInfo, Trial
 from tuner.tracking import open_store, schema
@@ -101,7 +106,7 @@ def go_back_to_0001(store: str | Path) -> None:
             connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("DROP INDEX ix_trials_study_id_value"))
         earlier = "studies.constraints", "studies.earlier", "studies.user", "trials.constraints"
-        drop_columns(connection, *COLUMNS_OF_0008, *COLUMNS_OF_0007, *earlier)
+        drop_columns(connection, *COLUMNS_OF_0009, *COLUMNS_OF_0008, *COLUMNS_OF_0007, *earlier)
         connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
     engine.dispose()
 

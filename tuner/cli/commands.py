@@ -38,6 +38,7 @@ from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import OPTIMIZERS
+from tuner.records import ModelVersion
 from tuner.records.numbers import literal_text, number_text
 from tuner.schedulers import SCHEDULERS
 
@@ -387,6 +388,7 @@ def models(store: str | None) -> None:
                 "aliases": " ".join(v.aliases),
                 "value": v.value,
                 "metric": v.goal.metric,
+                **_estimate_cells(v),
                 "study": v.study,
                 "trial": v.trial,
                 "format": "params" if v.artifact is None else v.artifact.format,
@@ -397,6 +399,13 @@ def models(store: str | None) -> None:
         ],
         nothing="no models yet",
     )
+
+
+def _estimate_cells(version: ModelVersion) -> dict[str, float | None]:
+    found = version.estimate
+    if found is None:
+        return {"estimate": None, "low": None, "high": None}
+    return {"estimate": found.value, "low": found.low, "high": found.high}
 
 
 def _echo_best(study: tuner.Study) -> None:

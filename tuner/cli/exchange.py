@@ -12,7 +12,7 @@ from tuner.cli.arguments import store_option
 from tuner.cli.output import echo, write_rows
 from tuner.errors import ExportError
 from tuner.integrations.importing import Imported
-from tuner.plotting.plots import COMPARING, KINDS, OF_FRONTS
+from tuner.plotting.kinds import COMPARING, KINDS, OF_FRONTS
 from tuner.study.export import FORMATS, report_rows, run_rows
 
 FOLDERS = ("tensorboard", "dvc")

@@ -224,7 +224,9 @@ def trial_lines(study: tuner.Study, number: int) -> Iterator[str]:
         where = f" on {run.worker} ({run.host})" if run.host else ""
         begun = "" if run.started is None else f", began {when(run.started)}"
         lasted = "" if run.duration is None else f", took {seconds_text(run.duration)}"
-        yield one_line(f"run {run.attempt}: {run.state}{where}{begun}{lasted}")
+        yield one_line(f"run {run.title}: {run.state}{where}{begun}{lasted}")
+        for name, metric in {} if run.is_attempt else run.metrics.items():
+            yield one_line(f"metric {name} of run {run.title}: {number_text(metric)}")
         for artifact in artifacts:
             if artifact.run == run.uid:
                 of = f"{artifact.kind} in format {artifact.format}, " if artifact.format else ""
@@ -234,7 +236,7 @@ def trial_lines(study: tuner.Study, number: int) -> Iterator[str]:
         if run.error is not None:
             yield (run.error.traceback or str(run.error)).rstrip()
         if run.output:
-            yield f"output of run {run.attempt}:\n{run.output.rstrip()}"
+            yield f"output of run {run.title}:\n{run.output.rstrip()}"
 
 
 def failures_of(study: tuner.Study) -> Iterator[str]:

@@ -25,9 +25,9 @@ SHOWN = 100
 
 _LEAD = {
     "trials": ("study", "number", "state", "value"),
-    "runs": ("study", "trial", "attempt", "state"),
+    "runs": ("study", "trial", "attempt", "purpose", "state"),
     "studies": ("study", "direction", "metric", "created"),
-    "models": ("model", "version", "aliases", "value", "study", "trial"),
+    "models": ("model", "version", "aliases", "value", "estimate.value", "study", "trial"),
 }
 """The first columns of a table."""
 

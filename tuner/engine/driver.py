@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tuner.backends.protocol import Backend, Work
 from tuner.backends.protocol import Event as BackendEvent
 from tuner.engine.clock import Clock, SystemClock
 from tuner.engine.history import LaggedOptimizer, replay, untried
+from tuner.engine.interrupted import interrupted
 from tuner.engine.machine import Machine
 from tuner.engine.machine_state import Limits
 from tuner.engine.messages import (
@@ -50,11 +52,10 @@ from tuner.optimizers.protocol import Optimizer
 from tuner.records import (
     Code,
     Environment,
-    Failure,
     Outcome,
     Params,
     Run,
-    State,
+    RunPurpose,
     StudyInfo,
     Trial,
 )
@@ -294,15 +295,11 @@ class Driver:
             code=s.store.put_code(s.code),
             environment=s.store.put_environment(s.environment),
         )
-        failure = Failure("Interrupted", "the study's driver ended before this run did")
         pending = self._machine.pending
+        of_trials = (run for t in pending for run in s.store.runs(s.info.uid, t.number))
+        repeats = s.store.runs(s.info.uid, purpose=RunPurpose.REPEAT)
         alive = self._last_sign_of_life(history)
-        left = [
-            replace(run, state=State.FAILED, error=failure, ended=max(alive, run.started or alive))
-            for trial in pending
-            for run in s.store.runs(s.info.uid, trial.number)
-            if not run.state.finished
-        ]
+        left = interrupted(chain(of_trials, repeats), alive)
         s.store.write(s.info.uid, Batch(pending, left), self._lease)
         self._checkpoints.tidy(trial.number for trial in self._machine.pending)
 

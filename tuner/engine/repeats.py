@@ -16,6 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from tuner.backends.protocol import Event, Finished, Lost, Sent, overdue
+from tuner.engine.interrupted import INTERRUPTED, interrupted
 from tuner.engine.machine_state import Attempt, Deadlines
 from tuner.engine.progress import Snapshot
 from tuner.errors import StoreUnavailable
@@ -142,11 +143,8 @@ class RepeatDriver:
             environment=s.store.put_environment(s.environment),
         )
         known = list(s.store.runs(s.info.uid, purpose=RunPurpose.REPEAT))
-        left = [
-            replace(run, state=State.FAILED, error=INTERRUPTED, ended=run.started)
-            for run in known
-            if not run.state.finished
-        ]
+        silence = lease.silence
+        left = interrupted(known, s.clock.now() - silence if silence is not None else 0.0)
         if left:
             s.store.write(s.info.uid, Batch(runs=left), lease)
         self._ended = [*(run for run in known if run.state.finished), *left]
@@ -295,6 +293,3 @@ class RepeatDriver:
             best_trial=None if best is None else best.trial,
             elapsed=s.clock.elapsed() - self._opened,
         )
-
-
-INTERRUPTED = Failure("Interrupted", "the driver ended before this repeat did")

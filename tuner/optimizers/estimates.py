@@ -9,8 +9,8 @@ happens to explain the values gives intervals that are too short.
 
 A study with few points has no such model. Its noise is then the pooled deviation of repeated
 values, and each mean is shrunk towards a common center as far as the values of the points agree (a
-hierarchical normal model; Gelman et al. 2013, section 5.4). Without repeats, nothing is known about
-the noise.
+hierarchical normal model; Gelman et al. 2013, section 5.4). Without repeats, the noise is the
+standard error that cross-validations recorded, if there are any.
 
 The result is a matrix of joint draws of the true values. Means, intervals, the chance of each point
 to be the best, and the decisions of `tuner.optimizers.racing` all follow from these draws.
@@ -63,6 +63,9 @@ VARIANCES = 200
 SPREADS, WIDEST_SPREAD = 40, 4.0
 """Deviations of the true values that are compared, and the widest, in units of what is observed."""
 
+STANDARD_ERROR = ".se"
+"""End of the name of the metric that has the standard error of a value; see `LiveTrial.folds`."""
+
 LEVEL = 0.95
 """Probability of an interval."""
 
@@ -110,7 +113,8 @@ class Estimates:
         Standard deviation of a value, in the units of the goal; 0 if no noise was found, None if
         it is unknown.
     source : str
-        Source of the noise: ``"model"``, ``"repeats"``, ``"given"``, or ``""`` if it is unknown.
+        Source of the noise: ``"model"``, ``"repeats"``, ``"folds"``, ``"given"``, or ``""`` if
+        it is unknown.
     optimism : float
         How much better the best value looks than it is expected to be; 0 without noise. Chance may
         make it negative.
@@ -192,6 +196,9 @@ def estimate(
     elif noise is not None or any(len(p.losses) > 1 for p in points):
         found = _by_repeats(goal, points, noise, leaders, rng)
         source = "repeats" if noise is None else "given"
+    elif (of_folds := _noise_of_folds(goal, points)) is not None:
+        found = _by_repeats(goal, points, of_folds, leaders, rng)
+        source = "folds"
     return _assembled(goal, points, found, source, leaders)
 
 
@@ -290,6 +297,13 @@ def _leading(goal: Goal, points: Sequence[_Point], mean: Floats, leaders: int) -
     chosen = np.argsort(mean, kind="stable")[:leaders]
     best = points.index(_best_value(goal, points))
     return chosen if best in chosen else np.append(chosen[: leaders - 1], best)
+
+
+def _noise_of_folds(goal: Goal, points: Sequence[_Point]) -> float | None:
+    """Return the pooled standard error that cross-validations recorded, None without any."""
+    found = [p.trial.metrics.get(f"{goal.metric}{STANDARD_ERROR}", math.nan) for p in points]
+    known = [x for x in found if math.isfinite(x) and 0.0 <= x < HUGE]
+    return math.sqrt(float(np.mean(np.square(known)))) if known else None
 
 
 # --- few points -----------------------------------------------------------------------------------

@@ -11,8 +11,7 @@ from typing import Any
 from tuner.optimizers import ranking
 from tuner.optimizers.estimates import Estimate, Estimates, estimate
 from tuner.optimizers.racing import Race, confidence_in, preferred
-from tuner.records import Goal, Run, RunPurpose, State, StudyInfo, Trial
-from tuner.records.numbers import distinct_texts, number_text
+from tuner.records import Goal, Run, RunPurpose, State, StudyInfo, Trial, ValueEstimate
 from tuner.search_spaces import Space
 
 NOTE = "winner.rule"
@@ -103,8 +102,8 @@ class Winner:
     noise : float or None
         Standard deviation of a value; 0 if no noise was found, None if it is unknown.
     source : str
-        Source of the noise: ``"model"`` of all values, ``"repeats"``, ``"given"`` by the user, or
-        ``""`` if it is unknown.
+        Source of the noise: ``"model"`` of all values, ``"repeats"``, ``"folds"``, ``"given"`` by
+        the user, or ``""`` if it is unknown.
     confidence : float
         Probability that the winner is the best of the leading trials, up to the tolerance of the
         last confirmation; NaN if the noise is unknown.
@@ -133,16 +132,28 @@ class Winner:
 
     def in_words(self) -> str:
         """Return the winner, its estimate and its interval as one line."""
-        texts = distinct_texts([self.value, self.low, self.high])
-        head = f"trial {self.trial.number}, value {texts[0]}"
-        if self.noise is None:
-            return f"{head} (noise unknown)"
-        if self.noise == 0.0:
-            return f"{head} (no noise found)"
-        runs = "1 run" if self.runs == 1 else f"{self.runs} runs"
-        return (
-            f"{head} (95 % interval {texts[1]} to {texts[2]}, {runs}; best of the leading "
-            f"{len(self.leaders)} with probability {number_text(self.confidence, 2)})"
+        of_winner = self.estimate_of(self.trial)
+        assert of_winner is not None
+        return f"trial {self.trial.number}, value {of_winner.in_words()}"
+
+    def estimate_of(self, trial: Trial) -> ValueEstimate | None:
+        """Return the estimate of a trial as a model version keeps it; None if it does not lead."""
+        found = next((e for e in self.leaders if e.trial == trial.number), None)
+        if found is None:
+            return None
+        is_winner = found.trial == self.trial.number
+        return ValueEstimate(
+            found.mean,
+            found.low,
+            found.high,
+            found.runs,
+            self.noise,
+            self.source,
+            self.confidence if is_winner else found.chance,
+            self.optimism,
+            len(self.leaders),
+            self.repeats,
+            "winner" if is_winner else "user",
         )
 
     def to_rows(self) -> list[dict[str, Any]]:

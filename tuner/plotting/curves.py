@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tuner.plotting.measure import Measure, ValueAxis, mark_failed, scatter
 from tuner.plotting.names import distinct
+from tuner.plotting.repeated import RepeatedTrials
 from tuner.plotting.style import (
     BEST,
     GRAY,
@@ -95,6 +96,7 @@ def number_axis(ax: Axes, last: int) -> None:
 def history(
     measure: Measure,
     trials: Sequence[Trial],
+    repeated: RepeatedTrials | None = None,
     *,
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
@@ -104,7 +106,9 @@ def history(
     Completed trials are dots, infeasible trials hollow squares, stopped trials circles at their
     last value, and failed trials crosses in a lane beyond the worse end. Values off the scale are
     triangles at the edge. Only feasible trials count for the best so far. A metric without a
-    direction has no best so far; the star marks the trial that is the best by the goal.
+    direction has no best so far; the star marks the trial that is the best by the goal. Trials that
+    ran several times have the mean of their values with a 95 % interval, and the winner has a ring;
+    see `RepeatedTrials`.
     """
     ax = axes_or_new(ax)
     tidy(ax, "Optimization history")
@@ -116,7 +120,9 @@ def history(
     failed = [t.number for t in trials if t.state is State.FAILED]
     if done or stopped:
         axis = ValueAxis.of(
-            measure, measure.values(feasible), measure.values([*infeasible, *stopped])
+            measure,
+            measure.values(feasible),
+            [*measure.values([*infeasible, *stopped]), *(repeated.ends if repeated else ())],
         )
         size = float(np.clip(2_000 / len(trials), 6, 26))
         hollow: dict[str, Any] = {"facecolors": "none", "edgecolors": GRAY}
@@ -132,6 +138,8 @@ def history(
                 ax, axis, numbers, measure.values(group), label, s=size, lane=bool(failed), **look
             )
         axis.apply(ax, lane=bool(failed))
+        if repeated is not None:
+            repeated.draw(ax, axis, {n: float(n) for n in repeated.numbers.tolist()})
     else:
         ax.set_yticks([])
         ax.set_ylabel(measure.label)

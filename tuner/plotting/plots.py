@@ -14,28 +14,9 @@ from tuner.search_spaces import Space
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from tuner.plotting.repeated import RepeatedTrials
+
 Path: TypeAlias = str | os.PathLike[str]
-
-KINDS = (
-    "history",
-    "parallel_coordinates",
-    "importances",
-    "slice",
-    "contour",
-    "rank",
-    "edf",
-    "learning_curves",
-    "timeline",
-    "pareto_front",
-    "hypervolume",
-)
-"""The names of the plots, as methods and on the command line."""
-
-OF_FRONTS = frozenset({"pareto_front", "hypervolume"})
-"""The plots of a study with several goals."""
-
-COMPARING = frozenset({"history", "edf", "pareto_front", "hypervolume"})
-"""The plots that show several studies."""
 
 
 class HasPlots(Protocol):
@@ -72,6 +53,10 @@ class Plots:
         Returns ``(run uid, report)`` by run and step; None for a study without reports.
     name
         The name of the study, for legends.
+    repeats
+        Returns the runs that repeat trials; None for a study without repeats.
+    winner
+        Returns the number of the winner, None if there is none; called if there are repeats.
 
     Examples
     --------
@@ -91,6 +76,8 @@ class Plots:
         runs: Callable[[], Sequence[Run]] | None = None,
         reports: Callable[[], Sequence[tuple[str, Report]]] | None = None,
         name: str = "this study",
+        repeats: Callable[[], Sequence[Run]] | None = None,
+        winner: Callable[[], int | None] | None = None,
     ) -> None:
         self._space = space
         self._goals = tuple(goals)
@@ -98,6 +85,8 @@ class Plots:
         self._runs = runs or (lambda: ())
         self._reports = reports or (lambda: ())
         self._name = name
+        self._repeats = repeats or (lambda: ())
+        self._winner = winner or (lambda: None)
 
     @property
     def plot(self) -> Plots:
@@ -115,6 +104,10 @@ class Plots:
     ) -> Axes:
         """Draw the value of each trial over its number, and the best so far.
 
+        Trials that ran several times, such as by `Study.confirm`, also have the mean of their
+        values with a 95 % interval, and the winner has a ring. The interval is that of Student's t
+        distribution, with the deviation of a value pooled over all these trials.
+
         Parameters
         ----------
         goal, metric, ax, save
@@ -127,7 +120,8 @@ class Plots:
         studies = self._measured(compare, goal, metric)
         if len(studies) > 1:
             return histories(studies, ax=ax, save=save)
-        return history(*studies[0][1:], ax=ax, save=save)
+        measure, trials = studies[0][1:]
+        return history(measure, trials, self._repeated(measure, trials), ax=ax, save=save)
 
     def parallel_coordinates(
         self,
@@ -198,6 +192,8 @@ class Plots:
     ) -> Axes:
         """Draw the value of each trial over one parameter; None selects the most important one.
 
+        Trials that ran several times are drawn as in `history`.
+
         Raises
         ------
         ArgumentError
@@ -205,7 +201,9 @@ class Plots:
         """
         from tuner.plotting.slices import slices
 
-        return slices(self._space, *self._chosen(goal, metric), param, ax=ax, save=save)
+        measure, trials = self._chosen(goal, metric)
+        repeated = self._repeated(measure, trials)
+        return slices(self._space, measure, trials, param, repeated, ax=ax, save=save)
 
     def contour(
         self,
@@ -394,6 +392,16 @@ class Plots:
         """Return the measure of the arguments, and the trials."""
         trials = self._trials()
         return measure_of(self._goals, trials, goal, metric), trials
+
+    def _repeated(self, measure: Measure, trials: Sequence[Trial]) -> RepeatedTrials | None:
+        """Return the trials that ran several times, None if there are none."""
+        from tuner.plotting.repeated import RepeatedTrials
+
+        repeats = self._repeats()
+        if not repeats:
+            return None
+        found = RepeatedTrials.of(measure, trials, repeats, self._winner())
+        return found if len(found.numbers) else None
 
     def _measured(
         self,

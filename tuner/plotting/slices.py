@@ -13,6 +13,7 @@ from tuner.plotting.importance_scores import most_important
 from tuner.plotting.measure import Measure, ValueAxis, mark_failed, scatter
 from tuner.plotting.names import shorten
 from tuner.plotting.parameter_axis import ParameterAxis, Points
+from tuner.plotting.repeated import RepeatedTrials
 from tuner.plotting.style import (
     BEST,
     GRAY,
@@ -39,6 +40,7 @@ def slices(
     measure: Measure,
     trials: Sequence[Trial],
     param: str | None = None,
+    repeated: RepeatedTrials | None = None,
     *,
     ax: Axes | None = None,
     save: str | os.PathLike[str] | None = None,
@@ -47,7 +49,8 @@ def slices(
 
     Completed trials are dots, infeasible trials hollow squares, stopped trials circles, and failed
     trials crosses in a lane beyond the worse end. Trials in which the parameter is inactive are
-    omitted; the label states how many are shown.
+    omitted; the label states how many are shown. Trials that ran several times have the mean of
+    their values with a 95 % interval, and the winner has a ring; see `RepeatedTrials`.
     """
     points = Points.of(space, trials)
     if param is None:
@@ -76,7 +79,8 @@ def slices(
         y = np.full(len(trials), np.nan)
         y[shown] = measure.values(t for t, is_shown in zip(trials, shown, strict=True) if is_shown)
         primary = kinds == "completed"
-        values = ValueAxis.of(measure, y[primary], y[shown & ~primary])
+        others = [*y[shown & ~primary], *(repeated.ends if repeated else ())]
+        values = ValueAxis.of(measure, y[primary], others)
         for kind, look in looks.items():
             of_kind = kinds == kind
             scatter(
@@ -85,6 +89,9 @@ def slices(
         _medians(ax, axis, points.positions(param)[primary], y[primary])
         _mark_best(ax, measure, points, x)
         values.apply(ax, lane=bool(failed.any()))
+        if repeated is not None:
+            places = {t.number: float(at) for t, at in zip(points.trials, x, strict=True)}
+            repeated.draw(ax, values, places)
     else:
         ax.set_yticks([])
         ax.set_ylabel(measure.label)

@@ -23,7 +23,7 @@ from tuner.plotting.style import (
     say_instead,
     tidy,
 )
-from tuner.records import Run, State, Trial
+from tuner.records import Run, RunPurpose, State, Trial
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,8 +58,8 @@ def timeline(
 ) -> Axes:
     """Draw a bar for each run, in one lane per worker; the run of the best trial is orange.
 
-    Stopped runs are hollow, failed runs hatched, and unfinished runs pale. Long pauses between two
-    calls are cut out; a mark states their length.
+    Stopped runs are hollow, failed runs hatched, unfinished runs pale, and repeats gray. Long
+    pauses between two calls are cut out; a mark states their length.
     """
     begun = sorted((r for r in runs if r.started is not None), key=lambda r: r.started or 0.0)
     lanes = list(dict.fromkeys(_lane(run) for run in sorted(begun, key=_lane_order)))
@@ -100,6 +100,7 @@ def timeline(
 _LOOKS: dict[str, dict[str, Any]] = {
     "completed": {"facecolor": LIGHT, "edgecolor": "white"},
     "stopped": {"facecolor": "none", "edgecolor": GRAY},
+    "repeat": {"facecolor": GRAY, "edgecolor": "white"},
     "failed": {"facecolor": "none", "edgecolor": GRAY, "hatch": "xxxx"},
     "running": {"facecolor": LIGHT, "edgecolor": GRAY, "alpha": 0.4},
     "best": {"facecolor": BEST, "edgecolor": BEST, "zorder": 3},
@@ -107,6 +108,8 @@ _LOOKS: dict[str, dict[str, Any]] = {
 
 
 def _kind(run: Run, best: Trial | None) -> str:
+    if run.purpose is RunPurpose.REPEAT and run.state is State.COMPLETED:
+        return "repeat"
     if best is not None and run.trial == best.number and run.state is State.COMPLETED:
         return "best"
     return "running" if run.state is State.WAITING else str(run.state)

@@ -224,6 +224,10 @@ def _run_facts(side: Subject) -> dict[str, Any]:
         facts["duration"] = trial.duration
         facts["error"] = None if trial.error is None else str(trial.error)
     if run is not None:
+        if not run.is_attempt:
+            facts["purpose"] = run.purpose.value
+        if run.seed is not None:
+            facts["seed"] = run.seed
         facts |= {"host": run.host or None, "worker": run.worker or None}
         if run.duration is not None:
             facts["duration"] = run.duration

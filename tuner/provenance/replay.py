@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +134,8 @@ def replay(
         raise ArgumentError(f"replay {ref!r}: name a trial, such as '{subject.info.name}/0'")
     if not trial.state.finished or before is None:
         raise ArgumentError(f"replay {ref!r}: the trial is {trial.state} and has no outcome yet")
+    if before.seed is not None:  # a repeat has its own seed
+        trial = replace(trial, seed=before.seed)
     runs = list(opened.runs(subject.info.uid, trial.number))
     job = Job(uuid7(), trial, max(run.attempt for run in runs) + 1)
     stop_after = None
@@ -144,7 +146,7 @@ def replay(
     mark = "" if data is None else fingerprint(data)
     folder = Path.cwd() if repository is None else Path(repository)
     evaluation, notes = _evaluated(subject, job, objective, folder, stop_after)
-    run = _record(opened, subject.info, job, evaluation)
+    run = _record(opened, subject.info, job, evaluation, before.seed)
     recorded = before.metrics or trial.metrics
     pairs = _pairs(recorded, run.metrics, metrics)
     agree = all(_agree(a, b, tolerance) for a, b in pairs.values())
@@ -187,7 +189,9 @@ def _named(spec: str) -> Workspace:
     return Workspace(path.parent, path, name)
 
 
-def _record(store: Store, info: StudyInfo, job: Job, evaluation: Evaluation) -> Run:
+def _record(
+    store: Store, info: StudyInfo, job: Job, evaluation: Evaluation, seed: int | None
+) -> Run:
     outcome = evaluation.outcome
     run = Run(
         uid=job.run,
@@ -198,6 +202,7 @@ def _record(store: Store, info: StudyInfo, job: Job, evaluation: Evaluation) -> 
         error=outcome.error,
         worker=REPLAY,
         purpose=RunPurpose.REPLAY,
+        seed=seed,
         host=socket.gethostname(),
         started=evaluation.started,
         ended=evaluation.ended,

@@ -274,7 +274,11 @@ def _models(dialect: Dialect) -> Subject:
             "format": lambda: string(artifacts.c.format),
             "data": lambda: string_or_empty(version.c.data),
         },
-        {**_trial_documents(), "metrics": trials.c.metrics},
+        {
+            **_trial_documents(),
+            "metrics": trials.c.metrics,
+            "estimate": version.c.estimate,
+        },
         {"notes": trials.c.notes, "optimizer": studies.c.optimizer},
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from tuner.records import ModelVersion, Params, Run, StudyInfo, Trial
+from tuner.records import ModelVersion, Params, Run, StudyInfo, Trial, ValueEstimate
 from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def _run(match: FoundRun) -> dict[str, Any]:
         "study": study,
         "trial": run.trial,
         "attempt": run.attempt,
+        "purpose": run.purpose.value,
         "uid": run.uid,
         "state": run.state.value,
         "duration": run.duration,
@@ -127,8 +128,14 @@ def _model(version: ModelVersion, spaces: _Spaces) -> dict[str, Any]:
         "format": None if version.artifact is None else version.artifact.format,
         "created": version.created,
         "data": version.data or None,
+        **_estimate(version.estimate),
         **_group("params", spaces.flatten(version.study, version.params)),
     }
+
+
+def _estimate(found: ValueEstimate | None) -> dict[str, Any]:
+    names = ("value", "low", "high", "runs")
+    return {f"estimate.{name}": None if found is None else getattr(found, name) for name in names}
 
 
 def _group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeAlias
 
+from tuner.records.estimate import ValueEstimate as ValueEstimate
 from tuner.records.failure import NOT_SAVED as NOT_SAVED
 from tuner.records.failure import Failure as Failure
 from tuner.records.json_form import Params as Params
@@ -214,6 +215,11 @@ class Run(Record):
         return self.purpose is RunPurpose.ATTEMPT
 
     @property
+    def title(self) -> str:
+        """The number of the run, and its purpose unless it is an attempt: ``"2 (repeat)"``."""
+        return f"{self.attempt}" if self.is_attempt else f"{self.attempt} ({self.purpose})"
+
+    @property
     def is_replay(self) -> bool:
         """Whether this is a replay of a finished trial."""
         return self.purpose is RunPurpose.REPLAY
@@ -386,6 +392,7 @@ class ModelVersion(Record):
     `version` counts from 1 within `name`. `artifact` is None for a version that holds the best
     configuration only. `aliases` are the aliases that point here at the time of reading. `note`
     says why the version cannot be compared with the champion, if so at the time of reading.
+    `estimate` is the estimate of the true value of the trial, None if there is none.
     """
 
     name: str
@@ -403,3 +410,4 @@ class ModelVersion(Record):
     data: str = ""
     aliases: tuple[str, ...] = ()
     note: str = ""
+    estimate: ValueEstimate | None = None

@@ -59,10 +59,12 @@ class Lineage:
         if version.artifact is not None:
             kept = version.artifact
             files.append(_Node(f"files: {kept.format}, {kept.size} bytes, sha256 {kept.sha256}"))
+        estimate = [] if version.estimate is None else version.estimate.lines()
         return _Node(
             f"model {version.name}@{version.version}{aliases}: "
             f"{version.goal.metric} = {number_text(version.value)}, "
             f"registered {_when(version.created)}",
+            *map(_Node, estimate),
             *files,
             _Node(
                 f"run {run.uid}: {run.state} on {run.host or 'an unknown host'}, "

@@ -12,7 +12,16 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from tuner.errors import ModelInUse, ModelNotFound, RegistryError, UntrustedModel
 from tuner.errors.boundary import public_methods
-from tuner.records import Artifact, Goal, ModelVersion, Run, StudyInfo, Trial, encode_params
+from tuner.records import (
+    Artifact,
+    Goal,
+    ModelVersion,
+    Run,
+    StudyInfo,
+    Trial,
+    ValueEstimate,
+    encode_params,
+)
 from tuner.registry.formats import load_files
 from tuner.registry.load_failures import version_note
 from tuner.registry.names import (
@@ -62,6 +71,7 @@ class Registry:
         artifact: Artifact | None,
         goal: Goal,
         value: float,
+        estimate: ValueEstimate | None = None,
     ) -> ModelVersion:
         """Register a run's model as the next version of `name`, at most once per run.
 
@@ -99,6 +109,7 @@ class Registry:
                 "code": run.code,
                 "environment": run.environment,
                 "data": study.data,
+                "estimate": None if estimate is None else estimate.to_json(),
             }
             insert = _VERSIONS.insert().values(values).returning(_VERSIONS.c.id)
             version_id = connection.execute(insert).scalar_one()
@@ -107,6 +118,22 @@ class Registry:
             made = self._first(connection, _VERSIONS.c.id == version_id, name)
         assert made is not None
         return made
+
+    def set_estimate(self, version: ModelVersion, estimate: ValueEstimate) -> ModelVersion:
+        """Replace the estimate of a version, and return the version as it is then.
+
+        Raises
+        ------
+        ModelNotFound
+            If the version does not exist.
+        """
+        with self.store.writing() as connection:
+            _, version_id = self._locked_version(connection, version.name, version.version)
+            is_it = _VERSIONS.c.id == version_id
+            connection.execute(update(_VERSIONS).where(is_it).values(estimate=estimate.to_json()))
+            changed = self._first(connection, is_it, version.name)
+        assert changed is not None
+        return changed
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Point `alias` to this version of the model, also if it pointed to another one.

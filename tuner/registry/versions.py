@@ -8,7 +8,14 @@ from typing import Any
 
 from sqlalchemy import Row, Select, and_, select
 
-from tuner.records import Artifact, Direction, Goal, ModelVersion, decode_params
+from tuner.records import (
+    Artifact,
+    Direction,
+    Goal,
+    ModelVersion,
+    ValueEstimate,
+    decode_params,
+)
 from tuner.registry.names import CHAMPION
 from tuner.tracking import schema
 
@@ -64,6 +71,7 @@ def version_of(row: Row[Any], aliases: Mapping[int, tuple[str, ...]]) -> ModelVe
         data=row.data,
         aliases=aliases.get(row.id, ()),
         note=_note(row),
+        estimate=None if row.estimate is None else ValueEstimate.from_json(row.estimate),
     )
 
 

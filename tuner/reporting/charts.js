@@ -253,7 +253,7 @@
       axisLabel: { color: color("soft"), width: 110, overflow: "truncate", formatter: function (lane) { return data.lanes[Number(lane)]; } },
       splitLine: { show: false },
     });
-    const tones = { best: "mark", completed: "light", failed: "paper", stopped: "tint" };
+    const tones = { best: "mark", completed: "light", failed: "paper", stopped: "tint", repeat: "gray" };
     option.series = [{
       type: "custom", encode: { x: [1, 2], y: 0 },
       data: data.runs.map(function (run) {
@@ -263,17 +263,17 @@
       renderItem: function (params, api) {
         const from = api.coord([api.value(1), api.value(0)]), to = api.coord([api.value(2), api.value(0)]);
         const run = data.runs[params.dataIndex], trial = byNumber.get(run.n);
-        const best = trial && trial.best && run.state === "completed";
+        const best = trial && trial.best && run.state === "completed" && !run.repeats;
         const height = Math.min(18, 0.7 * api.size([0, 1])[1]);
         return {
           type: "rect", shape: { x: from[0], y: from[1] - height / 2, width: Math.max(2, to[0] - from[0]), height: height },
-          style: { fill: color(tones[best ? "best" : run.state] || "line"), stroke: color(run.state === "completed" ? "paper" : "gray"), lineWidth: 0.5 },
+          style: { fill: color(tones[best ? "best" : run.repeats && run.state === "completed" ? "repeat" : run.state] || "line"), stroke: color(run.state === "completed" ? "paper" : "gray"), lineWidth: 0.5 },
         };
       },
     }];
     option.tooltip.formatter = function (event) {
       const run = event.data.run;
-      const lines = [["run", run.state], ["took", numberText(run.end - run.start) + " s"]];
+      const lines = [["run " + run.run, run.state], ["took", numberText(run.end - run.start) + " s"]];
       return tip(event.data.trial, lines, 4);  // the chart is low
     };
     return option;

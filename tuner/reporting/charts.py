@@ -102,6 +102,8 @@ def _runs(runs: Sequence[Run], lanes: Sequence[str]) -> list[dict[str, Any]]:
             "n": run.trial,
             "lane": lanes.index(run.worker or "asked"),
             "state": run.state.value,
+            "run": run.title,
+            "repeats": not run.is_attempt,
             "start": round((run.started or 0.0) - first, 3),
             "end": round((last if run.ended is None else run.ended) - first, 3),
         }

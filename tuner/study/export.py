@@ -119,12 +119,13 @@ def run_rows(runs: Iterable[Run]) -> list[Row]:
 
 
 def report_rows(runs: Iterable[Run], reports: Iterable[tuple[str, Report]]) -> list[Row]:
-    """Return one row per reported value: trial, attempt, step, metric, value."""
+    """Return one row per reported value: trial, attempt, purpose, step, metric, value."""
     known = {run.uid: run for run in runs}
     return [
         {
             "trial": known[uid].trial,
             "attempt": known[uid].attempt,
+            "purpose": known[uid].purpose.value,
             "step": report.step,
             "metric": metric,
             "value": value,

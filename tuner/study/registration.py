@@ -18,6 +18,7 @@ from tuner.records import (
     StudyInfo,
     Trial,
     Upload,
+    ValueEstimate,
 )
 from tuner.records.attempts import last_attempt
 from tuner.registry import Registry
@@ -41,8 +42,11 @@ def register_trial(
     *,
     format: str | ModelFormat | None = None,
     allow_pickle: bool = False,
+    estimate: ValueEstimate | None = None,
 ) -> ModelVersion:
     """Register a trial of a study under `name`; a repeated call returns the same version.
+
+    The version keeps the estimate of the last call that has one.
 
     The model is the result of `refit` on the params of the trial, or the model that its run logged.
     Without either, the version holds the params alone. The environment of a refitted model is that
@@ -56,7 +60,9 @@ def register_trial(
     run = _completed_run(registry, info, trial)
     known = registry.find_version(name, run.uid)
     if known is not None:
-        return known
+        if estimate in (None, known.estimate):
+            return known
+        return registry.set_estimate(known, estimate)
     with raised_late():
         artifact = _logged_model(registry, info, run)
         if refit is not None:
@@ -82,6 +88,7 @@ def register_trial(
             artifact=artifact,
             goal=info.goal,
             value=trial.values[0],
+            estimate=estimate,
         )
 
 

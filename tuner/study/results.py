@@ -201,8 +201,7 @@ class StudyResults(AnnotatedStudy):
 
         trials = list(self)
         best_of(self._info, trials)  # raises the errors of a study without one
-        repeats = self.store.runs(self._info.uid, purpose=RunPurpose.REPEAT)
-        return winner_of(self._info, self.space, trials, repeats)
+        return winner_of(self._info, self.space, trials, self._repeats())
 
     def forecast(self, n_trials: int = 20, tolerance: float = 0.0) -> Forecast:
         """Return the gain that `n_trials` further trials are expected to bring, with an interval.
@@ -310,7 +309,12 @@ class StudyResults(AnnotatedStudy):
             runs=lambda: self.runs(),
             reports=lambda: self.reports(),
             name=self.name,
+            repeats=lambda: list(self._repeats()),
+            winner=lambda: self.winner.trial.number,
         )
+
+    def _repeats(self) -> Iterator[Run]:
+        return self.store.runs(self._info.uid, purpose=RunPurpose.REPEAT)
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return one flat dict per trial: number, state, value, params, further metrics."""

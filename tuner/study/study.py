@@ -337,7 +337,9 @@ class Study(AskTellStudy):
         name
             Name of the model. Defaults to the name of the study.
         trial
-            A completed trial or its number. Defaults to the winner; see `winner`.
+            A completed trial or its number. Defaults to the winner; see `winner`. The version keeps
+            the estimate of its true value if it is one of the leading trials; see
+            `ModelVersion.estimate`.
         refit
             A function that takes the params of the trial and returns a model. None takes the model
             that the trial logged; without one, only the params are registered.
@@ -347,7 +349,7 @@ class Study(AskTellStudy):
         Returns
         -------
         ModelVersion
-            The new version, or the existing version of this run.
+            The new version, or the existing version of this run with its new estimate.
 
         Raises
         ------
@@ -361,14 +363,21 @@ class Study(AskTellStudy):
 
         end_loading("Study.register")
         registry: Registry = Registry(self.store)
+        chosen = None if trial is None else completed_trial(self, trial)
+        is_estimated = chosen is None or (len(self.goals) == 1 and chosen.eligible)
+        winner = self.winner if is_estimated else None
+        if chosen is None:
+            assert winner is not None
+            chosen = winner.trial
         return register_trial(
             registry,
             self._info,
-            self.winner.trial if trial is None else completed_trial(self, trial),
+            chosen,
             name or self.name,
             refit,
             format=format,
             allow_pickle=allow_pickle,
+            estimate=None if winner is None else winner.estimate_of(chosen),
         )
 
     def keep_models(self, k: int) -> int:

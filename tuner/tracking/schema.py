@@ -31,7 +31,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Every revision of this schema, oldest first; this code reads and writes the last one."""
 
 VERSION_TABLE = "tuner_schema"
@@ -292,6 +292,7 @@ model_versions = Table(
     Column("code", String(32), nullable=False, comment="key of the code, empty if unknown"),
     Column("environment", String(32), nullable=False, comment="key of the environment"),
     Column("data", Text, nullable=False, comment="fingerprint of the data"),
+    Column("estimate", _Json, comment="of the true value, as `ValueEstimate` gives it"),
     UniqueConstraint("model_id", "version"),
     Index(None, "run"),
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from tuner.backends.protocol import Channel
 from tuner.engine.worker.files import TempDir, copy_checkpoint, read_files, send_checkpoint
+from tuner.engine.worker.folds import Folds
 from tuner.engine.worker.forks import ProcessBoundChannel
 from tuner.engine.worker.outcome import (
     BadResult,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from tuner.registry.protocol import ModelFormat
 
 _log = logging.getLogger("tuner")
+
+T = TypeVar("T")
 
 
 class LiveTrial:
@@ -127,6 +130,28 @@ class LiveTrial:
         """Return whether the scheduler stops this trial; if True, return from the objective."""
         self.stopped = self.stopped or self._channel.stop_requested()
         return self.stopped
+
+    def folds(self, splits: Iterable[T]) -> Folds[T]:
+        """Return the folds of a cross-validation, which end early if the scheduler says so.
+
+        Each fold is a step of the trial, and its value is the mean of the scores so far. The
+        standard error of the mean is recorded as the metric ``<goal>.se``.
+
+        Parameters
+        ----------
+        splits
+            One item per fold, such as ``StratifiedKFold(5).split(X, y)``.
+
+        Examples
+        --------
+        >>> def objective(params, trial):
+        ...     folds = trial.folds(KFold(5, shuffle=True, random_state=trial.seed).split(X))
+        ...     for train, test in folds:
+        ...         model = Ridge(**params).fit(X[train], y[train])
+        ...         folds.report(model.score(X[test], y[test]))
+        ...     return folds.mean
+        """
+        return Folds(self, splits, self._goals[0].metric)
 
     def stop(self) -> NoReturn:
         """Leave the objective: the trial ends as stopped, with its last reported values.

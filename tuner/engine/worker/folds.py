@@ -1,0 +1,99 @@
+"""The folds of a cross-validation as the steps of a trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sized
+from statistics import fmean, variance
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from tuner.engine.worker.outcome import as_metric
+from tuner.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from tuner.engine.worker.trial import LiveTrial
+
+T = TypeVar("T")
+
+
+class Folds(Generic[T]):
+    """Iterates over the folds of a trial, and ends early if the scheduler stops the trial.
+
+    Parameters
+    ----------
+    trial
+        The running trial.
+    splits
+        One item per fold, such as pairs of the indices for training and for testing.
+    name
+        Name of the metric.
+    """
+
+    def __init__(self, trial: LiveTrial, splits: Iterable[T], name: str) -> None:
+        self._trial = trial
+        self._splits = splits
+        self._name = name
+        self._scores: list[float] = []
+        self._ratios: list[float] = []
+
+    def __iter__(self) -> Iterator[T]:
+        for place, split in enumerate(self._splits):
+            if len(self._scores) != place:
+                raise ArgumentError(
+                    f"trial.folds: {len(self._scores)} scores were reported in {place} folds; call "
+                    f"folds.report(score) once in each fold"
+                )
+            if self._scores and self._trial.should_stop():
+                return
+            self._ratios.append(_ratio(split))
+            yield split
+
+    def report(self, score: float) -> float:
+        """Add the score of a fold, report the mean of all so far as a step, and return it.
+
+        Raises
+        ------
+        BadResult
+            If the score is not a finite number; the trial fails.
+        ArgumentError
+            If the fold already has a score.
+        """
+        if len(self._scores) >= len(self._ratios):
+            raise ArgumentError(
+                f"trial.folds: fold {len(self._ratios)} already has a score; call "
+                f"folds.report(score) once in each fold, within the loop"
+            )
+        self._scores.append(as_metric(score, self._name))
+        self._trial.report(self.mean, len(self._scores) - 1)
+        if len(self._scores) > 1:
+            self._trial.log_metric(f"{self._name}.se", self.standard_error)
+        return self.mean
+
+    @property
+    def mean(self) -> float:
+        """The mean of the scores so far; NaN before the first."""
+        return fmean(self._scores) if self._scores else math.nan
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the mean; NaN with fewer than two scores.
+
+        Folds share training data, so the plain standard error is too small. The factor is the
+        correction of Nadeau and Bengio (2003, "Inference for the generalization error", Machine
+        Learning 52): 1/k plus the ratio of the sizes of the test and the training part.
+        """
+        k = len(self._scores)
+        if k < 2:
+            return math.nan
+        ratios = self._ratios[:k]
+        ratio = fmean(ratios) if all(map(math.isfinite, ratios)) else 1.0 / (k - 1)
+        return math.sqrt(variance(self._scores) * (1.0 / k + ratio))
+
+
+def _ratio(split: Any) -> float:
+    """Return the size of the test part relative to the training part; NaN if it is not known."""
+    if isinstance(split, tuple) and len(split) == 2:
+        train, test = split
+        if isinstance(train, Sized) and isinstance(test, Sized) and len(train):
+            return len(test) / len(train)
+    return math.nan
