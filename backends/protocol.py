@@ -107,7 +107,11 @@ class Backend(Protocol):
 
     @property
     def capacity(self) -> int:
-        """Number of jobs that run at once; further submitted jobs are queued."""
+        """Number of jobs that run at once now; further submitted jobs are queued."""
+
+    @property
+    def size(self) -> int:
+        """Number of jobs that run at once when all workers are ready; known after `start`."""
 
     def submit(self, job: Job) -> None:
         """Queue a job; `events` reports its progress and end."""

@@ -76,6 +76,11 @@ class SerialBackend:
         """One job at a time."""
         return 1
 
+    @property
+    def size(self) -> int:
+        """One job at a time."""
+        return 1
+
     def submit(self, job: Job) -> None:
         """Queue a job; a later call of `events` runs it."""
         if self._work is None:

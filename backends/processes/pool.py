@@ -120,6 +120,11 @@ class ProcessBackend:
         """Number of ready workers."""
         return sum(worker.ready for worker in self._workers)
 
+    @property
+    def size(self) -> int:
+        """Number of workers that the pool keeps."""
+        return self._size
+
     def submit(self, job: Job) -> None:
         """Queue a job."""
         if self._selector is None:

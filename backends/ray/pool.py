@@ -154,6 +154,11 @@ class RayBackend:
         """Number of ready workers."""
         return sum(worker.ready for worker in self._workers)
 
+    @property
+    def size(self) -> int:
+        """Number of workers that the pool keeps; it follows the nodes of the cluster."""
+        return 0 if self._monitor is None else self._monitor.size
+
     def submit(self, job: Job) -> None:
         """Queue a job."""
         if self._make_worker is None:

@@ -126,6 +126,11 @@ class SimulatedBackend:
         """Number of jobs that run at once."""
         return self._capacity
 
+    @property
+    def size(self) -> int:
+        """Number of jobs that run at once when all workers are there."""
+        return self._limited(self._workers)
+
     def submit(self, job: Job) -> None:
         """Queue a job; the next free worker runs it."""
         if self._context is None:

@@ -149,7 +149,7 @@ def test_a_worker_whose_clock_differs_has_no_negative_runs() -> None:
     """Workers of other machines date the beginning; the driver may have to date the end."""
     tokens = iter("abcdef")
     machine = Machine(Limits(4, max_lost=1), [Goal("value")], 0, tokens.__next__)
-    machine.handle(Opened(1), 0.0, 1e9)
+    machine.handle(Opened(1, 1), 0.0, 1e9)
     machine.handle(AskRequested(1), 0.0, 1e9)
     machine.handle(Tick(), 0.0, 1e9)
     machine.enqueue([{"x": 0.0}])

@@ -96,7 +96,7 @@ def world(limits: Limits, capacity: int, history: list[Trial] | None = None) -> 
     w = World(machine)
     for trial in history or []:
         w.trials[trial.number] = trial
-    w.handle(Opened(capacity))
+    w.handle(Opened(capacity, capacity))
     w.tick()
     return w
 
@@ -328,7 +328,7 @@ def test_a_retried_trial_keeps_its_params_number_and_seed():
 def test_waiting_points_are_run_before_the_optimizer_is_asked():
     machine = Machine(Limits(3), GOALS, 0, map(str, itertools.count()).__next__)
     w = World(machine)
-    w.handle(Opened(1))
+    w.handle(Opened(1, 1))
     w.act(machine.enqueue([{"x": 42.0}]))
     w.tick()
     (number,) = w.jobs.values()

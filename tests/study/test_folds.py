@@ -112,6 +112,18 @@ def test_each_fold_has_one_score(tmp_path: Path) -> None:
             search(tmp_path / objective.__name__, objective, n_trials=1)
 
 
+def test_huge_scores_do_not_overflow(tmp_path: Path) -> None:
+    def objective(params: dict[str, Any], trial: tuner.LiveTrial) -> float:
+        folds = trial.folds(range(2))
+        for fold in folds:
+            folds.report((1.7e308, 1.2e308)[fold])
+        return folds.mean
+
+    study = search(tmp_path, objective, n_trials=3)
+    assert [t.value for t in study] == [pytest.approx(1.45e308)] * 3
+    assert all("value.se" not in t.metrics for t in study.trials)
+
+
 def test_splits_without_sizes_count_as_a_partition(tmp_path: Path) -> None:
     def objective(params: dict[str, Any], trial: tuner.LiveTrial) -> float:
         def split() -> Iterator[int]:

@@ -32,6 +32,24 @@ def log(folder: Path, backend: SimulatedBackend, n_trials: int = 30, **options: 
 HARD = Faults(crash=0.05, lost=0.02, delay=60.0, duplicate=0.2, restart=300.0)
 
 
+class LateWorkers(SimulatedBackend):
+    """A pool of which one worker is ready at the start, as on a loaded machine."""
+
+    def start(self, work: Any, **options: Any) -> None:
+        super().start(work, **options)
+        self._resize(1)
+
+
+def test_a_deterministic_search_does_not_depend_on_late_workers(tmp_path: Path) -> None:
+    prompt = SimulatedBackend(60.0, workers=3)
+    late = LateWorkers(60.0, workers=3, sizes=[(200.0, 3)])
+    logs = {
+        log(tmp_path / name, backend, deterministic=True)
+        for name, backend in (("prompt", prompt), ("late", late))
+    }
+    assert len(logs) == 1
+
+
 @pytest.mark.parametrize("workers", [2, 5])
 def test_a_deterministic_search_does_not_depend_on_faults(tmp_path: Path, workers: int) -> None:
     backends = {

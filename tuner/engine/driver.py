@@ -229,9 +229,11 @@ class Driver:
         _searches[s.store.url, s.info.uid] = self
         self._record_origin(history)
         self._opened = s.clock.elapsed()
-        self._handle(Opened(s.backend.capacity))
+        # The number of workers that are ready already is a matter of luck, so the lag is the size.
+        size = getattr(s.backend, "size", s.backend.capacity)  # tuner 0.1 had backends without it
+        self._handle(Opened(s.backend.capacity, size))
         if isinstance(self._optimizer, LaggedOptimizer):
-            self._optimizer.lag = s.backend.capacity
+            self._optimizer.lag = size
         if s.initial:
             points = untried(Space.from_dict(s.info.space), s.initial, history)
             self._act(self._machine.enqueue(points))

@@ -187,10 +187,10 @@ class Machine:
                 return self._on_suggested(points, now)
             case AskRequested(n):
                 return self._launch_or_ask(n, now)
-            case Opened(capacity):
+            case Opened(capacity, size):
                 self._opened_at = now
                 self._capacity = capacity
-                self._lag = capacity if self.limits.in_order else None
+                self._lag = size if self.limits.in_order else None
                 return []
             case Resized(capacity):
                 self._capacity = capacity

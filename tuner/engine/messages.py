@@ -25,9 +25,10 @@ from tuner.records import (
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The backend is ready."""
+    """The backend is ready: jobs that run at once now, and when all workers are ready."""
 
     capacity: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,6 +214,10 @@ class RecordingBackend:
     def capacity(self) -> int:
         return self._workers.capacity
 
+    @property
+    def size(self) -> int:
+        return self._workers.size
+
     def submit(self, job: Job) -> None:
         me, history = self._process, self._process.world.history
         me.world.pause(me)

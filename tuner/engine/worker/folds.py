@@ -65,18 +65,24 @@ class Folds(Generic[T]):
             )
         self._scores.append(as_metric(score, self._name))
         self._trial.report(self.mean, len(self._scores) - 1)
-        if len(self._scores) > 1:
-            self._trial.log_metric(f"{self._name}.se", self.standard_error)
+        if math.isfinite(error := self.standard_error):
+            self._trial.log_metric(f"{self._name}.se", error)
         return self.mean
 
     @property
     def mean(self) -> float:
         """The mean of the scores so far; NaN before the first."""
-        return fmean(self._scores) if self._scores else math.nan
+        k = len(self._scores)
+        if not k:
+            return math.nan
+        try:
+            return fmean(self._scores)
+        except OverflowError:
+            return math.fsum(score / k for score in self._scores)
 
     @property
     def standard_error(self) -> float:
-        """The standard error of the mean; NaN with fewer than two scores.
+        """The standard error of the mean; NaN with fewer than two scores, and beyond 1e154.
 
         Folds share training data, so the plain standard error is too small. The factor is the
         correction of Nadeau and Bengio (2003, "Inference for the generalization error", Machine
@@ -87,7 +93,10 @@ class Folds(Generic[T]):
             return math.nan
         ratios = self._ratios[:k]
         ratio = fmean(ratios) if all(map(math.isfinite, ratios)) else 1.0 / (k - 1)
-        return math.sqrt(variance(self._scores) * (1.0 / k + ratio))
+        try:
+            return math.sqrt(variance(self._scores) * (1.0 / k + ratio))
+        except OverflowError:  # scores beyond 1e154
+            return math.nan
 
 
 def _ratio(split: Any) -> float:
