@@ -13,12 +13,12 @@ from support.simulation.sweeps import check_all, failure_report, sweep_database
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_forty_sweeps_with_faults_are_correct() -> None:
-    wrong, happened = check_all(range(40))
+def test_eighty_sweeps_with_faults_are_correct() -> None:
+    wrong, happened = check_all(range(80))
     assert not wrong, failure_report(wrong)
     # They would prove little if little went wrong.
     for what in ("killed", "StudyBusy", "StoreUnavailable"):
-        assert happened[what] > 20, happened
+        assert happened[what] > 40, happened
     for what in ("StudyTakenOver", "timeout", "KeyboardInterrupt"):
         assert happened[what] > 1, happened
 

@@ -169,7 +169,8 @@ class FaultyStore:
         value = getattr(self._store, name)
         return partial(self._call, name, value) if callable(value) else value
 
-    def _call(self, name: str, method: Callable[..., Any], *args: Any) -> Any:
+    def _call(self, name: str, method: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        method = partial(method, **options)
         me, world = self._process, self._process.world
         world.pause(me)
         if world.clock() < world.away_until or world.happens(world.plan.refuse):
