@@ -72,6 +72,8 @@ def test_timelines_mark_repeats(store: Path) -> None:
     assert "repeat" in labels
     data = json.loads(chart_data(study, study.trials))
     assert sum(run["repeats"] for run in data["runs"]) == 3
+    assert set(data["repeated"]) == {str(run.trial) for run in study.runs() if run.seed is not None}
+    assert all(low < mean < high for mean, low, high in data["repeated"].values())
     assert f"{repeat_of(store).attempt} (repeat)" in {run["run"] for run in data["runs"]}
 
 

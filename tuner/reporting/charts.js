@@ -48,6 +48,11 @@
     const facts = lines || data.goals.map(function (g, k) {
       return [g.metric, numberText(trial.values[k])];
     });
+    const repeated = data.repeated[trial.n];
+    if (repeated && !lines) {
+      facts.push(["mean of several runs", numberText(repeated[0])], ["95 % interval", numberText(repeated[1]) + " to " + numberText(repeated[2])]);
+    }
+    if (trial.n === data.winner && !lines) facts.push(["winner", "yes"]);
     data.columns.forEach(function (column, j) {
       if (trial.params[j] !== null) facts.push([column.path, label(column, trial.params[j])]);
     });
@@ -147,6 +152,31 @@
     }).filter(function (series) { return series.data.length; });
   }
 
+  // The means of the trials that ran several times, with their intervals; the winner has a ring.
+  function means(place) {
+    const points = data.trials.filter(function (t) { return data.repeated[t.n]; })
+      .map(function (t) {
+        const ends = data.repeated[t.n].map(function (value) { return clipped(value, 0); });
+        return { value: [place(t)[0]].concat(ends), trial: t };
+      })
+      .filter(function (point) { return point.value.every(function (x) { return x !== null && x !== undefined; }); });
+    if (!points.length) return [];
+    return [{
+      name: "mean of several runs, 95 % interval", type: "custom", z: 4, data: points, encode: { x: 0, y: [1, 2, 3] }, itemStyle: { color: color("main") },
+      renderItem: function (params, api) {
+        const at = [1, 2, 3].map(function (k) { return api.coord([api.value(0), api.value(k)]); });
+        const parts = [
+          { type: "line", shape: { x1: at[1][0], y1: at[1][1], x2: at[2][0], y2: at[2][1] }, style: { stroke: color("main"), lineWidth: 1.5 } },
+          { type: "circle", shape: { cx: at[0][0], cy: at[0][1], r: 3.5 }, style: { fill: color("main"), stroke: color("paper"), lineWidth: 1 } },
+        ];
+        if (points[params.dataIndex].trial.n === data.winner) {
+          parts.push({ type: "circle", shape: { cx: at[0][0], cy: at[0][1], r: 8 }, style: { fill: "none", stroke: color("mark"), lineWidth: 2 } });
+        }
+        return { type: "group", children: parts };
+      },
+    }];
+  }
+
   const builders = {
     history: function (chosen) {
       const option = base();
@@ -161,7 +191,8 @@
       const failed = data.trials.filter(function (t) { return t.state === "failed"; });
       option.xAxis = look({ type: "value", name: "trial", nameGap: 24, min: 0, minInterval: 1, splitLine: { show: false } });
       option.yAxis = [goalAxis(chosen.y), { type: "value", min: 0, max: 1, show: false }];
-      option.series = scatter(function (t) { return [t.n, clipped(t.values[chosen.y], chosen.y)]; });
+      const place = function (t) { return [t.n, clipped(t.values[chosen.y], chosen.y)]; };
+      option.series = scatter(place).concat(means(place));
       if (steps.length) {
         option.series.push({ name: "best so far", type: "line", step: "end", symbol: "none", silent: true, data: steps, z: 2, lineStyle: { color: color("main"), width: 2 }, itemStyle: { color: color("main") } });
       }
@@ -183,7 +214,8 @@
       const option = base();
       option.xAxis = parameterAxis(data.columns[chosen.x]);
       option.yAxis = goalAxis(chosen.y);
-      option.series = scatter(function (t) { return [t.params[chosen.x], clipped(t.values[chosen.y], chosen.y)]; });
+      const place = function (t) { return [t.params[chosen.x], clipped(t.values[chosen.y], chosen.y)]; };
+      option.series = scatter(place).concat(means(place));
       return option;
     },
 

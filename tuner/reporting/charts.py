@@ -13,7 +13,8 @@ from tuner.errors.printable import one_line
 from tuner.optimizers import ranking
 from tuner.plotting.measure import Measure, ValueAxis
 from tuner.plotting.parameter_axis import ParameterAxis
-from tuner.records import Goal, Run, State, Trial
+from tuner.plotting.repeated import RepeatedTrials
+from tuner.records import Goal, Run, RunPurpose, State, Trial
 from tuner.records.numbers import value_text
 from tuner.reporting.content import StudyRecord
 
@@ -30,10 +31,13 @@ DIGITS = 7
 """Significant digits of a number in a chart, more than a screen can show."""
 
 
-def chart_data(study: StudyRecord, trials: Sequence[Trial], first: str = "") -> str:
+def chart_data(
+    study: StudyRecord, trials: Sequence[Trial], first: str = "", winner: int | None = None
+) -> str:
     """Return the trials of a study and their learning curves as JSON.
 
-    `first` is the path of the parameter to show first, the most important one.
+    `first` is the path of the parameter to show first, the most important one. `winner` is the
+    number of the winner, None if there is none.
     All texts are without credentials, and without characters that hide or reorder text.
     """
     drawn = _thinned(study.goals, trials)
@@ -59,6 +63,8 @@ def chart_data(study: StudyRecord, trials: Sequence[Trial], first: str = "") -> 
         "curves": _curves(study, trials, runs),
         "lanes": [_text(lane) for lane in lanes],
         "runs": _runs(runs, lanes),
+        "repeated": _repeated(study.goals[0], drawn, runs),
+        "winner": winner,
         "first": _text(first),
     }
     return json.dumps(content, separators=(",", ":"), allow_nan=False)
@@ -109,6 +115,16 @@ def _runs(runs: Sequence[Run], lanes: Sequence[str]) -> list[dict[str, Any]]:
         }
         for run in begun[:: max(1, every)]
     ]
+
+
+def _repeated(
+    goal: Goal, trials: Sequence[Trial], runs: Sequence[Run]
+) -> dict[int, list[float | None]]:
+    """Return the mean and the interval of each trial that ran several times, by its number."""
+    repeats = [run for run in runs if run.purpose is RunPurpose.REPEAT]
+    found = RepeatedTrials.of(Measure.of_goal(goal), trials, repeats)
+    rows = zip(found.numbers.tolist(), found.means.tolist(), found.half.tolist(), strict=True)
+    return {n: [_number(x) for x in (mean, mean - half, mean + half)] for n, mean, half in rows}
 
 
 def _curves(

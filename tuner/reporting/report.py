@@ -135,7 +135,8 @@ def render_report(study: StudyRecord) -> str:
     winner, sentences = content.winner_text(study, trials)
     columns, rows, left_out = content.table_of(study, trials)
     importances = content.importances_of(study, trials)
-    first = [of_goal.rows[0].path for of_goal in importances[:1]]
+    first = importances[0].rows[0].path if importances else ""
+    number = None if winner is None else winner.trial.number
     script = _script()
     html = (
         _environment()
@@ -152,7 +153,7 @@ def render_report(study: StudyRecord) -> str:
             by_number={t.number: t for t in trials},
             importances=importances,
             plots=list(_plots(study, trials)),
-            chart_data=chart_data(study, trials, *first),
+            chart_data=chart_data(study, trials, first, number),
             most_drawn=MOST_TRIALS,
             columns=columns,
             rows=rows,
