@@ -27,7 +27,7 @@ from tuner.tracking.store import open_store
 store = open_store(sys.argv[1])
 lease = store.acquire_lease(store.find_study("shared"), new_lease_owner(), 0.1)
 with store.writing() as connection:
-    leases.renew(connection, store._study_id(connection, lease.study), lease, None)
+    leases.renew(connection, store._studies.key(connection, lease.study).id, lease, None)
     os.kill(os.getpid(), signal.SIGSTOP)
 """
 

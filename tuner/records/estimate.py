@@ -8,9 +8,11 @@ from tuner.records.json_form import Record
 from tuner.records.numbers import distinct_texts, number_text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ValueEstimate(Record):
     """The estimate of the true value of a trial, as it was known at its registration.
+
+    Two estimates are equal if all fields are; NaN equals NaN.
 
     Attributes
     ----------
@@ -40,7 +42,7 @@ class ValueEstimate(Record):
     --------
     >>> found = ValueEstimate(0.91, 0.9, 0.92, 3, 0.01, "repeats", 0.8, 0.02, 10, 12, "winner")
     >>> found.in_words()
-    '0.91 (95 % interval 0.90 to 0.92, 3 runs; best of the leading 10 with probability 0.8)'
+    '0.91 (95 % interval 0.9 to 0.92, 3 runs; best of the leading 10 with probability 0.8)'
     """
 
     value: float
@@ -54,6 +56,14 @@ class ValueEstimate(Record):
     leaders: int
     repeats: int
     chosen: str
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ValueEstimate):
+            return NotImplemented
+        return self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash((self.value, self.runs, self.source, self.repeats, self.chosen))
 
     def __str__(self) -> str:
         return self.in_words()
