@@ -5,15 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sized
 from statistics import fmean, variance
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from tuner.engine.worker.outcome import as_metric
 from tuner.errors import ArgumentError
 
-if TYPE_CHECKING:
-    from tuner.engine.worker.trial import LiveTrial
-
 T = TypeVar("T")
+
+
+class SteppedTrial(Protocol):
+    """The part of a running trial that its folds use; see `LiveTrial`."""
+
+    def report(self, value: float, step: int) -> None:
+        """Report the value after a step."""
+
+    def log_metric(self, name: str, value: float) -> None:
+        """Record a final value of the trial."""
+
+    def should_stop(self) -> bool:
+        """Return whether the scheduler stops the trial."""
 
 
 class Folds(Generic[T]):
@@ -29,7 +39,7 @@ class Folds(Generic[T]):
         Name of the metric.
     """
 
-    def __init__(self, trial: LiveTrial, splits: Iterable[T], name: str) -> None:
+    def __init__(self, trial: SteppedTrial, splits: Iterable[T], name: str) -> None:
         self._trial = trial
         self._splits = splits
         self._name = name
