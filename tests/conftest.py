@@ -183,14 +183,18 @@ def _closed_ray() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_look_at_git() -> Iterator[None]:
-    """Ask git once about each folder of this repository; each search would start it three times."""
+    """Ask git once about each folder of this repository; each search would start it three times.
+
+    A test that changes PATH, and so the git that is found, asks again.
+    """
     from tuner.provenance import capture
 
     look, once = capture._git_state, cache(capture._git_state)
-    root = Path(__file__).parent.parent
+    root, usual = Path(__file__).parent.parent, os.environ.get("PATH")
 
     def state(folder: Path) -> tuple[str, str]:
-        return once(folder) if folder.is_relative_to(root) else look(folder)
+        known = folder.is_relative_to(root) and os.environ.get("PATH") == usual
+        return once(folder) if known else look(folder)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(capture, "_git_state", state)
