@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sklearn  # noqa: F401 (its first import sets an environment variable)
 
 import tuner
 from tuner import Float, State
