@@ -18,9 +18,10 @@ keeps it in its note ``stop.reason``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from tuner.errors import ArgumentError
 from tuner.optimizers import ranking
@@ -44,14 +45,18 @@ class StopRule(ABC):
         """End the search of `study` if the rule holds after `trial`."""
         if trial.state is State.FAILED:
             return
-        reason = self.reason_to_stop(study) if self.is_due(study) else None
+        reason = self.reason_to_stop(study) if self.is_due(study, trial) else None
         if reason is not None:
             study.set_study_note(NOTE, reason)
             study.stop(reason)
 
-    def is_due(self, study: Study) -> bool:  # noqa: ARG002
-        """Whether the rule is to be checked now; a rule that costs much skips most trials."""
+    def is_due(self, study: Study, trial: Trial) -> bool:  # noqa: ARG002
+        """Whether the rule is to be checked after `trial`, which reads the whole record."""
         return True
+
+    def study_ended(self, study: Study) -> None:
+        """Forget what was followed of a search; the next one reads the record again."""
+        _followed.pop(study, None)
 
     def check_goals(self, goals: Sequence[Goal]) -> None:
         """Check that the rule fits a search, before it starts.
@@ -70,6 +75,21 @@ class StopRule(ABC):
     @abstractmethod
     def reason_to_stop(self, study: Study) -> str | None:
         """Return why the search ends, None if it goes on."""
+
+
+_followed: WeakKeyDictionary[Study, dict[int, Trial]] = WeakKeyDictionary()
+
+
+def followed(study: Study, trial: Trial) -> list[Trial]:
+    """Return the trials of a running search after `trial`, by number.
+
+    The record is read once in a search. Reading it after every trial would take ever longer.
+    """
+    known = _followed.get(study)
+    if known is None:
+        known = _followed[study] = {t.number: t for t in study}
+    known[trial.number] = trial
+    return [known[number] for number in sorted(known)]
 
 
 def when_reached(value: float) -> StopRule:
@@ -146,12 +166,18 @@ def when_unlikely_to_improve(
 class _Reached(StopRule):
     value: float
 
+    def is_due(self, study: Study, trial: Trial) -> bool:
+        return self._holds(study, [trial])
+
     def reason_to_stop(self, study: Study) -> str | None:
-        best = ranking.best(study.goals[0], study)
-        sign = study.direction.sign
-        if best is None or sign * best.values[0] > sign * self.value:
+        if not self._holds(study, study):
             return None
         return f"the best value reached {number_text(self.value)}"
+
+    def _holds(self, study: Study, trials: Iterable[Trial]) -> bool:
+        best = ranking.best(study.goals[0], trials)
+        sign = study.direction.sign
+        return best is not None and sign * best.values[0] <= sign * self.value
 
 
 @dataclass(frozen=True)
@@ -159,16 +185,20 @@ class _NoImprovement(StopRule):
     n_trials: int
     tolerance: float
 
+    def is_due(self, study: Study, trial: Trial) -> bool:
+        return self._holds(study, followed(study, trial))
+
     def reason_to_stop(self, study: Study) -> str | None:
-        counted = [t for t in study if t.state in (State.COMPLETED, State.STOPPED)]
+        return f"no improvement in {self.n_trials} trials" if self._holds(study, study) else None
+
+    def _holds(self, study: Study, trials: Iterable[Trial]) -> bool:
+        counted = [t for t in trials if t.state in (State.COMPLETED, State.STOPPED)]
         earlier, later = counted[: -self.n_trials], counted[-self.n_trials :]
         before, after = (ranking.best(study.goals[0], part) for part in (earlier, later))
-        if before is None:
-            return None
+        if before is None or after is None:
+            return before is not None
         sign = study.direction.sign
-        if after is not None and sign * (before.values[0] - after.values[0]) > self.tolerance:
-            return None
-        return f"no improvement in {self.n_trials} trials"
+        return sign * (before.values[0] - after.values[0]) <= self.tolerance
 
 
 @dataclass(frozen=True)
@@ -178,8 +208,8 @@ class _Unlikely(StopRule):
     probability: float
     min_trials: int
 
-    def is_due(self, study: Study) -> bool:
-        completed = len(_completed(study))
+    def is_due(self, study: Study, trial: Trial) -> bool:
+        completed = sum(t.state is State.COMPLETED for t in followed(study, trial))
         return completed % max(5, completed // 10) == 0
 
     def reason_to_stop(self, study: Study) -> str | None:
@@ -193,10 +223,6 @@ class _Unlikely(StopRule):
             f"{self.n_trials} more trials improve the winner by more than "
             f"{number_text(self.tolerance)} with probability {number_text(found.probability, 2)}"
         )
-
-
-def _completed(study: Study) -> list[Trial]:
-    return [t for t in study if t.state is State.COMPLETED]
 
 
 def _count(name: str, value: int, low: int = 1) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tuner import Choice, Float
 from tuner.backends import SimulatedBackend
 from tuner.errors import ArgumentError
 from tuner.stop import NOTE, StopRule
+from tuner.tracking.store import Store
 
 SPACE = {"x": Float(-1, 1)}
 
@@ -117,6 +119,26 @@ def test_several_goals_are_refused_before_a_trial_starts(tmp_path: Path) -> None
             direction=["minimize", "maximize"],
             metric=["a", "b"],
         )
+
+
+@pytest.mark.parametrize(
+    "rule", [tuner.stop.when_reached(-1), tuner.stop.after_no_improvement(1_000)], ids=repr
+)
+def test_a_rule_does_not_read_the_record_after_each_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: StopRule
+) -> None:
+    reads: list[None] = []
+    trials = Store.trials
+
+    def counted(*args: Any, **options: Any) -> Iterator[tuner.Trial]:
+        reads.append(None)
+        return trials(*args, **options)
+
+    monkeypatch.setattr(Store, "trials", counted)
+    search(tmp_path, rule, bowl, n_trials=5, study="short")
+    short = len(reads)
+    search(tmp_path, rule, bowl, n_trials=50, study="long")
+    assert len(reads) == 2 * short
 
 
 @pytest.mark.parametrize(
