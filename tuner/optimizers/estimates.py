@@ -29,6 +29,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tuner.optimizers import ranking
 from tuner.records import Goal, Trial
+from tuner.records.estimate import STANDARD_ERROR
 from tuner.search_spaces import Space
 
 Floats = NDArray[np.float64]
@@ -62,9 +63,6 @@ VARIANCES = 200
 
 SPREADS, WIDEST_SPREAD = 40, 4.0
 """Deviations of the true values that are compared, and the widest, in units of what is observed."""
-
-STANDARD_ERROR = ".se"
-"""End of the name of the metric that has the standard error of a value; see `LiveTrial.folds`."""
 
 LEVEL = 0.95
 """Probability of an interval."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from tuner.records.json_form import Record
 from tuner.records.numbers import distinct_texts, number_text
 
+STANDARD_ERROR = ".se"
+"""End of the name of the metric with the standard error of a value; see `LiveTrial.folds`."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueEstimate(Record):

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from tuner.engine.worker.outcome import as_metric
 from tuner.errors import ArgumentError
+from tuner.records.estimate import STANDARD_ERROR
 
 T = TypeVar("T")
 
@@ -76,7 +77,7 @@ class Folds(Generic[T]):
         self._scores.append(as_metric(score, self._name))
         self._trial.report(self.mean, len(self._scores) - 1)
         if math.isfinite(error := self.standard_error):
-            self._trial.log_metric(f"{self._name}.se", error)
+            self._trial.log_metric(f"{self._name}{STANDARD_ERROR}", error)
         return self.mean
 
     @property
