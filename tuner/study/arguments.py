@@ -123,6 +123,11 @@ def as_count(name: str, value: Any, *, low: int = 1) -> int | None:
     return int(value.__index__())
 
 
+def is_number(value: object) -> bool:
+    """Whether `value` is an int or a float, and not a bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def as_number(name: str, value: Any, *, low: float = -math.inf, below: float = math.inf) -> float:
     """Return `value` as a number of at least `low` and below `below`.
 
@@ -215,10 +220,7 @@ def as_seconds(name: str, value: Any) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        seconds = math.nan
-    else:
-        seconds = float(value)
+    seconds = float(value) if is_number(value) else math.nan
     if not (math.isfinite(seconds) and seconds > 0):
         raise ArgumentError(f"{name}={value!r}: write a positive number of seconds")
     return seconds

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuner.errors import ArgumentError
 from tuner.optimizers.racing import Race
 from tuner.optimizers.winner import NOTE, Winner, known_noise, race_of
+from tuner.study.arguments import is_number
 
 if TYPE_CHECKING:
     from tuner.study.results import StudyResults
@@ -37,16 +38,12 @@ def as_race(confidence: float, tolerance: float | None, prefer: str | None) -> R
     ArgumentError
         If an argument is invalid; the message names it.
     """
-    if not _is_number(confidence) or not 0.0 < confidence < 1.0:
+    if not is_number(confidence) or not 0.0 < confidence < 1.0:
         raise ArgumentError(f"confidence={confidence!r}: write a number between 0 and 1")
     if tolerance is not None:
-        if not _is_number(tolerance) or not 0.0 <= tolerance < math.inf:
+        if not is_number(tolerance) or not 0.0 <= tolerance < math.inf:
             raise ArgumentError(f"tolerance={tolerance!r}: write a number of at least 0, or None")
         tolerance = float(tolerance)
     if prefer is not None and (not isinstance(prefer, str) or not prefer):
         raise ArgumentError(f'prefer={prefer!r}: write "duration" or the name of a metric')
     return Race(float(confidence), tolerance, prefer)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
