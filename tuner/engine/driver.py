@@ -299,7 +299,7 @@ class Driver:
         )
         pending = self._machine.pending
         of_trials = (run for t in pending for run in s.store.runs(s.info.uid, t.number))
-        repeats = s.store.runs(s.info.uid, purpose=RunPurpose.REPEAT)
+        repeats = s.store.runs(s.info.uid, purpose=RunPurpose.REPEAT) if history else ()
         alive = self._last_sign_of_life(history)
         left = interrupted(chain(of_trials, repeats), alive)
         s.store.write(s.info.uid, Batch(pending, left), self._lease)

@@ -152,7 +152,7 @@ def render_report(study: StudyRecord) -> str:
             in_words=content.in_words,
             by_number={t.number: t for t in trials},
             importances=importances,
-            plots=list(_plots(study, trials)),
+            plots=list(_plots(study, trials, number)),
             chart_data=chart_data(study, trials, first, number),
             most_drawn=MOST_TRIALS,
             columns=columns,
@@ -211,9 +211,11 @@ class _Trusted(str):
         return str(self)
 
 
-def _plots(study: StudyRecord, trials: Sequence[Trial]) -> Iterator[tuple[str, str, str]]:
+def _plots(
+    study: StudyRecord, trials: Sequence[Trial], winner: int | None
+) -> Iterator[tuple[str, str, str]]:
     """Yield the kind, title and data URL of each plot that has something to show."""
-    draw = study.plot
+    draw = study.plot.with_winner(winner)
     chosen: dict[str, Callable[[], Axes]] = {}
     if sum(t.state is State.COMPLETED for t in trials) > 1:  # one point shows no relation
         if len(study.goals) > 1:

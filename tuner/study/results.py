@@ -197,9 +197,12 @@ class StudyResults(AnnotatedStudy):
         NoCompletedTrial, NoFeasibleTrial, SeveralGoals
             As for `best_trial`.
         """
+        return self._winner_of(list(self))
+
+    def _winner_of(self, trials: Sequence[Trial]) -> Winner:
+        """Return the winner among all `trials` of the study; see `winner`."""
         from tuner.optimizers.winner import winner_of
 
-        trials = list(self)
         best_of(self._info, trials)  # raises the errors of a study without one
         return winner_of(self._info, self.space, trials, self._repeats())
 
@@ -239,7 +242,8 @@ class StudyResults(AnnotatedStudy):
         if horizon is None:
             raise ArgumentError("n_trials=None: write an integer of at least 1")
         margin = as_number("tolerance", tolerance, low=0.0)
-        return forecast(self._info.goal, list(self), self.winner, horizon, margin)
+        trials = list(self)
+        return forecast(self._info.goal, trials, self._winner_of(trials), horizon, margin)
 
     @property
     def best_params(self) -> Params:

@@ -82,7 +82,7 @@ def learn(
     """
     good = np.isfinite(losses)
     scaled = prepare(losses[good])
-    known = None if noise is None else noise_of_scaled(noise, losses[good])
+    known = None if noise is None else _noise_of_scaled(noise, losses[good])
     few = evenly(scaled, COMPARE_ON)
     warp, start = choose_warp(
         embedding, X[good][few], active[good][few], scaled[few], warps, doubt, known
@@ -100,7 +100,7 @@ def learn(
     return Learned(warp, hyperparameters)
 
 
-def noise_of_scaled(noise: float, losses: Floats) -> float:
+def _noise_of_scaled(noise: float, losses: Floats) -> float:
     """Return the standard deviation of the noise in the units of `prepare`."""
     with np.errstate(over="ignore"):  # beside losses of 1e308, no noise is left
         unit = unit_of(losses - np.min(losses))
