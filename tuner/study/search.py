@@ -142,13 +142,14 @@ def as_search(
     )
 
 
-def limits_of(search: Search, space: Space) -> Limits:
+def limits_of(search: Search, space: Space, optimizer: Optimizer) -> Limits:
     """Return the limits of a search, with the default for a missing `n_trials`.
 
-    Without `n_trials`, a finite space is tried once, at most 100 trials unless a timeout is set.
+    Without `n_trials`, an optimizer that ends, such as a grid, decides. For others, a finite space
+    is tried once, at most 100 trials unless a timeout is set.
     """
     limits = search.limits
-    if limits.n_trials is not None:
+    if limits.n_trials is not None or getattr(optimizer, "ends", False):
         return limits
     n_trials = None if math.isinf(space.size) else int(space.size)
     if limits.timeout is None:
@@ -182,7 +183,7 @@ def session_of(
             search.system_metrics,
             LogSetup.current(),
         ),
-        limits=limits_of(search, study.space),
+        limits=limits_of(search, study.space, optimizer),
         progress=make_progress(progress) if isinstance(progress, bool) else progress,
         scheduler=scheduler,
         workers=search.workers,
