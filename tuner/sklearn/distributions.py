@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tuner.errors import SpaceError
-from tuner.search_spaces import Const, Domain, Float, Int, Normal, Ordinal
+from tuner.search_spaces import Domain, Float, Int, Normal, Ordinal
 
 N_QUANTILES = 100
 """Number of quantiles that stand for a distribution without a domain of its own."""
@@ -54,7 +54,7 @@ def domain_of(path: str, distribution: Any) -> Domain:
         mean, deviation = float(distribution.mean()), float(distribution.std())
         return Float(low, high, prior=Normal(mean, deviation))
     if name == "uniform":
-        return Float(low, high) if low < high else Const(low)
+        return Float(low, high)
     if name in ("loguniform", "reciprocal") and _is_logarithmic(distribution, low, high):
         return Float(low, high, log=True)
     return _quantiles(distribution)

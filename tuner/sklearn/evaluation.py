@@ -81,16 +81,18 @@ class CrossValidation:
         folds = trial.folds(self.splits)
         fits: list[dict[str, Any]] = []
         for fold, split in enumerate(folds):
-            fits.append(self._fit_and_log(values, fold, split, trial))
+            fits.append(self._fit(values, fold, split))
             score = self._score(fits[-1])
             if not math.isfinite(score):
+                trial.log_metrics(_metrics(fits[-1]), step=fold)
                 break
-            folds.report(score)
+            folds.report(score, _metrics(fits[-1]))
         else:
             self._log(fits, trial)
             return folds.mean
         for fold in range(len(fits), len(self.splits)):
-            fits.append(self._fit_and_log(values, fold, self.splits[fold], trial))
+            fits.append(self._fit(values, fold, self.splits[fold]))
+            trial.log_metrics(_metrics(fits[-1]), step=fold)
         self._log(fits, trial)
         bad = [fold for fold, fit in enumerate(fits) if not math.isfinite(self._score(fit))]
         errors = [fit["fit_error"].strip().splitlines()[-1] for fit in fits if fit["fit_error"]]
@@ -116,19 +118,6 @@ class CrossValidation:
         )
         return fitted
 
-    def _fit_and_log(
-        self, values: dict[str, Any], fold: int, split: tuple[Any, Any], trial: LiveTrial
-    ) -> dict[str, Any]:
-        """Fit and score one fold, and record the scores and times as metrics of a step."""
-        fitted = self._fit(values, fold, split)
-        metrics = {name: fitted[name] for name in ("fit_time", "score_time")}
-        for part in ("test", "train"):
-            if (scores := fitted.get(f"{part}_scores")) is not None:
-                named = scores if isinstance(scores, dict) else {GOAL: scores}
-                metrics |= {f"{part}_{name}": float(score) for name, score in named.items()}
-        trial.log_metrics(metrics, step=fold)
-        return fitted
-
     def _score(self, fitted: Mapping[str, Any]) -> float:
         scores = fitted["test_scores"]
         if not isinstance(scores, dict):
@@ -152,3 +141,13 @@ class CrossValidation:
                 errors[text] = errors.get(text, 0) + 1
         if errors:
             trial.set_note(ERRORS, [[text, n] for text, n in errors.items()][:N_ERRORS])
+
+
+def _metrics(fitted: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scores and times of a fit as the metrics of a step."""
+    metrics: dict[str, float] = {name: fitted[name] for name in ("fit_time", "score_time")}
+    for part in ("test", "train"):
+        if (scores := fitted.get(f"{part}_scores")) is not None:
+            named = scores if isinstance(scores, dict) else {GOAL: scores}
+            metrics |= {f"{part}_{name}": float(score) for name, score in named.items()}
+    return metrics

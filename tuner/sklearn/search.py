@@ -349,8 +349,8 @@ class _StopAtError:
         self.trial: Trial | None = None
 
     def __call__(self, study: Study, trial: Trial) -> None:
-        failed = trial.state is State.FAILED and trial.error is not None
-        if failed and trial.error.kind not in (FitsFailed.__name__, "WorkerLost"):
+        error = trial.error if trial.state is State.FAILED else None
+        if error is not None and error.kind not in (FitsFailed.__name__, "WorkerLost"):
             self.trial = self.trial or trial
             study.stop("an error")
 

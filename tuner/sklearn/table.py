@@ -116,7 +116,7 @@ def warn_of_failures(table: Evaluated, n_splits: int, error_score: Any) -> None:
         f"{failed} fits failed out of a total of {total}. Their scores are set to {error_score}; "
         f"error_score='raise' raises the first error. The errors are:{summary}",
         FitFailedWarning,
-        stacklevel=4,
+        stacklevel=5,  # the caller of `fit`, past the wrapper of scikit-learn
     )
 
 
@@ -139,7 +139,10 @@ def formatted(
         results = format_results(params, n_splits, fits)
     if not stopped:
         return results
-    times = {"fit_time": [f["fit_time"] for f in fits], "score_time": [f["score_time"] for f in fits]}
+    times = {
+        "fit_time": [f["fit_time"] for f in fits],
+        "score_time": [f["score_time"] for f in fits],
+    }
     for key in [key for key in results if key.startswith("mean_")]:
         name = key.removeprefix("mean_")
         if name in times:
@@ -157,7 +160,7 @@ def formatted(
 
 
 def _ranked(means: Any, stopped: Sequence[int]) -> Any:
-    """Return the ranks from 1: completed candidates, then stopped ones, then those without a mean."""
+    """Return the ranks: completed candidates first, then stopped ones, then those without mean."""
     group = np.zeros(len(means))
     group[list(stopped)] = 1
     group[np.isnan(means)] = 2
