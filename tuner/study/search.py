@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from tuner.study.results import StudyResults
 
 Callback: TypeAlias = Callable[..., None]
-"""Called with a study and a trial; may have a method ``study_ended(study)``."""
+"""Called with a study and a trial; may have a method ``study_ended(study)``.
+
+With the attribute ``reads_record = False``, it does not wait until the trial is committed.
+"""
 
 DEFAULT_N_TRIALS = 100
 """Number of trials of a search with neither `n_trials` nor `timeout`."""
@@ -192,6 +195,7 @@ def session_of(
         code=current_code(search.objective),
         environment=current_environment(),
         listeners=[partial(callback, study) for callback in search.callbacks],
+        listeners_read=any(getattr(each, "reads_record", True) for each in search.callbacks),
         lease=search.lease,
         # Virtual time passes only while the driver waits for events, so it need not poll.
         clock=SystemClock() if virtual is None else virtual,
