@@ -19,9 +19,10 @@ from sklearn.utils import check_random_state, indexable
 from sklearn.utils.validation import _check_method_params
 
 from tuner.errors import ArgumentError, StudyNotFound
+from tuner.optimizers import resolve
 from tuner.records import Params, State, Trial
 from tuner.sklearn import table as tables
-from tuner.sklearn.candidates import Candidates, as_candidates, check_names
+from tuner.sklearn.candidates import as_candidates, check_names
 from tuner.sklearn.evaluation import GOAL, CrossValidation, FitsFailed
 from tuner.sklearn.scratch import scratch_store
 from tuner.study.create import load_study
@@ -240,6 +241,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
     def _search(self, objective: CrossValidation) -> Study:
         """Run the study, and raise the first error that is not a failed fit."""
         backend, workers = self._backend_and_workers()
+        # A study changes its optimizer, and `fit` must not change an argument.
+        optimizer = copy.deepcopy(resolve(self.optimizer))
         seed = self.random_state
         if seed is not None:
             seed = int(check_random_state(seed).randint(2**31 - 1))
@@ -251,8 +254,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             metric=GOAL,
             n_trials=self.n_trials,
             timeout=self.timeout,
-            # A study changes its optimizer, and `fit` must not change an argument.
-            optimizer=copy.deepcopy(self.optimizer),
+            optimizer=optimizer,
             scheduler=copy.deepcopy(self.scheduler),
             backend=backend,
             workers=workers,
@@ -261,7 +263,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             store=self._record_store(),
             register=False,
             data=_known_data(objective.X, objective.y),
-            initial=self._own_params(objective.candidates),
+            initial=[] if getattr(optimizer, "ends", False) else self._own_params(objective),
             max_identical_failures=None,
             callbacks=[errors, *self.callbacks],
             progress=self.verbose > 0,
@@ -284,18 +286,17 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             return self.backend, workers
         return ("serial", None) if jobs in (None, 1) else ("processes", workers)
 
-    def _own_params(self, candidates: Candidates) -> list[Params]:
+    def _own_params(self, objective: CrossValidation) -> list[Params]:
         """Return the point of the estimator's own params, to try it first.
 
-        A parameter whose value is not in its domain takes the central value. There is no such point
-        if the space has branches or declares defaults, or for a grid, which has its own order.
+        A parameter whose value is not in its domain takes the central value. Spaces with branches
+        and declared defaults have none.
         """
-        space = candidates.space
+        space = objective.candidates.space
         domains = space.params
-        declared = any(d.branches or d.default is not None for d in domains.values())
-        if self.optimizer == "grid" or declared:
+        if any(domain.branches or domain.default is not None for domain in domains.values()):
             return []
-        own = self.estimator.get_params(deep=True)
+        own = objective.estimator.get_params(deep=True)
         known = {name: own[name] for name, d in domains.items() if d.contains(own.get(name))}
         point = {name: d.middle for name, d in domains.items()} | known
         return [point] if known and space.contains(point) else []
