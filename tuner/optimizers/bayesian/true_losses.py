@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from tuner.optimizers.bayesian.embedding import Bools, Floats
-from tuner.optimizers.bayesian.gaussian_process import GaussianProcess
+from tuner.optimizers.bayesian.embedding import Bools, Embedding, Floats
+from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperparameters
 from tuner.optimizers.bayesian.hyperposterior import sample_hyperparameters
 from tuner.optimizers.bayesian.surrogate import COMPARE_ON, choose_warp, evenly
 from tuner.optimizers.bayesian.unit_cube import UnitCube
@@ -115,12 +115,10 @@ def draw_true_losses(
     offset, unit = float(np.min(observed)), unit_of(observed - np.min(observed))
     if unit == 0.0:
         return None
-    scaled = prepare(observed)
     X, active = space.encode(params)
     embedding = UnitCube(space).embedding
-    inside = _spread(len(losses), FITTED)
-    learned = _spread(len(losses), LEARN_FROM)
     with threadpool_limits(1):  # the matrices are too small for more threads to help
+        scaled = prepare(observed)
         warp = IDENTITY
         if noise is None:
             few = evenly(scaled[first], COMPARE_ON)
@@ -128,57 +126,61 @@ def draw_true_losses(
                 embedding, X[few], active[few], scaled[first[few]], WARPS, doubt=0.0
             )
         warped = warp(scaled)
+        inside = _spread(len(losses), FITTED)
         _, scale = standardise(warped[first[inside]])
         center = float(np.mean(warped[first[inside]]))
         y = (warped - center) / scale
+        known = None if noise is None else (noise / (unit * scale)) ** 2
+        learned = _spread(len(losses), LEARN_FROM)
         samples, weights = sample_hyperparameters(
-            embedding,
-            X[learned],
-            active[learned],
-            y[first[learned]],
-            rng,
-            noise=None if noise is None else (noise / (unit * scale)) ** 2,
+            embedding, X[learned], active[learned], y[first[learned]], rng, noise=known
         )
-        means = np.add.reduceat(y, first) / counts
-        squares = float(np.sum((y - np.repeat(means, counts)) ** 2))
+        points = _Points(X, active, np.add.reduceat(y, first) / counts, counts)
         levels = np.array([s.noise for s in samples])
         shares = SHARES if noise is None else np.zeros(1)
+        squares = float(np.sum((y - np.repeat(points.means, counts)) ** 2))
         density = weights[:, None] * _density(levels, shares, squares, int(np.sum(counts - 1)))
         density /= np.sum(density)
         deviation = math.sqrt(float(np.sum(density * np.outer(levels, 1.0 - shares))))
         if noise is None and deviation * scale < NEGLIGIBLE:
             return None
         models = [
-            _Model(
-                GaussianProcess(
-                    embedding,
-                    X[inside],
-                    active[inside],
-                    means[inside],
-                    samples[i],
-                    levels[i] * (shares[j] + (1.0 - shares[j]) / counts[inside]),
-                ),
-                float(levels[i] * shares[j]),
-                float(levels[i] * (1.0 - shares[j])),
-            )
+            _Model.of(embedding, points.at(inside), samples[i], float(shares[j]))
             for i, j in _spread_over(density, rng)
         ]
-        near = np.arange(len(losses))
-        if len(near) > FITTED:  # one model tells well enough which points may lead
-            near = np.sort(np.argsort(models[0].process.mean(X, active))[:FITTED])
-        expected = np.full(len(losses), np.inf)
-        data = X[near], active[near], means[near], counts[near]
-        expected[near] = np.mean([model.mean(*data) for model in models], axis=0)
-        chosen = np.argsort(expected, kind="stable")[:leaders]
-        if kept not in chosen:
-            chosen = np.append(chosen[: leaders - 1], kept)
-        data = X[chosen], active[chosen], means[chosen], counts[chosen]
-        draws = np.vstack([model.draw(*data, DRAWS // SAMPLES, rng) for model in models])
+        chosen = _leading(models, points, leaders, kept)
+        leading = points.at(chosen)
+        draws = np.vstack([model.draw(leading, DRAWS // SAMPLES, rng) for model in models])
     middle = draws.mean(axis=0)
     draws = (middle + INFLATION * (draws - middle)) * scale + center
     u = warp.inverse(draws)
     slope = math.exp(-float(warp.log_slope(np.maximum(u.mean(axis=0).min(keepdims=True), 0.0))[0]))
     return TrueLosses(deviation * scale * unit * slope, chosen, offset + unit * u)
+
+
+def _leading(models: Sequence[_Model], points: _Points, leaders: int, kept: int) -> Indices:
+    """Return the indices of the points with the lowest expected losses, `kept` among them."""
+    near = np.arange(len(points.X))
+    if len(near) > FITTED:  # one model tells well enough which points may lead
+        near = np.sort(np.argsort(models[0].process.mean(points.X, points.active))[:FITTED])
+    candidates = points.at(near)
+    expected = np.mean([model.mean(candidates) for model in models], axis=0)
+    chosen = near[np.argsort(expected, kind="stable")[:leaders]]
+    return chosen if kept in chosen else np.append(chosen[: leaders - 1], kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Points:
+    """Points in the unit cube, and the number and mean of the standardized losses at each."""
+
+    X: Floats
+    active: Bools
+    means: Floats
+    counts: Indices
+
+    def at(self, rows: Indices) -> _Points:
+        """Return some of the points."""
+        return _Points(self.X[rows], self.active[rows], self.means[rows], self.counts[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,31 +191,38 @@ class _Model:
     rough: float
     noise: float
 
-    def mean(self, X: Floats, active: Bools, means: Floats, counts: Floats) -> Floats:
-        """Return the expected losses of points whose `counts` losses have these means."""
-        smooth = self.process.mean(X, active)
-        return np.asarray(smooth + self._weight(counts) * (means - smooth))
-
-    def draw(
-        self,
-        X: Floats,
-        active: Bools,
-        means: Floats,
-        counts: Floats,
-        n: int,
-        rng: np.random.Generator,
-    ) -> Floats:
-        """Return `n` joint draws of the losses of points whose `counts` losses have these means."""
-        smooth = self.process.draw(X, active, n, rng)
-        weight = self._weight(counts)
-        left = np.sqrt(self.rough * (1.0 - weight))
-        return np.asarray(
-            smooth + weight * (means - smooth) + left * rng.standard_normal(smooth.shape)
+    @classmethod
+    def of(
+        cls, embedding: Embedding, points: _Points, hyperparameters: Hyperparameters, share: float
+    ) -> _Model:
+        """Create from the points and the share of the roughness that is real."""
+        rough, noise = share * hyperparameters.noise, (1.0 - share) * hyperparameters.noise
+        process = GaussianProcess(
+            embedding,
+            points.X,
+            points.active,
+            points.means,
+            hyperparameters,
+            rough + noise / points.counts,
         )
+        return cls(process, rough, noise)
 
-    def _weight(self, counts: Floats) -> Floats:
+    def mean(self, points: _Points) -> Floats:
+        """Return the expected losses, shape (n,)."""
+        smooth = self.process.mean(points.X, points.active)
+        return np.asarray(smooth + self._weight(points) * (points.means - smooth))
+
+    def draw(self, points: _Points, n: int, rng: np.random.Generator) -> Floats:
+        """Return `n` joint draws of the losses, shape (n, k)."""
+        smooth = self.process.draw(points.X, points.active, n, rng)
+        weight = self._weight(points)
+        left = np.sqrt(self.rough * (1.0 - weight))
+        middle = smooth + weight * (points.means - smooth)
+        return np.asarray(middle + left * rng.standard_normal(smooth.shape))
+
+    def _weight(self, points: _Points) -> Floats:
         """Return the part of the distance of a mean from the smooth function that is real."""
-        return np.asarray(self.rough / (self.rough + self.noise / counts))
+        return np.asarray(self.rough / (self.rough + self.noise / points.counts))
 
 
 def _density(levels: Floats, shares: Floats, squares: float, freedom: int) -> Floats:
