@@ -54,7 +54,7 @@ INFLATION = 1.2
 SHARES = (np.arange(40) + 0.5) / 40
 """Shares of the roughness that may be real."""
 
-SHARE_PRIOR = 2.0
+SHARE_PRIOR = 4.0
 """The prior density of a share s is proportional to ``(1 - s) ** SHARE_PRIOR``; see
 `benchmarks.winner`."""
 
