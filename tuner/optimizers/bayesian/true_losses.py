@@ -48,7 +48,7 @@ LEARN_FROM, FITTED = 120, 300
 NEGLIGIBLE = 0.005
 """Deviation of the noise, as a part of the median less the best loss, that counts as none."""
 
-INFLATION = 1.2
+INFLATION = 1.1
 """Factor on the deviations of the model, for the misfit of its kernel; see `benchmarks.winner`."""
 
 SHARES = (np.arange(40) + 0.5) / 40
