@@ -48,13 +48,13 @@ LEARN_FROM, FITTED = 120, 300
 NEGLIGIBLE = 0.005
 """Deviation of the noise, as a part of the median less the best loss, that counts as none."""
 
-INFLATION = 1.1
+INFLATION = 1.15
 """Factor on the deviations of the model, for the misfit of its kernel; see `benchmarks.winner`."""
 
 SHARES = (np.arange(40) + 0.5) / 40
 """Shares of the roughness that may be real."""
 
-SHARE_PRIOR = 4.0
+SHARE_PRIOR = 5.0
 """The prior density of a share s is proportional to ``(1 - s) ** SHARE_PRIOR``; see
 `benchmarks.winner`."""
 
