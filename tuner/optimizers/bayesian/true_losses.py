@@ -155,7 +155,8 @@ def draw_true_losses(
     draws = (middle + INFLATION * (draws - middle)) * scale + center
     u = warp.inverse(draws)
     slope = math.exp(-float(warp.log_slope(np.maximum(u.mean(axis=0).min(keepdims=True), 0.0))[0]))
-    return TrueLosses(deviation * scale * unit * slope, chosen, offset + unit * u)
+    found = deviation * scale * unit * slope if noise is None else noise
+    return TrueLosses(found, chosen, offset + unit * u)
 
 
 def _leading(models: Sequence[_Model], points: _Points, leaders: int, kept: int) -> Indices:
