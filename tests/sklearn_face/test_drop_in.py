@@ -132,6 +132,16 @@ def test_all_fits_failed():
         grid(Fails(), {"fails": [True]}).fit(X, y)
 
 
+class FailsInItsOwnWay(Fails):
+    def fit(self, X, y):
+        raise ZeroDivisionError(f"it fails with {X.sum()}")
+
+
+def test_all_fits_failed_for_many_reasons():
+    with pytest.raises(ValueError, match="All the 8 fits failed"):
+        grid(FailsInItsOwnWay(), {"fails": [True]}, cv=8).fit(X, y)
+
+
 def test_the_first_error_is_raised_and_ends_the_search():
     search = grid(Fails(), {"fails": [False, True], "x": [1]}, error_score="raise")
     with pytest.raises(SpaceError, match="'x' is not a parameter"):

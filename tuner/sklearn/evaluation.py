@@ -138,9 +138,11 @@ class CrossValidation:
         for fit in fits:
             if fit["fit_error"]:
                 text = fit["fit_error"][-LONGEST_ERROR:]
+                if len(errors) == N_ERRORS and text not in errors:
+                    text = next(iter(errors))  # each failure counts
                 errors[text] = errors.get(text, 0) + 1
         if errors:
-            trial.set_note(ERRORS, [[text, n] for text, n in errors.items()][:N_ERRORS])
+            trial.set_note(ERRORS, [[text, n] for text, n in errors.items()])
 
 
 def _metrics(fitted: Mapping[str, Any]) -> dict[str, float]:

@@ -84,7 +84,7 @@ def evaluated(study: Study) -> Evaluated:
     for uid, report in study.reports():
         if uid in steps:
             steps[uid].setdefault(report.step, {}).update(report.metrics)
-    return Evaluated(trials, [steps[last[trial.number]] for trial in trials])
+    return Evaluated(trials, [steps.get(last.get(trial.number, ""), {}) for trial in trials])
 
 
 def warn_of_failures(table: Evaluated, n_splits: int, error_score: Any) -> None:
