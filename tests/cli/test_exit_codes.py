@@ -110,6 +110,8 @@ def _studies() -> list[tuner.records.StudyInfo]:
 def _commands(group: click.Group, prefix: str) -> dict[str, click.Command]:
     found: dict[str, click.Command] = {}
     for name, command in group.commands.items():
+        if command.hidden:
+            continue
         if isinstance(command, click.Group):
             found |= _commands(command, f"{prefix} {name}")
         else:

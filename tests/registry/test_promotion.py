@@ -174,8 +174,8 @@ def test_a_promotion_that_the_rules_refuse_changes_nothing(models: Models) -> No
         PromotionRefused, match=r"version 2 .* its value 0.6 is not better"
     ) as found:
         models.registry.promote("m@2")
-    assert len(found.value.reasons) == 1
-    assert models.registry.check("m@2").reasons == found.value.reasons
+    assert len(found.value.decision.reasons) == 1
+    assert models.registry.check("m@2") == found.value.decision
     assert models.registry.history("m") == before
     decision = models.registry.promote("m@2", force=True, why="smaller")
     assert not decision.allowed

@@ -325,12 +325,12 @@ def test_the_commands_delete_rename_and_archive_studies(tmp_path: Path) -> None:
 
 def test_the_commands_delete_models_and_aliases(tmp_path: Path) -> None:
     make_versions(tmp_path)
-    assert call(tmp_path, "model", "alias", "m@2", "staging") == "alias: staging is m@2\n"
-    assert call(tmp_path, "model", "delete-alias", "m@staging") == "deleted: m@staging\n"
-    assert "--force" in call(tmp_path, "model", "delete-alias", "m@champion", code=1)
-    assert "--force" in call(tmp_path, "model", "delete", "m@1", code=1)
-    assert call(tmp_path, "model", "delete", "m@2", "m@3") == "deleted: m@2\ndeleted: m@3\n"
-    assert call(tmp_path, "model", "delete", "m", "--force") == "deleted: m\n"
+    assert call(tmp_path, "models", "alias", "m@2", "staging") == "alias: staging is m@2\n"
+    assert call(tmp_path, "models", "alias", "m@staging", "--delete") == "deleted: m@staging\n"
+    assert "--force" in call(tmp_path, "models", "alias", "m@champion", "--delete", code=1)
+    assert "--force" in call(tmp_path, "models", "delete", "m@1", code=1)
+    assert call(tmp_path, "models", "delete", "m@2", "m@3") == "deleted: m@2\ndeleted: m@3\n"
+    assert call(tmp_path, "models", "delete", "m", "--force") == "deleted: m\n"
     assert call(tmp_path, "models") == ""
 
 

@@ -48,6 +48,8 @@ A call that goes on without something it was given warns with `TunerWarning`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from tuner.errors.credentials import hide
 
 
@@ -200,13 +202,13 @@ class PromotionRefused(RegistryError):
 
     Attributes
     ----------
-    reasons : tuple of str
-        The conditions that the version does not meet.
+    decision : tuner.registry.decisions.Decision or None
+        The decision of the rules; its `reasons` are the conditions that the version does not meet.
     """
 
-    def __init__(self, message: str, reasons: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, decision: Any = None) -> None:
         super().__init__(message)
-        self.reasons = reasons
+        self.decision = decision
 
 
 class UntrustedModel(RegistryError):

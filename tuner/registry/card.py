@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from tuner.errors.boundary import public
 from tuner.errors.credentials import hide
 from tuner.records import ModelVersion
 from tuner.records.html import flat_params
+from tuner.records.json_form import strict_json
 from tuner.records.numbers import moment_text
 from tuner.registry.history import ModelEvent
 from tuner.registry.lineage import Lineage, lineage
@@ -66,8 +66,9 @@ class ModelCard:
     loading: str
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values; NaN is null, and infinities are ``"inf"`` and ``"-inf"``."""
-        return {field.name: _strict(getattr(self, field.name)) for field in fields(self)}
+        """Return JSON values; NaN is None, and infinities are texts. Credentials are hidden."""
+        facts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: _hidden(strict_json(value)) for name, value in facts.items()}
 
     def to_markdown(self) -> str:
         """Return the card as Markdown, in which texts of users have no effect."""
@@ -220,12 +221,10 @@ def _loading(version: ModelVersion, store: str) -> str:
     return f"import tuner\n\n{name} = tuner.load_model({', '.join(arguments)})"
 
 
-def _strict(value: Any) -> Any:
-    """Return a value as JSON has it, without credentials."""
+def _hidden(value: Any) -> Any:
+    """Return JSON values without the credentials in their texts."""
     if isinstance(value, Mapping):
-        return {hide(str(name)): _strict(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
+        return {hide(str(name)): _hidden(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_hidden(each) for each in value]
     return hide(value) if isinstance(value, str) else value

@@ -88,7 +88,7 @@ def promote(model: Model, version: ModelVersion, alias: str, act: Act, force: bo
             f"version {version.version} of model {model.name!r} does not become {alias!r}: "
             f"{'; '.join(decision.reasons)}; meet the rule, or write force=True (on the command "
             f"line: --force)",
-            decision.reasons,
+            decision,
         )
     _give(model, rules_of(model).of(alias), version, act, decision)
     return decision
