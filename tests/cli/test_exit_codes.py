@@ -141,7 +141,7 @@ def _examples() -> list[list[str]]:
 @pytest.mark.parametrize("args", _examples(), ids=" ".join)
 def test_the_examples_of_docs_and_help_are_valid_commands(args: list[str]) -> None:
     command: click.Command = cli
-    while isinstance(command, click.Group):
+    while args and isinstance(command, click.Group):
         name, *args = args
         command = command.commands[name]
     command.make_context(command.name, args)

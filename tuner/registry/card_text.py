@@ -102,7 +102,7 @@ def escaped(value: Any) -> str:
 
     Examples
     --------
-    >>> print(escaped("a|b <script> [x](y)"), escaped(None))
+    >>> print(escaped("a|b <script> [x](y)"))
     a\|b &lt;script&gt; \[x\](y)
     """
     text = "" if value is None else value_text(value)
