@@ -42,7 +42,7 @@ def test_models_are_listed(registry: Registry) -> None:
     ]  # fmt: skip
     found = content("list")
     assert [v["aliases"] for v in found] == [[], ["champion"], ["challenger"]]
-    assert found[2]["note"].startswith("not champion: its estimate 0.75 is not better")
+    assert found[2]["note"].startswith("not champion: its value 0.75 is not better")
     assert content("list", "--store", "nothing") == []
     assert "no models yet" in call("models", "--store", "nothing").stderr
     assert "no models yet" in call("models", "--store", "nothing", "list").stderr
@@ -76,7 +76,7 @@ def test_versions_are_compared(registry: Registry) -> None:
 def test_a_promotion_obeys_the_rules(registry: Registry) -> None:
     refused = call("models", "promote", "m@challenger", code=3).stdout
     assert refused.splitlines()[0] == "refused: m@3 does not become champion"
-    assert "  no: its estimate 0.75 is not better than the champion's (version 2) 0.25" in refused
+    assert "  no: its value 0.75 is not better than the champion's (version 2) 0.25" in refused
     found = content("promote", "m@3", "--dry-run", code=3)
     assert (found["promoted"], found["allowed"], found["holder"]) == (False, False, 2)
     forced = content("promote", "m@3", "--force", "--by", "ann", "--why", "smaller")

@@ -26,7 +26,7 @@ from tuner.records import Goal, ModelVersion, Run, State, StudyInfo, Trial, Valu
 from tuner.records.user import current_user
 from tuner.registry import PromotionRule, Registry, Rules
 from tuner.registry.history import ModelEvent, previous_holder
-from tuner.tracking import Batch, Store
+from tuner.tracking import Batch, Store, schema
 from tuner.tracking.uuid7 import uuid7
 
 LOSS = Goal("loss")
@@ -130,6 +130,19 @@ def test_rules_of_a_model_are_used_by_every_registration(models: Models) -> None
     assert event.result == rules.to_dict()
     models.registry.set_rules("m", None)
     assert models.registry.rules("m") == Rules()
+
+
+def test_rules_that_a_newer_tuner_has_set_are_not_ignored(models: Models) -> None:
+    models.add(0.5)
+    with models.store.writing() as connection:
+        newer = {"champion": {"min_fame": 3}}
+        connection.execute(schema.models.update().values(rules=newer))
+    for act in (lambda: models.add(0.4), lambda: models.registry.promote("m@1", "staging")):
+        with pytest.raises(RegistryError, match=r"no condition 'min_fame'.*: upgrade"):
+            act()
+    assert models.aliases == {"champion": 1}
+    models.registry.set_rules("m", None)
+    assert models.add(0.4).aliases == ("champion",)
 
 
 def test_an_alias_that_is_not_automatic_moves_by_promotion(models: Models) -> None:

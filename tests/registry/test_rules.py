@@ -193,8 +193,16 @@ def test_estimates_count_if_both_versions_have_one() -> None:
     assert decided(PromotionRule(), steady, lucky).allowed
     assert decided(PromotionRule(), lucky, replace(steady, estimate=None)).allowed
     assert decided(PromotionRule(), replace(lucky, estimate=None), steady).allowed
-    unknown = replace(lucky, estimate=estimated(math.nan, noise=None))
-    assert decided(PromotionRule(), unknown, steady).allowed
+    for estimate in (estimated(math.nan), estimated(0.99, noise=None)):
+        unknown = replace(lucky, estimate=estimate)
+        assert decided(PromotionRule(), unknown, steady).allowed
+        assert not decided(PromotionRule(), steady, unknown).allowed
+    # A lucky value without a known noise does not beat an estimate that allows for luck.
+    assert not decided(
+        PromotionRule(),
+        version(2, 0.91, estimate=estimated(0.91, noise=None)),
+        version(1, 0.93, estimate=estimated(0.9)),
+    ).allowed
 
 
 def test_other_goals_and_other_data_are_not_compared() -> None:
@@ -322,7 +330,8 @@ def test_no_version_is_promoted_if_a_condition_fails(
     assert new.goal == old.goal
     assert not (rule.same_data and new.data and old.data) or new.data == old.data
     both = new.estimate is not None and old.estimate is not None
-    if both and not math.isnan(new.estimate.value) and not math.isnan(old.estimate.value):
+    known = both and new.estimate.noise is not None and old.estimate.noise is not None
+    if known and not math.isnan(new.estimate.value) and not math.isnan(old.estimate.value):
         a, b = new.estimate.value, old.estimate.value
     else:
         a, b = new.value, old.value
@@ -330,9 +339,7 @@ def test_no_version_is_promoted_if_a_condition_fails(
     if rule.min_improvement and math.isfinite(a) and math.isfinite(b):
         assert abs(a - b) >= rule.min_improvement * (1 - 1e-6)
     if rule.beyond_uncertainty is not None:
-        assert both
-        assert new.estimate.noise is not None
-        assert old.estimate.noise is not None
+        assert known
 
 
 @given(versions, versions)

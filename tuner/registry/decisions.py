@@ -193,9 +193,15 @@ def _better(rule: PromotionRule, version: ModelVersion, holder: ModelVersion, ho
 
 
 def _values(version: ModelVersion, holder: ModelVersion) -> tuple[str, float, float]:
-    """Return the values to compare: estimates if both versions have one, else observed values."""
+    """Return the values to compare: estimates if both versions have one, else observed values.
+
+    An estimate without a known noise is the observed value, which looks better than an estimate
+    that allows for luck. The two are not compared.
+    """
     new, old = version.estimate, holder.estimate
-    if new is None or old is None or math.isnan(new.value) or math.isnan(old.value):
+    if new is None or old is None or new.noise is None or old.noise is None:
+        return "value", version.value, holder.value
+    if math.isnan(new.value) or math.isnan(old.value):
         return "value", version.value, holder.value
     return "estimate", new.value, old.value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
-from tuner.errors import PromotionRefused, RegistryError
+from tuner.errors import ArgumentError, PromotionRefused, RegistryError
 from tuner.records import ModelVersion, decode_params
 from tuner.registry import history
 from tuner.registry.changes import Model
@@ -25,7 +25,13 @@ def rules_of(model: Model) -> Rules:
 def _stored(model: Model) -> Rules | None:
     query = select(schema.models.c.rules).where(schema.models.c.id == model.id)
     found = model.connection.execute(query).scalar()
-    return None if found is None else Rules.from_dict(found)
+    try:
+        return None if found is None else Rules.from_dict(found)
+    except ArgumentError as error:
+        raise RegistryError(
+            f"model {model.name!r}: its rules cannot be read ({error}); a newer tuner may have set "
+            f"them: upgrade, or set them again"
+        ) from error
 
 
 def store_rules(model: Model, rules: Rules | None, act: Act) -> None:

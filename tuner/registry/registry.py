@@ -71,7 +71,7 @@ class Registry(Aliases):
     >>> [version.aliases for version in registry.versions("small")]
     [(), ('champion',), ('challenger',)]
     >>> registry.get("small@challenger").note
-    "not champion: its estimate 0.7 is not better than the champion's (version 2) 0.9"
+    "not champion: its value 0.7 is not better than the champion's (version 2) 0.9"
     >>> registry.rollback("small").version
     1
     """

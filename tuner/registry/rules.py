@@ -24,8 +24,9 @@ class PromotionRule:
     """The conditions under which one alias moves to a version.
 
     The version must have the metric and the direction of the version that has the alias, and a
-    better value: a better estimate of the true value if both versions have one, else a better
-    observed value. If no version has the alias, only the conditions on the version itself count.
+    better value: a better estimate of the true value if both versions have one and their noise is
+    known, else a better observed value. If no version has the alias, only the conditions on the
+    version itself count.
 
     Parameters
     ----------
