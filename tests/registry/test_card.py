@@ -16,7 +16,6 @@ from tuner.errors import ModelNotFound
 from tuner.records import ValueEstimate
 from tuner.registry import Registry
 from tuner.registry.card import ModelCard
-from tuner.registry.card_text import markdown
 
 
 def objective(params: dict, trial: tuner.LiveTrial) -> dict[str, float]:
@@ -98,7 +97,7 @@ ALLOWED = {
 
 @given(HOSTILE)
 def test_texts_of_users_have_no_effect_in_markdown(text: str) -> None:
-    shown = markdown(card_of(text))
+    shown = card_of(text).to_markdown()
     tokens = [t for token in PLAIN.parse(shown) for t in (token, *(token.children or ()))]
     assert {t.type for t in tokens} <= ALLOWED
     assert sum(t.type == "heading_open" for t in tokens) == 12
@@ -112,5 +111,5 @@ def test_texts_of_users_have_no_effect_in_markdown(text: str) -> None:
 
 def test_credentials_are_hidden(tmp_path: Path) -> None:
     card = card_of("postgresql://u:hunter2@h/db")
-    assert "hunter2" not in markdown(card)
+    assert "hunter2" not in card.to_markdown()
     assert "hunter2" not in json.dumps(card.to_json())

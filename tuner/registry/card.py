@@ -13,6 +13,7 @@ from tuner.records import ModelVersion
 from tuner.records.html import flat_params
 from tuner.records.json_form import strict_json
 from tuner.records.numbers import moment_text
+from tuner.registry.card_text import markdown
 from tuner.registry.history import ModelEvent
 from tuner.registry.lineage import Lineage, lineage
 from tuner.registry.registry import Registry
@@ -67,14 +68,14 @@ class ModelCard:
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values; NaN is None, and infinities are texts. Credentials are hidden."""
-        facts = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: _hidden(strict_json(value)) for name, value in facts.items()}
+        return {name: _hidden(strict_json(value)) for name, value in self._fields().items()}
 
     def to_markdown(self) -> str:
         """Return the card as Markdown, in which texts of users have no effect."""
-        from tuner.registry.card_text import markdown
+        return markdown(self._fields())
 
-        return markdown(self)
+    def _fields(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __repr__(self) -> str:
         return f"<ModelCard of {self.title}>"

@@ -4,46 +4,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.records.numbers import count_text, distinct_texts, seconds_text, value_text
-
-if TYPE_CHECKING:
-    from tuner.registry.card import ModelCard
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>|~$!#&]")
 _MARKER = re.compile(r"^([-+=:]|\d+[.)])")
 """The beginning of a line that would be a list, a heading or a table."""
 
 
-def markdown(card: ModelCard) -> str:
-    """Return a model card as Markdown."""
+def markdown(card: Mapping[str, Any]) -> str:
+    """Return the fields of a `ModelCard` as Markdown."""
     return "\n\n".join(_parts(card)) + "\n"
 
 
-def _parts(card: ModelCard) -> Iterator[str]:
-    yield f"# {escaped(card.title)}"
-    if card.description.strip():
-        yield _paragraphs(card.description)
-    yield _facts(card.summary)
-    yield from _section("Quality", _facts(_quality(card.quality)))
-    yield from _section("Metrics", _facts(card.metrics))
-    yield from _section("Params", _facts(card.params))
-    yield from _section("Data", _facts(card.data))
-    yield from _section("Code", _facts(card.code))
-    yield from _section("Environment", _facts(card.environment))
-    if card.packages:
-        yield _folded(count_text(len(card.packages), "package"), _facts(card.packages))
-    lineage = dict(card.lineage)
+def _parts(card: Mapping[str, Any]) -> Iterator[str]:
+    yield f"# {escaped(card['title'])}"
+    if card["description"].strip():
+        yield _paragraphs(card["description"])
+    yield _facts(card["summary"])
+    yield from _section("Quality", _facts(_quality(card["quality"])))
+    yield from _section("Metrics", _facts(card["metrics"]))
+    yield from _section("Params", _facts(card["params"]))
+    yield from _section("Data", _facts(card["data"]))
+    yield from _section("Code", _facts(card["code"]))
+    yield from _section("Environment", _facts(card["environment"]))
+    if card["packages"]:
+        yield _folded(count_text(len(card["packages"]), "package"), _facts(card["packages"]))
+    lineage = dict(card["lineage"])
     if "duration" in lineage:
         lineage["duration"] = seconds_text(lineage["duration"])
     yield from _section("Lineage", _facts(lineage))
-    yield from _section("Tags", _facts(card.tags))
-    yield from _section("History", _table(card.history))
-    yield from _section("File", _facts(card.file))
-    yield from _section("Loading", _code(card.loading))
+    yield from _section("Tags", _facts(card["tags"]))
+    yield from _section("History", _table(card["history"]))
+    yield from _section("File", _facts(card["file"]))
+    yield from _section("Loading", _code(card["loading"]))
 
 
 def _section(title: str, content: str) -> list[str]:
