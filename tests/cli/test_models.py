@@ -83,6 +83,8 @@ def test_a_promotion_obeys_the_rules(registry: Registry) -> None:
     assert (forced["promoted"], forced["allowed"]) == (True, False)
     event = registry.history("m", "champion")[-1]
     assert (event.who, event.why) == ("ann", "smaller")
+    registry.rollback("m")
+    assert call("models", "promote", "m@3", "--force").stdout.startswith("forced: m@3 is champion")
     assert call("models", "promote", "m@1", "--dry-run").stdout.startswith("allowed: m@1 may")
     assert registry.get("m").version == 3
     assert call("models", "promote", "m@1", "--to", "staging").stdout == (

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,11 @@ def test_processes_that_register_at_once_leave_no_gaps(store: Store) -> None:
     assert [v.version for v in versions] == list(range(1, 41))
     assert {v.run for v in versions} == {run.uid for _, run in pairs}
     assert Registry(store).get("m@champion").value == 0.0
+    # The order of the history is the order of the versions, and no change is lost.
+    moves = [(e.before, e.after) for e in Registry(store).history("m", "champion")]
+    lowest = list(accumulate((v.value for v in versions), min))
+    bests = [v.version for v, low in zip(versions, lowest, strict=True) if v.value == low]
+    assert moves == list(zip([None, *bests], bests, strict=False))
 
 
 def test_threads_that_register_the_same_run_make_one_version(store: Store) -> None:

@@ -88,7 +88,7 @@ def promote_model(
 
 def _echo_decision(version: str, decision: Decision, promoted: bool) -> None:
     if promoted:
-        echo(f"promoted: {version} is {decision.alias}")
+        echo(f"{'promoted' if decision.allowed else 'forced'}: {version} is {decision.alias}")
     elif decision.allowed:
         echo(f"allowed: {version} may become {decision.alias}")
     else:

@@ -9,7 +9,7 @@ from statistics import NormalDist
 from typing import Any
 
 from tuner.records import ModelVersion, ValueEstimate
-from tuner.records.numbers import distinct_texts, number_text
+from tuner.records.numbers import count_text, distinct_texts, number_text
 from tuner.registry.rules import PromotionRule
 
 _WIDTH = 2 * NormalDist().inv_cdf(0.975)
@@ -123,7 +123,7 @@ def _own(
     if rule.min_repeats:
         # A point may have been observed several times without a repeat of the trial.
         repeats = 0 if estimate is None else max(0, min(estimate.repeats, estimate.runs - 1))
-        text = f"its trial was repeated {repeats} times"
+        text = f"its trial was repeated {count_text(repeats, 'time')}"
         yield _check("min_repeats", repeats >= rule.min_repeats, text, str(rule.min_repeats))
     if rule.sources:
         source = "" if estimate is None else estimate.source
