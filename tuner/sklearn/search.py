@@ -6,7 +6,6 @@ import copy
 import os
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state, indexable
 from sklearn.utils.validation import _check_method_params
 
-from tuner.errors import ArgumentError, StudyNotFound
+from tuner.errors import ArgumentError, StudyError, StudyNotFound
 from tuner.optimizers import resolve
 from tuner.records import Params, State, Trial
 from tuner.sklearn import table as tables
@@ -221,10 +220,14 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         # A model is loaded also where its record is not.
         return {name: value for name, value in state.items() if name != "_study"}
 
+    @property
+    def _is_kept(self) -> bool:
+        """Whether the user asks for a record that lasts."""
+        named = self.store is not None or self.study is not None
+        return named or bool(os.environ.get("TUNER_STORE"))
+
     def _record_store(self) -> Any:
-        """Return the store of the record: a temporary one if the user asks for none."""
-        asked = self.store is not None or self.study is not None or os.environ.get("TUNER_STORE")
-        return self.store if asked else scratch_store()
+        return self.store if self._is_kept else scratch_store()
 
     def _split(self, X: Any, y: Any, params: Mapping[str, Any]) -> list[tuple[Any, Any]]:
         """Return the indices of the folds, which are the same for all candidates."""
@@ -262,7 +265,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             study=self.study,
             store=self._record_store(),
             register=False,
-            data=_known_data(objective.X, objective.y),
+            data=_known_data(objective.X, objective.y) if self._is_kept else None,
             initial=[] if getattr(optimizer, "ends", False) else self._own_params(objective),
             max_identical_failures=None,
             callbacks=[errors, *self.callbacks],
@@ -270,9 +273,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         )
         if errors.trial is not None:
             objective.fit_all(errors.trial.params)  # raises the error itself
-            raise ArgumentError(
-                f"study {study.name!r}, trial {errors.trial.number}: {errors.trial.error}; it did "
-                f"not fail again"
+            raise StudyError(
+                f"study {study.name!r}, trial {errors.trial.number}: {errors.trial.error}; its "
+                f"fits did not fail when they were repeated in this process"
             )
         return study
 
@@ -335,9 +338,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         """Fit the best candidate on all data."""
         best = clone(self.best_params_, safe=False)  # a param may be an estimator
         self.best_estimator_ = clone(self.estimator).set_params(**best)
-        fit = partial(self.best_estimator_.fit, X, *([] if y is None else [y]))
+        data = (X,) if y is None else (X, y)
         began = time.time()
-        fit(**fit_params)
+        self.best_estimator_.fit(*data, **fit_params)
         self.refit_time_ = time.time() - began
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
