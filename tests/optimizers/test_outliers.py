@@ -1,0 +1,120 @@
+"""Losses that the model cannot explain are ignored; searches without them are unchanged."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tuner.optimizers import BayesianOptimizer
+from tuner.optimizers.bayesian import outliers
+from tuner.optimizers.bayesian.outliers import learn_without_outliers
+from tuner.optimizers.bayesian.surrogate import learn
+from tuner.optimizers.bayesian.unit_cube import UnitCube
+from tuner.optimizers.bayesian.warping import WARPS
+from tuner.records import Goal, Outcome, State, Trial
+from tuner.search_spaces import Float, Space
+
+SPACE = Space({"x": Float(0, 1), "y": Float(0, 1)})
+CUBE = UnitCube(SPACE)
+
+
+def bowl(X):
+    return np.sum((X - 0.3) ** 2, axis=1)
+
+
+def points(n=24, near=()):
+    """Return `n` random points, the last of them at `near`, and their masks."""
+    X, active = SPACE.encode(SPACE.sample(np.random.default_rng(0), n))
+    if len(near):
+        X[n - len(near) :] = near
+    return X, active
+
+
+def rejected(X, active, losses, noise=None):
+    return learn_without_outliers(CUBE, X, active, losses, WARPS, 0.0, noise)[1].rows.tolist()
+
+
+@pytest.mark.parametrize("error", [-10.0, -1.0, 3.0, 50.0])
+def test_a_wrong_loss_is_ignored(error):
+    X, active = points()
+    losses = bowl(X)
+    losses[9] += error
+    learned, found = learn_without_outliers(CUBE, X, active, losses, WARPS, 0.0, None)
+    losses[9] = np.nan
+    assert found.rows.tolist() == [9]
+    assert found.too_good.tolist() == [error < 0]
+    assert learned.warp == learn(CUBE.embedding, X, active, losses).warp
+
+
+def test_several_wrong_losses_are_ignored_in_both_directions():
+    X, active = points(30)
+    losses = bowl(X)
+    losses[[4, 11, 17]] += [-3.0, 2.0, -1.0]
+    assert sorted(rejected(X, active, losses)) == [4, 11, 17]
+
+
+def test_rows_are_those_of_all_trials_if_some_failed():
+    X, active = points()
+    losses = bowl(X)
+    losses[[2, 5]] = np.nan
+    losses[9] -= 10.0
+    assert rejected(X, active, losses) == [9]
+
+
+def test_an_optimum_with_two_trials_in_it_is_kept():
+    optimum = np.array([0.8, 0.8])
+    X, active = points(near=[optimum, optimum + 0.01, [0.1, 0.9], [0.9, 0.1]])
+    losses = bowl(X) - 3.0 * np.exp(-0.5 * np.sum(((X - optimum) / 0.05) ** 2, axis=1))
+    assert rejected(X, active, losses) == []
+
+
+def test_exact_values_have_no_outliers():
+    X, active = points()
+    losses = bowl(X)
+    losses[9] -= 10.0
+    assert rejected(X, active, losses, noise=0.0) == []
+
+
+@pytest.mark.parametrize("unusual", [0.0, 1e308, -1e308])
+def test_unusual_losses_are_learned_from(unusual):
+    X, active = points()
+    for some in (slice(3, None), slice(3, 4), slice(None)):
+        losses = bowl(X)
+        losses[some] = unusual
+        with np.errstate(all="raise", under="ignore"):
+            rejected(X, active, losses)
+        learned, _ = learn_without_outliers(CUBE, X, active, losses, WARPS, 0.0, None)
+        assert np.isfinite(learned.hyperparameters.to_log()).all()
+
+
+PLAIN = {
+    "smooth": bowl,
+    "cliff": lambda X: bowl(X) + 3.0 * (X[:, 0] > 0.35),
+    "narrow": lambda X: bowl(X) - 2.0 * np.exp(-0.5 * np.sum(((X - 0.7) / 0.1) ** 2, axis=1)),
+    "noisy": lambda X: bowl(X) + 0.1 * np.sin(1e6 * X[:, 0]),
+    "ties": lambda X: np.round(bowl(X), 1),
+}
+
+
+def search_of(function, n_trials=20, wrong=()):
+    """Return the points of a search, some of whose losses are 10 too low."""
+    search = BayesianOptimizer()
+    search.reset(SPACE, [Goal()], 0)
+    found = []
+    for number in range(n_trials):
+        (params,) = search.ask(1)
+        found.append(list(params.values()))
+        loss = float(function(np.array(found[-1:]))[0]) - 10.0 * (number in wrong)
+        search.tell(Trial(number, params), Outcome(State.COMPLETED, {"value": loss}))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("function", PLAIN.values(), ids=PLAIN)
+def test_a_search_without_outliers_is_unchanged(function, monkeypatch):
+    found = search_of(function)
+    monkeypatch.setattr(outliers, "UNEXPLAINED", np.inf)
+    assert found.tolist() == search_of(function).tolist()
+
+
+def test_a_search_finds_the_optimum_in_spite_of_wrong_losses():
+    assert bowl(search_of(bowl, wrong=(6, 11))).min() < 1e-3
