@@ -101,11 +101,11 @@ def learn_without_outliers(
         values, losses[rows] = losses[rows], np.nan
         others = learn(embedding, X, active, losses, warps, doubt, noise)
         without = _Fit(others, embedding, X, active, losses)
-        if without.gain_over(fit, rows) <= 0.0:
+        residuals = without.residuals_at(X[rows], active[rows], values)
+        found = np.abs(residuals) > UNEXPLAINED
+        if without.gain_over(fit, rows) <= 0.0 or not found.any():
             break
         learned, fit = others, without
-        residuals = fit.residuals_at(X[rows], active[rows], values)
-        found = np.abs(residuals) > UNEXPLAINED
         rejected += zip(rows[found].tolist(), (residuals[found] < 0.0).tolist(), strict=True)
     found_rows, too_good = np.array(rejected, dtype=np.intp).reshape(-1, 2).T
     return learned, Outliers(found_rows, too_good.astype(bool))
