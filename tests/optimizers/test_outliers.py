@@ -146,10 +146,11 @@ def test_a_wrong_loss_costs_one_trial_next_to_it():
 
 
 def test_a_search_follows_a_lucky_trial_into_a_narrow_optimum():
-    center = search_of(bowl, 3)[2] + 0.02
+    """Without a trial next to the lucky one, this search takes it for an outlier."""
+    center = search_of(bowl, 4)[3] + 0.018
 
     def narrow(X):
-        return bowl(X) - np.exp(-0.5 * np.sum(((X - center) / 0.03) ** 2, axis=1))
+        return bowl(X) - 0.5 * np.exp(-0.5 * np.sum(((X - center) / 0.03) ** 2, axis=1))
 
     found = narrow(search_of(narrow, 20))
-    assert found.min() < found[2] - 0.1
+    assert found[4:].min() < found[3] - 0.1

@@ -49,6 +49,9 @@ of eight losses that takes all of them for noise, the largest possible residual 
 SHARE = 0.05
 """Prior probability that a loss is an outlier."""
 
+CLEAR = 5.0
+"""Minimum gain in log density for which losses are rejected."""
+
 MOST = 0.15
 """Maximum share of the losses that are rejected, or one loss."""
 
@@ -103,7 +106,7 @@ def learn_without_outliers(
         without = _Fit(others, embedding, X, active, losses)
         residuals = without.residuals_at(X[rows], active[rows], values)
         found = np.abs(residuals) > UNEXPLAINED
-        if without.gain_over(fit, rows) <= 0.0 or not found.any():
+        if without.gain_over(fit, rows) <= CLEAR or not found.any():
             break
         learned, fit = others, without
         rejected += zip(rows[found].tolist(), (residuals[found] < 0.0).tolist(), strict=True)
