@@ -84,6 +84,8 @@ class BayesianOptimizer(SpaceOptimizer):
     believer", Ginsbourger et al. 2010), so parallel suggestions differ. If trials failed, a second
     model predicts the probability of success, and points that are likely to fail are avoided. Each
     outcome constraint has such a model as well. A stopped trial counts as at best the median.
+    Losses that the model cannot explain are ignored; one that is too good only after a trial next
+    to it.
 
     The priors of the domains weight the improvement; their influence decreases with the number of
     trials. With several goals, each goal has a model, and the acquisition function is the expected
@@ -95,8 +97,9 @@ class BayesianOptimizer(SpaceOptimizer):
         Number of Sobol points before the first model; None for twice the number of parameters, at
         least 4 and at most 10.
     noise
-        Standard deviation of a value of the first goal, in its units, if it is known; 0 for none.
-        None learns it from the values. `Study.winner` uses the same number.
+        Standard deviation of a value of the first goal, in its units, if it is known; 0 for none,
+        which also turns off the search for outliers. None learns it from the values.
+        `Study.winner` uses the same number.
 
     Examples
     --------
