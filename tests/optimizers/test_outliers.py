@@ -154,3 +154,15 @@ def test_a_search_follows_a_lucky_trial_into_a_narrow_optimum():
 
     found = narrow(search_of(narrow, 20))
     assert found[4:].min() < found[3] - 0.1
+
+
+def test_one_of_several_workers_makes_the_trial_next_to_a_wrong_loss():
+    search = BayesianOptimizer()
+    search.reset(SPACE, [Goal()], 0)
+    told = SPACE.sample(np.random.default_rng(0), 14)
+    for number, params in enumerate(told):
+        loss = float(bowl(np.array([list(params.values())]))[0]) - 10.0 * (number == 13)
+        search.tell(Trial(number, params), Outcome(State.COMPLETED, {"value": loss}))
+    asked = np.array([list(params.values()) for params in search.ask(3)])
+    distances = np.abs(asked - list(told[13].values())).max(axis=1)
+    assert (distances <= BESIDE).tolist() == [True, False, False]
