@@ -41,6 +41,7 @@ def studies() -> list[tuple[Estimates, np.ndarray]]:
     return [(estimate(SPACE, Goal(), trials), truth) for trials, truth in drawn]
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_true_value_and_optimism_is_estimated(studies) -> None:
     covered, claimed, true = [], [], []
     for found, truth in studies:
@@ -53,6 +54,7 @@ def test_intervals_cover_the_true_value_and_optimism_is_estimated(studies) -> No
     assert np.mean(claimed) == pytest.approx(np.mean(true), rel=0.3)
 
 
+@pytest.mark.slow
 def test_the_winner_has_a_better_true_value_than_the_best_observed(studies) -> None:
     by_winner, by_value = [], []
     for found, truth in studies:

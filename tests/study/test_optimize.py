@@ -68,12 +68,12 @@ def test_every_trial_is_a_tracked_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["auto", "random", "tpe", "bayesian"])
 def test_the_same_seed_makes_the_same_search(tmp_path: Path, optimizer: str) -> None:
-    first = search(tmp_path / "a", optimizer=optimizer, n_trials=25)
-    second = search(tmp_path / "b", optimizer=optimizer, n_trials=25)
-    other = search(tmp_path / "c", optimizer=optimizer, n_trials=25, seed=1)
+    first = search(tmp_path / "a", optimizer=optimizer, n_trials=15)
+    second = search(tmp_path / "b", optimizer=optimizer, n_trials=15)
+    other = search(tmp_path / "c", optimizer=optimizer, n_trials=3, seed=1)
     tried = [t.params for t in first.trials]
     assert tried == [t.params for t in second.trials]
-    assert tried != [t.params for t in other.trials]
+    assert tried[:3] != [t.params for t in other.trials]
     assert [t.seed for t in first.trials] == [t.seed for t in second.trials]
 
 
