@@ -259,9 +259,11 @@ def test_the_record_is_shown_as_a_table(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_import_and_call_print_nothing(tmp_path: Path) -> None:
     code = f"""
-import tuner
+import sys, tuner
 tuner.optimize(lambda p: p["x"], {{"x": tuner.Float(0, 1)}}, n_trials=5, backend="serial",
-               store={str(tmp_path)!r}, progress=False)
+               optimizer="random", store={str(tmp_path)!r}, progress=False)
+unneeded = {{"ray", "matplotlib", "sklearn", "pandas", "optuna", "scipy"}}
+assert not unneeded & set(sys.modules), unneeded & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
