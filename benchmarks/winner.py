@@ -15,7 +15,11 @@ is worse than the best of the leading candidates by more than half a deviation o
 often the 95 % interval of the winner holds its true value; and the luck of the best value, true and
 estimated.
 
+With ``--rough SHARE``, the true values have waves that are too short for a model to learn, as the
+loss of a learner has; their deviation is this share of the same scale.
+
     python -m benchmarks.winner --studies 1000
+    python -m benchmarks.winner --studies 1000 --rough 0.03
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass, fields
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +83,18 @@ def problem(rng: np.random.Generator, d: int) -> Callable[[Floats], Floats]:
     )
 
 
+def waves(rng: np.random.Generator, d: int, n: int = 8) -> Callable[[Floats], Floats]:
+    """Return a function of points (n, d) with deviation 1 whose waves are short."""
+    frequency = rng.lognormal(5.0, 1.0, (d, n))
+    shift = rng.uniform(0.0, 2.0 * np.pi, (d, n))
+
+    def of(X: Floats) -> Floats:
+        heights = np.sin(X[:, :, None] * frequency + shift)
+        return np.asarray(heights.sum(axis=(1, 2)) / np.sqrt(0.5 * d * n))
+
+    return of
+
+
 def history(
     true: Callable[[Floats], Floats], d: int, noise: float, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
@@ -93,7 +110,7 @@ def history(
     return X, y
 
 
-def one_study(seed: int) -> Result:
+def one_study(seed: int, rough: float = 0.0) -> Result:
     """Simulate a study; its level of noise follows from its seed."""
     from tuner.optimizers.estimates import estimate
     from tuner.optimizers.racing import Race, is_decided, next_repeats
@@ -102,9 +119,14 @@ def one_study(seed: int) -> Result:
 
     rng = np.random.default_rng(seed)
     d = int(rng.integers(1, 7))
-    true = problem(rng, d)
-    everywhere = true(rng.random((5000, d)))
+    smooth = problem(rng, d)
+    everywhere = smooth(rng.random((5000, d)))
     scale = float(np.median(everywhere) - np.min(everywhere))
+    short = waves(np.random.default_rng([seed, 1]), d)
+
+    def true(X: Floats) -> Floats:
+        return smooth(X) + rough * scale * short(X)
+
     noise = LEVELS[seed % len(LEVELS)] * scale
     X, y = history(true, d, noise, rng)
     truth = true(X)
@@ -148,11 +170,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=200, help="number of studies")
     parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--rough", type=float, default=0.0, help="deviation of short waves")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     seeds = range(options.first, options.first + options.studies)
     with ProcessPoolExecutor(options.jobs) as pool:
-        results = list(pool.map(one_study, seeds, chunksize=10))
+        results = list(pool.map(partial(one_study, rough=options.rough), seeds, chunksize=10))
     names = [field.name for field in fields(Result)]
     print("noise  " + "  ".join(names))
     levels = np.array([LEVELS[seed % len(LEVELS)] for seed in seeds])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tuner.provenance.replay import replay
     from tuner.query.result import find
     from tuner.records import State, Trial
+    from tuner.registry.card import model_card
     from tuner.registry.lineage import lineage
     from tuner.registry.models import (
         delete_alias,
@@ -83,6 +84,7 @@ __all__ = [
     "list_studies",
     "load_model",
     "load_study",
+    "model_card",
     "optimize",
     "rename_study",
     "replay",
@@ -113,6 +115,7 @@ _LAZY = {
     "list_models": "tuner.registry.models",
     "list_studies": "tuner.study.create",
     "load_model": "tuner.registry.models",
+    "model_card": "tuner.registry.card",
     "replay": "tuner.provenance.replay",
     **dict.fromkeys(("delete_alias", "delete_model", "set_alias"), "tuner.registry.models"),
     **dict.fromkeys(

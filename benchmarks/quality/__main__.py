@@ -8,9 +8,10 @@ Prints, for each family of problems, the mean normalised regret after 25, 50, 10
 (best so far - known best) / (median of random points - known best). Below are mean ranks over all
 problems with the critical difference, and seconds per suggestion; the last line is JSON. With
 `--noise`, there is a table for each level and each trial that may be chosen: the one that looks
-best, the contestant's winner, and the best of those tried; all by their noise-free loss. Results
-are cached in ``.build/quality/results``: only changed searches run again. Peers are installed in
-separate environments below ``.build/quality``.
+best, the contestant's winner before and after a confirmation (at most 20 % more runs; peers have
+none), and the best of those tried; all by their noise-free loss. Results are cached in
+``.build/quality/results``: only changed searches run again. Peers are installed in separate
+environments below ``.build/quality``.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import tuner
 from benchmarks.quality import noise
 from benchmarks.quality.problem import Problem
-from tuner.optimizers import estimates, resolve
+from tuner.optimizers import estimates, racing, resolve
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Bool, Choice, Column, Const, Float, Int, Ordinal, Space
@@ -34,6 +34,11 @@ class Search(Protocol):
 
     def choose(self, trials: Sequence[Trial]) -> int | None:
         """Return the number of the winner among the told `trials`; None for the best value."""
+
+    def confirm(
+        self, trials: Sequence[Trial], repeat: Callable[[Trial], float], runs: int
+    ) -> int | None:
+        """Return the winner after at most `runs` repeats; None if the search cannot confirm."""
 
 
 class Ours:
@@ -57,6 +62,21 @@ class Ours:
     def choose(self, trials: Sequence[Trial]) -> int | None:
         """Return the number of the winner among the told `trials`, as `Study.winner` does."""
         return estimates.estimate(self._space, Goal(), trials).winner.trial
+
+    def confirm(
+        self, trials: Sequence[Trial], repeat: Callable[[Trial], float], runs: int
+    ) -> int | None:
+        """Return the winner after at most `runs` repeats, as `Study.confirm` does."""
+        race = racing.Race()
+        values: dict[int, list[float]] = {}
+        found = estimates.estimate(self._space, Goal(), trials)
+        for done in range(runs):
+            if racing.is_decided(race, found, done):
+                break
+            (number,) = racing.next_repeats(race, found, {}, 1)
+            values.setdefault(number, []).append(repeat(trials[number]))
+            found = estimates.estimate(self._space, Goal(), trials, values)
+        return found.winner.trial
 
 
 class Theirs:
@@ -87,6 +107,15 @@ class Theirs:
         """Return the peer's own choice; None if it has no other than the best value."""
         chosen: int | None = self._peer.choose()
         return chosen
+
+    def confirm(
+        self,
+        trials: Sequence[Trial],  # noqa: ARG002
+        repeat: Callable[[Trial], float],  # noqa: ARG002
+        runs: int,  # noqa: ARG002
+    ) -> int | None:
+        """Return None: peers have no way to confirm a winner."""
+        return None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from benchmarks.quality.problem import Problem
 from benchmarks.quality.results import Results
 from benchmarks.quality.statistics import against, critical_difference, friedman, mean_ranks
 
-CHOICES = ("looks best", "winner", "best tried")
+CHOICES = ("looks best", "winner", "confirmed", "best tried")
 """Trials whose noise-free loss is reported; see `Result.chosen`."""
 
 

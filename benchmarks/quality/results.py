@@ -2,7 +2,7 @@
 
 One file per contestant and fingerprint; one line per search: problem, seed, workers, the noise-free
 loss of each trial, the observed loss if it differs, the seconds per suggestion, and, with noise,
-the winner at each budget.
+the winner at each budget, before and after a confirmation.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ FOLDER = Path(".build/quality/results")
 
 BUDGETS = (25, 50, 100, 200)
 
+CONFIRMATION = 0.2
+"""Runs of a confirmation, as a part of the trials."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -37,16 +40,19 @@ class Result:
     observed: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     winners: dict[str, int] = field(default_factory=dict)
+    confirmed: dict[str, int] = field(default_factory=dict)
 
     def chosen(self, choice: str, budget: int) -> float:
         """Return the noise-free loss of the trial that is chosen after `budget` trials.
 
         `choice` is ``"looks best"``, ``"winner"`` (the contestant's own choice, if it has one, else
-        the same) or ``"best tried"``.
+        the same), ``"confirmed"`` (the same after a confirmation) or ``"best tried"``.
         """
         if choice == "best tried":
             return min(self.losses[:budget])
-        if choice == "winner" and str(budget) in self.winners:
+        if choice == "confirmed" and str(budget) in self.confirmed:
+            return self.losses[self.confirmed[str(budget)]]
+        if choice in ("winner", "confirmed") and str(budget) in self.winners:
             return self.losses[self.winners[str(budget)]]
         return float(self.incumbents()[budget - 1])
 
@@ -92,8 +98,10 @@ def run(contestant: str, problem: Problem, seed: int, n_trials: int, workers: in
     """
     base = problem.name.partition("@")[0]  # problems of one seed must not share their noise
     rng = np.random.default_rng([seed, 1, zlib.crc32(base.encode())])
+    of_repeats = np.random.default_rng([seed, 2, zlib.crc32(base.encode())])
     losses, observed, seconds = [0.0] * n_trials, [0.0] * n_trials, [0.0] * n_trials
     winners: dict[str, int] = {}
+    confirmed: dict[str, int] = {}
     budgets = BUDGETS if problem.observe is not None and workers == 1 else ()
     ends: list[tuple[float, int]] = []
     running: dict[int, Trial] = {}
@@ -101,13 +109,20 @@ def run(contestant: str, problem: Problem, seed: int, n_trials: int, workers: in
     clock = 0.0
     with begin(contestant, problem, seed, n_trials) as search:
 
+        def repeat(trial: Trial) -> float:
+            return _observe(problem, trial.params, losses[trial.number], of_repeats)
+
         def end_one() -> None:
             nonlocal clock
             clock, ended = heapq.heappop(ends)
             search.tell(running.pop(ended), observed[ended])
             told.append(Trial(ended, params_of[ended], State.COMPLETED, (observed[ended],)))
-            if len(told) in budgets and (chosen := search.choose(told)) is not None:
-                winners[str(len(told))] = chosen
+            if len(told) in budgets:
+                runs = int(CONFIRMATION * len(told))
+                if (chosen := search.choose(told)) is not None:
+                    winners[str(len(told))] = chosen
+                if (chosen := search.confirm(told, repeat, runs)) is not None:
+                    confirmed[str(len(told))] = chosen
 
         params_of: list[Params] = []
         for number in range(n_trials):
@@ -123,7 +138,7 @@ def run(contestant: str, problem: Problem, seed: int, n_trials: int, workers: in
             end_one()
     rounded = [round(s, 6) for s in seconds]
     seen = observed if problem.observe else []
-    return Result(problem.name, seed, workers, losses, seen, rounded, winners)
+    return Result(problem.name, seed, workers, losses, seen, rounded, winners, confirmed)
 
 
 def _observe(problem: Problem, params: Params, loss: float, rng: np.random.Generator) -> float:

@@ -49,6 +49,8 @@ def test_a_noisy_problem_is_found_by_its_name() -> None:
 
 def test_the_chosen_trial_is_the_luckiest_the_winner_or_the_best_tried() -> None:
     result = Result("line", 0, 1, [3.0, 1.0, 2.0], [0.0, 5.0, 1.0], winners={"3": 2})
+    assert result.chosen("confirmed", 3) == 2.0
+    assert replace(result, confirmed={"3": 1}).chosen("confirmed", 3) == 1.0
     assert result.chosen("looks best", 3) == 3.0
     assert result.chosen("winner", 3) == 2.0
     assert result.chosen("winner", 2) == 3.0
@@ -66,6 +68,9 @@ def test_winners_are_chosen_at_each_budget_of_a_noisy_search() -> None:
     result = run("random", noisy(LINE, 0.2), seed=0, n_trials=26)
     assert result.winners.keys() == {"25"}
     assert result.winners["25"] < 25
+    assert result.confirmed.keys() == {"25"}
+    confirmed = run("random", noisy(LINE, 0.02), seed=0, n_trials=25).chosen("confirmed", 25)
+    assert confirmed <= result.chosen("best tried", 25) + 0.1
     assert run("random", LINE, seed=0, n_trials=26).winners == {}
 
 

@@ -110,6 +110,8 @@ def _studies() -> list[tuner.records.StudyInfo]:
 def _commands(group: click.Group, prefix: str) -> dict[str, click.Command]:
     found: dict[str, click.Command] = {}
     for name, command in group.commands.items():
+        if command.hidden:
+            continue
         if isinstance(command, click.Group):
             found |= _commands(command, f"{prefix} {name}")
         else:
@@ -139,7 +141,7 @@ def _examples() -> list[list[str]]:
 @pytest.mark.parametrize("args", _examples(), ids=" ".join)
 def test_the_examples_of_docs_and_help_are_valid_commands(args: list[str]) -> None:
     command: click.Command = cli
-    while isinstance(command, click.Group):
+    while args and isinstance(command, click.Group):
         name, *args = args
         command = command.commands[name]
     command.make_context(command.name, args)

@@ -215,6 +215,7 @@ class QueryConformance:
             registry.register(
                 "digits", study=info, trial=trial, run=run, artifact=None, goal=Goal(), value=value
             )
+        registry.delete_alias("digits", "challenger")
         registry.set_alias("digits", "staging", 2)
         registry.set_alias("digits", "old", 1)
 

@@ -63,6 +63,30 @@ def test_the_winner_has_a_better_true_value_than_the_best_observed(studies) -> N
     assert np.mean(by_winner) < 0.6 * np.mean(by_value)
 
 
+@pytest.mark.slow
+def test_intervals_of_a_rough_objective_cover_the_true_value() -> None:
+    covered = []
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        X = rng.random((40, 2))
+        truth = bowl(X) + 0.05 * rng.standard_normal(40)
+        found = estimate(SPACE, Goal(), history(truth + 0.01 * rng.standard_normal(40), X)).winner
+        covered.append(found.low <= truth[found.trial] <= found.high)
+    assert np.mean(covered) >= 0.75  # of 15 at 0.95, fewer than 12 happen in 1 of 1,000 tests
+
+
+def test_repeats_tell_roughness_from_noise() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.random((40, 2))
+    truth = bowl(X) + 0.05 * rng.standard_normal(40)
+    best = np.argsort(truth)[:6].tolist()
+    once = estimate(SPACE, Goal(), history(truth, X))
+    again = estimate(SPACE, Goal(), history(truth, X), {i: [truth[i]] * 2 for i in best})
+    assert once.noise > 2.0 * again.noise
+    assert again.winner.trial == best[0]
+    assert again.winner.mean == pytest.approx(truth[best[0]], abs=0.01)
+
+
 def test_without_noise_the_winner_is_the_best() -> None:
     for seed in range(5):
         trials, truth = noisy(seed, noise=0.0)

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import tuner
 from tuner.cli.commands import cli
-from tuner.errors import ArgumentError, StudyNotFound
+from tuner.errors import ArgumentError, ModelNotFound, StudyNotFound
 from tuner.records import Code, Environment, Run, State
 from tuner.tracking import Batch, open_store
 from tuner.tracking.uuid7 import uuid7
@@ -107,6 +107,26 @@ def test_a_recorded_commit_is_not_passed_as_a_git_option(store: Path, tmp_path: 
     opened.write(info.uid, Batch(runs=[run, replace(run, uid=uuid7(), attempt=3)]))
     tuner.compare("a/0", "a/0/2", store=store)
     assert not (tmp_path / "written").exists()
+
+
+def test_versions_of_models_are_compared(store: Path) -> None:
+    first, second = tuner.list_models(store=store)
+    comparison = tuner.compare("a@1", f"{second.name}@champion", "b/0", store=store)
+    assert comparison.model["version"] == (1, 1, None)
+    assert comparison.model["value"] == (first.value, second.value, None)
+    assert comparison.params["model"] == ("forest", "forest", "svm")
+    assert comparison.metrics == {"value": (0.5, 0.5, 1.5)}
+    data = tuner.compare("a@1", "b@1", store=store).differing().study["data"]
+    assert data == (first.data, second.data)
+    assert comparison.to_json()["model"]["aliases"] == ["champion", "champion", None]
+    with pytest.raises(ModelNotFound, match="'a' has no version or alias '9'"):
+        tuner.compare("a@1", "a@9", store=store)
+
+
+def test_a_version_of_a_deleted_study_is_compared(store: Path) -> None:
+    tuner.delete_study("a", store=store)
+    comparison = tuner.compare("a@1", "b@1", store=store)
+    assert comparison.params["lr"] == (0.5, 0.5)
 
 
 def test_incomparable_arguments_are_refused(store: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def test_the_champion_is_the_best_and_the_first_of_equals(
     for value, expected in zip(values, champions, strict=True):
         register(store, "m", value, goal)
         assert Registry(store).get("m@champion").version == expected
-    marked = [v.version for v in Registry(store).versions("m") if v.aliases]
+    marked = [v.version for v in Registry(store).versions("m") if "champion" in v.aliases]
     assert marked == champions[-1:]
 
 
@@ -160,14 +161,14 @@ def test_a_champion_of_another_goal_stays_with_a_note_on_the_version(
     register(store, "m", 0.5, LOSS)
     for value in (0.0, 1.0):
         made = register(store, "m", value, goal)
-        assert made.aliases == ()
+        assert made.aliases == ("challenger",)
         assert "cannot be compared" in made.note
         assert "(version 1) to minimize 'loss'" in made.note
     registry = Registry(store)
     assert registry.get("m@champion").version == 1
     assert registry.get("m@champion").note == ""
     registry.set_alias("m", "champion", 2)
-    assert [bool(v.note) for v in registry.versions("m")] == [True, False, False]
+    assert [bool(v.note) for v in registry.versions("m")] == [False, False, True]
 
 
 # --- aliases ----------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ def test_an_alias_moves(store: Store) -> None:
     assert registry.get("m@staging").version == 2
     registry.set_alias("m", "staging", 1)
     assert registry.get("m@staging").aliases == ("champion", "staging")
-    assert registry.get("m@2").aliases == ()
+    assert registry.get("m@2").aliases == ("challenger",)
     assert [v.version for v in registry.versions("m")] == [1, 2]
 
 
@@ -276,6 +277,11 @@ def test_processes_that_register_at_once_leave_no_gaps(store: Store) -> None:
     assert [v.version for v in versions] == list(range(1, 41))
     assert {v.run for v in versions} == {run.uid for _, run in pairs}
     assert Registry(store).get("m@champion").value == 0.0
+    # The order of the history is the order of the versions, and no change is lost.
+    moves = [(e.before, e.after) for e in Registry(store).history("m", "champion")]
+    lowest = list(accumulate((v.value for v in versions), min))
+    bests = [v.version for v, low in zip(versions, lowest, strict=True) if v.value == low]
+    assert moves == list(zip([None, *bests], bests, strict=False))
 
 
 def test_threads_that_register_the_same_run_make_one_version(store: Store) -> None:

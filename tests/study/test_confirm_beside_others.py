@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 import tuner
-from support.earlier_schemas import COLUMNS_OF_0008, COLUMNS_OF_0009, drop_columns
+from support.earlier_schemas import go_back
 from tuner import Float, errors
 from tuner.records import Run, RunPurpose, State
 from tuner.tracking import schema
@@ -106,12 +105,11 @@ def test_more_workers_than_candidates_keep_to_the_budget(tmp_path: Path) -> None
 def test_an_upgraded_store_can_confirm(tmp_path: Path) -> None:
     study = search(tmp_path)
     with study.store.writing() as connection:
-        drop_columns(connection, *COLUMNS_OF_0009, *COLUMNS_OF_0008)
-        connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0007'"))
+        go_back(connection, "0007")
     study.store.close()
     with pytest.raises(errors.StoreVersion):
         tuner.load_study("s", store=tmp_path)
-    assert migrate.upgrade(tmp_path) == ["0008", "0009"]
+    assert migrate.upgrade(tmp_path) == list(schema.REVISIONS[7:])
     study = tuner.load_study("s", store=tmp_path)
     assert confirm(study, 3).repeats == 3
     version = study.register()

@@ -245,7 +245,8 @@ def test_the_champion_is_deleted_only_on_demand(tmp_path: Path) -> None:
     for act in refusals:
         with pytest.raises(ModelInUse, match="force=True"):
             act()
-    assert numbers(tmp_path) == {1: ("champion",), 2: (), 3: ()}
+    assert numbers(tmp_path) == {1: ("champion",), 2: (), 3: ("challenger",)}
+    tuner.delete_alias("m@challenger", store=tmp_path)
     tuner.delete_model("m@2", store=tmp_path)
     tuner.delete_model("m@1", force=True, store=tmp_path)
     assert numbers(tmp_path) == {3: ()}
@@ -271,9 +272,9 @@ def test_an_alias_is_set_and_deleted(tmp_path: Path) -> None:
     make_versions(tmp_path)
     tuner.set_alias("m@3", "staging", store=tmp_path)
     tuner.set_alias("m@staging", "tested", store=tmp_path)
-    assert numbers(tmp_path)[3] == ("staging", "tested")
+    assert numbers(tmp_path)[3] == ("challenger", "staging", "tested")
     tuner.delete_alias("m@staging", store=tmp_path)
-    assert numbers(tmp_path)[3] == ("tested",)
+    assert numbers(tmp_path)[3] == ("challenger", "tested")
     tuner.delete_model("m@3", store=tmp_path)
     with pytest.raises(ModelNotFound, match="'tested'"):
         tuner.load_model("m@tested", store=tmp_path)
@@ -324,12 +325,12 @@ def test_the_commands_delete_rename_and_archive_studies(tmp_path: Path) -> None:
 
 def test_the_commands_delete_models_and_aliases(tmp_path: Path) -> None:
     make_versions(tmp_path)
-    assert call(tmp_path, "model", "alias", "m@2", "staging") == "alias: staging is m@2\n"
-    assert call(tmp_path, "model", "delete-alias", "m@staging") == "deleted: m@staging\n"
-    assert "--force" in call(tmp_path, "model", "delete-alias", "m@champion", code=1)
-    assert "--force" in call(tmp_path, "model", "delete", "m@1", code=1)
-    assert call(tmp_path, "model", "delete", "m@2", "m@3") == "deleted: m@2\ndeleted: m@3\n"
-    assert call(tmp_path, "model", "delete", "m", "--force") == "deleted: m\n"
+    assert call(tmp_path, "models", "alias", "m@2", "staging") == "alias: staging is m@2\n"
+    assert call(tmp_path, "models", "alias", "m@staging", "--delete") == "deleted: m@staging\n"
+    assert "--force" in call(tmp_path, "models", "alias", "m@champion", "--delete", code=1)
+    assert "--force" in call(tmp_path, "models", "delete", "m@1", code=1)
+    assert call(tmp_path, "models", "delete", "m@2", "m@3") == "deleted: m@2\ndeleted: m@3\n"
+    assert call(tmp_path, "models", "delete", "m", "--force") == "deleted: m\n"
     assert call(tmp_path, "models") == ""
 
 

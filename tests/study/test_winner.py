@@ -125,13 +125,16 @@ def test_the_champion_is_replaced_only_by_a_better_one(tmp_path: Path) -> None:
         search(tmp_path, lambda params, value=value: value, study=f"s{n}", register="m", n_trials=1)
     versions = tuner.list_models(store=tmp_path)
     assert [v.value for v in versions] == [0.5, 0.4, 0.6, 0.6]
-    assert [v.aliases for v in versions] == [(), (), ("champion",), ()]
+    assert [v.aliases for v in versions] == [(), (), ("champion",), ("challenger",)]
 
 
 def test_a_champion_of_another_metric_is_not_replaced(tmp_path: Path) -> None:
     search(tmp_path, lambda params: 0.5, study="a", register="m", n_trials=1)
     search(tmp_path, lambda params: {"auc": 0.9}, metric="auc", study="b", register="m", n_trials=1)
-    assert [v.aliases for v in tuner.list_models(store=tmp_path)] == [("champion",), ()]
+    assert [v.aliases for v in tuner.list_models(store=tmp_path)] == [
+        ("champion",),
+        ("challenger",),
+    ]
 
 
 def test_a_missing_model_is_an_error(tmp_path: Path) -> None:

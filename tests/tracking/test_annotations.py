@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import tuner
 from tuner.cli.commands import cli
 from tuner.errors import ArgumentError, TunerWarning
-from tuner.provenance.capture import current_user
+from tuner.records.user import current_user
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -11,14 +11,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from support.earlier_schemas import (
-    COLUMNS_OF_0007,
-    COLUMNS_OF_0008,
-    COLUMNS_OF_0009,
-    drop_columns,
-)
+from support.earlier_schemas import go_back
 from tuner.errors import StoreCorrupt, StoreError, StoreVersion
-from tuner.records import Code, Goal, State, StudyInfo, Trial
+from tuner.records import Code, Goal, Run, State, StudyInfo, Trial
+from tuner.registry import Registry
 from tuner.tracking import open_store, schema
 from tuner.tracking.batch import Batch
 from tuner.tracking.database import migrate
@@ -102,12 +98,7 @@ def go_back_to_0001(store: str | Path) -> None:
         connection.execute(
             text("CREATE INDEX ix_trials_study_id_state ON trials (study_id, state)")
         )
-        for table in ("leases", "curves", "areas"):
-            connection.execute(text(f"DROP TABLE {table}"))
-        connection.execute(text("DROP INDEX ix_trials_study_id_value"))
-        earlier = "studies.constraints", "studies.earlier", "studies.user", "trials.constraints"
-        drop_columns(connection, *COLUMNS_OF_0009, *COLUMNS_OF_0008, *COLUMNS_OF_0007, *earlier)
-        connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
+        go_back(connection, "0001")
     engine.dispose()
 
 
@@ -195,3 +186,38 @@ def test_a_store_of_the_first_schema_is_upgraded_on_postgresql(
     new_database: Callable[[], str],
 ) -> None:
     a_store_of_0001_keeps_its_trials(new_database())
+
+
+def a_store_of_0009_keeps_its_aliases(store: str | Path) -> None:
+    info = StudyInfo(uuid7(), "old", {}, "0", (Goal(),), 1, 1.5)
+    opened = open_store(store)
+    opened.create_study(info)
+    registry = Registry(opened)
+    for n, value in enumerate((2.0, 1.0, 3.0)):
+        trial = Trial(n, {"x": 1.0}, State.COMPLETED, (value,), {"value": value})
+        run = Run(uuid7(), n, state=State.COMPLETED)
+        opened.write(info.uid, Batch([trial], [run]))
+        found = {"study": info, "trial": trial, "run": run, "goal": info.goal, "value": value}
+        registry.register("m", artifact=None, **found)
+    registry.delete_alias("m", "challenger")
+    registry.set_alias("m", "staging", 1)
+    before = [replace(version, note="") for version in registry.versions("m")]
+    engine = make_engine(locate(store))
+    with engine.begin() as connection:
+        go_back(connection, "0009")
+    engine.dispose()
+    assert migrate.upgrade(store) == ["0010"]
+    registry = Registry(open_store(store))
+    assert registry.versions("m") == before
+    kept = [(e.action, e.alias, e.before, e.after) for e in registry.history("m")]
+    assert kept == [("upgrade", "champion", None, 2), ("upgrade", "staging", None, 1)]
+    registry.set_alias("m", "champion", 3)
+    assert registry.rollback("m").version == 2
+
+
+def test_a_store_of_0009_is_upgraded_with_its_aliases(tmp_path: Path) -> None:
+    a_store_of_0009_keeps_its_aliases(tmp_path)
+
+
+def test_a_store_of_0009_is_upgraded_on_postgresql(new_database: Callable[[], str]) -> None:
+    a_store_of_0009_keeps_its_aliases(new_database())

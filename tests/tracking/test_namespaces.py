@@ -13,12 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 import tuner
-from support.earlier_schemas import (
-    COLUMNS_OF_0007,
-    COLUMNS_OF_0008,
-    COLUMNS_OF_0009,
-    drop_columns,
-)
+from support.earlier_schemas import go_back
 from support.kept_models import DAY, History, check_all_is_there, files, model
 from tuner.tracking import open_store, schema
 from tuner.tracking.artifacts.retention import Collected, collect
@@ -263,9 +258,7 @@ def go_back_to_0005(history: History) -> None:
             connection.execute(
                 text(f"UPDATE artifacts SET path = replace(path, 'stores/{uid}/', '')")
             )
-        connection.execute(text("DROP TABLE areas"))
-        drop_columns(connection, *COLUMNS_OF_0009, *COLUMNS_OF_0008, *COLUMNS_OF_0007)
-        connection.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0005'"))
+        go_back(connection, "0005")
     engine.dispose()
     close(history)
     if (root / "stores").exists() and not list((root / "stores").iterdir()):
@@ -274,7 +267,7 @@ def go_back_to_0005(history: History) -> None:
 
 def upgraded(store: str | Path) -> History:
     go_back_to_0005(filled(store))
-    assert migrate.upgrade(store) == ["0006", "0007", "0008", "0009"]
+    assert migrate.upgrade(store) == list(schema.REVISIONS[5:])
     return loaded(store)
 
 

@@ -87,6 +87,21 @@ def load_objective(spec: str) -> Callable[..., Any]:
     return function
 
 
+def read_text(path: Path, what: str) -> str:
+    """Return the text of a file.
+
+    Raises
+    ------
+    ArgumentError
+        If it cannot be read; the message says `what` it is.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ArgumentError(f"{what} {str(path)!r} cannot be read: {reason}") from None
+
+
 def load_space(spec: str | None, objective: str) -> tuner.Space:
     """Return the space of a .yaml or .json file, or of a variable of a script or module.
 
@@ -111,11 +126,7 @@ def load_space(spec: str | None, objective: str) -> tuner.Space:
         spec = f"{objective.rpartition(':')[0]}:space"
     path = Path(spec)
     if path.suffix in SPACE_FILES:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ArgumentError(f"space {spec!r} cannot be read: {reason}") from None
+        text = read_text(path, "space")
         return (
             tuner.Space.from_json(text) if path.suffix == ".json" else tuner.Space.from_yaml(text)
         )

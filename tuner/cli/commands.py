@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +15,17 @@ from tuner.cli.arguments import NameOption, as_pair, load_objective, load_space,
 from tuner.cli.artifacts import artifacts
 from tuner.cli.cluster import cluster, job, submit
 from tuner.cli.exchange import export, import_, mirror, plot, report
-from tuner.cli.maintenance import db, gc, model, study
+from tuner.cli.maintenance import db, gc, study
+from tuner.cli.model_changes import model
+from tuner.cli.models import models
 from tuner.cli.output import (
-    as_json,
     best_first,
     best_text,
     echo,
     echo_error,
     failures_of,
     goals_text,
+    print_json,
     summary,
     tolerate_any_text,
     trial_lines,
@@ -38,7 +39,6 @@ from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import OPTIMIZERS
-from tuner.records import ModelVersion
 from tuner.records.numbers import literal_text, number_text
 from tuner.schedulers import SCHEDULERS
 
@@ -108,7 +108,7 @@ _COMMANDS = (
     *(find, compare, replay, retry, lineage, tag, note, plot),
     *(export, import_, mirror, report),
     *(submit, job, cluster),
-    *(study, model),
+    *(study, models, model),
     *(artifacts, db, gc),
 )
 
@@ -254,6 +254,8 @@ def run(
     echo(f"study: {study.name}")
     if any(trial.eligible for trial in study):
         _echo_best(study)
+        if not no_register and len(study.goals) == 1:
+            _echo_model(study, register or study.name)
 
 
 @cli.command()
@@ -364,48 +366,29 @@ def best(study: str, in_json: bool, store: str | None) -> None:
     loaded = tuner.load_study(study, store=store)
     if in_json and len(loaded.goals) > 1:
         front = [
-            {"trial": t.number, "values": list(t.values), "params": as_json(t.params)}
+            {"trial": t.number, "values": list(t.values), "params": t.params}
             for t in loaded.best_trials
         ]
-        echo(json.dumps(front))
+        print_json(front)
     elif in_json:
         trial = loaded.best_trial
-        content = {"trial": trial.number, "value": trial.value, "params": as_json(trial.params)}
-        echo(json.dumps(content))
+        content = {"trial": trial.number, "value": trial.value, "params": trial.params}
+        print_json(content)
     else:
         _echo_best(loaded)
 
 
-@cli.command()
-@store_option
-def models(store: str | None) -> None:
-    """List the registered model versions."""
-    write_table(
-        [
-            {
-                "model": v.name,
-                "version": v.version,
-                "aliases": " ".join(v.aliases),
-                "value": v.value,
-                "metric": v.goal.metric,
-                **_estimate_cells(v),
-                "study": v.study,
-                "trial": v.trial,
-                "format": "params" if v.artifact is None else v.artifact.format,
-                "created": when(v.created),
-                "note": v.note,
-            }
-            for v in tuner.list_models(store=store)
-        ],
-        nothing="no models yet",
-    )
+def _echo_model(study: tuner.Study, name: str) -> None:
+    """Print the version that a search registered its winner as, and why it is not champion."""
+    from tuner.registry import Registry
 
-
-def _estimate_cells(version: ModelVersion) -> dict[str, float | None]:
-    found = version.estimate
-    if found is None:
-        return {"estimate": None, "low": None, "high": None}
-    return {"estimate": found.value, "low": found.low, "high": found.high}
+    winner = study.winner.trial.number
+    for version in reversed(Registry(study.store).versions(name)):
+        if (version.study, version.trial) == (study.name, winner):
+            aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+            note = f": {version.note}" if version.note else ""
+            echo(f"model: {one_line(f'{name}@{version.version}{aliases}{note}')}")
+            return
 
 
 def _echo_best(study: tuner.Study) -> None:

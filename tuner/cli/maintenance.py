@@ -1,4 +1,4 @@
-"""Commands that tidy a store: its database, artifacts, studies and models."""
+"""Commands that tidy a store: its database, artifacts and studies."""
 
 from __future__ import annotations
 
@@ -167,55 +167,3 @@ def unarchive_study(studies: tuple[str, ...], store: str | None) -> None:
     for name in studies:
         tuner.unarchive_study(name, store=store)
         echo(f"unarchived: {name}")
-
-
-force_option = click.option("--force", is_flag=True, help="Delete even the champion.")
-
-
-@click.group()
-def model() -> None:
-    """Delete models and versions, set and delete aliases."""
-
-
-@model.command("delete")
-@click.argument("refs", nargs=-1, required=True, metavar="MODEL[@VERSION]...")
-@force_option
-@store_option
-def delete_model(refs: tuple[str, ...], force: bool, store: str | None) -> None:
-    """Delete versions of models, or whole models.
-
-    `tuner gc` frees the files that only they used.
-
-    \b
-    Examples:
-      tuner model delete digits@3
-      tuner model delete digits --force
-    """  # noqa: D301 (click keeps the lines after a backspace as they are)
-    for ref in refs:
-        tuner.delete_model(ref, force=force, store=store)
-        echo(f"deleted: {ref}")
-
-
-@model.command("alias")
-@click.argument("ref", metavar="MODEL@VERSION")
-@click.argument("alias")
-@store_option
-def set_alias(ref: str, alias: str, store: str | None) -> None:
-    """Point an ALIAS to a version of a model.
-
-    \b
-    Example:
-      tuner model alias digits@3 staging
-    """  # noqa: D301 (click keeps the lines after a backspace as they are)
-    tuner.set_alias(ref, alias, store=store)
-    echo(f"alias: {alias} is {ref}")
-
-
-@model.command("delete-alias")
-@click.argument("ref", metavar="MODEL@ALIAS")
-@force_option
-@store_option
-def delete_alias(ref: str, force: bool, store: str | None) -> None:
-    """Delete an alias of a model; the version stays."""
-    tuner.delete_alias(ref, force=force, store=store)
-    echo(f"deleted: {ref}")

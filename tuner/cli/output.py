@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from tuner.errors.credentials import hide
 from tuner.errors.printable import one_line, printable
 from tuner.optimizers import ranking
 from tuner.records import NOT_SAVED
+from tuner.records.json_form import strict_json
 from tuner.records.numbers import (
     count_text,
     literal_text,
@@ -262,11 +264,9 @@ def when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 
-def as_json(value: Any) -> Any:
-    """Return params as JSON values: a branch is a list of its option and its params."""
-    if isinstance(value, dict):
-        return {name: as_json(item) for name, item in value.items()}
-    return [as_json(item) for item in value] if isinstance(value, list | tuple) else value
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON; see `strict_json`."""
+    echo(json.dumps(strict_json(value), allow_nan=False))
 
 
 def _optimizer_text(description: Mapping[str, Any]) -> str:

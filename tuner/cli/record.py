@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import click
 
 import tuner
 from tuner.cli.arguments import as_pair, as_trial, store_option
-from tuner.cli.output import as_json, echo, when, write_rows, write_table
+from tuner.cli.output import echo, print_json, when, write_rows, write_table
 from tuner.records.numbers import distinct_texts, value_text
 from tuner.study.export import FORMATS
 
@@ -112,7 +111,7 @@ DIFFERENT = 3
 
 
 @click.command()
-@click.argument("refs", nargs=-1, required=True, metavar="STUDY[/TRIAL[/RUN]]...")
+@click.argument("refs", nargs=-1, required=True, metavar="STUDY[/TRIAL[/RUN]]|MODEL@VERSION...")
 @click.option("--all", "everything", is_flag=True, help="Show equal entries, too.")
 @click.option("--no-code", is_flag=True, help="Omit the diff of the code.")
 @click.option("--json", "in_json", is_flag=True, help="Print one JSON object.")
@@ -120,7 +119,7 @@ DIFFERENT = 3
 def compare(
     refs: tuple[str, ...], everything: bool, no_code: bool, in_json: bool, store: str | None
 ) -> None:
-    """Show studies, trials or runs side by side, with their differences.
+    """Show studies, trials, runs or model versions side by side, with their differences.
 
     A study is represented by its best trial. The code of each is compared with the first one's.
 
@@ -129,13 +128,20 @@ def compare(
       tuner compare digits/17 digits/23
       tuner compare digits digits-larger --no-code
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
+    show_comparison(refs, everything, no_code, in_json, store)
+
+
+def show_comparison(
+    refs: Sequence[str], everything: bool, no_code: bool, in_json: bool, store: str | None
+) -> None:
+    """Print studies, trials, runs or model versions side by side."""
     from tuner.provenance.compare import different_rows
 
     comparison = tuner.compare(*refs, store=store)
     if not everything:
         comparison = comparison.differing()
     if in_json:
-        echo(json.dumps(as_json(comparison.to_json())))
+        print_json(comparison.to_json())
         return
     table = [
         row
@@ -211,7 +217,7 @@ def replay(
             "changes": {c.fact: [c.recorded, c.now] for c in result.changes},
             "notes": list(result.notes),
         }
-        echo(json.dumps(as_json(content)))
+        print_json(content)
     else:
         for line in _replay_lines(result):
             echo(line)
@@ -232,7 +238,7 @@ def lineage(model: str, in_json: bool, store: str | None) -> None:
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
     found = tuner.lineage(model, store=store)
     if in_json:
-        echo(json.dumps(found.to_json()))
+        print_json(found.to_json())
         return
     for line in found.lines():
         echo(line)

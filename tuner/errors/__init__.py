@@ -32,6 +32,7 @@
     ├── RegistryError           a model that cannot be registered or found
     │   ├── ModelNotFound       no such name, version or alias (LookupError)
     │   ├── ModelInUse          the champion, which is only deleted on demand
+    │   ├── PromotionRefused    the rules of a model do not give a version the alias
     │   ├── UntrustedModel      loading would need code that was not allowed
     │   └── ChecksumMismatch    an artifact differs from its recorded checksum
     │       └── ArtifactMissing its files are not where this process looks for them
@@ -46,6 +47,8 @@ A call that goes on without something it was given warns with `TunerWarning`.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from tuner.errors.credentials import hide
 
@@ -192,6 +195,20 @@ class ModelNotFound(RegistryError, LookupError):
 
 class ModelInUse(RegistryError):
     """The champion of a model is to be deleted, and the call does not force it."""
+
+
+class PromotionRefused(RegistryError):
+    """The rules of a model do not give an alias to a version, and the call does not force it.
+
+    Attributes
+    ----------
+    decision : tuner.registry.decisions.Decision or None
+        The decision of the rules; its `reasons` are the conditions that the version does not meet.
+    """
+
+    def __init__(self, message: str, decision: Any = None) -> None:
+        super().__init__(message)
+        self.decision = decision
 
 
 class UntrustedModel(RegistryError):

@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from tuner.optimizers import ranking
 from tuner.records import Goal, Trial
@@ -42,18 +41,6 @@ FEWEST = 10
 
 DRAWS = 4_000
 """Joint draws of the true values."""
-
-SAMPLES = 32
-"""Hyperparameters over which the draws are spread."""
-
-LEARN_FROM, FITTED = 120, 300
-"""Values from which hyperparameters are learned, and values in the model, at most."""
-
-NEGLIGIBLE = 0.005
-"""Deviation of the noise, as a part of the median less the best value, that counts as none."""
-
-INFLATION = 1.35
-"""Factor on the deviations of the model, for the misfit of its kernel; see `benchmarks.winner`."""
 
 HUGE = 1e100
 """Value above which squares overflow, so nothing is known about the noise."""
@@ -376,69 +363,15 @@ def _by_model(
     rng: np.random.Generator,
 ) -> _Posterior:
     """Return draws of the true losses of the leading points by a Gaussian process."""
-    from tuner.optimizers.bayesian.gaussian_process import GaussianProcess
-    from tuner.optimizers.bayesian.hyperposterior import sample_hyperparameters
-    from tuner.optimizers.bayesian.surrogate import COMPARE_ON, choose_warp, evenly
-    from tuner.optimizers.bayesian.unit_cube import UnitCube
-    from tuner.optimizers.bayesian.warping import IDENTITY, WARPS, prepare, standardise, unit_of
+    from tuner.optimizers.bayesian.true_losses import draw_true_losses
 
-    owner, losses = _selected(points, FITTED)
-    X, active = space.encode([p.trial.params for p in points])
-    embedding = UnitCube(space).embedding
-    offset, unit = float(np.min(losses)), unit_of(losses - np.min(losses))
-    if unit == 0.0:
-        return _EXACT
-    scaled = prepare(losses)
-    with threadpool_limits(1):  # the matrices are too small for more threads to help
-        warp = IDENTITY
-        if noise is None:
-            few = evenly(scaled, COMPARE_ON)
-            rows = owner[few]
-            warp, _ = choose_warp(embedding, X[rows], active[rows], scaled[few], WARPS, doubt=0.0)
-        warped = warp(scaled)
-        y, scale = standardise(warped)
-        few = _spread(len(y), LEARN_FROM)
-        known = None if noise is None else (noise / (unit * scale)) ** 2
-        samples, weights = sample_hyperparameters(
-            embedding, X[owner[few]], active[owner[few]], y[few], rng, noise=known
-        )
-        deviation = math.sqrt(sum(w * s.noise for w, s in zip(weights, samples, strict=True)))
-        if noise is None and deviation * scale < NEGLIGIBLE:
-            return _EXACT
-        taken = np.searchsorted(np.cumsum(weights), (np.arange(SAMPLES) + rng.random()) / SAMPLES)
-        taken = np.minimum(taken, len(samples) - 1)
-        models = {
-            i: GaussianProcess(embedding, X[owner], active[owner], y, samples[i])
-            for i in set(taken.tolist())
-        }
-        near = np.arange(len(points))
-        if len(near) > FITTED:  # one model tells well enough which points may lead
-            near = np.sort(np.argsort(models[int(taken[0])].mean(X, active))[:FITTED])
-        mean = np.full(len(points), np.inf)
-        mean[near] = np.mean(
-            [models[i].mean(X[near], active[near]) for i in taken.tolist()], axis=0
-        )
-        chosen = _leading(goal, points, mean, leaders)
-        at = X[chosen], active[chosen]
-        draws = np.vstack([models[i].draw(*at, DRAWS // SAMPLES, rng) for i in taken.tolist()])
-    middle = draws.mean(axis=0)
-    draws = (middle + INFLATION * (draws - middle)) * scale + float(np.mean(warped))
-    u = warp.inverse(draws)
-    slope = math.exp(-float(warp.log_slope(np.maximum(u.mean(axis=0).min(keepdims=True), 0.0))[0]))
-    return _Posterior(deviation * scale * unit * slope, chosen, offset + unit * u)
-
-
-def _selected(points: Sequence[_Point], most: int) -> tuple[NDArray[np.intp], Floats]:
-    """Return at most about `most` observations: the index of the point and the loss of each."""
-    kept = _spread(len(points), most)
-    owner = [i for i in kept.tolist() for _ in points[i].losses]
-    losses = [loss for i in kept.tolist() for loss in points[i].losses]
-    return np.array(owner, dtype=np.intp), np.array(losses)
-
-
-def _spread(n: int, most: int) -> NDArray[np.intp]:
-    """Return the indices of at most `most` of `n` sorted values: half the best, half spread."""
-    if n <= most:
-        return np.arange(n)
-    rest = np.linspace(most // 2, n - 1, most - most // 2).round().astype(int)
-    return np.concatenate([np.arange(most // 2), rest])
+    found = draw_true_losses(
+        space,
+        [p.trial.params for p in points],
+        [p.losses for p in points],
+        noise,
+        leaders,
+        points.index(_best_value(goal, points)),
+        rng,
+    )
+    return _EXACT if found is None else _Posterior(found.noise, found.chosen, found.draws)

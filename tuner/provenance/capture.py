@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import hashlib
 import importlib.metadata
 import inspect
@@ -61,7 +60,7 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
 
 
-__all__ = ["current_code", "current_environment", "current_user", "fingerprint"]
+__all__ = ["current_code", "current_environment", "fingerprint"]
 
 _SITE = {"site-packages", "dist-packages"}
 """Folders that packages are installed in."""
@@ -122,14 +121,6 @@ def _name_and_version(package: importlib.metadata.Distribution) -> tuple[str, st
     head = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]
     said = dict(reversed(re.findall(r"^(Name|Version):[ \t]*(.*?)[ \t\r]*$", head, re.MULTILINE)))
     return said.get("Name", ""), said.get("Version", "")
-
-
-def current_user() -> str:
-    """Return the name of the user who runs this process, "" if the system has none."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under a UID without a name
-        return ""
 
 
 # --- the objective --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Compare studies, trials and runs: their params, metrics, code and packages."""
+"""Compare studies, trials, runs and model versions: params, metrics, code and packages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tuner.errors import ArgumentError
 from tuner.errors.boundary import public
 from tuner.provenance.capture import MAX_DIFF, git, is_commit
-from tuner.records import Code
-from tuner.records.numbers import count_text, distinct_texts
+from tuner.records import Code, ModelVersion
+from tuner.records.numbers import count_text, distinct_texts, moment_text
+from tuner.registry.lineage import lineage
 from tuner.tracking import open_store
 from tuner.tracking.references import Subject, resolve
 
@@ -33,7 +34,7 @@ OPEN_ROWS = 15
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
-    """A table of two or more studies, trials or runs, with one column each.
+    """A table of two or more studies, trials, runs or model versions, with one column each.
 
     A notebook shows the rows whose values differ.
 
@@ -41,9 +42,10 @@ class Comparison:
     ----------
     names : tuple of str
         The references of the columns.
-    study, params, metrics, run, packages : dict
-        Name to one value per column, None if missing. `study` contains the settings of the studies,
-        including the fingerprint of their data; `run` the code, environment, seed and host.
+    model, study, params, metrics, run, packages : dict
+        Name to one value per column, None if missing. `model` contains the value of model versions
+        with its estimate and interval; `study` the settings of the studies, including the
+        fingerprint of their data; `run` the code, environment, seed and host.
     code : dict
         For each column except the first, the unified diff from the code of the first column.
     """
@@ -55,11 +57,13 @@ class Comparison:
     run: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     packages: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)
+    model: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     @property
     def sections(self) -> dict[str, dict[str, tuple[Any, ...]]]:
         """The tables by name."""
         return {
+            "model": self.model,
             "study": self.study,
             "params": self.params,
             "metrics": self.metrics,
@@ -134,13 +138,14 @@ def different_rows(
 def compare(
     *refs: str, store: str | Path | None = None, repository: str | Path | None = None
 ) -> Comparison:
-    """Compare studies, trials or runs.
+    """Compare studies, trials, runs or model versions.
 
     Parameters
     ----------
     refs
-        Two or more references: ``"study"``, ``"study/17"`` or ``"study/17/2"``. The column of a
-        study contains its settings and its best trial.
+        Two or more references: ``"study"``, ``"study/17"`` or ``"study/17/2"``, or model versions,
+        such as ``"model@champion"`` or ``"model@3"``. The column of a study contains its settings
+        and its best trial, the column of a model version the run that it was registered from.
     store
         As for `optimize`.
     repository
@@ -156,20 +161,22 @@ def compare(
     ------
     ArgumentError
         If fewer than two references are given, or a reference is invalid.
-    StudyNotFound
-        If a study does not exist.
+    StudyNotFound, ModelNotFound
+        If a study or a model version does not exist.
     """
     if len(refs) < 2:
         raise ArgumentError(
-            f"compare{refs!r}: needs at least two studies, trials or runs, such as 'a/3' and 'b'"
+            f"compare{refs!r}: needs at least two studies, trials, runs or model versions, such "
+            f"as 'a/3' and 'b'"
         )
     names = _unique(refs)
     opened = open_store(store)
-    sides = [resolve(ref, opened) for ref in refs]
+    sides, models = zip(*(_resolved(ref, opened) for ref in refs), strict=True)
     first = sides[0].code or Code()
     folder = Path.cwd() if repository is None else Path(repository)
     return Comparison(
         names,
+        model=_table([_model_facts(version) for version in models]),
         study=_table([_study_facts(side, opened) for side in sides]),
         params=_table([side.params for side in sides]),
         metrics=_table([_metrics(side) for side in sides]),
@@ -180,6 +187,37 @@ def compare(
             for name, side in zip(names[1:], sides[1:], strict=True)
         },
     )
+
+
+def _resolved(ref: str, store: Store) -> tuple[Subject, ModelVersion | None]:
+    """Return the records of a reference, and the model version if it names one."""
+    if not isinstance(ref, str) or "@" not in ref:
+        return resolve(ref, store), None
+    found = lineage(ref, store=store)
+    return (
+        Subject(ref, found.study, False, found.trial, found.run, found.code, found.environment),
+        found.version,
+    )
+
+
+def _model_facts(version: ModelVersion | None) -> dict[str, Any]:
+    if version is None:
+        return {}
+    facts: dict[str, Any] = {
+        "version": version.version,
+        "aliases": ", ".join(version.aliases) or None,
+        "value": version.value,
+        **{f"tag {name}": value for name, value in version.tags.items()},
+        "note": version.note or None,
+        "format": "params" if version.artifact is None else version.artifact.format,
+        "registered": moment_text(version.created),
+    }
+    if version.artifact is not None:
+        facts |= {"bytes": version.artifact.size, "sha256": version.artifact.sha256[:12]}
+    if version.estimate is not None:
+        for name in ("value", "low", "high", "noise", "source", "runs", "optimism", "chosen"):
+            facts[f"estimate.{name}"] = getattr(version.estimate, name)
+    return facts
 
 
 def _unique(refs: tuple[str, ...]) -> tuple[str, ...]:

@@ -391,8 +391,8 @@ class ModelVersion(Record):
 
     `version` counts from 1 within `name`. `artifact` is None for a version that holds the best
     configuration only. `aliases` are the aliases that point here at the time of reading. `note`
-    says why the version cannot be compared with the champion, if so at the time of reading.
-    `estimate` is the estimate of the true value of the trial, None if there is none.
+    says why the rules did not give an alias to the version when it was registered. `estimate` is
+    the estimate of the true value of the trial, None if there is none.
     """
 
     name: str
@@ -411,3 +411,5 @@ class ModelVersion(Record):
     aliases: tuple[str, ...] = ()
     note: str = ""
     estimate: ValueEstimate | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    description: str = ""

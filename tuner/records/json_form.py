@@ -149,3 +149,22 @@ def decode_params(data: Mapping[str, Any]) -> Params:
         assert isinstance(decoded, dict)
         return decoded
     return _decode_values(data)
+
+
+def strict_json(value: Any) -> Any:
+    """Return a value as JSON has it, for other programs: tuples are lists, NaN is None.
+
+    `Record.to_json` keeps the types instead.
+
+    Examples
+    --------
+    >>> strict_json({"model": ("svm", {"C": 1.0}), "loss": [math.nan, math.inf]})
+    {'model': ['svm', {'C': 1.0}], 'loss': [None, 'inf']}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): strict_json(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict_json(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(float(value))
+    return value

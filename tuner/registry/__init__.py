@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tuner.registry.registry import Registry
+    from tuner.registry.rules import PromotionRule, Rules
 
-__all__ = ["Registry"]
+__all__ = ["PromotionRule", "Registry", "Rules"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +17,8 @@ def __getattr__(name: str) -> Any:
         from tuner.registry.registry import Registry
 
         return Registry
+    if name in ("PromotionRule", "Rules"):
+        from tuner.registry import rules
+
+        return getattr(rules, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

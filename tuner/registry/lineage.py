@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.errors.boundary import public
 from tuner.records import Code, Environment, ModelVersion, Run, StudyInfo, Trial
@@ -14,6 +14,9 @@ from tuner.records.numbers import literal_text, number_text
 from tuner.registry.registry import Registry
 from tuner.tracking import open_store
 from tuner.tracking.references import find_study, find_trial
+
+if TYPE_CHECKING:
+    from tuner.tracking.store import Store
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -112,7 +115,7 @@ class Lineage:
 
 
 @public()
-def lineage(ref: str, *, store: str | Path | None = None) -> Lineage:
+def lineage(ref: str, *, store: Store | str | Path | None = None) -> Lineage:
     """Return the lineage of a model version: run, trial, study, code, environment and data.
 
     Parameters

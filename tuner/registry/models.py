@@ -113,8 +113,18 @@ def delete_model(ref: str, *, force: bool = False, store: str | Path | None = No
 
 
 @public()
-def set_alias(ref: str, alias: str, *, store: str | Path | None = None) -> None:
+def set_alias(
+    ref: str,
+    alias: str,
+    *,
+    force: bool = False,
+    by: str | None = None,
+    why: str = "",
+    store: str | Path | None = None,
+) -> None:
     """Point an alias of a model to a version, also if it pointed to another one.
+
+    A rule that was set for the alias must allow it; see `tuner.registry.Registry.set_rules`.
 
     Parameters
     ----------
@@ -122,6 +132,11 @@ def set_alias(ref: str, alias: str, *, store: str | Path | None = None) -> None:
         The version: ``"name@3"``, or ``"name@alias"`` for the version of another alias.
     alias
         The alias, such as ``"staging"``.
+    force
+        Whether to move the alias even if its rule refuses.
+    by, why
+        The acting user, None for the user of this process, and the reason; the history of the model
+        keeps them.
     store
         As for `optimize`.
 
@@ -129,16 +144,25 @@ def set_alias(ref: str, alias: str, *, store: str | Path | None = None) -> None:
     ------
     ModelNotFound
         If the version does not exist.
+    PromotionRefused
+        If a rule was set for the alias, the version does not meet it and `force` is False.
     ArgumentError
         If the alias is invalid.
     """
     registry = Registry(open_store(store))
     version = registry.get(ref)
-    registry.set_alias(version.name, alias, version.version)
+    registry.set_alias(version.name, alias, version.version, force=force, by=by, why=why)
 
 
 @public()
-def delete_alias(ref: str, *, force: bool = False, store: str | Path | None = None) -> None:
+def delete_alias(
+    ref: str,
+    *,
+    force: bool = False,
+    by: str | None = None,
+    why: str = "",
+    store: str | Path | None = None,
+) -> None:
     """Delete an alias of a model; the version stays.
 
     Parameters
@@ -147,6 +171,8 @@ def delete_alias(ref: str, *, force: bool = False, store: str | Path | None = No
         Such as ``"name@staging"``.
     force
         Whether to delete even ``"name@champion"``.
+    by, why
+        As for `set_alias`.
     store
         As for `optimize`.
 
@@ -162,7 +188,7 @@ def delete_alias(ref: str, *, force: bool = False, store: str | Path | None = No
     name, _, alias = _parts(ref)
     if alias is None:
         raise ArgumentError(f"delete_alias({ref!r}): write the alias, such as '{name}@staging'")
-    Registry(open_store(store)).delete_alias(name, alias, force=force)
+    Registry(open_store(store)).delete_alias(name, alias, force=force, by=by, why=why)
 
 
 def _parts(ref: str) -> tuple[str, int | None, str | None]:

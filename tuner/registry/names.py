@@ -13,6 +13,9 @@ from tuner.records.bounds import LONGEST_TITLE, is_title
 CHAMPION = "champion"
 """The alias of the best version so far."""
 
+CHALLENGER = "challenger"
+"""The alias of the last version that the rules did not make champion."""
+
 REFIT = "refit"
 """The artifact of a model that was fitted to be registered; it is deleted with its version."""
 

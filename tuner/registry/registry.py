@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import select
 
-from tuner.errors import ModelInUse, ModelNotFound, RegistryError, UntrustedModel
+from tuner.errors import ArgumentError, RegistryError, UntrustedModel
 from tuner.errors.boundary import public_methods
+from tuner.errors.credentials import hide_exact
 from tuner.records import (
     Artifact,
     Goal,
@@ -22,42 +21,60 @@ from tuner.records import (
     ValueEstimate,
     encode_params,
 )
+from tuner.records.bounds import MAX_ANNOTATIONS
+from tuner.registry import promotion
+from tuner.registry.aliases import Aliases, act_of, acting_user, in_use, read_again
+from tuner.registry.changes import (
+    Model,
+    check_recorded,
+    find_model,
+    lock_model,
+    lock_or_create_model,
+    recorded_artifact,
+)
 from tuner.registry.formats import load_files
 from tuner.registry.load_failures import version_note
-from tuner.registry.names import (
-    CHAMPION,
-    REFIT,
-    as_ranges,
-    parse_reference,
-    validate_alias,
-    validate_model_name,
-)
+from tuner.registry.names import CHAMPION, Reference, parse_reference, validate_model_name
 from tuner.registry.protocol import ModelFormat
-from tuner.registry.versions import beats, version_of, versions_query
-from tuner.tracking import edits, schema, upserts
-from tuner.tracking.queries import in_parts
+from tuner.registry.versions import all_versions, find_version
+from tuner.tracking import schema
+from tuner.tracking.annotation_values import check_tags, stored
 from tuner.tracking.rows import number_or_null
 
-if TYPE_CHECKING:
-    from tuner.tracking.store import Store
-
-_MODELS, _VERSIONS, _ALIASES = schema.models, schema.model_versions, schema.aliases
-
-_VERSION_AFTER_COLON = re.compile(r"(.+):(\d+)")
+_MODELS, _VERSIONS = schema.models, schema.model_versions
 
 
 @public_methods
-class Registry:
+class Registry(Aliases):
     """Model versions with their lineage, numbered from 1 within a name.
+
+    A reference is ``"name"`` for the champion, ``"name@alias"`` or ``"name@3"``. Every change of an
+    alias is kept in the history of the model, with the user `by` (None for the user of this
+    process) and the reason `why`.
 
     Parameters
     ----------
     store
-        The store that holds the studies, runs and artifacts of the versions.
-    """
+        The store of the models: a folder or a URL as for `optimize`, an open store, or None for the
+        default store.
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    Examples
+    --------
+    >>> import tempfile, tuner
+    >>> folder = tempfile.mkdtemp()
+    >>> for value in (0.8, 0.9, 0.7):
+    ...     study = tuner.optimize(
+    ...         lambda params: value, {"x": tuner.Int(1, 9)}, direction="maximize", n_trials=1,
+    ...         backend="serial", study=f"s{value}", register="small", store=folder, progress=False,
+    ...     )
+    >>> registry = Registry(folder)
+    >>> [version.aliases for version in registry.versions("small")]
+    [(), ('champion',), ('challenger',)]
+    >>> registry.get("small@challenger").note
+    "not champion: its value 0.7 is not better than the champion's (version 2) 0.9"
+    >>> registry.rollback("small").version
+    1
+    """
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -72,12 +89,12 @@ class Registry:
         goal: Goal,
         value: float,
         estimate: ValueEstimate | None = None,
+        by: str | None = None,
     ) -> ModelVersion:
         """Register a run's model as the next version of `name`, at most once per run.
 
-        The alias ``champion`` moves to the new version if the model had no champion, or if the
-        new version is better than the champion on the same metric in the same direction. If the
-        metric or the direction differs, the version's `note` states it.
+        The rules of the model decide whether the alias ``champion`` moves to the new version; see
+        `rules`. If it does not, the version becomes ``challenger``, and its `note` has the reason.
 
         Raises
         ------
@@ -88,15 +105,15 @@ class Registry:
         """
         validate_model_name(name)
         with self.store.writing() as connection:
-            self._check_recorded(connection, study, run)
-            model_id = self._model_id(connection, name)
-            known = self._first(connection, _VERSIONS.c.run == run.uid, name)
+            check_recorded(connection, self.store, study, run)
+            model = lock_or_create_model(connection, self.store, name)
+            known = find_version(connection, _VERSIONS.c.run == run.uid, name)
             if known is not None:
                 return known
-            champion = self._aliased(connection, name, CHAMPION)
+            number = model.next_version()
             values = {
-                "model_id": model_id,
-                "version": self._next_version(connection, model_id),
+                "model_id": model.id,
+                "version": number,
                 "study": study.uid,
                 "trial": trial.number,
                 "run": run.uid,
@@ -105,71 +122,71 @@ class Registry:
                 "direction": goal.direction.value,
                 "value": number_or_null(value),
                 "created": time.time(),
-                "artifact_id": self._artifact_id(connection, artifact),
+                "artifact_id": recorded_artifact(connection, self.store, artifact),
                 "code": run.code,
                 "environment": run.environment,
                 "data": study.data,
                 "estimate": None if estimate is None else estimate.to_json(),
             }
-            insert = _VERSIONS.insert().values(values).returning(_VERSIONS.c.id)
-            version_id = connection.execute(insert).scalar_one()
-            if champion is None or beats(goal, value, champion):
-                self._point(connection, model_id, CHAMPION, version_id)
-            made = self._first(connection, _VERSIONS.c.id == version_id, name)
-        assert made is not None
-        return made
+            connection.execute(_VERSIONS.insert(), values)
+            return _ruled(model, number, acting_user(by), is_new=True)
 
-    def set_estimate(self, version: ModelVersion, estimate: ValueEstimate) -> ModelVersion:
-        """Replace the estimate of a version, and return the version as it is then.
+    def set_estimate(
+        self, version: ModelVersion, estimate: ValueEstimate, *, by: str | None = None
+    ) -> ModelVersion:
+        """Replace the estimate of a version, apply the rules again, and return the version.
+
+        An alias that the version had before does not return to it.
 
         Raises
         ------
         ModelNotFound
             If the version does not exist.
         """
-        with self.store.writing() as connection:
-            _, version_id = self._locked_version(connection, version.name, version.version)
-            is_it = _VERSIONS.c.id == version_id
-            connection.execute(update(_VERSIONS).where(is_it).values(estimate=estimate.to_json()))
-            changed = self._first(connection, is_it, version.name)
-        assert changed is not None
-        return changed
+        with self._locked(Reference(version.name, version.version)) as (model, known):
+            model.set_values(known.version, estimate=estimate.to_json())
+            return _ruled(model, known.version, acting_user(by), is_new=False)
 
-    def set_alias(self, name: str, alias: str, version: int) -> None:
-        """Point `alias` to this version of the model, also if it pointed to another one.
+    def set_tags(self, ref: str, changes: Mapping[str, str | None]) -> ModelVersion:
+        """Set tags of a version, remove those that are None, and return the version.
 
         Raises
         ------
         ModelNotFound
             If the version does not exist.
         ArgumentError
-            If the alias is invalid.
+            If a name or a value is not a string, or is too long.
         """
-        validate_alias(alias)
-        with self.store.writing() as connection:
-            model_id, version_id = self._locked_version(connection, name, version)
-            self._point(connection, model_id, alias, version_id)
+        check_tags(changes)
+        with self._locked(parse_reference(ref)) as (model, version):
+            together = {**version.tags, **{k: v and hide_exact(v) for k, v in changes.items()}}
+            tags = {name: value for name, value in together.items() if value is not None}
+            model.set_values(version.version, tags=stored(tags, "tags") or None)
+            return read_again(model, version.version)
 
-    def delete_alias(self, name: str, alias: str, *, force: bool = False) -> None:
-        """Delete an alias of a model; the version stays.
+    def set_description(self, ref: str, text: str) -> ModelVersion:
+        """Replace the description of a version, "" for none, and return the version.
 
         Raises
         ------
         ModelNotFound
-            If the model lacks this alias.
-        ModelInUse
-            If it is ``champion`` and `force` is False.
+            If the version does not exist.
+        ArgumentError
+            If it is not a text, or has more than a million characters.
         """
-        with self.store.writing() as connection:
-            model_id = self._locked_model(connection, name, alias)
-            if self._aliased(connection, name, alias) is None:
-                raise self._not_found(connection, name, alias)
-            if alias == CHAMPION and not force:
-                raise _in_use(f"the alias {CHAMPION!r} of model {name!r}", name)
-            which = _ALIASES.c.model_id == model_id, _ALIASES.c.alias == alias
-            connection.execute(delete(_ALIASES).where(*which))
+        if not isinstance(text, str) or len(text) > MAX_ANNOTATIONS:
+            raise ArgumentError(
+                f"description={text!r:.80}: write a text of at most {MAX_ANNOTATIONS:,} characters"
+            )
+        with self._locked(parse_reference(ref)) as (model, version):
+            model.set_values(version.version, description=hide_exact(text) or None)
+            return read_again(model, version.version)
 
-    def delete_version(self, name: str, version: int, *, force: bool = False) -> None:
+    # --- deletion -----------------------------------------------------------------------------
+
+    def delete_version(
+        self, name: str, version: int, *, force: bool = False, by: str | None = None
+    ) -> None:
         """Delete a version of a model and its aliases; its number is not given again.
 
         The next garbage collection frees the files that only it used.
@@ -181,21 +198,14 @@ class Registry:
         ModelInUse
             If it is the champion and `force` is False.
         """
-        with self.store.writing() as connection:
-            model_id, _ = self._locked_version(connection, name, version)
-            champion = self._aliased(connection, name, CHAMPION)
-            if champion is not None and champion.version == version and not force:
-                raise _in_use(f"version {version} of model {name!r}", name)
-            self._delete_versions(connection, model_id, version)
-            removed = func.coalesce(_MODELS.c.removed, 0)
-            connection.execute(
-                update(_MODELS)
-                .where(_MODELS.c.id == model_id, removed < version)
-                .values(removed=version)
-            )
+        act = act_of("delete", by, f"version {version} was deleted")
+        with self._locked(Reference(name, version)) as (model, found):
+            if CHAMPION in found.aliases and not force:
+                raise in_use(f"version {version} of model {name!r}", name)
+            model.delete_version(found, act)
 
     def delete_model(self, name: str, *, force: bool = False) -> None:
-        """Delete a model with all its versions and aliases; its name becomes free.
+        """Delete a model with all its versions, aliases, rules and history; its name becomes free.
 
         Raises
         ------
@@ -205,11 +215,10 @@ class Registry:
             If it has a champion and `force` is False.
         """
         with self.store.writing() as connection:
-            model_id = self._locked_model(connection, name)
-            if not force and self._aliased(connection, name, CHAMPION) is not None:
-                raise _in_use(f"model {name!r}", name)
-            self._delete_versions(connection, model_id)
-            connection.execute(delete(_MODELS).where(_MODELS.c.id == model_id))
+            model = lock_model(connection, self.store, name)
+            if not force and model.holder(CHAMPION) is not None:
+                raise in_use(f"model {name!r}", name)
+            model.delete()
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -223,16 +232,9 @@ class Registry:
         """
         reference = parse_reference(ref)
         with self.store.reading() as connection:
-            if reference.version is not None:
-                condition = _VERSIONS.c.version == reference.version
-                found = self._first(connection, condition, reference.name)
-            else:
-                assert reference.alias is not None
-                found = self._aliased(connection, reference.name, reference.alias)
-            if found is None:
-                which = reference.alias or str(reference.version)
-                raise self._not_found(connection, reference.name, which)
-        return found
+            which = reference.alias or str(reference.version)
+            model = find_model(connection, self.store, reference.name, which)
+            return model.version(reference)
 
     def load(
         self,
@@ -284,7 +286,7 @@ class Registry:
     def find_version(self, name: str, run: str) -> ModelVersion | None:
         """Return the version of `name` that this run was registered as, or None."""
         with self.store.reading() as connection:
-            return self._first(connection, _VERSIONS.c.run == run, name)
+            return find_version(connection, _VERSIONS.c.run == run, name)
 
     def models(self) -> list[str]:
         """Return the names of all models, in order."""
@@ -296,146 +298,10 @@ class Registry:
     def versions(self, name: str) -> list[ModelVersion]:
         """Return all versions of a model, oldest first; empty if the model does not exist."""
         with self.store.reading() as connection:
-            query = versions_query().where(_MODELS.c.name == name).order_by(_VERSIONS.c.version)
-            rows = connection.execute(query).all()
-            aliases = self._aliases(connection, name)
-        return [version_of(row, aliases) for row in rows]
-
-    # --- within a transaction -----------------------------------------------------------------
-
-    def _model_id(self, connection: Connection, name: str) -> int:
-        insert = upserts.insert(connection, _MODELS)
-        connection.execute(insert.on_conflict_do_nothing(), {"name": name, "created": time.time()})
-        # The lock serializes concurrent registrations, so that the numbers have no gaps.
-        query = select(_MODELS.c.id).where(_MODELS.c.name == name).with_for_update()
-        return int(connection.execute(query).scalar_one())
-
-    def _next_version(self, connection: Connection, model_id: int) -> int:
-        """Return the number of a new version, which no version of this model ever had."""
-        latest = select(func.max(_VERSIONS.c.version)).where(_VERSIONS.c.model_id == model_id)
-        removed = select(_MODELS.c.removed).where(_MODELS.c.id == model_id)
-        return 1 + max(connection.execute(query).scalar() or 0 for query in (latest, removed))
-
-    def _locked_model(self, connection: Connection, name: str, which: str = "") -> int:
-        """Return the id of a model, which no other process changes until the end."""
-        query = select(_MODELS.c.id).where(_MODELS.c.name == name).with_for_update()
-        model_id = connection.execute(query).scalar()
-        if model_id is None:
-            raise self._not_found(connection, name, which)
-        return int(model_id)
-
-    def _locked_version(self, connection: Connection, name: str, version: int) -> tuple[int, int]:
-        """Return the ids of a model, as `_locked_model` does, and of a version."""
-        model_id = self._locked_model(connection, name, str(version))
-        which = _VERSIONS.c.model_id == model_id, _VERSIONS.c.version == version
-        version_id = connection.execute(select(_VERSIONS.c.id).where(*which)).scalar()
-        if version_id is None:
-            raise self._not_found(connection, name, str(version))
-        return model_id, int(version_id)
-
-    def _delete_versions(
-        self, connection: Connection, model_id: int, version: int | None = None
-    ) -> None:
-        """Delete one version of a locked model, or all, and what only they kept."""
-        which = [_VERSIONS.c.model_id == model_id]
-        which += [] if version is None else [_VERSIONS.c.version == version]
-        found = connection.execute(
-            select(_VERSIONS.c.id, _VERSIONS.c.study, _VERSIONS.c.artifact_id).where(*which)
-        ).all()
-        ids = select(_VERSIONS.c.id).where(*which)
-        connection.execute(delete(_ALIASES).where(_ALIASES.c.version_id.in_(ids)))
-        connection.execute(delete(_VERSIONS).where(*which))
-        artifacts = schema.artifacts
-        still = select(_VERSIONS.c.id).where(_VERSIONS.c.artifact_id == artifacts.c.id).exists()
-        for part in in_parts([row.artifact_id for row in found if row.artifact_id is not None]):
-            fitted = artifacts.c.id.in_(part), artifacts.c.name == REFIT, ~still
-            connection.execute(delete(artifacts).where(*fitted))
-        for study in sorted({row.study for row in found}):
-            edits.discard_unneeded(connection, study)
-
-    def _artifact_id(self, connection: Connection, artifact: Artifact | None) -> int | None:
-        if artifact is None:
-            return None
-        query = (
-            select(schema.artifacts.c.id)
-            .join(schema.runs)
-            .where(schema.runs.c.uid == artifact.run, schema.artifacts.c.path == artifact.path)
-        )
-        found = connection.execute(query).scalar()
-        if found is None:
-            raise RegistryError(
-                f"artifact {artifact.name!r} of run {artifact.run} is not recorded in "
-                f"{self.store}; write it there first, in the batch of its study"
-            )
-        return int(found)
-
-    def _check_recorded(self, connection: Connection, study: StudyInfo, run: Run) -> None:
-        query = (
-            select(schema.runs.c.id)
-            .join(schema.studies, schema.studies.c.id == schema.runs.c.study_id)
-            .where(
-                schema.studies.c.uid == study.uid,
-                schema.studies.c.deleted.is_(None),
-                schema.runs.c.uid == run.uid,
-            )
-            # Nobody deletes the study until the version is recorded.
-            .with_for_update(read=True, key_share=True, of=schema.studies)
-        )
-        if connection.execute(query).first() is None:
-            raise RegistryError(
-                f"run {run.uid} of study {study.name!r} is not recorded in {self.store}; "
-                f"register it in the store that has it"
-            )
-
-    def _point(self, connection: Connection, model_id: int, alias: str, version_id: int) -> None:
-        values = {"model_id": model_id, "alias": alias, "version_id": version_id}
-        connection.execute(upserts.replacing(connection, _ALIASES), values)
-
-    def _first(self, connection: Connection, condition: Any, name: str) -> ModelVersion | None:
-        row = connection.execute(versions_query().where(_MODELS.c.name == name, condition)).first()
-        return None if row is None else version_of(row, self._aliases(connection, name))
-
-    def _aliased(self, connection: Connection, name: str, alias: str) -> ModelVersion | None:
-        meant = (
-            select(_ALIASES.c.version_id)
-            .join(_MODELS)
-            .where(_MODELS.c.name == name, _ALIASES.c.alias == alias)
-        )
-        return self._first(connection, _VERSIONS.c.id.in_(meant), name)
-
-    def _aliases(self, connection: Connection, name: str) -> dict[int, tuple[str, ...]]:
-        """Return the aliases of each version of a model, keyed by the version's row id."""
-        query = (
-            select(_ALIASES.c.version_id, _ALIASES.c.alias)
-            .join(_MODELS)
-            .where(_MODELS.c.name == name)
-        )
-        aliases: dict[int, tuple[str, ...]] = {}
-        for version_id, alias in sorted(tuple(row) for row in connection.execute(query)):
-            aliases[version_id] = (*aliases.get(version_id, ()), alias)
-        return aliases
-
-    def _not_found(self, connection: Connection, name: str, which: str) -> ModelNotFound:
-        """Return the error for a model, version or alias that does not exist."""
-        names = sorted(connection.execute(select(_MODELS.c.name)).scalars())
-        if name not in names:
-            close = difflib.get_close_matches(name, names) or names[:5]
-            known = f"it has {', '.join(map(repr, close))}" if close else "it has no models"
-            if (meant := _VERSION_AFTER_COLON.fullmatch(name)) and meant[1] in names:
-                known += f"; a version is written '{meant[1]}@{meant[2]}'"
-            return ModelNotFound(f"store {self.store} has no model {name!r}; {known}")
-        query = select(_VERSIONS.c.version).join(_MODELS).where(_MODELS.c.name == name)
-        versions = sorted(connection.execute(query).scalars())
-        aliases = sorted(a for found in self._aliases(connection, name).values() for a in found)
-        numbers = f"the versions {as_ranges(versions)}" if versions else "no versions"
-        named = f"the aliases {', '.join(map(repr, aliases))}" if aliases else "no aliases"
-        return ModelNotFound(
-            f"model {name!r} has no version or alias {which!r}; it has {numbers} and {named}"
-        )
+            return all_versions(connection, name)
 
 
-def _in_use(what: str, name: str) -> ModelInUse:
-    return ModelInUse(
-        f"{what} is not deleted, as {CHAMPION!r} is what load_model({name!r}) loads; point "
-        f"{CHAMPION!r} to another version first, or write force=True (on the command line: --force)"
-    )
+def _ruled(model: Model, version: int, who: str, *, is_new: bool) -> ModelVersion:
+    """Apply the rules to a version, and return it as it is then."""
+    promotion.apply_rules(model, read_again(model, version), who, is_new=is_new)
+    return read_again(model, version)

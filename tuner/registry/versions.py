@@ -1,13 +1,15 @@
-"""Rows of model versions in the store, and their comparison with the champion."""
+"""Model versions in the rows of the store."""
 
 from __future__ import annotations
 
-import math
+import difflib
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, select
+from sqlalchemy import Connection, Row, Select, select
 
+from tuner.errors import ModelNotFound
 from tuner.records import (
     Artifact,
     Direction,
@@ -16,15 +18,17 @@ from tuner.records import (
     ValueEstimate,
     decode_params,
 )
-from tuner.registry.names import CHAMPION
+from tuner.registry.names import as_ranges
 from tuner.tracking import schema
 
 _MODELS, _VERSIONS, _ALIASES = schema.models, schema.model_versions, schema.aliases
 
+_VERSION_AFTER_COLON = re.compile(r"(.+):(\d+)")
+
 
 def versions_query() -> Select[Any]:
-    """Return the model versions with their artifacts, studies and champions."""
-    artifact, champion, alias = schema.artifacts, _VERSIONS.alias(), _ALIASES.alias()
+    """Return the model versions with their artifacts and studies."""
+    artifact = schema.artifacts
     return (
         select(
             _VERSIONS,
@@ -36,15 +40,10 @@ def versions_query() -> Select[Any]:
             artifact.c.size,
             artifact.c.kind,
             artifact.c.format,
-            champion.c.version.label("champion"),
-            champion.c.metric.label("champion_metric"),
-            champion.c.direction.label("champion_direction"),
         )
         .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
         .join(schema.studies, schema.studies.c.uid == _VERSIONS.c.study)
         .outerjoin(artifact, artifact.c.id == _VERSIONS.c.artifact_id)
-        .outerjoin(alias, and_(alias.c.model_id == _MODELS.c.id, alias.c.alias == CHAMPION))
-        .outerjoin(champion, champion.c.id == alias.c.version_id)
     )
 
 
@@ -70,25 +69,62 @@ def version_of(row: Row[Any], aliases: Mapping[int, tuple[str, ...]]) -> ModelVe
         environment=row.environment,
         data=row.data,
         aliases=aliases.get(row.id, ()),
-        note=_note(row),
+        note=row.note or "",
         estimate=None if row.estimate is None else ValueEstimate.from_json(row.estimate),
+        tags=dict(row.tags or {}),
+        description=row.description or "",
     )
 
 
-def _note(row: Row[Any]) -> str:
-    """Return a note if a version and its champion have different goals, else an empty text."""
-    other = (row.champion_metric, row.champion_direction)
-    if row.champion is None or other == (row.metric, row.direction):
-        return ""
-    return (
-        f"its goal is to {row.direction} {row.metric!r}, and the champion's (version "
-        f"{row.champion}) to {row.champion_direction} {row.champion_metric!r}: they cannot be "
-        f"compared, so {CHAMPION!r} moves by Registry.set_alias only"
+def find_version(connection: Connection, condition: Any, name: str) -> ModelVersion | None:
+    """Return the version of a model that meets a condition on its row, or None."""
+    row = connection.execute(versions_query().where(_MODELS.c.name == name, condition)).first()
+    return None if row is None else version_of(row, aliases_of(connection, name))
+
+
+def find_alias(connection: Connection, name: str, alias: str) -> ModelVersion | None:
+    """Return the version of a model that has an alias, or None."""
+    meant = (
+        select(_ALIASES.c.version_id)
+        .join(_MODELS)
+        .where(_MODELS.c.name == name, _ALIASES.c.alias == alias)
     )
+    return find_version(connection, _VERSIONS.c.id.in_(meant), name)
 
 
-def beats(goal: Goal, value: float, champion: ModelVersion) -> bool:
-    """Return whether a value is better than the champion's on the same goal."""
-    if champion.goal != goal or math.isnan(value):
-        return False
-    return math.isnan(champion.value) or goal.direction.better(value, champion.value)
+def all_versions(connection: Connection, name: str) -> list[ModelVersion]:
+    """Return the versions of a model, oldest first."""
+    query = versions_query().where(_MODELS.c.name == name).order_by(_VERSIONS.c.version)
+    rows = connection.execute(query).all()
+    aliases = aliases_of(connection, name)
+    return [version_of(row, aliases) for row in rows]
+
+
+def aliases_of(connection: Connection, name: str) -> dict[int, tuple[str, ...]]:
+    """Return the aliases of each version of a model, keyed by the version's row id."""
+    query = (
+        select(_ALIASES.c.version_id, _ALIASES.c.alias).join(_MODELS).where(_MODELS.c.name == name)
+    )
+    aliases: dict[int, tuple[str, ...]] = {}
+    for version_id, alias in sorted(tuple(row) for row in connection.execute(query)):
+        aliases[version_id] = (*aliases.get(version_id, ()), alias)
+    return aliases
+
+
+def not_found(connection: Connection, store: object, name: str, which: str) -> ModelNotFound:
+    """Return the error for a model, version or alias that does not exist."""
+    names = sorted(connection.execute(select(_MODELS.c.name)).scalars())
+    if name not in names:
+        close = difflib.get_close_matches(name, names) or names[:5]
+        known = f"it has {', '.join(map(repr, close))}" if close else "it has no models"
+        if (meant := _VERSION_AFTER_COLON.fullmatch(name)) and meant[1] in names:
+            known += f"; a version is written '{meant[1]}@{meant[2]}'"
+        return ModelNotFound(f"store {store} has no model {name!r}; {known}")
+    query = select(_VERSIONS.c.version).join(_MODELS).where(_MODELS.c.name == name)
+    versions = sorted(connection.execute(query).scalars())
+    aliases = sorted(a for found in aliases_of(connection, name).values() for a in found)
+    numbers = f"the versions {as_ranges(versions)}" if versions else "no versions"
+    named = f"the aliases {', '.join(map(repr, aliases))}" if aliases else "no aliases"
+    return ModelNotFound(
+        f"model {name!r} has no version or alias {which!r}; it has {numbers} and {named}"
+    )

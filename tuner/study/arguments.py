@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 import math
 import os
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from tuner.errors import ArgumentError, SpaceError
-from tuner.records import Direction, Goal, OutcomeConstraint, State
+from tuner.records import Direction, Goal, State
 from tuner.records.bounds import LONGEST_TITLE, as_name, is_title
 
 if TYPE_CHECKING:
@@ -173,41 +171,6 @@ def as_outcome_state(state: State | str) -> State:
     if not as_state.finished:
         raise ArgumentError(f'tell: state={state!r}: write "completed", "stopped" or "failed"')
     return as_state
-
-
-_CONSTRAINT = re.compile(r"\s*(.+?)\s*(<=|>=)\s*(\S+)\s*")
-
-
-def as_constraints(constraints: Sequence[str | OutcomeConstraint]) -> tuple[OutcomeConstraint, ...]:
-    """Parse outcome constraints such as ``"latency <= 0.1"``.
-
-    Raises
-    ------
-    ArgumentError
-        If a constraint is invalid or repeated; the message names it.
-    """
-    if isinstance(constraints, str):
-        constraints = [constraints]
-    found: list[OutcomeConstraint] = []
-    for text in constraints:
-        if isinstance(text, OutcomeConstraint):
-            found.append(text)
-            continue
-        match = _CONSTRAINT.fullmatch(text) if isinstance(text, str) else None
-        bound = math.nan
-        if match is not None:
-            with suppress(ValueError):
-                bound = float(match[3])
-        if match is None or not math.isfinite(bound):
-            raise ArgumentError(
-                f'constraints: {text!r}: write a metric, "<=" or ">=", and a number, '
-                f'such as "latency <= 0.1"'
-            )
-        found.append(OutcomeConstraint(as_name(match[1], "metric"), match[2], bound))
-    twice = {str(c) for c in found if found.count(c) > 1}
-    if twice:
-        raise ArgumentError(f"constraints: {twice.pop()!r} is repeated; write it once")
-    return tuple(found)
 
 
 def as_seconds(name: str, value: Any) -> float | None:

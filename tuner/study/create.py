@@ -15,11 +15,12 @@ from tuner.errors.loading import is_loading
 from tuner.optimizers import describe
 from tuner.optimizers import resolve as resolve_optimizer
 from tuner.records import Goal, OutcomeConstraint, StudyInfo
+from tuner.records.outcome_constraints import as_constraints
 from tuner.records.seeds import fresh_seed
+from tuner.records.user import current_user
 from tuner.schedulers import resolve as resolve_scheduler
 from tuner.search_spaces import Space
 from tuner.study.arguments import (
-    as_constraints,
     as_count,
     as_goals,
     as_space,
@@ -251,7 +252,6 @@ def _unrecorded(plan: StudyPlan, store: str | Path | None) -> Study:
 
 
 def _new_study(plan: StudyPlan, seed: int, store: Store) -> StudyInfo:
-    from tuner.provenance.capture import current_user
     from tuner.tracking.uuid7 import uuid7
 
     return StudyInfo(

@@ -31,7 +31,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 """Every revision of this schema, oldest first; this code reads and writes the last one."""
 
 VERSION_TABLE = "tuner_schema"
@@ -272,6 +272,7 @@ models = Table(
     Column("name", ExactText, nullable=False, unique=True),
     Column("created", Double, nullable=False),
     Column("removed", Integer, comment="highest version that was removed; never given again"),
+    Column("rules", _Json, comment="rules of its aliases, NULL for the default ones"),
 )
 
 model_versions = Table(
@@ -293,6 +294,9 @@ model_versions = Table(
     Column("environment", String(32), nullable=False, comment="key of the environment"),
     Column("data", Text, nullable=False, comment="fingerprint of the data"),
     Column("estimate", _Json, comment="of the true value, as `ValueEstimate` gives it"),
+    Column("note", ExactText, comment="why the rules gave it no alias, NULL if they did"),
+    Column("tags", _Json),
+    Column("description", ExactText),
     UniqueConstraint("model_id", "version"),
     Index(None, "run"),
 )
@@ -303,6 +307,23 @@ aliases = Table(
     Column("model_id", _Key, ForeignKey(models.c.id), primary_key=True, autoincrement=False),
     Column("alias", ExactText, primary_key=True),
     Column("version_id", _Key, ForeignKey(model_versions.c.id), nullable=False),
+)
+
+# A row never changes; the rows of a model are deleted with the model only.
+model_history = Table(
+    "model_history",
+    metadata,
+    _id(),
+    Column("model_id", _Key, ForeignKey(models.c.id), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("at", Double, nullable=False, comment="seconds since the epoch, UTC"),
+    Column("who", ExactText, nullable=False),
+    Column("why", ExactText, nullable=False),
+    Column("alias", ExactText, comment="the alias that moved, NULL for other actions"),
+    Column("before", Integer, comment="version that had the alias"),
+    Column("after", Integer, comment="version that has the alias, or was approved"),
+    Column("result", _Json, comment="decision of the rules, or the new rules"),
+    Index(None, "model_id"),
 )
 
 

@@ -94,6 +94,9 @@ class GaussianProcess:
         Standardized targets, shape (n,).
     hyperparameters
         Usually from `fit`.
+    noise
+        Variance of the noise of each target, shape (n,), if it differs between targets; it replaces
+        that of `hyperparameters`.
 
     Examples
     --------
@@ -114,6 +117,7 @@ class GaussianProcess:
         active: Bools,
         y: Floats,
         hyperparameters: Hyperparameters,
+        noise: Floats | None = None,
     ) -> None:
         self.embedding = embedding
         self.X, self.active, self.y = X, active, y
@@ -124,6 +128,8 @@ class GaussianProcess:
         correlation, _ = matern(squared_distances(self._Z, self._Z))
         np.fill_diagonal(correlation, 1.0)
         K = _covariance(correlation, self._effects @ self._effects.T, hyperparameters)
+        if noise is not None:
+            K[np.diag_indices_from(K)] += noise - hyperparameters.noise
         self._inverse, _ = dtrtri(stable_cholesky(K), lower=True)
         self._alpha = self._inverse.T @ (self._inverse @ y)
         self._pull = hyperparameters.effects * (self._alpha @ self._effects)
