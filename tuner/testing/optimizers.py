@@ -33,6 +33,10 @@ _LEARN_TESTS = (
     "test_it_beats_random_search_on_a_bowl",
     "test_it_finds_the_good_branch",
 )
+_ENDLESS_TESTS = (
+    "test_the_search_goes_on_when_everything_was_tried",
+    "test_a_space_of_one_point",
+)
 
 
 class OptimizerConformance:
@@ -53,6 +57,10 @@ class OptimizerConformance:
         skips these tests: resumed studies then continue with other suggestions.
     centered
         Whether the first point is the same for every seed, as with `SpaceOptimizer`.
+    seeded
+        Whether the points depend on the seed.
+    ends
+        Whether the optimizer returns fewer points once it has suggested all of them.
     trials
         Number of trials of most tests; must exceed the number of random start-up trials.
     regret
@@ -72,6 +80,8 @@ class OptimizerConformance:
     learns: ClassVar[bool] = True
     rebuilds: ClassVar[bool] = True
     centered: ClassVar[bool] = True
+    seeded: ClassVar[bool] = True
+    ends: ClassVar[bool] = False
     trials: ClassVar[int] = 14
     regret: ClassVar[float] = 0.003
 
@@ -82,6 +92,10 @@ class OptimizerConformance:
             setattr(cls, name, None)
         for name in () if cls.learns else _LEARN_TESTS:
             setattr(cls, name, None)
+        for name in _ENDLESS_TESTS if cls.ends else ("test_it_ends_when_everything_was_tried",):
+            setattr(cls, name, None)
+        if not cls.seeded:
+            cls.test_another_seed_gives_another_search = None  # type: ignore[assignment, method-assign]
 
     def make(self) -> Optimizer:
         """Return a new optimizer that is not bound to a study."""
@@ -287,6 +301,13 @@ class OptimizerConformance:
     def test_the_search_goes_on_when_everything_was_tried(self) -> None:
         optimizer, _ = self.search(TINY, int(TINY.size) + 3)
         assert all(params in TINY for params in optimizer.ask(5))
+
+    def test_it_ends_when_everything_was_tried(self) -> None:
+        optimizer, told = self.search(TINY, int(TINY.size) - 1)
+        (last,) = optimizer.ask(5)
+        assert optimizer.ask(5, [Trial(len(told), last, State.RUNNING)]) == []
+        optimizer.tell(Trial(len(told), last), completed(1.0))
+        assert optimizer.ask(5) == []
 
     def test_a_space_of_one_point(self) -> None:
         space = Space({"c": Const(1), "m": Choice("only")})
