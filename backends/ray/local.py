@@ -231,7 +231,7 @@ def without_unused_processes() -> Iterator[None]:
     """Make ``ray.init`` start a cluster without three processes that a local search never asks.
 
     One machine does not scale, the driver does not print the logs of workers, and no page is
-    served. ``ray.init`` has no options for it. The start then takes two thirds of the time, and
+    served. ``ray.init`` lacks options for it. The start then takes two thirds of the time, and
     the end a tenth.
     """
     from ray._private.node import Node

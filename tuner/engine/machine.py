@@ -264,7 +264,7 @@ class Machine:
         return oldest + lag - self._trials.next_number
 
     def _on_suggested(self, points: Sequence[Params], now: float) -> list[Command]:
-        # With fewer points than requested, the optimizer says that it has no more.
+        # With fewer points than requested, the optimizer says that it is exhausted.
         self._exhausted = len(points) < self._asked
         self._asked = 0
         if self._ending:

@@ -58,7 +58,7 @@ class RepeatDriver:
     race
         The rules.
     budget
-        Total number of repeats of the study, those of earlier calls included.
+        Total number of repeats of the study, earlier calls included.
     noise
         Standard deviation of a value, None if it is unknown.
     """

@@ -278,7 +278,7 @@ def _best_value(goal: Goal, points: Sequence[_Point]) -> _Point:
 
 
 def _leading(goal: Goal, points: Sequence[_Point], mean: Floats, leaders: int) -> NDArray[np.intp]:
-    """Return the indices of the points with the lowest means, and that of the best value."""
+    """Return the indices of the points with the lowest means, and of the best value."""
     chosen = np.argsort(mean, kind="stable")[:leaders]
     best = points.index(_best_value(goal, points))
     return chosen if best in chosen else np.append(chosen[: leaders - 1], best)

@@ -71,7 +71,7 @@ class GridOptimizer:
         self._tried: set[Hashable] = set()
 
     def tell(self, trial: Trial, outcome: Outcome) -> None:  # noqa: ARG002
-        """Record that a point was tried; the outcome has no effect."""
+        """Record that a point was tried; the outcome changes nothing."""
         self._tried.add(self.space.key(trial.params))
 
     def ask(self, n: int, pending: Sequence[Trial] = ()) -> list[Params]:

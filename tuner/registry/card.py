@@ -71,7 +71,7 @@ class ModelCard:
         return {name: _hidden(strict_json(value)) for name, value in self._fields().items()}
 
     def to_markdown(self) -> str:
-        """Return the card as Markdown, in which texts of users have no effect."""
+        """Return the card as Markdown, in which texts of users are escaped."""
         return markdown(self._fields())
 
     def _fields(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Evaluated:
         for steps in self.steps:
             for metrics in steps.values():
                 found |= dict.fromkeys(n[len(_PREFIX) :] for n in metrics if n.startswith(_PREFIX))
-        # A fit that failed has a plain score in place of those of a function.
+        # A fit that failed has a plain score in place of the scores of a function.
         return [name for name in found if name != GOAL] or [GOAL]
 
     @property

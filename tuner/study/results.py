@@ -209,7 +209,7 @@ class StudyResults(AnnotatedStudy):
     def forecast(self, n_trials: int = 20, tolerance: float = 0.0) -> Forecast:
         """Return the gain that `n_trials` further trials are expected to bring, with an interval.
 
-        The gain is that of the winner's true value. The forecast follows from the record alone and
+        It is the gain of the winner's true value. The forecast follows from the record alone and
         costs as much as `winner`. See `tuner.stop.when_unlikely_to_improve`.
 
         Parameters

@@ -163,7 +163,7 @@ class Study(AskTellStudy):
             The objective of the search. It must draw its randomness from ``trial.seed`` or from
             the global generators, which are seeded by it.
         runs
-            Total number of repeats of the study, those of earlier calls included. A call that was
+            Total number of repeats of the study, earlier calls included. A call that was
             interrupted is finished by the same call.
         confidence
             Probability, in (0, 1), that the winner is the best of the leading trials; the race ends

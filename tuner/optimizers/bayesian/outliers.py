@@ -1,4 +1,4 @@
-"""Find the losses that the model cannot explain, such as those of a broken run.
+"""Find the losses that the model cannot explain, such as the loss of a broken run.
 
 One loss that is far too good attracts a search and holds it: the model bends towards it, and all
 other losses look alike. Such losses get a noise of their own, as in relevance pursuit (Ament et al.
@@ -115,7 +115,7 @@ def learn_without_outliers(
 
 
 def unconfirmed(cube: UnitCube, X: Floats, active: Bools, rows: Rows, too_good: Bools) -> Rows:
-    """Return those of the suspected `rows` that are not next to one suspected of the same."""
+    """Return the suspected `rows` that are not next to one suspected of the same."""
     kept = []
     for row, low in zip(rows, too_good, strict=True):
         same = rows[too_good == low]
