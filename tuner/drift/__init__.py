@@ -1,4 +1,4 @@
-"""Drift: whether new data comes from the distribution of a reference, feature by feature and jointly.
+"""Drift: whether new data differs from a reference, column by column and jointly.
 
 `Profile` describes a table in a small JSON document, and `compare` tests two of them.
 """

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.drift import statistics
 from tuner.drift.joint import FOLDS, classifier_test
-from tuner.drift.profile import Column, Profile, as_profile
+from tuner.drift.profile import Column, Profile
 from tuner.drift.report import DriftReport, Finding, JointFinding
+from tuner.drift.tables import as_frame
 from tuner.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def compare(
     new: Any,
     *,
     alpha: float = 0.05,
-    min_effect: float = 0.03,
+    min_effect: float = 0.02,
     joint: bool = True,
     target: str | None = None,
     ignore: Sequence[str] = (),
@@ -98,14 +99,9 @@ def _side(data: Any, target: str | None, ignore: Sequence[str], seed: int, what:
     if isinstance(data, Profile):
         profile = data
     else:
-        from tuner.drift.tables import as_frame
-
         frame = as_frame(data)
-        if what == "the reference":
-            known = target
-        else:
-            known = target if target in frame.columns else None
-        profile = as_profile(frame, target=known, seed=seed)
+        optional = what == "the new data" and target not in frame.columns
+        profile = Profile.of(frame, target=None if optional else target, seed=seed)
     if ignore:
         columns = {n: c for n, c in profile.columns.items() if n not in ignore}
         sample = {n: profile.sample[n] for n in columns}
@@ -133,11 +129,11 @@ def _findings(old: Profile, new: Profile) -> Iterator[Finding]:
     for name, now in new.columns.items():
         if name not in old.columns:
             yield Finding(name, now.role, "schema", note="is new")
-    if old.quality is not None and new.quality is not None:
-        if old.quality.metric == new.quality.metric:
-            found = statistics.quality(old.quality, new.quality)
-            note = f"from {old.quality.mean:.4g} to {new.quality.mean:.4g}"
-            yield _finding(old.quality.metric, "metric", "metric", found, note)
+    first, second = old.quality, new.quality
+    if first is not None and second is not None and first.metric == second.metric:
+        found = statistics.quality(first, second)
+        note = f"from {first.mean:.4g} to {second.mean:.4g}"
+        yield _finding(first.metric, "metric", "metric", found, note)
 
 
 def _of_column(

@@ -34,7 +34,7 @@ def classifier_test(
     auc : float
         Mean area under the ROC curve over the folds; 0.5 is chance.
     p_value : float
-        In each fold, the Mann-Whitney test of scores of held-out rows is valid given the classifier.
+        In each fold, the Mann-Whitney test of held-out scores is valid given the classifier.
         The p-values of 3 folds depend on each other, because the training rows overlap. 3/2 times
         the second smallest is a p-value for any dependence (Rüger).
     importances : list of float

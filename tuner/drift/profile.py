@@ -169,6 +169,8 @@ class Profile:
                     f"{', '.join(map(str, frame.columns[:20]))}"
                 )
         frame = frame.drop(columns=list(ignore))
+        if frame.empty:
+            raise ArgumentError("drift: every column is ignored; name fewer columns in ignore=")
         rows = len(frame)
         series = {str(name): (frame[name], "feature") for name in frame.columns}
         if target is not None and target in series:
@@ -350,15 +352,3 @@ def _array(column: Column, values: Sequence[Any]) -> np.ndarray[Any, Any]:
     array = np.full(len(values), None, dtype=object)
     array[:] = [None if v is None else str(v) for v in values]
     return array
-
-
-def as_profile(data: Any, **options: Any) -> Profile:
-    """Return a profile as it is, and anything else as the profile of a table."""
-    return data if isinstance(data, Profile) else Profile.of(data, **options)
-
-
-def read_profile(path: str | Path, **options: Any) -> Profile:
-    """Return the profile in a ``.json`` file, or of the table in any other file."""
-    if Path(path).suffix == ".json":
-        return Profile.load(path)
-    return Profile.of(path, **options)

@@ -18,7 +18,7 @@ FEW_VALUES = 20
 """Number of distinct numbers up to which they are compared as categories: ties void KS's power."""
 
 FEWEST_EXPECTED = 5.0
-"""Smallest expected count of a cell of a chi-squared test; rarer categories are pooled (Cochran)."""
+"""Smallest expected count of a cell of a chi-squared test; rarer ones are pooled (Cochran)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def quality(reference: Quality, new: Quality) -> Tested:
     """Return Welch's test of a metric's mean over rows.
 
     The effect is the difference of accuracies. For another metric it is the probability that a
-    value of the one exceeds one of the other, from -1 to 1 and without its sign, if both are normal.
+    value of the one exceeds one of the other, minus the opposite, if both are normal.
     """
     import math
 
