@@ -222,10 +222,10 @@ def _joint(
     ]
     if not names:
         return None
-    sides = [[profile.sample[name] for name in names] for profile in (old, new)]
-    if min(len(side[0]) for side in sides) < FEWEST_VALUES * FOLDS:
+    first, second = ([profile.sample[name] for name in names] for profile in (old, new))
+    if min(len(first[0]), len(second[0])) < FEWEST_VALUES * FOLDS:
         return None
-    auc, p_value, importances = classifier_test(*sides, seed=seed)
+    auc, p_value, importances = classifier_test(first, second, seed)
     drift = p_value <= alpha and 2.0 * auc - 1.0 >= min_effect
     ranked = sorted(zip(names, importances, strict=True), key=lambda pair: -pair[1])
     return JointFinding(auc, p_value, alpha, drift, dict(ranked))

@@ -45,8 +45,7 @@ def numbers(reference: np.ndarray[Any, Any], new: np.ndarray[Any, Any]) -> Teste
 
     values = np.unique(np.concatenate([reference, new]))
     if len(values) <= FEW_VALUES:
-        first, second = (_counted(values, x) for x in (reference, new))
-        return counts(first, second)
+        return counts(_counted(values, reference), _counted(values, new))
     first, second = (
         np.searchsorted(np.sort(x), values, side="right") / len(x) for x in (reference, new)
     )
