@@ -22,7 +22,7 @@ CELLS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(1, 8).flatmap(
         lambda n: st.dictionaries(
