@@ -128,3 +128,11 @@ def test_what_is_not_a_table_is_refused(
 def test_a_text_that_is_not_a_profile_is_refused(text: str) -> None:
     with pytest.raises(ArgumentError, match="profile"):
         Profile.from_json(text)
+
+
+def test_infinities_survive_json() -> None:
+    profile = Profile.of({"x": [float("inf"), float("-inf"), 1.0, float("nan")]})
+    again = Profile.from_json(profile.to_json())
+    assert again.columns["x"].quantiles[::100] == (float("-inf"), float("inf"))
+    assert again.columns["x"].infinite == 2
+    np.testing.assert_array_equal(again.sample["x"], [np.inf, -np.inf, 1.0, np.nan])
