@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE :=
 INNER  := not (ray or postgres or process or slow or soak)
 
-.PHONY: help demo check test lint format docs bench soak fuzz clean
+.PHONY: help demo check quick test lint rules types format docs bench soak fuzz clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,15 +22,22 @@ $(READY): pyproject.toml
 demo: $(READY)  ## tune a real pipeline on Ray, register the winner, load it again, resume
 	$(BIN)/python examples/demo.py
 
-check: lint  ## lint, and the quick tests without Ray, PostgreSQL and other processes
+check: rules  ## lint, and the quick tests without Ray, PostgreSQL and other processes
+	@$(MAKE) --no-print-directory --jobs 2 types quick
+
+quick: $(READY)
 	$(BIN)/python -m pytest -n 2 -q -m '$(INNER)'
 
 test: $(READY)  ## run every test
 	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
 
-lint: $(READY)  ## format, rules, types, layers
+lint: rules types  ## format, rules, types, layers
+
+rules: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types: $(READY)
 	$(BIN)/mypy -p tuner
 	$(BIN)/lint-imports
 

@@ -226,15 +226,17 @@ def running_ray() -> Iterator[dict[str, str]]:
     import ray
 
     from tuner.backends.ray.auth import read_settings_again
+    from tuner.backends.ray.local import without_unused_processes
 
     read_settings_again()  # Ray may have been imported where a test had put other variables
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    with without_unused_processes():
+        ray.init(
+            address="local",
+            num_cpus=4,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
     _shared_ray.append(ray)
     yield {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
     stop_shared_ray()

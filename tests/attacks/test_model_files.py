@@ -325,7 +325,7 @@ def fuzzed(seed: int, count: int) -> None:
 
 @pytest.mark.process
 def test_mutated_files_load_or_are_refused_and_nothing_else_happens() -> None:
-    fuzzed(seed=1, count=300)
+    fuzzed(seed=1, count=150)
 
 
 @pytest.mark.soak

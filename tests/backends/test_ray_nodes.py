@@ -47,12 +47,14 @@ from tuner.records import Job, Outcome, State, Trial
 
 health.HEAD_CHECK_INTERVAL, health.HEAD_LOST = 1.0, 4.0
 health.SILENCE, health.UNREACHABLE, health.FROZEN = 2.0, 4.0, 1.0
-STORE = {"object_store_memory": 80 * 2**20}
+STORE = {"object_store_memory": 80 * 2**20, "include_log_monitor": False}
 
 def cluster():
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 0, "include_dashboard": False, **STORE},
+        head_node_args={
+            "num_cpus": 0, "include_dashboard": False, "no_monitor": True, **STORE
+        },
     )
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     return cluster

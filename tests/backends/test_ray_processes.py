@@ -65,7 +65,7 @@ def start(folder: Path, code: str) -> subprocess.Popen[str]:
 
 def test_ray_prints_nothing_and_leaves_no_files_when_workers_die(tmp_path: Path) -> None:
     code = """
-import ray, signal, tempfile
+import psutil, ray, signal, tempfile
 tempfile.tempdir = os.getcwd()  # not the system's, where others come and go
 before = dict(os.environ), signal.getsignal(signal.SIGTERM), set(os.listdir(tempfile.gettempdir()))
 backend = RayBackend()
@@ -73,6 +73,9 @@ backend.start(work)
 assert len(run(backend, *range(50), "die", "die")) == 52
 time.sleep(1.0)  # Ray tells of a death a little later
 say(*(p for p in ray.nodes()[0]["Resources"].items() if p[0] == "CPU"))
+commands = [" ".join(p.cmdline()[:4]) for p in psutil.Process().children(recursive=True)]
+for name in ("raylet", "monitor.py", "log_monitor.py", "dashboard.py"):
+    say(name, any(f"/{name}" in command for command in commands))
 backend.close()
 backend.close()
 assert not ray.is_initialized()
@@ -91,7 +94,11 @@ say(run(backend, 1)[0].outcome.state)
     out, err = process.communicate()
     assert (process.returncode, out, err) == (0, "", "")
     cpus = float(len(os.sched_getaffinity(0)))
-    assert (tmp_path / "said").read_text() == f"('CPU', {cpus})\ncompleted\n"
+    assert (tmp_path / "said").read_text().splitlines() == [
+        f"('CPU', {cpus})",
+        *("raylet True", "monitor.py False", "log_monitor.py False", "dashboard.py False"),
+        "completed",
+    ]
     assert len(started) > 3
     assert gone(started)
 

@@ -74,6 +74,7 @@ def test_winners_are_chosen_at_each_budget_of_a_noisy_search() -> None:
     assert run("random", LINE, seed=0, n_trials=26).winners == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "problem", [*learning.problems(), *learning.held_out()], ids=lambda p: p.name
 )

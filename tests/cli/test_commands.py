@@ -234,6 +234,7 @@ def test_numbers_are_shown_without_rounding_error(folder: Path) -> None:
     assert "0.001" in call("best", "s", "--json").stdout
 
 
+@pytest.mark.slow
 def test_a_plot_takes_a_goal_a_metric_and_other_studies(folder: Path) -> None:
     for name in ("s", "t"):
         study = tuner.create_study(
@@ -258,6 +259,7 @@ def test_a_plot_takes_a_goal_a_metric_and_other_studies(folder: Path) -> None:
     ).stderr  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_parameters_of_a_plot_are_chosen(folder: Path) -> None:
     run()
     call("plot", "s", "--kind", "contour", "--param", "m", "--param", "x")

@@ -39,6 +39,7 @@ def call(line: str, code: int = 0) -> str:
 SEARCH = "run noisy.py:objective --backend serial --n-trials 20 --study s --seed 1 --quiet"
 
 
+@pytest.mark.slow
 def test_the_winner_is_confirmed_shown_and_registered(folder: Path) -> None:
     call(f"{SEARCH} --confirm 3")
     output = call(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.engine.history import LaggedOptimizer
-from tuner.optimizers import TPEOptimizer
+from tuner.optimizers import GridOptimizer, TPEOptimizer
 from tuner.records import Goal, Outcome, State, Trial
 from tuner.search_spaces import Float, Int, Space
 
@@ -105,3 +105,10 @@ def test_trials_without_a_value_are_told_too(state):
     (params,) = lagged.ask(1)
     lagged.tell(Trial(0, params), Outcome(state))
     assert lagged.ask(1) != [params]
+
+
+def test_an_optimizer_without_further_points_ends():
+    lagged = LaggedOptimizer(GridOptimizer(), 2)
+    lagged.reset(Space({"n": Int(1, 3)}), [Goal()], 0)
+    assert [point["n"] for point in lagged.ask(5)] == [1, 2, 3]
+    assert lagged.ask(1, [Trial(k, {"n": k + 1}, State.RUNNING) for k in range(3)]) == []

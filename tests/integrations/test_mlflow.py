@@ -6,10 +6,9 @@ import logging
 import math
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Metric
 
 import tuner
 from support.mlflow_server import MlflowServer
@@ -17,6 +16,9 @@ from tuner import Choice, Float, Int
 from tuner.errors import ForeignRecordError, StudyMismatch
 from tuner.integrations import MlflowMirror, import_mlflow
 from tuner.records import State
+
+if TYPE_CHECKING:  # its import takes a second, in each process that collects tests
+    from mlflow import MlflowClient
 
 SPACE = {
     "rate": Float(1e-3, 1, log=True),
@@ -49,6 +51,12 @@ def searched(store: Path, callbacks=(), n_trials: int = 6, **options) -> tuner.S
     )
 
 
+def client_of(server: MlflowServer) -> MlflowClient:
+    from mlflow import MlflowClient
+
+    return MlflowClient(server.uri)
+
+
 def child_runs(client: MlflowClient, experiment: str) -> dict[int, object]:
     found = client.get_experiment_by_name(experiment)
     runs = client.search_runs([found.experiment_id], "tags.`tuner.trial` != ''")
@@ -62,7 +70,7 @@ def test_mlflows_client_reads_what_was_mirrored(mlflow_server, tmp_path: Path) -
     with MlflowMirror(mlflow_server.uri, "mirrored") as mirror:
         study = searched(tmp_path, [mirror])
         assert mirror.flush(60)
-    client = MlflowClient(mlflow_server.uri)
+    client = client_of(mlflow_server)
     experiment = client.get_experiment_by_name("mirrored")
     [parent] = client.search_runs([experiment.experiment_id], "tags.`tuner.name` = 'digits'")
     assert parent.info.status == "FINISHED"
@@ -93,7 +101,7 @@ def test_a_long_curve_and_many_params_take_several_requests(mlflow_server, tmp_p
         trial.report(float(step), step)
     study.tell(trial, 1.0)
     assert MlflowMirror(mlflow_server.uri, "long").catch_up(study) == 1
-    client = MlflowClient(mlflow_server.uri)
+    client = client_of(mlflow_server)
     run = child_runs(client, "long")[0]
     assert len(run.data.params) == 120
     history = client.get_metric_history(run.info.run_id, "value")
@@ -106,13 +114,13 @@ def test_a_trial_that_ran_again_is_mirrored_with_its_own_run(mlflow_server, tmp_
     study.confirm(objective, 2, backend="serial", progress=False)
     assert len(study.runs()) > len(own)
     MlflowMirror(mlflow_server.uri, "again").catch_up(study)
-    runs = child_runs(MlflowClient(mlflow_server.uri), "again")
+    runs = child_runs(client_of(mlflow_server), "again")
     assert {run.data.tags["tuner.run"] for run in runs.values()} == own
 
 
 def test_a_partly_sent_run_is_completed(mlflow_server, tmp_path: Path) -> None:
     study = searched(tmp_path, n_trials=3)
-    client = MlflowClient(mlflow_server.uri)
+    client = client_of(mlflow_server)
     MlflowMirror(mlflow_server.uri, "half").catch_up(study)
     left = child_runs(client, "half")[1].info.run_id
     client.update_run(left, "RUNNING")
@@ -136,7 +144,7 @@ def test_runs_are_sent_after_the_server_returns(mlflow_server, tmp_path: Path, m
     assert mirror.flush(120)
     mirror.close()
     assert mirror.dropped == 0
-    assert len(child_runs(MlflowClient(mlflow_server.uri), "away")) == 6
+    assert len(child_runs(client_of(mlflow_server), "away")) == 6
 
 
 def test_runs_that_overflow_the_queue_are_sent_later_with_a_warning(
@@ -155,7 +163,7 @@ def test_runs_that_overflow_the_queue_are_sent_later_with_a_warning(
     assert late.catch_up(study) == 6
     assert late.catch_up(study) == 0
     assert MlflowMirror(mlflow_server.uri, "short").catch_up(study) == 0
-    assert len(child_runs(MlflowClient(mlflow_server.uri), "short")) == 6
+    assert len(child_runs(client_of(mlflow_server), "short")) == 6
 
 
 def test_a_mirrored_study_can_be_imported(mlflow_server, tmp_path: Path) -> None:
@@ -179,7 +187,7 @@ def test_a_mirrored_study_can_be_imported(mlflow_server, tmp_path: Path) -> None
 
 @pytest.fixture
 def experiment(mlflow_server: MlflowServer, request) -> tuple[MlflowClient, str, str]:
-    client = MlflowClient(mlflow_server.uri)
+    client = client_of(mlflow_server)
     name = request.node.name
     return client, client.create_experiment(name), name
 
@@ -188,6 +196,8 @@ def logged(client, experiment, params, losses, status="FINISHED", start=1000, **
     run = client.create_run(experiment, start_time=start, tags=tags)
     for name, value in params.items():
         client.log_param(run.info.run_id, name, value)
+    from mlflow.entities import Metric
+
     points = [Metric("loss", loss, start + i, i) for i, loss in enumerate(losses)]
     client.log_batch(run.info.run_id, metrics=points)
     if status:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,19 @@ def test_intervals_of_a_rough_objective_cover_the_true_value() -> None:
         found = estimate(SPACE, Goal(), history(truth + 0.01 * rng.standard_normal(40), X)).winner
         covered.append(found.low <= truth[found.trial] <= found.high)
     assert np.mean(covered) >= 0.75  # of 15 at 0.95, fewer than 12 happen in 1 of 1,000 tests
+
+
+def test_a_value_that_is_too_good_does_not_win() -> None:
+    trials, truth = noisy(3)
+    worst = int(np.argmax(truth))
+    broken = [replace(t, values=(-3.0,)) if t.number == worst else t for t in trials]
+    found = estimate(SPACE, Goal(), broken)
+    assert found.best_observed.trial == worst
+    assert found.optimism > 2.5
+    assert truth[found.winner.trial] < np.quantile(truth, 0.2)
+    assert 0.03 < found.noise < 0.08
+    confirmed = estimate(SPACE, Goal(), broken, {worst: [-3.0] * 3})
+    assert confirmed.winner.trial == worst
 
 
 def test_repeats_tell_roughness_from_noise() -> None:

@@ -84,7 +84,7 @@ def test_the_expected_improvement_matches_the_mean_of_samples(front, goals):
     before = hypervolume(front, corner) if len(front) else 0.0
     for k, value in enumerate(acquisition(X, on)):
         predictions = [model.predict(X[k : k + 1], on[:1]) for model in acquisition.models]
-        draws = np.stack([rng.normal(m[0], np.sqrt(v[0]), 5_000) for m, v in predictions], axis=1)
+        draws = np.stack([rng.normal(m[0], np.sqrt(v[0]), 2_000) for m, v in predictions], axis=1)
         gains = [hypervolume(np.vstack([front, draw]), corner) - before for draw in draws]
         error = 4 * np.std(gains) / np.sqrt(len(gains)) + 1e-4
         assert np.exp(value) == pytest.approx(np.mean(gains), abs=error)

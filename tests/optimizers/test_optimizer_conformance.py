@@ -5,6 +5,7 @@ import pytest
 from tuner.optimizers import (
     AutoOptimizer,
     BayesianOptimizer,
+    GridOptimizer,
     OptunaOptimizer,
     RandomOptimizer,
     TPEOptimizer,
@@ -18,6 +19,16 @@ class TestRandom(OptimizerConformance):
 
     def make(self):
         return RandomOptimizer()
+
+
+class TestGrid(OptimizerConformance):
+    centered = False
+    ends = True
+    learns = False
+    seeded = False
+
+    def make(self):
+        return GridOptimizer(levels=25)
 
 
 class TestTPE(OptimizerConformance):

@@ -149,6 +149,7 @@ class TestSampling:
 
         assert bound(Space({"x": Float(0, 1)}), Middle).ask(1) == [{"x": 0.5}]
 
+    @pytest.mark.slow
     def test_optunas_tpe_finds_the_best_branch(self):
         def loss(p):
             return 1.0 if p["model"][0] != "b" else abs(p["model"][1]["n"] - 3) / 9

@@ -100,8 +100,8 @@ def test_a_built_in_optimizer_is_described_by_name_and_options():
 def test_the_exports_are_complete():
     for name in tuner.optimizers.__all__:
         assert getattr(tuner.optimizers, name)
-    with pytest.raises(AttributeError, match="no attribute 'GridOptimizer'"):
-        tuner.optimizers.GridOptimizer  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'GridSearch'"):
+        tuner.optimizers.GridSearch  # noqa: B018
 
 
 @pytest.mark.process

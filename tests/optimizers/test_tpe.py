@@ -177,6 +177,7 @@ class TestSuggestions:
             optimizer.tell(Trial(number, params), told[-1][1])
         return told
 
+    @pytest.mark.slow
     def test_it_beats_random_search_where_parameters_are_mixed(self):
         def loss(p):
             kind, inner = p["model"]

@@ -123,6 +123,7 @@ def test_a_space_with_one_point_is_drawn(kind: str) -> None:
     draw(Plots(space, [Goal()], lambda: trials), kind)
 
 
+@pytest.mark.slow
 @every_plot
 def test_texts_with_math_markup_are_escaped(kind: str) -> None:
     odd = Choice("$x_", "a\nb", "x" * 200, **{"$a_$": {"n": Int(1, 3)}})

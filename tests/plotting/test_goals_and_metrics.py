@@ -82,6 +82,7 @@ def test_every_plot_shows_a_metric(kind: str) -> None:
         three_goals(4).hypervolume(metric="size")
 
 
+@pytest.mark.slow
 def test_importances_follow_the_goal() -> None:
     def first(goal: int) -> str:
         return three_goals(60).importances(goal=goal).get_yticklabels()[0].get_text()

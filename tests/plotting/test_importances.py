@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.effort import each_once
 from tuner.plotting import Plots
 from tuner.plotting.importance_scores import Importances, importance_scores
 from tuner.plotting.importances import share_text
@@ -65,6 +66,7 @@ def test_a_single_parameter_without_effect_has_a_low_importance() -> None:
     assert widths[0] < 0.1
 
 
+@pytest.mark.slow
 def test_a_parameter_of_a_branch_has_a_share_of_the_whole_variance() -> None:
     def value(p: dict[str, Any]) -> float:
         kind, options = p["model"]
@@ -111,8 +113,7 @@ def test_a_choice_explains_the_values_of_constant_options() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [4, 5, 8, 12, 40])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("n", "seed"), each_once([4, 5, 8, 12, 40], range(3)))
 def test_a_range_contains_its_score(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     space = Space(

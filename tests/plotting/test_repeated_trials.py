@@ -84,6 +84,7 @@ def test_nothing_changes_without_repeats(kind: str) -> None:
     assert drawn(of_none) == drawn(Plots(SPACE, [Goal()], lambda: TRIALS))
 
 
+@pytest.mark.slow
 def test_huge_and_logarithmic_values_are_drawn() -> None:
     trials = [Trial(i, {"x": 0.1}, State.COMPLETED, (10.0**i,)) for i in range(5)]
     repeats = [repeat(0, 1e4), repeat(4, 1e300), repeat(4, -1e300)]

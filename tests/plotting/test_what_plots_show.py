@@ -297,6 +297,7 @@ def test_a_diverged_trial_does_not_dominate_importances() -> None:
     assert importance_scores(PLANE, LOSS, trials).scores["x"] > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", list(Direction))
 def test_a_rarely_tried_branch_has_importances(direction: Direction) -> None:
     """A few bad trials that lie off scale do not count as diverged."""

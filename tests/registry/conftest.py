@@ -4,16 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from threadpoolctl import threadpool_limits
 
 from tuner.tracking import Store, open_store
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Fit small models without the threads that cost them more than they save."""
-    with threadpool_limits(1):
-        yield
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -34,6 +34,14 @@ def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path)
 
 
+def test_a_card_with_an_unknown_noise_has_no_interval(registry: Registry) -> None:
+    text = tuner.model_card("digits", store=registry.store).to_markdown()
+    assert "| estimate | 0.5 |" in text
+    assert "| noise source | unknown |" in text
+    assert "interval" not in text
+    assert "luck" not in text
+
+
 def test_a_card_has_the_whole_record(registry: Registry) -> None:
     version = registry.set_description("digits", "Reads digits.\n\n- not a list")
     registry.set_tags("digits", {"stage": "review"})

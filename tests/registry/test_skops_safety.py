@@ -28,6 +28,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from skops import io as skops_io
 
+from support.effort import each_once
 from tuner.errors import RegistryError, UntrustedModel
 from tuner.registry.skops_format import FILE, SkopsFormat
 from tuner.registry.soundness import Unsound, check_model
@@ -226,14 +227,13 @@ def load_again(model: Any, folder: Path) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("make", "tree_of"), TREES.values(), ids=TREES.keys())
-@pytest.mark.parametrize("change", TREE_CHANGES.values(), ids=TREE_CHANGES.keys())
+@pytest.mark.parametrize(("tree", "change"), each_once(TREES, TREE_CHANGES))
 def test_a_tree_with_invalid_child_indices_is_not_loaded(
-    make: Callable[[], Any],
-    tree_of: Callable[[Any], Any],
+    tree: tuple[Callable[[], Any], Callable[[Any], Any]],
     change: Callable[[Any], None],
     tmp_path: Path,
 ) -> None:
+    make, tree_of = tree
     model = make().fit(X, y)
     load_again(model, tmp_path)
     change(tree_of(model))

@@ -66,15 +66,16 @@ def unfinished_fits() -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("n", [1, pytest.param(5, marks=pytest.mark.soak)])
 @pytest.mark.parametrize(("task", "name"), MODELS)
-def test_models_of_the_predefined_spaces_load(task: Any, name: str) -> None:
+def test_models_of_the_predefined_spaces_load(task: Any, name: str, n: int) -> None:
     params = ready.classifier() if task == "classifier" else ready.regressor()
     space = Space(params).freeze({"model": name})
     for size, few in (("n_estimators", 50), ("max_iter", 20)):
         path = f"model.{name}.{size}"
         if path in [column.path for column in space.columns]:
             space = space.narrow({path: (few, few + 5)})
-    for point in space.sample(np.random.default_rng(1), 3):
+    for point in space.sample(np.random.default_rng(1), n):
         model = ready.build(point["model"], task, random_state=0).fit(X, y)
         assert np.array_equal(again(model).predict(X), model.predict(X))
 
@@ -157,6 +158,7 @@ PIPELINES: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", PIPELINES.values(), ids=PIPELINES.keys())
 def test_common_pipelines_load(make: Callable[[], tuple[Any, Any]]) -> None:
     model, data = make()

@@ -184,7 +184,7 @@ def test_a_plot_without_data_is_omitted(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_importances_are_shares_of_the_whole_variance(tmp_path: Path) -> None:
-    study = study_of(tmp_path, n=40)
+    study = study_of(tmp_path, n=20)
     (found,) = importances_of(study, study.trials)
     assert next(row.path for row in found.rows) == "rate"
     assert sum(row.score for row in found.rows) + sum(found.rest.values()) == pytest.approx(1.0)
@@ -192,7 +192,7 @@ def test_importances_are_shares_of_the_whole_variance(tmp_path: Path) -> None:
         assert row.low is None or row.high is None or row.low <= row.score <= row.high
     text = Page(render_report(study)).text
     assert "unexplained" in text
-    goals = study_of(tmp_path / "b", n=15, direction=["minimize"] * 2, metric=["loss", "time"])
+    goals = study_of(tmp_path / "b", n=9, direction=["minimize"] * 2, metric=["loss", "time"])
     assert [found.goal for found in importances_of(goals, goals.trials)] == ["loss", "time"]
 
 

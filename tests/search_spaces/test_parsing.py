@@ -35,6 +35,7 @@ def switches_often() -> Iterator[None]:
     sys.setswitchinterval(interval)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("switches_often")
 def test_threads_parse_concurrently() -> None:
     def parse(_: int) -> None:

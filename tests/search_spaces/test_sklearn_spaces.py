@@ -6,13 +6,11 @@ import inspect
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
 
 import tuner.search_spaces.sklearn as ready
 from tuner.errors import ArgumentError
@@ -29,15 +27,9 @@ MODELS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with threadpool_limits(1):
-        yield
-
-
 @pytest.mark.slow
 @pytest.mark.process  # scikit-learn runs lscpu to count cores
-@pytest.mark.parametrize("n", [4, pytest.param(15, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("n", [2, pytest.param(15, marks=pytest.mark.soak)])
 @pytest.mark.parametrize(("task", "name"), MODELS)
 def test_sampled_params_fit_a_model(task: str, name: str, n: int) -> None:
     params, (X, y) = TASKS[task]

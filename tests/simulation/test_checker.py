@@ -45,6 +45,7 @@ def renew_whatever_the_epoch(
     connection.execute(update(table).where(table.c.study_id == study_id).values(until=until))
 
 
+@pytest.mark.slow
 def test_the_checker_detects_missing_fencing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "renew", renew_whatever_the_epoch)
     assert first_consequence()
@@ -56,6 +57,7 @@ def test_the_checker_detects_changed_outcomes(monkeypatch: pytest.MonkeyPatch) -
     assert first_consequence()
 
 
+@pytest.mark.slow
 def test_the_checker_detects_a_missing_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     take = leases.take
 

@@ -30,11 +30,12 @@ def test_ten_thousand_sweeps_with_faults_are_correct() -> None:
 
 
 @pytest.mark.slow
-def test_a_driver_killed_at_each_step_loses_nothing() -> None:
+@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.soak)])
+def test_a_driver_killed_at_any_step_loses_nothing(stride: int) -> None:
     plan = Plan(n_trials=3, workers=2, steps=1, asha=True)
     wrong: dict[int, list[str]] = {}
     with sweep_database() as sweeps:
-        for step in range(1, 1_000):
+        for step in range(1, 1_000, stride):
             world, history = sweeps.play(0, plan.killed_at(step))
             if not world.happened["killed"]:
                 break

@@ -174,3 +174,28 @@ def test_a_search_in_this_process_is_not_reported_as_another(tmp_path: Path, cha
     with pytest.raises(errors.StudyBusy, match=says):
         search(tmp_path, lambda study, _: change(study.name, store=tmp_path))
     assert len(tuner.load_study("watched", store=tmp_path).trials) > 0
+
+
+def test_a_callback_that_does_not_read_the_record_does_not_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuner.engine.writer import Writer
+
+    flush, flushed = Writer.flush, []
+    monkeypatch.setattr(Writer, "flush", lambda self: (flushed.append(1), flush(self))[1])
+
+    class Watches:
+        def __init__(self, reads_record: bool) -> None:
+            self.reads_record, self.seen = reads_record, 0
+
+        def __call__(self, study: tuner.Study, trial: tuner.Trial) -> None:
+            self.seen += 1
+
+    counts = []
+    for reads_record in (False, True):
+        watches = Watches(reads_record)
+        flushed.clear()
+        search(tmp_path, watches, n_trials=4, study=f"reads {reads_record}")
+        assert watches.seen == 4
+        counts.append(len(flushed))
+    assert counts[1] == counts[0] + 4

@@ -41,6 +41,7 @@ def repeats(study: tuner.Study) -> list[Any]:
     return [run for run in study.runs() if run.purpose is RunPurpose.REPEAT]
 
 
+@pytest.mark.slow
 def test_repeats_are_runs_of_their_trials_and_change_nothing_else(tmp_path: Path) -> None:
     study = search(tmp_path)
     trials, best = list(study), study.best_trial
@@ -66,6 +67,7 @@ def test_the_same_repeat_of_two_trials_has_one_fresh_seed(tmp_path: Path) -> Non
     assert len(set(seeds.values())) == len(seeds) > 1
 
 
+@pytest.mark.slow
 def test_the_budget_is_a_total_and_a_decided_race_ends(tmp_path: Path) -> None:
     study = search(tmp_path)
     confirm(study, 4)
@@ -77,6 +79,7 @@ def test_the_budget_is_a_total_and_a_decided_race_ends(tmp_path: Path) -> None:
     assert len(repeats(study)) == 7
 
 
+@pytest.mark.slow
 def test_an_interrupted_race_resumes_equally(tmp_path: Path) -> None:
     whole = search(tmp_path / "whole")
     confirm(whole, 6)
@@ -101,6 +104,7 @@ def test_an_interrupted_race_resumes_equally(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_again_leaves_the_race(tmp_path: Path) -> None:
     study = search(tmp_path)
     leader = study.winner.trial
@@ -180,6 +184,7 @@ def test_a_seed_that_was_lost_runs_again_and_no_other_one_twice(tmp_path: Path) 
     assert len(set(done)) == len(done)
 
 
+@pytest.mark.slow
 def test_the_winner_is_registered(tmp_path: Path) -> None:
     study = search(tmp_path, confirm=5, register="m")
     assert len(repeats(study)) == 5
@@ -190,6 +195,7 @@ def test_the_winner_is_registered(tmp_path: Path) -> None:
     assert study.register("again").trial == study.winner.trial.number
 
 
+@pytest.mark.slow
 def test_models_of_repeats_are_not_kept(tmp_path: Path) -> None:
     def logs(params: dict[str, Any], trial: tuner.LiveTrial) -> float:
         path = Path(tmp_path / "f.txt")
@@ -204,6 +210,7 @@ def test_models_of_repeats_are_not_kept(tmp_path: Path) -> None:
     assert not any(artifact.run in made for artifact in study.artifacts())
 
 
+@pytest.mark.slow
 def test_a_tie_goes_to_the_lower_cost_permanently(tmp_path: Path) -> None:
     def sized(params: dict[str, Any], trial: tuner.LiveTrial) -> dict[str, float]:
         return {"value": random.Random(trial.seed).gauss(0.0, 0.1), "size": params["x"]}
@@ -264,6 +271,7 @@ def test_a_study_without_a_single_best_has_no_winner(tmp_path: Path) -> None:
         confirm(study, 2)
 
 
+@pytest.mark.slow
 def test_without_noise_the_winner_is_the_best_trial(tmp_path: Path) -> None:
     study = search(tmp_path, lambda params: params["x"] ** 2)
     assert (study.winner.trial, study.winner.noise) == (study.best_trial, 0.0)

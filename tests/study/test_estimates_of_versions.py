@@ -47,6 +47,7 @@ def test_the_version_of_the_winner_keeps_its_estimate(tmp_path: Path) -> None:
     assert (kept.confidence, kept.optimism) == (winner.confidence, winner.optimism)
 
 
+@pytest.mark.slow
 def test_a_registration_after_a_confirmation_replaces_the_estimate(tmp_path: Path) -> None:
     study = search(tmp_path)
     first = study.register("m", trial=study.winner.trial)
@@ -77,6 +78,7 @@ def test_several_goals_have_no_estimate(tmp_path: Path) -> None:
     assert study.register("m", trial=1).estimate is None
 
 
+@pytest.mark.slow
 def test_every_list_of_versions_shows_the_estimate(tmp_path: Path) -> None:
     study = search(tmp_path)
     version = tuner.list_models(store=tmp_path)[0]

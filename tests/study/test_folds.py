@@ -112,6 +112,21 @@ def test_each_fold_has_one_score(tmp_path: Path) -> None:
             search(tmp_path / objective.__name__, objective, n_trials=1)
 
 
+def test_further_metrics_of_a_fold_are_recorded_at_its_step(tmp_path: Path) -> None:
+    def objective(params, trial):
+        folds = trial.folds(range(2))
+        for fold in folds:
+            folds.report(fold, {"loss": 10.0 + fold})
+        return folds.mean
+
+    study = tuner.optimize(
+        objective, {"x": tuner.Int(1, 3)}, n_trials=1, backend="serial", store=tmp_path,
+        register=False, progress=False,
+    )  # fmt: skip
+    reported = [(report.step, report.metrics) for _, report in study.reports(0)]
+    assert reported == [(0, {"value": 0.0, "loss": 10.0}), (1, {"value": 0.5, "loss": 11.0})]
+
+
 def test_huge_scores_do_not_overflow(tmp_path: Path) -> None:
     def objective(params: dict[str, Any], trial: tuner.LiveTrial) -> float:
         folds = trial.folds(range(2))

@@ -50,6 +50,7 @@ def test_a_deterministic_search_does_not_depend_on_late_workers(tmp_path: Path) 
     assert len(logs) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 5])
 def test_a_deterministic_search_does_not_depend_on_faults(tmp_path: Path, workers: int) -> None:
     backends = {
@@ -68,6 +69,7 @@ def test_a_deterministic_search_does_not_depend_on_faults(tmp_path: Path, worker
     assert len(set(logs.values())) == 1
 
 
+@pytest.mark.slow
 def test_a_nondeterministic_search_depends_on_timing(tmp_path: Path) -> None:
     logs = {
         log(tmp_path / str(seed), SimulatedBackend(lognormal(60.0), workers=5, seed=seed))

@@ -68,12 +68,12 @@ def test_every_trial_is_a_tracked_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["auto", "random", "tpe", "bayesian"])
 def test_the_same_seed_makes_the_same_search(tmp_path: Path, optimizer: str) -> None:
-    first = search(tmp_path / "a", optimizer=optimizer, n_trials=25)
-    second = search(tmp_path / "b", optimizer=optimizer, n_trials=25)
-    other = search(tmp_path / "c", optimizer=optimizer, n_trials=25, seed=1)
+    first = search(tmp_path / "a", optimizer=optimizer, n_trials=15)
+    second = search(tmp_path / "b", optimizer=optimizer, n_trials=15)
+    other = search(tmp_path / "c", optimizer=optimizer, n_trials=3, seed=1)
     tried = [t.params for t in first.trials]
     assert tried == [t.params for t in second.trials]
-    assert tried != [t.params for t in other.trials]
+    assert tried[:3] != [t.params for t in other.trials]
     assert [t.seed for t in first.trials] == [t.seed for t in second.trials]
 
 
@@ -259,9 +259,11 @@ def test_the_record_is_shown_as_a_table(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_import_and_call_print_nothing(tmp_path: Path) -> None:
     code = f"""
-import tuner
+import sys, tuner
 tuner.optimize(lambda p: p["x"], {{"x": tuner.Float(0, 1)}}, n_trials=5, backend="serial",
-               store={str(tmp_path)!r}, progress=False)
+               optimizer="random", store={str(tmp_path)!r}, progress=False)
+unneeded = {{"ray", "matplotlib", "sklearn", "pandas", "optuna", "scipy"}}
+assert not unneeded & set(sys.modules), unneeded & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")

@@ -91,6 +91,7 @@ def test_workers_and_a_model_stop_too(tmp_path: Path) -> None:
     assert 20 <= count(study) < 60
 
 
+@pytest.mark.slow
 def test_a_plateau_is_not_taken_for_convergence(tmp_path: Path) -> None:
     rule = tuner.stop.when_unlikely_to_improve(20, probability=0.2)
     flat = search(tmp_path, rule, lambda _: 1.0, study="flat", n_trials=30)

@@ -78,6 +78,7 @@ def test_a_source_is_given_by_its_name(tmp_path) -> None:
     assert [info.name for info in tuner.list_studies(store=tmp_path)] == ["first", "second"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["tpe", "bayesian"])
 def test_an_interrupted_search_resumes_equally_without_its_source(tmp_path, optimizer) -> None:
     source = search(tmp_path / "source", n_trials=15)

@@ -76,6 +76,7 @@ def restored(checkpoint: Checkpoint | None, target: Path) -> dict[str, bytes] | 
     return read(target)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(contents, st.booleans(), st.integers(0, 8)), max_size=6))
 def test_the_last_complete_checkpoint_is_found(

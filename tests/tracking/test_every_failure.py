@@ -156,7 +156,7 @@ KINDS = pytest.mark.parametrize(
 def test_the_search_resumes_after_failures_at_sampled_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Any, error: Callable[[], Exception]
 ) -> None:
-    fail_at_moments(tmp_path, monkeypatch, fails, error, most=12)
+    fail_at_moments(tmp_path, monkeypatch, fails, error, most=8)
 
 
 @pytest.mark.soak

@@ -137,7 +137,7 @@ def test_maintenance_of_a_missing_store_does_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("n", [8, pytest.param(32, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("n", [5, pytest.param(32, marks=pytest.mark.soak)])
 def test_many_processes_open_a_new_store_concurrently(tmp_path: Path, n: int) -> None:
     import subprocess
     import sys

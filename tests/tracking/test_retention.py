@@ -199,6 +199,7 @@ def test_artifacts_of_a_running_trial_are_kept(tmp_path: Path) -> None:
     assert [a.run for a in history.study.artifacts()] == [running.uid]
 
 
+@pytest.mark.slow
 def test_content_saved_again_during_a_collection_is_kept(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.store.put_artifact(uuid7(), model(1))

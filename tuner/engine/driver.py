@@ -93,7 +93,8 @@ class Session:
     """The inputs of one run of the loop.
 
     `initial` are points to try first, unless the study has as many trials of them. `listeners` are
-    called with each finished trial, once it is committed. `clock` measures deadlines and dates
+    called with each finished trial, once it is committed; without `listeners_read`, they do not use
+    the record and do not wait for the commit. `clock` measures deadlines and dates
     records. `poll` is the maximum number of seconds between two checks of deadlines and updates of
     the display. `lease` is the number of seconds after its last renewal at which the lease expires.
     """
@@ -112,6 +113,7 @@ class Session:
     code: Code = field(default_factory=Code)
     environment: Environment = field(default_factory=lambda: Environment("", ""))
     listeners: Sequence[Callable[[Trial], None]] = ()
+    listeners_read: bool = True
     clock: Clock = field(default_factory=SystemClock)
     poll: float = POLL
     owner: LeaseOwner = field(default_factory=new_lease_owner)
@@ -404,7 +406,7 @@ class Driver:
         self._optimizer.tell(trial, outcome)
         if ranking.beats(self._session.info.goal, trial, self._best):
             self._best = trial
-        if self._writer is not None and self._session.listeners:
+        if self._writer is not None and self._session.listeners_read:
             self._writer.flush()  # a callback reads the record, and may annotate the trial
         for listener in self._session.listeners:
             with exit_forked_children():

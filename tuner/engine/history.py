@@ -147,9 +147,11 @@ class LaggedOptimizer:
                 self.inner.tell(*self._held.pop(earlier))
                 self._seen = max(self._seen, earlier)
                 del unseen[earlier]
-            (params,) = self.inner.ask(1, [unseen[k] for k in sorted(unseen)])
-            unseen[number] = Trial(number, params, State.RUNNING)
-            points.append(params)
+            asked = self.inner.ask(1, [unseen[k] for k in sorted(unseen)])
+            if not asked:
+                break
+            unseen[number] = Trial(number, asked[0], State.RUNNING)
+            points += asked
         return points
 
     def describe(self) -> dict[str, Any]:

@@ -125,6 +125,7 @@ class Machine:
         self._capacity = 0
         self._lag: int | None = None
         self._asked = 0
+        self._exhausted = False
         self._opened_at: float | None = None
         self._date = 0.0
         self._ending: End | None = None
@@ -215,8 +216,11 @@ class Machine:
         commands += self._kill_overdue(now)
         if not self._ending:
             commands += self._fill_workers(now)
-        if not self.active and not self._asked and (self._ending or self._left() <= 0):
-            commands.append(self._finish(self._ending or End.BUDGET))
+        if not self.active and not self._asked:
+            if self._ending or self._left() <= 0:
+                commands.append(self._finish(self._ending or End.BUDGET))
+            elif self._exhausted and not self._trials.waiting:
+                commands.append(self._finish(End.EXHAUSTED))
         return commands
 
     def _overdue(self, now: float) -> bool:
@@ -249,7 +253,7 @@ class Machine:
             n -= 1
         if self._lag is not None:
             n = min(n, self._within_lag(self._lag))
-        if n > 0:
+        if n > 0 and not self._exhausted:
             self._asked += n
             commands.append(Ask(n))
         return commands
@@ -260,6 +264,8 @@ class Machine:
         return oldest + lag - self._trials.next_number
 
     def _on_suggested(self, points: Sequence[Params], now: float) -> list[Command]:
+        # With fewer points than requested, the optimizer says that it has no more.
+        self._exhausted = len(points) < self._asked
         self._asked = 0
         if self._ending:
             return []

@@ -157,6 +157,7 @@ class End(StrEnum):
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"
     ALL_FAILED = "all failed"
+    EXHAUSTED = "every point was tried"
 
 
 Command: TypeAlias = (

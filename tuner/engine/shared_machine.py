@@ -81,6 +81,7 @@ class SharedMachine(Machine):
         self._trials.open = savepoint.open
         self._trials.next_number = savepoint.next_number
         self._asked = 0
+        self._exhausted = False
 
     def learn(self, trial: Trial) -> None:
         """Update a trial as another process recorded it; that process owns the trial's runs.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tuner.optimizers.auto import AutoOptimizer
     from tuner.optimizers.base import SpaceOptimizer
     from tuner.optimizers.bayesian.optimizer import BayesianOptimizer
+    from tuner.optimizers.grid import GridOptimizer
     from tuner.optimizers.optuna_adapter import OptunaOptimizer
     from tuner.optimizers.protocol import Optimizer
     from tuner.optimizers.random import RandomOptimizer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AutoOptimizer",
     "BayesianOptimizer",
+    "GridOptimizer",
     "OptunaOptimizer",
     "RandomOptimizer",
     "SpaceOptimizer",
@@ -39,6 +41,7 @@ OPTIMIZERS = Plugins(
         "random": "tuner.optimizers.random:RandomOptimizer",
         "tpe": "tuner.optimizers.tpe:TPEOptimizer",
         "bayesian": "tuner.optimizers.bayesian.optimizer:BayesianOptimizer",
+        "grid": "tuner.optimizers.grid:GridOptimizer",
     },
     exports=(
         "tuner.optimizers.optuna_adapter:OptunaOptimizer",

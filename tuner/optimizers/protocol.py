@@ -22,6 +22,8 @@ class Optimizer(Protocol):
     - Deterministic: the same seed, history and pending trials give the same points.
     - ``ask(n, pending)`` returns `n` points of the space that satisfy the constraints. While
       untried points exist, they repeat neither each other nor a told or pending point.
+    - An optimizer with the attribute ``ends = True`` returns fewer than `n` points once it has
+      suggested all of its points. The search then ends when the pending trials have finished.
     - Failed and stopped trials are told as well; an optimizer must handle any share of them.
     - `tell` is cheap; expensive computation happens in `ask`.
     """

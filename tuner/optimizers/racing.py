@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr
 
 from tuner.optimizers.estimates import Estimate, Estimates
 
@@ -97,6 +96,8 @@ def next_repeats(race: Race, estimates: Estimates, running: Mapping[int, int], n
 
 
 def _next(race: Race, estimates: Estimates, given: Mapping[int, int]) -> int:
+    from scipy.special import ndtr  # most searches have no race
+
     leaders = estimates.leaders
     if not estimates.noise:
         first = leaders[:UNKNOWN] if estimates.noise is None else leaders[:1]

@@ -50,7 +50,10 @@ def _section(title: str, content: str) -> list[str]:
 def _quality(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the estimate with its interval in one line, with as many digits as it needs."""
     shown = dict(facts)
-    if "estimate" in shown:
+    if "estimate" in shown and shown["noise"] is None:
+        for unknown in ("low", "high", "noise", "probability of being the best", "luck"):
+            del shown[unknown]
+    elif "estimate" in shown:
         texts = distinct_texts([shown["estimate"], shown.pop("low"), shown.pop("high")])
         shown["estimate"] = f"{texts[0]} (95 % interval {texts[1]} to {texts[2]})"
     return shown

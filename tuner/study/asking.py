@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, overload
 
-from tuner.errors import ArgumentError, StudyBusy, UnknownOptimizer
+from tuner.errors import ArgumentError, StudyBusy, StudyError, UnknownOptimizer
 from tuner.errors.boundary import public_methods
 from tuner.errors.loading import end_loading
 from tuner.records import Params, State, StudyInfo, Trial
@@ -53,9 +53,19 @@ class AskTellStudy(StudyResults):
         ------
         StudyBusy
             If a search of the study is running.
+        StudyError
+            If the optimizer has suggested every point, as ``"grid"`` does at the end. With `n`, the
+            list then has fewer trials.
         """
         trials = self._loop().ask(as_count("n", n) or 1)
-        return trials[0] if n is None else trials
+        if n is not None:
+            return trials
+        if not trials:
+            raise StudyError(
+                f"study {self.name!r}: the optimizer has suggested all of its points; write "
+                f"study.ask(1), which returns an empty list then"
+            )
+        return trials[0]
 
     def tell(
         self,

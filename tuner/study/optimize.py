@@ -81,7 +81,8 @@ def optimize(
         trial is a feasible one. `LiveTrial.report_constraint` reports further constraints.
     n_trials
         Total number of trials of the study, including trials of earlier calls. Without `n_trials`
-        and `timeout`, it is 100, or the size of the space if that is smaller.
+        and `timeout`, it is 100, or the size of the space if that is smaller. ``"grid"`` tries the
+        whole grid.
     timeout
         Seconds after which this call starts no more trials. Running trials finish.
     trial_timeout

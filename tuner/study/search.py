@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from tuner.study.results import StudyResults
 
 Callback: TypeAlias = Callable[..., None]
-"""Called with a study and a trial; may have a method ``study_ended(study)``."""
+"""Called with a study and a trial; may have a method ``study_ended(study)``.
+
+With the attribute ``reads_record = False``, it does not wait until the trial is committed.
+"""
 
 DEFAULT_N_TRIALS = 100
 """Number of trials of a search with neither `n_trials` nor `timeout`."""
@@ -142,13 +145,14 @@ def as_search(
     )
 
 
-def limits_of(search: Search, space: Space) -> Limits:
+def limits_of(search: Search, space: Space, optimizer: Optimizer) -> Limits:
     """Return the limits of a search, with the default for a missing `n_trials`.
 
-    Without `n_trials`, a finite space is tried once, at most 100 trials unless a timeout is set.
+    Without `n_trials`, an optimizer that ends, such as a grid, decides. For others, a finite space
+    is tried once, at most 100 trials unless a timeout is set.
     """
     limits = search.limits
-    if limits.n_trials is not None:
+    if limits.n_trials is not None or getattr(optimizer, "ends", False):
         return limits
     n_trials = None if math.isinf(space.size) else int(space.size)
     if limits.timeout is None:
@@ -182,7 +186,7 @@ def session_of(
             search.system_metrics,
             LogSetup.current(),
         ),
-        limits=limits_of(search, study.space),
+        limits=limits_of(search, study.space, optimizer),
         progress=make_progress(progress) if isinstance(progress, bool) else progress,
         scheduler=scheduler,
         workers=search.workers,
@@ -191,6 +195,7 @@ def session_of(
         code=current_code(search.objective),
         environment=current_environment(),
         listeners=[partial(callback, study) for callback in search.callbacks],
+        listeners_read=any(getattr(each, "reads_record", True) for each in search.callbacks),
         lease=search.lease,
         # Virtual time passes only while the driver waits for events, so it need not poll.
         clock=SystemClock() if virtual is None else virtual,

@@ -273,7 +273,7 @@ class Study(AskTellStudy):
         from tuner.study.winner import confirm
 
         self._check_idle()
-        n_trials = limits_of(search, self.space).n_trials
+        n_trials = limits_of(search, self.space, self._bound_optimizer()).n_trials
         with raised_late():
             done = sum(trial.state.finished for trial in self)
             if n_trials is not None and done >= n_trials:

@@ -33,6 +33,10 @@ _LEARN_TESTS = (
     "test_it_beats_random_search_on_a_bowl",
     "test_it_finds_the_good_branch",
 )
+_ENDLESS_TESTS = (
+    "test_the_search_goes_on_when_everything_was_tried",
+    "test_a_space_of_one_point",
+)
 
 
 class OptimizerConformance:
@@ -53,10 +57,14 @@ class OptimizerConformance:
         skips these tests: resumed studies then continue with other suggestions.
     centered
         Whether the first point is the same for every seed, as with `SpaceOptimizer`.
+    seeded
+        Whether the points depend on the seed.
+    ends
+        Whether the optimizer returns fewer points once it has suggested all of them.
     trials
         Number of trials of most tests; must exceed the number of random start-up trials.
     regret
-        Maximum of the median regret of 5 searches of 30 trials on a quadratic in two dimensions;
+        Maximum of the median regret of 3 searches of 30 trials on a quadratic in two dimensions;
         random search reaches about 0.006.
 
     Examples
@@ -72,6 +80,8 @@ class OptimizerConformance:
     learns: ClassVar[bool] = True
     rebuilds: ClassVar[bool] = True
     centered: ClassVar[bool] = True
+    seeded: ClassVar[bool] = True
+    ends: ClassVar[bool] = False
     trials: ClassVar[int] = 14
     regret: ClassVar[float] = 0.003
 
@@ -82,6 +92,10 @@ class OptimizerConformance:
             setattr(cls, name, None)
         for name in () if cls.learns else _LEARN_TESTS:
             setattr(cls, name, None)
+        for name in _ENDLESS_TESTS if cls.ends else ("test_it_ends_when_everything_was_tried",):
+            setattr(cls, name, None)
+        if not cls.seeded:
+            cls.test_another_seed_gives_another_search = None  # type: ignore[assignment, method-assign]
 
     def make(self) -> Optimizer:
         """Return a new optimizer that is not bound to a study."""
@@ -110,14 +124,15 @@ class OptimizerConformance:
     # --- points of the space ------------------------------------------------------------------
 
     @each_space
-    def test_every_point_is_in_the_space(self, space: Space) -> None:
+    def test_every_point_is_in_the_space_and_survives_the_record(self, space: Space) -> None:
         optimizer, told = self.search(space, self.trials)
         for params in [*(trial.params for trial, _ in told), *optimizer.ask(3)]:
             assert repr(space.validate(params)) == repr(params)  # values and their types
+            assert decode_params(encode_record(params)) == params
 
     @settings(
         deadline=None,
-        max_examples=15,
+        max_examples=8,
         database=None,  # shared by all subclasses
         suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow],
     )
@@ -128,12 +143,6 @@ class OptimizerConformance:
         for number, params in enumerate(points):
             optimizer.tell(Trial(number, params), outcome_at(space, number, params))
         assert all(params in space for params in optimizer.ask(2))
-
-    @each_space
-    def test_a_point_survives_the_record(self, space: Space) -> None:
-        optimizer, _ = self.search(space, self.trials)
-        (params,) = optimizer.ask(1)
-        assert decode_params(encode_record(params)) == params
 
     def test_a_narrow_constraint_holds(self) -> None:
         space = SQUARE.where(abs(P("x") - P("y")) <= 0.02)
@@ -293,6 +302,13 @@ class OptimizerConformance:
         optimizer, _ = self.search(TINY, int(TINY.size) + 3)
         assert all(params in TINY for params in optimizer.ask(5))
 
+    def test_it_ends_when_everything_was_tried(self) -> None:
+        optimizer, told = self.search(TINY, int(TINY.size) - 1)
+        (last,) = optimizer.ask(5)
+        assert optimizer.ask(5, [Trial(len(told), last, State.RUNNING)]) == []
+        optimizer.tell(Trial(len(told), last), completed(1.0))
+        assert optimizer.ask(5) == []
+
     def test_a_space_of_one_point(self) -> None:
         space = Space({"c": Const(1), "m": Choice("only")})
         _, told = self.search(space, self.trials)
@@ -413,7 +429,7 @@ class OptimizerConformance:
             return completed((params["x"] - 0.7) ** 2 + (params["y"] - 0.2) ** 2)
 
         best = []
-        for seed in range(5):
+        for seed in range(3):
             _, told = self.search(SQUARE, 30, seed, bowl)
             best.append(min(outcome.metrics["value"] for _, outcome in told))
         assert np.median(best) <= self.regret
@@ -429,8 +445,8 @@ class OptimizerConformance:
 
         shares = []
         for seed in range(3):
-            _, told = self.search(space, 40, seed, one_is_better)
-            late = [trial.params["m"][0] for trial, _ in told[20:]]
+            _, told = self.search(space, 30, seed, one_is_better)
+            late = [trial.params["m"][0] for trial, _ in told[18:]]
             shares.append(late.count("b") / len(late))
         assert np.median(shares) >= 0.5
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from statistics import fmean, variance
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -17,8 +17,8 @@ T = TypeVar("T")
 class SteppedTrial(Protocol):
     """The part of a running trial that its folds use; see `LiveTrial`."""
 
-    def report(self, value: float, step: int) -> None:
-        """Report the value after a step."""
+    def report(self, value: float | Mapping[str, float], step: int) -> None:
+        """Report the value after a step, or a dict of metrics that contains it."""
 
     def log_metric(self, name: str, value: float) -> None:
         """Record a final value of the trial."""
@@ -59,8 +59,15 @@ class Folds(Generic[T]):
             self._ratios.append(_ratio(split))
             yield split
 
-    def report(self, score: float) -> float:
+    def report(self, score: float, metrics: Mapping[str, float] | None = None) -> float:
         """Add the score of a fold, report the mean of all so far as a step, and return it.
+
+        Parameters
+        ----------
+        score
+            The score, a finite number.
+        metrics
+            Further metrics of the fold, recorded at its step.
 
         Raises
         ------
@@ -75,7 +82,7 @@ class Folds(Generic[T]):
                 f"folds.report(score) once in each fold, within the loop"
             )
         self._scores.append(as_metric(score, self._name))
-        self._trial.report(self.mean, len(self._scores) - 1)
+        self._trial.report({**(metrics or {}), self._name: self.mean}, len(self._scores) - 1)
         if math.isfinite(error := self.standard_error):
             self._trial.log_metric(f"{self._name}{STANDARD_ERROR}", error)
         return self.mean

@@ -19,8 +19,9 @@ from tuner.optimizers.bayesian.embedding import Bools, Floats
 from tuner.optimizers.bayesian.feasibility import condition, learn_condition, margins
 from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperparameters
 from tuner.optimizers.bayesian.improvement import LogExpectedImprovement, improvement_of_front
+from tuner.optimizers.bayesian.outliers import Outliers, learn_without_outliers
 from tuner.optimizers.bayesian.rounding import MEAN_BITS, to_grid
-from tuner.optimizers.bayesian.surrogate import Learned, learn, learning_size, loss_model
+from tuner.optimizers.bayesian.surrogate import Learned, learning_size, loss_model
 from tuner.optimizers.bayesian.unit_cube import UnitCube
 from tuner.optimizers.bayesian.warping import MILD_DOUBT, MILD_WARPS, WARPS
 from tuner.optimizers.ordering import best_first, feasible
@@ -58,6 +59,9 @@ FAR_STARTS, NEAR_STARTS = 300, 200
 FULL_SEARCH = 150
 """Number of trials above which fewer rows are scored, because each row costs more."""
 
+CHECKS = 16
+"""Number of points drawn next to a loss that is too good to be true, to try one of them."""
+
 LEADERS = 6
 """Number of best trials around which the near rows are drawn."""
 
@@ -80,6 +84,8 @@ class BayesianOptimizer(SpaceOptimizer):
     believer", Ginsbourger et al. 2010), so parallel suggestions differ. If trials failed, a second
     model predicts the probability of success, and points that are likely to fail are avoided. Each
     outcome constraint has such a model as well. A stopped trial counts as at best the median.
+    Losses that the model cannot explain are ignored; one that is too good only after a trial next
+    to it.
 
     The priors of the domains weight the improvement; their influence decreases with the number of
     trials. With several goals, each goal has a model, and the acquisition function is the expected
@@ -91,8 +97,9 @@ class BayesianOptimizer(SpaceOptimizer):
         Number of Sobol points before the first model; None for twice the number of parameters, at
         least 4 and at most 10.
     noise
-        Standard deviation of a value of the first goal, in its units, if it is known; 0 for none.
-        None learns it from the values. `Study.winner` uses the same number.
+        Standard deviation of a value of the first goal, in its units, if it is known; 0 for none,
+        which also turns off the search for outliers. None learns it from the values.
+        `Study.winner` uses the same number.
 
     Examples
     --------
@@ -132,7 +139,12 @@ class BayesianOptimizer(SpaceOptimizer):
             point = self.design.point(k)
             return dict(self.space.sample(rng)) if point is None else point
         with _blas().limit(limits=1, user_api="blas"):
-            candidates = self._candidates(history, rng)
+            values = np.array([penalised(c, history.stopped) for c in history.values.T]).T
+            fitted = self._learn(history, values, margins(history))
+            check = self._check(fitted, history)
+            if check is not None:
+                return check
+            candidates = self._candidates(history, values, fitted, rng)
         candidates = exclude_near_pending(candidates, history.pending_X, history.pending_active)
         X = np.concatenate([history.X, history.pending_X])
         active = np.concatenate([history.active, history.pending_active])
@@ -148,9 +160,25 @@ class BayesianOptimizer(SpaceOptimizer):
             return self.n_startup
         return max(4, min(2 * len(self.space.columns), 10))
 
-    def _candidates(self, history: History, rng: np.random.Generator) -> Candidates:
-        values = np.array([penalised(column, history.stopped) for column in history.values.T]).T
-        acquisition, leaders = self._acquisition(history, values)
+    def _check(self, fitted: FittedModels, history: History) -> Params | None:
+        """Return a point next to a loss that is too good to be true, unless one was tried."""
+        X = np.concatenate([history.X, history.pending_X])
+        active = np.concatenate([history.active, history.pending_active])
+        for outliers in fitted.outliers:
+            for k in outliers.rows[outliers.too_good]:
+                x, on = history.X[k], history.active[k]
+                if self._cube.adjoins(x, on, X, active).any():
+                    continue
+                for row in self._cube.beside(np.random.default_rng(int(k)), x, on, CHECKS):
+                    (found,) = self.space.decode(row[None, :])
+                    if not self.is_repeat(found):
+                        return found
+        return None
+
+    def _candidates(
+        self, history: History, values: Floats, fitted: FittedModels, rng: np.random.Generator
+    ) -> Candidates:
+        acquisition, leaders = self._acquisition(history, values, fitted)
         leaders_X, leaders_active = leaders
         share = min(1.0, FULL_SEARCH / min(max(history.n_seen, 1), MOST_TRIALS))
         starts = [
@@ -160,12 +188,12 @@ class BayesianOptimizer(SpaceOptimizer):
         return maximise(acquisition, self._cube.columns, self._cube.snap, np.concatenate(starts))
 
     def _acquisition(
-        self, history: History, values: Floats
+        self, history: History, values: Floats, fitted: FittedModels
     ) -> tuple[Acquisition, tuple[Floats, Bools]]:
         """Return the acquisition function, and the best trials, near which the search starts."""
         embedding = self._cube.embedding
         margin = margins(history)
-        fitted = self._learn(history, values, margin)
+        values = fitted.without_outliers(values)
         kept = representatives(history, MOST_TRIALS)
         X, active = history.X[kept], history.active[kept]
         conditions = [
@@ -212,25 +240,40 @@ class BayesianOptimizer(SpaceOptimizer):
         X, active, values, margin = history.X[:m], history.active[:m], values[:m], margin[:m]
         key = tuple(part.tobytes() for part in (X, active, values, margin))
         if self._fitted is None or self._fitted[0] != key:
-            embedding = self._cube.embedding
             warps, doubt = (WARPS, 0.0) if len(self.goals) == 1 else (MILD_WARPS, MILD_DOUBT)
-            fitted = FittedModels(
-                tuple(
-                    learn(embedding, X, active, column, warps, doubt, None if k else self.noise)
-                    for k, column in enumerate(values.T)
+            noises = [self.noise, *[None] * (len(self.goals) - 1)]
+            goals, outliers = zip(
+                *(
+                    learn_without_outliers(self._cube, X, active, column, warps, doubt, noise)
+                    for column, noise in zip(values.T, noises, strict=True)
                 ),
-                tuple(learn_condition(embedding, X, active, column) for column in margin.T),
+                strict=True,
             )
+            conditions = [
+                learn_condition(self._cube.embedding, X, active, column) for column in margin.T
+            ]
+            fitted = FittedModels(goals, outliers, tuple(conditions))
             self._fitted = key, fitted
         return self._fitted[1]
 
 
 @dataclass(frozen=True, slots=True)
 class FittedModels:
-    """The fitted models: one for the losses of each goal, one for the margin of each condition."""
+    """The fitted models: one for the losses of each goal, one for the margin of each condition.
+
+    `outliers` contains the losses of each goal that its model ignores.
+    """
 
     goals: tuple[Learned, ...]
+    outliers: tuple[Outliers, ...]
     conditions: tuple[Hyperparameters, ...]
+
+    def without_outliers(self, values: Floats) -> Floats:
+        """Return `values` (n, g) with NaN in place of outliers."""
+        kept = values.copy()
+        for column, outliers in zip(kept.T, self.outliers, strict=True):
+            column[outliers.rows] = np.nan
+        return kept
 
 
 def as_noise(noise: float | None) -> float | None:

@@ -9,7 +9,8 @@ a smooth function ``f``, a part ``r`` of the true loss that the kernel cannot ex
 variance is real, and the rest is noise. The true loss is ``f + r``. Without repeats, the values
 tell nothing about the share, so its prior decides: a model that takes all roughness for noise
 chooses a worse point than the best value does where losses are rough. Repeats of a point differ by
-the noise alone, so they tell the share.
+the noise alone, so they tell the share. Losses that the model cannot explain are ignored (see
+`tuner.optimizers.bayesian.outliers`).
 
 The hyperparameters are integrated out (see `tuner.optimizers.bayesian.hyperposterior`), since a
 single level of noise that happens to explain the values gives intervals that are too short.
@@ -29,9 +30,16 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tuner.optimizers.bayesian.embedding import Bools, Embedding, Floats
 from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperparameters
 from tuner.optimizers.bayesian.hyperposterior import sample_hyperparameters
-from tuner.optimizers.bayesian.surrogate import COMPARE_ON, choose_warp, evenly
+from tuner.optimizers.bayesian.outliers import learn_without_outliers
 from tuner.optimizers.bayesian.unit_cube import UnitCube
-from tuner.optimizers.bayesian.warping import IDENTITY, WARPS, prepare, standardise, unit_of
+from tuner.optimizers.bayesian.warping import (
+    IDENTITY,
+    WARPS,
+    Warp,
+    prepare,
+    standardise,
+    unit_of,
+)
 from tuner.search_spaces import Space
 
 Indices = NDArray[np.intp]
@@ -50,6 +58,9 @@ NEGLIGIBLE = 0.005
 
 INFLATION = 1.15
 """Factor on the deviations of the model, for the misfit of its kernel; see `benchmarks.winner`."""
+
+NOTHING = 1e-9
+"""Number of observations that counts for an ignored loss."""
 
 SHARES = (np.arange(40) + 0.5) / 40
 """Shares of the roughness that may be real."""
@@ -112,51 +123,85 @@ def draw_true_losses(
     counts = np.array([len(values) for values in losses])
     first = np.cumsum(counts) - counts
     observed = np.concatenate([np.asarray(values, dtype=float) for values in losses])
-    offset, unit = float(np.min(observed)), unit_of(observed - np.min(observed))
-    if unit == 0.0:
+    if np.ptp(observed) == 0.0:
         return None
     X, active = space.encode(params)
-    embedding = UnitCube(space).embedding
+    cube = UnitCube(space)
     with threadpool_limits(1):  # the matrices are too small for more threads to help
-        scaled = prepare(observed)
-        warp = IDENTITY
-        if noise is None:
-            few = evenly(scaled[first], COMPARE_ON)
-            warp, _ = choose_warp(
-                embedding, X[few], active[few], scaled[first[few]], WARPS, doubt=0.0
-            )
-        warped = warp(scaled)
-        inside = _spread(len(losses), FITTED)
-        _, scale = standardise(warped[first[inside]])
-        center = float(np.mean(warped[first[inside]]))
-        y = (warped - center) / scale
-        known = None if noise is None else (noise / (unit * scale)) ** 2
-        learned = _spread(len(losses), LEARN_FROM)
-        samples, weights = sample_hyperparameters(
-            embedding, X[learned], active[learned], y[first[learned]], rng, noise=known
+        known = _spread(len(losses), LEARN_FROM)
+        warps = WARPS if noise is None else (IDENTITY,)
+        learned, outliers = learn_without_outliers(
+            cube, X[known], active[known], observed[first[known]], warps, 0.0, noise
         )
-        points = _Points(X, active, np.add.reduceat(y, first) / counts, counts)
+        ignored = known[outliers.rows]
+        ignored = ignored[counts[ignored] == 1]  # a repeat tells more than the model
+        observed[first[ignored]] = np.median(np.delete(observed, first[ignored]))
+        inside = _spread(len(losses), FITTED)
+        units = _Units.of(observed, first[inside], learned.warp)
+        y = units.standardized(observed)
+        means = np.add.reduceat(y, first) / counts
+        squares = float(np.sum((y - np.repeat(means, counts)) ** 2))
+        points = _Points(X, active, means, counts.astype(float))
+        points.counts[ignored] = NOTHING
+        known = np.setdiff1d(known, ignored)
+        samples, weights = sample_hyperparameters(
+            cube.embedding,
+            X[known],
+            active[known],
+            y[first[known]],
+            rng,
+            noise=None if noise is None else (noise / (units.unit * units.scale)) ** 2,
+        )
         levels = np.array([s.noise for s in samples])
         shares = SHARES if noise is None else np.zeros(1)
-        squares = float(np.sum((y - np.repeat(points.means, counts)) ** 2))
         density = weights[:, None] * _density(levels, shares, squares, int(np.sum(counts - 1)))
         density /= np.sum(density)
         deviation = math.sqrt(float(np.sum(density * np.outer(levels, 1.0 - shares))))
-        if noise is None and deviation * scale < NEGLIGIBLE:
+        if noise is None and deviation * units.scale < NEGLIGIBLE and not len(ignored):
             return None
         models = [
-            _Model.of(embedding, points.at(inside), samples[i], float(shares[j]))
+            _Model.of(cube.embedding, points.at(inside), samples[i], float(shares[j]))
             for i, j in _spread_over(density, rng)
         ]
         chosen = _leading(models, points, leaders, kept)
         leading = points.at(chosen)
         draws = np.vstack([model.draw(leading, DRAWS // SAMPLES, rng) for model in models])
     middle = draws.mean(axis=0)
-    draws = (middle + INFLATION * (draws - middle)) * scale + center
-    u = warp.inverse(draws)
-    slope = math.exp(-float(warp.log_slope(np.maximum(u.mean(axis=0).min(keepdims=True), 0.0))[0]))
-    found = deviation * scale * unit * slope if noise is None else noise
-    return TrueLosses(found, chosen, offset + unit * u)
+    draws = middle + INFLATION * (draws - middle)
+    found = deviation * units.slope(float(np.min(middle))) if noise is None else noise
+    return TrueLosses(found, chosen, units.losses(draws))
+
+
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """The map from losses to the standardized, warped losses of the model, and back."""
+
+    warp: Warp
+    offset: float
+    unit: float
+    center: float
+    scale: float
+
+    @classmethod
+    def of(cls, losses: Floats, rows: Indices, warp: Warp) -> _Units:
+        """Create from all losses; those in `rows` are standardized."""
+        offset = float(np.min(losses))
+        warped = warp(prepare(losses))[rows]
+        scale = standardise(warped)[1]
+        return cls(warp, offset, unit_of(losses - offset), float(np.mean(warped)), scale)
+
+    def standardized(self, losses: Floats) -> Floats:
+        """Return the standardized, warped losses."""
+        return np.asarray((self.warp(prepare(losses)) - self.center) / self.scale)
+
+    def losses(self, y: Floats) -> Floats:
+        """Return the losses of standardized ones."""
+        return np.asarray(self.offset + self.unit * self.warp.inverse(self.center + self.scale * y))
+
+    def slope(self, y: float) -> float:
+        """Return the difference of losses for a unit of a standardized one, at one of these."""
+        u = np.maximum(self.warp.inverse(np.array([self.center + self.scale * y])), 0.0)
+        return self.scale * self.unit * math.exp(-float(self.warp.log_slope(u)[0]))
 
 
 def _leading(models: Sequence[_Model], points: _Points, leaders: int, kept: int) -> Indices:
@@ -177,7 +222,7 @@ class _Points:
     X: Floats
     active: Bools
     means: Floats
-    counts: Indices
+    counts: Floats
 
     def at(self, rows: Indices) -> _Points:
         """Return some of the points."""
