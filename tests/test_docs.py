@@ -46,7 +46,7 @@ def test_the_readme_has_one_script() -> None:
 
 
 IN_ONE_PROCESS = {
-    "find.md", "goals.md", "knowledge.md", "optimizers.md", "plots.md", "registry.md",
+    "drift.md", "find.md", "goals.md", "knowledge.md", "optimizers.md", "plots.md", "registry.md",
     "reports.md", "schedulers.md", "search_spaces.md", "sklearn.md", "sklearn_spaces.md",
     "tracking.md", "winner.md",
 }  # fmt: skip

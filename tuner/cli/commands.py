@@ -14,6 +14,7 @@ from tuner.backends import BACKENDS
 from tuner.cli.arguments import NameOption, as_pair, load_objective, load_space, store_option
 from tuner.cli.artifacts import artifacts
 from tuner.cli.cluster import cluster, job, submit
+from tuner.cli.drift import drift, profile
 from tuner.cli.exchange import export, import_, mirror, plot, report
 from tuner.cli.maintenance import db, gc, study
 from tuner.cli.model_changes import model
@@ -108,7 +109,7 @@ _COMMANDS = (
     *(find, compare, replay, retry, lineage, tag, note, plot),
     *(export, import_, mirror, report),
     *(submit, job, cluster),
-    *(study, models, model),
+    *(study, models, model, drift, profile),
     *(artifacts, db, gc),
 )
 

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib import metadata
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from jinja2 import Environment, StrictUndefined
+from typing import TYPE_CHECKING
 
 from tuner.errors import ExportError
 from tuner.errors.boundary import public
-from tuner.errors.credentials import hide
-from tuner.errors.printable import printable, well_formed
-from tuner.plotting.importances import share_text
+from tuner.errors.printable import well_formed
 from tuner.plotting.style import detached_figures, shows_nothing
 from tuner.records import State, Trial
-from tuner.records.numbers import count_text, moment_text, value_text
 from tuner.reporting import content
 from tuner.reporting.charts import MOST_TRIALS, chart_data
 from tuner.reporting.content import StudyRecord
+from tuner.reporting.page import Trusted, data_url, environment, text_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,8 +132,8 @@ def render_report(study: StudyRecord) -> str:
     number = None if winner is None else winner.trial.number
     script = _script()
     html = (
-        _environment()
-        .from_string(_file("report.html.j2"))
+        environment()
+        .from_string(text_of("report.html.j2"))
         .render(
             study=study,
             goals=study.goals,
@@ -164,51 +157,17 @@ def render_report(study: StudyRecord) -> str:
             models=content.models_of(study),
             now=time.time(),
             version=metadata.version("tuner"),
-            style=_Trusted(_file("report.css")),
-            script=_Trusted(script),
+            style=Trusted(text_of("report.css")),
+            script=Trusted(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
     )
     return str(html)
 
 
-def _environment() -> Environment:
-    # Names of studies and parameters, and errors, are text, never markup.
-    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_safe)
-    environment.filters |= {
-        "number": lambda value: "" if value is None else value_text(value),
-        "exact": lambda value: value_text(value, None),
-        "share": share_text,
-        "when": moment_text,
-        "count": count_text,
-        "hidden": hide,
-    }
-    return environment
-
-
-@cache
-def _file(name: str) -> str:
-    return files("tuner.reporting").joinpath(name).read_text(encoding="utf-8")
-
-
 @cache
 def _script() -> str:
-    return "\n".join(map(_file, SCRIPTS))
-
-
-def _safe(value: Any) -> Any:
-    """Return a recorded text without credentials, or characters that hide or reorder text."""
-    if type(value) is not str:
-        return value
-    drawing = value.startswith("data:image/")
-    return printable(value if drawing else hide(value), keep="\n\t")
-
-
-class _Trusted(str):
-    """A style or script of the report, inserted into the page without escaping."""
-
-    def __html__(self) -> str:
-        return str(self)
+    return "\n".join(map(text_of, SCRIPTS))
 
 
 def _plots(
@@ -232,24 +191,7 @@ def _plots(
         with detached_figures():
             axes = plot()
         if not shows_nothing(axes):
-            yield kind, _TITLES[kind], _data_url(axes, vector=len(trials) <= VECTOR_UP_TO)
-
-
-def _data_url(axes: Axes, *, vector: bool) -> str:
-    # An image, so that content of a drawing cannot run in the page.
-    figure: Any = axes.get_figure(root=True)
-    drawn = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box is drawn for it
-        figure.savefig(
-            drawn,
-            format="svg" if vector else "png",
-            dpi=120,
-            bbox_inches="tight",
-            metadata={"Date": None} if vector else None,
-        )
-    kind = "svg+xml" if vector else "png"
-    return f"data:image/{kind};base64,{base64.b64encode(drawn.getvalue()).decode()}"
+            yield kind, _TITLES[kind], data_url(axes, vector=len(trials) <= VECTOR_UP_TO)
 
 
 def _file_name(name: str) -> str:
