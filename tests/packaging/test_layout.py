@@ -18,11 +18,6 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINKED = ("search_spaces", "backends")
-PAGE_FILES = (
-    *("report.html.j2", "report.css", "charts.js", "table.js"),
-    *(f"vendor/echarts/{name}" for name in ("echarts.min.js", "LICENSE", "NOTICE", "LICENSE-d3")),
-)
-
 pytestmark = pytest.mark.slow
 
 
@@ -53,6 +48,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, copy, follow_symlinks=False)
     return target
+
+
+def data_files(clone: Path) -> set[str]:
+    """Return the files of the package that are not Python, such as the templates of its pages."""
+    files = (path for path in (clone / "tuner").rglob("*") if path.is_file())
+    return {str(p.relative_to(clone)) for p in files if p.suffix not in {".py", ".md"}}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_the_wheel_and_the_sdist_hold_every_module(
         modes = [info.external_attr >> 16 for info in archive.infolist()]
     assert modules(names) == in_tree
     assert not any(map(stat.S_ISLNK, modes))
-    assert {"tuner/py.typed", *(f"tuner/reporting/{name}" for name in PAGE_FILES)} <= set(names)
+    assert {"tuner/py.typed", "tuner/drift/drift.html.j2"} <= data_files(clone) <= set(names)
     assert any(name.endswith("licenses/tuner/reporting/vendor/echarts/NOTICE") for name in names)
 
     sdist = build("build_sdist", clone, tmp_path)
