@@ -22,16 +22,20 @@ HOUR = 3600.0
 ROOT = Path(tuner.__file__).parent.parent
 
 DATES = {
+    "tuner/drift/page.py": "when a page was made",
     "tuner/engine/clock.py": "dates the record",
     "tuner/integrations/importing.py": "when an imported study was made",
     "tuner/integrations/mlflow_mirror.py": "when a mirrored run began, in its own record",
     "tuner/study/create.py": "when a study was made",
     "tuner/query/result.py": "compared with dates in the record",
+    "tuner/registry/changes.py": "when a model was made",
+    "tuner/registry/history.py": "when an alias was changed",
     "tuner/registry/registry.py": "when a model version was made",
     "tuner/reporting/report.py": "when a report was made",
     "tuner/testing/scripted_jobs.py": "dates of scripted messages",
     "tuner/tracking/artifacts/retention.py": "compared with the dates of files",
     "tuner/tracking/store_connection.py": "when code or an environment was last used",
+    "tuner/tracking/database/migrations/versions/v0010_history.py": "dates the first history",
     "tuner/tracking/edits.py": "when a study was archived or deleted",
     "tuner/tracking/uuid7.py": "the date in an identifier",
 }

@@ -56,6 +56,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 
 def estimators() -> Iterator[tuple[str, Any]]:
     for name, kind in all_estimators():
+        if name.startswith("Halving"):  # experimental; listed once another test has enabled them
+            continue
         given = PARAMETERS.get(name)
         if given is None:
             parameters = inspect.signature(kind).parameters

@@ -339,9 +339,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         best = clone(self.best_params_, safe=False)  # a param may be an estimator
         self.best_estimator_ = clone(self.estimator).set_params(**best)
         data = (X,) if y is None else (X, y)
-        began = time.time()
+        began = time.monotonic()
         self.best_estimator_.fit(*data, **fit_params)
-        self.refit_time_ = time.time() - began
+        self.refit_time_ = time.monotonic() - began
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
