@@ -187,6 +187,7 @@ def test_new_data_may_lack_labels_and_predictions() -> None:
         ({"x": [1.0] * 50}, {"x": [1.0] * 29}, {}, "the new data has 29 rows"),
         ({"x": [1.0] * 50}, {"y": [1.0] * 50}, {}, "no column in common"),
         ({"x": [1.0] * 50}, {"x": [1.0] * 50}, {"alpha": 0.0}, "alpha=0.0"),
+        ({"x": [1.0] * 50}, {"x": [1.0] * 50}, {"alpha": "x"}, "alpha='x'"),
         ({"x": [1.0] * 50}, {"x": [1.0] * 50}, {"min_effect": 1.0}, "min_effect=1.0"),
         ({"x": [1.0] * 50}, {"x": [1.0] * 50}, {"ignore": ["x"]}, "no column"),
     ],

@@ -73,7 +73,8 @@ def compare(
     (True, ['age'])
     """
     for name, value in (("alpha", alpha), ("min_effect", min_effect)):
-        if not (0.0 < value < 1.0 or (name == "min_effect" and value == 0.0)):
+        is_number = isinstance(value, int | float)
+        if not is_number or not (0.0 < value < 1.0 or (name == "min_effect" and value == 0.0)):
             raise ArgumentError(f"drift: {name}={value!r} must be a number between 0 and 1")
     old = _side(reference, target, ignore, seed, "the reference")
     fresh = _side(new, target, ignore, seed + 1, "the new data")
