@@ -3,7 +3,8 @@
 Constraints have the form ``"model.svm.C * 2 <= limit or kind in ['a', 'b']"``. Python's parser runs
 in one thread at a time, because all threads share its nesting counter. If garbage collection lets
 another thread parse in the middle, the parser raises `SystemError`
-(https://github.com/python/cpython/issues/106905).
+(https://github.com/python/cpython/issues/106905). Other libraries parse without this lock, so
+the parser is called again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from tuner.search_spaces.expressions import Binary, Expression, IsIn, Literal, P
 _lock = threading.RLock()  # a finalizer may parse in the middle of a parse
 
 
+ATTEMPTS = 100
+"""Calls of the parser, which other threads may disturb."""
+
+
 def parse_python(text: str, file: str = "<unknown>", mode: str = "exec") -> Any:
     """Return the syntax tree of Python source, as `ast.parse` does.
 
@@ -27,6 +32,11 @@ def parse_python(text: str, file: str = "<unknown>", mode: str = "exec") -> Any:
     'BinOp'
     """
     with _lock:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return ast.parse(text, file, mode)
+            except SystemError:
+                continue
         return ast.parse(text, file, mode)
 
 

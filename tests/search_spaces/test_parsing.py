@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,20 @@ def test_threads_parse_concurrently() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(parse, range(4)))
+
+
+def test_a_disturbed_parser_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that parses without the lock disturbs one of some 5,000 calls, so it is injected."""
+    parse, disturbed = ast.parse, [SystemError("AST constructor recursion depth mismatch")] * 3
+
+    def often_disturbed(*args: Any) -> Any:
+        if disturbed:
+            raise disturbed.pop()
+        return parse(*args)
+
+    monkeypatch.setattr(ast, "parse", often_disturbed)
+    assert literal("[1, 2]") == [1, 2]
+    assert not disturbed
 
 
 def test_a_literal_may_be_indented() -> None:
