@@ -7,10 +7,12 @@ import gc
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tuner.search_spaces import parsing
 from tuner.search_spaces.parsing import literal, parse_python
 
 NESTED = "f(" * 12 + "1" + ")" * 12
@@ -50,15 +52,16 @@ def test_threads_parse_concurrently() -> None:
 
 
 def test_a_disturbed_parser_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A library that parses without the lock disturbs one of some 5,000 calls, so it is injected."""
-    parse, disturbed = ast.parse, [SystemError("AST constructor recursion depth mismatch")] * 3
+    """A library that parses without the lock disturbs one of 5,000 calls, so this is injected."""
+    disturbed = [SystemError("AST constructor recursion depth mismatch")] * 3
 
     def often_disturbed(*args: Any) -> Any:
         if disturbed:
             raise disturbed.pop()
-        return parse(*args)
+        return ast.parse(*args)
 
-    monkeypatch.setattr(ast, "parse", often_disturbed)
+    python = SimpleNamespace(parse=often_disturbed, literal_eval=ast.literal_eval)
+    monkeypatch.setattr(parsing, "ast", python)
     assert literal("[1, 2]") == [1, 2]
     assert not disturbed
 
