@@ -372,6 +372,7 @@ def _by_model(
         noise,
         leaders,
         points.index(_best_value(goal, points)),
+        DRAWS,
         rng,
     )
     return _EXACT if found is None else _Posterior(found.noise, found.chosen, found.draws)

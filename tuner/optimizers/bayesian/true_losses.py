@@ -44,9 +44,6 @@ from tuner.search_spaces import Space
 
 Indices = NDArray[np.intp]
 
-DRAWS = 4_000
-"""Joint draws of the true losses."""
-
 SAMPLES = 32
 """Hyperparameters over which the draws are spread."""
 
@@ -96,6 +93,7 @@ def draw_true_losses(
     noise: float | None,
     leaders: int,
     kept: int,
+    n: int,
     rng: np.random.Generator,
 ) -> TrueLosses | None:
     """Return draws of the true losses of the points with the lowest expected losses.
@@ -112,6 +110,8 @@ def draw_true_losses(
         Number of points to draw.
     kept
         The index of a point that is among them in any case.
+    n
+        Number of draws.
     rng
         Source of the draws.
 
@@ -165,7 +165,7 @@ def draw_true_losses(
         ]
         chosen = _leading(models, points, leaders, kept)
         leading = points.at(chosen)
-        draws = np.vstack([model.draw(leading, DRAWS // SAMPLES, rng) for model in models])
+        draws = np.vstack([model.draw(leading, n // SAMPLES, rng) for model in models])
     middle = draws.mean(axis=0)
     draws = middle + INFLATION * (draws - middle)
     found = deviation * units.slope(float(np.min(middle))) if noise is None else noise
