@@ -27,11 +27,10 @@ from tuner.optimizers.bayesian.surrogate import Learned, learn
 from tuner.optimizers.bayesian.unit_cube import UnitCube
 from tuner.optimizers.bayesian.warping import (
     TAIL,
+    Units,
     Warp,
     prepare,
-    standardise,
     tie_weights,
-    unit_of,
 )
 
 Rows = NDArray[np.intp]
@@ -142,13 +141,10 @@ class _Fit:
     ) -> None:
         finite = np.flatnonzero(np.isfinite(losses))
         rows = np.sort(finite[np.argsort(losses[finite], kind="stable")[:CHECKED]])
-        self.rows, self._losses, self._warp = rows, losses[rows], learned.warp
+        self.rows, self._losses = rows, losses[rows]
         self._scaled = prepare(self._losses)
-        warped = learned.warp(self._scaled)
-        y, self._deviation = standardise(warped)
-        self._center = float(np.mean(warped))
-        self._best = float(np.min(self._losses))
-        self._unit = unit_of(self._losses - self._best) or 1.0
+        self._units = Units.of(self._losses, learned.warp)
+        y = self._units.standardized(self._losses)
         self._model = GaussianProcess(embedding, X[rows], active[rows], y, learned.hyperparameters)
         # Rasmussen & Williams (2006), eq. 5.10; as a density of the loss: Snelson et al. (2004),
         # eq. 6.
@@ -156,7 +152,7 @@ class _Fit:
         self.residuals = (y - mean) / np.sqrt(variance)
         self.densities = -0.5 * (self.residuals**2 + np.log(2.0 * math.pi * variance))
         self.densities += learned.warp.log_slope(self._scaled)
-        self.densities -= math.log(self._deviation) + math.log(self._unit)
+        self.densities -= math.log(self._units.scale) + math.log(self._units.unit)
 
     def suspects(self) -> tuple[Rows, Bools]:
         """Return the rows with large residuals, the largest first, and which are too good."""
@@ -176,7 +172,8 @@ class _Fit:
         clipped = (self._scaled[ours] >= TAIL) | (whole._scaled[theirs] >= TAIL)
         weights = np.where(clipped, 0.0, tie_weights(self._losses)[ours])
         gain = float(weights @ (self.densities[ours] - whole.densities[theirs]))
-        values = np.minimum(whole._losses, whole._best + TAIL * whole._unit)[inside]
+        clip = whole._units.offset + TAIL * whole._units.unit
+        values = np.minimum(whole._losses, clip)[inside]
         gain += float(np.sum(log_density_outside(values, self._losses) - whole.densities[inside]))
         return gain + len(values) * math.log(SHARE / (1.0 - SHARE))
 
@@ -185,13 +182,14 @@ class _Fit:
 
         Below the best loss, the warp goes on as its tangent.
         """
+        units = self._units
         with np.errstate(over="ignore"):
-            u = np.minimum((losses - self._best) / self._unit, TAIL)
-        slope = float(np.exp(self._warp.log_slope(np.zeros(1)))[0])
-        warped = np.where(u < 0.0, u * slope, self._warp(np.maximum(u, 0.0)))
+            u = np.minimum((losses - units.offset) / units.unit, TAIL)
+        slope = float(np.exp(units.warp.log_slope(np.zeros(1)))[0])
+        warped = np.where(u < 0.0, u * slope, units.warp(np.maximum(u, 0.0)))
         mean, variance = self._model.predict(X, active)
         variance = variance + self._model.hyperparameters.noise
-        return ((warped - self._center) / self._deviation - mean) / np.sqrt(variance)
+        return ((warped - units.center) / units.scale - mean) / np.sqrt(variance)
 
 
 def log_density_outside(values: Floats, losses: Floats) -> Floats:

@@ -32,14 +32,7 @@ from tuner.optimizers.bayesian.gaussian_process import GaussianProcess, Hyperpar
 from tuner.optimizers.bayesian.hyperposterior import sample_hyperparameters
 from tuner.optimizers.bayesian.outliers import learn_without_outliers
 from tuner.optimizers.bayesian.unit_cube import UnitCube
-from tuner.optimizers.bayesian.warping import (
-    IDENTITY,
-    WARPS,
-    Warp,
-    prepare,
-    standardise,
-    unit_of,
-)
+from tuner.optimizers.bayesian.warping import IDENTITY, WARPS, Units
 from tuner.search_spaces import Space
 
 Indices = NDArray[np.intp]
@@ -137,7 +130,7 @@ def draw_true_losses(
         ignored = ignored[counts[ignored] == 1]  # a repeat tells more than the model
         observed[first[ignored]] = np.median(np.delete(observed, first[ignored]))
         inside = _spread(len(losses), FITTED)
-        units = _Units.of(observed, first[inside], learned.warp)
+        units = Units.of(observed, learned.warp, first[inside])
         y = units.standardized(observed)
         means = np.add.reduceat(y, first) / counts
         squares = float(np.sum((y - np.repeat(means, counts)) ** 2))
@@ -170,38 +163,6 @@ def draw_true_losses(
     draws = middle + INFLATION * (draws - middle)
     found = deviation * units.slope(float(np.min(middle))) if noise is None else noise
     return TrueLosses(found, chosen, units.losses(draws))
-
-
-@dataclass(frozen=True, slots=True)
-class _Units:
-    """The map from losses to the standardized, warped losses of the model, and back."""
-
-    warp: Warp
-    offset: float
-    unit: float
-    center: float
-    scale: float
-
-    @classmethod
-    def of(cls, losses: Floats, rows: Indices, warp: Warp) -> _Units:
-        """Create from all losses; those in `rows` are standardized."""
-        offset = float(np.min(losses))
-        warped = warp(prepare(losses))[rows]
-        scale = standardise(warped)[1]
-        return cls(warp, offset, unit_of(losses - offset), float(np.mean(warped)), scale)
-
-    def standardized(self, losses: Floats) -> Floats:
-        """Return the standardized, warped losses."""
-        return np.asarray((self.warp(prepare(losses)) - self.center) / self.scale)
-
-    def losses(self, y: Floats) -> Floats:
-        """Return the losses of standardized ones."""
-        return np.asarray(self.offset + self.unit * self.warp.inverse(self.center + self.scale * y))
-
-    def slope(self, y: float) -> float:
-        """Return the difference of losses for a unit of a standardized one, at one of these."""
-        u = np.maximum(self.warp.inverse(np.array([self.center + self.scale * y])), 0.0)
-        return self.scale * self.unit * math.exp(-float(self.warp.log_slope(u)[0]))
 
 
 def _leading(models: Sequence[_Model], points: _Points, leaders: int, kept: int) -> Indices:

@@ -8,9 +8,11 @@ increasing up to the clip, so they preserve the order of the good trials.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuner.optimizers.bayesian.embedding import Floats
 
@@ -112,3 +114,45 @@ def unit_of(above: Floats) -> float:
         return median
     positive = above[above > 0.0]
     return float(np.min(positive)) if positive.size else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """The map from losses to the standardized, warped losses of a model, and back.
+
+    Attributes
+    ----------
+    warp : Warp
+        The warp.
+    offset, unit : float
+        The best loss, and the median loss above it; losses are first expressed in these.
+    center, scale : float
+        Mean and standard deviation of the warped losses.
+    """
+
+    warp: Warp
+    offset: float
+    unit: float
+    center: float
+    scale: float
+
+    @classmethod
+    def of(cls, losses: Floats, warp: Warp, rows: slice | NDArray[np.intp] = slice(None)) -> Units:
+        """Create from all losses; those in `rows` get mean 0 and standard deviation 1."""
+        offset = float(np.min(losses))
+        warped = warp(prepare(losses))[rows]
+        scale = standardise(warped)[1]
+        return cls(warp, offset, unit_of(losses - offset) or 1.0, float(np.mean(warped)), scale)
+
+    def standardized(self, losses: Floats) -> Floats:
+        """Return the standardized, warped losses."""
+        return np.asarray((self.warp(prepare(losses)) - self.center) / self.scale)
+
+    def losses(self, y: Floats) -> Floats:
+        """Return the losses of standardized ones."""
+        return np.asarray(self.offset + self.unit * self.warp.inverse(self.center + self.scale * y))
+
+    def slope(self, y: float) -> float:
+        """Return the difference of losses for a unit of a standardized one, at one of these."""
+        u = np.maximum(self.warp.inverse(np.array([self.center + self.scale * y])), 0.0)
+        return self.scale * self.unit * math.exp(-float(self.warp.log_slope(u)[0]))
