@@ -89,6 +89,13 @@ def test_a_value_that_is_too_good_does_not_win() -> None:
     assert confirmed.winner.trial == worst
 
 
+@pytest.mark.parametrize("noise", [None, 0.1])
+def test_a_broken_value_among_equal_ones_gives_an_estimate(noise: float | None) -> None:
+    X = np.random.default_rng(0).random((20, 2))
+    found = estimate(SPACE, Goal(), history(np.r_[np.ones(19), -50.0], X), noise=noise)
+    assert np.isfinite([(e.mean, e.low, e.high) for e in found.leaders]).all()
+
+
 def test_repeats_tell_roughness_from_noise() -> None:
     rng = np.random.default_rng(0)
     X = rng.random((40, 2))
