@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from itertools import chain
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,20 +24,20 @@ from tuner.testing.strategies import spaces_and_points
 
 each_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES.keys())
 
-_REBUILD_TESTS = (
-    "test_asking_again_gives_the_same_points",
-    "test_the_state_rebuilds_from_the_history_in_any_order",
-    "test_suggestions_do_not_depend_on_earlier_asks",
-    "test_asking_for_many_is_asking_for_one_at_a_time",
-)
-_LEARN_TESTS = (
-    "test_it_beats_random_search_on_a_bowl",
-    "test_it_finds_the_good_branch",
-)
-_ENDLESS_TESTS = (
-    "test_the_search_goes_on_when_everything_was_tried",
-    "test_a_space_of_one_point",
-)
+_TESTS_OF = {
+    "ends": ("test_it_ends_when_everything_was_tried",),
+    "learns": ("test_it_beats_random_search_on_a_bowl", "test_it_finds_the_good_branch"),
+    "rebuilds": (
+        "test_asking_again_gives_the_same_points",
+        "test_the_state_rebuilds_from_the_history_in_any_order",
+        "test_suggestions_do_not_depend_on_earlier_asks",
+        "test_asking_for_many_is_asking_for_one_at_a_time",
+    ),
+    "seeded": ("test_another_seed_gives_another_search",),
+}
+"""Tests that only an optimizer with the property has."""
+
+_ENDLESS_TESTS = ("test_the_search_goes_on_when_everything_was_tried", "test_a_space_of_one_point")
 
 
 class OptimizerConformance:
@@ -88,14 +89,9 @@ class OptimizerConformance:
     def __init_subclass__(cls, **options: Any) -> None:
         """Remove the tests of properties that the subclass excludes."""
         super().__init_subclass__(**options)
-        for name in () if cls.rebuilds else _REBUILD_TESTS:
+        excluded = [names for known, names in _TESTS_OF.items() if not getattr(cls, known)]
+        for name in chain(*excluded, _ENDLESS_TESTS if cls.ends else ()):
             setattr(cls, name, None)
-        for name in () if cls.learns else _LEARN_TESTS:
-            setattr(cls, name, None)
-        for name in _ENDLESS_TESTS if cls.ends else ("test_it_ends_when_everything_was_tried",):
-            setattr(cls, name, None)
-        if not cls.seeded:
-            cls.test_another_seed_gives_another_search = None  # type: ignore[assignment, method-assign]
 
     def make(self) -> Optimizer:
         """Return a new optimizer that is not bound to a study."""
