@@ -361,19 +361,24 @@ class IsolatingBackendConformance(BackendConformance):
         self, recorder: EventRecorder, tmp_path: Path
     ) -> None:
         recorder.run(*(make_job() for _ in range(200)))
-        note = ("note", str(tmp_path / "notes"))
+        notes = tmp_path / "notes"
+        note = ("note", str(notes))
         jobs = [make_job(note) for _ in range(60)]
         jobs[5] = make_job(note, ("sleep", 30.0))
 
         def kill(event: Event) -> None:
             if isinstance(event, Sent) and event.run == jobs[5].run:
+                deadline = time.monotonic() + 10.0
+                while not notes.exists() or jobs[5].run not in notes.read_text().split():
+                    assert time.monotonic() < deadline  # it has begun, so it writes its note
+                    time.sleep(0.01)
                 recorder.backend.stop(jobs[5].run, kill=True)
 
         recorder.on_event = kill
         ends = recorder.run(*jobs)
         assert isinstance(ends.pop(5), Lost)
         assert completed(ends)
-        assert Counter((tmp_path / "notes").read_text().split()) == {job.run: 1 for job in jobs}
+        assert Counter(notes.read_text().split()) == {job.run: 1 for job in jobs}
 
     @pytest.mark.parametrize("then", [("sleep", 1.0), ("die", 1)])
     def test_a_stop_follows_a_job_to_another_worker(
