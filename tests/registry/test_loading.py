@@ -187,7 +187,6 @@ def test_a_model_without_a_safe_format_is_pickled_if_allowed() -> None:
     [
         ("torch.nn.modules.module", r"torch\.save\(model\.state_dict\(\), 'model\.pt'\)"),
         ("keras.src.models.model", r"model\.save\('model\.keras'\)"),
-        ("catboost.core", r"model\.save_model\('model\.cbm'\)"),
     ],
 )
 def test_a_model_of_another_library_is_refused_with_a_remedy(package: str, says: str) -> None:

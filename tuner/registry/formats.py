@@ -24,6 +24,8 @@ FORMATS = Plugins(
     "tuner.registry.protocol:ModelFormat",
     {
         "xgboost": "tuner.registry.native.xgboost_format:XGBoostFormat",
+        "lightgbm": "tuner.registry.native.lightgbm_format:LightGBMFormat",
+        "catboost": "tuner.registry.native.catboost_format:CatBoostFormat",
         "skops": "tuner.registry.skops_format:SkopsFormat",
         "json": "tuner.registry.value_formats:JsonFormat",
         "pickle": "tuner.registry.value_formats:PickleFormat",
@@ -196,9 +198,7 @@ def _saved(model: Any, format: ModelFormat) -> dict[str, bytes]:
 
 
 _OWN_FILES = {
-    "catboost": ("model.save_model({!r})", "model.cbm"),
     "keras": ("model.save({!r})", "model.keras"),
-    "lightgbm": ("model.save_model({!r})", "model.txt"),
     "tensorflow": ("model.save({!r})", "model.keras"),
     "torch": ("torch.save(model.state_dict(), {!r})", "model.pt"),
 }
@@ -218,9 +218,6 @@ def _unsaved(model: Any, failures: Sequence[RegistryError]) -> RegistryError:
     packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
     for package in sorted(packages & _OWN_FILES.keys()):
         call, file = _OWN_FILES[package]
-        call = (
-            call.replace("model.", "model.booster_.") if hasattr(type(model), "booster_") else call
-        )
         text += (
             f"; or write {call.format(file)} and trial.log_artifact({file!r}), which keeps the "
             f"model in the format of {package}; load_model does not load such an artifact"
