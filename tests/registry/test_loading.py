@@ -185,7 +185,6 @@ def test_a_model_without_a_safe_format_is_pickled_if_allowed() -> None:
 @pytest.mark.parametrize(
     ("package", "says"),
     [
-        ("torch.nn.modules.module", r"torch\.save\(model\.state_dict\(\), 'model\.pt'\)"),
         ("keras.src.models.model", r"model\.save\('model\.keras'\)"),
     ],
 )

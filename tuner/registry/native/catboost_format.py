@@ -30,6 +30,11 @@ class CatBoostFormat:
         catboost = manifest.imported("catboost")
         return catboost is not None and type(model) in _classes(catboost).values()
 
+    def check(self, model: Any) -> None:
+        """Check before the training that the parameters can be kept; raises `RegistryError`."""
+        with manifest.saving(model, self.name):
+            plain_params(model.get_params())
+
     def save(self, model: Any, folder: Path) -> None:
         """Write ``model.cbm`` and ``format.json``.
 

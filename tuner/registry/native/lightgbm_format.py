@@ -33,6 +33,12 @@ class LightGBMFormat:
         lightgbm = manifest.imported("lightgbm")
         return lightgbm is not None and type(model) in _classes(lightgbm).values()
 
+    def check(self, model: Any) -> None:
+        """Check before the training that the parameters can be kept; raises `RegistryError`."""
+        with manifest.saving(model, self.name):
+            if type(model).__name__ != _BOOSTER:
+                plain_params(model.get_params(deep=False))
+
     def save(self, model: Any, folder: Path) -> None:
         """Write ``model.txt`` and ``format.json``.
 

@@ -31,6 +31,12 @@ class XGBoostFormat:
         xgboost = manifest.imported("xgboost")
         return xgboost is not None and type(model) in _classes(xgboost).values()
 
+    def check(self, model: Any) -> None:
+        """Check before the training that the parameters can be kept; raises `RegistryError`."""
+        with manifest.saving(model, self.name):
+            if type(model).__name__ != _BOOSTER:
+                plain_params(model.get_params(deep=False))
+
     def save(self, model: Any, folder: Path) -> None:
         """Write ``model.json`` and ``format.json``.
 
