@@ -22,6 +22,7 @@ FORMATS = Plugins(
     "tuner.model_formats",
     "tuner.registry.protocol:ModelFormat",
     {
+        "keras": "tuner.registry.native.keras_format:KerasFormat",
         "torch": "tuner.registry.native.torch_format:TorchFormat",
         "xgboost": "tuner.registry.native.xgboost_format:XGBoostFormat",
         "lightgbm": "tuner.registry.native.lightgbm_format:LightGBMFormat",
@@ -35,7 +36,7 @@ FORMATS = Plugins(
     },
 )
 
-_BY_NAMES = ("callable", "skops", "torch")
+_BY_NAMES = ("callable", "keras", "skops", "torch")
 """Formats whose files name classes or functions, which the caller must trust."""
 
 

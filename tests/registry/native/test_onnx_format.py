@@ -215,5 +215,5 @@ def test_crafted_trees_end_in_errors(attribute: str, value: int, tmp_path: Path)
     numbers[:] = [value] * len(numbers)
     OnnxFormat().save(proto(), tmp_path)
     forged(tmp_path, {FILE: crafted.SerializeToString()})
-    with pytest.raises(Exception, match="tree_ensemble|TreeEnsemble"):  # of ONNX Runtime
+    with pytest.raises(Exception, match=r"tree_ensemble|TreeEnsemble"):  # of ONNX Runtime
         OnnxFormat().load(tmp_path).predict(X)
