@@ -181,7 +181,7 @@ def _number(value: Any, field: Field) -> Any:
         number = float(value)
     except OverflowError:
         return _REFUSED
-    name = field.dtype.lower()
+    name = _numpy_name(field)
     if name.startswith("float") and np.isfinite(number):
         return number if abs(number) <= np.finfo(name).max else _REFUSED
     return number
@@ -198,8 +198,14 @@ def _integer(value: Any, field: Field) -> Any:
         number = int(value)
     except (OverflowError, ValueError, TypeError):  # infinity, a complex number
         return _REFUSED
-    limits = np.iinfo(field.dtype.lower() if "int" in field.dtype.lower() else "int64")
+    name = _numpy_name(field)
+    limits = np.iinfo("int64" if name == "object" else name)
     return number if number == value and limits.min <= number <= limits.max else _REFUSED
+
+
+def _numpy_name(field: Field) -> str:
+    """Return the name of NumPy's dtype for a nullable one of pandas or Arrow."""
+    return field.dtype.lower().removesuffix("[pyarrow]")
 
 
 def _boolean(value: Any, _: Field) -> Any:

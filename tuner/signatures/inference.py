@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tuner.errors import ArgumentError
-from tuner.signatures.signature import MOST_CATEGORIES, Field, Schema, check_extra
+from tuner.signatures.signature import MOST_CATEGORIES, Field, Schema, check_extra, is_dtype
 
 
 def schema_of(
@@ -160,6 +160,8 @@ def _field(name: str | int, values: Any, place: str, closed: bool) -> Field:
     if text == "object" and kind in ("number", "integer") and not isinstance(values, pd.Series):
         text = "float64" if kind == "number" or missing else "int64"  # of a list
         kind = "number" if missing else kind
+    if not is_dtype(kind, text):
+        kind = "any"
     return Field(name, kind, text, missing, allowed, shape)
 
 

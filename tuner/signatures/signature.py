@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -276,7 +277,7 @@ def _field(data: Any, place: str) -> Field:
     _check_one_of(data["kind"], KINDS, f"{place}: kind")
     right = {
         "name": isinstance(name, str | int),
-        "dtype": isinstance(dtype, str) and _is_dtype(dtype),
+        "dtype": isinstance(dtype, str) and is_dtype(data["kind"], dtype),
         "missing": isinstance(missing, bool),
         "categories": isinstance(categories, list)
         and all(isinstance(value, str | int | float) for value in categories),
@@ -289,14 +290,21 @@ def _field(data: Any, place: str) -> Field:
     return Field(name, data["kind"], dtype, missing, tuple(categories), tuple(shape))
 
 
-def _is_dtype(text: str) -> bool:
-    from pandas.api.types import pandas_dtype
+_DTYPES = {
+    "number": r"object|[fF]loat(16|32|64)|float128|(halffloat|float|double)\[pyarrow\]",
+    "integer": r"object|[uU]?[iI]nt(8|16|32|64)|u?int(8|16|32|64)\[pyarrow\]",
+    "boolean": r"object|bool|boolean|bool\[pyarrow\]",
+    "category": r"(ordered )?category",
+    "text": r"object|str|string(\[(python|pyarrow)\])?",
+    "datetime": r"datetime64\[(s|ms|us|ns)(, [\w/+:-]+)?\]",
+    "any": r".*",
+}
+"""Regular expressions of the dtypes of each kind."""
 
-    try:
-        pandas_dtype(text.removeprefix("ordered "))
-    except (TypeError, ValueError):
-        return False
-    return True
+
+def is_dtype(kind: str, dtype: str) -> bool:
+    """Whether a text is the name of a dtype that holds values of a kind."""
+    return re.fullmatch(_DTYPES[kind], dtype) is not None
 
 
 def _check_keys(data: Any, place: str, *, required: set[str], optional: set[str]) -> None:
