@@ -275,8 +275,8 @@ class Output(Record):
 class Upload(Record):
     """An artifact on its way from a worker to the store: relative paths and their bytes.
 
-    `kind` is ``"file"`` or ``"model"``; `format` names the `ModelFormat` of a model, and `signature`
-    is its signature, if one was given.
+    `kind` is ``"file"`` or ``"model"``. `format` names the `ModelFormat` of a model; `signature` is
+    None or its signature.
     """
 
     name: str

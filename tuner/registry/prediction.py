@@ -20,7 +20,7 @@ def predictor(model: Any, method: str = "predict") -> Callable[[Any], Any] | Non
     Parameters
     ----------
     model
-        A model with a method of this name. Boosters of XGBoost take their own matrix, and modules of
+        A model with a method of this name. Boosters of XGBoost get their own matrix; modules of
         PyTorch are called without gradients.
     method
         ``"predict"`` or ``"predict_proba"``.
@@ -98,7 +98,10 @@ def signature_of(model: Any, example: Any, signature: Signature | None) -> Signa
             f"model {type(model).__name__} cannot predict the rows of example=: "
             f"{type(error).__name__}: {error}; pass rows as the model takes them"
         ) from error
-    return Signature.infer(example, outputs)
+    try:
+        return Signature.infer(example, outputs)
+    except ArgumentError:  # outputs of a type that a signature does not describe
+        return inputs
 
 
 def _first(data: Any) -> Any:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
+    from tuner.signatures import Signature
     from tuner.study.search import ModelPolicy, Search
     from tuner.tracking.store import Store
 
@@ -329,6 +330,8 @@ class Study(AskTellStudy):
         refit: Callable[[Params], Any] | None = None,
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
+        example: Any = None,
+        signature: Signature | None = None,
     ) -> ModelVersion:
         """Register a trial as a model version; `optimize` calls this for the winner.
 
@@ -345,6 +348,10 @@ class Study(AskTellStudy):
             that the trial logged; without one, only the params are registered.
         format, allow_pickle
             Format of the model that `refit` returns; see `LiveTrial.log_model`.
+        example, signature
+            Some rows that the model takes, or its signature; see `LiveTrial.log_model`. It replaces
+            the signature that the trial logged and, for an existing version, the present one. The
+            outputs are found by the model, which is loaded if `refit` is None.
 
         Returns
         -------
@@ -377,6 +384,8 @@ class Study(AskTellStudy):
             refit,
             format=format,
             allow_pickle=allow_pickle,
+            example=example,
+            signature=signature,
             estimate=None if winner is None else winner.estimate_of(chosen),
         )
 

@@ -304,11 +304,12 @@ class LiveTrial:
         from tuner.registry.formats import save_model
         from tuner.registry.prediction import signature_of
 
+        found = None
         with self._saving(f"signature of model {name!s:.100}"):
-            signature = signature_of(model, example, signature)
+            found = signature_of(model, example, signature)
         with self._saving(f"model {name!s:.100}"):
             kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
-            upload = Upload(name, files, kind="model", format=kind, signature=signature)
+            upload = Upload(name, files, kind="model", format=kind, signature=found)
             self._channel.send(check_upload(upload))
 
     def check_model(
