@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -42,6 +43,9 @@ from tuner.signatures import Signature
 from tuner.tracking import schema
 from tuner.tracking.annotation_values import check_tags, stored
 from tuner.tracking.rows import number_or_null
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MODELS, _VERSIONS = schema.models, schema.model_versions
 
@@ -320,6 +324,37 @@ class Registry(Aliases):
         """Return the version of `name` that this run was registered as, or None."""
         with self.store.reading() as connection:
             return find_version(connection, _VERSIONS.c.run == run, name)
+
+    def served_samples(
+        self,
+        name: str,
+        *,
+        since: datetime | timedelta | None = None,
+        version: int | None = None,
+    ) -> pd.DataFrame:
+        """Return sampled rows that served versions of a model were given, with their predictions.
+
+        ``tuner models serve`` writes them. The columns are those of the inputs, called x0, x1, ...
+        for an array, and ``prediction``, or ``prediction_0``, ``prediction_1``, ... if a row has
+        several. The index has the version, and the time at which the sample was written.
+
+        Parameters
+        ----------
+        name
+            Name of the model.
+        since
+            The earliest time, or a timedelta before now. None takes all that are kept.
+        version
+            Number of one version. None takes all versions.
+
+        Raises
+        ------
+        ModelNotFound
+            If the model does not exist.
+        """
+        from tuner.registry.served import read_samples
+
+        return read_samples(self.store, name, since, version)
 
     def models(self) -> list[str]:
         """Return the names of all models, in order."""
