@@ -48,7 +48,7 @@ def columns_of_arrow(body: bytes, _: Schema | None) -> dict[str, Any]:
         table = pa.Table.from_batches(batches, reader.schema)
         return {name: _values(table[name]) for name in table.column_names}
     except (pa.ArrowException, OSError, ValueError, struct.error, UnicodeDecodeError) as error:
-        raise RequestFailure(400, f"the Arrow stream cannot be read: {str(error):.200}") from None
+        raise RequestFailure(400, f"the Arrow stream cannot be read: {error!s:.200}") from None
 
 
 def _check_schema(schema: pa.Schema) -> None:
@@ -59,7 +59,7 @@ def _check_schema(schema: pa.Schema) -> None:
     for field in schema:
         if not _is_plain(field.type):
             raise RequestFailure(
-                422, f"column {field.name!r}: the Arrow type {str(field.type):.80} is not read"
+                422, f"column {field.name!r}: the Arrow type {field.type!s:.80} is not read"
             )
 
 
@@ -68,14 +68,12 @@ def _is_plain(kind: pa.DataType) -> bool:
 
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         inner = kind.value_type
-        return types.is_list(inner) is False and (
-            types.is_integer(inner) or types.is_floating(inner)
-        )
+        return bool(types.is_integer(inner) or types.is_floating(inner))
     if types.is_dictionary(kind):
         kind = kind.value_type
     is_text = types.is_string(kind) or types.is_large_string(kind)
     is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-    return is_text or is_number or types.is_timestamp(kind) or types.is_date(kind)
+    return bool(is_text or is_number or types.is_timestamp(kind) or types.is_date(kind))
 
 
 def _values(column: pa.ChunkedArray) -> Any:

@@ -43,7 +43,7 @@ def columns_of_csv(body: bytes, schema: Schema | None) -> dict[str, list[Any]]:
             ),
         )
     except (pa.ArrowInvalid, UnicodeDecodeError, csv_of_python.Error) as error:
-        raise RequestFailure(400, f"the CSV cannot be read: {str(error):.200}") from None
+        raise RequestFailure(400, f"the CSV cannot be read: {error!s:.200}") from None
     if schema is None:
         return {name: table[name].to_pylist() for name in table.column_names}
     fields = _fields(schema)

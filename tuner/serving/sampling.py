@@ -108,13 +108,7 @@ class _Reservoir:
         self.seen = 0
 
     def offer(self, inputs: Any, predictions: Any, n_rows: int) -> None:
-        chosen: dict[int, int] = {}  # row by slot
-        for row in range(n_rows):
-            slot = self.seen + row
-            if slot >= self._size:
-                slot = self._random.randrange(slot + 1)
-            if slot < self._size:
-                chosen[slot] = row
+        chosen = self._chosen(n_rows)
         self.seen += n_rows
         if n_rows > 1 and chosen:  # a reference to all rows would keep them in memory
             rows = list(chosen.values())
@@ -126,6 +120,21 @@ class _Reservoir:
                 self._kept[slot] = entry
             else:
                 self._kept.append(entry)
+
+    def _chosen(self, n_rows: int) -> dict[int, int]:
+        """Return the slots that the next rows take, with the row of each."""
+        if n_rows == 1:
+            slot = self.seen
+            if slot >= self._size:
+                slot = int(self._random.random() * (slot + 1))
+            return {slot: 0} if slot < self._size else {}
+        import numpy as np
+
+        places = np.arange(self.seen, self.seen + n_rows)
+        drawn = np.random.default_rng(self._random.getrandbits(64)).integers(0, places + 1)
+        slots = np.where(places < self._size, places, drawn)
+        rows = np.nonzero(slots < self._size)[0]
+        return {int(slots[row]): int(row) for row in rows}
 
     def columns(self) -> dict[str, list[Any]]:
         """Return the rows by column."""

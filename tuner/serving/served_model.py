@@ -68,7 +68,7 @@ def _unchecked(data: Any) -> Any:
             return pd.DataFrame(data)
         return np.array(data)
     except (ValueError, TypeError) as error:
-        raise RequestFailure(422, f"the rows are not a table: {str(error):.200}") from None
+        raise RequestFailure(422, f"the rows are not a table: {error!s:.200}") from None
 
 
 def load(
