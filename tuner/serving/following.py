@@ -21,7 +21,7 @@ SLOWEST_RETRY = 60.0
 class Follower:
     """The served version, which follows a reference.
 
-    Requests take `current` once and keep it, so that they end with the version that they began with.
+    Requests take `current` once and keep it, so they end with the version that they began with.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Follower:
             self.look()
 
     def look(self) -> None:
-        """Look at the registry once, and exchange the version if the reference means another one."""
+        """Look at the registry once, and exchange the version if the alias moved."""
         try:
             version = self._find()
         except Exception as error:  # the store is away, or the alias was deleted
