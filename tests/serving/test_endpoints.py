@@ -29,14 +29,8 @@ def served(store: Path) -> Starlette:
 
 
 def post(served: Starlette, data: Any, **headers: str) -> Answer:
-    body = (
-        data if isinstance(data, bytes | list) and _are_bytes(data) else json.dumps(data).encode()
-    )
+    body = data if isinstance(data, bytes) else json.dumps(data).encode()
     return send(served, "POST", "/predict", body, JSON | headers)
-
-
-def _are_bytes(data: Any) -> bool:
-    return isinstance(data, bytes) or all(isinstance(piece, bytes) for piece in data)
 
 
 def in_arrow(table: pa.Table, **options: Any) -> bytes:
