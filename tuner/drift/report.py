@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.drift.profile import Profile
 from tuner.errors import ExportError
 from tuner.errors.printable import one_line, well_formed
+from tuner.profiles.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)

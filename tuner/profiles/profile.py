@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.drift.tables import KINDS, as_frame, typed
 from tuner.errors import ArgumentError
+from tuner.profiles.tables import KINDS, as_frame, typed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,12 @@ N_QUANTILES = 101
 
 MOST_CATEGORIES = 1000
 """Number of categories that are counted by name; the rest is ``other``."""
+
+SAMPLE_ROWS = 5000
+"""Largest number of sampled rows."""
+
+MOST_CELLS = 500_000
+"""Largest number of sampled values; wide tables have fewer sampled rows, but at least 100."""
 
 FORMAT = "tuner-profile-1"
 
@@ -105,9 +112,11 @@ class Profile:
         Each `Column` by its name.
     sample : dict
         Values of the sampled rows, by column: float64 with NaN for numbers and datetimes, text or
-        None for other kinds.
+        None for other kinds. Nearly unique text is not sampled; its values are None.
     quality : Quality or None
         The metric of the predictions, if predictions and labels were given.
+    array : bool
+        Whether the table was an array without names.
 
     Examples
     --------
@@ -122,6 +131,7 @@ class Profile:
     columns: dict[str, Column]
     sample: dict[str, np.ndarray[Any, Any]]
     quality: Quality | None = None
+    array: bool = False
 
     @classmethod
     def of(
@@ -131,7 +141,7 @@ class Profile:
         target: str | None = None,
         predictions: Any = None,
         ignore: Sequence[str] = (),
-        sample_rows: int = 5000,
+        sample_rows: int = SAMPLE_ROWS,
         seed: int = 0,
     ) -> Profile:
         """Return the profile of a table.
@@ -148,7 +158,8 @@ class Profile:
         ignore
             Names of columns that are left out, such as a row number.
         sample_rows
-            Maximum number of sampled rows, at least 100.
+            Maximum number of sampled rows, at least 100. A table with more than 100 columns has
+            fewer, so that the sample has at most 500,000 values.
         seed
             Seed of the sample.
 
@@ -177,17 +188,53 @@ class Profile:
             series[target] = (series[target][0], "target")
         if predictions is not None:
             series[PREDICTION] = (_predictions(predictions, rows, list(series)), PREDICTION)
-        rng = np.random.default_rng(seed)
-        chosen = np.sort(rng.choice(rows, min(rows, sample_rows), replace=False))
+        chosen = sampled_rows(rows, len(series), sample_rows, seed)
         columns, sample, kept = {}, {}, {}
         for name, (values, role) in series.items():
             kind, array = typed(values)
             columns[name] = _describe(name, kind, role, array)
-            sample[name] = array[chosen]
+            sample[name] = _sampled(kind, array[chosen])
             if role != "feature":
                 kept[role] = (kind, array)
         quality = _quality(*kept["target"], *kept[PREDICTION]) if len(kept) == 2 else None
-        return cls(rows, columns, sample, quality)
+        return cls(rows, columns, sample, quality, array=isinstance(data, np.ndarray))
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the columns that are neither labels nor predictions, in their order."""
+        return [name for name, column in self.columns.items() if column.role == "feature"]
+
+    @property
+    def target(self) -> str | None:
+        """Name of the column of labels, None if there is none."""
+        return next((n for n, c in self.columns.items() if c.role == "target"), None)
+
+    def with_predictions(self, predictions: Any) -> Profile:
+        """Return the profile with predictions for the sampled rows; see `sampled_rows`.
+
+        Raises
+        ------
+        ArgumentError
+            If there is not one prediction for each sampled row.
+
+        Examples
+        --------
+        >>> profile = Profile.of({"x": [1, 2, 3], "y": [0, 1, 1]}, target="y")
+        >>> profile.with_predictions([0, 1, 0]).quality.mean.__round__(3)
+        0.667
+        """
+        rows = len(next(iter(self.sample.values())))
+        kind, values = typed(_predictions(predictions, rows, list(self.columns)))
+        column = _describe(PREDICTION, kind, PREDICTION, values)
+        quality, target = None, self.target
+        if target is not None:
+            quality = _quality(self.columns[target].kind, self.sample[target], kind, values)
+        return dataclasses.replace(
+            self,
+            columns=self.columns | {PREDICTION: column},
+            sample=self.sample | {PREDICTION: _sampled(kind, values)},
+            quality=quality,
+        )
 
     def to_json(self) -> str:
         """Return the profile as strict JSON; `from_json` restores it exactly."""
@@ -200,6 +247,7 @@ class Profile:
             ],
             "sample": {name: [_as_json(v) for v in values] for name, values in self.sample.items()},
             "quality": None if self.quality is None else asdict(self.quality),
+            "array": self.array,
         }
         return json.dumps(document, allow_nan=False)
 
@@ -235,6 +283,7 @@ class Profile:
                 columns,
                 sample,
                 None if quality is None else Quality(**quality),
+                bool(document.get("array", False)),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, ArgumentError):
@@ -258,6 +307,23 @@ class Profile:
         except (OSError, UnicodeDecodeError) as error:
             raise ArgumentError(f"drift: profile {str(path)!r} cannot be read: {error}") from None
         return cls.from_json(text)
+
+
+def sampled_rows(
+    rows: int, columns: int, sample_rows: int = SAMPLE_ROWS, seed: int = 0
+) -> np.ndarray[Any, Any]:
+    """Return the numbers of the sampled rows of a table, ascending."""
+    import numpy as np
+
+    most = min(rows, sample_rows, max(100, MOST_CELLS // columns))
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
+def _sampled(kind: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the sampled values of a column; text that identifies rows is left out."""
+    import numpy as np
+
+    return np.full(len(values), None, dtype=object) if kind == "text" else values
 
 
 def _describe(name: str, kind: str, role: str, values: np.ndarray[Any, Any]) -> Column:
