@@ -115,10 +115,25 @@ def show_model(ref: str, in_json: bool, store: str | None) -> None:
     registry = open_registry(store)
     version = registry.get(ref)
     history = registry.history(version.name)
+    numbered = f"{version.name}@{version.version}"
+    profile, last = registry.profile(numbered), registry.last_drift(numbered)
     if in_json:
-        print_json(version_json(version) | {"history": [_event(event) for event in history]})
+        found = {
+            "profile": None
+            if profile is None
+            else {"rows": profile.rows, "columns": list(profile.columns)},
+            "drift": None if last is None else _event(last) | {"result": last.result},
+            "history": [_event(event) for event in history],
+        }
+        print_json(version_json(version) | found)
         return
-    for name, text in _facts(version).items():
+    monitored = {
+        "profile": "none"
+        if profile is None
+        else f"{profile.rows} rows, {len(profile.columns)} columns",
+        "drift": "not checked" if last is None else f"{when(last.at)}: {last.why}",
+    }
+    for name, text in (_facts(version) | monitored).items():
         echo(f"{name + ':':<13}{one_line(text)}")
     if history:
         echo()

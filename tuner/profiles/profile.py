@@ -20,6 +20,9 @@ ROLES = ("feature", "target", "prediction")
 PREDICTION = "prediction"
 """Name of the column of predictions."""
 
+TARGET = "target"
+"""Name of the labels if they have no name of their own."""
+
 N_QUANTILES = 101
 """Number of stored quantiles, from the minimum to the maximum."""
 
@@ -143,6 +146,7 @@ class Profile:
         ignore: Sequence[str] = (),
         sample_rows: int = SAMPLE_ROWS,
         seed: int = 0,
+        array: bool = False,
     ) -> Profile:
         """Return the profile of a table.
 
@@ -162,6 +166,8 @@ class Profile:
             fewer, so that the sample has at most 500,000 values.
         seed
             Seed of the sample.
+        array
+            Whether the table comes from an array, which `data` need not be any more.
 
         Raises
         ------
@@ -191,13 +197,13 @@ class Profile:
         chosen = sampled_rows(rows, len(series), sample_rows, seed)
         columns, sample, kept = {}, {}, {}
         for name, (values, role) in series.items():
-            kind, array = typed(values)
-            columns[name] = _describe(name, kind, role, array)
-            sample[name] = _sampled(kind, array[chosen])
+            kind, cells = typed(values)
+            columns[name] = _describe(name, kind, role, cells)
+            sample[name] = _sampled(kind, cells[chosen])
             if role != "feature":
-                kept[role] = (kind, array)
+                kept[role] = (kind, cells)
         quality = _quality(*kept["target"], *kept[PREDICTION]) if len(kept) == 2 else None
-        return cls(rows, columns, sample, quality, array=isinstance(data, np.ndarray))
+        return cls(rows, columns, sample, quality, array=array or isinstance(data, np.ndarray))
 
     @property
     def features(self) -> list[str]:

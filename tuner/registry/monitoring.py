@@ -94,9 +94,9 @@ class Monitoring(Aliases):
 
 
 def keep_profile(store: Store, study: StudyInfo, run: str, profile: Profile) -> None:
-    """Store the profile of the data of a run that is a model version, in place of an earlier one."""
+    """Store the profile of the data of a registered run, in place of an earlier one."""
     packed = gzip.compress(profile.to_json().encode(), 6, mtime=0)
-    artifact = store.put_artifact(run, Upload(PROFILE, {_FILE: packed}, kind=PROFILE))
+    artifact = store.put_artifact(run, Upload(f"tuner.{PROFILE}", {_FILE: packed}, kind=PROFILE))
     store.write(study.uid, Batch(artifacts=[artifact]))
 
 

@@ -290,7 +290,7 @@ class Study(AskTellStudy):
     def _apply(self, policy: ModelPolicy) -> None:
         """Register the winner, and drop the models that the policy does not keep."""
         if policy.name is not None and any(trial.eligible for trial in self):
-            self.register(policy.name or None, refit=policy.refit)
+            self.register(policy.name or None, refit=policy.refit, data=policy.data)
         if policy.keep is not None:
             from tuner.tracking.artifacts.retention import collect
 
@@ -329,6 +329,7 @@ class Study(AskTellStudy):
         refit: Callable[[Params], Any] | None = None,
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
+        data: Any = None,
     ) -> ModelVersion:
         """Register a trial as a model version; `optimize` calls this for the winner.
 
@@ -345,6 +346,9 @@ class Study(AskTellStudy):
             that the trial logged; without one, only the params are registered.
         format, allow_pickle
             Format of the model that `refit` returns; see `LiveTrial.log_model`.
+        data
+            The table of the model, a pair of table and labels, or a `tuner.drift.Profile`. The
+            version keeps its profile, with which `tuner.drift.check_model` compares new data.
 
         Returns
         -------
@@ -378,6 +382,7 @@ class Study(AskTellStudy):
             format=format,
             allow_pickle=allow_pickle,
             estimate=None if winner is None else winner.estimate_of(chosen),
+            data=data,
         )
 
     def keep_models(self, k: int) -> int:

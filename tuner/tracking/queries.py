@@ -309,7 +309,7 @@ def is_superseded() -> ColumnElement[bool]:
 
 
 PROFILE = "profile"
-"""Kind and name of the artifact with the profile of the data of a model version."""
+"""Kind of the artifact with the profile of the data of a model version."""
 
 
 def is_registered() -> ColumnElement[bool]:
