@@ -48,7 +48,7 @@ def check_model(
     ref
         The version, such as ``"name@champion"``. It must have been registered with data.
     new
-        A table that `Profile.of` accepts, or a pair of a table and its labels.
+        A table that `Profile.of` accepts, a pair of a table and its labels, or a `Profile`.
     label
         The column of labels in the table. None takes the column that has the name of the labels
         in the profile, if there is one.
@@ -120,6 +120,8 @@ def _profile(
     """Return the profile of new data, with predictions of the model if the reference has them."""
     import numpy as np
 
+    if isinstance(new, Profile):
+        return new
     table, labels = split_labels(new)
     frame = as_frame(table)
     if label is not None and label not in frame.columns:
