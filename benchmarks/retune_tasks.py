@@ -80,7 +80,7 @@ SPACES: dict[Callable[[Params], Any], dict[str, Any]] = {
     svc: {"C": Float(1e-3, 1e4, log=True), "gamma": Float(1e-6, 10.0, log=True)},
     logistic: {"C": Float(1e-5, 1e3, log=True), "balanced": Choice("no", "yes")},
     neighbors: {
-        "n_neighbors": Int(1, 60, log=True),
+        "n_neighbors": Int(1, 30, log=True),
         "p": Float(1.0, 5.0),
         "weights": Choice("uniform", "distance"),
     },
@@ -183,10 +183,12 @@ class Task:
 
     @property
     def name(self) -> str:
+        """The data, the model and the shift."""
         return f"{self.data} {self.model.__name__} {self.shift.__name__}"
 
     @property
     def space(self) -> Space:
+        """The search space of the model."""
         return Space(SPACES[self.model])
 
     def losses(self, seed: int) -> tuple[Callable[[Params], float], Callable[[Params], float]]:
