@@ -26,6 +26,9 @@ TARGET = "target"
 N_QUANTILES = 101
 """Number of stored quantiles, from the minimum to the maximum."""
 
+SORTED = 100_000
+"""Largest number of values that are sorted for the quantiles; of more, as many are drawn."""
+
 MOST_CATEGORIES = 1000
 """Number of categories that are counted by name; the rest is ``other``."""
 
@@ -42,7 +45,7 @@ _NUMBERS = ("number", "datetime")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The distribution of one column, over all rows of its table.
+    """The distribution of one column.
 
     Attributes
     ----------
@@ -60,7 +63,8 @@ class Column:
     infinite : int
         Number of infinite numbers.
     quantiles : tuple of float
-        101 equidistant quantiles of the values, infinities included; empty for other kinds.
+        101 equidistant quantiles of the values, infinities included; empty for other kinds. Those
+        of more than 100,000 values are the quantiles of 100,000 random ones, and the extremes.
     counts : dict
         Number of rows of each of the 1,000 most frequent categories.
     other : int
@@ -337,9 +341,7 @@ def _describe(name: str, kind: str, role: str, values: np.ndarray[Any, Any]) -> 
     import pandas as pd
 
     if kind in _NUMBERS:
-        ordered = np.sort(values)  # NaN is last
-        given = ordered[: int(np.searchsorted(ordered, np.nan))]
-        places = np.linspace(0, len(given) - 1, N_QUANTILES).round().astype(int)
+        given = values[~np.isnan(values)]
         return Column(
             name,
             kind,
@@ -347,7 +349,7 @@ def _describe(name: str, kind: str, role: str, values: np.ndarray[Any, Any]) -> 
             rows=len(values),
             missing=len(values) - len(given),
             infinite=int(np.isinf(given).sum()),
-            quantiles=tuple(given[places].tolist()) if len(given) else (),
+            quantiles=_quantiles(given) if len(given) else (),
         )
     missing = int(pd.isna(values).sum())
     if kind not in ("category", "boolean"):
@@ -357,6 +359,19 @@ def _describe(name: str, kind: str, role: str, values: np.ndarray[Any, Any]) -> 
     kept = {str(k): int(n) for k, n in counts.iloc[:MOST_CATEGORIES].items()}
     other = int(counts.iloc[MOST_CATEGORIES:].sum())
     return Column(name, kind, role, len(values), missing, counts=kept, other=other)
+
+
+def _quantiles(values: np.ndarray[Any, Any]) -> tuple[float, ...]:
+    """Return the quantiles of a sample of the values, with the minimum and maximum of all."""
+    import numpy as np
+
+    ordered = values
+    if len(values) > SORTED:
+        ordered = values[np.random.default_rng(0).integers(len(values), size=SORTED)]
+        ordered[:2] = values.min(), values.max()
+    ordered = np.sort(ordered)
+    places = np.linspace(0, len(ordered) - 1, N_QUANTILES).round().astype(int)
+    return tuple(ordered[places].tolist())
 
 
 def _predictions(predictions: Any, rows: int, names: Sequence[str]) -> Any:
