@@ -168,3 +168,40 @@ def test_the_command_compares_a_file_with_a_model(
     assert "has no model" in call("drift", "none@champion", "same.csv", code=1).output
     Path("m").write_bytes(Path("same.csv").read_bytes())
     assert "neither .csv nor .parquet" in call("drift", "m", "same.csv", code=1).output
+
+
+SCRIPT = """
+import os
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+
+frame = pd.read_csv(os.environ.get("TUNER_DATA", "train.csv"))
+X, y = frame[["a", "b"]], frame["bought"]
+
+def objective(params, trial):
+    model = LogisticRegression(**params)
+    trial.log_model(model.fit(X, y))
+    return -cross_val_score(model, X, y, cv=3).mean()
+"""
+
+
+def test_the_command_re_tunes_a_model_that_drifted(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TUNER_STORE", str(store))
+    monkeypatch.setenv("TUNER_DATA", "")
+    Path("train.py").write_text(SCRIPT)
+    table(300, 1).to_csv("same.csv", index=False)
+    table(300, 2, mean=1.0).to_csv("moved.csv", index=False)
+    retune = ("--no-joint", "--retune", "train.py:objective", "--n-trials", "2")
+    serial = ("--backend", "serial")
+    assert "re-tuned" not in call("drift", "m", "same.csv", *retune, *serial).output
+    output = call("drift", "m", "moved.csv", *retune, *serial, code=3).output
+    assert "re-tuned by study m-retune-" in output
+    assert "model: m@2 (champion)" in output
+    profile = Registry(store).profile("m@2")
+    assert (profile.rows, profile.target) == (300, "bought")
+    assert not check_model("m", table(300, 3, mean=1.0), store=store).drift
+    assert "is a file" in call("drift", "same.csv", "moved.csv", *retune, code=1).output

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tuner.cli.arguments import store_option
+import tuner
+from tuner.cli.arguments import load_objective, store_option
+from tuner.cli.models import echo_model, open_registry
 from tuner.cli.output import echo
-from tuner.errors import ExportError
+from tuner.errors import ArgumentError, ExportError
 
 DRIFT_FOUND = 3
 """Exit code if the new data drifted."""
+
+DATA = "TUNER_DATA"
+"""Environment variable with the path of the new data, for the script of --retune."""
 
 _FILES = (".csv", ".csv.gz", ".parquet", ".pq", ".json")
 """Ends of the names of tables and profiles."""
@@ -51,6 +57,15 @@ def _with_data_options(command: Any) -> Any:
 @_with_data_options
 @click.option("--format", "to", type=click.Choice(["text", "json"]), default="text")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with plots.")
+@click.option(
+    "--retune",
+    metavar="SCRIPT.py:FUNCTION",
+    help="Tune the model again with this objective if it drifted.",
+)
+@click.option(
+    "--n-trials", type=click.IntRange(min=1), default=15, show_default=True, help="Of --retune."
+)
+@click.option("--backend", metavar="NAME", help="Backend of --retune.  [default: ray]")
 @click.option("--no-record", is_flag=True, help="Leave a model's history unchanged.")
 @click.option("--by", metavar="USER", help="The acting user for the history.")
 @store_option
@@ -67,6 +82,9 @@ def drift(
     seed: int,
     to: str,
     html: Path | None,
+    retune: str | None,
+    n_trials: int,
+    backend: str | None,
     no_record: bool,
     by: str | None,
     store: str | None,
@@ -74,13 +92,14 @@ def drift(
     """Compare the file NEW with a reference: a table, a profile (JSON), or a registered model.
 
     A table is a CSV or Parquet file. A file of the name of a model is taken first. The exit code
-    is 0 without drift, and 3 with drift.
+    is 0 without drift, and 3 with drift, also after --retune.
 
     \b
     Examples:
       tuner drift train.csv today.csv
       tuner drift train.json today.parquet --format json --html drift.html
       tuner drift digits@champion today.parquet --label digit
+      tuner drift digits@champion today.parquet --label digit --retune train.py:objective
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
     from tuner.drift import check_model, compare
 
@@ -91,7 +110,10 @@ def drift(
         "ignore": ignore,
         "seed": seed,
     }
-    if _is_model(reference):
+    is_model = _is_model(reference)
+    if retune is not None and not is_model:
+        raise ArgumentError(f"--retune: {reference!r} is a file; name a model, such as digits")
+    if is_model:
         report = check_model(
             reference, _side(new), label=target, record=not no_record, by=by, store=store,
             **settings,
@@ -102,7 +124,39 @@ def drift(
     if html is not None:
         report.save(html)
     if report.drift:
+        if retune is not None:
+            _retune(reference, new, retune, target, n_trials, backend, store, to == "json")
         ctx.exit(DRIFT_FOUND)
+
+
+def _retune(
+    ref: str,
+    new: Path,
+    objective: str,
+    label: str | None,
+    n_trials: int,
+    backend: str | None,
+    store: str | None,
+    in_json: bool,
+) -> None:
+    """Tune a model again on new data; the script finds the path of the data in the environment."""
+    from tuner.profiles.tables import labeled_file
+    from tuner.registry.names import parse_reference
+
+    os.environ[DATA] = str(new.resolve())
+    known = open_registry(store).profile(ref)
+    label = label or (None if known is None else known.target)
+    study = tuner.retune(
+        ref,
+        load_objective(objective),
+        data=labeled_file(new, label),
+        n_trials=n_trials,
+        backend=backend,
+        store=store,
+    )
+    echo(f"re-tuned by study {study.name}", err=in_json)
+    if any(trial.eligible for trial in study):
+        echo_model(study, parse_reference(ref).name, err=in_json)
 
 
 def _is_model(reference: str) -> bool:

@@ -21,6 +21,7 @@ from tuner.records.numbers import literal_text, number_text
 if TYPE_CHECKING:
     from tuner.registry import Registry
     from tuner.registry.history import ModelEvent
+    from tuner.tracking import Store
 
 json_option = click.option("--json", "in_json", is_flag=True, help="Print JSON.")
 
@@ -93,11 +94,22 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
     }
 
 
-def open_registry(store: str | None) -> Registry:
+def open_registry(store: Store | str | None) -> Registry:
     """Return the registry of a store; imports SQLAlchemy only now."""
     from tuner.registry import Registry
 
     return Registry(store)
+
+
+def echo_model(study: tuner.Study, name: str, *, err: bool = False) -> None:
+    """Print the version that a search registered its winner as, and why it is not champion."""
+    winner = study.winner.trial.number
+    for version in reversed(open_registry(study.store).versions(name)):
+        if (version.study, version.trial) == (study.name, winner):
+            aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+            note = f": {version.note}" if version.note else ""
+            echo(f"model: {one_line(f'{name}@{version.version}{aliases}{note}')}", err=err)
+            return
 
 
 @models.command("show")

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import ArgumentError, RegistryError
+from tuner.errors import ArgumentError
 from tuner.errors.boundary import public
 from tuner.optimizers import ranking
 from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
@@ -24,6 +24,7 @@ from tuner.study.arguments import as_space
 from tuner.study.fitting import Fitting, Misfit
 from tuner.study.optimize import optimize
 from tuner.study.study import Study
+from tuner.tracking.references import find_study
 
 if TYPE_CHECKING:
     from tuner.backends.protocol import Backend
@@ -98,8 +99,6 @@ progress, store
     ------
     ModelNotFound
         If the version does not exist.
-    RegistryError
-        If the study of the version was deleted, and `space` is None.
     ArgumentError
         If an argument is invalid, or the configuration is not a point of `space`.
 
@@ -122,7 +121,7 @@ progress, store
 
     registry = Registry(store)
     version = registry.get(ref)
-    old = registry.store.find_study(version.study)
+    old = find_study(version.study, registry.store)
     searched = _space(version, old, space)
     first = first_points(searched, version, old, registry.store)
     found = optimize(
@@ -130,7 +129,7 @@ progress, store
         searched,
         direction=version.goal.direction.value,
         metric=version.goal.metric,
-        constraints=[] if old is None else [str(c) for c in old.constraints],
+        constraints=[str(constraint) for constraint in old.constraints],
         n_trials=n_trials,
         timeout=timeout,
         optimizer=_optimizer(len(first)) if optimizer is None else optimizer,
@@ -155,9 +154,7 @@ progress, store
     return found
 
 
-def first_points(
-    space: Space, version: ModelVersion, old: StudyInfo | None, store: Store
-) -> list[Params]:
+def first_points(space: Space, version: ModelVersion, old: StudyInfo, store: Store) -> list[Params]:
     """Return the configuration of a version and the best other ones of its study.
 
     Raises
@@ -165,9 +162,9 @@ def first_points(
     ArgumentError
         If the configuration of the version is not a point of the space.
     """
-    trials = [] if old is None else list(store.trials(old.uid, [State.COMPLETED]))
+    trials = store.trials(old.uid, [State.COMPLETED])
     others = ranking.best_first(version.goal, [trial for trial in trials if trial.eligible])
-    fitting, flatten = Fitting(space), _flatten(space, old)
+    fitting, flatten = Fitting(space), Space.from_dict(old.space).flatten
     found: dict[Any, Params] = {}
     for params in (version.params, *(trial.params for trial in others)):
         fitted = fitting.fit(flatten(params))
@@ -183,27 +180,14 @@ def first_points(
     return list(found.values())
 
 
-def _space(
-    version: ModelVersion, old: StudyInfo | None, space: Space | Mapping[str, Any] | None
-) -> Space:
-    ref = f"{version.name}@{version.version}"
-    if old is not None and len(old.goals) > 1:
+def _space(version: ModelVersion, old: StudyInfo, space: Space | Mapping[str, Any] | None) -> Space:
+    if len(old.goals) > 1:
         raise ArgumentError(
-            f"retune: study {old.name!r} of model {ref!r} has {len(old.goals)} goals, so it has no "
-            f"single winner; search again with tuner.optimize, and register a trial"
+            f"retune: study {old.name!r} of model '{version.name}@{version.version}' has "
+            f"{len(old.goals)} goals, so it has no single winner; search again with "
+            f"tuner.optimize, and register a trial"
         )
-    if space is not None:
-        return as_space(space)
-    if old is None:
-        raise RegistryError(
-            f"retune: the study of model {ref!r} was deleted; pass space= to search it again"
-        )
-    return Space.from_dict(old.space)
-
-
-def _flatten(space: Space, old: StudyInfo | None) -> Callable[[Params], Mapping[str, Any]]:
-    """Return the function that gives the values of params by path, in the space that has them."""
-    return (space if old is None else Space.from_dict(old.space)).flatten
+    return Space.from_dict(old.space) if space is None else as_space(space)
 
 
 def _name(version: ModelVersion) -> str:
