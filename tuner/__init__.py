@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from tuner.study import Study
     from tuner.study.create import create_study, list_studies, load_study
     from tuner.study.optimize import optimize
+    from tuner.study.retune import retune
     from tuner.study.tidy import archive_study, delete_study, rename_study, unarchive_study
 
 __all__ = [
@@ -90,6 +91,7 @@ __all__ = [
     "optimize",
     "rename_study",
     "replay",
+    "retune",
     "set_alias",
     "stop",
     "unarchive_study",
@@ -120,6 +122,7 @@ _LAZY = {
     "load_model": "tuner.registry.models",
     "model_card": "tuner.registry.card",
     "replay": "tuner.provenance.replay",
+    "retune": "tuner.study.retune",
     **dict.fromkeys(("delete_alias", "delete_model", "set_alias"), "tuner.registry.models"),
     **dict.fromkeys(
         ("archive_study", "delete_study", "rename_study", "unarchive_study"), "tuner.study.tidy"

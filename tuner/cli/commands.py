@@ -18,7 +18,7 @@ from tuner.cli.drift import drift, profile
 from tuner.cli.exchange import export, import_, mirror, plot, report
 from tuner.cli.maintenance import db, gc, study
 from tuner.cli.model_changes import model
-from tuner.cli.models import models
+from tuner.cli.models import echo_model, models
 from tuner.cli.output import (
     best_first,
     best_text,
@@ -258,7 +258,7 @@ def run(
     if any(trial.eligible for trial in study):
         _echo_best(study)
         if not no_register and len(study.goals) == 1:
-            _echo_model(study, register or study.name)
+            echo_model(study, register or study.name)
 
 
 @cli.command()
@@ -379,19 +379,6 @@ def best(study: str, in_json: bool, store: str | None) -> None:
         print_json(content)
     else:
         _echo_best(loaded)
-
-
-def _echo_model(study: tuner.Study, name: str) -> None:
-    """Print the version that a search registered its winner as, and why it is not champion."""
-    from tuner.registry import Registry
-
-    winner = study.winner.trial.number
-    for version in reversed(Registry(study.store).versions(name)):
-        if (version.study, version.trial) == (study.name, winner):
-            aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
-            note = f": {version.note}" if version.note else ""
-            echo(f"model: {one_line(f'{name}@{version.version}{aliases}{note}')}")
-            return
 
 
 def _echo_best(study: tuner.Study) -> None:
