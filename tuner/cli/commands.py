@@ -18,6 +18,7 @@ from tuner.cli.drift import drift, profile
 from tuner.cli.exchange import export, import_, mirror, plot, report
 from tuner.cli.maintenance import db, gc, study
 from tuner.cli.model_changes import model
+from tuner.cli.model_export import export_model
 from tuner.cli.models import models
 from tuner.cli.output import (
     best_first,
@@ -115,6 +116,7 @@ _COMMANDS = (
 
 for command in _COMMANDS:
     cli.add_command(command)
+models.add_command(export_model)
 
 
 @cli.command()
