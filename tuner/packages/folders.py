@@ -65,10 +65,7 @@ def put(content: Mapping[str, bytes], target: Path, force: bool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name[:50]}-", dir=target.parent) as aside:
         written = Path(aside, "new")
-        for name, data in content.items():
-            path = written / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+        write_files(content, written)
         check_target(target, force)
         if not target.exists():
             written.rename(target)
@@ -79,3 +76,11 @@ def put(content: Mapping[str, bytes], target: Path, force: bool) -> None:
         except OSError:
             earlier.rename(target)
             raise
+
+
+def write_files(content: Mapping[str, bytes], folder: Path) -> None:
+    """Write files by their paths in a folder."""
+    for name, data in content.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
