@@ -137,12 +137,20 @@ def test_the_winner_becomes_a_model_of_mlflow_with_its_alias(
     assert client.get_model_version_by_alias("digits_of mine", "staging").version == again.version
 
 
-def test_a_configuration_is_not_registered_in_mlflow(mlflow_server, tmp_path: Path, caplog) -> None:
+def test_only_models_that_can_be_exported_are_registered_in_mlflow(
+    mlflow_server, tmp_path: Path, caplog
+) -> None:
     study = searched(tmp_path, n_trials=2, register="plain")
+    study.register("pickled", trial=0, refit=lambda params: {1}, allow_pickle=True)
     with caplog.at_level(logging.WARNING, "tuner.integrations.mlflow_models"):
         MlflowMirror(mlflow_server.uri, "plain").catch_up(study)
-    assert "not registered there: model 'plain@1' is a configuration" in caplog.text
-    assert list(client_of(mlflow_server).search_model_versions("name = 'plain'")) == []
+    [record] = caplog.records
+    assert "not registered there: this model is a pickle" in record.message
+    client = client_of(mlflow_server)
+    for name in ("plain", "pickled"):
+        assert list(client.search_model_versions(f"name = '{name}'")) == []
+    run = child_runs(client, "plain")[0].info.run_id
+    assert [entry.path for entry in client.list_artifacts(run, "artifacts")] == ["artifacts/refit"]
 
 
 def test_a_long_curve_and_many_params_take_several_requests(mlflow_server, tmp_path: Path) -> None:

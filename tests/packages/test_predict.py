@@ -29,6 +29,16 @@ sys.argv[0] = "predict"
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
+WITH_MLFLOW = """
+import sys
+from mlflow import pyfunc
+import pandas as pd
+
+_, package, rows, output = sys.argv
+predictions = pyfunc.load_model(package).predict(pd.read_parquet(rows))
+pd.Series(predictions, name="prediction").to_csv(output, index=False)
+"""
+
 
 def run(folder: Path, module: str, *args: str, **environment: str) -> subprocess.CompletedProcess:
     """Run a module in a folder, where tuner cannot be imported."""
@@ -60,6 +70,16 @@ def test_a_package_predicts_as_the_registered_model(registered: Registered, tmp_
     registered.table.to_parquet(tmp_path / "rows.parquet")
     output = predict(registered.folder, str(tmp_path / "rows.parquet"))
     assert predictions(output) == registered.expected
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_mlflow_loads_a_package(registered: Registered, tmp_path: Path) -> None:
+    registered.table.to_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "with_mlflow.py").write_text(WITH_MLFLOW)
+    done = run(tmp_path, "with_mlflow", str(registered.folder), "rows.parquet", "out.csv")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert predictions((tmp_path / "out.csv").read_text()) == registered.expected
 
 
 def code_of(folder: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -102,8 +122,8 @@ def test_verify_compares_every_file(registered: Registered, tmp_path: Path) -> N
 
 
 @pytest.mark.process
-@pytest.mark.slow
-def test_mlflow_predicts_with_a_package(registered: Registered, tmp_path: Path) -> None:
+@pytest.mark.soak
+def test_mlflows_command_predicts_with_a_package(registered: Registered, tmp_path: Path) -> None:
     rows = registered.table.to_dict(orient="split", index=False)
     text = registered.table.to_json(orient="split", index=False)
     assert rows["columns"] == json.loads(text)["columns"]
