@@ -21,6 +21,7 @@ from tuner.records.numbers import literal_text, number_text
 if TYPE_CHECKING:
     from tuner.registry import Registry
     from tuner.registry.history import ModelEvent
+    from tuner.tracking.store import Store
 
 json_option = click.option("--json", "in_json", is_flag=True, help="Print JSON.")
 
@@ -93,7 +94,14 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
     }
 
 
-def open_registry(store: str | None) -> Registry:
+def version_of_winner(study: tuner.Study, name: str) -> ModelVersion | None:
+    """Return the last version of a model that is the winner of a study, or None."""
+    winner = (study.name, study.winner.trial.number)
+    versions = reversed(open_registry(study.store).versions(name))
+    return next((each for each in versions if (each.study, each.trial) == winner), None)
+
+
+def open_registry(store: Store | str | None) -> Registry:
     """Return the registry of a store; imports SQLAlchemy only now."""
     from tuner.registry import Registry
 
