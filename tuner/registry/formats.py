@@ -36,8 +36,21 @@ FORMATS = Plugins(
     },
 )
 
+_NO_CODE = "runs no code from the file"
+_TRUSTED = "imports and calls the classes and functions that the file names, if they are trusted"
+_LOADING: Mapping[str, str] = {
+    **dict.fromkeys(("xgboost", "lightgbm", "onnx", "skops", "json", "files"), _NO_CODE),
+    "catboost": f"{_NO_CODE}; the indices in it are not checked",
+    **dict.fromkeys(("keras", "torch", "callable"), _TRUSTED),
+    "pickle": "runs any code in the file: load it only if you trust its author",
+}
 _BY_NAMES = ("callable", "keras", "skops", "torch")
 """Formats whose files name classes or functions, which the caller must trust."""
+
+
+def loading_text(format: str) -> str:
+    """Return the effect of loading a model of a format, in words."""
+    return _LOADING.get(format, "needs the package that registers the format")
 
 
 def format_named(
