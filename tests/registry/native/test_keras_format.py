@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,17 +23,6 @@ from tuner.testing.model_formats import Touch
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")]
 
 X = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def backend() -> Iterator[None]:
-    before = os.environ.get("KERAS_BACKEND")
-    os.environ["KERAS_BACKEND"] = "torch"
-    yield
-    if before is None:
-        del os.environ["KERAS_BACKEND"]
-    else:
-        os.environ["KERAS_BACKEND"] = before
 
 
 @cache
