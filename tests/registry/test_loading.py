@@ -19,6 +19,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 import tuner
+from support.command_line import call
 from tuner.errors import (
     ArgumentError,
     ChecksumMismatch,
@@ -225,17 +226,12 @@ def test_a_missing_library_is_known_before_the_search(
 
 
 def test_a_pickle_is_marked_wherever_its_version_is_shown(tmp_path: Path) -> None:
-    from click.testing import CliRunner
-
-    from tuner.cli import main
-
     registered(tmp_path, {1, 2}, allow_pickle=True)
-    run = CliRunner().invoke
-    store = ["--store", str(tmp_path)]
-    assert "pickle (runs code)" in run(main, ["models", "list", *store]).output
-    assert "runs any code in the file" in run(main, ["models", "show", "m", *store]).output
-    assert '"runs_code": true' in run(main, ["models", "show", "m", "--json", *store]).output
-    assert "runs any code in the file" in run(main, ["models", "card", "m", *store]).output
+    store = ("--store", str(tmp_path))
+    assert "pickle (runs code)" in call("models", "list", *store).output
+    assert "runs any code in the file" in call("models", "show", "m", *store).output
+    assert '"runs_code": true' in call("models", "show", "m", "--json", *store).output
+    assert "runs any code in the file" in call("models", "card", "m", *store).output
     with pytest.raises(UntrustedModel, match="runs whatever code is in it"):
         tuner.load_model("m", store=tmp_path)
 

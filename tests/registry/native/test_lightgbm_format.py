@@ -19,7 +19,10 @@ from tuner.registry.formats import load_files, save_model
 from tuner.registry.native.lightgbm_format import FILE, LightGBMFormat
 from tuner.testing import ModelFormatConformance
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The argument 'eval_set'"),  # new names since 4.7
+]
 
 X, y = load_iris(return_X_y=True)
 TABLE = pd.DataFrame(
@@ -46,7 +49,7 @@ def fitted() -> list[tuple[Any, Any]]:
         (classifier.booster_, TABLE),
         (lgb.LGBMClassifier(**few).fit(TABLE, pd.Series(NAMES, dtype=object)), TABLE),
         (lgb.LGBMClassifier(class_weight={0: 1, 1: 2.0, 2: 1}, **few).fit(X, y), X),
-        (lgb.LGBMClassifier(**few).fit(X, y > 0, eval_X=X, eval_y=y > 0, callbacks=[stop]), X),
+        (lgb.LGBMClassifier(**few).fit(X, y > 0, eval_set=[(X, y > 0)], callbacks=[stop]), X),
         (lgb.LGBMClassifier(objective="multiclassova", **few).fit(X, y), X),
         (lgb.LGBMRegressor(linear_tree=True, **few).fit(X, y), X),
         (lgb.LGBMRegressor(**forest, **few).fit(X, y), X),
