@@ -135,6 +135,10 @@ CRAFTED: dict[str, tuple[Callable[[str], str], str]] = {
         lambda text: re.sub(r"pandas_categorical:.*", "pandas_categorical:{}", text),
         "not a list of lists",
     ),
+    "a category that stands twice": (
+        lambda text: re.sub(r"pandas_categorical:.*", 'pandas_categorical:[["x", "x"]]', text),
+        "distinct values",
+    ),
 }
 
 
@@ -155,6 +159,7 @@ def test_a_crafted_model_is_refused(name: str, tmp_path: Path) -> None:
     [
         ({"class": "Dataset"}, "'Dataset' is not one of"),
         ({"best_iteration": 99}, "best_iteration is 99"),
+        ({"params": {"n_jobs": 10**6}}, "asks for 1000000 threads"),
         ({"params": {"fit": 1}}, "no parameter 'fit'"),
         ({"classes": None}, "no classes"),
         ({"classes": {"type": "O", "labels": [1, 2, 3]}}, "not a list of numbers or texts"),

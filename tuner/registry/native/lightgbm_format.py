@@ -11,7 +11,13 @@ import numpy as np
 from tuner.registry.limits import Refused
 from tuner.registry.native import manifest
 from tuner.registry.native.forests import whole
-from tuner.registry.native.wrappers import constructed, labels_of, plain_labels, plain_params
+from tuner.registry.native.wrappers import (
+    constructed,
+    labels_of,
+    plain_labels,
+    plain_params,
+    restored_params,
+)
 
 FILE = "model.txt"
 _BOOSTER = "Booster"
@@ -97,7 +103,7 @@ def _facts(model: Any) -> dict[str, Any]:
 
 def _wrapped(wrapper: type, booster: Any, found: manifest.Manifest) -> Any:
     """Return a fitted estimator around a booster."""
-    model = constructed(wrapper, found.table("params"))
+    model = constructed(wrapper, restored_params(found.table("params")))
     state: dict[str, Any] = {
         "_Booster": booster,
         "_best_iteration": booster.best_iteration,

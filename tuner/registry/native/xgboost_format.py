@@ -7,7 +7,7 @@ from typing import Any
 
 from tuner.registry.limits import Refused
 from tuner.registry.native import manifest
-from tuner.registry.native.wrappers import constructed, plain_params
+from tuner.registry.native.wrappers import constructed, plain_params, restored_params
 
 FILE = "model.json"
 _BOOSTER = "Booster"
@@ -70,7 +70,7 @@ class XGBoostFormat:
 
             found = manifest.read(folder, "xgboost")
             (text,) = found.only(FILE)
-            kind, params = found.text("class"), found.table("params")
+            kind, params = found.text("class"), restored_params(found.table("params"))
             wrapper = _classes(xgboost).get(kind)
             if wrapper is None:
                 raise Refused(f"the class {kind!r:.60} is not one of XGBoost's")
