@@ -36,11 +36,11 @@ class Slices:
     keep: int = 0
     ended: list[int] = field(default_factory=list)
 
-    def reset(self, goals: Sequence[Goal]) -> None:  # noqa: ARG002
+    def reset(self, goals: Sequence[Goal]) -> None:
         """Forget everything."""
         self.ended = []
 
-    def on_report(self, trial: Trial, report: Report) -> Decision:  # noqa: ARG002
+    def on_report(self, trial: Trial, report: Report) -> Decision:
         """Return PAUSE after every `length` steps."""
         return Decision.PAUSE if (report.step + 1) % self.length == 0 else Decision.CONTINUE
 
@@ -50,7 +50,7 @@ class Slices:
             return []
         return [trial.number for trial in paused][::-1][:n]
 
-    def on_finish(self, trial: Trial, outcome: Outcome) -> None:  # noqa: ARG002
+    def on_finish(self, trial: Trial, outcome: Outcome) -> None:
         """Note the end."""
         self.ended.append(trial.number)
 
@@ -58,7 +58,7 @@ class Slices:
 class DropsAll(Slices):
     """Continues no trial."""
 
-    def resume(self, paused: Sequence[Trial], n: int, new: int) -> list[int]:  # noqa: ARG002
+    def resume(self, paused: Sequence[Trial], n: int, new: int) -> list[int]:
         """Return no trial."""
         return []
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
@@ -29,6 +30,7 @@ from tuner.engine.machine_state import (
     OpenTrials,
     RepeatedFailureDetector,
     finished_trial,
+    next_attempt,
     waiting_again,
 )
 from tuner.engine.messages import (
@@ -53,13 +55,11 @@ from tuner.engine.messages import (
 )
 from tuner.engine.pauses import Pauses
 from tuner.records import (
-    SYSTEM,
     Begun,
     CheckpointEnd,
     CheckpointPart,
     Failure,
     Goal,
-    Job,
     Message,
     Outcome,
     Output,
@@ -128,8 +128,8 @@ class Machine:
         self._deadlines = Deadlines()
         self._failures = RepeatedFailureDetector(limits)
         self._pauses = Pauses(scheduler, saved)
-        self._lost: dict[int, int] = {}
-        self._failed: dict[int, int] = {}
+        self._lost: Counter[int] = Counter()
+        self._failed: Counter[int] = Counter()
         self._capacity = 0
         self._lag: int | None = None
         self._asked = 0
@@ -290,24 +290,13 @@ class Machine:
         return [self._launch(self._trials.create(point), now) for point in points]
 
     def _launch(self, trial: Trial, now: float) -> Launch:
-        queued = dataclasses.replace(trial, state=State.WAITING) if self.queues else None
-        trial = dataclasses.replace(
-            trial,
-            state=State.RUNNING,
-            attempts=trial.attempts + 1,
-            started=self._date if trial.started is None else trial.started,
-        )
-        run = dataclasses.replace(
-            self.run_template,
-            uid=self.new_run(),
-            trial=trial.number,
-            attempt=trial.attempts,
-            started=self._date,
-        )
-        job = Job(run.uid, trial, trial.attempts, timeout=self.limits.trial_timeout)
-        self.active[run.uid] = Attempt(job, trial, run, launched=now, queued=queued)
-        self._trials.open[trial.number] = trial
-        return Launch(job, run, queued)
+        run = dataclasses.replace(self.run_template, uid=self.new_run(), started=self._date)
+        attempt = next_attempt(trial, run, self.limits.trial_timeout, now)
+        if self.queues:
+            attempt.queued = dataclasses.replace(trial, state=State.WAITING)
+        self.active[run.uid] = attempt
+        self._trials.open[trial.number] = attempt.trial
+        return Launch(attempt.job, attempt.run, attempt.queued)
 
     # --- messages of workers --------------------------------------------------------------
 
@@ -338,9 +327,7 @@ class Machine:
         return commands
 
     def _on_report(self, attempt: Attempt, report: Report) -> list[Command]:
-        attempt.last.update(
-            {name: x for name, x in report.metrics.items() if not name.startswith(SYSTEM)}
-        )
+        attempt.note(report)
         commands: list[Command] = [RecordReport(attempt.run.uid, report)]
         has_goal = self.goals[0].metric in report.metrics
         decided = attempt.decision is not Decision.CONTINUE
@@ -382,8 +369,8 @@ class Machine:
         if attempt.killed is not None:
             return self._fail(attempt, attempt.killed, now)
         failure = Failure("WorkerLost", reason)
-        lost = self._lost[attempt.trial.number] = self._lost.get(attempt.trial.number, 0) + 1
-        if lost <= self.limits.max_lost and not self._ending:
+        self._lost[attempt.trial.number] += 1
+        if self._lost[attempt.trial.number] <= self.limits.max_lost and not self._ending:
             return self._retry(attempt, failure, now)
         if self._ending:
             return self._give_up(attempt, now)
@@ -398,9 +385,8 @@ class Machine:
         now: float,
         outcome: Outcome | None = None,
     ) -> list[Command]:
-        number = attempt.trial.number
-        failed = self._failed[number] = self._failed.get(number, 0) + 1
-        if failed <= self.limits.max_retries and not self._ending:
+        self._failed[attempt.trial.number] += 1
+        if self._failed[attempt.trial.number] <= self.limits.max_retries and not self._ending:
             return self._retry(attempt, failure, now)
         known = Outcome(State.FAILED) if outcome is None else outcome
         metrics = {**attempt.last, **known.metrics}

@@ -8,7 +8,19 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from tuner.records import Begun, Failure, Goal, Job, Outcome, Params, Run, State, Trial
+from tuner.records import (
+    SYSTEM,
+    Begun,
+    Failure,
+    Goal,
+    Job,
+    Outcome,
+    Params,
+    Report,
+    Run,
+    State,
+    Trial,
+)
 from tuner.records.seeds import trial_seed
 from tuner.schedulers.protocol import Decision
 
@@ -91,9 +103,9 @@ class Attempt:
 
     `launched` and `begun` are times on the monotonic clock; `launched` is None if another driver
     launched the run. `last` has the last reported metrics, `killed` the failure to record once the
-    job has been killed. An `abandoned` job was canceled before it started. `decision` is the last one of
-    the scheduler. `queued` is the trial as it was before the launch, until a
-    worker begins the job; None after that.
+    job has been killed. An `abandoned` job was canceled before it started. `decision` is the last
+    one of the scheduler. `queued` is the trial as it was before the launch, until a worker begins
+    the job; None after that.
     """
 
     job: Job
@@ -115,6 +127,11 @@ class Attempt:
         )
         if self.queued is not None and self.queued.started is None:
             self.trial = replace(self.trial, started=begun.time)
+
+    def note(self, report: Report) -> None:
+        """Note the last reported metrics, without those of the system."""
+        named = report.metrics.items()
+        self.last.update({name: x for name, x in named if not name.startswith(SYSTEM)})
 
     def ended_run(self, outcome: Outcome, now: float, date: float) -> Run:
         """Return the run with its outcome, which arrived at time `now` on `date`."""
@@ -138,6 +155,15 @@ class Attempt:
         if since is None or run.started is None:
             return _not_before(date, run.started)
         return run.started + max(0.0, now - since)
+
+
+def next_attempt(trial: Trial, run: Run, timeout: float | None, now: float) -> Attempt:
+    """Return the next attempt at a trial, launched at time `now`; `run` has its token and date."""
+    attempts = trial.attempts + 1
+    started = run.started if trial.started is None else trial.started
+    trial = replace(trial, state=State.RUNNING, attempts=attempts, started=started)
+    run = replace(run, trial=trial.number, attempt=attempts)
+    return Attempt(Job(run.uid, trial, attempts, timeout=timeout), trial, run, launched=now)
 
 
 def finished_trial(

@@ -1,4 +1,4 @@
-"""Schedulers: they stop or pause trials early. One file per scheduler; `resolve` finds them by name."""
+"""Schedulers: they stop or pause trials. One file each; `resolve` finds them by name."""
 
 from __future__ import annotations
 

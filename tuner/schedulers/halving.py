@@ -108,7 +108,7 @@ class Hyperband:
     """Successive halving with several numbers of steps before the first rung.
 
     Where early values tell little, the brackets that begin later do not lose the best trial (Li et
-    al. 2018, "Hyperband", JMLR 18(185)). The number of a trial decides its bracket. The bracket with
+    al. 2018, "Hyperband", JMLR 18(185)). The number of a trial decides its bracket. A bracket with
     ``s`` rungs below `max_steps` gets a share in proportion to ``reduction ** s / (s + 1)``, as in
     the paper.
 
