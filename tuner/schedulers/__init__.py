@@ -21,6 +21,7 @@ SCHEDULERS = Plugins(
     {
         "asha": "tuner.schedulers.asha:ASHA",
         "halving": "tuner.schedulers.halving:SuccessiveHalving",
+        "hyperband": "tuner.schedulers.halving:Hyperband",
         "median": "tuner.schedulers.median:MedianStopping",
     },
 )

@@ -115,14 +115,14 @@ class Hyperband:
     Parameters
     ----------
     max_steps
-        Number of steps of a whole trial, above `grace`.
+        Number of steps of a whole trial, above `grace`; 81 as in the paper.
     grace
         Number of steps before the first rung of the bracket that begins first.
     reduction
         Factor by which the number of trials shrinks at each rung, above 1.
     """
 
-    max_steps: int
+    max_steps: int = 81
     grace: int = 1
     reduction: float = 3.0
     _brackets: list[SuccessiveHalving] = field(default_factory=list, init=False, repr=False)
