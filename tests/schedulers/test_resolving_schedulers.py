@@ -28,7 +28,7 @@ def test_a_name_gives_a_new_scheduler_each_time() -> None:
     ("spec", "says"),
     [
         ("assha", "did you mean 'asha'"),
-        ("hyperband", "choose 'asha', 'median'"),
+        ("bohb", "choose 'asha', 'halving', 'hyperband', 'median'"),
         (ASHA, r"write ASHA\(\)"),
         (3, "3 lacks reset, on_report"),
     ],

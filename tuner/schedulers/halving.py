@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tuner.errors import ArgumentError
-from tuner.records import Goal, Outcome, Report, Trial
+from tuner.records import Goal, Outcome, Report, State, Trial
 from tuner.schedulers.protocol import Decision
 
 
@@ -49,6 +49,7 @@ class SuccessiveHalving:
     _rungs: list[list[tuple[float, int]]] = field(default_factory=list, init=False, repr=False)
     _best: dict[int, float] = field(default_factory=dict, init=False, repr=False)
     _passed: dict[int, int] = field(default_factory=dict, init=False, repr=False)
+    _finished: float = field(default=math.inf, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.grace < 1:
@@ -61,7 +62,7 @@ class SuccessiveHalving:
     def reset(self, goals: Sequence[Goal]) -> None:
         """Start a study; only the first goal is used."""
         self._goal = goals[0]
-        self._rungs, self._best, self._passed = [], {}, {}
+        self._rungs, self._best, self._passed, self._finished = [], {}, {}, math.inf
 
     def on_report(self, trial: Trial, report: Report) -> Decision:
         """Return PAUSE at a rung, unless the trial may continue to the next one."""
@@ -80,18 +81,26 @@ class SuccessiveHalving:
             decision = Decision.CONTINUE if number in self._promotable(k) else Decision.PAUSE
         return decision
 
-    def resume(self, paused: Sequence[Trial], n: int, new: int) -> list[int]:  # noqa: ARG002
-        """Return up to `n` paused trials that are among the best of their rung."""
+    def resume(self, paused: Sequence[Trial], n: int, new: int) -> list[int]:
+        """Return up to `n` paused trials that are among the best of their rung.
+
+        If neither such a trial nor a new one is left, the best trial of all runs to its end.
+        """
         waiting = {trial.number: self._passed.get(trial.number, 0) for trial in paused}
         # A trial whose driver died before its first rung is none of them.
         chosen = [number for number, passed in waiting.items() if not passed]
         for k in reversed(range(len(self._rungs))):
             chosen += [i for i in self._promotable(k) if waiting.get(i) == k + 1]
+        if not chosen and not new:
+            loss, number = min((self._best.get(i, math.inf), i) for i in waiting)
+            chosen = [number] if loss < self._finished else []
         return chosen[:n]
 
-    def on_finish(self, trial: Trial, outcome: Outcome) -> None:  # noqa: ARG002
+    def on_finish(self, trial: Trial, outcome: Outcome) -> None:
         """Forget the trial; its values at the rungs are kept."""
-        self._best.pop(trial.number, None)
+        best = self._best.pop(trial.number, math.inf)
+        if outcome.state is State.COMPLETED:
+            self._finished = min(self._finished, best)
         self._passed.pop(trial.number, None)
 
     def _rung(self, k: int) -> float:
@@ -155,7 +164,8 @@ class Hyperband:
         chosen: list[int] = []
         for bracket in self._brackets:
             mine = [trial for trial in paused if self._of(trial) is bracket]
-            chosen += bracket.resume(mine, n, new)
+            if mine:
+                chosen += bracket.resume(mine, n, new)
         return chosen[:n]
 
     def on_finish(self, trial: Trial, outcome: Outcome) -> None:
