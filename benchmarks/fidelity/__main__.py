@@ -6,7 +6,7 @@
 One step of a training is the unit of cost, and time is virtual. Each search may run as many steps
 as `whole` whole trainings have. Printed, for each number of workers: the normalized regret of the
 trial that looks best, at its full length, after 5, 10, 20, 50 and 100 % of the steps, over tasks
-and seeds; and the share of the steps after which the mean regret is as good as that of `random`
+and seeds; and the share of the steps after which the mean regret reaches the one of `random`
 without a scheduler at its end. The last line is JSON.
 """
 

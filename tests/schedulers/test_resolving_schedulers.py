@@ -39,8 +39,8 @@ def test_a_value_that_is_not_a_scheduler_is_refused_with_a_remedy(spec: object, 
 
 
 def test_an_unknown_attribute_is_named() -> None:
-    with pytest.raises(AttributeError, match="Hyperband"):
-        schedulers.Hyperband  # noqa: B018
+    with pytest.raises(AttributeError, match="BOHB"):
+        schedulers.BOHB  # noqa: B018
 
 
 @pytest.mark.process

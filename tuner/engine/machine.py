@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
@@ -53,7 +52,7 @@ from tuner.engine.messages import (
     Tell,
     Tick,
 )
-from tuner.engine.pauses import Pauses
+from tuner.engine.scheduling import Retries, Scheduling
 from tuner.records import (
     Begun,
     CheckpointEnd,
@@ -70,7 +69,7 @@ from tuner.records import (
     Trial,
     Upload,
 )
-from tuner.schedulers.protocol import Decision, Scheduler
+from tuner.schedulers.protocol import Scheduler
 
 
 class Machine:
@@ -120,16 +119,14 @@ class Machine:
         self.goals = tuple(goals)
         self.seed = seed
         self.new_run = new_run
-        self.scheduler = scheduler
         self.counts = Counts()
         self.active: dict[str, Attempt] = {}
         self.failure: Failure | None = None
         self._trials = OpenTrials(seed)
         self._deadlines = Deadlines()
         self._failures = RepeatedFailureDetector(limits)
-        self._pauses = Pauses(scheduler, saved)
-        self._lost: Counter[int] = Counter()
-        self._failed: Counter[int] = Counter()
+        self._scheduling = Scheduling(scheduler, goals[0], saved)
+        self._retries = Retries(limits)
         self._capacity = 0
         self._lag: int | None = None
         self._asked = 0
@@ -142,7 +139,7 @@ class Machine:
             self._trials.reserve(trial.number)
             if trial.state.finished:
                 self.counts.add(trial.state)
-            elif self._pauses.resumes(trial):
+            elif self._scheduling.resumes(trial):
                 self._keep_paused(trial)
             else:
                 self._trials.enqueue(waiting_again(trial))
@@ -238,7 +235,7 @@ class Machine:
 
     def _left(self) -> float:
         """Return how many more trials may start, including those that wait."""
-        begun = self.counts.done + len(self.active) + len(self._pauses)
+        begun = self.counts.done + len(self.active) + len(self._scheduling)
         return self.limits.left(begun + self._asked)
 
     def _fill_workers(self, now: float) -> list[Command]:
@@ -253,17 +250,17 @@ class Machine:
     def _resume(self, n: int, now: float) -> list[Command]:
         """Launch the paused trials that the scheduler chooses, at most `n`."""
         new = len(self._trials.waiting) if self._exhausted else n
-        taken = self._pauses.take(n, int(min(new, max(self._left(), 0))))
+        taken = self._scheduling.take(n, int(min(new, max(self._left(), 0))))
         return [self._launch(trial, now) for trial in taken]
 
     def _keep_paused(self, trial: Trial) -> None:
-        self._pauses.add(trial)
+        self._scheduling.add(trial)
         self._trials.open[trial.number] = trial
 
     def _stop_paused(self) -> list[Command]:
         """End all paused trials: the budget allows no new ones, and none continues."""
         commands: list[Command] = []
-        for trial in self._pauses.clear():
+        for trial in self._scheduling.clear():
             outcome = Outcome(State.STOPPED, dict(trial.metrics))
             commands += self._count(finished_trial(trial, self.goals, outcome, self._date), outcome)
         return commands
@@ -320,22 +317,13 @@ class Machine:
             case Upload():
                 commands.append(SaveArtifact(uid, message))
             case CheckpointPart() | CheckpointEnd():
-                self._pauses.note(attempt.trial.number, message)
+                self._scheduling.note(attempt.trial.number, message)
                 commands.append(SaveCheckpoint(attempt.trial.number, uid, message))
             case Report():
-                commands += self._on_report(attempt, message)
-        return commands
-
-    def _on_report(self, attempt: Attempt, report: Report) -> list[Command]:
-        attempt.note(report)
-        commands: list[Command] = [RecordReport(attempt.run.uid, report)]
-        has_goal = self.goals[0].metric in report.metrics
-        decided = attempt.decision is not Decision.CONTINUE
-        if self.scheduler is None or decided or not has_goal:
-            return commands
-        attempt.decision = self.scheduler.on_report(attempt.trial, report)
-        if attempt.decision is not Decision.CONTINUE:
-            commands.append(Stop(attempt.run.uid))
+                attempt.note(message)
+                commands.append(RecordReport(uid, message))
+                if self._scheduling.on_report(attempt, message):
+                    commands.append(Stop(uid))
         return commands
 
     def _on_finished(self, uid: str, outcome: Outcome, now: float) -> list[Command]:
@@ -348,7 +336,7 @@ class Machine:
         if outcome.state is State.FAILED:
             failure = outcome.error or Failure("Unknown", "the objective failed")
             return self._fail(attempt, failure, now, outcome)
-        if self._pauses.follows(attempt, outcome):
+        if self._scheduling.follows(attempt, outcome):
             return self._pause(attempt, outcome, now)
         return self._settle(attempt, outcome, now)
 
@@ -369,8 +357,7 @@ class Machine:
         if attempt.killed is not None:
             return self._fail(attempt, attempt.killed, now)
         failure = Failure("WorkerLost", reason)
-        self._lost[attempt.trial.number] += 1
-        if self._lost[attempt.trial.number] <= self.limits.max_lost and not self._ending:
+        if self._retries.after_loss(attempt.trial.number) and not self._ending:
             return self._retry(attempt, failure, now)
         if self._ending:
             return self._give_up(attempt, now)
@@ -385,8 +372,7 @@ class Machine:
         now: float,
         outcome: Outcome | None = None,
     ) -> list[Command]:
-        self._failed[attempt.trial.number] += 1
-        if self._failed[attempt.trial.number] <= self.limits.max_retries and not self._ending:
+        if self._retries.after_failure(attempt.trial.number) and not self._ending:
             return self._retry(attempt, failure, now)
         known = Outcome(State.FAILED) if outcome is None else outcome
         metrics = {**attempt.last, **known.metrics}
@@ -413,26 +399,21 @@ class Machine:
         """End this run and count the trial."""
         run = self._end_run(attempt, outcome, now)
         trial = finished_trial(attempt.trial, self.goals, outcome, run.ended)
-        counted = self._count(trial, outcome, run)
-        return [*counted, *self._end_if_all_failed(outcome, now)]
+        commands = self._count(trial, outcome, run)
+        self.failure = self._failures.see(outcome)
+        return commands if self.failure is None else commands + self._interrupt(End.ALL_FAILED, now)
 
     def _count(self, trial: Trial, outcome: Outcome, run: Run | None = None) -> list[Command]:
         """Count a trial with its outcome."""
         self.counts.add(trial.state)
         del self._trials.open[trial.number]
-        if self.scheduler is not None:
-            self.scheduler.on_finish(trial, outcome)
+        self._scheduling.on_finish(trial, outcome)
         return [Record(trial, run), Tell(trial, outcome)]
 
     def _end_run(self, attempt: Attempt, outcome: Outcome, now: float) -> Run:
         del self.active[attempt.run.uid]
         self._deadlines.drop(attempt.run.uid)
         return attempt.ended_run(outcome, now, self._date)
-
-    def _end_if_all_failed(self, outcome: Outcome, now: float) -> list[Command]:
-        """End the call if all of its first trials failed for the same reason."""
-        self.failure = self._failures.see(outcome)
-        return [] if self.failure is None else self._interrupt(End.ALL_FAILED, now)
 
     # --- deadlines and the end ----------------------------------------------------------------
 

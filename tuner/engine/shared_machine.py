@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from tuner.engine.machine import Machine
 from tuner.engine.machine_state import Attempt, Limits
-from tuner.engine.pauses import Pauses
 from tuner.records import Job, Run, State, StudyInfo, Trial
 from tuner.schedulers.protocol import Scheduler
 from tuner.tracking.batch import TrialStatus
@@ -40,7 +39,7 @@ class SharedMachine(Machine):
     def __init__(self, info: StudyInfo, scheduler: Scheduler | None = None) -> None:
         limits = Limits(max_identical_failures=None)
         super().__init__(limits, info.goals, info.seed, uuid7, scheduler=scheduler)
-        self._pauses = Pauses(None)  # the process of a trial decides when it ends
+        self._scheduling.pauses = False  # the process of a trial decides when it ends
         self._info = info
 
     def alone(self, attempt: Attempt) -> SharedMachine:
