@@ -24,11 +24,10 @@ from tuner.records import (
 )
 from tuner.records.bounds import MAX_ANNOTATIONS
 from tuner.registry import promotion
-from tuner.registry.aliases import Aliases, act_of, acting_user, in_use, read_again
+from tuner.registry.aliases import act_of, acting_user, in_use, read_again
 from tuner.registry.changes import (
     Model,
     check_recorded,
-    find_model,
     lock_model,
     lock_or_create_model,
     recorded_artifact,
@@ -36,6 +35,7 @@ from tuner.registry.changes import (
 from tuner.registry.checked_model import CheckedModel
 from tuner.registry.formats import load_files
 from tuner.registry.load_failures import version_note
+from tuner.registry.monitoring import Monitoring
 from tuner.registry.names import CHAMPION, Reference, parse_reference, validate_model_name
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.versions import all_versions, find_version
@@ -51,7 +51,7 @@ _MODELS, _VERSIONS = schema.models, schema.model_versions
 
 
 @public_methods
-class Registry(Aliases):
+class Registry(Monitoring):
     """Model versions with their lineage, numbered from 1 within a name.
 
     A reference is ``"name"`` for the champion, ``"name@alias"`` or ``"name@3"``. Every change of an
@@ -242,20 +242,6 @@ class Registry(Aliases):
             model.delete()
 
     # --- reading ------------------------------------------------------------------------------
-
-    def get(self, ref: str) -> ModelVersion:
-        """Return the version that ``"name"``, ``"name@alias"`` or ``"name@3"`` refers to.
-
-        Raises
-        ------
-        ModelNotFound
-            If it does not exist; the message names close matches.
-        """
-        reference = parse_reference(ref)
-        with self.store.reading() as connection:
-            which = reference.alias or str(reference.version)
-            model = find_model(connection, self.store, reference.name, which)
-            return model.version(reference)
 
     def load(
         self,

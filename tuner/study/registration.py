@@ -22,7 +22,8 @@ from tuner.records import (
 )
 from tuner.records.attempts import last_attempt
 from tuner.registry import Registry
-from tuner.registry.formats import load_files, save_model
+from tuner.registry.formats import check_named, load_files, save_model
+from tuner.registry.monitoring import keep_profile
 from tuner.registry.names import REFIT
 from tuner.registry.prediction import signature_of
 from tuner.registry.protocol import ModelFormat
@@ -47,10 +48,12 @@ def register_trial(
     example: Any = None,
     signature: Signature | None = None,
     estimate: ValueEstimate | None = None,
+    data: Any = None,
 ) -> ModelVersion:
     """Register a trial of a study under `name`; a repeated call returns the same version.
 
-    The version keeps the estimate of the last call that has one.
+    The version keeps the estimate of the last call that has one, and the profile of the first
+    `data`.
 
     The model is the result of `refit` on the params of the trial, or the model that its run logged.
     Without either, the version holds the params alone. The environment of a refitted model is that
@@ -60,7 +63,12 @@ def register_trial(
     ------
     RegistryError
         If `refit` fails, or no format accepts its result. The record of the study does not change.
+    ArgumentError, MissingExtra
+        If the format does not exist, is not allowed, or its library is not installed; `refit` is
+        not called.
     """
+    if isinstance(format, str):
+        check_named(format, allow_pickle=allow_pickle)
     run = _completed_run(registry, info, trial)
     known = registry.find_version(name, run.uid)
     if known is not None:
@@ -69,9 +77,12 @@ def register_trial(
             found = signature_of(model, example, signature)
             assert found is not None
             known = registry.set_signature(f"{name}@{known.version}", found)
-        if estimate in (None, known.estimate):
-            return known
-        return registry.set_estimate(known, estimate)
+        if estimate not in (None, known.estimate):
+            known = registry.set_estimate(known, estimate)
+        if data is not None and registry.profile(f"{name}@{known.version}") is None:
+            with raised_late():
+                _keep_profile(registry, info, run, data, known.artifact, None)
+        return known
     with raised_late():
         artifact, model = _logged_model(registry, info, run), None
         if refit is not None:
@@ -91,6 +102,8 @@ def register_trial(
             run = replace(run, environment=registry.store.put_environment(current_environment()))
         elif example is not None:
             model = _loaded(registry, artifact, allow_pickle)
+        if data is not None:
+            _keep_profile(registry, info, run, data, artifact, model)
         return registry.register(
             name,
             study=info,
@@ -144,6 +157,26 @@ def _loaded(registry: Registry, artifact: Artifact | None, allow_pickle: bool) -
         return load_files(artifact.format, files, allow_pickle=allow_pickle)
     except (RegistryError, ArgumentError):
         return None
+
+
+def _keep_profile(
+    registry: Registry,
+    info: StudyInfo,
+    run: Run,
+    data: Any,
+    artifact: Artifact | None,
+    model: Any,
+) -> None:
+    """Store the profile of the data of a run that is registered, if the data is a table."""
+    from tuner.study.profiling import profile_of
+
+    def fitted() -> Any:
+        return _loaded(registry, artifact, allow_pickle=False) if model is None else model
+
+    seconds = (run.ended or 0.0) - (run.started or 0.0)
+    profile = profile_of(data, fitted, seconds=seconds)
+    if profile is not None:
+        keep_profile(registry.store, info, run.uid, profile)
 
 
 def _refitted(info: StudyInfo, trial: Trial, refit: Callable[[Params], Any]) -> Any:
