@@ -139,6 +139,15 @@ def test_whole_floats_are_integers():
     assert SIGNATURE.check_inputs([RECORD | {"rooms": 4.0}])["rooms"].tolist() == [4]
 
 
+@pytest.mark.parametrize("known", [[0, 1], [False, True], [0.5, 1.0], ["a", "b"]])
+def test_categories_keep_their_type(known):
+    frame = pd.DataFrame({"c": pd.Categorical(known)})
+    signature = Signature.infer(frame)
+    pd.testing.assert_frame_equal(signature.check_inputs({"c": known}), frame)
+    assert refused(signature, {"c": [known[0], "c"]}).row == 1
+    assert signature.check_inputs(frame)["c"].dtype == frame["c"].dtype
+
+
 def test_a_frame_without_a_row_passes():
     assert len(SIGNATURE.check_inputs(FRAME.iloc[:0])) == 0
 

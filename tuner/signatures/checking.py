@@ -22,7 +22,7 @@ def checked(schema: Schema, data: Any) -> Any:
     found = {f.name: _column(f, column) for f, column in zip(schema.fields, shaped, strict=True)}
     if schema.container == "frame":
         index = getattr(data, "index", None) if hasattr(data, "iloc") else None
-        return _frame(schema, found, index)
+        return _frame(found, index)
     if schema.container == "columns":
         return {
             field.name: as_numpy(field, found[field.name]).reshape(n_rows, *_tail(column))
@@ -176,12 +176,10 @@ def _tail(values: Any) -> tuple[int, ...]:
     return np.shape(values)[1:] if not isinstance(values, list) else ()
 
 
-def _frame(schema: Schema, found: dict[str | int, Any], index: Any) -> Any:
+def _frame(found: dict[str | int, Any], index: Any) -> Any:
     import pandas as pd
 
-    frame = pd.DataFrame(found, index=index, copy=False)
-    frame.columns = pd.Index([field.name for field in schema.fields])
-    return frame
+    return pd.DataFrame(found, index=index, copy=False)
 
 
 # --- arrays ---------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SignatureError
@@ -57,6 +58,8 @@ def _fast(field: Field, values: Any) -> Any:
     import pandas as pd
 
     if isinstance(values, list):
+        if field.kind == "category" and field.categories:
+            return _fast_categories(field, values)
         types = _LISTS.get(field.kind)
         if types is None or not types.issuperset(map(type, values)):
             return None
@@ -75,6 +78,31 @@ def _fast(field: Field, values: Any) -> Any:
     if isinstance(dtype, pd.CategoricalDtype):
         return values if field.kind == "category" and dtype == _categorical(field) else None
     return values if str(dtype) == field.dtype and field.kind != "any" else None
+
+
+def _fast_categories(field: Field, values: list[Any]) -> Any:
+    """Return texts as categories; None if one is no text or unknown."""
+    import numpy as np
+    import pandas as pd
+
+    codes = _codes(field)
+    if not codes:
+        return None
+    try:
+        found = [codes[value] if type(value) is str else None for value in values]
+    except KeyError:
+        return None
+    if None in found:
+        return None
+    return pd.Categorical.from_codes(np.array(found, dtype=np.int64), dtype=_categorical(field))
+
+
+@lru_cache(maxsize=256)
+def _codes(field: Field) -> dict[str, int]:
+    """Return the number of each category, nothing if they are not all texts."""
+    if not all(type(value) is str for value in field.categories):
+        return {}
+    return {value: number for number, value in enumerate(field.categories)}
 
 
 _LISTS: dict[str, frozenset[type]] = {
@@ -121,7 +149,10 @@ def _refuse_missing(found: Any, values: Any, refuse: Refusal) -> None:
     import numpy as np
     import pandas as pd
 
-    missing = np.asarray(pd.isna(found))
+    kind = found.dtype.kind if isinstance(found, np.ndarray) else ""
+    if kind in tuple("biu"):
+        return
+    missing = np.isnan(found) if kind == "f" else np.asarray(pd.isna(found))
     if missing.any():
         row = int(missing.argmax())
         raise refuse(row, _at(values, row))
@@ -273,6 +304,12 @@ _SCALARS = (float, complex, Decimal, date)
 
 
 def _categorical(field: Field) -> Any:
+    # Fields with the categories 0, 1 and False, True are equal, so only texts are cached.
+    return _dtype_of(field) if _codes(field) else _dtype_of.__wrapped__(field)
+
+
+@lru_cache(maxsize=256)
+def _dtype_of(field: Field) -> Any:
     import pandas as pd
 
     known = list(field.categories) or None
