@@ -1,8 +1,8 @@
 """Requests per second of a served model, against a bare Starlette endpoint around its predict.
 
 Both servers are uvicorn processes with the same model. Clients on raw sockets keep connections
-open and ask the servers in turns, so that the load of the machine meets both. CPU time is that of
-the server process, for each request.
+open and ask the servers in turns, so that the load of the machine meets both. CPU time is
+measured of the server process, for each request.
 
     python -m benchmarks.serving [--quick]
 """
@@ -123,7 +123,7 @@ def serve(kind: str, folder: str, case: str) -> None:
 
 @dataclass
 class Server:
-    """A server process, and what was measured of it."""
+    """A server process, with its measurements."""
 
     port: int
     pid: int

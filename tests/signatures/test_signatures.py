@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from datetime import datetime
 from typing import Any
 
@@ -185,6 +186,17 @@ def test_arrays_of_images_are_checked_in_all_axes():
     data[5, 2, 1] = np.nan
     assert "row 5, element (2, 1): the value is missing" in str(refused(signature, data))
     assert refused(signature, np.zeros((7, 3, 4))).allowed == "the shape (n, 4, 3)"
+
+
+def test_a_long_text_takes_no_memory_in_other_elements():
+    signature = Signature.infer(np.zeros((2, 1)))
+    rows = [["x" * 1_000_000]] + [["y"]] * 100
+    tracemalloc.start()
+    try:
+        assert refused(signature, rows).row == 0
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_lists_of_texts_are_arrays():

@@ -88,7 +88,7 @@ def _values(column: pa.ChunkedArray) -> Any:
 
 
 def is_compressed(message: bytes) -> bool:
-    """Whether the metadata of an Arrow message says that its buffers are compressed.
+    """Whether the buffers of an Arrow message are compressed, by its metadata.
 
     The metadata is the flatbuffer ``Message`` of Arrow's format; its header is a ``RecordBatch``
     or a ``DictionaryBatch`` around one. The fourth field of ``RecordBatch`` is its compression.

@@ -19,6 +19,9 @@ Refusal = Callable[[int, Any], SignatureError]
 
 _REFUSED = object()
 
+_MOST_BYTES = 100_000_000
+"""Size of an array of texts above which it is an array of objects."""
+
 
 def checked_values(field: Field, values: Any, refuse: Refusal) -> Any:
     """Return the values of a field in its dtype.
@@ -42,6 +45,10 @@ def checked_values(field: Field, values: Any, refuse: Refusal) -> Any:
     SignatureError
         For the first value that is not allowed.
     """
+    import numpy as np
+
+    if isinstance(values, np.ndarray) and values.dtype.kind == "O":
+        values = values.tolist()
     fast = _fast(field, values)
     if fast is None:
         fast = _built(field, _each(field, values, refuse), refuse)
@@ -81,7 +88,7 @@ def _fast(field: Field, values: Any) -> Any:
 
 
 def _fast_categories(field: Field, values: list[Any]) -> Any:
-    """Return texts as categories; None if one is no text or unknown."""
+    """Return texts as categories; None if one of them is not a text or not known."""
     import numpy as np
     import pandas as pd
 
@@ -183,7 +190,7 @@ def is_missing(value: Any) -> bool:
 
 def _each(field: Field, values: Any, refuse: Refusal) -> list[Any]:
     """Return the values, converted one by one; None for missing ones."""
-    convert = _CONVERT[field.kind]
+    convert = _category_of(field) if field.kind == "category" else _CONVERT[field.kind]
     found: list[Any] = []
     objects = values if isinstance(values, list) else list(values)
     for row, value in enumerate(objects):
@@ -249,23 +256,21 @@ def _text(value: Any, _: Field) -> Any:
     return str(value) if isinstance(value, str) else _REFUSED
 
 
-def _category(value: Any, field: Field) -> Any:
+def _category_of(field: Field) -> Callable[[Any, Field], Any]:
+    """Return the check of single categories; True is not the category 1."""
     import numpy as np
 
-    if isinstance(value, np.generic):
-        value = value.item()
-    if not field.categories:
-        return value
-    try:
-        known = value in field.categories
-    except TypeError:
-        return _REFUSED
-    flag = isinstance(value, bool)
-    return (
-        value
-        if known and (not flag or any(each is value for each in field.categories))
-        else (_REFUSED)
-    )
+    known = {(type(value) is bool, value) for value in field.categories}
+
+    def category(value: Any, _: Field) -> Any:
+        if isinstance(value, np.generic):
+            value = value.item()
+        try:
+            return value if not known or (type(value) is bool, value) in known else _REFUSED
+        except TypeError:  # a list
+            return _REFUSED
+
+    return category
 
 
 def _datetime(value: Any, field: Field) -> Any:
@@ -295,7 +300,6 @@ _CONVERT: dict[str, Callable[[Any, Field], Any]] = {
     "integer": _integer,
     "boolean": _boolean,
     "text": _text,
-    "category": _category,
     "datetime": _datetime,
     "any": _any,
 }
@@ -345,12 +349,14 @@ def as_numpy(field: Field, values: Any) -> np.ndarray[Any, Any]:
     if isinstance(values, np.ndarray):
         return values
     if field.kind in ("text", "any", "category"):
+        found = list(values)
         as_text = field.dtype == "str" and not field.missing
-        return np.array(list(values), dtype=str if as_text else object)
+        # NumPy keeps the longest text's size for each text.
+        size = 4 * len(found) * max(map(len, found), default=0) if as_text else 0
+        return np.array(found, dtype=str if 0 < size < _MOST_BYTES else object)
     if field.dtype[0].isupper() or field.dtype == "boolean":  # nullable types of pandas
         return np.array(list(values), dtype=object) if field.missing else values.to_numpy()
-    found: np.ndarray[Any, Any] = np.asarray(values)
-    return found
+    return np.asarray(values)
 
 
 def as_list(field: Field, values: Any) -> Sequence[Any]:
