@@ -47,9 +47,11 @@ if TYPE_CHECKING:
         Repeat,
         Space,
     )
+    from tuner.signatures import Signature
     from tuner.study import Study
     from tuner.study.create import create_study, list_studies, load_study
     from tuner.study.optimize import optimize
+    from tuner.study.retune import retune
     from tuner.study.tidy import archive_study, delete_study, rename_study, unarchive_study
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "RayBackend",
     "Repeat",
     "SerialBackend",
+    "Signature",
     "SimulatedBackend",
     "Space",
     "State",
@@ -90,6 +93,7 @@ __all__ = [
     "optimize",
     "rename_study",
     "replay",
+    "retune",
     "set_alias",
     "stop",
     "unarchive_study",
@@ -100,6 +104,7 @@ _LAZY = {
     "ProcessBackend": "tuner.backends",
     "RayBackend": "tuner.backends",
     "SerialBackend": "tuner.backends",
+    "Signature": "tuner.signatures",
     "SimulatedBackend": "tuner.backends",
     "State": "tuner.records",
     "Study": "tuner.study",
@@ -120,6 +125,7 @@ _LAZY = {
     "load_model": "tuner.registry.models",
     "model_card": "tuner.registry.card",
     "replay": "tuner.provenance.replay",
+    "retune": "tuner.study.retune",
     **dict.fromkeys(("delete_alias", "delete_model", "set_alias"), "tuner.registry.models"),
     **dict.fromkeys(
         ("archive_study", "delete_study", "rename_study", "unarchive_study"), "tuner.study.tidy"

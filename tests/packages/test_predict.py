@@ -35,7 +35,10 @@ from mlflow import pyfunc
 import pandas as pd
 
 _, package, rows, output = sys.argv
-predictions = pyfunc.load_model(package).predict(pd.read_parquet(rows))
+model = pyfunc.load_model(package)
+types = [column["type"] for column in model.metadata.signature.inputs.to_dict()]
+assert types == ["double", "long", "string", "any"], types
+predictions = model.predict(pd.read_parquet(rows))
 pd.Series(predictions, name="prediction").to_csv(output, index=False)
 """
 
@@ -89,16 +92,51 @@ def code_of(folder: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module(f"{package}.{module}")
 
 
-def test_a_package_reads_json_lines(
+def test_a_package_reads_csv_and_json_lines(
     registered: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = registered.table.to_json(orient="records", lines=True)
-    (tmp_path / "rows").write_text(rows)
+    registered.table.to_csv(tmp_path / "rows.csv", index=False)  # with the texts NA and 007
+    registered.table.to_json(tmp_path / "rows.jsonl", orient="records", lines=True)
     main = code_of(registered.folder, "command", monkeypatch).main
-    arguments = [str(tmp_path / "rows"), "--output", str(tmp_path / "out.csv")]
-    assert main(registered.folder, arguments) == 1  # the ending does not tell the type
-    assert main(registered.folder, [*arguments, "--input-format", "jsonl"]) == 0
-    assert predictions((tmp_path / "out.csv").read_text()) == registered.expected
+    output = tmp_path / "out.csv"
+    for name in ("rows.csv", "rows.jsonl"):
+        assert main(registered.folder, [str(tmp_path / name), "--output", str(output)]) == 0
+        assert predictions(output.read_text()) == registered.expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("age,children,town\n31,2,Rome\n", "column 'color'"),
+        ("age,children,town,color\nold,2,Rome,red\n", "column 'age', row 0: 'old'"),
+        ("age,children,town,color\n31,2,Rome,green\n", "'green' is not allowed"),
+        ("age,children,town,color\n31,,Rome,red\n", "column 'children'"),
+    ],
+)
+def test_the_signature_refuses_other_rows(
+    registered: Registered,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rows: str,
+    says: str,
+) -> None:
+    (tmp_path / "rows.csv").write_text(rows)
+    main = code_of(registered.folder, "command", monkeypatch).main
+    assert main(registered.folder, [str(tmp_path / "rows.csv")]) == 1
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_an_input_that_cannot_be_read_is_an_error(
+    registered: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows").write_text("age\n1\n")
+    (tmp_path / "rows.jsonl").write_text("{")
+    main = code_of(registered.folder, "command", monkeypatch).main
+    for name in ("rows", "rows.jsonl", "nowhere.csv"):
+        assert main(registered.folder, [str(tmp_path / name)]) == 1
 
 
 @pytest.mark.process

@@ -20,7 +20,7 @@ from tuner.cli.exchange import export, import_, mirror, plot, report
 from tuner.cli.maintenance import db, gc, study
 from tuner.cli.model_changes import model
 from tuner.cli.model_export import export_model
-from tuner.cli.models import models, version_json, version_of_winner
+from tuner.cli.models import echo_model, models, version_json, version_of_winner
 from tuner.cli.output import (
     best_first,
     best_text,
@@ -37,6 +37,7 @@ from tuner.cli.output import (
     write_table,
 )
 from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
+from tuner.cli.serving import serve_model
 from tuner.errors import QueryError, TunerError, TunerWarning
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
@@ -118,6 +119,7 @@ _COMMANDS = (
 for command in _COMMANDS:
     cli.add_command(command)
 models.add_command(export_model)
+models.add_command(serve_model)
 
 
 @cli.command()
@@ -264,7 +266,7 @@ def run(
     if any(trial.eligible for trial in study):
         _echo_best(study)
         if not no_register and len(study.goals) == 1:
-            _echo_model(study, register or study.name)
+            echo_model(study, register or study.name)
 
 
 @cli.command()
@@ -377,15 +379,6 @@ def best(study: str, in_json: bool, store: str | None) -> None:
         print_json(_best_json(loaded))
     else:
         _echo_best(loaded)
-
-
-def _echo_model(study: tuner.Study, name: str) -> None:
-    """Print the version that a search registered its winner as, and why it is not champion."""
-    version = version_of_winner(study, name)
-    if version is not None:
-        aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
-        note = f": {version.note}" if version.note else ""
-        echo(f"model: {one_line(f'{name}@{version.version}{aliases}{note}')}")
 
 
 def _outcome_json(study: tuner.Study, model: str | None) -> dict[str, Any]:

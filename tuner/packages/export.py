@@ -168,15 +168,10 @@ def package_of(
             loader=loader,
             settings=settings,
             versions=locked(environment, {*loader.REQUIRES, *packages}, what),
-            signature=_signature(version),
+            signature=None if version.signature is None else version.signature.to_dict(),
             code=given,
         )
     )
-
-
-def _signature(version: ModelVersion) -> dict[str, Any] | None:
-    signature = getattr(version, "signature", None)
-    return None if signature is None else signature.to_dict()
 
 
 def _format_of(version: ModelVersion, what: str) -> str:

@@ -48,12 +48,13 @@ class ModelPolicy:
 
     `name` is the model name of the best trial, "" for the study's name, None to register nothing.
     `refit` returns a model for the params of the best trial. `keep` is the number of best trials
-    that keep their logged models, None for all.
+    that keep their logged models, None for all. `data` is the data to profile, None for none.
     """
 
     name: str | None
     refit: Callable[[Params], Any] | None = None
     keep: int | None = None
+    data: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def as_search(
     progress: bool | Progress,
     initial: Sequence[Params] = (),
     confirm: int | None = None,
+    data: Any = None,
 ) -> Search:
     """Check the arguments of a search; see `tuner.optimize` for their meaning.
 
@@ -133,7 +135,7 @@ def as_search(
             in_order=deterministic,
         ),
         models=ModelPolicy(
-            _registered_name(register, goals), refit, as_count("keep_models", keep_models)
+            _registered_name(register, goals), refit, as_count("keep_models", keep_models), data
         ),
         backend=resolve_backend(backend),
         workers=as_count("workers", workers),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
+    from tuner.signatures import Signature
     from tuner.study.search import Search
     from tuner.tracking.store import Store
 
@@ -293,7 +294,7 @@ class Study(AskTellStudy):
 
         policy = search.models
         if policy.name is not None and any(trial.eligible for trial in self):
-            version = self.register(policy.name or None, refit=policy.refit)
+            version = self.register(policy.name or None, refit=policy.refit, data=policy.data)
             notify(search, "model_registered", self, version)
         if policy.keep is not None:
             from tuner.tracking.artifacts.retention import collect
@@ -333,6 +334,9 @@ class Study(AskTellStudy):
         refit: Callable[[Params], Any] | None = None,
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
+        example: Any = None,
+        signature: Signature | None = None,
+        data: Any = None,
     ) -> ModelVersion:
         """Register a trial as a model version; `optimize` calls this for the winner.
 
@@ -349,6 +353,13 @@ class Study(AskTellStudy):
             that the trial logged; without one, only the params are registered.
         format, allow_pickle
             Format of the model that `refit` returns; see `LiveTrial.log_model`.
+        example, signature
+            Some rows that the model takes, or its signature; see `LiveTrial.log_model`. It replaces
+            the signature that the trial logged and, for an existing version, the present one. The
+            outputs are found by the model, which is loaded if `refit` is None.
+        data
+            The table of the model, a pair of table and labels, or a `tuner.drift.Profile`. The
+            version keeps its profile, with which `tuner.drift.check_model` compares new data.
 
         Returns
         -------
@@ -381,7 +392,10 @@ class Study(AskTellStudy):
             refit,
             format=format,
             allow_pickle=allow_pickle,
+            example=example,
+            signature=signature,
             estimate=None if winner is None else winner.estimate_of(chosen),
+            data=data,
         )
 
     def keep_models(self, k: int) -> int:

@@ -58,7 +58,7 @@ def _parsed(content: bytes, kind: str, signature: Any) -> pd.DataFrame:
         # A text such as NA may be a category, so only an empty field is a missing text.
         na_values={name: [""] if name in texts else _MISSING for name in names},
         keep_default_na=False,
-        float_precision="round_trip",
+        **({"float_precision": "round_trip"} if pd.__version__.startswith("2.") else {}),
     )
 
 
