@@ -86,7 +86,8 @@ def main(store: str | Path | None = None) -> None:
     winner = study.confirm(objective(X_old, y_old), runs=6, **options)
     print(f"search:   {len(study.trials)} trials, best log loss {study.best_value:.3f}")
     print(
-        f"confirm:  true log loss {winner.value:.3f}, between {winner.low:.3f} and {winner.high:.3f}"
+        f"confirm:  true log loss {winner.value:.3f}, "
+        f"between {winner.low:.3f} and {winner.high:.3f}"
     )
 
     version = study.register(

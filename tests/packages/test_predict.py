@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tuner
-from support.packages import Registered, register
+from support.packages import Registered, code_of, register
 
 NO_TUNER = """
 import runpy, sys
@@ -83,13 +81,6 @@ def test_mlflow_loads_a_package(registered: Registered, tmp_path: Path) -> None:
     done = run(tmp_path, "with_mlflow", str(registered.folder), "rows.parquet", "out.csv")
     assert done.returncode == 0, done.stderr[-2000:]
     assert predictions((tmp_path / "out.csv").read_text()) == registered.expected
-
-
-def code_of(folder: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a module of a package, imported into this process."""
-    monkeypatch.syspath_prepend(str(folder / "src"))
-    package = json.loads((folder / "manifest.json").read_text())["module"]
-    return importlib.import_module(f"{package}.{module}")
 
 
 def test_a_package_reads_csv_and_json_lines(

@@ -148,8 +148,8 @@ def package_of(
     model = registry.load(ref, allow_pickle=allow_pickle, trusted=trusted)
     assert version.artifact is not None, "it has a format"
     files = registry.store.read_artifact(version.artifact)
-    settings = settings_of(format, files, trusted)
-    packages, own = packages_of(modules_of(format, settings, model))
+    settings = settings_of(format, files, model, trusted)
+    packages, own = packages_of(modules_of(format, files, settings, model))
     given = files_of(code)
     if missing := own - {name.partition("/")[0].removesuffix(".py") for name in given}:
         named = ", ".join(sorted(missing))
