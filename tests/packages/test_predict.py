@@ -27,17 +27,25 @@ sys.argv[0] = "predict"
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
-WITH_MLFLOW = """
-import sys
-from mlflow import pyfunc
+PREDICT_THEN_LOAD = """
+import runpy, sys
+from pathlib import Path
 import pandas as pd
 
-_, package, rows, output = sys.argv
-model = pyfunc.load_model(package)
+rows, output, loaded = sys.argv[1:]
+sys.argv[1:] = [rows, "--output", output]
+try:
+    runpy.run_module("predict", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert end.code == 0
+
+from mlflow import pyfunc
+
+model = pyfunc.load_model(str(Path.cwd()))
 types = [column["type"] for column in model.metadata.signature.inputs.to_dict()]
 assert types == ["double", "long", "string", "any"], types
 predictions = model.predict(pd.read_parquet(rows))
-pd.Series(predictions, name="prediction").to_csv(output, index=False)
+pd.Series(predictions, name="prediction").to_csv(loaded, index=False)
 """
 
 
@@ -67,20 +75,17 @@ def predictions(output: str) -> list[str]:
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_a_package_predicts_as_the_registered_model(registered: Registered, tmp_path: Path) -> None:
+def test_a_package_predicts_as_the_registered_model_alone_and_in_mlflow(
+    registered: Registered, tmp_path: Path
+) -> None:
     registered.table.to_parquet(tmp_path / "rows.parquet")
-    output = predict(registered.folder, str(tmp_path / "rows.parquet"))
-    assert predictions(output) == registered.expected
-
-
-@pytest.mark.process
-@pytest.mark.slow
-def test_mlflow_loads_a_package(registered: Registered, tmp_path: Path) -> None:
-    registered.table.to_parquet(tmp_path / "rows.parquet")
-    (tmp_path / "with_mlflow.py").write_text(WITH_MLFLOW)
-    done = run(tmp_path, "with_mlflow", str(registered.folder), "rows.parquet", "out.csv")
+    package = shutil.copytree(registered.folder, tmp_path / "p")
+    (package / "both.py").write_text(PREDICT_THEN_LOAD)
+    files = [str(tmp_path / name) for name in ("rows.parquet", "alone.csv", "mlflow.csv")]
+    done = run(package, "both", *files)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert predictions((tmp_path / "out.csv").read_text()) == registered.expected
+    for name in ("alone.csv", "mlflow.csv"):
+        assert predictions((tmp_path / name).read_text()) == registered.expected
 
 
 def test_a_package_reads_csv_and_json_lines(
@@ -166,11 +171,12 @@ def test_mlflows_command_predicts_with_a_package(registered: Registered, tmp_pat
     assert json.loads(done.stdout.splitlines()[-1]) == {"predictions": registered.expected}
 
 
-@pytest.mark.process
-@pytest.mark.slow
-def test_a_pickle_is_loaded_only_with_permission(tmp_path: Path) -> None:
+def test_a_pickle_is_loaded_only_with_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from sklearn.tree import DecisionTreeClassifier
 
+    monkeypatch.setenv("MODEL_ALLOW_PICKLE", "0")  # it is restored after the command has set it
     model = DecisionTreeClassifier().fit([[0.0, 1.0], [1.0, 0.0]], ["no", "yes"])
     register(tmp_path / "store", model, format="pickle", allow_pickle=True)
     with pytest.raises(tuner.errors.UntrustedModel):
@@ -179,6 +185,10 @@ def test_a_pickle_is_loaded_only_with_permission(tmp_path: Path) -> None:
     package = tuner.export_model("people", tmp_path / "p", **given).path
     assert "scikit-learn==" in (package / "requirements.lock").read_text()
     assert "--allow-pickle" in (package / "README.md").read_text()
-    (tmp_path / "rows.csv").write_text("a,b\n1,0\n0,1\n")
-    assert "runs whatever code" in predict(package, "../rows.csv", code=1)
-    assert predictions(predict(package, "../rows.csv", "--allow-pickle")) == ["yes", "no"]
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a,b\n1,0\n0,1\n")
+    main = code_of(package, "command", monkeypatch).main
+    assert main(package, [str(rows)]) == 1
+    assert "runs whatever code" in capsys.readouterr().err
+    assert main(package, [str(rows), "--allow-pickle"]) == 0
+    assert predictions(capsys.readouterr().out) == ["yes", "no"]
