@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tuner.study import Study
 
 _PACKAGES, _ARTIFACTS = "models", "artifacts"
-"""Folders of a run's artifacts: the packages of its model versions, and what else it kept."""
+"""Folders of a run's artifacts: the packages of its model versions, and its other artifacts."""
 
 _SENT = "tuner.files_of"
 """Prefix of the tag of a run whose files of a model version were sent."""
@@ -45,7 +45,7 @@ def versions_of(study: Study) -> list[ModelVersion]:
 def send_model(client: MlflowClient, runs: MlflowRuns, study: Study, version: ModelVersion) -> None:
     """Send the artifacts of a version, register it in MLflow and set its present aliases.
 
-    What the server has is not sent again. A model that cannot be exported is not registered; a log
+    Files that the server has are not sent again. A model that cannot be exported is not registered; a log
     message has the reason, and its files are sent as artifacts.
     """
     run = runs.run_of(version.trial)

@@ -110,7 +110,7 @@ def export_model(
     >>> import tempfile, tuner
     >>> from sklearn.tree import DecisionTreeClassifier
     >>> study = tuner.create_study({"x": tuner.Int(1, 9)}, store=tempfile.mkdtemp())
-    >>> study.tell(study.ask(), 1.0)
+    >>> trial = study.tell(study.ask(), 1.0)
     >>> version = study.register("small", refit=lambda params: (
     ...     DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"])
     ... ))

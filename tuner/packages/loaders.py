@@ -43,7 +43,7 @@ def loader_of(format: str, what: str) -> ModuleType:
 def settings_of(
     format: str, files: Mapping[str, bytes], model: Any, trusted: Collection[str]
 ) -> dict[str, Any]:
-    """Return what the loader must know beside the files: for skops, the types to trust."""
+    """Return the settings of the loader, such as the types to trust for skops."""
     if format == "skops":
         return {"trusted": types_in(files[SKOPS_FILE], trusted)}
     if format == "keras":

@@ -14,7 +14,7 @@ class ArgumentError(PackageError, ValueError):
 
 
 class SignatureError(ArgumentError):
-    """Data that does not match the signature; the attributes are those of tuner's error."""
+    """Data that does not match the signature; it has the attributes of tuner's error."""
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)

@@ -17,7 +17,7 @@ def load(folder: Path, settings: dict[str, Any]) -> Callable[[Any], Any]:  # noq
 
     facts = facts_of(folder)
     made, params = getattr(catboost, facts["class"]), params_of(facts)
-    # The constructor of CatBoost has one argument, a dict; those of its estimators have many.
+    # The class CatBoost takes one argument, a dict.
     model = made(params) if facts["class"] == "CatBoost" else made(**params)
     model.load_model(str(folder / "model.cbm"))
     predict: Callable[[Any], Any] = model.predict
