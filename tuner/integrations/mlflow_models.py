@@ -45,8 +45,8 @@ def versions_of(study: Study) -> list[ModelVersion]:
 def send_model(client: MlflowClient, runs: MlflowRuns, study: Study, version: ModelVersion) -> None:
     """Send the artifacts of a version, register it in MLflow and set its present aliases.
 
-    Files that the server has are not sent again. A model that cannot be exported is not registered; a log
-    message has the reason, and its files are sent as artifacts.
+    Files that the server has are not sent again. A model that cannot be exported is not registered;
+    a log message has the reason, and its files are sent as artifacts.
     """
     run = runs.run_of(version.trial)
     if run is None:
