@@ -56,6 +56,7 @@ def _with_data_options(command: Any) -> Any:
 @click.option("--no-joint", is_flag=True, help="Test columns only, without the classifier.")
 @_with_data_options
 @click.option("--format", "to", type=click.Choice(["text", "json"]), default="text")
+@click.option("--json", "in_json", is_flag=True, help="Short for --format json.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with plots.")
 @click.option(
     "--retune",
@@ -81,6 +82,7 @@ def drift(
     ignore: tuple[str, ...],
     seed: int,
     to: str,
+    in_json: bool,
     html: Path | None,
     retune: str | None,
     n_trials: int,
@@ -103,6 +105,7 @@ def drift(
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
     from tuner.drift import check_model, compare
 
+    in_json = in_json or to == "json"
     settings: dict[str, Any] = {
         "alpha": alpha,
         "min_effect": min_effect,
@@ -120,12 +123,12 @@ def drift(
         )  # fmt: skip
     else:
         report = compare(_side(Path(reference)), _side(new), target=target, **settings)
-    echo(report.to_json() if to == "json" else report)
+    echo(report.to_json() if in_json else report)
     if html is not None:
         report.save(html)
     if report.drift:
         if retune is not None:
-            _retune(reference, new, retune, target, n_trials, backend, store, to == "json")
+            _retune(reference, new, retune, target, n_trials, backend, store, in_json)
         ctx.exit(DRIFT_FOUND)
 
 

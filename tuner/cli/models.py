@@ -110,18 +110,18 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
     }
 
 
-def version_of_winner(study: tuner.Study, name: str) -> ModelVersion | None:
-    """Return the last version of a model that is the winner of a study, or None."""
-    winner = (study.name, study.winner.trial.number)
-    versions = reversed(open_registry(study.store).versions(name))
-    return next((each for each in versions if (each.study, each.trial) == winner), None)
-
-
 def open_registry(store: Store | str | None) -> Registry:
     """Return the registry of a store; imports SQLAlchemy only now."""
     from tuner.registry import Registry
 
     return Registry(store)
+
+
+def version_of_winner(study: tuner.Study, name: str) -> ModelVersion | None:
+    """Return the last version of a model that is the winner of a study, or None."""
+    winner = (study.name, study.winner.trial.number)
+    versions = reversed(open_registry(study.store).versions(name))
+    return next((each for each in versions if (each.study, each.trial) == winner), None)
 
 
 def echo_model(study: tuner.Study, name: str, *, err: bool = False) -> None:

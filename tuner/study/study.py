@@ -294,8 +294,7 @@ class Study(AskTellStudy):
 
         policy = search.models
         if policy.name is not None and any(trial.eligible for trial in self):
-            name = policy.name or None
-            version = self.register(name, refit=policy.refit, data=policy.data)
+            version = self.register(policy.name or None, refit=policy.refit, data=policy.data)
             notify(search, "model_registered", self, version)
         if policy.keep is not None:
             from tuner.tracking.artifacts.retention import collect
