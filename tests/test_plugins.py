@@ -125,7 +125,7 @@ def test_a_registered_format_saves_and_loads_by_its_name(tmp_path: Path) -> None
 
 
 def test_the_errors_of_formats_list_registered_names() -> None:
-    with pytest.raises(RegistryError, match="none of the formats 'keras', .*'words' accepts"):
+    with pytest.raises(RegistryError, match=r"none of the formats 'keras', .*'words' accepts"):
         save_model(object())
     with pytest.raises(ArgumentError, match="did you mean 'words'"):
         save_model(frozenset(), format="word")
