@@ -134,10 +134,10 @@ def group(path: Path) -> str:
     """Return the name of the tests that run in the process of this file, one after the other.
 
     A file is a group, so that its fixtures are set up once. The files that share a cluster are one
-    group. The files that share the Ray of `running_ray` are two, as long as others run beside them.
+    group, and so are those that import PyTorch, Keras and other libraries of models. The files that share the Ray of `running_ray` are two, as long as others run beside them.
     """
-    if path.parent.name == "cluster":
-        return "cluster"
+    if path.parent.name in ("cluster", "native"):
+        return path.parent.name
     if not USES_SHARED_RAY.search(path.read_text(encoding="utf-8")):
         return str(path)
     return f"{SHARED_RAY} of backends" if path.parent.name == "backends" else f"{SHARED_RAY}, other"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tuner.errors import ArgumentError, RegistryError
+from tuner.errors import ArgumentError, MissingExtra, RegistryError
 from tuner.errors.notices import raised_late
 from tuner.optimizers import ranking
 from tuner.records import (
@@ -90,7 +90,9 @@ def register_trial(
 
             model = _refitted(info, trial, refit)
             try:
-                kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
+                kind, files = save_model(
+                    model, format=format, allow_pickle=allow_pickle, example=example
+                )
             except RegistryError as error:
                 raise RegistryError(
                     f"study {info.name!r}: {error}; the study itself is recorded: to register a "
@@ -155,7 +157,7 @@ def _loaded(registry: Registry, artifact: Artifact | None, allow_pickle: bool) -
     try:
         files = registry.store.read_artifact(artifact)
         return load_files(artifact.format, files, allow_pickle=allow_pickle)
-    except (RegistryError, ArgumentError):
+    except (RegistryError, ArgumentError, MissingExtra):
         return None
 
 
