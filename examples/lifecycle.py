@@ -85,9 +85,8 @@ def main(store: str | Path | None = None) -> None:
     )  # fmt: skip
     winner = study.confirm(objective(X_old, y_old), runs=6, **options)
     print(f"search:   {len(study.trials)} trials, best log loss {study.best_value:.3f}")
-    print(
-        f"confirm:  true log loss {winner.value:.3f}, between {winner.low:.3f} and {winner.high:.3f}"
-    )
+    between = f"{winner.low:.3f} to {winner.high:.3f}"
+    print(f"confirm:  true log loss {winner.value:.3f}, 95 % interval {between}")
 
     version = study.register(
         "tumors", refit=lambda params: model(params).fit(X_old, y_old), data=(X_old, y_old)
