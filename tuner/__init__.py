@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         Repeat,
         Space,
     )
+    from tuner.signatures import Signature
     from tuner.study import Study
     from tuner.study.create import create_study, list_studies, load_study
     from tuner.study.optimize import optimize
@@ -66,6 +67,7 @@ __all__ = [
     "RayBackend",
     "Repeat",
     "SerialBackend",
+    "Signature",
     "SimulatedBackend",
     "Space",
     "State",
@@ -100,6 +102,7 @@ _LAZY = {
     "ProcessBackend": "tuner.backends",
     "RayBackend": "tuner.backends",
     "SerialBackend": "tuner.backends",
+    "Signature": "tuner.signatures",
     "SimulatedBackend": "tuner.backends",
     "State": "tuner.records",
     "Study": "tuner.study",

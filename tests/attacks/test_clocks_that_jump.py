@@ -31,6 +31,7 @@ DATES = {
     "tuner/registry/changes.py": "when a model was made",
     "tuner/registry/history.py": "when an alias was changed",
     "tuner/registry/registry.py": "when a model version was made",
+    "tuner/registry/served.py": "when rows were served",
     "tuner/reporting/report.py": "when a report was made",
     "tuner/testing/scripted_jobs.py": "dates of scripted messages",
     "tuner/tracking/artifacts/retention.py": "compared with the dates of files",

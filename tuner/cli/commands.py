@@ -35,6 +35,7 @@ from tuner.cli.output import (
     write_table,
 )
 from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
+from tuner.cli.serving import serve_model
 from tuner.errors import QueryError, TunerError, TunerWarning
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
@@ -115,6 +116,7 @@ _COMMANDS = (
 
 for command in _COMMANDS:
     cli.add_command(command)
+models.add_command(serve_model)
 
 
 @cli.command()

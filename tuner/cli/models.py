@@ -82,6 +82,7 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
         "direction": version.goal.direction.value,
         "value": version.value,
         "estimate": None if estimate is None else asdict(estimate),
+        "signature": None if version.signature is None else version.signature.to_dict(),
         "params": version.params,
         "study": version.study,
         "trial": version.trial,
@@ -173,6 +174,7 @@ def _facts(version: ModelVersion) -> dict[str, str]:
             f"{path}={literal_text(value, None)}"
             for path, value in flat_params(version.params).items()
         ),
+        **({} if version.signature is None else version.signature.lines()),
         "study": version.study,
         "trial": str(version.trial),
         "data": version.data or "no fingerprint recorded",

@@ -19,6 +19,7 @@ from tuner.tracking import edits, schema, upserts
 from tuner.tracking.queries import PROFILE, in_parts, is_registered
 
 _MODELS, _VERSIONS, _ALIASES = schema.models, schema.model_versions, schema.aliases
+_SAMPLES = schema.served_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Model:
         """Delete a version with its aliases; its number is not given again."""
         for alias in version.aliases:
             self.move(alias, None, act)
+        self._delete_samples(_SAMPLES.c.version == version.version)
         self._delete_rows(*self.row_of(version.version))
         removed = func.coalesce(_MODELS.c.removed, 0)
         self.connection.execute(
@@ -114,10 +116,15 @@ class Model:
         """Delete the model with its versions, aliases and history."""
         connection = self.connection
         connection.execute(delete(_ALIASES).where(_ALIASES.c.model_id == self.id))
+        self._delete_samples()
         self._delete_rows(_VERSIONS.c.model_id == self.id)
         events = schema.model_history
         connection.execute(delete(events).where(events.c.model_id == self.id))
         connection.execute(delete(_MODELS).where(_MODELS.c.id == self.id))
+
+    def _delete_samples(self, *which: Any) -> None:
+        own = _SAMPLES.c.model_id == self.id
+        self.connection.execute(delete(_SAMPLES).where(own, *which))
 
     def _delete_rows(self, *which: Any) -> None:
         """Delete versions that have no aliases, and what only they kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError, RegistryError
@@ -25,7 +26,9 @@ from tuner.registry import Registry
 from tuner.registry.formats import load_files, save_model
 from tuner.registry.monitoring import keep_profile
 from tuner.registry.names import REFIT
+from tuner.registry.prediction import signature_of
 from tuner.registry.protocol import ModelFormat
+from tuner.signatures import Signature
 from tuner.study.arguments import as_count, as_trial_number
 from tuner.tracking.artifacts.retention import UnwantedModels, forget_models, unwanted_models
 from tuner.tracking.batch import Batch
@@ -43,6 +46,8 @@ def register_trial(
     *,
     format: str | ModelFormat | None = None,
     allow_pickle: bool = False,
+    example: Any = None,
+    signature: Signature | None = None,
     estimate: ValueEstimate | None = None,
     data: Any = None,
 ) -> ModelVersion:
@@ -63,15 +68,20 @@ def register_trial(
     run = _completed_run(registry, info, trial)
     known = registry.find_version(name, run.uid)
     if known is not None:
+        if example is not None or signature is not None:
+            model = _loaded(registry, known.artifact, allow_pickle)
+            found = signature_of(model, example, signature)
+            assert found is not None
+            known = registry.set_signature(f"{name}@{known.version}", found)
         if estimate not in (None, known.estimate):
             known = registry.set_estimate(known, estimate)
         if data is not None and registry.profile(f"{name}@{known.version}") is None:
+            fitted = partial(_loaded, registry, known.artifact, allow_pickle)
             with raised_late():
-                _keep_profile(registry, info, run, data, known.artifact, None)
+                _keep_profile(registry, info, run, data, fitted)
         return known
     with raised_late():
-        artifact = _logged_model(registry, info, run)
-        model = None
+        artifact, model = _logged_model(registry, info, run), None
         if refit is not None:
             from tuner.provenance.capture import current_environment
 
@@ -87,8 +97,10 @@ def register_trial(
             artifact = registry.store.put_artifact(run.uid, upload)
             registry.store.write(info.uid, Batch(artifacts=[artifact]))
             run = replace(run, environment=registry.store.put_environment(current_environment()))
+        elif example is not None or data is not None:
+            model = _loaded(registry, artifact, allow_pickle)
         if data is not None:
-            _keep_profile(registry, info, run, data, artifact, model)
+            _keep_profile(registry, info, run, data, lambda: model)
         return registry.register(
             name,
             study=info,
@@ -98,6 +110,7 @@ def register_trial(
             goal=info.goal,
             value=trial.values[0],
             estimate=estimate,
+            signature=signature_of(model, example, signature),
         )
 
 
@@ -133,28 +146,26 @@ def _logged_model(registry: Registry, info: StudyInfo, run: Run) -> Artifact | N
 
 
 def _keep_profile(
-    registry: Registry,
-    info: StudyInfo,
-    run: Run,
-    data: Any,
-    artifact: Artifact | None,
-    model: Any,
+    registry: Registry, info: StudyInfo, run: Run, data: Any, model: Callable[[], Any]
 ) -> None:
     """Store the profile of the data of a run that is registered, if the data is a table."""
     from tuner.study.profiling import profile_of
 
-    def fitted() -> Any:
-        if model is not None or artifact is None:
-            return model
-        try:
-            return load_files(artifact.format, registry.store.read_artifact(artifact))
-        except RegistryError:
-            return None  # it loads with permission only, or by a format of the user
-
     seconds = (run.ended or 0.0) - (run.started or 0.0)
-    profile = profile_of(data, fitted, seconds=seconds)
+    profile = profile_of(data, model, seconds=seconds)
     if profile is not None:
         keep_profile(registry.store, info, run.uid, profile)
+
+
+def _loaded(registry: Registry, artifact: Artifact | None, allow_pickle: bool) -> Any:
+    """Return a model to predict its outputs, None if it cannot be loaded without permission."""
+    if artifact is None:
+        return None
+    try:
+        files = registry.store.read_artifact(artifact)
+        return load_files(artifact.format, files, allow_pickle=allow_pickle)
+    except (RegistryError, ArgumentError):
+        return None
 
 
 def _refitted(info: StudyInfo, trial: Trial, refit: Callable[[Params], Any]) -> Any:

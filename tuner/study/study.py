@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
+    from tuner.signatures import Signature
     from tuner.study.search import ModelPolicy, Search
     from tuner.tracking.store import Store
 
@@ -329,7 +330,10 @@ class Study(AskTellStudy):
         refit: Callable[[Params], Any] | None = None,
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
+        example: Any = None,
+        signature: Signature | None = None,
         data: Any = None,
+        profile: bool = True,
     ) -> ModelVersion:
         """Register a trial as a model version; `optimize` calls this for the winner.
 
@@ -346,9 +350,14 @@ class Study(AskTellStudy):
             that the trial logged; without one, only the params are registered.
         format, allow_pickle
             Format of the model that `refit` returns; see `LiveTrial.log_model`.
-        data
-            The table of the model, a pair of table and labels, or a `tuner.drift.Profile`. The
-            version keeps its profile, with which `tuner.drift.check_model` compares new data.
+        example, signature
+            Some rows that the model takes, or its signature; see `LiveTrial.log_model`. It replaces
+            the signature that the trial logged and, for an existing version, the present one. The
+            outputs are found by the model, which is loaded if `refit` is None.
+        data, profile
+            The table of the model, a pair of table and labels, or a `tuner.drift.Profile`; without
+            it, an `example` of at least 30 rows. The version keeps its profile, with which
+            `tuner.drift.check_model` compares new data, unless `profile` is False.
 
         Returns
         -------
@@ -363,6 +372,7 @@ class Study(AskTellStudy):
             If the model cannot be saved, or `refit` fails.
         """
         from tuner.registry import Registry
+        from tuner.study.profiling import profiled
         from tuner.study.registration import completed_trial, register_trial
 
         end_loading("Study.register")
@@ -381,8 +391,10 @@ class Study(AskTellStudy):
             refit,
             format=format,
             allow_pickle=allow_pickle,
+            example=example,
+            signature=signature,
             estimate=None if winner is None else winner.estimate_of(chosen),
-            data=data,
+            data=profiled(data, example) if profile else None,
         )
 
     def keep_models(self, k: int) -> int:
