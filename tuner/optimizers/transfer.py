@@ -1,8 +1,8 @@
 """Bayesian optimization that starts from a study of the same space on other data.
 
-The old values are not values of the new objective, so its model never sees them. They guide where it
-looks first: the acquisition function is multiplied by a density that falls where the old losses are
-high, to a power that decreases with the number of new trials.
+The old values are not values of the new objective, so its model never sees them. They guide where
+it looks first: the acquisition function is multiplied by a density that falls where the old losses
+are high, to a power that decreases with the number of new trials.
 """
 
 from __future__ import annotations
