@@ -38,8 +38,13 @@ SETTINGS = {
     "listen_addresses": "",
     # Durability is not needed: the data are discarded after the tests.
     "fsync": "off",
+    "full_page_writes": "off",
     "max_connections": "200",
 }
+
+
+MANY_DATABASES = {"autovacuum": "off"}
+"""Settings for a server of many small databases: autovacuum visits each one every minute."""
 
 
 class Server:
@@ -182,11 +187,13 @@ def own_server(
 
 
 @contextmanager
-def running_server(*, in_memory: bool = False) -> Iterator[Server | GivenServer]:
+def running_server(
+    settings: dict[str, str] | None = None, *, in_memory: bool = False
+) -> Iterator[Server | GivenServer]:
     """Run a server as `own_server` does, or use the configured one."""
     given = os.environ.get(GIVEN)
     if not given:
-        with own_server(in_memory=in_memory) as server:
+        with own_server(settings, in_memory=in_memory) as server:
             yield server
         return
     theirs = GivenServer(given)

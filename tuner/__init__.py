@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tuner import stop
     from tuner.backends import ProcessBackend, RayBackend, SerialBackend, SimulatedBackend
     from tuner.engine.worker.trial import LiveTrial
+    from tuner.packages.export import export_model
     from tuner.provenance.compare import compare
     from tuner.provenance.replay import replay
     from tuner.query.result import find
@@ -81,6 +82,7 @@ __all__ = [
     "delete_model",
     "delete_study",
     "errors",
+    "export_model",
     "find",
     "lineage",
     "list_models",
@@ -115,6 +117,7 @@ _LAZY = {
     "load_study": "tuner.study.create",
     "optimize": "tuner.study.optimize",
     "compare": "tuner.provenance.compare",
+    "export_model": "tuner.packages.export",
     "find": "tuner.query.result",
     "lineage": "tuner.registry.lineage",
     "list_models": "tuner.registry.models",

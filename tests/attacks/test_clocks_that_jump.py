@@ -25,7 +25,7 @@ DATES = {
     "tuner/drift/page.py": "when a page was made",
     "tuner/engine/clock.py": "dates the record",
     "tuner/integrations/importing.py": "when an imported study was made",
-    "tuner/integrations/mlflow_mirror.py": "when a mirrored run began, in its own record",
+    "tuner/integrations/mlflow_runs.py": "when a mirrored run began, in its own record",
     "tuner/study/create.py": "when a study was made",
     "tuner/query/result.py": "compared with dates in the record",
     "tuner/registry/changes.py": "when a model was made",

@@ -208,7 +208,7 @@ def test_a_trial_resumes_from_its_checkpoint_on_another_node(said: list[str]) ->
 
 HEAD_LOST = """
 cluster = cluster()
-cluster.add_node(num_cpus=2, **STORE)
+cluster.add_node(num_cpus=1, **STORE)
 
 def objective(params):
     Path(f"worker-{os.getpid()}").touch()
@@ -224,7 +224,7 @@ def kill_the_head(trial):
 def search(n_trials, **options):
     return tuner.optimize(
         objective, {"x": tuner.Float(0, 1)}, n_trials=n_trials, seed=0, study="s", store="store",
-        optimizer="random", progress=False, register=False, **options,
+        optimizer="random", progress=False, register=False, workers=1, **options,
     )
 
 began = time.monotonic()

@@ -142,24 +142,24 @@ def used():
 
 limits = {"memory_usage_threshold": min(0.97, used() + 0.15), "memory_monitor_refresh_ms": 100}
 ray.init(
-    address="local", num_cpus=1, resources={"license": 3}, include_dashboard=False,
+    address="local", num_cpus=1, resources={"license": 2}, include_dashboard=False,
     log_to_driver=False, logging_level="ERROR", _system_config=limits,
 )
 
 # Custom resources bound the workers, and are given back.
 backend = RayBackend()
 try:
-    backend.start(work, resources={"license": 4})
+    backend.start(work, resources={"license": 3})
 except ResourcesError as error:
     say(error)
 backend.start(work, resources={"cpu": 0.25, "license": 1})
-while backend.capacity < 3:
+while backend.capacity < 2:
     backend.events(0.5)
 say(backend.capacity, ray.available_resources().get("license", 0), len(run(backend, *range(9))))
 backend.close()
 backend.close()
 deadline = time.monotonic() + 60
-while ray.available_resources().get("license") != 3 and time.monotonic() < deadline:
+while ray.available_resources().get("license") != 2 and time.monotonic() < deadline:
     time.sleep(0.05)
 say(ray.available_resources().get("license"))
 
@@ -182,7 +182,7 @@ ray.shutdown()
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Return the output of a script on a Ray with three licenses and little memory."""
+    """Return the output of a script on a Ray with two licenses and little memory."""
     folder = tmp_path_factory.mktemp("limited")
     process = start(folder, LIMITED)
     out, err = process.communicate(timeout=180)
@@ -192,10 +192,10 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_custom_resources_bound_the_workers_and_are_given_back(limited: list[str]) -> None:
     refused, ran, given_back, *_ = limited
-    assert "4 license" in refused
     assert "3 license" in refused
-    assert ran == "3 0 9"
-    assert given_back == "3.0"
+    assert "2 license" in refused
+    assert ran == "2 0 9"
+    assert given_back == "2.0"
 
 
 def test_a_worker_that_fills_the_memory_is_lost_and_the_record_says_why(limited: list[str]) -> None:

@@ -34,11 +34,11 @@ def test_an_objective_must_import_on_every_node(shell: Shell, tmp_path: Path) ->
     assert "No module named 'scaling'; ship its folder with working_dir or" in done.stderr
     done = shell.tuner(*check, f"{folder / 'scaling.py'}:objective")
     assert "\timports\tok\n" in done.stdout
-    assert "write MODULE:FUNCTION" in shell.tuner(*check, "scaling", code=1).stderr
+    assert "write MODULE:FUNCTION" in shell.tuner_here(*check, "scaling", code=1).stderr
 
 
 def test_an_address_without_a_cluster_is_an_error(shell: Shell) -> None:
-    done = shell.tuner("cluster", "check", "127.0.0.1:1", code=1)
+    done = shell.tuner_here("cluster", "check", "127.0.0.1:1", code=1)
     assert "no Ray cluster answers at 127.0.0.1:1" in done.stderr
 
 

@@ -39,7 +39,7 @@ if before == "ray-is-there":
     authenticate(address)
     ray.init(address=address, log_to_driver=False, logging_level="ERROR")
 study = tuner.optimize(
-    objective, {"x": tuner.Float(0, 1)}, n_trials=4, workers=2, seed=0, backend=backend,
+    objective, {"x": tuner.Float(0, 1)}, n_trials=4, workers=1, seed=0, backend=backend,
     progress=False, store=store,
 )
 print([t.value == 2 * t.params["x"] + 1 for t in study])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,56 +21,63 @@ from tuner.backends.ray import auth as ray_tokens
 from tuner.cluster import start_head
 from tuner.errors import BackendError
 
-SEARCH = """
-import sys
+SEARCHES = """
+import json, os, sys
 import ray
 import tuner
 from tuner.backends import RayBackend
-try:
-    study = tuner.optimize(
-        lambda params: params["x"], {"x": tuner.Float(0, 1)}, n_trials=4, workers=2, seed=0,
-        backend=RayBackend(address=sys.argv[1]), progress=False, store=sys.argv[2],
-    )
-except tuner.errors.BackendError as error:
-    sys.exit(f"refused: {error}")
-print(len(study.trials))
+from tuner.backends.ray.auth import read_settings_again
+
+address, store, *environments = sys.argv[1:]
+for environment in environments:
+    os.environ.update(json.loads(environment))
+    read_settings_again()
+    try:
+        study = tuner.optimize(
+            lambda params: params["x"], {"x": tuner.Float(0, 1)}, n_trials=4, workers=1, seed=0,
+            backend=RayBackend(address=address), progress=False, store=store,
+        )
+        print(len(study.trials))
+    except tuner.errors.BackendError as error:
+        print(f"refused: {error}")
 """
 
 
 @pytest.mark.ray
 class TestOnARealCluster:
-    def search(self, shell: Shell, tmp_path: Path, **options) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", SEARCH, shell.head.address, str(tmp_path / "store")]
-        return shell(command, **options)
+    def searches(
+        self, shell: Shell, tmp_path: Path, *environments: dict[str, str], home: Path
+    ) -> list[str]:
+        """Return what each of several searches in one process says, in its environment."""
+        store = str(tmp_path / "store")
+        command = [sys.executable, "-c", SEARCHES, shell.head.address, store]
+        done = shell([*command, *map(json.dumps, environments)], home=home)
+        assert done.stderr == ""
+        return done.stdout.splitlines()
 
     def test_with_the_token_a_search_runs(
         self, shell: Shell, tmp_path: Path, no_token: Path
     ) -> None:
         """The token that is not at home; `test_runtime_env.py` has it from there."""
         path = str(shell.head.token)
-        done = self.search(shell, tmp_path, home=no_token, RAY_AUTH_TOKEN_PATH=path)
-        assert (done.stdout, done.stderr) == ("4\n", "")
+        said = self.searches(shell, tmp_path, {"RAY_AUTH_TOKEN_PATH": path}, home=no_token)
+        assert said == ["4"]
 
-    def test_a_search_without_the_token_is_refused_immediately(
-        self, shell: Shell, tmp_path: Path, no_token: Path
+    def test_a_search_with_no_or_a_wrong_token_is_refused_immediately(
+        self, shell: Shell, tmp_path: Path, no_token: Path, tmp_path_factory
     ) -> None:
+        other = tmp_path_factory.mktemp("other")
+        (other / ".ray").mkdir()
+        (other / ".ray" / "auth_token").write_text("0" * 64)
         began = time.monotonic()
-        done = self.search(shell, tmp_path, home=no_token, code=1)
+        without, wrong, mode = self.searches(
+            shell, tmp_path, {}, {"HOME": str(other)}, {"RAY_AUTH_MODE": "disabled"}, home=no_token
+        )
         assert time.monotonic() - began < 20
-        assert "asks for a token; copy it from the head" in done.stderr
+        assert "asks for a token; copy it from the head" in without
+        assert f"does not accept the token from {other}/.ray/auth_token" in wrong
+        assert "RAY_AUTH_MODE=disabled: unset it" in mode
         assert not (tmp_path / "store").exists()
-
-    def test_a_token_of_another_cluster_is_named(
-        self, shell: Shell, tmp_path: Path, wrong_token: Path
-    ) -> None:
-        done = self.search(shell, tmp_path, home=wrong_token, code=1)
-        assert f"does not accept the token from {wrong_token}/.ray/auth_token" in done.stderr
-
-    def test_an_authentication_mode_without_tokens_is_named(
-        self, shell: Shell, tmp_path: Path
-    ) -> None:
-        done = self.search(shell, tmp_path, code=1, RAY_AUTH_MODE="disabled")
-        assert "RAY_AUTH_MODE=disabled: unset it" in done.stderr
 
     def test_the_dashboard_refuses_requests_without_the_token(self, head: RunningHead) -> None:
         for address in ("/api/version", "/api/jobs/", "/nodes?view=summary"):

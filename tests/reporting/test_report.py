@@ -59,15 +59,29 @@ def study_of(tmp_path: Path, name: str = "digits", n: int = 12, **options) -> tu
         elif len(study.goals) > 1:
             study.tell(trial, [trial.params["rate"], 1 - trial.params["rate"]])
         else:
-            study.tell(trial, {"value": trial.params["rate"], EVIL: 1.0})
+            study.tell(trial, {"value": trial.params["rate"], EVIL: trial.params["rate"]})
     return study
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuner.Study, str]:
+    """Return a study of 12 trials, and the text of its report."""
+    folder = tmp_path_factory.mktemp("written")
+    study = study_of(folder)
+    return study, write_report(study, folder / "r.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the report of a study whose name, metric and tags contain markup."""
+    folder = tmp_path_factory.mktemp("hostile")
+    return render_report(study_of(folder, EVIL, metric=EVIL, tags={EVIL: EVIL}))
+
+
 @pytest.mark.slow
-def test_the_report_shows_the_results_of_the_study(tmp_path: Path) -> None:
-    study = study_of(tmp_path)
-    path = write_report(study, tmp_path / "r.html")
-    page = Page(path.read_text())
+def test_the_report_shows_the_results_of_the_study(written: tuple[tuner.Study, str]) -> None:
+    study, html = written
+    page = Page(html)
     best = study.best_trial
     assert f"{best.values[0]:.6g}" in page.text
     assert f"in trial {best.number}" in page.text
@@ -76,13 +90,13 @@ def test_the_report_shows_the_results_of_the_study(tmp_path: Path) -> None:
     assert study.info.fingerprint in page.text
     assert "How sure we are of the winner" in page.text
     assert page.tags.count("img") == 5
-    rows = re.findall(r"<tr>(?=<td class=\"n\" data-n)", path.read_text())
+    rows = re.findall(r"<tr>(?=<td class=\"n\" data-n)", html)
     assert len(rows) == 12
 
 
 @pytest.mark.slow
-def test_the_page_loads_no_external_resources(tmp_path: Path) -> None:
-    html = render_report(study_of(tmp_path))
+def test_the_page_loads_no_external_resources(written: tuple[tuner.Study, str]) -> None:
+    _, html = written
     page = Page(html)
     assert page.loads
     assert all(url.startswith("data:image/svg+xml;base64,") for url in page.loads)
@@ -93,16 +107,13 @@ def test_the_page_loads_no_external_resources(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_name_with_markup_is_escaped(tmp_path: Path) -> None:
-    plain = Page(render_report(study_of(tmp_path / "a")))
-    study = study_of(tmp_path / "b", EVIL, tags={EVIL: EVIL})
-    html = render_report(study)
-    page = Page(html)
+def test_names_with_markup_are_escaped(written: tuple[tuner.Study, str], hostile: str) -> None:
+    plain, page = Page(written[1]), Page(hostile)
     assert page.tags.count("script") == plain.tags.count("script") == 1
     assert page.tags == plain.tags or sorted(set(page.tags)) == sorted(set(plain.tags))
     assert page.handlers == []
     assert EVIL in page.text
-    assert "49" not in re.findall(r"<title>(.*?)</title>", html)[0]
+    assert "49" not in re.findall(r"<title>(.*?)</title>", hostile)[0]
 
 
 @pytest.mark.slow
@@ -121,8 +132,8 @@ def test_studies_with_few_or_no_trials(tmp_path: Path, n: int) -> None:
 
 
 @pytest.mark.slow
-def test_the_data_of_the_charts_is_text_without_credentials(tmp_path: Path) -> None:
-    page = Page(render_report(study_of(tmp_path, EVIL, metric=EVIL)))
+def test_the_data_of_the_charts_is_text_without_credentials(tmp_path: Path, hostile: str) -> None:
+    page = Page(hostile)
     assert page.charts == [
         "history", "slice", "parallel_coordinates", "learning_curves", "timeline",
     ]  # fmt: skip
@@ -130,9 +141,9 @@ def test_the_data_of_the_charts_is_text_without_credentials(tmp_path: Path) -> N
     assert len(page.data["trials"]) == 12
     assert {t["state"] for t in page.data["trials"]} == {"completed", "failed"}
     assert [c["path"] for c in page.data["columns"]] == ["rate", "model", "model.svm.C"]
-    hostile = study_of(tmp_path / "b", metric="postgresql://me:hunter2secret@db \u202e")
-    assert "hunter2secret" not in chart_data(hostile, hostile.trials)
-    assert "u202e" not in chart_data(hostile, hostile.trials).replace("\\\\u202e", "")
+    secret = study_of(tmp_path, metric="postgresql://me:hunter2secret@db \u202e")
+    assert "hunter2secret" not in chart_data(secret, secret.trials)
+    assert "u202e" not in chart_data(secret, secret.trials).replace("\\\\u202e", "")
 
 
 def test_thinned_chart_data_keeps_every_improvement(
@@ -150,8 +161,8 @@ def test_thinned_chart_data_keeps_every_improvement(
 
 
 @pytest.mark.slow
-def test_the_policy_of_the_page_allows_its_own_script_only(tmp_path: Path) -> None:
-    html = render_report(study_of(tmp_path, n=2))
+def test_the_policy_of_the_page_allows_its_own_script_only(hostile: str) -> None:
+    html = hostile
     script = html[html.index("<script>") + 8 : html.rindex("</script>")]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in html
@@ -183,16 +194,17 @@ def test_a_plot_without_data_is_omitted(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_importances_are_shares_of_the_whole_variance(tmp_path: Path) -> None:
-    study = study_of(tmp_path, n=20)
+def test_importances_are_shares_of_the_whole_variance(
+    tmp_path: Path, written: tuple[tuner.Study, str]
+) -> None:
+    study, html = written
     (found,) = importances_of(study, study.trials)
     assert next(row.path for row in found.rows) == "rate"
     assert sum(row.score for row in found.rows) + sum(found.rest.values()) == pytest.approx(1.0)
     for row in found.rows:
         assert row.low is None or row.high is None or row.low <= row.score <= row.high
-    text = Page(render_report(study)).text
-    assert "unexplained" in text
-    goals = study_of(tmp_path / "b", n=9, direction=["minimize"] * 2, metric=["loss", "time"])
+    assert "unexplained" in Page(html).text
+    goals = study_of(tmp_path, n=9, direction=["minimize"] * 2, metric=["loss", "time"])
     assert [found.goal for found in importances_of(goals, goals.trials)] == ["loss", "time"]
 
 

@@ -95,6 +95,13 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
     }
 
 
+def version_of_winner(study: tuner.Study, name: str) -> ModelVersion | None:
+    """Return the last version of a model that is the winner of a study, or None."""
+    winner = (study.name, study.winner.trial.number)
+    versions = reversed(open_registry(study.store).versions(name))
+    return next((each for each in versions if (each.study, each.trial) == winner), None)
+
+
 def open_registry(store: Store | str | None) -> Registry:
     """Return the registry of a store; imports SQLAlchemy only now."""
     from tuner.registry import Registry
@@ -104,13 +111,11 @@ def open_registry(store: Store | str | None) -> Registry:
 
 def echo_model(study: tuner.Study, name: str, *, err: bool = False) -> None:
     """Print the version that a search registered its winner as, and why it is not champion."""
-    winner = study.winner.trial.number
-    for version in reversed(open_registry(study.store).versions(name)):
-        if (version.study, version.trial) == (study.name, winner):
-            aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
-            note = f": {version.note}" if version.note else ""
-            echo(f"model: {one_line(f'{name}@{version.version}{aliases}{note}')}", err=err)
-            return
+    version = version_of_winner(study, name)
+    if version is not None:
+        aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+        note = f": {version.note}" if version.note else ""
+        echo(f"model: {one_line(f'{name}@{version.version}{aliases}{note}')}", err=err)
 
 
 @models.command("show")

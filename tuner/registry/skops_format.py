@@ -133,6 +133,11 @@ def load_skops(content: bytes, trusted: frozenset[str]) -> Any:
     return model
 
 
+def types_in(content: bytes, trusted: Iterable[str] = ()) -> list[str]:
+    """Return the names of the types in a skops file that `load_skops` accepts."""
+    return sorted(_checked(content, more_types(trusted))[1].types)
+
+
 def _refusal(names: list[str]) -> UntrustedModel:
     """Return the error for names that are not allowed, with advice that can work."""
     what = (

@@ -142,7 +142,8 @@ def optimize(
     callbacks
         Called with ``study, trial`` once an outcome is recorded; see `Study.stop`,
         `Study.enqueue` and the rules of `tuner.stop`. If a callback has a method
-        ``study_ended(study)``, it is called when the search ends, also after an error.
+        ``study_ended(study)``, it is called when the search ends, also after an error;
+        ``model_registered(study, version)`` is called when the winner is registered.
     tags
         Short texts to keep with the study. An existing study keeps its other tags.
     system_metrics

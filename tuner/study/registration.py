@@ -23,7 +23,7 @@ from tuner.records import (
 )
 from tuner.records.attempts import last_attempt
 from tuner.registry import Registry
-from tuner.registry.formats import load_files, save_model
+from tuner.registry.formats import check_named, load_files, save_model
 from tuner.registry.monitoring import keep_profile
 from tuner.registry.names import REFIT
 from tuner.registry.prediction import signature_of
@@ -64,7 +64,12 @@ def register_trial(
     ------
     RegistryError
         If `refit` fails, or no format accepts its result. The record of the study does not change.
+    ArgumentError, MissingExtra
+        If the format does not exist, is not allowed, or its library is not installed; `refit` is
+        not called.
     """
+    if isinstance(format, str):
+        check_named(format, allow_pickle=allow_pickle)
     run = _completed_run(registry, info, trial)
     known = registry.find_version(name, run.uid)
     if known is not None:

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from tuner.study.results import StudyResults
 
 Callback: TypeAlias = Callable[..., None]
-"""Called with a study and a trial; may have a method ``study_ended(study)``.
+"""Called with a study and a trial; may have methods.
+
+These are ``study_ended(study)`` and ``model_registered(study, version)``.
 
 With the attribute ``reads_record = False``, it does not wait until the trial is committed.
 """
@@ -230,18 +232,19 @@ def notified(search: Search, study: StudyResults) -> Iterator[None]:
     except StudyJustCreated:
         raise
     except BaseException:
-        _notify_ended(search, study)
+        notify(search, "study_ended", study)
         raise
-    _notify_ended(search, study)
+    notify(search, "study_ended", study)
 
 
-def _notify_ended(search: Search, study: StudyResults) -> None:
+def notify(search: Search, method: str, *arguments: Any) -> None:
+    """Call a method of the callbacks that have it."""
     from tuner.engine.worker.forks import exit_forked_children
 
     for callback in search.callbacks:
-        if callable(ended := getattr(callback, "study_ended", None)):
+        if callable(called := getattr(callback, method, None)):
             with exit_forked_children():
-                ended(study)
+                called(*arguments)
 
 
 def held_by(search: Search, study: StudyResults) -> bool:

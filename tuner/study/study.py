@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
     from tuner.signatures import Signature
-    from tuner.study.search import ModelPolicy, Search
+    from tuner.study.search import Search
     from tuner.tracking.store import Store
 
 
@@ -285,13 +285,18 @@ class Study(AskTellStudy):
                 warn_of_unsaved(self)
             if search.confirm is not None and any(trial.eligible for trial in self):
                 confirm(self, search, Race(), search.confirm)
-            self._apply(search.models)
+            self._apply(search)
         return self
 
-    def _apply(self, policy: ModelPolicy) -> None:
+    def _apply(self, search: Search) -> None:
         """Register the winner, and drop the models that the policy does not keep."""
+        from tuner.study.search import notify
+
+        policy = search.models
         if policy.name is not None and any(trial.eligible for trial in self):
-            self.register(policy.name or None, refit=policy.refit, data=policy.data)
+            name = policy.name or None
+            version = self.register(name, refit=policy.refit, data=policy.data)
+            notify(search, "model_registered", self, version)
         if policy.keep is not None:
             from tuner.tracking.artifacts.retention import collect
 
