@@ -25,7 +25,7 @@ from tuner.optimizers import AutoOptimizer, TransferOptimizer
 from tuner.records import Goal, Outcome, Params, State, Trial
 from tuner.search_spaces import Space
 
-COLD, WARM, FIT = 50, 30, 15
+COLD, WARM, FIT = 50, 25, 15
 """Trials of the cold start, of the re-tune, and within which the re-tune should be as good."""
 
 EQUAL = 0.1
@@ -100,7 +100,7 @@ def row(name: str, found: Sequence[Found]) -> dict[str, Any]:
 
 
 def summary(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the median and the mean of the trials, in which more than 30 count as 31."""
+    """Return the median and the mean of the trials, in which more than 25 count as 26."""
     trials = [r["trials"] or WARM + 1 for r in rows]
     strictly = [r["strictly"] or WARM + 1 for r in rows]
     equal = [r["cold as warm 15"] or COLD + 1 for r in rows]
