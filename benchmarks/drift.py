@@ -172,6 +172,11 @@ def labeled(rng: Rng, n: int, *, positive: float = 0.3) -> pd.DataFrame:
     return pd.DataFrame(x, columns=[f"x{i}" for i in range(6)]).assign(label=label)
 
 
+def mixed(rng: Rng, n: int) -> pd.DataFrame:
+    """Ten numbers and four categories."""
+    return pd.concat([gaussian(rng, n), categorical(rng, n).drop(columns="number")], axis=1)
+
+
 COLUMNS = {
     "chosen": (mixed, "x0", "few"),
     "aside": (people, "score", "town"),
@@ -202,11 +207,6 @@ def shifted(kind: str, family: str, rng: Rng, n: int) -> tuple[pd.DataFrame, pd.
     elif kind == "missingness":
         new.loc[rng.random(n) < 0.03, number] = np.nan
     return old, new
-
-
-def mixed(rng: Rng, n: int) -> pd.DataFrame:
-    """Ten numbers and four categories."""
-    return pd.concat([gaussian(rng, n), categorical(rng, n).drop(columns="number")], axis=1)
 
 
 def correlated(rng: Rng, n: int, family: str, r: float) -> pd.DataFrame:
@@ -295,7 +295,7 @@ def groups(
         for kind in generators:
             yield f"none: {kind}", [(kind, family, seed) for seed in range(each)]
     for kind, family in product(SUITE, FAMILIES):
-        where = "" if family == "chosen" else f", {family}"
+        where = "" if family == "chosen" else f" ({family})"
         count = 3 if quick else drifts
         yield f"{kind}{where}", [(kind, family, seed) for seed in range(count)]
 
@@ -307,7 +307,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few pairs and 100,000 rows")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--drifts", type=int, default=40, help="pairs of each kind of drift")
-    parser.add_argument("--only", default="", help="families, such as fresh; or groups, by commas")
+    parser.add_argument("--only", default="", help="families or groups, by commas")
     options = parser.parse_args()
     only = set(filter(None, options.only.split(",")))
     figures = (
