@@ -48,7 +48,7 @@ def test_the_readme_has_one_script() -> None:
 IN_ONE_PROCESS = {
     "drift.md", "find.md", "goals.md", "knowledge.md", "optimizers.md", "packages.md",
     "pipelines.md", "plots.md", "registry.md", "reports.md", "schedulers.md",
-    "search_spaces.md", "sklearn.md", "sklearn_spaces.md",
+    "search_spaces.md", "serving.md", "sklearn.md", "sklearn_spaces.md",
     "tracking.md", "winner.md",
 }  # fmt: skip
 """Pages whose code starts no process; it runs in a fork of this one, which has the imports."""

@@ -10,8 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from sklearn.linear_model import LinearRegression
 from starlette.applications import Starlette
 
+import tuner
 from support.asgi import Answer, send
 from support.served_models import X, Y
 from tuner.errors import ArgumentError, ModelNotFound, RegistryError
@@ -139,6 +141,7 @@ def test_a_cell_of_a_csv_is_named(served: Starlette):
         (ARROW, in_arrow(TABLE)[:-40], 400, "Arrow"),
         (ARROW, in_arrow(TABLE, compression="zstd"), 400, "compressed"),
         (ARROW, in_arrow(TABLE.append_column("a", TABLE["a"])), 422, "'a'"),
+        (ARROW, in_arrow(pa.table({"a": pa.array([2**31 - 1], pa.date32())})), 400, "Arrow"),
         (ARROW, in_arrow(pa.table({"a": pa.nulls(10), "b": pa.nulls(10)})), 422, "type null"),
     ],
 )
@@ -195,6 +198,13 @@ def test_a_failing_model_is_500_without_its_details(store: Path):
     answer = post(served, [{"a": 1}])
     assert answer.status == 500
     assert answer.json["error"] == {"message": "the model failed: ValueError"}
+
+
+def test_a_name_outside_of_ascii_is_quoted_in_the_header(store: Path):
+    tuner.load_study("s", store=store).register("größe", trial=0)
+    answer = post(app("größe", store=store, sample=False), [RECORD])
+    assert answer.headers["x-model"] == "gr%C3%B6%C3%9Fe@1"
+    assert answer.json["model"] == "größe"
 
 
 def test_the_model_and_its_signature_are_shown(served: Starlette):
@@ -258,7 +268,6 @@ def test_other_addresses_need_a_token(store: Path, host: str):
 
 
 def test_a_model_without_a_signature_takes_tables_and_arrays(store: Path, tmp_path: Path):
-    from sklearn.linear_model import LinearRegression
 
     import tuner
 

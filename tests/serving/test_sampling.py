@@ -101,6 +101,11 @@ def test_a_failure_to_write_is_counted_and_forgotten(caplog: pytest.LogCaptureFi
     assert "disk full" in caplog.text
 
 
+def test_predictions_without_rows_are_no_failure_of_the_request(sampler: Sampler):
+    sampler.offer(VERSION, np.zeros((2, 1)), object(), 2)
+    assert sampler.failed == 1
+
+
 def test_samples_of_requests_are_read_from_the_registry(store: Path):
     served = app("m@2", store=store)
     sampler = next(

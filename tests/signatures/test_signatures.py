@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from datetime import datetime
 from typing import Any
 
@@ -139,6 +140,15 @@ def test_whole_floats_are_integers():
     assert SIGNATURE.check_inputs([RECORD | {"rooms": 4.0}])["rooms"].tolist() == [4]
 
 
+@pytest.mark.parametrize("known", [[0, 1], [False, True], [0.5, 1.0], ["a", "b"]])
+def test_categories_keep_their_type(known):
+    frame = pd.DataFrame({"c": pd.Categorical(known)})
+    signature = Signature.infer(frame)
+    pd.testing.assert_frame_equal(signature.check_inputs({"c": known}), frame)
+    assert refused(signature, {"c": [known[0], "c"]}).row == 1
+    assert signature.check_inputs(frame)["c"].dtype == frame["c"].dtype
+
+
 def test_a_frame_without_a_row_passes():
     assert len(SIGNATURE.check_inputs(FRAME.iloc[:0])) == 0
 
@@ -176,6 +186,17 @@ def test_arrays_of_images_are_checked_in_all_axes():
     data[5, 2, 1] = np.nan
     assert "row 5, element (2, 1): the value is missing" in str(refused(signature, data))
     assert refused(signature, np.zeros((7, 3, 4))).allowed == "the shape (n, 4, 3)"
+
+
+def test_a_long_text_takes_no_memory_in_other_elements():
+    signature = Signature.infer(np.zeros((2, 1)))
+    rows = [["x" * 1_000_000]] + [["y"]] * 100
+    tracemalloc.start()
+    try:
+        assert refused(signature, rows).row == 0
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_lists_of_texts_are_arrays():

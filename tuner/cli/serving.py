@@ -54,7 +54,7 @@ from tuner.errors import ArgumentError
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads that predict.  [default: cores]")
 @click.option("--allow-pickle", is_flag=True, help="Load a pickled model, which can run any code.")
-@click.option("--trust", multiple=True, metavar="TYPE", help="A type to allow; repeatable.")
+@click.option("--trusted", multiple=True, metavar="TYPE", help="A type to allow; repeatable.")
 @store_option
 def serve_model(
     ref: str,
@@ -68,7 +68,7 @@ def serve_model(
     poll: float,
     threads: int | None,
     allow_pickle: bool,
-    trust: tuple[str, ...],
+    trusted: tuple[str, ...],
     store: str | None,
 ) -> None:
     """Serve a model by HTTP: /predict, /health, /model and /metrics.
@@ -99,5 +99,5 @@ def serve_model(
         poll=poll,
         threads=threads,
         allow_pickle=allow_pickle,
-        trusted=trust,
+        trusted=trusted,
     )

@@ -35,7 +35,7 @@ def check_access(host: str, token: str | None) -> None:
     Raises
     ------
     ArgumentError
-        If the host is not loopback and there is no token, or the token is short or not ASCII.
+        If the host is not loopback and has no token, or the token is short or not ASCII.
     """
     if token is None:
         if not is_loopback(host):

@@ -47,7 +47,7 @@ def columns_of_arrow(body: bytes, _: Schema | None) -> dict[str, Any]:
                 batches.append(batch)
         table = pa.Table.from_batches(batches, reader.schema)
         return {name: _values(table[name]) for name in table.column_names}
-    except (pa.ArrowException, OSError, ValueError, struct.error, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError, ArithmeticError, struct.error) as error:
         raise RequestFailure(400, f"the Arrow stream cannot be read: {error!s:.200}") from None
 
 
@@ -88,7 +88,7 @@ def _values(column: pa.ChunkedArray) -> Any:
 
 
 def is_compressed(message: bytes) -> bool:
-    """Whether the metadata of an Arrow message says that its buffers are compressed.
+    """Whether the buffers of an Arrow message are compressed, by its metadata.
 
     The metadata is the flatbuffer ``Message`` of Arrow's format; its header is a ``RecordBatch``
     or a ``DictionaryBatch`` around one. The fourth field of ``RecordBatch`` is its compression.

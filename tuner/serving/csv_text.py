@@ -89,11 +89,18 @@ def _converted(convert: Callable[[str], Any], text: str) -> Any:
         return text
 
 
+def _number(text: str) -> float:
+    if "_" in text:  # which Python allows within numbers
+        raise ValueError
+    return float(text)
+
+
 def _integer(text: str) -> int | float:
+    number = _number(text)
     try:
         return int(text)
     except ValueError:
-        return float(text)
+        return number
 
 
 def _boolean(text: str) -> bool:
@@ -104,7 +111,7 @@ def _boolean(text: str) -> bool:
 
 
 _CONVERT: dict[str, Callable[[str], Any]] = {
-    "number": float,
+    "number": _number,
     "integer": _integer,
     "boolean": _boolean,
 }

@@ -66,8 +66,7 @@ _DECODERS: dict[str, Callable[[bytes, Schema | None], Any]] = {
 
 
 def number_of_rows(data: Any) -> int:
-    """Return the number of rows of decoded data."""
+    """Return the number of rows as the model takes them."""
     if isinstance(data, dict):
-        first = next(iter(data.values()), ())
-        return len(first) if hasattr(first, "__len__") and not isinstance(first, str) else 0
-    return len(data)
+        return len(next(iter(data.values()), ()))
+    return int(data.shape[0]) if hasattr(data, "shape") else len(data)

@@ -54,6 +54,8 @@ def plain(predictions: Any) -> Any:
         return predictions.toarray().tolist()
     if isinstance(predictions, pd.Series | pd.Index) or hasattr(predictions, "to_numpy"):
         predictions = predictions.to_numpy()
+    if isinstance(predictions, np.ndarray) and predictions.dtype.kind == "M":
+        predictions = predictions.astype("datetime64[us]")  # NumPy lists nanoseconds as integers
     if isinstance(predictions, np.ndarray):
         return _cleaned(predictions.tolist())
     return _cleaned(list(predictions))

@@ -7,6 +7,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -94,14 +95,14 @@ class Endpoints:
         signature = served.version.signature
         data = decoded(body, kind, None if signature is None else signature.inputs)
         inputs = served.inputs(data)
-        rows = number_of_rows(data)
+        rows = number_of_rows(inputs)
         predictions = self._predicted(served, inputs) if rows else []
         self.metrics.rows.inc(rows)
         if self._sampler is not None and rows:
             self._sampler.offer(served.version, inputs, predictions, rows)
         if 0 < rows <= FEW_ROWS:
             self._follower.last_rows = inputs
-        about = {"x-model": served.ref}
+        about = {"x-model": quote(served.ref, safe="@ ")}
         if in_arrow:
             return Response(as_arrow(predictions), 200, about, ARROW)
         facts = {

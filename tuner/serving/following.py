@@ -116,5 +116,5 @@ class Follower:
 
 
 def _key(version: ModelVersion) -> tuple[Any, ...]:
-    """Return what a served version depends on."""
+    """Return the facts that a loaded version depends on."""
     return version.run, version.version, version.artifact, version.signature

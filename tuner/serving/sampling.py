@@ -67,7 +67,10 @@ class Sampler:
             kept = self._reservoirs.get(key)
             if kept is None:
                 kept = self._reservoirs[key] = _Reservoir(self._rows, self._random)
-            kept.offer(inputs, predictions, n_rows)
+            try:
+                kept.offer(inputs, predictions, n_rows)
+            except Exception:  # predictions of a type without rows; the request is answered
+                self.failed += 1
 
     def start(self) -> None:
         """Start the thread."""
@@ -75,7 +78,7 @@ class Sampler:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what was sampled, and end the thread; wait at most five seconds."""
+        """Write the last sample and end the thread; wait at most five seconds."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=5)

@@ -66,7 +66,10 @@ def _unchecked(data: Any) -> Any:
     try:
         if isinstance(data, dict) or (data and isinstance(data[0], dict)):
             return pd.DataFrame(data)
-        return np.array(data)
+        found = np.array(data, dtype=object)
+        # NumPy would choose a type for texts that holds the longest one in every element.
+        plain = {bool, int, float}.issuperset(map(type, found.flat))
+        return np.array(found.tolist()) if plain else found
     except (ValueError, TypeError) as error:
         raise RequestFailure(422, f"the rows are not a table: {error!s:.200}") from None
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +51,7 @@ def serve(
     Raises
     ------
     ArgumentError
-        If the address is not loopback and there is no token, or cannot be bound.
+        If the address is not loopback and has no token, or cannot be bound.
     RegistryError
         If the model cannot be loaded; see `app`.
     """
@@ -70,12 +72,21 @@ def serve(
         )
         shown = f"[{host}]" if ":" in host else host
         started(f"http://{shown}:{listening.getsockname()[1]}")
-        # uvicorn repeats the signal after the shutdown, which then must not end the process.
-        before = signal.signal(signal.SIGTERM, lambda *_: None)
-        try:
+        with _sigterm_ignored():
             uvicorn.Server(config).run(sockets=[listening])
-        finally:
-            signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _sigterm_ignored() -> Iterator[None]:
+    """Ignore the signal that uvicorn repeats after the shutdown; it would end the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # uvicorn takes no signals then
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -22,7 +22,7 @@ def checked(schema: Schema, data: Any) -> Any:
     found = {f.name: _column(f, column) for f, column in zip(schema.fields, shaped, strict=True)}
     if schema.container == "frame":
         index = getattr(data, "index", None) if hasattr(data, "iloc") else None
-        return _frame(schema, found, index)
+        return _frame(found, index)
     if schema.container == "columns":
         return {
             field.name: as_numpy(field, found[field.name]).reshape(n_rows, *_tail(column))
@@ -120,8 +120,9 @@ def _keys(schema: Schema, present: list[Any], optional: set[Any] | None = None) 
     further = [name for name in known if name not in names]
     if further and schema.extra == "refuse":
         raise SignatureError(
-            f"unknown column {further[0]!r}; the model takes the columns {_listed(schema.columns)}",
-            column=further[0],
+            f"unknown column {further[0]!r:.100}; the model takes the columns "
+            f"{_listed(schema.columns)}",
+            column=further[0][:100],
             allowed=_listed(schema.columns),
         )
     return [known.get(str(field.name)) for field in schema.fields]
@@ -130,7 +131,7 @@ def _keys(schema: Schema, present: list[Any], optional: set[Any] | None = None) 
 def _missing_column(
     field: Field, place: str, row: int | None, present: Sequence[str] = ()
 ) -> SignatureError:
-    close = difflib.get_close_matches(str(field.name), present, n=1)
+    close = difflib.get_close_matches(str(field.name), present[:100], n=1)
     hint = f"; the data has {close[0]!r}" if close else ""
     return SignatureError(
         f"{place}column {str(field.name)!r} is missing{hint}; it takes {field.allowed}",
@@ -176,12 +177,10 @@ def _tail(values: Any) -> tuple[int, ...]:
     return np.shape(values)[1:] if not isinstance(values, list) else ()
 
 
-def _frame(schema: Schema, found: dict[str | int, Any], index: Any) -> Any:
+def _frame(found: dict[str | int, Any], index: Any) -> Any:
     import pandas as pd
 
-    frame = pd.DataFrame(found, index=index, copy=False)
-    frame.columns = pd.Index([field.name for field in schema.fields])
-    return frame
+    return pd.DataFrame(found, index=index, copy=False)
 
 
 # --- arrays ---------------------------------------------------------------------------------
@@ -233,7 +232,7 @@ def _as_rows(schema: Schema, data: Any) -> Any:
     return np.column_stack(checked)
 
 
-def _shaped(field: Field, values: Any, what: str, column: str) -> Any:
+def _shaped(field: Field, values: Any, place: str, column: str) -> Any:
     """Return values as an array of the shape of the field."""
     import numpy as np
     import pandas as pd
@@ -243,38 +242,28 @@ def _shaped(field: Field, values: Any, what: str, column: str) -> Any:
             return values
         values = list(values)
     if not isinstance(values, np.ndarray):
-        values = _array_of(field, values, what, column)
-    _check_shape(field, values.shape, what, column)
+        values = _array_of(field, values, place, column)
+    _check_shape(field, values.shape, place, column)
     return values
 
 
-def _array_of(field: Field, values: Any, what: str, column: str) -> Any:
+def _array_of(field: Field, values: Any, place: str, column: str) -> Any:
     import numpy as np
 
     if field.shape:
-        try:
-            found = np.array(values)
-        except (ValueError, OverflowError):
-            found = None
-        numeric = found is not None and found.dtype.kind in "biuf"
-        return found if numeric and not _has_bool(values) else _objects(field, values, what, column)
+        return _objects(field, values, place, column)
     if not isinstance(values, Sequence) or isinstance(values, str | bytes):
-        raise SignatureError(f"{what}: {values!r:.80} is not a list of rows", column=column)
+        raise SignatureError(f"{place}: {values!r:.80} is not a list of rows", column=column)
     found = np.empty(len(values), dtype=object)
     found[:] = values
     return found
 
 
-def _has_bool(values: Any) -> bool:
-    """Whether a list of lists mixes booleans with numbers, which NumPy would convert."""
-    while isinstance(values, Sequence) and values and isinstance(values[0], Sequence):
-        values = [each for row in values for each in row]
-    kinds = set(map(type, values))
-    return bool in kinds and len(kinds) > 1
+def _objects(field: Field, values: Any, place: str, column: str) -> Any:
+    """Return nested lists as an array of objects.
 
-
-def _objects(field: Field, values: Any, what: str, column: str) -> Any:
-    """Return nested lists as an array of objects."""
+    NumPy would choose a type for texts that holds the longest one in every element.
+    """
     import numpy as np
 
     try:
@@ -284,20 +273,20 @@ def _objects(field: Field, values: Any, what: str, column: str) -> Any:
         found[0] = []
     if found.ndim <= len(field.shape) and any(isinstance(each, list) for each in found.flat):
         raise SignatureError(
-            f"{what}: its rows have different lengths; the model takes {_shape(field)}",
+            f"{place}: its rows have different lengths; the model takes {_shape(field)}",
             column=column,
             allowed=_shape(field),
         )
     return found
 
 
-def _check_shape(field: Field, shape: tuple[int, ...], what: str, column: str) -> None:
+def _check_shape(field: Field, shape: tuple[int, ...], place: str, column: str) -> None:
     right = len(shape) == len(field.shape) + 1 and all(
         size in (None, found) for size, found in zip(field.shape, shape[1:], strict=True)
     )
     if not right:
         raise SignatureError(
-            f"{what}: the shape is {shape}; the model takes {_shape(field)}",
+            f"{place}: the shape is {shape}; the model takes {_shape(field)}",
             column=column,
             value=str(shape),
             allowed=_shape(field),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import SignatureError
@@ -17,6 +18,9 @@ Refusal = Callable[[int, Any], SignatureError]
 """Returns the error for the position of an element, and its value."""
 
 _REFUSED = object()
+
+_MOST_BYTES = 100_000_000
+"""Size of an array of texts above which it is an array of objects."""
 
 
 def checked_values(field: Field, values: Any, refuse: Refusal) -> Any:
@@ -41,6 +45,10 @@ def checked_values(field: Field, values: Any, refuse: Refusal) -> Any:
     SignatureError
         For the first value that is not allowed.
     """
+    import numpy as np
+
+    if isinstance(values, np.ndarray) and values.dtype.kind == "O":
+        values = values.tolist()
     fast = _fast(field, values)
     if fast is None:
         fast = _built(field, _each(field, values, refuse), refuse)
@@ -57,6 +65,8 @@ def _fast(field: Field, values: Any) -> Any:
     import pandas as pd
 
     if isinstance(values, list):
+        if field.kind == "category" and field.categories:
+            return _fast_categories(field, values)
         types = _LISTS.get(field.kind)
         if types is None or not types.issuperset(map(type, values)):
             return None
@@ -75,6 +85,31 @@ def _fast(field: Field, values: Any) -> Any:
     if isinstance(dtype, pd.CategoricalDtype):
         return values if field.kind == "category" and dtype == _categorical(field) else None
     return values if str(dtype) == field.dtype and field.kind != "any" else None
+
+
+def _fast_categories(field: Field, values: list[Any]) -> Any:
+    """Return texts as categories; None if one of them is not a text or not known."""
+    import numpy as np
+    import pandas as pd
+
+    codes = _codes(field)
+    if not codes:
+        return None
+    try:
+        found = [codes[value] if type(value) is str else None for value in values]
+    except KeyError:
+        return None
+    if None in found:
+        return None
+    return pd.Categorical.from_codes(np.array(found, dtype=np.int64), dtype=_categorical(field))
+
+
+@lru_cache(maxsize=256)
+def _codes(field: Field) -> dict[str, int]:
+    """Return the number of each category, nothing if they are not all texts."""
+    if not all(type(value) is str for value in field.categories):
+        return {}
+    return {value: number for number, value in enumerate(field.categories)}
 
 
 _LISTS: dict[str, frozenset[type]] = {
@@ -121,7 +156,10 @@ def _refuse_missing(found: Any, values: Any, refuse: Refusal) -> None:
     import numpy as np
     import pandas as pd
 
-    missing = np.asarray(pd.isna(found))
+    kind = found.dtype.kind if isinstance(found, np.ndarray) else ""
+    if kind in tuple("biu"):
+        return
+    missing = np.isnan(found) if kind == "f" else np.asarray(pd.isna(found))
     if missing.any():
         row = int(missing.argmax())
         raise refuse(row, _at(values, row))
@@ -152,7 +190,7 @@ def is_missing(value: Any) -> bool:
 
 def _each(field: Field, values: Any, refuse: Refusal) -> list[Any]:
     """Return the values, converted one by one; None for missing ones."""
-    convert = _CONVERT[field.kind]
+    convert = _category_of(field) if field.kind == "category" else _CONVERT[field.kind]
     found: list[Any] = []
     objects = values if isinstance(values, list) else list(values)
     for row, value in enumerate(objects):
@@ -218,23 +256,21 @@ def _text(value: Any, _: Field) -> Any:
     return str(value) if isinstance(value, str) else _REFUSED
 
 
-def _category(value: Any, field: Field) -> Any:
+def _category_of(field: Field) -> Callable[[Any, Field], Any]:
+    """Return the check of single categories; True is not the category 1."""
     import numpy as np
 
-    if isinstance(value, np.generic):
-        value = value.item()
-    if not field.categories:
-        return value
-    try:
-        known = value in field.categories
-    except TypeError:
-        return _REFUSED
-    flag = isinstance(value, bool)
-    return (
-        value
-        if known and (not flag or any(each is value for each in field.categories))
-        else (_REFUSED)
-    )
+    known = {(type(value) is bool, value) for value in field.categories}
+
+    def category(value: Any, _: Field) -> Any:
+        if isinstance(value, np.generic):
+            value = value.item()
+        try:
+            return value if not known or (type(value) is bool, value) in known else _REFUSED
+        except TypeError:  # a list
+            return _REFUSED
+
+    return category
 
 
 def _datetime(value: Any, field: Field) -> Any:
@@ -264,7 +300,6 @@ _CONVERT: dict[str, Callable[[Any, Field], Any]] = {
     "integer": _integer,
     "boolean": _boolean,
     "text": _text,
-    "category": _category,
     "datetime": _datetime,
     "any": _any,
 }
@@ -273,6 +308,12 @@ _SCALARS = (float, complex, Decimal, date)
 
 
 def _categorical(field: Field) -> Any:
+    # Fields with the categories 0, 1 and False, True are equal, so only texts are cached.
+    return _dtype_of(field) if _codes(field) else _dtype_of.__wrapped__(field)
+
+
+@lru_cache(maxsize=256)
+def _dtype_of(field: Field) -> Any:
     import pandas as pd
 
     known = list(field.categories) or None
@@ -308,12 +349,14 @@ def as_numpy(field: Field, values: Any) -> np.ndarray[Any, Any]:
     if isinstance(values, np.ndarray):
         return values
     if field.kind in ("text", "any", "category"):
+        found = list(values)
         as_text = field.dtype == "str" and not field.missing
-        return np.array(list(values), dtype=str if as_text else object)
+        # NumPy keeps the longest text's size for each text.
+        size = 4 * len(found) * max(map(len, found), default=0) if as_text else 0
+        return np.array(found, dtype=str if 0 < size < _MOST_BYTES else object)
     if field.dtype[0].isupper() or field.dtype == "boolean":  # nullable types of pandas
         return np.array(list(values), dtype=object) if field.missing else values.to_numpy()
-    found: np.ndarray[Any, Any] = np.asarray(values)
-    return found
+    return np.asarray(values)
 
 
 def as_list(field: Field, values: Any) -> Sequence[Any]:

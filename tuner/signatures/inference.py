@@ -10,7 +10,7 @@ from tuner.signatures.signature import MOST_CATEGORIES, Field, Schema, check_ext
 
 
 def schema_of(
-    data: Any, what: str, categories: Collection[str] = (), extra: str = "refuse"
+    data: Any, place: str, categories: Collection[str] = (), extra: str = "refuse"
 ) -> Schema:
     """Return the schema of a table or an array.
 
@@ -18,7 +18,7 @@ def schema_of(
     ----------
     data
         The table or array.
-    what
+    place
         Name of the data in errors.
     categories
         Names of columns whose values are all allowed values.
@@ -30,26 +30,26 @@ def schema_of(
     ArgumentError
         If it has no rows, or its type is not supported.
     """
-    check_extra(extra, what)
-    container, columns = _parts(data, what)
+    check_extra(extra, place)
+    container, columns = _parts(data, place)
     names = [str(name) for name in columns]
     if len(set(names)) < len(names):
-        raise ArgumentError(f"{what}: several columns are named {_twice(names)!r}; rename them")
+        raise ArgumentError(f"{place}: several columns are named {_twice(names)!r}; rename them")
     if unknown := sorted({str(name) for name in categories} - set(names)):
-        raise ArgumentError(f"{what}: categories={unknown[0]!r} is not a column")
+        raise ArgumentError(f"{place}: categories={unknown[0]!r} is not a column")
     closed = {str(name) for name in categories}
     fields = tuple(
         _field(
-            name, values, f"{what}, column {name!r}" if name != "" else what, str(name) in closed
+            name, values, f"{place}, column {name!r}" if name != "" else place, str(name) in closed
         )
         for name, values in columns.items()
     )
     if not fields or not next(iter(columns.values())).shape[0]:
-        raise ArgumentError(f"{what}: it has no rows or no columns; pass some rows of the data")
+        raise ArgumentError(f"{place}: it has no rows or no columns; pass some rows of the data")
     return Schema(container, fields, extra)
 
 
-def _parts(data: Any, what: str) -> tuple[str, dict[Any, Any]]:
+def _parts(data: Any, place: str) -> tuple[str, dict[Any, Any]]:
     """Return the container and its columns; an array is one column without a name."""
     import numpy as np
     import pandas as pd
@@ -58,18 +58,18 @@ def _parts(data: Any, what: str) -> tuple[str, dict[Any, Any]]:
         names = list(data.columns)
         if bad := [name for name in names if not _is_name(name)]:
             raise ArgumentError(
-                f"{what}: the column name {bad[0]!r} is neither a text nor an integer; rename it"
+                f"{place}: the column name {bad[0]!r} is neither a text nor an integer; rename it"
             )
         if not data.columns.is_unique:
             twice = _twice([str(name) for name in names])
-            raise ArgumentError(f"{what}: several columns are named {twice!r}; rename them")
+            raise ArgumentError(f"{place}: several columns are named {twice!r}; rename them")
         return "frame", {_plain(name): data[name] for name in names}
     if isinstance(data, Mapping):
         named = {name: np.asarray(v) if _is_tensor(v) else v for name, v in data.items()}
-        return "columns", {_text(name, what): _array(v, what) for name, v in named.items()}
+        return "columns", {_text(name, place): _array(v, place) for name, v in named.items()}
     if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
         frame = pd.DataFrame(data, dtype=object)
-        return "records", {_text(n, what): _array(frame[n].tolist(), what) for n in frame.columns}
+        return "records", {_text(n, place): _array(frame[n].tolist(), place) for n in frame.columns}
     if isinstance(data, pd.Series):
         return "array", {"": data}
     if _is_tensor(data):
@@ -77,9 +77,9 @@ def _parts(data: Any, what: str) -> tuple[str, dict[Any, Any]]:
     if is_sparse(data):
         return "sparse", {"": data}
     if isinstance(data, np.ndarray | list | tuple):
-        return "array", {"": _array(data, what)}
+        return "array", {"": _array(data, place)}
     raise ArgumentError(
-        f"{what}: a {type(data).__name__} is not supported; pass a DataFrame, an array, a list of "
+        f"{place}: a {type(data).__name__} is not supported; pass a DataFrame, an array, a list of "
         f"dicts, or a dict of columns"
     )
 
@@ -94,10 +94,10 @@ def _plain(name: Any) -> str | int:
     return name if isinstance(name, str) else int(name)
 
 
-def _text(name: Any, what: str) -> str:
+def _text(name: Any, place: str) -> str:
     if isinstance(name, str):
         return name
-    raise ArgumentError(f"{what}: the column name {name!r} is not a text; rename it")
+    raise ArgumentError(f"{place}: the column name {name!r} is not a text; rename it")
 
 
 def _twice(names: list[str]) -> str:
@@ -113,7 +113,7 @@ def is_sparse(data: Any) -> bool:
     return type(data).__module__.startswith("scipy.sparse") and hasattr(data, "tocsr")
 
 
-def _array(values: Any, what: str) -> Any:
+def _array(values: Any, place: str) -> Any:
     """Return values as an array or a Series; an irregular list raises an ArgumentError."""
     import numpy as np
     import pandas as pd
@@ -122,15 +122,15 @@ def _array(values: Any, what: str) -> Any:
         found = values
     else:
         if not isinstance(values, Collection):
-            raise ArgumentError(f"{what}: {values!r:.80} is not a column; pass a list of rows")
+            raise ArgumentError(f"{place}: {values!r:.80} is not a column; pass a list of rows")
         values = list(values)
         nested = any(isinstance(value, list | tuple | np.ndarray) for value in values)
         try:
             found = np.array(values) if nested else pd.Series(values, dtype=object).to_numpy()
         except ValueError:
-            raise ArgumentError(f"{what}: its rows have different lengths") from None
+            raise ArgumentError(f"{place}: its rows have different lengths") from None
     if found.ndim == 0:
-        raise ArgumentError(f"{what}: a single value is not a column; pass a list of rows")
+        raise ArgumentError(f"{place}: a single value is not a column; pass a list of rows")
     return found
 
 

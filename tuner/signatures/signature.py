@@ -215,7 +215,8 @@ class Signature:
         Raises
         ------
         SignatureError
-            If the data does not match; it names column, row, value and what is allowed.
+            If the data does not match; it names the column, the row, the value and
+            the allowed values.
         """
         from tuner.signatures.checking import checked
 
