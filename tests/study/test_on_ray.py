@@ -149,7 +149,8 @@ def test_a_scheduler_stops_running_trials(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "optimizer", ["auto", *(pytest.param(name, marks=pytest.mark.soak) for name in ("tpe", "bayesian"))]
+    "optimizer",
+    ["auto", *(pytest.param(name, marks=pytest.mark.soak) for name in ("tpe", "bayesian"))],
 )
 def test_optimizers_with_several_workers_learn(tmp_path: Path, optimizer: str) -> None:
     study = search(
