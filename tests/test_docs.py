@@ -43,8 +43,9 @@ def test_the_readme_has_one_script() -> None:
 
 IN_ONE_PROCESS = {
     "drift.md", "extending.md", "find.md", "goals.md", "index.md", "integrations.md",
-    "knowledge.md", "optimizers.md", "plots.md", "registry.md", "reports.md", "schedulers.md",
-    "search_spaces.md", "sklearn.md", "sklearn_spaces.md", "tracking.md", "winner.md",
+    "knowledge.md", "optimizers.md", "packages.md", "pipelines.md", "plots.md", "registry.md",
+    "reports.md", "schedulers.md", "search_spaces.md", "sklearn.md", "sklearn_spaces.md",
+    "tracking.md", "winner.md",
 }  # fmt: skip
 """Pages whose code starts no process; it runs in a fork of this one, which has the imports."""
 

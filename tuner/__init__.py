@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tuner import stop
     from tuner.backends import ProcessBackend, RayBackend, SerialBackend, SimulatedBackend
     from tuner.engine.worker.trial import LiveTrial
+    from tuner.packages.export import export_model
     from tuner.provenance.compare import compare
     from tuner.provenance.replay import replay
     from tuner.query.result import find
@@ -46,9 +47,11 @@ if TYPE_CHECKING:
         Repeat,
         Space,
     )
+    from tuner.signatures import Signature
     from tuner.study import Study
     from tuner.study.create import create_study, list_studies, load_study
     from tuner.study.optimize import optimize
+    from tuner.study.retune import retune
     from tuner.study.tidy import archive_study, delete_study, rename_study, unarchive_study
 
 __all__ = [
@@ -65,6 +68,7 @@ __all__ = [
     "RayBackend",
     "Repeat",
     "SerialBackend",
+    "Signature",
     "SimulatedBackend",
     "Space",
     "State",
@@ -78,6 +82,7 @@ __all__ = [
     "delete_model",
     "delete_study",
     "errors",
+    "export_model",
     "find",
     "lineage",
     "list_models",
@@ -88,6 +93,7 @@ __all__ = [
     "optimize",
     "rename_study",
     "replay",
+    "retune",
     "set_alias",
     "stop",
     "unarchive_study",
@@ -98,6 +104,7 @@ _LAZY = {
     "ProcessBackend": "tuner.backends",
     "RayBackend": "tuner.backends",
     "SerialBackend": "tuner.backends",
+    "Signature": "tuner.signatures",
     "SimulatedBackend": "tuner.backends",
     "State": "tuner.records",
     "Study": "tuner.study",
@@ -110,6 +117,7 @@ _LAZY = {
     "load_study": "tuner.study.create",
     "optimize": "tuner.study.optimize",
     "compare": "tuner.provenance.compare",
+    "export_model": "tuner.packages.export",
     "find": "tuner.query.result",
     "lineage": "tuner.registry.lineage",
     "list_models": "tuner.registry.models",
@@ -117,6 +125,7 @@ _LAZY = {
     "load_model": "tuner.registry.models",
     "model_card": "tuner.registry.card",
     "replay": "tuner.provenance.replay",
+    "retune": "tuner.study.retune",
     **dict.fromkeys(("delete_alias", "delete_model", "set_alias"), "tuner.registry.models"),
     **dict.fromkeys(
         ("archive_study", "delete_study", "rename_study", "unarchive_study"), "tuner.study.tidy"

@@ -16,7 +16,7 @@ import pytest
 
 import tuner
 import tuner.cli.exchange
-from support.command_line import SCRIPT, call, run
+from support.command_line import SCRIPT, call, commands, run
 from support.interrupts import heed_interrupts
 from tuner.cli.commands import cli
 
@@ -107,21 +107,9 @@ def _studies() -> list[tuner.records.StudyInfo]:
         return []
 
 
-def _commands(group: click.Group, prefix: str) -> dict[str, click.Command]:
-    found: dict[str, click.Command] = {}
-    for name, command in group.commands.items():
-        if command.hidden:
-            continue
-        if isinstance(command, click.Group):
-            found |= _commands(command, f"{prefix} {name}")
-        else:
-            found[f"{prefix} {name}"] = command
-    return found
-
-
 def test_every_command_and_option_is_in_the_docs() -> None:
     page = (ROOT / "docs" / "cli.md").read_text()
-    for name, command in _commands(cli, "tuner").items():
+    for name, command in commands(cli, "tuner").items():
         assert f"## {name}\n" in page, f"docs/cli.md does not show {name!r}"
         assert command.help, f"{name} says nothing of itself"
         for parameter in command.params:
@@ -132,7 +120,7 @@ def test_every_command_and_option_is_in_the_docs() -> None:
 
 def _examples() -> list[list[str]]:
     page = (ROOT / "docs" / "cli.md").read_text()
-    helps = "".join(command.help or "" for command in _commands(cli, "tuner").values())
+    helps = "".join(command.help or "" for command in commands(cli, "tuner").values())
     return [
         shlex.split(line)[1:] for line in re.findall(r"^ +(tuner .*)$", page + helps, re.MULTILINE)
     ]

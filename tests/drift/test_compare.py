@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tuner.drift import Column, DriftReport, Finding, Profile, compare, statistics
-from tuner.drift.profile import Quality
+from tuner.drift import Column, DriftReport, Finding, Profile, Quality, compare, statistics
 from tuner.errors import ArgumentError, ExportError
 
 

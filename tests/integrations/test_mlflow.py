@@ -93,6 +93,66 @@ def test_mlflows_client_reads_what_was_mirrored(mlflow_server, tmp_path: Path) -
     assert "no luck" in children[2].data.tags["tuner.error"]
 
 
+def registered(store: Path, **options) -> tuner.Study:
+    def fitted(params, trial) -> float:
+        from sklearn.dummy import DummyClassifier
+
+        trial.log_model(DummyClassifier(strategy="constant", constant=3).fit([[0.0]], [3]))
+        (store.parent / "notes.txt").write_text("seen")
+        trial.log_artifact(store.parent / "notes.txt")
+        return params["x"]
+
+    return tuner.optimize(
+        fitted, {"x": Float(0, 1)}, study="digits", register="digits.of mine", n_trials=2,
+        store=store, backend="serial", progress=False, seed=1, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_winner_becomes_a_model_of_mlflow_with_its_alias(
+    mlflow_server, tmp_path: Path, monkeypatch
+) -> None:
+    import numpy as np
+    from mlflow import pyfunc, set_registry_uri, set_tracking_uri
+
+    with MlflowMirror(mlflow_server.uri, "models") as mirror:
+        study = registered(tmp_path / "store", callbacks=[mirror])
+        assert mirror.flush(60)
+    client = client_of(mlflow_server)
+    [version] = client.search_model_versions("name = 'digits_of mine'")
+    assert version.run_id == child_runs(client, "models")[study.winner.trial.number].info.run_id
+    kept = [entry.path for entry in client.list_artifacts(version.run_id, "artifacts/notes.txt")]
+    assert kept == ["artifacts/notes.txt/notes.txt"]
+    set_tracking_uri(mlflow_server.uri)
+    set_registry_uri(mlflow_server.uri)
+    try:
+        model = pyfunc.load_model("models:/digits_of mine@champion")
+        assert model.predict(np.zeros((2, 1))).tolist() == [3, 3]
+    finally:
+        set_tracking_uri(None)
+        set_registry_uri(None)
+    tuner.set_alias("digits.of mine@1", "staging", store=tmp_path / "store")
+    MlflowMirror(mlflow_server.uri, "models").catch_up(study)
+    [again] = client.search_model_versions("name = 'digits_of mine'")
+    assert client.get_model_version_by_alias("digits_of mine", "staging").version == again.version
+
+
+def test_only_models_that_can_be_exported_are_registered_in_mlflow(
+    mlflow_server, tmp_path: Path, caplog
+) -> None:
+    study = searched(tmp_path, n_trials=2, register="plain")
+    study.register("pickled", trial=0, refit=lambda params: {1}, allow_pickle=True)
+    with caplog.at_level(logging.WARNING, "tuner.integrations.mlflow_models"):
+        MlflowMirror(mlflow_server.uri, "plain").catch_up(study)
+    [record] = caplog.records
+    assert "not registered there: this model is a pickle" in record.message
+    client = client_of(mlflow_server)
+    for name in ("plain", "pickled"):
+        assert list(client.search_model_versions(f"name = '{name}'")) == []
+    run = child_runs(client, "plain")[0].info.run_id
+    assert [entry.path for entry in client.list_artifacts(run, "artifacts")] == ["artifacts/refit"]
+
+
 def test_a_long_curve_and_many_params_take_several_requests(mlflow_server, tmp_path: Path) -> None:
     space = {f"p{i}": Float(0, 1) for i in range(120)}
     study = tuner.create_study(space, study="long", store=tmp_path, seed=0)

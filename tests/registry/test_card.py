@@ -90,7 +90,7 @@ def card_of(text: str) -> ModelCard:
     event = {"when": text, "why": text}
     return ModelCard(
         text, text, facts, facts, facts, facts, facts, facts, facts, facts, facts, facts,
-        (event, event), facts, f"load({text!r})",
+        facts, (event, event), facts, f"load({text!r})",
     )  # fmt: skip
 
 
@@ -108,8 +108,8 @@ def test_texts_of_users_have_no_effect_in_markdown(text: str) -> None:
     shown = card_of(text).to_markdown()
     tokens = [t for token in PLAIN.parse(shown) for t in (token, *(token.children or ()))]
     assert {t.type for t in tokens} <= ALLOWED
-    assert sum(t.type == "heading_open" for t in tokens) == 12
-    assert sum(t.type == "table_open" for t in tokens) == 12
+    assert sum(t.type == "heading_open" for t in tokens) == 13
+    assert sum(t.type == "table_open" for t in tokens) == 13
     assert sum(t.type == "fence" for t in tokens) == 1
     blocks = [t.content for t in tokens if t.type == "html_block"]
     assert all(

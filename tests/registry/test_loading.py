@@ -128,7 +128,7 @@ def test_a_format_of_another_name_cannot_load(tmp_path: Path) -> None:
             object(),
             {},
             RegistryError,
-            r"none of the formats 'skops', 'json' accepts it.*allow_pickle=True",
+            r"none of the formats .*'skops', 'json'.* accepts it.*allow_pickle=True",
         ),
         (
             object(),
@@ -139,9 +139,9 @@ def test_a_format_of_another_name_cannot_load(tmp_path: Path) -> None:
         ([], {"format": "pickle"}, RegistryError, "needs allow_pickle=True"),
         (
             [],
-            {"format": "onnx"},
+            {"format": "onyx"},
             ArgumentError,
-            "format='onnx': unknown format.*choose 'skops', 'json'",
+            "format='onyx': unknown format.*choose .*'skops', 'json'",
         ),
         (LogisticRegression, {}, RegistryError, "none of the formats"),
         ((n for n in "ab"), {"allow_pickle": True}, RegistryError, "generator.*cannot be pickled"),
@@ -187,9 +187,6 @@ def test_a_model_without_a_safe_format_is_pickled_if_allowed() -> None:
     [
         ("torch.nn.modules.module", r"torch\.save\(model\.state_dict\(\), 'model\.pt'\)"),
         ("keras.src.models.model", r"model\.save\('model\.keras'\)"),
-        ("lightgbm.basic", r"model\.save_model\('model\.txt'\)"),
-        ("xgboost.core", r"model\.save_model\('model\.ubj'\)"),
-        ("catboost.core", r"model\.save_model\('model\.cbm'\)"),
     ],
 )
 def test_a_model_of_another_library_is_refused_with_a_remedy(package: str, says: str) -> None:
@@ -198,13 +195,6 @@ def test_a_model_of_another_library_is_refused_with_a_remedy(package: str, says:
     with pytest.raises(RegistryError, match="allow_pickle=True here and on loading") as caught:
         save_model(model)
     assert re.search(f"{says} and trial.log_artifact.*load_model does not load", str(caught.value))
-
-
-def test_a_lightgbm_estimator_is_saved_by_its_booster() -> None:
-    attributes = {"__module__": "lightgbm.sklearn", "booster_": object()}
-    model = type("LGBMClassifier", (BaseEstimator,), attributes)()
-    with pytest.raises(RegistryError, match=r"write model\.booster_\.save_model\('model\.txt'\)"):
-        save_model(model)
 
 
 @pytest.mark.parametrize("path", ["../outside", "/outside", "a/../../outside", ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import click
 from click.testing import CliRunner, Result
 
 from tuner.cli.commands import cli
@@ -32,6 +33,19 @@ params:
   x: {type: float, low: -1, high: 1}
 constraints: ["x > 0"]
 """
+
+
+def commands(group: click.Group, prefix: str) -> dict[str, click.Command]:
+    """Return the commands of a group and its groups by their full names."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        if command.hidden:
+            continue
+        if isinstance(command, click.Group):
+            found |= commands(command, f"{prefix} {name}")
+        else:
+            found[f"{prefix} {name}"] = command
+    return found
 
 
 def call(*args: str, code: int = 0) -> Result:

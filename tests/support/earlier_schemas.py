@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 from tuner.tracking import schema
 
 ADDED = {
+    "0011": ("served_samples", "artifacts.signature", "model_versions.signature"),
     "0010": (
         "model_history",
         "models.rules",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,7 +19,8 @@ from tuner.cli.drift import drift, profile
 from tuner.cli.exchange import export, import_, mirror, plot, report
 from tuner.cli.maintenance import db, gc, study
 from tuner.cli.model_changes import model
-from tuner.cli.models import models
+from tuner.cli.model_export import export_model
+from tuner.cli.models import echo_model, models, version_json, version_of_winner
 from tuner.cli.output import (
     best_first,
     best_text,
@@ -35,6 +37,7 @@ from tuner.cli.output import (
     write_table,
 )
 from tuner.cli.record import compare, find, lineage, note, replay, retry, tag
+from tuner.cli.serving import serve_model
 from tuner.errors import QueryError, TunerError, TunerWarning
 from tuner.errors.boundary import translated
 from tuner.errors.credentials import hide
@@ -115,6 +118,8 @@ _COMMANDS = (
 
 for command in _COMMANDS:
     cli.add_command(command)
+models.add_command(serve_model)
+models.add_command(export_model)
 
 
 @cli.command()
@@ -211,6 +216,7 @@ for command in _COMMANDS:
     help="Number of further runs of the leading trials, before the winner is registered.",
 )
 @click.option("--quiet", is_flag=True, help="Do not show progress.")
+@click.option("--json", "in_json", is_flag=True, help="Print one JSON object.")
 @store_option
 def run(
     objective: str,
@@ -220,6 +226,7 @@ def run(
     register: str | None,
     no_register: bool,
     quiet: bool,
+    in_json: bool,
     tags: tuple[str, ...],
     max_identical_failures: int,
     direction: tuple[str, ...],
@@ -252,11 +259,14 @@ def run(
         metric=metric or None,
         **options,
     )
+    if in_json:
+        print_json(_outcome_json(study, None if no_register else register or study.name))
+        return
     echo(f"study: {study.name}")
     if any(trial.eligible for trial in study):
         _echo_best(study)
         if not no_register and len(study.goals) == 1:
-            _echo_model(study, register or study.name)
+            echo_model(study, register or study.name)
 
 
 @cli.command()
@@ -365,31 +375,36 @@ def show(study: str, top: int, number: int | None, store: str | None) -> None:
 def best(study: str, in_json: bool, store: str | None) -> None:
     """Print the best params of a study, or the Pareto front if it has several goals."""
     loaded = tuner.load_study(study, store=store)
-    if in_json and len(loaded.goals) > 1:
-        front = [
-            {"trial": t.number, "values": list(t.values), "params": t.params}
-            for t in loaded.best_trials
-        ]
-        print_json(front)
-    elif in_json:
-        trial = loaded.best_trial
-        content = {"trial": trial.number, "value": trial.value, "params": trial.params}
-        print_json(content)
+    if in_json:
+        print_json(_best_json(loaded))
     else:
         _echo_best(loaded)
 
 
-def _echo_model(study: tuner.Study, name: str) -> None:
-    """Print the version that a search registered its winner as, and why it is not champion."""
-    from tuner.registry import Registry
+def _outcome_json(study: tuner.Study, model: str | None) -> dict[str, Any]:
+    """Return the outcome of a search as JSON values; `model` is the name of its model."""
+    states = Counter(trial.state.value for trial in study)
+    found = any(trial.eligible for trial in study)
+    version = None
+    if model is not None and found and len(study.goals) == 1:
+        version = version_of_winner(study, model)
+    return {
+        "study": study.name,
+        "trials": dict(sorted(states.items())),
+        "best": _best_json(study) if found else None,
+        "model": None if version is None else version_json(version),
+    }
 
-    winner = study.winner.trial.number
-    for version in reversed(Registry(study.store).versions(name)):
-        if (version.study, version.trial) == (study.name, winner):
-            aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
-            note = f": {version.note}" if version.note else ""
-            echo(f"model: {one_line(f'{name}@{version.version}{aliases}{note}')}")
-            return
+
+def _best_json(study: tuner.Study) -> dict[str, Any] | list[dict[str, Any]]:
+    """Return the best trial, or the Pareto front, as JSON values."""
+    if len(study.goals) > 1:
+        return [
+            {"trial": t.number, "values": list(t.values), "params": t.params}
+            for t in study.best_trials
+        ]
+    trial = study.best_trial
+    return {"trial": trial.number, "value": trial.value, "params": trial.params}
 
 
 def _echo_best(study: tuner.Study) -> None:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+import tuner
+from tuner.cli.arguments import load_objective, store_option
+from tuner.cli.models import echo_model, open_registry
 from tuner.cli.output import echo
-from tuner.errors import ExportError
+from tuner.errors import ArgumentError, ExportError
 
 DRIFT_FOUND = 3
 """Exit code if the new data drifted."""
 
+DATA = "TUNER_DATA"
+"""Environment variable with the path of the new data, for the script of --retune."""
+
+_FILES = (".csv", ".csv.gz", ".parquet", ".pq", ".json")
+"""Ends of the names of tables and profiles."""
 
 _DATA_OPTIONS: list[Any] = [
-    click.option("--target", metavar="COLUMN", help="The column of labels."),
+    click.option("--label", "--target", "target", metavar="COLUMN", help="The column of labels."),
     click.option("--ignore", metavar="COLUMN", multiple=True, help="A column to leave out."),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of samples."),
 ]
@@ -28,8 +37,8 @@ def _with_data_options(command: Any) -> Any:
 
 
 @click.command("drift")
-@click.argument("reference", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
+@click.argument("reference", metavar="FILE|MODEL[@ALIAS]")
+@click.argument("new", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--alpha",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -48,10 +57,22 @@ def _with_data_options(command: Any) -> Any:
 @_with_data_options
 @click.option("--format", "to", type=click.Choice(["text", "json"]), default="text")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with plots.")
+@click.option(
+    "--retune",
+    metavar="SCRIPT.py:FUNCTION",
+    help="Tune the model again with this objective if it drifted.",
+)
+@click.option(
+    "--n-trials", type=click.IntRange(min=1), default=15, show_default=True, help="Of --retune."
+)
+@click.option("--backend", metavar="NAME", help="Backend of --retune.  [default: ray]")
+@click.option("--no-record", is_flag=True, help="Leave a model's history unchanged.")
+@click.option("--by", metavar="USER", help="The acting user for the history.")
+@store_option
 @click.pass_context
 def drift(
     ctx: click.Context,
-    reference: Path,
+    reference: str,
     new: Path,
     alpha: float,
     min_effect: float,
@@ -61,33 +82,92 @@ def drift(
     seed: int,
     to: str,
     html: Path | None,
+    retune: str | None,
+    n_trials: int,
+    backend: str | None,
+    no_record: bool,
+    by: str | None,
+    store: str | None,
 ) -> None:
-    """Compare NEW with REFERENCE; each is a CSV or Parquet file, or a saved profile (JSON).
+    """Compare the file NEW with a reference: a table, a profile (JSON), or a registered model.
 
-    The exit code is 0 without drift, and 3 with drift.
+    A table is a CSV or Parquet file. A file of the name of a model is taken first. The exit code
+    is 0 without drift, and 3 with drift, also after --retune.
 
     \b
     Examples:
       tuner drift train.csv today.csv
       tuner drift train.json today.parquet --format json --html drift.html
+      tuner drift digits@champion today.parquet --label digit
+      tuner drift digits@champion today.parquet --label digit --retune train.py:objective
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
-    from tuner.drift import Profile, compare
+    from tuner.drift import check_model, compare
 
-    sides = [Profile.load(path) if path.suffix == ".json" else path for path in (reference, new)]
-    report = compare(
-        *sides,
-        alpha=alpha,
-        min_effect=min_effect,
-        joint=not no_joint,
-        target=target,
-        ignore=ignore,
-        seed=seed,
-    )
+    settings: dict[str, Any] = {
+        "alpha": alpha,
+        "min_effect": min_effect,
+        "joint": not no_joint,
+        "ignore": ignore,
+        "seed": seed,
+    }
+    is_model = _is_model(reference)
+    if retune is not None and not is_model:
+        raise ArgumentError(f"--retune: {reference!r} is a file; name a model, such as digits")
+    if is_model:
+        report = check_model(
+            reference, _side(new), label=target, record=not no_record, by=by, store=store,
+            **settings,
+        )  # fmt: skip
+    else:
+        report = compare(_side(Path(reference)), _side(new), target=target, **settings)
     echo(report.to_json() if to == "json" else report)
     if html is not None:
         report.save(html)
     if report.drift:
+        if retune is not None:
+            _retune(reference, new, retune, target, n_trials, backend, store, to == "json")
         ctx.exit(DRIFT_FOUND)
+
+
+def _retune(
+    ref: str,
+    new: Path,
+    objective: str,
+    label: str | None,
+    n_trials: int,
+    backend: str | None,
+    store: str | None,
+    in_json: bool,
+) -> None:
+    """Tune a model again on new data; the script finds the path of the data in the environment."""
+    from tuner.profiles.tables import labeled_file
+    from tuner.registry.names import parse_reference
+
+    os.environ[DATA] = str(new.resolve())
+    known = open_registry(store).profile(ref)
+    label = label or (None if known is None else known.target)
+    study = tuner.retune(
+        ref,
+        load_objective(objective),
+        data=labeled_file(new, label),
+        n_trials=n_trials,
+        backend=backend,
+        store=store,
+    )
+    echo(f"re-tuned by study {study.name}", err=in_json)
+    if any(trial.eligible for trial in study):
+        echo_model(study, parse_reference(ref).name, err=in_json)
+
+
+def _is_model(reference: str) -> bool:
+    """Return whether a reference is a model: not a file, and not named like a table or profile."""
+    return not Path(reference).exists() and not reference.endswith(_FILES)
+
+
+def _side(path: Path) -> Any:
+    from tuner.drift import Profile
+
+    return Profile.load(path) if path.suffix == ".json" else path
 
 
 @click.command("profile")

@@ -21,6 +21,7 @@ from tuner.records.numbers import literal_text, number_text
 if TYPE_CHECKING:
     from tuner.registry import Registry
     from tuner.registry.history import ModelEvent
+    from tuner.tracking import Store
 
 json_option = click.option("--json", "in_json", is_flag=True, help="Print JSON.")
 
@@ -81,6 +82,7 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
         "direction": version.goal.direction.value,
         "value": version.value,
         "estimate": None if estimate is None else asdict(estimate),
+        "signature": None if version.signature is None else version.signature.to_dict(),
         "params": version.params,
         "study": version.study,
         "trial": version.trial,
@@ -93,11 +95,27 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
     }
 
 
-def open_registry(store: str | None) -> Registry:
+def version_of_winner(study: tuner.Study, name: str) -> ModelVersion | None:
+    """Return the last version of a model that is the winner of a study, or None."""
+    winner = (study.name, study.winner.trial.number)
+    versions = reversed(open_registry(study.store).versions(name))
+    return next((each for each in versions if (each.study, each.trial) == winner), None)
+
+
+def open_registry(store: Store | str | None) -> Registry:
     """Return the registry of a store; imports SQLAlchemy only now."""
     from tuner.registry import Registry
 
     return Registry(store)
+
+
+def echo_model(study: tuner.Study, name: str, *, err: bool = False) -> None:
+    """Print the version that a search registered its winner as, and why it is not champion."""
+    version = version_of_winner(study, name)
+    if version is not None:
+        aliases = f" ({', '.join(version.aliases)})" if version.aliases else ""
+        note = f": {version.note}" if version.note else ""
+        echo(f"model: {one_line(f'{name}@{version.version}{aliases}{note}')}", err=err)
 
 
 @models.command("show")
@@ -115,10 +133,25 @@ def show_model(ref: str, in_json: bool, store: str | None) -> None:
     registry = open_registry(store)
     version = registry.get(ref)
     history = registry.history(version.name)
+    numbered = f"{version.name}@{version.version}"
+    profile, last = registry.profile(numbered), registry.last_drift(numbered)
     if in_json:
-        print_json(version_json(version) | {"history": [_event(event) for event in history]})
+        found = {
+            "profile": None
+            if profile is None
+            else {"rows": profile.rows, "columns": list(profile.columns)},
+            "drift": None if last is None else _event(last) | {"result": last.result},
+            "history": [_event(event) for event in history],
+        }
+        print_json(version_json(version) | found)
         return
-    for name, text in _facts(version).items():
+    monitored = {
+        "profile": "none"
+        if profile is None
+        else f"{profile.rows} rows, {len(profile.columns)} columns",
+        "drift": "not checked" if last is None else f"{when(last.at)}: {last.why}",
+    }
+    for name, text in (_facts(version) | monitored).items():
         echo(f"{name + ':':<13}{one_line(text)}")
     if history:
         echo()
@@ -146,6 +179,7 @@ def _facts(version: ModelVersion) -> dict[str, str]:
             f"{path}={literal_text(value, None)}"
             for path, value in flat_params(version.params).items()
         ),
+        **({} if version.signature is None else version.signature.lines()),
         "study": version.study,
         "trial": str(version.trial),
         "data": version.data or "no fingerprint recorded",

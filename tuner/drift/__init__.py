@@ -6,7 +6,17 @@
 from __future__ import annotations
 
 from tuner.drift.comparison import compare
-from tuner.drift.profile import Column, Profile
+from tuner.drift.models import check_model
 from tuner.drift.report import DriftReport, Finding, JointFinding
+from tuner.profiles import Column, Profile, Quality
 
-__all__ = ["Column", "DriftReport", "Finding", "JointFinding", "Profile", "compare"]
+__all__ = [
+    "Column",
+    "DriftReport",
+    "Finding",
+    "JointFinding",
+    "Profile",
+    "Quality",
+    "check_model",
+    "compare",
+]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.drift import statistics
 from tuner.drift.joint import FOLDS, classifier_test
-from tuner.drift.profile import Column, Profile
 from tuner.drift.report import DriftReport, Finding, JointFinding
-from tuner.drift.tables import as_frame
 from tuner.errors import ArgumentError
+from tuner.profiles.profile import Column, Profile
+from tuner.profiles.tables import as_frame
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from tuner.drift.profile import Column
 from tuner.plotting.style import BEST, MAIN, detached_figures, new_figure
+from tuner.profiles.profile import Column
 from tuner.reporting.page import Trusted, data_url, environment, text_of
 
 if TYPE_CHECKING:

@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuner.drift.profile import Profile
 from tuner.errors import ExportError
 from tuner.errors.printable import one_line, well_formed
+from tuner.profiles.profile import Profile
+
+IN_SUMMARY = 50
+"""Largest number of findings in a summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,33 @@ class DriftReport:
             "new_rows": self.new.rows,
             "joint": None if self.joint is None else asdict(self.joint),
             "findings": [asdict(finding) for finding in self.findings],
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Return the decision with the p-values of the leading findings, as bounded JSON values.
+
+        Drift comes first, then the smallest p-values; at most 50 findings.
+        """
+        tested = [f for f in self.findings if not f.drift and f.adjusted is not None]
+        tested.sort(key=lambda f: 1.0 if f.adjusted is None else f.adjusted)
+        leading = [*self.drifted, *tested][:IN_SUMMARY]
+        return {
+            "drift": self.drift,
+            "verdict": well_formed(self.verdict),
+            "alpha": self.alpha,
+            "rows": self.new.rows,
+            "joint": None if self.joint is None else self.joint.p_value,
+            "findings": [
+                {
+                    "column": one_line(f.column)[:200],
+                    "role": f.role,
+                    "what": f.what,
+                    "adjusted": f.adjusted,
+                    "effect": f.effect,
+                    "drift": f.drift,
+                }
+                for f in leading
+            ],
         }
 
     def to_json(self) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from tuner.drift.profile import Quality
+    from tuner.profiles.profile import Quality
 
 FEW_VALUES = 20
 """Number of distinct numbers up to which they are compared as categories: ties void KS's power."""

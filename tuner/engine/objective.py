@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tuner.errors import ArgumentError, ObjectiveError
+from tuner.errors import ArgumentError, MissingExtra, ObjectiveError
 from tuner.search_spaces.parsing import parse_python
 
 _WRITE = "write def objective(params) or def objective(params, trial)"
@@ -70,24 +70,21 @@ def check_formats(objective: Callable[..., Any]) -> None:
     ------
     ArgumentError
         If no format has the name, or it is pickle and not allowed.
+    MissingExtra
+        If the library of the format is not installed.
     """
     for line, options in _calls(objective):
         name = options.get("format")
         if not isinstance(name, str):
             continue
-        from tuner.registry.formats import FORMATS
-        from tuner.registry.value_formats import PickleFormat
+        from tuner.registry.formats import check_named
 
-        if name not in FORMATS.names:
-            raise ArgumentError(
-                f"objective, line {line}: trial.log_model(format={name!r}): no format has this "
-                f"name; write one of {FORMATS.listed}"
-            )
-        if name == PickleFormat.name and options.get("allow_pickle", False) is False:
-            raise ArgumentError(
-                f"objective, line {line}: trial.log_model(format='pickle') needs "
-                f"allow_pickle=True as well"
-            )
+        try:
+            check_named(name, allow_pickle=options.get("allow_pickle", False) is not False)
+        except (ArgumentError, MissingExtra) as error:
+            raise type(error)(
+                f"objective, line {line}: trial.log_model(format={name!r}): {error}"
+            ) from None
 
 
 def _calls(objective: Callable[..., Any]) -> Iterator[tuple[int, dict[str, Any]]]:

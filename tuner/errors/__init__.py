@@ -8,6 +8,7 @@
     ├── ArgumentError           a wrong argument of a public call (ValueError)
     │   ├── UnknownOptimizer    no optimizer of that name; suggests similar names
     │   ├── ObjectiveError      an objective that cannot be called or shipped
+    │   ├── SignatureError      data that does not match the signature of a model
     │   └── QueryError          a query that cannot be parsed or names an unknown field
     ├── BackendError            trials cannot be run
     │   └── ResourcesError      the cluster can never satisfy the request
@@ -78,6 +79,34 @@ class UnknownOptimizer(ArgumentError):
 
 class ObjectiveError(ArgumentError):
     """An objective that cannot be called, or cannot be shipped to a worker."""
+
+
+class SignatureError(ArgumentError):
+    """Data that does not match the signature of a model.
+
+    Attributes
+    ----------
+    column : str
+        Name of the column, empty if the data has no columns or the error is not about one.
+    row : int or None
+        Index of the first row with the error, from 0.
+    value : str
+        Representation of the refused value, empty if a column is missing or unknown.
+    allowed : str
+        The allowed values in words.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        column: str = "",
+        row: int | None = None,
+        value: str = "",
+        allowed: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.column, self.row, self.value, self.allowed = column, row, value, allowed
 
 
 class QueryError(ArgumentError):

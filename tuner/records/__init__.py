@@ -18,6 +18,7 @@ from tuner.records.json_form import Params as Params
 from tuner.records.json_form import Record as Record
 from tuner.records.json_form import decode_params as decode_params
 from tuner.records.json_form import encode_params as encode_params
+from tuner.signatures import Signature
 
 
 class State(StrEnum):
@@ -274,13 +275,15 @@ class Output(Record):
 class Upload(Record):
     """An artifact on its way from a worker to the store: relative paths and their bytes.
 
-    `kind` is ``"file"`` or ``"model"``; `format` names the `ModelFormat` of a model.
+    `kind` is ``"file"`` or ``"model"``. `format` names the `ModelFormat` of a model; `signature` is
+    None or its signature.
     """
 
     name: str
     files: dict[str, bytes]
     kind: str = "file"
     format: str = ""
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +316,8 @@ class Artifact(Record):
     """A file or model that a run kept.
 
     `path` is relative to the artifact folder of the store. `sha256` covers every file's relative
-    path and content; `size` is their sum in bytes.
+    path and content; `size` is their sum in bytes. `signature` is the signature that the model was
+    logged with.
     """
 
     name: str
@@ -323,6 +327,7 @@ class Artifact(Record):
     size: int
     kind: str = "file"
     format: str = ""
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +397,8 @@ class ModelVersion(Record):
     `version` counts from 1 within `name`. `artifact` is None for a version that holds the best
     configuration only. `aliases` are the aliases that point here at the time of reading. `note`
     says why the rules did not give an alias to the version when it was registered. `estimate` is
-    the estimate of the true value of the trial, None if there is none.
+    the estimate of the true value of the trial, None if there is none. `signature` is that of the
+    model, None if it was registered without an example.
     """
 
     name: str
@@ -413,3 +419,4 @@ class ModelVersion(Record):
     estimate: ValueEstimate | None = None
     tags: dict[str, str] = field(default_factory=dict)
     description: str = ""
+    signature: Signature | None = None

@@ -83,7 +83,7 @@ def _encode(value: Any) -> Any:
         return {"dict": encoded} if encoded.keys() & _TAGS else encoded
     if isinstance(value, StrEnum):
         return value.value
-    return value
+    return value.to_json() if hasattr(value, "to_json") else value
 
 
 _TAGS = frozenset({"float", "base64", "tuple", "dict"})
@@ -128,7 +128,7 @@ def _decode(hint: Any, value: Any) -> Any:
     if origin is tuple:
         item = typing.get_args(hint)[0]
         return tuple(_decode(item, v) for v in value["tuple"])
-    if isinstance(hint, type) and issubclass(hint, Record):
+    if isinstance(hint, type) and hasattr(hint, "from_json"):
         return hint.from_json(value)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return hint(value)

@@ -172,6 +172,20 @@ class Aliases:
                 raise in_use(f"the alias {CHAMPION!r} of model {name!r}", name)
             model.move(alias, None, act)
 
+    def get(self, ref: str) -> ModelVersion:
+        """Return the version that ``"name"``, ``"name@alias"`` or ``"name@3"`` refers to.
+
+        Raises
+        ------
+        ModelNotFound
+            If it does not exist; the message names close matches.
+        """
+        reference = parse_reference(ref)
+        with self.store.reading() as connection:
+            which = reference.alias or str(reference.version)
+            model = find_model(connection, self.store, reference.name, which)
+            return model.version(reference)
+
     def history(self, name: str, alias: str | None = None) -> list[ModelEvent]:
         """Return the alias changes, approvals and rule changes of a model, oldest first.
 

@@ -44,6 +44,8 @@ class ModelCard:
         interval, and how much of the best observed value of the study is luck.
     metrics, params, tags, packages : dict
         Those of the version, of its trial and of its environment.
+    signature : dict
+        The inputs and outputs of the model in words; empty if it has no signature.
     history : tuple of dict
         The alias changes and approvals, oldest first.
     loading : str
@@ -62,6 +64,7 @@ class ModelCard:
     packages: dict[str, str]
     lineage: dict[str, Any]
     tags: dict[str, str]
+    signature: dict[str, str]
     history: tuple[dict[str, Any], ...]
     file: dict[str, Any]
     loading: str
@@ -156,6 +159,7 @@ def _card(found: Lineage, events: Sequence[ModelEvent], store: str) -> ModelCard
             duration=run.duration,
         ),
         tags=dict(version.tags),
+        signature={} if version.signature is None else version.signature.lines(),
         history=tuple(_event(event) for event in events if event.action != "rules"),
         file=_file(version),
         loading=_loading(version, store),

@@ -27,6 +27,7 @@ def _parts(card: Mapping[str, Any]) -> Iterator[str]:
     yield _facts(card["summary"])
     yield from _section("Quality", _facts(_quality(card["quality"])))
     yield from _section("Metrics", _facts(card["metrics"]))
+    yield from _section("Signature", _facts(card["signature"]))
     yield from _section("Params", _facts(card["params"]))
     yield from _section("Data", _facts(card["data"]))
     yield from _section("Code", _facts(card["code"]))

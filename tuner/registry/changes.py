@@ -16,9 +16,10 @@ from tuner.registry.history import Act
 from tuner.registry.names import REFIT, Reference
 from tuner.registry.versions import find_alias, find_version, not_found
 from tuner.tracking import edits, schema, upserts
-from tuner.tracking.queries import in_parts
+from tuner.tracking.queries import PROFILE, in_parts, is_registered
 
 _MODELS, _VERSIONS, _ALIASES = schema.models, schema.model_versions, schema.aliases
+_SAMPLES = schema.served_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Model:
         """Delete a version with its aliases; its number is not given again."""
         for alias in version.aliases:
             self.move(alias, None, act)
+        self._delete_samples(_SAMPLES.c.version == version.version)
         self._delete_rows(*self.row_of(version.version))
         removed = func.coalesce(_MODELS.c.removed, 0)
         self.connection.execute(
@@ -114,22 +116,31 @@ class Model:
         """Delete the model with its versions, aliases and history."""
         connection = self.connection
         connection.execute(delete(_ALIASES).where(_ALIASES.c.model_id == self.id))
+        self._delete_samples()
         self._delete_rows(_VERSIONS.c.model_id == self.id)
         events = schema.model_history
         connection.execute(delete(events).where(events.c.model_id == self.id))
         connection.execute(delete(_MODELS).where(_MODELS.c.id == self.id))
 
+    def _delete_samples(self, *which: Any) -> None:
+        own = _SAMPLES.c.model_id == self.id
+        self.connection.execute(delete(_SAMPLES).where(own, *which))
+
     def _delete_rows(self, *which: Any) -> None:
         """Delete versions that have no aliases, and what only they kept."""
         connection, artifacts = self.connection, schema.artifacts
         found = connection.execute(
-            select(_VERSIONS.c.study, _VERSIONS.c.artifact_id).where(*which)
+            select(_VERSIONS.c.study, _VERSIONS.c.run, _VERSIONS.c.artifact_id).where(*which)
         ).all()
         connection.execute(delete(_VERSIONS).where(*which))
         still = select(_VERSIONS.c.id).where(_VERSIONS.c.artifact_id == artifacts.c.id).exists()
         for part in in_parts([row.artifact_id for row in found if row.artifact_id is not None]):
             fitted = artifacts.c.id.in_(part), artifacts.c.name == REFIT, ~still
             connection.execute(delete(artifacts).where(*fitted))
+        for part in in_parts(sorted({row.run for row in found})):
+            runs = select(schema.runs.c.id).where(schema.runs.c.uid.in_(part))
+            profiles = artifacts.c.kind == PROFILE, artifacts.c.run_id.in_(runs), ~is_registered()
+            connection.execute(delete(artifacts).where(*profiles))
         for study in sorted({row.study for row in found}):
             edits.discard_unneeded(connection, study)
 

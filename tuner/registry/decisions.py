@@ -89,6 +89,7 @@ def decide(
     *,
     metrics: Mapping[str, float],
     approvals: Collection[str] = (),
+    remeasured: ModelVersion | None = None,
 ) -> Decision:
     """Return whether `rule` gives its alias to a version.
 
@@ -104,10 +105,14 @@ def decide(
         Final metrics of the version's trial.
     approvals
         Names of those who approved the version.
+    remeasured
+        The holder with the value of its params on the data of the version, if the version comes
+        from a re-tune of the holder. The two are then compared, and the version wins a tie, as the
+        data of the holder is outdated.
     """
     checks = [*_own(rule, version, metrics, approvals)]
     if holder is not None:
-        checks += _against(rule, version, holder)
+        checks += _against(rule, version, holder, remeasured)
     number = None if holder is None else holder.version
     return Decision(rule.alias, version.version, number, tuple(checks))
 
@@ -150,7 +155,12 @@ def _check(condition: str, passed: bool, text: str, asked: object) -> Check:
     return Check(condition, passed, text if passed else f"{text}, and the rule asks for {asked}")
 
 
-def _against(rule: PromotionRule, version: ModelVersion, holder: ModelVersion) -> Iterator[Check]:
+def _against(
+    rule: PromotionRule,
+    version: ModelVersion,
+    holder: ModelVersion,
+    remeasured: ModelVersion | None,
+) -> Iterator[Check]:
     """Yield the conditions on the version and on the one that has the alias.
 
     Values of different goals, or on different data, are not compared.
@@ -161,14 +171,17 @@ def _against(rule: PromotionRule, version: ModelVersion, holder: ModelVersion) -
         yield Check("goal", False, f"{goal}, and {holds} {_aim(holder)}: {_NOT}")
         return
     yield Check("goal", True, goal)
-    if rule.same_data and version.data and holder.data:
+    if remeasured is not None:
+        yield Check("same_data", True, f"{holds} params were tried again on its data")
+        holder, holds = remeasured, f"{holds} params on this data"
+    elif rule.same_data and version.data and holder.data:
         same = version.data == holder.data
         ours, theirs = version.data[:12], holder.data[:12]
         text = f"its data has the fingerprint {ours}"
         yield Check("same_data", same, text if same else f"{text}, and {holds} {theirs}: {_NOT}")
         if not same:
             return
-    yield _better(rule, version, holder, holds)
+    yield _better(rule, version, holder, holds, tie=remeasured is not None)
     if rule.beyond_uncertainty is not None:
         yield _beyond(rule, rule.beyond_uncertainty, version, holder)
 
@@ -180,12 +193,16 @@ def _aim(version: ModelVersion) -> str:
     return f"to {version.goal.direction} {version.goal.metric!r}"
 
 
-def _better(rule: PromotionRule, version: ModelVersion, holder: ModelVersion, holds: str) -> Check:
+def _better(
+    rule: PromotionRule, version: ModelVersion, holder: ModelVersion, holds: str, *, tie: bool
+) -> Check:
     what, new, old = _values(version, holder)
     gain = _gain(version, new, old)
     least = rule.min_improvement
     passed = gain > 0.0 and (gain >= least or math.isclose(gain, least, rel_tol=_ROUNDING))
     ours, theirs = distinct_texts([new, old])
+    if tie and new == old and not least:
+        return Check("better", True, f"its {what} {ours} equals {holds} {theirs}")
     if passed or gain > 0.0:
         text = f"its {what} {ours} is better than {holds} {theirs} by {number_text(gain, 3)}"
         return _check("better", passed, text, number_text(least))

@@ -12,6 +12,7 @@ from tuner.errors import ArgumentError, RegistryError
 from tuner.errors.loading import SearchWhileLoading, loading
 from tuner.plugins import Plugins
 from tuner.records import Upload
+from tuner.registry.native.manifest import check_installed
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.skops_format import SkopsFormat
 from tuner.registry.value_formats import PickleFormat
@@ -22,6 +23,9 @@ FORMATS = Plugins(
     "tuner.model_formats",
     "tuner.registry.protocol:ModelFormat",
     {
+        "xgboost": "tuner.registry.native.xgboost_format:XGBoostFormat",
+        "lightgbm": "tuner.registry.native.lightgbm_format:LightGBMFormat",
+        "catboost": "tuner.registry.native.catboost_format:CatBoostFormat",
         "skops": "tuner.registry.skops_format:SkopsFormat",
         "json": "tuner.registry.value_formats:JsonFormat",
         "pickle": "tuner.registry.value_formats:PickleFormat",
@@ -64,8 +68,8 @@ def save_model(
     model
         The model to save.
     format
-        A format or its name. None selects the first that can save the model: skops, json, the
-        registered ones in alphabetical order, then pickle if it is allowed.
+        A format or its name. None selects the first that can save the model: the built-in ones,
+        the registered ones in alphabetical order, then pickle if it is allowed.
     allow_pickle
         Whether a pickle may be written.
 
@@ -111,6 +115,24 @@ def check_format(
     safe = (format_named(name) for name in FORMATS.names if name != PickleFormat.name)
     if not allow_pickle and not any(each.accepts(model) for each in safe):
         raise _unsaved(model, [])
+
+
+def check_named(name: str, *, allow_pickle: bool = False) -> None:
+    """Check that a format can be used here: it exists, is allowed, and its libraries are installed.
+
+    Raises
+    ------
+    ArgumentError
+        If no format has the name, or it is pickle and not allowed.
+    MissingExtra
+        If a library is not installed.
+    """
+    if name not in FORMATS.names:
+        raise ArgumentError(f"no format has this name; write one of {FORMATS.listed}")
+    if name == PickleFormat.name and not allow_pickle:
+        raise ArgumentError(f"format={name!r} needs allow_pickle=True as well")
+    for module in getattr(format_named(name), "libraries", ()):
+        check_installed(module, name)
 
 
 def load_files(
@@ -176,12 +198,9 @@ def _saved(model: Any, format: ModelFormat) -> dict[str, bytes]:
 
 
 _OWN_FILES = {
-    "catboost": ("model.save_model({!r})", "model.cbm"),
     "keras": ("model.save({!r})", "model.keras"),
-    "lightgbm": ("model.save_model({!r})", "model.txt"),
     "tensorflow": ("model.save({!r})", "model.keras"),
     "torch": ("torch.save(model.state_dict(), {!r})", "model.pt"),
-    "xgboost": ("model.save_model({!r})", "model.ubj"),
 }
 """The call that writes a model of a library to a file of its own format, by package."""
 
@@ -199,9 +218,6 @@ def _unsaved(model: Any, failures: Sequence[RegistryError]) -> RegistryError:
     packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
     for package in sorted(packages & _OWN_FILES.keys()):
         call, file = _OWN_FILES[package]
-        call = (
-            call.replace("model.", "model.booster_.") if hasattr(type(model), "booster_") else call
-        )
         text += (
             f"; or write {call.format(file)} and trial.log_artifact({file!r}), which keeps the "
             f"model in the format of {package}; load_model does not load such an artifact"

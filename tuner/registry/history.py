@@ -24,7 +24,7 @@ class ModelEvent(Record):
     ----------
     action : str
         ``"register"``, ``"promote"``, ``"set"``, ``"rollback"``, ``"delete"`` or ``"upgrade"`` (of
-        the store) if an alias moved; else ``"approve"`` or ``"rules"``.
+        the store) if an alias moved; else ``"approve"``, ``"rules"`` or ``"drift"``.
     at : float
         Seconds since the epoch, UTC.
     who : str
@@ -36,9 +36,10 @@ class ModelEvent(Record):
     before : int or None
         The version that had the alias.
     after : int or None
-        The version that has the alias, or that was approved.
+        The version that has the alias, or that was approved or checked for drift.
     result : dict or None
-        The decision of the rules, see `Decision.to_json`, or the new rules.
+        The decision of the rules, see `Decision.to_json`, the new rules, or the result of a drift
+        check, see `DriftReport.summary`.
     """
 
     action: str

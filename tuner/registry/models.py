@@ -24,6 +24,7 @@ def load_model(
     format: ModelFormat | None = None,
     allow_pickle: bool = False,
     trusted: Sequence[str] = (),
+    validate: bool = False,
 ) -> Any:
     """Load a registered model after verifying its checksum; code from the model is not run.
 
@@ -39,6 +40,9 @@ def load_model(
         Whether to load a pickled model, which can run any code.
     trusted
         Names of types to allow in addition to those that tuner and the operator allow.
+    validate
+        Whether the methods of the model, such as ``predict``, check their rows by the signature of
+        the version. They then raise a `tuner.errors.SignatureError` for rows that do not match.
 
     Returns
     -------
@@ -48,9 +52,12 @@ def load_model(
     Raises
     ------
     ModelNotFound, UntrustedModel, ChecksumMismatch
+        If the version does not exist, or its files are not safe or not the recorded ones.
+    RegistryError
+        If `validate` is True and the version has no signature.
     """
     return Registry(open_store(store)).load(
-        ref, format=format, allow_pickle=allow_pickle, trusted=trusted
+        ref, format=format, allow_pickle=allow_pickle, trusted=trusted, validate=validate
     )
 
 

@@ -11,6 +11,7 @@ from tuner.registry.changes import Model
 from tuner.registry.decisions import Check, Decision, decide
 from tuner.registry.history import Act
 from tuner.registry.names import Reference
+from tuner.registry.retuned import remeasured
 from tuner.registry.rules import PromotionRule, Rules
 from tuner.registry.versions import all_versions
 from tuner.tracking import schema
@@ -139,7 +140,8 @@ def _decision(model: Model, rule: PromotionRule, version: ModelVersion) -> Decis
         past = history.events(model.connection, model.id)
         approved = history.approvals(past, version.version)
     metrics = _metrics(model, version) if rule.metrics else {}
-    return decide(rule, version, holder, metrics=metrics, approvals=approved)
+    again = None if holder is None else remeasured(model, version, holder)
+    return decide(rule, version, holder, metrics=metrics, approvals=approved, remeasured=again)
 
 
 def _metrics(model: Model, version: ModelVersion) -> dict[str, float]:

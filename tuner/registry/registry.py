@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -23,29 +24,34 @@ from tuner.records import (
 )
 from tuner.records.bounds import MAX_ANNOTATIONS
 from tuner.registry import promotion
-from tuner.registry.aliases import Aliases, act_of, acting_user, in_use, read_again
+from tuner.registry.aliases import act_of, acting_user, in_use, read_again
 from tuner.registry.changes import (
     Model,
     check_recorded,
-    find_model,
     lock_model,
     lock_or_create_model,
     recorded_artifact,
 )
+from tuner.registry.checked_model import CheckedModel
 from tuner.registry.formats import load_files
 from tuner.registry.load_failures import version_note
+from tuner.registry.monitoring import Monitoring
 from tuner.registry.names import CHAMPION, Reference, parse_reference, validate_model_name
 from tuner.registry.protocol import ModelFormat
 from tuner.registry.versions import all_versions, find_version
+from tuner.signatures import Signature
 from tuner.tracking import schema
 from tuner.tracking.annotation_values import check_tags, stored
 from tuner.tracking.rows import number_or_null
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MODELS, _VERSIONS = schema.models, schema.model_versions
 
 
 @public_methods
-class Registry(Aliases):
+class Registry(Monitoring):
     """Model versions with their lineage, numbered from 1 within a name.
 
     A reference is ``"name"`` for the champion, ``"name@alias"`` or ``"name@3"``. Every change of an
@@ -89,12 +95,14 @@ class Registry(Aliases):
         goal: Goal,
         value: float,
         estimate: ValueEstimate | None = None,
+        signature: Signature | None = None,
         by: str | None = None,
     ) -> ModelVersion:
         """Register a run's model as the next version of `name`, at most once per run.
 
         The rules of the model decide whether the alias ``champion`` moves to the new version; see
         `rules`. If it does not, the version becomes ``challenger``, and its `note` has the reason.
+        Without `signature`, the version has the signature that its model was logged with.
 
         Raises
         ------
@@ -127,6 +135,7 @@ class Registry(Aliases):
                 "environment": run.environment,
                 "data": study.data,
                 "estimate": None if estimate is None else estimate.to_json(),
+                "signature": None if signature is None else signature.to_dict(),
             }
             connection.execute(_VERSIONS.insert(), values)
             return _ruled(model, number, acting_user(by), is_new=True)
@@ -146,6 +155,18 @@ class Registry(Aliases):
         with self._locked(Reference(version.name, version.version)) as (model, known):
             model.set_values(known.version, estimate=estimate.to_json())
             return _ruled(model, known.version, acting_user(by), is_new=False)
+
+    def set_signature(self, ref: str, signature: Signature) -> ModelVersion:
+        """Replace the signature of a version, and return the version.
+
+        Raises
+        ------
+        ModelNotFound
+            If the version does not exist.
+        """
+        with self._locked(parse_reference(ref)) as (model, version):
+            model.set_values(version.version, signature=signature.to_dict())
+            return read_again(model, version.version)
 
     def set_tags(self, ref: str, changes: Mapping[str, str | None]) -> ModelVersion:
         """Set tags of a version, remove those that are None, and return the version.
@@ -222,20 +243,6 @@ class Registry(Aliases):
 
     # --- reading ------------------------------------------------------------------------------
 
-    def get(self, ref: str) -> ModelVersion:
-        """Return the version that ``"name"``, ``"name@alias"`` or ``"name@3"`` refers to.
-
-        Raises
-        ------
-        ModelNotFound
-            If it does not exist; the message names close matches.
-        """
-        reference = parse_reference(ref)
-        with self.store.reading() as connection:
-            which = reference.alias or str(reference.version)
-            model = find_model(connection, self.store, reference.name, which)
-            return model.version(reference)
-
     def load(
         self,
         ref: str,
@@ -243,6 +250,7 @@ class Registry(Aliases):
         format: ModelFormat | None = None,
         allow_pickle: bool = False,
         trusted: Sequence[str] = (),
+        validate: bool = False,
     ) -> Any:
         """Load the model, after its checksum is verified.
 
@@ -254,7 +262,7 @@ class Registry(Aliases):
             See `get`.
         format
             The custom format that the model was saved in; None means the built-in formats.
-        allow_pickle, trusted
+        allow_pickle, trusted, validate
             See `tuner.load_model`.
 
         Raises
@@ -263,6 +271,21 @@ class Registry(Aliases):
             See `tuner.load_model`.
         """
         version = self.get(ref)
+        if validate:
+            if version.signature is None:
+                raise _no_signature(version)
+            model = self._load(version, ref, format, allow_pickle, trusted)
+            return CheckedModel(model, version.signature)
+        return self._load(version, ref, format, allow_pickle, trusted)
+
+    def _load(
+        self,
+        version: ModelVersion,
+        ref: str,
+        format: ModelFormat | None,
+        allow_pickle: bool,
+        trusted: Sequence[str],
+    ) -> Any:
         if version.artifact is None:
             return version.params
         kept = version.artifact.format
@@ -288,6 +311,37 @@ class Registry(Aliases):
         with self.store.reading() as connection:
             return find_version(connection, _VERSIONS.c.run == run, name)
 
+    def served_samples(
+        self,
+        name: str,
+        *,
+        since: datetime | timedelta | None = None,
+        version: int | None = None,
+    ) -> pd.DataFrame:
+        """Return sampled rows that served versions of a model were given, with their predictions.
+
+        ``tuner models serve`` writes them. The columns are those of the inputs, called x0, x1, ...
+        for an array, and ``prediction``, or ``prediction_0``, ``prediction_1``, ... if a row has
+        several. The index has the version, and the time at which the sample was written.
+
+        Parameters
+        ----------
+        name
+            Name of the model.
+        since
+            The earliest time, or a timedelta before now. None takes all that are kept.
+        version
+            Number of one version. None takes all versions.
+
+        Raises
+        ------
+        ModelNotFound
+            If the model does not exist.
+        """
+        from tuner.registry.served import read_samples
+
+        return read_samples(self.store, name, since, version)
+
     def models(self) -> list[str]:
         """Return the names of all models, in order."""
         with self.store.reading() as connection:
@@ -299,6 +353,15 @@ class Registry(Aliases):
         """Return all versions of a model, oldest first; empty if the model does not exist."""
         with self.store.reading() as connection:
             return all_versions(connection, name)
+
+
+def _no_signature(version: ModelVersion) -> RegistryError:
+    ref = f"{version.name}@{version.version}"
+    return RegistryError(
+        f"model {ref!r} has no signature, so its inputs cannot be validated; give it one with "
+        f"Registry(store).set_signature({ref!r}, tuner.Signature.infer(rows)), or log the model "
+        f"with trial.log_model(model, example=rows)"
+    )
 
 
 def _ruled(model: Model, version: int, who: str, *, is_new: bool) -> ModelVersion:

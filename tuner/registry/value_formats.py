@@ -27,7 +27,7 @@ class JsonFormat:
     def accepts(self, model: Any) -> bool:
         """Whether the model consists of plain values only."""
         try:
-            return _is_plain(model)
+            return is_plain(model)
         except RecursionError:
             return False  # contains itself, or is nested too deep for JSON
 
@@ -63,11 +63,12 @@ class JsonFormat:
             ) from error
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether a value consists of JSON values and tuples, all of exactly these types."""
     if type(value) in (list, tuple):
-        return all(map(_is_plain, value))
+        return all(map(is_plain, value))
     if type(value) is dict:
-        return all(type(k) is str and _is_plain(v) for k, v in value.items())
+        return all(type(k) is str and is_plain(v) for k, v in value.items())
     return type(value) in _SCALARS
 
 

@@ -19,6 +19,7 @@ from tuner.records import (
     decode_params,
 )
 from tuner.registry.names import as_ranges
+from tuner.signatures import Signature
 from tuner.tracking import schema
 
 _MODELS, _VERSIONS, _ALIASES = schema.models, schema.model_versions, schema.aliases
@@ -40,6 +41,7 @@ def versions_query() -> Select[Any]:
             artifact.c.size,
             artifact.c.kind,
             artifact.c.format,
+            artifact.c.signature.label("logged_signature"),
         )
         .join(_MODELS, _MODELS.c.id == _VERSIONS.c.model_id)
         .join(schema.studies, schema.studies.c.uid == _VERSIONS.c.study)
@@ -49,10 +51,18 @@ def versions_query() -> Select[Any]:
 
 def version_of(row: Row[Any], aliases: Mapping[int, tuple[str, ...]]) -> ModelVersion:
     """Return the model version of a row of `versions_query`, with aliases by row id."""
+    logged = None if row.logged_signature is None else Signature.from_dict(row.logged_signature)
     artifact = None
     if row.artifact_id is not None:
         artifact = Artifact(
-            row.artifact_name, row.run, row.path, row.sha256, row.size, row.kind, row.format
+            row.artifact_name,
+            row.run,
+            row.path,
+            row.sha256,
+            row.size,
+            row.kind,
+            row.format,
+            logged,
         )
     return ModelVersion(
         name=row.name,
@@ -73,6 +83,7 @@ def version_of(row: Row[Any], aliases: Mapping[int, tuple[str, ...]]) -> ModelVe
         estimate=None if row.estimate is None else ValueEstimate.from_json(row.estimate),
         tags=dict(row.tags or {}),
         description=row.description or "",
+        signature=logged if row.signature is None else Signature.from_dict(row.signature),
     )
 
 

@@ -47,6 +47,7 @@ def optimize(
     register: str | bool | None = None,
     refit: Callable[[Params], Any] | None = None,
     data: Any = None,
+    profile: bool = True,
     initial: Sequence[Params] = (),
     warm_start: Any = (),
     max_retries: int = 0,
@@ -114,6 +115,11 @@ def optimize(
         A function that takes the best params and returns the model to register.
     data
         Arrays, DataFrames, files or folders. The study records their fingerprint.
+    profile
+        Whether the registered version keeps a profile of `data`, if this is a table or a pair of a
+        table and its labels. The profile holds up to 5,000 of the rows, see `tuner.drift`. If the
+        model is an estimator of scikit-learn and labels are given, copies of it are fitted to
+        predict rows that they have not seen, unless its trial took more than 30 seconds.
     initial
         Points to try first, unless the study has trials of them. A new study without such points
         tries the defaults of the domains, if any.
@@ -136,7 +142,8 @@ def optimize(
     callbacks
         Called with ``study, trial`` once an outcome is recorded; see `Study.stop`,
         `Study.enqueue` and the rules of `tuner.stop`. If a callback has a method
-        ``study_ended(study)``, it is called when the search ends, also after an error.
+        ``study_ended(study)``, it is called when the search ends, also after an error;
+        ``model_registered(study, version)`` is called when the winner is registered.
     tags
         Short texts to keep with the study. An existing study keeps its other tags.
     system_metrics
@@ -204,6 +211,7 @@ def optimize(
         keep_models=keep_models,
         confirm=confirm,
         progress=progress,
+        data=data if profile else None,
         initial=[space.validate(point) for point in initial],
     )
     plan = as_plan(

@@ -22,9 +22,12 @@ from tuner.records import (
 )
 from tuner.records.attempts import last_attempt
 from tuner.registry import Registry
-from tuner.registry.formats import save_model
+from tuner.registry.formats import check_named, load_files, save_model
+from tuner.registry.monitoring import keep_profile
 from tuner.registry.names import REFIT
+from tuner.registry.prediction import signature_of
 from tuner.registry.protocol import ModelFormat
+from tuner.signatures import Signature
 from tuner.study.arguments import as_count, as_trial_number
 from tuner.tracking.artifacts.retention import UnwantedModels, forget_models, unwanted_models
 from tuner.tracking.batch import Batch
@@ -42,11 +45,15 @@ def register_trial(
     *,
     format: str | ModelFormat | None = None,
     allow_pickle: bool = False,
+    example: Any = None,
+    signature: Signature | None = None,
     estimate: ValueEstimate | None = None,
+    data: Any = None,
 ) -> ModelVersion:
     """Register a trial of a study under `name`; a repeated call returns the same version.
 
-    The version keeps the estimate of the last call that has one.
+    The version keeps the estimate of the last call that has one, and the profile of the first
+    `data`.
 
     The model is the result of `refit` on the params of the trial, or the model that its run logged.
     Without either, the version holds the params alone. The environment of a refitted model is that
@@ -56,15 +63,28 @@ def register_trial(
     ------
     RegistryError
         If `refit` fails, or no format accepts its result. The record of the study does not change.
+    ArgumentError, MissingExtra
+        If the format does not exist, is not allowed, or its library is not installed; `refit` is
+        not called.
     """
+    if isinstance(format, str):
+        check_named(format, allow_pickle=allow_pickle)
     run = _completed_run(registry, info, trial)
     known = registry.find_version(name, run.uid)
     if known is not None:
-        if estimate in (None, known.estimate):
-            return known
-        return registry.set_estimate(known, estimate)
+        if example is not None or signature is not None:
+            model = _loaded(registry, known.artifact, allow_pickle)
+            found = signature_of(model, example, signature)
+            assert found is not None
+            known = registry.set_signature(f"{name}@{known.version}", found)
+        if estimate not in (None, known.estimate):
+            known = registry.set_estimate(known, estimate)
+        if data is not None and registry.profile(f"{name}@{known.version}") is None:
+            with raised_late():
+                _keep_profile(registry, info, run, data, known.artifact, None)
+        return known
     with raised_late():
-        artifact = _logged_model(registry, info, run)
+        artifact, model = _logged_model(registry, info, run), None
         if refit is not None:
             from tuner.provenance.capture import current_environment
 
@@ -80,6 +100,10 @@ def register_trial(
             artifact = registry.store.put_artifact(run.uid, upload)
             registry.store.write(info.uid, Batch(artifacts=[artifact]))
             run = replace(run, environment=registry.store.put_environment(current_environment()))
+        elif example is not None:
+            model = _loaded(registry, artifact, allow_pickle)
+        if data is not None:
+            _keep_profile(registry, info, run, data, artifact, model)
         return registry.register(
             name,
             study=info,
@@ -89,6 +113,7 @@ def register_trial(
             goal=info.goal,
             value=trial.values[0],
             estimate=estimate,
+            signature=signature_of(model, example, signature),
         )
 
 
@@ -121,6 +146,37 @@ def _logged_model(registry: Registry, info: StudyInfo, run: Run) -> Artifact | N
     """Return the model that the run logged: the one called "model", else the first by name."""
     models = [a for a in registry.store.artifacts(info.uid, run.uid) if a.kind == "model"]
     return min(models, key=lambda a: (a.name != "model", a.name), default=None)
+
+
+def _loaded(registry: Registry, artifact: Artifact | None, allow_pickle: bool) -> Any:
+    """Return a model to predict its outputs, None if it cannot be loaded without permission."""
+    if artifact is None:
+        return None
+    try:
+        files = registry.store.read_artifact(artifact)
+        return load_files(artifact.format, files, allow_pickle=allow_pickle)
+    except (RegistryError, ArgumentError):
+        return None
+
+
+def _keep_profile(
+    registry: Registry,
+    info: StudyInfo,
+    run: Run,
+    data: Any,
+    artifact: Artifact | None,
+    model: Any,
+) -> None:
+    """Store the profile of the data of a run that is registered, if the data is a table."""
+    from tuner.study.profiling import profile_of
+
+    def fitted() -> Any:
+        return _loaded(registry, artifact, allow_pickle=False) if model is None else model
+
+    seconds = (run.ended or 0.0) - (run.started or 0.0)
+    profile = profile_of(data, fitted, seconds=seconds)
+    if profile is not None:
+        keep_profile(registry.store, info, run.uid, profile)
 
 
 def _refitted(info: StudyInfo, trial: Trial, refit: Callable[[Params], Any]) -> Any:

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from tuner.study.results import StudyResults
 
 Callback: TypeAlias = Callable[..., None]
-"""Called with a study and a trial; may have a method ``study_ended(study)``.
+"""Called with a study and a trial; may have methods.
+
+These are ``study_ended(study)`` and ``model_registered(study, version)``.
 
 With the attribute ``reads_record = False``, it does not wait until the trial is committed.
 """
@@ -46,12 +48,13 @@ class ModelPolicy:
 
     `name` is the model name of the best trial, "" for the study's name, None to register nothing.
     `refit` returns a model for the params of the best trial. `keep` is the number of best trials
-    that keep their logged models, None for all.
+    that keep their logged models, None for all. `data` is the data to profile, None for none.
     """
 
     name: str | None
     refit: Callable[[Params], Any] | None = None
     keep: int | None = None
+    data: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ def as_search(
     progress: bool | Progress,
     initial: Sequence[Params] = (),
     confirm: int | None = None,
+    data: Any = None,
 ) -> Search:
     """Check the arguments of a search; see `tuner.optimize` for their meaning.
 
@@ -131,7 +135,7 @@ def as_search(
             in_order=deterministic,
         ),
         models=ModelPolicy(
-            _registered_name(register, goals), refit, as_count("keep_models", keep_models)
+            _registered_name(register, goals), refit, as_count("keep_models", keep_models), data
         ),
         backend=resolve_backend(backend),
         workers=as_count("workers", workers),
@@ -228,18 +232,19 @@ def notified(search: Search, study: StudyResults) -> Iterator[None]:
     except StudyJustCreated:
         raise
     except BaseException:
-        _notify_ended(search, study)
+        notify(search, "study_ended", study)
         raise
-    _notify_ended(search, study)
+    notify(search, "study_ended", study)
 
 
-def _notify_ended(search: Search, study: StudyResults) -> None:
+def notify(search: Search, method: str, *arguments: Any) -> None:
+    """Call a method of the callbacks that have it."""
     from tuner.engine.worker.forks import exit_forked_children
 
     for callback in search.callbacks:
-        if callable(ended := getattr(callback, "study_ended", None)):
+        if callable(called := getattr(callback, method, None)):
             with exit_forked_children():
-                ended(study)
+                called(*arguments)
 
 
 def held_by(search: Search, study: StudyResults) -> bool:

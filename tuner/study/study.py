@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from tuner.registry import Registry
     from tuner.registry.protocol import ModelFormat
     from tuner.schedulers.protocol import Scheduler
-    from tuner.study.search import ModelPolicy, Search
+    from tuner.signatures import Signature
+    from tuner.study.search import Search
     from tuner.tracking.store import Store
 
 
@@ -284,13 +285,18 @@ class Study(AskTellStudy):
                 warn_of_unsaved(self)
             if search.confirm is not None and any(trial.eligible for trial in self):
                 confirm(self, search, Race(), search.confirm)
-            self._apply(search.models)
+            self._apply(search)
         return self
 
-    def _apply(self, policy: ModelPolicy) -> None:
+    def _apply(self, search: Search) -> None:
         """Register the winner, and drop the models that the policy does not keep."""
+        from tuner.study.search import notify
+
+        policy = search.models
         if policy.name is not None and any(trial.eligible for trial in self):
-            self.register(policy.name or None, refit=policy.refit)
+            name = policy.name or None
+            version = self.register(name, refit=policy.refit, data=policy.data)
+            notify(search, "model_registered", self, version)
         if policy.keep is not None:
             from tuner.tracking.artifacts.retention import collect
 
@@ -329,6 +335,9 @@ class Study(AskTellStudy):
         refit: Callable[[Params], Any] | None = None,
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
+        example: Any = None,
+        signature: Signature | None = None,
+        data: Any = None,
     ) -> ModelVersion:
         """Register a trial as a model version; `optimize` calls this for the winner.
 
@@ -345,6 +354,13 @@ class Study(AskTellStudy):
             that the trial logged; without one, only the params are registered.
         format, allow_pickle
             Format of the model that `refit` returns; see `LiveTrial.log_model`.
+        example, signature
+            Some rows that the model takes, or its signature; see `LiveTrial.log_model`. It replaces
+            the signature that the trial logged and, for an existing version, the present one. The
+            outputs are found by the model, which is loaded if `refit` is None.
+        data
+            The table of the model, a pair of table and labels, or a `tuner.drift.Profile`. The
+            version keeps its profile, with which `tuner.drift.check_model` compares new data.
 
         Returns
         -------
@@ -377,7 +393,10 @@ class Study(AskTellStudy):
             refit,
             format=format,
             allow_pickle=allow_pickle,
+            example=example,
+            signature=signature,
             estimate=None if winner is None else winner.estimate_of(chosen),
+            data=data,
         )
 
     def keep_models(self, k: int) -> int:

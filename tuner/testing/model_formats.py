@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,22 @@ class ModelFormatConformance:
                 path.write_bytes(content[:end])
                 with pytest.raises(RegistryError):
                     self.make().load(tmp_path)
+            path.write_bytes(content)
+
+    def test_damaged_content_raises_registry_error_or_loads(self, tmp_path: Path) -> None:
+        self.make().save(self.models()[0], tmp_path)
+        for path in self.paths(tmp_path):
+            content = path.read_bytes()
+            for place in range(0, len(content), 1 + len(content) // 12):
+                damaged = bytearray(content)
+                damaged[place] ^= 0x11
+                path.write_bytes(damaged)
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # of another version of the library
+                        self.make().load(tmp_path)
+                except RegistryError:
+                    continue
             path.write_bytes(content)
 
     def test_missing_files_raise_registry_error(self, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tuner.errors.credentials import hide_exact
 from tuner.records import Artifact, State, StudyInfo, Trial, decode_params
 from tuner.tracking import rows, schema
 from tuner.tracking.annotation_values import check_note_names, check_tags, stored
-from tuner.tracking.queries import in_parts
+from tuner.tracking.queries import in_parts, is_registered
 
 if TYPE_CHECKING:
     from tuner.tracking.store import Store
@@ -76,9 +76,8 @@ def discard_unneeded(connection: Connection, study: str) -> None:
 def _discard(connection: Connection, study_id: int, study: str) -> None:
     """Delete the rows of a study that no version needs; blank the study if none remains."""
     own = select(_RUNS.c.id).where(_RUNS.c.study_id == study_id)
-    registered = select(_VERSIONS.c.artifact_id).where(_VERSIONS.c.artifact_id.is_not(None))
     artifacts = _ARTIFACTS.c.run_id.in_(own)
-    connection.execute(delete(_ARTIFACTS).where(artifacts, _ARTIFACTS.c.id.not_in(registered)))
+    connection.execute(delete(_ARTIFACTS).where(artifacts, ~is_registered()))
     gone = own.where(
         _RUNS.c.uid.not_in(select(_VERSIONS.c.run)),
         _RUNS.c.id.not_in(select(_ARTIFACTS.c.run_id).where(artifacts)),
@@ -167,9 +166,8 @@ def delete_artifacts(
                 f"artifacts: trial {number} is {state}; delete them once it has an outcome"
             )
         found = connection.execute(
-            select(_ARTIFACTS, _RUNS.c.uid.label("run"), _VERSIONS.c.id.label("needed"))
+            select(_ARTIFACTS, _RUNS.c.uid.label("run"), is_registered().label("needed"))
             .join(_RUNS, _RUNS.c.id == _ARTIFACTS.c.run_id)
-            .outerjoin(_VERSIONS, _VERSIONS.c.artifact_id == _ARTIFACTS.c.id)
             .where(_RUNS.c.study_id == study_id, _RUNS.c.trial == number)
             .order_by(_ARTIFACTS.c.id)
         ).all()
@@ -177,7 +175,7 @@ def delete_artifacts(
         if missing := [name for name in names if name not in known]:
             has = f"it has {', '.join(map(repr, sorted(known)))}" if known else "it has none"
             raise ArgumentError(f"artifacts: trial {number} has no {missing[0]!r}; {has}")
-        gone = [r for r in found if r.needed is None and (not names or r.name in names)]
+        gone = [r for r in found if not r.needed and (not names or r.name in names)]
         for part in in_parts([row.id for row in gone]):
             connection.execute(delete(_ARTIFACTS).where(_ARTIFACTS.c.id.in_(part)))
     return [rows.artifact_of(row) for row in gone]

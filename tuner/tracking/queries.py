@@ -308,10 +308,17 @@ def is_superseded() -> ColumnElement[bool]:
     )
 
 
+PROFILE = "profile"
+"""Kind of the artifact with the profile of the data of a model version."""
+
+
 def is_registered() -> ColumnElement[bool]:
-    """Return the condition that a model version was registered from an artifact."""
-    found = select(model_versions.c.id).where(model_versions.c.artifact_id == artifacts.c.id)
-    return found.exists()
+    """Return the condition that a model version needs an artifact: as its model or its profile."""
+    versions, run = model_versions, runs.alias("registered_run")
+    model = select(versions.c.id).where(versions.c.artifact_id == artifacts.c.id).exists()
+    profiled = select(versions.c.id).join(run, run.c.uid == versions.c.run)
+    profiled = profiled.where(run.c.id == artifacts.c.run_id)
+    return or_(model, and_(artifacts.c.kind == PROFILE, ~is_superseded(), profiled.exists()))
 
 
 def artifact_paths(run: str, name: str) -> Select[Any]:

@@ -26,6 +26,7 @@ from tuner.records import (
     decode_params,
     encode_params,
 )
+from tuner.signatures import Signature
 from tuner.tracking import schema
 from tuner.tracking.json_text import loads_all
 
@@ -259,6 +260,7 @@ def artifact_row(run_id: int, artifact: Artifact) -> dict[str, Any]:
         "size": artifact.size,
         "kind": artifact.kind,
         "format": artifact.format,
+        "signature": None if artifact.signature is None else artifact.signature.to_dict(),
     }
 
 
@@ -272,6 +274,7 @@ def artifact_of(row: Row[Any]) -> Artifact:
         size=row.size,
         kind=row.kind,
         format=row.format,
+        signature=None if row.signature is None else Signature.from_dict(row.signature),
     )
 
 

@@ -31,7 +31,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.mock import MockConnection
 from sqlalchemy.types import TypeDecorator
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+REVISIONS = tuple(f"{number:04}" for number in range(1, 12))
 """Every revision of this schema, oldest first; this code reads and writes the last one."""
 
 VERSION_TABLE = "tuner_schema"
@@ -247,6 +247,7 @@ artifacts = Table(
     Column("size", BigInteger, nullable=False, comment="bytes"),
     Column("kind", ExactText, nullable=False),
     Column("format", ExactText, nullable=False),
+    Column("signature", _Json, comment="inputs and outputs of the model"),
     UniqueConstraint("run_id", "path"),
 )
 
@@ -297,6 +298,7 @@ model_versions = Table(
     Column("note", ExactText, comment="why the rules gave it no alias, NULL if they did"),
     Column("tags", _Json),
     Column("description", ExactText),
+    Column("signature", _Json, comment="inputs and outputs of the model"),
     UniqueConstraint("model_id", "version"),
     Index(None, "run"),
 )
@@ -324,6 +326,20 @@ model_history = Table(
     Column("after", Integer, comment="version that has the alias, or was approved"),
     Column("result", _Json, comment="decision of the rules, or the new rules"),
     Index(None, "model_id"),
+)
+
+# Samples of the inputs and predictions of served models: see `tuner.registry.served`.
+served_samples = Table(
+    "served_samples",
+    metadata,
+    _id(),
+    Column("model_id", _Key, ForeignKey(models.c.id), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("at", Double, nullable=False, comment="seconds since the epoch, UTC"),
+    Column("seen", BigInteger, nullable=False, comment="rows that were sampled from"),
+    Column("rows", Integer, nullable=False, comment="rows that are kept here"),
+    Column("data", _Json, nullable=False, comment="columns and predictions"),
+    Index(None, "model_id", "version", "at"),
 )
 
 

@@ -36,6 +36,7 @@ from tuner.tracking.artifacts.folder import check_upload
 
 if TYPE_CHECKING:
     from tuner.registry.protocol import ModelFormat
+    from tuner.signatures import Signature
 
 _log = logging.getLogger("tuner")
 
@@ -275,6 +276,8 @@ class LiveTrial:
         *,
         format: str | ModelFormat | None = None,
         allow_pickle: bool = False,
+        example: Any = None,
+        signature: Signature | None = None,
     ) -> None:
         """Store a fitted model with this run; the best trial's becomes a model version.
 
@@ -292,13 +295,22 @@ class LiveTrial:
             A format or its name; None uses the first one that accepts the model.
         allow_pickle
             Whether to fall back on pickle; loading must allow it too.
+        example
+            Some rows that the model takes, from which its signature is inferred; see `Signature`. A
+            few of them are predicted to find the outputs.
+        signature
+            The signature, if it was not inferred from `example`.
         """
         from tuner.registry.formats import save_model
+        from tuner.registry.prediction import signature_of
 
+        found = None
+        with self._saving(f"signature of model {name!s:.100}"):
+            found = signature_of(model, example, signature)
         with self._saving(f"model {name!s:.100}"):
             kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
-            upload = check_upload(Upload(name, files, kind="model", format=kind))
-            self._channel.send(upload)
+            upload = Upload(name, files, kind="model", format=kind, signature=found)
+            self._channel.send(check_upload(upload))
 
     def check_model(
         self, model: Any, *, format: str | ModelFormat | None = None, allow_pickle: bool = False

@@ -281,6 +281,7 @@ def record_of(run: str, upload: Upload, path: str, digest: str) -> Artifact:
         size=sum(map(len, upload.files.values())),
         kind=upload.kind,
         format=upload.format,
+        signature=upload.signature,
     )
 
 
@@ -312,7 +313,11 @@ def check_upload(upload: Upload) -> Upload:
             )
         files[str.__str__(path)] = content if type(content) is bytes else bytes(content)
     plain = Upload(
-        str.__str__(upload.name), files, str.__str__(upload.kind), str.__str__(upload.format)
+        str.__str__(upload.name),
+        files,
+        str.__str__(upload.kind),
+        str.__str__(upload.format),
+        upload.signature,
     )
     check_paths(plain)
     return plain

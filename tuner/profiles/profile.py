@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.drift.tables import KINDS, as_frame, typed
 from tuner.errors import ArgumentError
+from tuner.profiles.tables import KINDS, as_frame, typed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,11 +20,23 @@ ROLES = ("feature", "target", "prediction")
 PREDICTION = "prediction"
 """Name of the column of predictions."""
 
+TARGET = "target"
+"""Name of the labels if they have no name of their own."""
+
 N_QUANTILES = 101
 """Number of stored quantiles, from the minimum to the maximum."""
 
+SORTED = 100_000
+"""Largest number of values that are sorted for the quantiles; of more, as many are drawn."""
+
 MOST_CATEGORIES = 1000
 """Number of categories that are counted by name; the rest is ``other``."""
+
+SAMPLE_ROWS = 5000
+"""Largest number of sampled rows."""
+
+MOST_CELLS = 500_000
+"""Largest number of sampled values; wide tables have fewer sampled rows, but at least 100."""
 
 FORMAT = "tuner-profile-1"
 
@@ -32,7 +45,7 @@ _NUMBERS = ("number", "datetime")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The distribution of one column, over all rows of its table.
+    """The distribution of one column.
 
     Attributes
     ----------
@@ -50,7 +63,8 @@ class Column:
     infinite : int
         Number of infinite numbers.
     quantiles : tuple of float
-        101 equidistant quantiles of the values, infinities included; empty for other kinds.
+        101 equidistant quantiles of the values, infinities included; empty for other kinds. Those
+        of more than 100,000 values are the quantiles of 100,000 random ones, and the extremes.
     counts : dict
         Number of rows of each of the 1,000 most frequent categories.
     other : int
@@ -105,9 +119,11 @@ class Profile:
         Each `Column` by its name.
     sample : dict
         Values of the sampled rows, by column: float64 with NaN for numbers and datetimes, text or
-        None for other kinds.
+        None for other kinds. Nearly unique text is not sampled; its values are None.
     quality : Quality or None
         The metric of the predictions, if predictions and labels were given.
+    array : bool
+        Whether the table was an array without names.
 
     Examples
     --------
@@ -122,6 +138,7 @@ class Profile:
     columns: dict[str, Column]
     sample: dict[str, np.ndarray[Any, Any]]
     quality: Quality | None = None
+    array: bool = False
 
     @classmethod
     def of(
@@ -131,8 +148,9 @@ class Profile:
         target: str | None = None,
         predictions: Any = None,
         ignore: Sequence[str] = (),
-        sample_rows: int = 5000,
+        sample_rows: int = SAMPLE_ROWS,
         seed: int = 0,
+        array: bool = False,
     ) -> Profile:
         """Return the profile of a table.
 
@@ -148,9 +166,12 @@ class Profile:
         ignore
             Names of columns that are left out, such as a row number.
         sample_rows
-            Maximum number of sampled rows, at least 100.
+            Maximum number of sampled rows, at least 100. A table with more than 100 columns has
+            fewer, so that the sample has at most 500,000 values.
         seed
             Seed of the sample.
+        array
+            Whether the table comes from an array, which `data` need not be any more.
 
         Raises
         ------
@@ -177,17 +198,53 @@ class Profile:
             series[target] = (series[target][0], "target")
         if predictions is not None:
             series[PREDICTION] = (_predictions(predictions, rows, list(series)), PREDICTION)
-        rng = np.random.default_rng(seed)
-        chosen = np.sort(rng.choice(rows, min(rows, sample_rows), replace=False))
+        chosen = sampled_rows(rows, len(series), sample_rows, seed)
         columns, sample, kept = {}, {}, {}
         for name, (values, role) in series.items():
-            kind, array = typed(values)
-            columns[name] = _describe(name, kind, role, array)
-            sample[name] = array[chosen]
+            kind, cells = typed(values)
+            columns[name] = _describe(name, kind, role, cells)
+            sample[name] = _sampled(kind, cells[chosen])
             if role != "feature":
-                kept[role] = (kind, array)
+                kept[role] = (kind, cells)
         quality = _quality(*kept["target"], *kept[PREDICTION]) if len(kept) == 2 else None
-        return cls(rows, columns, sample, quality)
+        return cls(rows, columns, sample, quality, array=array or isinstance(data, np.ndarray))
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the columns that are neither labels nor predictions, in their order."""
+        return [name for name, column in self.columns.items() if column.role == "feature"]
+
+    @property
+    def target(self) -> str | None:
+        """Name of the column of labels, None if there is none."""
+        return next((n for n, c in self.columns.items() if c.role == "target"), None)
+
+    def with_predictions(self, predictions: Any) -> Profile:
+        """Return the profile with predictions for the sampled rows; see `sampled_rows`.
+
+        Raises
+        ------
+        ArgumentError
+            If there is not one prediction for each sampled row.
+
+        Examples
+        --------
+        >>> profile = Profile.of({"x": [1, 2, 3], "y": [0, 1, 1]}, target="y")
+        >>> profile.with_predictions([0, 1, 0]).quality.mean.__round__(3)
+        0.667
+        """
+        rows = len(next(iter(self.sample.values())))
+        kind, values = typed(_predictions(predictions, rows, list(self.columns)))
+        column = _describe(PREDICTION, kind, PREDICTION, values)
+        quality, target = None, self.target
+        if target is not None:
+            quality = _quality(self.columns[target].kind, self.sample[target], kind, values)
+        return dataclasses.replace(
+            self,
+            columns=self.columns | {PREDICTION: column},
+            sample=self.sample | {PREDICTION: _sampled(kind, values)},
+            quality=quality,
+        )
 
     def to_json(self) -> str:
         """Return the profile as strict JSON; `from_json` restores it exactly."""
@@ -200,6 +257,7 @@ class Profile:
             ],
             "sample": {name: [_as_json(v) for v in values] for name, values in self.sample.items()},
             "quality": None if self.quality is None else asdict(self.quality),
+            "array": self.array,
         }
         return json.dumps(document, allow_nan=False)
 
@@ -235,6 +293,7 @@ class Profile:
                 columns,
                 sample,
                 None if quality is None else Quality(**quality),
+                bool(document.get("array", False)),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             if isinstance(error, ArgumentError):
@@ -260,14 +319,29 @@ class Profile:
         return cls.from_json(text)
 
 
+def sampled_rows(
+    rows: int, columns: int, sample_rows: int = SAMPLE_ROWS, seed: int = 0
+) -> np.ndarray[Any, Any]:
+    """Return the numbers of the sampled rows of a table, ascending."""
+    import numpy as np
+
+    most = min(rows, sample_rows, max(100, MOST_CELLS // columns))
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
+def _sampled(kind: str, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the sampled values of a column; text that identifies rows is left out."""
+    import numpy as np
+
+    return np.full(len(values), None, dtype=object) if kind == "text" else values
+
+
 def _describe(name: str, kind: str, role: str, values: np.ndarray[Any, Any]) -> Column:
     import numpy as np
     import pandas as pd
 
     if kind in _NUMBERS:
-        ordered = np.sort(values)  # NaN is last
-        given = ordered[: int(np.searchsorted(ordered, np.nan))]
-        places = np.linspace(0, len(given) - 1, N_QUANTILES).round().astype(int)
+        given = values[~np.isnan(values)]
         return Column(
             name,
             kind,
@@ -275,7 +349,7 @@ def _describe(name: str, kind: str, role: str, values: np.ndarray[Any, Any]) -> 
             rows=len(values),
             missing=len(values) - len(given),
             infinite=int(np.isinf(given).sum()),
-            quantiles=tuple(given[places].tolist()) if len(given) else (),
+            quantiles=_quantiles(given) if len(given) else (),
         )
     missing = int(pd.isna(values).sum())
     if kind not in ("category", "boolean"):
@@ -285,6 +359,19 @@ def _describe(name: str, kind: str, role: str, values: np.ndarray[Any, Any]) -> 
     kept = {str(k): int(n) for k, n in counts.iloc[:MOST_CATEGORIES].items()}
     other = int(counts.iloc[MOST_CATEGORIES:].sum())
     return Column(name, kind, role, len(values), missing, counts=kept, other=other)
+
+
+def _quantiles(values: np.ndarray[Any, Any]) -> tuple[float, ...]:
+    """Return the quantiles of a sample of the values, with the minimum and maximum of all."""
+    import numpy as np
+
+    ordered = values
+    if len(values) > SORTED:
+        ordered = values[np.random.default_rng(0).integers(len(values), size=SORTED)]
+        ordered[:2] = values.min(), values.max()
+    ordered = np.sort(ordered)
+    places = np.linspace(0, len(ordered) - 1, N_QUANTILES).round().astype(int)
+    return tuple(ordered[places].tolist())
 
 
 def _predictions(predictions: Any, rows: int, names: Sequence[str]) -> Any:

@@ -69,6 +69,37 @@ def as_frame(data: Any) -> pd.DataFrame:
     return frame if names == list(frame.columns) else frame.set_axis(names, axis=1)
 
 
+def labeled_file(path: Path, label: str | None) -> Any:
+    """Return the table of a file; with its column of labels apart, if it has this column.
+
+    Raises
+    ------
+    ArgumentError
+        If the file cannot be read.
+    """
+    frame = as_frame(path)
+    return (frame.drop(columns=label), frame[label]) if label in frame.columns else frame
+
+
+def split_labels(data: Any) -> tuple[Any, Any]:
+    """Return a table and its labels if the data is such a pair; else the data and None.
+
+    Examples
+    --------
+    >>> split_labels(({"x": [1, 2]}, [0, 1]))
+    ({'x': [1, 2]}, [0, 1])
+    >>> split_labels({"x": [1, 2]})
+    ({'x': [1, 2]}, None)
+    """
+    import numpy as np
+
+    if isinstance(data, tuple | list) and len(data) == 2:
+        table, labels = data
+        if not isinstance(labels, str | Path) and np.ndim(labels) == 1 and len(labels):
+            return table, labels
+    return data, None
+
+
 def _read(path: Path) -> pd.DataFrame:
     import pandas as pd
 

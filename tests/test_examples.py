@@ -1,0 +1,26 @@
+"""The examples run, and tell what they promise."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.mark.slow
+def test_the_life_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "lifecycle.py"))["main"](tmp_path)
+    told = capsys.readouterr().out
+    for line in (
+        "register: tumors@1 is champion",
+        "monday:   no drift found",
+        "tuesday:  drift: mean area",
+        "rules:    tumors@2 is challenger: not champion: it is not approved yet",
+        "promote:  tumors@2 is champion",
+        "drift:    no drift found",
+        "rollback: tumors@1 is champion",
+    ):
+        assert line in told

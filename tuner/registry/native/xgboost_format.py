@@ -1,0 +1,81 @@
+"""XGBoost's estimators and boosters, kept in its JSON format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tuner.registry.limits import Refused
+from tuner.registry.native import manifest
+from tuner.registry.native.wrappers import constructed, plain_params
+
+FILE = "model.json"
+_BOOSTER = "Booster"
+_WRAPPERS = (
+    "XGBClassifier", "XGBModel", "XGBRFClassifier", "XGBRFRegressor", "XGBRanker", "XGBRegressor",
+)  # fmt: skip
+
+
+class XGBoostFormat:
+    """Format for `xgboost.Booster` and XGBoost's scikit-learn estimators.
+
+    Predictions after loading are equal bit for bit. An estimator keeps its parameters as well,
+    which must be plain values.
+    """
+
+    name = "xgboost"
+    libraries = ("xgboost",)
+
+    def accepts(self, model: Any) -> bool:
+        """Whether it is a booster or an estimator of XGBoost itself, not of a derived class."""
+        xgboost = manifest.imported("xgboost")
+        return xgboost is not None and type(model) in _classes(xgboost).values()
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write ``model.json`` and ``format.json``.
+
+        Raises
+        ------
+        RegistryError
+            If the model is not fitted, has trees with vectors as leaves, or has a parameter that is
+            not a plain value.
+        """
+        with manifest.saving(model, self.name):
+            kind = type(model).__name__
+            params = {} if kind == _BOOSTER else plain_params(model.get_params(deep=False))
+            booster = model if kind == _BOOSTER else model.get_booster()
+            (folder / FILE).write_bytes(booster.save_raw("json"))
+            manifest.write(folder, "xgboost", **{"class": kind, "params": params})
+            self.load(folder)  # a model that cannot be loaded must not be registered
+
+    def load(self, folder: Path) -> Any:
+        """Return the model, after all indices in the file were checked.
+
+        Raises
+        ------
+        RegistryError
+            If the files do not have this format, or an index is out of range.
+        MissingExtra
+            If XGBoost is not installed.
+        """
+        xgboost = manifest.required("xgboost", self.name)
+        with manifest.reading("the XGBoost model"):
+            from tuner.registry.native.xgboost_json import checked
+
+            found = manifest.read(folder, "xgboost")
+            (text,) = found.only(FILE)
+            kind, params = found.text("class"), found.table("params")
+            wrapper = _classes(xgboost).get(kind)
+            if wrapper is None:
+                raise Refused(f"the class {kind!r:.60} is not one of XGBoost's")
+            content = bytearray(checked(text))
+            model = wrapper() if kind == _BOOSTER else constructed(wrapper, params)
+            model.load_model(content)
+            if kind != _BOOSTER:
+                model.set_params(**params)  # load_model replaces some
+            return model
+
+
+def _classes(xgboost: Any) -> dict[str, type]:
+    found = ((name, getattr(xgboost, name, None)) for name in (_BOOSTER, *_WRAPPERS))
+    return {name: each for name, each in found if each is not None}
