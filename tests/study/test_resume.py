@@ -70,7 +70,9 @@ def search(folder: Path, n_trials: int, **options: Any) -> tuner.Study:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["random", "tpe", "bayesian", "auto"])
+@pytest.mark.parametrize(
+    "optimizer", ["random", "tpe", pytest.param("bayesian", marks=pytest.mark.soak), "auto"]
+)
 def test_a_search_in_several_calls_equals_one_call(tmp_path: Path, optimizer: str) -> None:
     for n_trials in (1, 7, 15, 15, 24):
         pieces = search(tmp_path / "pieces", n_trials, optimizer=optimizer)
