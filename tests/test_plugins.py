@@ -95,7 +95,7 @@ def test_a_registered_optimizer_searches_by_its_name(tmp_path: Path) -> None:
 
 def test_registered_names_are_listed_and_suggested() -> None:
     assert "corner" in optimizers.OPTIMIZERS.names
-    assert schedulers.SCHEDULERS.names == ["asha", "median", "patient"]
+    assert schedulers.SCHEDULERS.names == ["asha", "halving", "hyperband", "median", "patient"]
     with pytest.raises(UnknownOptimizer, match="did you mean 'corner'"):
         optimizers.resolve("cornr")
     assert type(schedulers.resolve("patient")).__name__ == "ASHA"
@@ -146,7 +146,7 @@ def test_a_format_registers_under_its_own_name(other_package: Path) -> None:
 def test_the_help_of_the_command_line_lists_registered_names() -> None:
     text = " ".join(CliRunner().invoke(cli, ["run", "--help"]).output.split())
     assert "next trial: auto, random, tpe, bayesian, grid, broken, corner, half, missing." in text
-    assert "bad trials early: asha, median, patient." in text
+    assert "bad trials early: asha, halving, hyperband, median, patient." in text
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,10 @@ class Plugins:
             )
         return self._checked(spec, f"{self.argument}={spec!r}")
 
+    def class_of(self, name: str) -> Any:
+        """Return the class of a built-in name, for a caller that has arguments for it."""
+        return _load(self.built_in[name])
+
     def load(self, module: str, name: str) -> Any:
         """Return a class by its name, for the ``__getattr__`` of the package `module`."""
         for place in (*self.built_in.values(), *self.exports):

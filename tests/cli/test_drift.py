@@ -33,7 +33,7 @@ def test_a_profile_replaces_the_reference(tables: Path) -> None:
     call("profile", "train.csv", "--to", "train.json", "--target", "y")
     (tables / "train.csv").unlink()
     output = call(
-        "drift", "train.json", "moved.csv", "--no-joint", "--format", "json", "--html", "d.html",
+        "drift", "train.json", "moved.csv", "--no-joint", "--json", "--html", "d.html",
         code=3,
     ).output  # fmt: skip
     roles = {f["column"]: f["role"] for f in json.loads(output)["findings"]}

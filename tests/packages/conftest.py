@@ -23,6 +23,6 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Registered:
     )
     model = make_pipeline(columns, LogisticRegression(max_iter=500)).fit(table, labels)
     folder = tmp_path_factory.mktemp("packages")
-    register(folder / "store", model)
+    register(folder / "store", model, example=table)
     exported = tuner.export_model("people", folder / "package", store=folder / "store")
     return Registered(folder / "store", table, exported.path)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import tuner
-from support.packages import Registered, register
+from support.packages import Registered, code_of, register
 
 NO_TUNER = """
 import runpy, sys
@@ -29,14 +27,25 @@ sys.argv[0] = "predict"
 runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
 
-WITH_MLFLOW = """
-import sys
-from mlflow import pyfunc
+PREDICT_THEN_LOAD = """
+import runpy, sys
+from pathlib import Path
 import pandas as pd
 
-_, package, rows, output = sys.argv
-predictions = pyfunc.load_model(package).predict(pd.read_parquet(rows))
-pd.Series(predictions, name="prediction").to_csv(output, index=False)
+rows, output, loaded = sys.argv[1:]
+sys.argv[1:] = [rows, "--output", output]
+try:
+    runpy.run_module("predict", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert end.code == 0
+
+from mlflow import pyfunc
+
+model = pyfunc.load_model(str(Path.cwd()))
+types = [column["type"] for column in model.metadata.signature.inputs.to_dict()]
+assert types == ["double", "long", "string", "any"], types
+predictions = model.predict(pd.read_parquet(rows))
+pd.Series(predictions, name="prediction").to_csv(loaded, index=False)
 """
 
 
@@ -66,39 +75,64 @@ def predictions(output: str) -> list[str]:
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_a_package_predicts_as_the_registered_model(registered: Registered, tmp_path: Path) -> None:
+def test_a_package_predicts_as_the_registered_model_alone_and_in_mlflow(
+    registered: Registered, tmp_path: Path
+) -> None:
     registered.table.to_parquet(tmp_path / "rows.parquet")
-    output = predict(registered.folder, str(tmp_path / "rows.parquet"))
-    assert predictions(output) == registered.expected
-
-
-@pytest.mark.process
-@pytest.mark.slow
-def test_mlflow_loads_a_package(registered: Registered, tmp_path: Path) -> None:
-    registered.table.to_parquet(tmp_path / "rows.parquet")
-    (tmp_path / "with_mlflow.py").write_text(WITH_MLFLOW)
-    done = run(tmp_path, "with_mlflow", str(registered.folder), "rows.parquet", "out.csv")
+    package = shutil.copytree(registered.folder, tmp_path / "p")
+    (package / "both.py").write_text(PREDICT_THEN_LOAD)
+    files = [str(tmp_path / name) for name in ("rows.parquet", "alone.csv", "mlflow.csv")]
+    done = run(package, "both", *files)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert predictions((tmp_path / "out.csv").read_text()) == registered.expected
+    for name in ("alone.csv", "mlflow.csv"):
+        assert predictions((tmp_path / name).read_text()) == registered.expected
 
 
-def code_of(folder: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a module of a package, imported into this process."""
-    monkeypatch.syspath_prepend(str(folder / "src"))
-    package = json.loads((folder / "manifest.json").read_text())["module"]
-    return importlib.import_module(f"{package}.{module}")
-
-
-def test_a_package_reads_json_lines(
+def test_a_package_reads_csv_and_json_lines(
     registered: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = registered.table.to_json(orient="records", lines=True)
-    (tmp_path / "rows").write_text(rows)
+    registered.table.to_csv(tmp_path / "rows.csv", index=False)  # with the texts NA and 007
+    registered.table.to_json(tmp_path / "rows.jsonl", orient="records", lines=True)
     main = code_of(registered.folder, "command", monkeypatch).main
-    arguments = [str(tmp_path / "rows"), "--output", str(tmp_path / "out.csv")]
-    assert main(registered.folder, arguments) == 1  # the ending does not tell the type
-    assert main(registered.folder, [*arguments, "--input-format", "jsonl"]) == 0
-    assert predictions((tmp_path / "out.csv").read_text()) == registered.expected
+    output = tmp_path / "out.csv"
+    for name in ("rows.csv", "rows.jsonl"):
+        assert main(registered.folder, [str(tmp_path / name), "--output", str(output)]) == 0
+        assert predictions(output.read_text()) == registered.expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("age,children,town\n31,2,Rome\n", "column 'color'"),
+        ("age,children,town,color\nold,2,Rome,red\n", "column 'age', row 0: 'old'"),
+        ("age,children,town,color\n31,2,Rome,green\n", "'green' is not allowed"),
+        ("age,children,town,color\n31,,Rome,red\n", "column 'children'"),
+    ],
+)
+def test_the_signature_refuses_other_rows(
+    registered: Registered,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rows: str,
+    says: str,
+) -> None:
+    (tmp_path / "rows.csv").write_text(rows)
+    main = code_of(registered.folder, "command", monkeypatch).main
+    assert main(registered.folder, [str(tmp_path / "rows.csv")]) == 1
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
+def test_an_input_that_cannot_be_read_is_an_error(
+    registered: Registered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rows").write_text("age\n1\n")
+    (tmp_path / "rows.jsonl").write_text("{")
+    main = code_of(registered.folder, "command", monkeypatch).main
+    for name in ("rows", "rows.jsonl", "nowhere.csv"):
+        assert main(registered.folder, [str(tmp_path / name)]) == 1
 
 
 @pytest.mark.process
@@ -137,11 +171,12 @@ def test_mlflows_command_predicts_with_a_package(registered: Registered, tmp_pat
     assert json.loads(done.stdout.splitlines()[-1]) == {"predictions": registered.expected}
 
 
-@pytest.mark.process
-@pytest.mark.slow
-def test_a_pickle_is_loaded_only_with_permission(tmp_path: Path) -> None:
+def test_a_pickle_is_loaded_only_with_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from sklearn.tree import DecisionTreeClassifier
 
+    monkeypatch.setenv("MODEL_ALLOW_PICKLE", "0")  # it is restored after the command has set it
     model = DecisionTreeClassifier().fit([[0.0, 1.0], [1.0, 0.0]], ["no", "yes"])
     register(tmp_path / "store", model, format="pickle", allow_pickle=True)
     with pytest.raises(tuner.errors.UntrustedModel):
@@ -150,6 +185,10 @@ def test_a_pickle_is_loaded_only_with_permission(tmp_path: Path) -> None:
     package = tuner.export_model("people", tmp_path / "p", **given).path
     assert "scikit-learn==" in (package / "requirements.lock").read_text()
     assert "--allow-pickle" in (package / "README.md").read_text()
-    (tmp_path / "rows.csv").write_text("a,b\n1,0\n0,1\n")
-    assert "runs whatever code" in predict(package, "../rows.csv", code=1)
-    assert predictions(predict(package, "../rows.csv", "--allow-pickle")) == ["yes", "no"]
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a,b\n1,0\n0,1\n")
+    main = code_of(package, "command", monkeypatch).main
+    assert main(package, [str(rows)]) == 1
+    assert "runs whatever code" in capsys.readouterr().err
+    assert main(package, [str(rows), "--allow-pickle"]) == 0
+    assert predictions(capsys.readouterr().out) == ["yes", "no"]

@@ -19,9 +19,11 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 import tuner
+from support.command_line import call
 from tuner.errors import (
     ArgumentError,
     ChecksumMismatch,
+    MissingExtra,
     RegistryError,
     UntrustedModel,
 )
@@ -185,7 +187,6 @@ def test_a_model_without_a_safe_format_is_pickled_if_allowed() -> None:
 @pytest.mark.parametrize(
     ("package", "says"),
     [
-        ("torch.nn.modules.module", r"torch\.save\(model\.state_dict\(\), 'model\.pt'\)"),
         ("keras.src.models.model", r"model\.save\('model\.keras'\)"),
     ],
 )
@@ -195,6 +196,44 @@ def test_a_model_of_another_library_is_refused_with_a_remedy(package: str, says:
     with pytest.raises(RegistryError, match="allow_pickle=True here and on loading") as caught:
         save_model(model)
     assert re.search(f"{says} and trial.log_artifact.*load_model does not load", str(caught.value))
+
+
+def test_a_missing_library_is_known_before_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(name: str) -> None:
+        return None
+
+    monkeypatch.delitem(sys.modules, "xgboost", raising=False)
+    monkeypatch.setattr("tuner.registry.native.manifest.find_spec", find)
+    ran = []
+
+    def objective(params: Any, trial: Any) -> float:
+        ran.append(params)
+        trial.log_model(1, format="xgboost")
+        return 0.0
+
+    space = {"x": tuner.Float(0, 1)}
+    options: dict[str, Any] = {"n_trials": 1, "backend": "serial", "store": tmp_path}
+    with pytest.raises(MissingExtra, match=r"line \d+.*'xgboost'.*pip install 'tuner\[xgboost\]'"):
+        tuner.optimize(objective, space, progress=False, **options)
+    study = tuner.optimize(lambda params: 0.0, space, progress=False, register=False, **options)
+    with pytest.raises(MissingExtra, match="pip install"):
+        study.register("m", refit=ran.append, format="xgboost")
+    with pytest.raises(ArgumentError, match="no format has this name"):
+        study.register("m", refit=ran.append, format="onyx")
+    assert ran == []
+
+
+def test_a_pickle_is_marked_wherever_its_version_is_shown(tmp_path: Path) -> None:
+    registered(tmp_path, {1, 2}, allow_pickle=True)
+    store = ("--store", str(tmp_path))
+    assert "pickle (runs code)" in call("models", "list", *store).output
+    assert "runs any code in the file" in call("models", "show", "m", *store).output
+    assert '"runs_code": true' in call("models", "show", "m", "--json", *store).output
+    assert "runs any code in the file" in call("models", "card", "m", *store).output
+    with pytest.raises(UntrustedModel, match="runs whatever code is in it"):
+        tuner.load_model("m", store=tmp_path)
 
 
 @pytest.mark.parametrize("path", ["../outside", "/outside", "a/../../outside", ""])

@@ -28,7 +28,7 @@ def test_a_name_gives_a_new_scheduler_each_time() -> None:
     ("spec", "says"),
     [
         ("assha", "did you mean 'asha'"),
-        ("hyperband", "choose 'asha', 'median'"),
+        ("bohb", "choose 'asha', 'halving', 'hyperband', 'median'"),
         (ASHA, r"write ASHA\(\)"),
         (3, "3 lacks reset, on_report"),
     ],
@@ -39,8 +39,8 @@ def test_a_value_that_is_not_a_scheduler_is_refused_with_a_remedy(spec: object, 
 
 
 def test_an_unknown_attribute_is_named() -> None:
-    with pytest.raises(AttributeError, match="Hyperband"):
-        schedulers.Hyperband  # noqa: B018
+    with pytest.raises(AttributeError, match="BOHB"):
+        schedulers.BOHB  # noqa: B018
 
 
 @pytest.mark.process

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import tuner
+from support.pausing import STEPS, Slices, make_patient, steps_of
 from support.processes import agents, descendants, gone
 from support.script_logging import own_root
 from tuner import Choice, Float, Int, State, errors
@@ -210,7 +211,7 @@ def test_fractions_of_a_cpu_make_more_workers(tmp_path: Path) -> None:
     wanted = cpus() + 1
     objective = one_that_waits_for_workers(tmp_path / "pids", wanted)
     study = search(
-        tmp_path / "store", objective, resources={"cpu": 0.6}, n_trials=4 * wanted, workers=None
+        tmp_path / "store", objective, resources={"cpu": 0.75}, n_trials=4 * wanted, workers=None
     )
     assert len({r.pid for r in study.runs()}) == wanted
 
@@ -367,3 +368,10 @@ def test_a_traceback_names_the_file_and_line_of_the_user(tmp_path: Path) -> None
     assert bad.place == f"{__file__}:{objective.__code__.co_firstlineno + 3}"
     assert "trial.report" in bad.traceback
     assert "dynamic-code" not in failed.traceback + bad.traceback
+
+
+def test_paused_trials_continue_on_other_workers(tmp_path: Path) -> None:
+    study = search(tmp_path, make_patient(), n_trials=4, scheduler=Slices())
+    assert [t.state for t in study.trials] == [State.COMPLETED] * 4
+    assert [t.attempts for t in study.trials] == [2] * 4
+    assert steps_of(study) == {n: list(range(STEPS)) for n in range(4)}

@@ -26,3 +26,13 @@ def edited(content: bytes, edit: Callable[[Any], None]) -> bytes:
     values = json.loads(content)
     edit(values)
     return json.dumps(values).encode()
+
+
+def double(data: Any) -> Any:
+    """Predict twice the data."""
+    return 2 * data
+
+
+def halve(data: Any) -> Any:
+    """Predict half of the data."""
+    return data / 2

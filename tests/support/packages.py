@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tuner
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Registered(NamedTuple):
@@ -45,3 +50,10 @@ def people() -> tuple[Any, list[str]]:
     table.loc[5, "town"] = None
     table.loc[8, "color"] = None
     return table, ["yes" if draw < 0.5 else "no" for draw in rng.random(60)]
+
+
+def code_of(folder: Path, module: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a module of a package, imported into this process."""
+    monkeypatch.syspath_prepend(str(folder / "src"))
+    package = json.loads((folder / "manifest.json").read_text())["module"]
+    return importlib.import_module(f"{package}.{module}")

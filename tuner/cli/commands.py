@@ -118,8 +118,8 @@ _COMMANDS = (
 
 for command in _COMMANDS:
     cli.add_command(command)
-models.add_command(serve_model)
 models.add_command(export_model)
+models.add_command(serve_model)
 
 
 @cli.command()

@@ -24,7 +24,7 @@ from tuner.cli.output import echo, print_json
     help="Python file or package with classes of the model; repeatable.",
 )
 @click.option("--allow-pickle", is_flag=True, help="Export a pickle, whose loading runs code.")
-@click.option("--trusted", multiple=True, metavar="TYPE", help="Type to trust; repeatable.")
+@click.option("--trust", multiple=True, metavar="TYPE", help="A type to allow; repeatable.")
 @json_option
 @store_option
 def export_model(
@@ -33,7 +33,7 @@ def export_model(
     force: bool,
     code: tuple[Path, ...],
     allow_pickle: bool,
-    trusted: tuple[str, ...],
+    trust: tuple[str, ...],
     in_json: bool,
     store: str | None,
 ) -> None:
@@ -44,7 +44,7 @@ def export_model(
       tuner models export digits@champion --to digits-package
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
     done = tuner.export_model(
-        ref, to, force=force, code=code, allow_pickle=allow_pickle, trusted=trusted, store=store
+        ref, to, force=force, code=code, allow_pickle=allow_pickle, trusted=trust, store=store
     )
     if in_json:
         print_json(done.to_json())

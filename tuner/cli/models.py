@@ -62,10 +62,24 @@ def _row(version: ModelVersion) -> dict[str, Any]:
         "high": None if estimate is None else estimate.high,
         "study": version.study,
         "trial": version.trial,
-        "format": "params" if version.artifact is None else version.artifact.format,
+        "format": _format(version) + (" (runs code)" if _runs_code(version) else ""),
         "created": when(version.created),
         "note": version.note,
     }
+
+
+def _format(version: ModelVersion) -> str:
+    return "params" if version.artifact is None else version.artifact.format
+
+
+def _runs_code(version: ModelVersion) -> bool:
+    return _format(version) == "pickle"
+
+
+def _loading(version: ModelVersion) -> str:
+    from tuner.registry.formats import loading_text
+
+    return loading_text(_format(version))
 
 
 def version_json(version: ModelVersion) -> dict[str, Any]:
@@ -88,18 +102,12 @@ def version_json(version: ModelVersion) -> dict[str, Any]:
         "trial": version.trial,
         "run": version.run,
         "data": version.data,
-        "format": "params" if artifact is None else artifact.format,
+        "format": _format(version),
+        "runs_code": _runs_code(version),
         "bytes": None if artifact is None else artifact.size,
         "sha256": None if artifact is None else artifact.sha256,
         "created": version.created,
     }
-
-
-def version_of_winner(study: tuner.Study, name: str) -> ModelVersion | None:
-    """Return the last version of a model that is the winner of a study, or None."""
-    winner = (study.name, study.winner.trial.number)
-    versions = reversed(open_registry(study.store).versions(name))
-    return next((each for each in versions if (each.study, each.trial) == winner), None)
 
 
 def open_registry(store: Store | str | None) -> Registry:
@@ -107,6 +115,13 @@ def open_registry(store: Store | str | None) -> Registry:
     from tuner.registry import Registry
 
     return Registry(store)
+
+
+def version_of_winner(study: tuner.Study, name: str) -> ModelVersion | None:
+    """Return the last version of a model that is the winner of a study, or None."""
+    winner = (study.name, study.winner.trial.number)
+    versions = reversed(open_registry(study.store).versions(name))
+    return next((each for each in versions if (each.study, each.trial) == winner), None)
 
 
 def echo_model(study: tuner.Study, name: str, *, err: bool = False) -> None:
@@ -183,7 +198,8 @@ def _facts(version: ModelVersion) -> dict[str, str]:
         "study": version.study,
         "trial": str(version.trial),
         "data": version.data or "no fingerprint recorded",
-        "format": "params" if version.artifact is None else version.artifact.format,
+        "format": _format(version),
+        "loading": "returns the params" if version.artifact is None else _loading(version),
         "created": when(version.created),
     }
     return facts

@@ -139,7 +139,6 @@ class Driver:
         elif limits.in_order:
             self._optimizer = LaggedOptimizer(s.optimizer, lag=1)
         self._limits = limits
-        self._machine = self._new_machine([])
         self._best: Trial | None = None
         self._opened = s.clock.elapsed()
         self.pid = os.getpid()
@@ -150,6 +149,7 @@ class Driver:
         self._lease: Lease | None = None
         self._writer: Writing | None = None
         self._checkpoints = CheckpointManager(s.store.artifact_root, s.info.uid)
+        self._machine = self._new_machine([])
 
     @property
     def machine(self) -> Machine:
@@ -218,6 +218,7 @@ class Driver:
         if known:
             self._acquire_lease()
         history = list(s.store.trials(s.info.uid)) if known else []
+        self._checkpoints.tidy(t.number for t in history if not t.state.finished)
         replay(s.info, history, self._optimizer, s.scheduler, s.store)
         self._machine = self._new_machine(history)
         self._best = ranking.best(s.info.goal, history)
@@ -278,7 +279,9 @@ class Driver:
 
     def _new_machine(self, history: Sequence[Trial]) -> Machine:
         s = self._session
-        return Machine(self._limits, s.info.goals, s.info.seed, s.new_run, history, s.scheduler)
+        saved = [trial.number for trial in history if self._checkpoints.has(trial.number)]
+        goals, seed = s.info.goals, s.info.seed
+        return Machine(self._limits, goals, seed, s.new_run, history, s.scheduler, saved)
 
     def _acquire_lease(self) -> None:
         """Acquire the lease of the study; from here on the writer renews it."""
@@ -305,7 +308,6 @@ class Driver:
         alive = self._last_sign_of_life(history)
         left = interrupted(chain(of_trials, repeats), alive)
         s.store.write(s.info.uid, Batch(pending, left), self._lease)
-        self._checkpoints.tidy(trial.number for trial in self._machine.pending)
 
     def _last_sign_of_life(self, history: Sequence[Trial]) -> float:
         """Return the last known date at which the previous driver of the study was alive.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.optimizers.protocol import Optimizer
 from tuner.records import Goal, Outcome, Params, Report, State, StudyInfo, Trial
 from tuner.records.attempts import reports_by_trial
-from tuner.schedulers.protocol import Scheduler
+from tuner.schedulers.protocol import PausingScheduler, Scheduler
 from tuner.search_spaces import Space
 
 if TYPE_CHECKING:
@@ -79,14 +79,15 @@ def _tell(
     scheduler: Scheduler | None,
 ) -> None:
     for trial in trials:
-        if not trial.state.finished:
-            continue
+        ended = trial.state.finished
         outcome = outcome_of(trial)
-        optimizer.tell(trial, outcome)
-        if scheduler is not None:
+        if ended:
+            optimizer.tell(trial, outcome)
+        if isinstance(scheduler, PausingScheduler) or (scheduler is not None and ended):
             for report in reports.get(trial.number, ()):
                 scheduler.on_report(trial, report)
-            scheduler.on_finish(trial, outcome)
+            if ended:
+                scheduler.on_finish(trial, outcome)
 
 
 def outcome_of(trial: Trial) -> Outcome:

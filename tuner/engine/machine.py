@@ -6,7 +6,8 @@ of commands for the driver.
 
     open trial ──Launch──> attempt ──Finished──> outcome ──Record, Tell──> counted once
          ^                    │
-         └── lost, retried ───┘
+         └─ lost, retried, ───┘
+                paused
 
 Only tokens of active attempts are accepted. Late and repeated messages are dropped, so an outcome
 counts at most once.
@@ -15,6 +16,7 @@ counts at most once.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
@@ -27,6 +29,7 @@ from tuner.engine.machine_state import (
     OpenTrials,
     RepeatedFailureDetector,
     finished_trial,
+    next_attempt,
     waiting_again,
 )
 from tuner.engine.messages import (
@@ -49,14 +52,13 @@ from tuner.engine.messages import (
     Tell,
     Tick,
 )
+from tuner.engine.scheduling import Retries, Scheduling
 from tuner.records import (
-    SYSTEM,
     Begun,
     CheckpointEnd,
     CheckpointPart,
     Failure,
     Goal,
-    Job,
     Message,
     Outcome,
     Output,
@@ -67,7 +69,7 @@ from tuner.records import (
     Trial,
     Upload,
 )
-from tuner.schedulers.protocol import Decision, Scheduler
+from tuner.schedulers.protocol import Scheduler
 
 
 class Machine:
@@ -86,7 +88,10 @@ class Machine:
     history
         The study's trials so far; those without an outcome run again, as their next attempt.
     scheduler
-        Decides whether a trial stops when it reports; None stops no trial.
+        Decides whether a trial stops when it reports, and if it can pause trials, which of them
+        continue; None stops no trial.
+    saved
+        Numbers of the open trials that have a checkpoint.
 
     Attributes
     ----------
@@ -107,21 +112,21 @@ class Machine:
         new_run: Callable[[], str],
         history: Iterable[Trial] = (),
         scheduler: Scheduler | None = None,
+        saved: Iterable[int] = (),
     ) -> None:
         self.run_template = Run("", 0)
         self.limits = limits
         self.goals = tuple(goals)
         self.seed = seed
         self.new_run = new_run
-        self.scheduler = scheduler
         self.counts = Counts()
         self.active: dict[str, Attempt] = {}
         self.failure: Failure | None = None
         self._trials = OpenTrials(seed)
         self._deadlines = Deadlines()
         self._failures = RepeatedFailureDetector(limits)
-        self._lost: dict[int, int] = {}
-        self._failed: dict[int, int] = {}
+        self._scheduling = Scheduling(scheduler, goals[0], saved)
+        self._retries = Retries(limits)
         self._capacity = 0
         self._lag: int | None = None
         self._asked = 0
@@ -134,6 +139,8 @@ class Machine:
             self._trials.reserve(trial.number)
             if trial.state.finished:
                 self.counts.add(trial.state)
+            elif self._scheduling.resumes(trial):
+                self._keep_paused(trial)
             else:
                 self._trials.enqueue(waiting_again(trial))
 
@@ -151,12 +158,9 @@ class Machine:
 
     def next_deadline(self) -> float | None:
         """Return the time at which a `Tick` is due even without an event, or None."""
-        due: list[float] = []
-        if self.limits.timeout is not None and self._opened_at is not None and not self._ending:
-            due.append(self._opened_at + self.limits.timeout)
-        if (overdue := self._deadlines.next()) is not None:
-            due.append(overdue)
-        return min(due, default=None)
+        end = None if self._ending else self.limits.ends(self._opened_at)
+        due = min((t for t in (end, self._deadlines.next()) if t is not None), default=math.inf)
+        return due if due < math.inf else None
 
     # --- events -----------------------------------------------------------------------
 
@@ -211,39 +215,55 @@ class Machine:
 
     def _tick(self, now: float) -> list[Command]:
         commands: list[Command] = []
-        if not self._ending and self._overdue(now):
+        if not self._ending and now >= self.limits.ends(self._opened_at):
             commands += self._stop_launching(End.TIMEOUT)
         commands += self._kill_overdue(now)
         if not self._ending:
             commands += self._fill_workers(now)
         if not self.active and not self._asked:
-            if self._ending or self._left() <= 0:
-                commands.append(self._finish(self._ending or End.BUDGET))
-            elif self._exhausted and not self._trials.waiting:
-                commands.append(self._finish(End.EXHAUSTED))
+            if self._ending:
+                commands.append(self._finish(self._ending))
+            elif (end := self._reached()) is not None:
+                commands += [*self._stop_paused(), self._finish(end)]
         return commands
 
-    def _overdue(self, now: float) -> bool:
-        """Whether the timeout of the study has passed."""
-        timeout = self.limits.timeout
-        # The same sum as in `next_deadline`, so that rounding cannot make the two disagree.
-        return (
-            timeout is not None and self._opened_at is not None and now >= self._opened_at + timeout
-        )
+    def _reached(self) -> End | None:
+        """Return the reason why no further trial starts, or None."""
+        if self._left() <= 0:
+            return End.BUDGET
+        return End.EXHAUSTED if self._exhausted and not self._trials.waiting else None
 
     def _left(self) -> float:
         """Return how many more trials may start, including those that wait."""
-        n_trials = self.limits.n_trials
-        if n_trials is None:
-            return float("inf")
-        return n_trials - self.counts.done - len(self.active) - self._asked
+        begun = self.counts.done + len(self.active) + len(self._scheduling)
+        return self.limits.left(begun + self._asked)
 
     def _fill_workers(self, now: float) -> list[Command]:
         free = self._capacity * self.limits.lookahead - len(self.active) - self._asked
         # Small requests would cost more than lookahead saves.
         if self.limits.lookahead > 1 and free < self._capacity and self.active:
             return []
-        return self._launch_or_ask(int(min(free, self._left())), now)
+        resumed = self._resume(int(free), now)
+        free -= len(resumed)
+        return [*resumed, *self._launch_or_ask(int(min(free, self._left())), now)]
+
+    def _resume(self, n: int, now: float) -> list[Command]:
+        """Launch the paused trials that the scheduler chooses, at most `n`."""
+        new = len(self._trials.waiting) if self._exhausted else n
+        taken = self._scheduling.take(n, int(min(new, max(self._left(), 0))))
+        return [self._launch(trial, now) for trial in taken]
+
+    def _keep_paused(self, trial: Trial) -> None:
+        self._scheduling.add(trial)
+        self._trials.open[trial.number] = trial
+
+    def _stop_paused(self) -> list[Command]:
+        """End all paused trials: the budget allows no new ones, and none continues."""
+        commands: list[Command] = []
+        for trial in self._scheduling.clear():
+            outcome = Outcome(State.STOPPED, dict(trial.metrics))
+            commands += self._count(finished_trial(trial, self.goals, outcome, self._date), outcome)
+        return commands
 
     def _launch_or_ask(self, n: int, now: float) -> list[Command]:
         """Launch up to `n` waiting trials, and ask the optimizer for the rest."""
@@ -252,16 +272,11 @@ class Machine:
             commands.append(self._launch(self._trials.waiting.popleft(), now))
             n -= 1
         if self._lag is not None:
-            n = min(n, self._within_lag(self._lag))
+            n = min(n, self._trials.within_lag(self._lag))
         if n > 0 and not self._exhausted:
             self._asked += n
             commands.append(Ask(n))
         return commands
-
-    def _within_lag(self, lag: int) -> int:
-        """Return how many new trials may start before the oldest open one has its outcome."""
-        oldest = next(iter(self._trials.open), self._trials.next_number)
-        return oldest + lag - self._trials.next_number
 
     def _on_suggested(self, points: Sequence[Params], now: float) -> list[Command]:
         # With fewer points than requested, the optimizer says that it is exhausted.
@@ -272,24 +287,13 @@ class Machine:
         return [self._launch(self._trials.create(point), now) for point in points]
 
     def _launch(self, trial: Trial, now: float) -> Launch:
-        queued = dataclasses.replace(trial, state=State.WAITING) if self.queues else None
-        trial = dataclasses.replace(
-            trial,
-            state=State.RUNNING,
-            attempts=trial.attempts + 1,
-            started=self._date if trial.started is None else trial.started,
-        )
-        run = dataclasses.replace(
-            self.run_template,
-            uid=self.new_run(),
-            trial=trial.number,
-            attempt=trial.attempts,
-            started=self._date,
-        )
-        job = Job(run.uid, trial, trial.attempts, timeout=self.limits.trial_timeout)
-        self.active[run.uid] = Attempt(job, trial, run, launched=now, queued=queued)
-        self._trials.open[trial.number] = trial
-        return Launch(job, run, queued)
+        run = dataclasses.replace(self.run_template, uid=self.new_run(), started=self._date)
+        attempt = next_attempt(trial, run, self.limits.trial_timeout, now)
+        if self.queues:
+            attempt.queued = dataclasses.replace(trial, state=State.WAITING)
+        self.active[run.uid] = attempt
+        self._trials.open[trial.number] = attempt.trial
+        return Launch(attempt.job, attempt.run, attempt.queued)
 
     # --- messages of workers --------------------------------------------------------------
 
@@ -313,22 +317,13 @@ class Machine:
             case Upload():
                 commands.append(SaveArtifact(uid, message))
             case CheckpointPart() | CheckpointEnd():
+                self._scheduling.note(attempt.trial.number, message)
                 commands.append(SaveCheckpoint(attempt.trial.number, uid, message))
             case Report():
-                commands += self._on_report(attempt, message)
-        return commands
-
-    def _on_report(self, attempt: Attempt, report: Report) -> list[Command]:
-        attempt.last.update(
-            {name: x for name, x in report.metrics.items() if not name.startswith(SYSTEM)}
-        )
-        commands: list[Command] = [RecordReport(attempt.run.uid, report)]
-        has_goal = self.goals[0].metric in report.metrics
-        if self.scheduler is None or attempt.stop_asked or not has_goal:
-            return commands
-        if self.scheduler.on_report(attempt.trial, report) is Decision.STOP:
-            attempt.stop_asked = True
-            commands.append(Stop(attempt.run.uid))
+                attempt.note(message)
+                commands.append(RecordReport(uid, message))
+                if self._scheduling.on_report(attempt, message):
+                    commands.append(Stop(uid))
         return commands
 
     def _on_finished(self, uid: str, outcome: Outcome, now: float) -> list[Command]:
@@ -341,7 +336,17 @@ class Machine:
         if outcome.state is State.FAILED:
             failure = outcome.error or Failure("Unknown", "the objective failed")
             return self._fail(attempt, failure, now, outcome)
+        if self._scheduling.follows(attempt, outcome):
+            return self._pause(attempt, outcome, now)
         return self._settle(attempt, outcome, now)
+
+    def _pause(self, attempt: Attempt, outcome: Outcome, now: float) -> list[Command]:
+        """End this run; the trial waits until the scheduler resumes it, and uses no new budget."""
+        run = self._end_run(attempt, outcome, now)
+        metrics = {**attempt.last, **outcome.metrics}
+        trial = dataclasses.replace(attempt.trial, state=State.WAITING, metrics=metrics)
+        self._keep_paused(trial)
+        return [Record(trial, run)]
 
     def _on_lost(self, uid: str, reason: str, now: float) -> list[Command]:
         attempt = self.active.get(uid)
@@ -352,8 +357,7 @@ class Machine:
         if attempt.killed is not None:
             return self._fail(attempt, attempt.killed, now)
         failure = Failure("WorkerLost", reason)
-        lost = self._lost[attempt.trial.number] = self._lost.get(attempt.trial.number, 0) + 1
-        if lost <= self.limits.max_lost and not self._ending:
+        if self._retries.after_loss(attempt.trial.number) and not self._ending:
             return self._retry(attempt, failure, now)
         if self._ending:
             return self._give_up(attempt, now)
@@ -368,9 +372,7 @@ class Machine:
         now: float,
         outcome: Outcome | None = None,
     ) -> list[Command]:
-        number = attempt.trial.number
-        failed = self._failed[number] = self._failed.get(number, 0) + 1
-        if failed <= self.limits.max_retries and not self._ending:
+        if self._retries.after_failure(attempt.trial.number) and not self._ending:
             return self._retry(attempt, failure, now)
         known = Outcome(State.FAILED) if outcome is None else outcome
         metrics = {**attempt.last, **known.metrics}
@@ -394,24 +396,24 @@ class Machine:
         return [Record(trial, run if attempt.queued is None else None)]
 
     def _settle(self, attempt: Attempt, outcome: Outcome, now: float) -> list[Command]:
-        """Count the trial; only this method records and tells its outcome."""
+        """End this run and count the trial."""
         run = self._end_run(attempt, outcome, now)
         trial = finished_trial(attempt.trial, self.goals, outcome, run.ended)
+        commands = self._count(trial, outcome, run)
+        self.failure = self._failures.see(outcome)
+        return commands if self.failure is None else commands + self._interrupt(End.ALL_FAILED, now)
+
+    def _count(self, trial: Trial, outcome: Outcome, run: Run | None = None) -> list[Command]:
+        """Count a trial with its outcome."""
         self.counts.add(trial.state)
         del self._trials.open[trial.number]
-        if self.scheduler is not None:
-            self.scheduler.on_finish(trial, outcome)
-        return [Record(trial, run), Tell(trial, outcome), *self._end_if_all_failed(outcome, now)]
+        self._scheduling.on_finish(trial, outcome)
+        return [Record(trial, run), Tell(trial, outcome)]
 
     def _end_run(self, attempt: Attempt, outcome: Outcome, now: float) -> Run:
         del self.active[attempt.run.uid]
         self._deadlines.drop(attempt.run.uid)
         return attempt.ended_run(outcome, now, self._date)
-
-    def _end_if_all_failed(self, outcome: Outcome, now: float) -> list[Command]:
-        """End the call if all of its first trials failed for the same reason."""
-        self.failure = self._failures.see(outcome)
-        return [] if self.failure is None else self._interrupt(End.ALL_FAILED, now)
 
     # --- deadlines and the end ----------------------------------------------------------------
 

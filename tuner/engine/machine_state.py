@@ -8,8 +8,21 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from tuner.records import Begun, Failure, Goal, Job, Outcome, Params, Run, State, Trial
+from tuner.records import (
+    SYSTEM,
+    Begun,
+    Failure,
+    Goal,
+    Job,
+    Outcome,
+    Params,
+    Report,
+    Run,
+    State,
+    Trial,
+)
 from tuner.records.seeds import trial_seed
+from tuner.schedulers.protocol import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,17 @@ class Limits:
     max_identical_failures: int | None = 5
     lookahead: int = 1
     in_order: bool = False
+
+    def left(self, begun: int) -> float:
+        """Return how many more trials may begin after `begun` ones."""
+        return math.inf if self.n_trials is None else self.n_trials - begun
+
+    def ends(self, opened: float | None) -> float:
+        """Return the time at which a call ends whose workers were ready at `opened`, if they are.
+
+        A deadline and a check of it must not disagree by rounding, so both call this.
+        """
+        return math.inf if self.timeout is None or opened is None else opened + self.timeout
 
 
 class RepeatedFailureDetector:
@@ -79,8 +103,9 @@ class Attempt:
 
     `launched` and `begun` are times on the monotonic clock; `launched` is None if another driver
     launched the run. `last` has the last reported metrics, `killed` the failure to record once the
-    job has been killed. An `abandoned` job was canceled before it started. `queued` is the trial as
-    it was before the launch, until a worker begins the job; None after that.
+    job has been killed. An `abandoned` job was canceled before it started. `decision` is the last
+    one of the scheduler. `queued` is the trial as it was before the launch, until a worker begins
+    the job; None after that.
     """
 
     job: Job
@@ -91,7 +116,7 @@ class Attempt:
     last: dict[str, float] = field(default_factory=dict)
     killed: Failure | None = None
     abandoned: bool = False
-    stop_asked: bool = False
+    decision: Decision = Decision.CONTINUE
     queued: Trial | None = None
 
     def begin(self, begun: Begun, now: float) -> None:
@@ -102,6 +127,11 @@ class Attempt:
         )
         if self.queued is not None and self.queued.started is None:
             self.trial = replace(self.trial, started=begun.time)
+
+    def note(self, report: Report) -> None:
+        """Note the last reported metrics, without those of the system."""
+        named = report.metrics.items()
+        self.last.update({name: x for name, x in named if not name.startswith(SYSTEM)})
 
     def ended_run(self, outcome: Outcome, now: float, date: float) -> Run:
         """Return the run with its outcome, which arrived at time `now` on `date`."""
@@ -125,6 +155,15 @@ class Attempt:
         if since is None or run.started is None:
             return _not_before(date, run.started)
         return run.started + max(0.0, now - since)
+
+
+def next_attempt(trial: Trial, run: Run, timeout: float | None, now: float) -> Attempt:
+    """Return the next attempt at a trial, launched at time `now`; `run` has its token and date."""
+    attempts = trial.attempts + 1
+    started = run.started if trial.started is None else trial.started
+    trial = replace(trial, state=State.RUNNING, attempts=attempts, started=started)
+    run = replace(run, trial=trial.number, attempt=attempts)
+    return Attempt(Job(run.uid, trial, attempts, timeout=timeout), trial, run, launched=now)
 
 
 def finished_trial(
@@ -193,6 +232,10 @@ class OpenTrials:
         trial = Trial(number, params, seed=trial_seed(self._study_seed, number))
         self.open[number] = trial
         return trial
+
+    def within_lag(self, lag: int) -> int:
+        """Return how many new trials may start until `lag` ones follow the oldest open one."""
+        return next(iter(self.open), self.next_number) + lag - self.next_number
 
     def reserve(self, number: int) -> None:
         """Mark a number as used."""

@@ -39,6 +39,7 @@ class SharedMachine(Machine):
     def __init__(self, info: StudyInfo, scheduler: Scheduler | None = None) -> None:
         limits = Limits(max_identical_failures=None)
         super().__init__(limits, info.goals, info.seed, uuid7, scheduler=scheduler)
+        self._scheduling.pauses = False  # the process of a trial decides when it ends
         self._info = info
 
     def alone(self, attempt: Attempt) -> SharedMachine:

@@ -10,7 +10,7 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from tuner.errors import ExportError
+from tuner.errors import ExportError, StoreError, TunerError
 from tuner.errors.boundary import public
 from tuner.errors.credentials import hide, hide_url
 from tuner.integrations.mlflow_client import connect
@@ -231,9 +231,11 @@ class MlflowMirror:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the error is a permanent refusal by the server, so that a retry is useless."""
+    """Whether the error is permanent, so that a retry is useless: a refusal, not an outage."""
     from mlflow.exceptions import MlflowException
 
+    if isinstance(error, TunerError):
+        return not isinstance(error, StoreError)  # such as a version that was deleted meanwhile
     if not isinstance(error, MlflowException):
         return False
     status = int(error.get_http_status_code())

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.errors import RegistryError
+from tuner.errors import MissingExtra, RegistryError
 from tuner.packages.export import package_of
 from tuner.packages.folders import write_files
 from tuner.records import ModelVersion
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from tuner.integrations.mlflow_runs import MlflowRuns
     from tuner.study import Study
 
-_PACKAGE, _ARTIFACTS = "model", "artifacts"
-"""Folders of a run's artifacts: the package of its model, and what else it kept."""
+_PACKAGES, _ARTIFACTS = "models", "artifacts"
+"""Folders of a run's artifacts: the packages of its model versions, and its other artifacts."""
+
+_SENT = "tuner.files_of"
+"""Prefix of the tag of a run whose files of a model version were sent."""
 
 _VERSION_TAG = "tuner.version"
 
@@ -42,8 +45,8 @@ def versions_of(study: Study) -> list[ModelVersion]:
 def send_model(client: MlflowClient, runs: MlflowRuns, study: Study, version: ModelVersion) -> None:
     """Send the artifacts of a version, register it in MLflow and set its present aliases.
 
-    What the server has is not sent again. A model that cannot be exported is not registered; a log
-    message has the reason, and its files are sent as artifacts.
+    Files that the server has are not sent again. A model that cannot be exported is not registered;
+    a log message has the reason, and its files are sent as artifacts.
     """
     run = runs.run_of(version.trial)
     if run is None:
@@ -52,11 +55,15 @@ def send_model(client: MlflowClient, runs: MlflowRuns, study: Study, version: Mo
     name = _NAME.sub("_", version.name)
     number = _number_of(client, name, version)
     if number is None:
+        place, tag = f"{_PACKAGES}/{name}/{version.version}", f"{_SENT}.{name}.{version.version}"
+        if client.get_run(run).data.tags.get(tag) == "files":
+            return
         package = _package_of(registry, version)
-        _send_artifacts(client, run, study, version, package)
+        _send_artifacts(client, run, study, version, package, place)
+        client.set_tag(run, tag, "package" if package else "files")
         if not package:
             return
-        number = _register(client, name, run, version)
+        number = _register(client, name, run, version, place)
     for alias in registry.get(f"{version.name}@{version.version}").aliases:
         client.set_registered_model_alias(name, alias, number)
 
@@ -67,7 +74,7 @@ def _package_of(registry: Registry, version: ModelVersion) -> dict[str, bytes]:
         return {}
     try:
         return package_of(registry, version)
-    except RegistryError as error:
+    except (RegistryError, MissingExtra) as error:
         _log.warning("mlflow: the model is not registered there: %s", error)
         return {}
 
@@ -80,7 +87,7 @@ def _number_of(client: MlflowClient, name: str, version: ModelVersion) -> str | 
     return None
 
 
-def _register(client: MlflowClient, name: str, run: str, version: ModelVersion) -> str:
+def _register(client: MlflowClient, name: str, run: str, version: ModelVersion, place: str) -> str:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -90,7 +97,7 @@ def _register(client: MlflowClient, name: str, run: str, version: ModelVersion) 
             raise
     made = client.create_model_version(
         name,
-        f"{client.get_run(run).info.artifact_uri}/{_PACKAGE}",
+        f"{client.get_run(run).info.artifact_uri}/{place}",
         run,
         tags={_VERSION_TAG: _title(version), "tuner.study": version.study},
         description=version.description or None,
@@ -104,9 +111,10 @@ def _send_artifacts(
     study: Study,
     version: ModelVersion,
     package: Mapping[str, bytes],
+    place: str,
 ) -> None:
     """Send the package, and the artifacts of the run that are not in it."""
-    files = {f"{_PACKAGE}/{name}": content for name, content in package.items()}
+    files = {f"{place}/{name}": content for name, content in package.items()}
     for artifact in study.store.artifacts(study.info.uid, version.run):
         if not package or artifact != version.artifact:
             kept = study.store.read_artifact(artifact)

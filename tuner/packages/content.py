@@ -24,7 +24,7 @@ _NOT_OF_ALL = "load_"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a package is made of.
+    """Parts of a package.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Parts:
     model : dict
         The files of the model by path.
     loader, settings
-        The loader of the format, and what it needs to know.
+        The loader of the format, and its settings.
     versions : dict
         Exact versions of the required packages.
     signature : dict or None

@@ -110,7 +110,7 @@ def export_model(
     >>> import tempfile, tuner
     >>> from sklearn.tree import DecisionTreeClassifier
     >>> study = tuner.create_study({"x": tuner.Int(1, 9)}, store=tempfile.mkdtemp())
-    >>> study.tell(study.ask(), 1.0)
+    >>> trial = study.tell(study.ask(), 1.0)
     >>> version = study.register("small", refit=lambda params: (
     ...     DecisionTreeClassifier().fit([[0.0], [1.0]], ["no", "yes"])
     ... ))
@@ -148,8 +148,8 @@ def package_of(
     model = registry.load(ref, allow_pickle=allow_pickle, trusted=trusted)
     assert version.artifact is not None, "it has a format"
     files = registry.store.read_artifact(version.artifact)
-    settings = settings_of(format, files, trusted)
-    packages, own = packages_of(modules_of(format, settings, model))
+    settings = settings_of(format, files, model, trusted)
+    packages, own = packages_of(modules_of(format, files, settings, model))
     given = files_of(code)
     if missing := own - {name.partition("/")[0].removesuffix(".py") for name in given}:
         named = ", ".join(sorted(missing))
@@ -168,15 +168,10 @@ def package_of(
             loader=loader,
             settings=settings,
             versions=locked(environment, {*loader.REQUIRES, *packages}, what),
-            signature=_signature(version),
+            signature=None if version.signature is None else version.signature.to_dict(),
             code=given,
         )
     )
-
-
-def _signature(version: ModelVersion) -> dict[str, Any] | None:
-    signature = getattr(version, "signature", None)
-    return None if signature is None else signature.to_dict()
 
 
 def _format_of(version: ModelVersion, what: str) -> str:

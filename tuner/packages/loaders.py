@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Collection, Mapping
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -39,20 +41,50 @@ def loader_of(format: str, what: str) -> ModuleType:
 
 
 def settings_of(
-    format: str, files: Mapping[str, bytes], trusted: Collection[str]
+    format: str, files: Mapping[str, bytes], model: Any, trusted: Collection[str]
 ) -> dict[str, Any]:
-    """Return what the loader must know beside the files: for skops, the types to trust."""
+    """Return the settings of the loader, such as the types to trust for skops."""
     if format == "skops":
         return {"trusted": types_in(files[SKOPS_FILE], trusted)}
+    if format == "keras":
+        import keras
+
+        return {"backend": keras.backend.backend(), "classes": _own_layers(model)}
     return {}
 
 
-def modules_of(format: str, settings: Mapping[str, Any], model: Any) -> set[str]:
+def modules_of(
+    format: str, files: Mapping[str, bytes], settings: Mapping[str, Any], model: Any
+) -> set[str]:
     """Return the top-level modules that the files refer to, as far as they are known."""
-    names = list(settings.get("trusted", ()))
-    if format == "pickle":
-        parts = [model]
-        if callable(getattr(model, "get_params", None)) and not isinstance(model, type):
-            parts += model.get_params(deep=True).values()
-        names = [f"{type(part).__module__}." for part in parts]
-    return {name.partition(".")[0] for name in names} - {"builtins"}
+    names: Iterable[str] = ()
+    if format == "skops":
+        names = settings["trusted"]
+    elif format == "pickle":
+        names = (f"{type(part).__module__}." for part in _parts(model))
+    elif format == "keras":
+        names = [settings["backend"], *settings["classes"].values()]
+    elif format in _REFERENCES:
+        names = [json.loads(files["format.json"])[_REFERENCES[format]]]
+    return {re.split(r"[.:]", name)[0] for name in names} - {"builtins"}
+
+
+_REFERENCES = {"callable": "function", "torch": "constructor"}
+"""Where the file ``format.json`` refers to the user's module, by format."""
+
+
+def _parts(model: Any) -> list[Any]:
+    """Return an object and, of a pipeline of scikit-learn, its parts."""
+    if isinstance(model, type) or not callable(getattr(model, "get_params", None)):
+        return [model]
+    return [model, *model.get_params(deep=True).values()]
+
+
+def _own_layers(model: Any) -> dict[str, str]:
+    """Return the references to classes of layers that are not Keras's, by their names in files."""
+    found = {}
+    for layer in model._flatten_layers():
+        kind = type(layer)
+        if kind.__module__.partition(".")[0] != "keras":
+            found[kind.__name__] = f"{kind.__module__}:{kind.__qualname__}"
+    return dict(sorted(found.items()))

@@ -9,7 +9,7 @@ from typing import Any
 from tuner.records import ModelVersion
 
 _TYPES = {"number": "double", "integer": "long", "boolean": "boolean", "datetime": "datetime"}
-"""Types of MLflow, by kind of a field; other kinds are texts."""
+"""Types of MLflow, by kind of a field."""
 
 _SMALL = {"float32": "float", "float16": "float", "int32": "integer", "int16": "integer",
           "int8": "integer", "uint8": "integer", "uint16": "integer"}  # fmt: skip
@@ -83,13 +83,11 @@ def _schema(schema: dict[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _type(field: dict[str, Any]) -> str:
-    kind, dtype = field["kind"], field["dtype"].lower()
-    categories = field.get("categories", ())
-    if kind == "category" and categories:
-        for number, name in ((bool, "boolean"), (int, "integer"), (float, "number")):
-            if all(type(value) is number for value in categories):
-                kind, dtype = name, ""
-    missing = field.get("missing", False)
-    if missing and kind in ("integer", "boolean"):
-        return "double"  # as pandas reads such a column
-    return _SMALL.get(dtype, _TYPES[kind]) if kind in _TYPES else "string"
+    kind = field["kind"]
+    if kind == "text":
+        return "string"
+    # MLflow refuses a column of pandas' type category, and an integer column with missing values,
+    # for every type but any; the package checks the values of such columns.
+    if kind not in _TYPES or (field.get("missing") and kind in ("integer", "boolean")):
+        return "any"
+    return _SMALL.get(field["dtype"].lower(), _TYPES[kind])

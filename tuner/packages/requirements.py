@@ -1,4 +1,4 @@
-"""The lock file of a package: exact versions of what its model needs, from the recorded run."""
+"""The lock file of a package: exact versions from the environment of the recorded run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_MODULES = {"numpy": "numpy", "pandas": "pandas", "scipy": "scipy", "sklearn"
 def locked(environment: Environment, packages: Iterable[str], what: str) -> dict[str, str]:
     """Return packages and their direct dependencies with the versions of an environment.
 
-    The dependencies are those of the packages that are installed here; one that the environment
+    The metadata of the packages here names the dependencies. A dependency that the environment
     lacks is left out, as it belongs to another platform or an extra.
 
     Raises

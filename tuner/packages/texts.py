@@ -9,7 +9,7 @@ from tuner.records import ModelVersion
 from tuner.registry.card_text import escaped
 
 _IN_IMAGE = ("manifest.json", "predict.py", "signature.json", "model", "src")
-"""What an image holds besides the lock file, if the package has it."""
+"""Files and folders of an image besides the lock file, if the package has them."""
 
 
 def readme(version: ModelVersion, format: str, has_signature: bool, modules: Sequence[str]) -> str:
@@ -18,7 +18,7 @@ def readme(version: ModelVersion, format: str, has_signature: bool, modules: Seq
     tag = _tag(version)
     parts = [
         f"# {escaped(version.name)}, version {version.version}",
-        "This folder holds a trained model and what it needs to predict. It does not need tuner. "
+        "This folder holds a trained model, which predicts without tuner. "
         "[MODEL_CARD.md](MODEL_CARD.md) describes the model.",
         "## Predict",
         "    pip install -r requirements.lock\n"
@@ -82,7 +82,7 @@ def dockerfile(python: str, system: Sequence[str], files: Collection[str]) -> st
 
 
 def dockerignore(files: Collection[str]) -> str:
-    """Return a ``.dockerignore`` that admits what the Dockerfile copies."""
+    """Return a ``.dockerignore`` that admits the files that the Dockerfile copies."""
     return "\n".join(["*", "!requirements.lock", *(f"!{name}" for name in _copied(files))]) + "\n"
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tuner.registry.native.onnx_format import OnnxFormat
+    from tuner.registry.native.torch_format import TorchFormat
     from tuner.registry.registry import Registry
     from tuner.registry.rules import PromotionRule, Rules
 
-__all__ = ["PromotionRule", "Registry", "Rules"]
+__all__ = ["OnnxFormat", "PromotionRule", "Registry", "Rules", "TorchFormat"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +23,12 @@ def __getattr__(name: str) -> Any:
         from tuner.registry import rules
 
         return getattr(rules, name)
+    if name == "OnnxFormat":
+        from tuner.registry.native.onnx_format import OnnxFormat
+
+        return OnnxFormat
+    if name == "TorchFormat":
+        from tuner.registry.native.torch_format import TorchFormat
+
+        return TorchFormat
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from tuner.records.html import flat_params
 from tuner.records.json_form import strict_json
 from tuner.records.numbers import moment_text
 from tuner.registry.card_text import markdown
+from tuner.registry.formats import loading_text
 from tuner.registry.history import ModelEvent
 from tuner.registry.lineage import Lineage, lineage
 from tuner.registry.registry import Registry
@@ -21,12 +22,6 @@ from tuner.tracking import open_store
 
 if TYPE_CHECKING:
     from tuner.tracking.store import Store
-
-_LOADING = {
-    "skops": "runs no code from the file",
-    "json": "runs no code from the file",
-    "pickle": "runs any code in the file: load it only if you trust its author",
-}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -211,7 +206,7 @@ def _file(version: ModelVersion) -> dict[str, Any]:
         return {"format": "params", "loading": "the params of the trial; no file"}
     return {
         "format": kept.format,
-        "loading": _LOADING.get(kept.format, "needs the package that registers the format"),
+        "loading": loading_text(kept.format),
         "bytes": kept.size,
         "sha256": kept.sha256,
     }

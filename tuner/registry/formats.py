@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from tuner.plugins import Plugins
 from tuner.records import Upload
 from tuner.registry.native.manifest import check_installed
 from tuner.registry.protocol import ModelFormat
-from tuner.registry.skops_format import SkopsFormat
 from tuner.registry.value_formats import PickleFormat
 from tuner.tracking.artifacts.folder import check_paths
 
@@ -23,14 +22,35 @@ FORMATS = Plugins(
     "tuner.model_formats",
     "tuner.registry.protocol:ModelFormat",
     {
+        "keras": "tuner.registry.native.keras_format:KerasFormat",
+        "torch": "tuner.registry.native.torch_format:TorchFormat",
         "xgboost": "tuner.registry.native.xgboost_format:XGBoostFormat",
         "lightgbm": "tuner.registry.native.lightgbm_format:LightGBMFormat",
         "catboost": "tuner.registry.native.catboost_format:CatBoostFormat",
+        "onnx": "tuner.registry.native.onnx_format:OnnxFormat",
         "skops": "tuner.registry.skops_format:SkopsFormat",
         "json": "tuner.registry.value_formats:JsonFormat",
+        "files": "tuner.registry.native.files_format:FilesFormat",
+        "callable": "tuner.registry.native.callable_format:CallableFormat",
         "pickle": "tuner.registry.value_formats:PickleFormat",
     },
 )
+
+_NO_CODE = "runs no code from the file"
+_TRUSTED = "imports and calls the classes and functions that the file names, if they are trusted"
+_LOADING: Mapping[str, str] = {
+    **dict.fromkeys(("xgboost", "lightgbm", "onnx", "skops", "json", "files"), _NO_CODE),
+    "catboost": f"{_NO_CODE}; the indices in it are not checked",
+    **dict.fromkeys(("keras", "torch", "callable"), _TRUSTED),
+    "pickle": "runs any code in the file: load it only if you trust its author",
+}
+_BY_NAMES = ("callable", "keras", "skops", "torch")
+"""Formats whose files name classes or functions, which the caller must trust."""
+
+
+def loading_text(format: str) -> str:
+    """Return the effect of loading a model of a format, in words."""
+    return _LOADING.get(format, "needs the package that registers the format")
 
 
 def format_named(
@@ -45,11 +65,13 @@ def format_named(
     ArgumentError
         If the name is unknown, or the registered class cannot be used or has another name.
     """
-    if name == SkopsFormat.name:
-        return SkopsFormat(trusted)
+    found: ModelFormat
+    if name in _BY_NAMES:
+        found = FORMATS.class_of(name)(trusted=trusted)
+        return found
     if name == PickleFormat.name:
         return PickleFormat(allow_pickle)
-    found: ModelFormat = FORMATS.resolve(name)
+    found = FORMATS.resolve(name)
     if found.name != name:
         raise ArgumentError(
             f"format={name!r} is registered for a class with the name {found.name!r}; use one name "
@@ -59,7 +81,11 @@ def format_named(
 
 
 def save_model(
-    model: Any, *, format: str | ModelFormat | None = None, allow_pickle: bool = False
+    model: Any,
+    *,
+    format: str | ModelFormat | None = None,
+    allow_pickle: bool = False,
+    example: Any = None,
 ) -> tuple[str, dict[str, bytes]]:
     """Save `model`; return the name of its format, and its files by relative path.
 
@@ -72,6 +98,8 @@ def save_model(
         the registered ones in alphabetical order, then pickle if it is allowed.
     allow_pickle
         Whether a pickle may be written.
+    example
+        Rows of the model's input, for ``format="onnx"``, which compares predictions on them.
 
     Raises
     ------
@@ -81,13 +109,11 @@ def save_model(
         If the format's name is unknown, or a registered format cannot be used.
     """
     if format is None:
-        safe = (format_named(name) for name in FORMATS.names if name != PickleFormat.name)
-        accepting = (each for each in safe if each.accepts(model))
         candidates: Iterable[ModelFormat] = chain(
-            accepting, [PickleFormat()] if allow_pickle else []
+            _accepting(model), [PickleFormat()] if allow_pickle else []
         )
     else:
-        candidates = [_chosen(model, format, allow_pickle)]
+        candidates = [_chosen(model, format, allow_pickle, example)]
     failures: list[RegistryError] = []
     for candidate in candidates:
         try:
@@ -98,7 +124,11 @@ def save_model(
 
 
 def check_format(
-    model: Any, *, format: str | ModelFormat | None = None, allow_pickle: bool = False
+    model: Any,
+    *,
+    format: str | ModelFormat | None = None,
+    allow_pickle: bool = False,
+    example: Any = None,
 ) -> None:
     """Check that `save_model` has a format for a model, which need not be fitted.
 
@@ -110,11 +140,17 @@ def check_format(
         If the format's name is unknown, or a registered format cannot be used.
     """
     if format is not None:
-        _chosen(model, format, allow_pickle)
-        return
-    safe = (format_named(name) for name in FORMATS.names if name != PickleFormat.name)
-    if not allow_pickle and not any(each.accepts(model) for each in safe):
-        raise _unsaved(model, [])
+        _check(model, _chosen(model, format, allow_pickle, example))
+        return None
+    if allow_pickle:
+        return None
+    failures: list[RegistryError] = []
+    for candidate in _accepting(model):
+        try:
+            return _check(model, candidate)
+        except RegistryError as error:
+            failures.append(error)
+    raise _unsaved(model, failures)
 
 
 def check_named(name: str, *, allow_pickle: bool = False) -> None:
@@ -174,7 +210,20 @@ def load_files(
             raise RegistryError(f"the model cannot be loaded: {error}") from None
 
 
-def _chosen(model: Any, format: str | ModelFormat, allow_pickle: bool) -> ModelFormat:
+def _accepting(model: Any) -> Iterator[ModelFormat]:
+    safe = (format_named(name) for name in FORMATS.names if name != PickleFormat.name)
+    return (each for each in safe if getattr(each, "suits", each.accepts)(model))
+
+
+def _check(model: Any, format: ModelFormat) -> None:
+    """Run the check of a format that has one: such a format can tell more before the training."""
+    for module in getattr(format, "libraries", ()):
+        check_installed(module, format.name)
+    if check := getattr(format, "check", None):
+        check(model)
+
+
+def _chosen(model: Any, format: str | ModelFormat, allow_pickle: bool, example: Any) -> ModelFormat:
     kind = type(model).__name__
     if not isinstance(format, str):
         given: ModelFormat = FORMATS.resolve(format)
@@ -182,6 +231,8 @@ def _chosen(model: Any, format: str | ModelFormat, allow_pickle: bool) -> ModelF
     if format == PickleFormat.name and not allow_pickle:
         raise RegistryError(f"model {kind}: format='pickle' needs allow_pickle=True as well")
     chosen = format_named(format)
+    if format == "onnx" and example is not None:
+        chosen = FORMATS.class_of(format)(example)
     if not chosen.accepts(model):
         raise RegistryError(f"model {kind}: the format {format!r} does not accept this model")
     return chosen
@@ -200,7 +251,6 @@ def _saved(model: Any, format: ModelFormat) -> dict[str, bytes]:
 _OWN_FILES = {
     "keras": ("model.save({!r})", "model.keras"),
     "tensorflow": ("model.save({!r})", "model.keras"),
-    "torch": ("torch.save(model.state_dict(), {!r})", "model.pt"),
 }
 """The call that writes a model of a library to a file of its own format, by package."""
 

@@ -88,9 +88,14 @@ def _find(name: str, places: Sequence[str] | None) -> ModuleSpec | None:
 
 
 _OF_FORMATS = {
-    "json": (),
+    "catboost": ("catboost",),
+    "keras": ("keras", "torch", "tensorflow", "jax"),
+    "lightgbm": ("lightgbm",),
+    "onnx": ("onnx", "onnxruntime"),
     "pickle": ("cloudpickle", "scikit-learn", "numpy", "scipy"),
     "skops": ("scikit-learn", "skops", "numpy", "scipy"),
+    "torch": ("torch",),
+    "xgboost": ("xgboost",),
 }
 """Packages that the files of a format depend on."""
 

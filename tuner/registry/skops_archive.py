@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tuner.registry.limits import Budget, Refused
+from tuner.registry.zip_members import members_of, opened, read_member
 from tuner.search_spaces.parsing import literal
 
 _SCHEMA = "schema.json"
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_ENCRYPTED = 0x1
 _HEADER = re.compile(
     rb"\{'descr': ([^\0]+), 'fortran_order': (?:True|False), 'shape': \(([0-9, ]*)\), \} *\n"
 )
@@ -66,7 +65,7 @@ class SkopsArchive:
             self._zip = zipfile.ZipFile(io.BytesIO(content))
         except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
             raise Refused(f"it is not a zip archive: {error}") from error
-        self._members = _members(self._zip, "the file")
+        self._members = members_of(self._zip, "the file")
         self._budget.spend(sum(info.file_size for info in self._members.values()))
 
     def stored(self) -> bytes:
@@ -89,14 +88,14 @@ class SkopsArchive:
         """Return the content of a member."""
         if name not in self._members:
             raise Refused(f"it has no file {name!r}")
-        return _read(self._zip, self._members[name])
+        return read_member(self._zip, self._members[name])
 
     def array_header(self, name: str) -> Header:
         """Return the header of an ``.npy`` member whose data has exactly the declared size."""
         if name not in self._members:
             raise Refused(f"it has no file {name!r}")
         info = self._members[name]
-        with _opened(self._zip, info) as file:
+        with opened(self._zip, info) as file:
             header = read_header(file.read(_LONGEST_HEADER + 12), name)
         _check_size(header, info.file_size, name)
         return header
@@ -109,14 +108,14 @@ class SkopsArchive:
     def check_sparse(self, name: str) -> None:
         """Check that a member is an archive with the arrays of one CSR or CSC matrix."""
         with zipfile.ZipFile(io.BytesIO(self.read(name))) as inner:
-            members = _members(inner, name)
+            members = members_of(inner, name)
             self._budget.spend(sum(info.file_size for info in members.values()))
             expected = {"format.npy", "shape.npy", "data.npy", "indices.npy", "indptr.npy"}
             if not expected <= members.keys() <= expected | {"_is_array.npy"}:
                 raise Refused(f"{name!r} is not a CSR or CSC matrix")
             arrays = {}
             for part, info in members.items():
-                content = _read(inner, info)
+                content = read_member(inner, info)
                 header = read_header(content[: _LONGEST_HEADER + 12], f"{name}/{part}")
                 _check_size(header, info.file_size, f"{name}/{part}")
                 arrays[part] = np.load(io.BytesIO(content), allow_pickle=False)
@@ -166,30 +165,3 @@ def _check_size(header: Header, size: int, name: str) -> None:
         raise Refused(
             f"{name!r} declares an array of shape {header.shape} and has other data: {size} bytes"
         )
-
-
-def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
-    members: dict[str, zipfile.ZipInfo] = {}
-    for info in archive.infolist():
-        if info.filename in members:
-            raise Refused(f"{name} has two members {info.filename!r}")
-        if info.compress_type not in _METHODS or info.flag_bits & _ENCRYPTED:
-            raise Refused(f"{name} has the member {info.filename!r}, packed in an unusual way")
-        members[info.filename] = info
-    return members
-
-
-def _opened(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:
-    try:
-        return archive.open(info)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, OSError) as error:
-        raise Refused(f"{info.filename!r} cannot be read: {error}") from error
-
-
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Return the content of a member, and unpack at most its declared size."""
-    with _opened(archive, info) as file:
-        content: bytes = file.read(info.file_size)
-        if len(content) != info.file_size or file.read(1):
-            raise Refused(f"{info.filename!r} has another size than the archive declares")
-    return content

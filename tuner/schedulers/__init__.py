@@ -1,4 +1,4 @@
-"""Schedulers: they stop trials early. One file per scheduler; `resolve` finds them by name."""
+"""Schedulers: they stop or pause trials. One file each; `resolve` finds them by name."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from tuner.plugins import Plugins
 
 if TYPE_CHECKING:
     from tuner.schedulers.asha import ASHA
+    from tuner.schedulers.halving import Hyperband, SuccessiveHalving
     from tuner.schedulers.median import MedianStopping
     from tuner.schedulers.protocol import Scheduler
 
-__all__ = ["ASHA", "MedianStopping", "resolve"]
+__all__ = ["ASHA", "Hyperband", "MedianStopping", "SuccessiveHalving", "resolve"]
 
 SCHEDULERS = Plugins(
     "scheduler",
@@ -19,6 +20,8 @@ SCHEDULERS = Plugins(
     "tuner.schedulers.protocol:Scheduler",
     {
         "asha": "tuner.schedulers.asha:ASHA",
+        "halving": "tuner.schedulers.halving:SuccessiveHalving",
+        "hyperband": "tuner.schedulers.halving:Hyperband",
         "median": "tuner.schedulers.median:MedianStopping",
     },
 )

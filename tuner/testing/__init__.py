@@ -27,13 +27,14 @@ except ModuleNotFoundError as error:
 # Failed assertions of the suites show their values, as assertions of a test module do.
 pytest.register_assert_rewrite(
     *(f"tuner.testing.{name}" for name in ("backends", "domains", "model_formats")),
-    *(f"tuner.testing.{name}" for name in ("optimizers", "schedulers", "scripted_jobs")),
+    *(f"tuner.testing.{name}" for name in ("optimizers", "pausing", "schedulers", "scripted_jobs")),
 )
 
 from tuner.testing.backends import BackendConformance, IsolatingBackendConformance  # noqa: E402
 from tuner.testing.domains import DomainConformance  # noqa: E402
 from tuner.testing.model_formats import ModelFormatConformance  # noqa: E402
 from tuner.testing.optimizers import OptimizerConformance  # noqa: E402
+from tuner.testing.pausing import PausingSchedulerConformance  # noqa: E402
 from tuner.testing.schedulers import SchedulerConformance  # noqa: E402
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "IsolatingBackendConformance",
     "ModelFormatConformance",
     "OptimizerConformance",
+    "PausingSchedulerConformance",
     "SchedulerConformance",
 ]

@@ -19,7 +19,10 @@ from tuner.registry.formats import load_files, save_model
 from tuner.registry.native.lightgbm_format import FILE, LightGBMFormat
 from tuner.testing import ModelFormatConformance
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The argument 'eval_set'"),  # new names since 4.7
+]
 
 X, y = load_iris(return_X_y=True)
 TABLE = pd.DataFrame(
@@ -46,7 +49,7 @@ def fitted() -> list[tuple[Any, Any]]:
         (classifier.booster_, TABLE),
         (lgb.LGBMClassifier(**few).fit(TABLE, pd.Series(NAMES, dtype=object)), TABLE),
         (lgb.LGBMClassifier(class_weight={0: 1, 1: 2.0, 2: 1}, **few).fit(X, y), X),
-        (lgb.LGBMClassifier(**few).fit(X, y > 0, eval_X=X, eval_y=y > 0, callbacks=[stop]), X),
+        (lgb.LGBMClassifier(**few).fit(X, y > 0, eval_set=[(X, y > 0)], callbacks=[stop]), X),
         (lgb.LGBMClassifier(objective="multiclassova", **few).fit(X, y), X),
         (lgb.LGBMRegressor(linear_tree=True, **few).fit(X, y), X),
         (lgb.LGBMRegressor(**forest, **few).fit(X, y), X),
@@ -132,6 +135,10 @@ CRAFTED: dict[str, tuple[Callable[[str], str], str]] = {
         lambda text: re.sub(r"pandas_categorical:.*", "pandas_categorical:{}", text),
         "not a list of lists",
     ),
+    "a category that stands twice": (
+        lambda text: re.sub(r"pandas_categorical:.*", 'pandas_categorical:[["x", "x"]]', text),
+        "distinct values",
+    ),
 }
 
 
@@ -152,6 +159,7 @@ def test_a_crafted_model_is_refused(name: str, tmp_path: Path) -> None:
     [
         ({"class": "Dataset"}, "'Dataset' is not one of"),
         ({"best_iteration": 99}, "best_iteration is 99"),
+        ({"params": {"n_jobs": 10**6}}, "asks for 1000000 threads"),
         ({"params": {"fit": 1}}, "no parameter 'fit'"),
         ({"classes": None}, "no classes"),
         ({"classes": {"type": "O", "labels": [1, 2, 3]}}, "not a list of numbers or texts"),

@@ -149,6 +149,7 @@ def test_a_crafted_model_is_refused(name: str, tmp_path: Path) -> None:
     [
         ({"class": "DMatrix"}, "'DMatrix' is not one of"),
         ({"class": ["Booster"]}, "no text 'class'"),
+        ({"params": {"n_jobs": 10**6}}, "asks for 1000000 threads"),
         ({"params": {"predict": 1}}, "no parameter 'predict'"),
         ({"params": {"__class__": 1}}, "no parameter '__class__'"),
         ({"params": [1]}, "no table 'params'"),

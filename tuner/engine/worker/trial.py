@@ -288,7 +288,8 @@ class LiveTrial:
         Parameters
         ----------
         model
-            A scikit-learn estimator, stored in skops format, or a model of another format.
+            A model of one of the formats, such as an estimator of scikit-learn, XGBoost, LightGBM
+            or CatBoost, or a network of PyTorch or Keras.
         name
             Name of the model among the run's artifacts.
         format
@@ -297,7 +298,8 @@ class LiveTrial:
             Whether to fall back on pickle; loading must allow it too.
         example
             Some rows that the model takes, from which its signature is inferred; see `Signature`. A
-            few of them are predicted to find the outputs.
+            few of them are predicted to find the outputs. ``format="onnx"`` compares the
+            predictions of a converted model on all of them.
         signature
             The signature, if it was not inferred from `example`.
         """
@@ -308,12 +310,19 @@ class LiveTrial:
         with self._saving(f"signature of model {name!s:.100}"):
             found = signature_of(model, example, signature)
         with self._saving(f"model {name!s:.100}"):
-            kind, files = save_model(model, format=format, allow_pickle=allow_pickle)
+            kind, files = save_model(
+                model, format=format, allow_pickle=allow_pickle, example=example
+            )
             upload = Upload(name, files, kind="model", format=kind, signature=found)
             self._channel.send(check_upload(upload))
 
     def check_model(
-        self, model: Any, *, format: str | ModelFormat | None = None, allow_pickle: bool = False
+        self,
+        model: Any,
+        *,
+        format: str | ModelFormat | None = None,
+        allow_pickle: bool = False,
+        example: Any = None,
     ) -> None:
         """Check before the training that `log_model` has a format for a model.
 
@@ -321,7 +330,7 @@ class LiveTrial:
         ----------
         model
             The model, which need not be fitted.
-        format, allow_pickle
+        format, allow_pickle, example
             As for `log_model`.
 
         Examples
@@ -337,10 +346,12 @@ class LiveTrial:
             If no allowed format accepts the model.
         ArgumentError
             If the format's name is unknown, or a registered format cannot be used.
+        MissingExtra
+            If a library that the format needs is not installed.
         """
         from tuner.registry.formats import check_format
 
-        check_format(model, format=format, allow_pickle=allow_pickle)
+        check_format(model, format=format, allow_pickle=allow_pickle, example=example)
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path]:

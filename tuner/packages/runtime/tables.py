@@ -52,14 +52,16 @@ def _parsed(content: bytes, kind: str, signature: Any) -> pd.DataFrame:
         return pd.DataFrame([json.loads(line) for line in content.splitlines() if line.strip()])
     names = list(pd.read_csv(io.BytesIO(content), nrows=0).columns)
     texts = _text_columns(signature)
-    return pd.read_csv(
-        io.BytesIO(content),
-        dtype={name: object for name in names if name in texts},
+    options: dict[str, Any] = {
+        "dtype": {name: object for name in names if name in texts},
         # A text such as NA may be a category, so only an empty field is a missing text.
-        na_values={name: [""] if name in texts else _MISSING for name in names},
-        keep_default_na=False,
-        float_precision="round_trip",
-    )
+        "na_values": {name: [""] if name in texts else _MISSING for name in names},
+        "keep_default_na": False,
+    }
+    if pd.__version__.startswith("2."):
+        options["float_precision"] = "round_trip"  # the default of later versions
+    table: pd.DataFrame = pd.read_csv(io.BytesIO(content), **options)
+    return table
 
 
 def _text_columns(signature: Any) -> set[str]:

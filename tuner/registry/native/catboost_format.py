@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner.registry.limits import Refused
 from tuner.registry.native import manifest
-from tuner.registry.native.wrappers import constructed, plain_params
+from tuner.registry.native.wrappers import constructed, plain_params, restored_params
 
 FILE = "model.cbm"
 _CLASSES = ("CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor")
@@ -29,6 +29,11 @@ class CatBoostFormat:
         """Whether it is a model of CatBoost itself, not of a derived class."""
         catboost = manifest.imported("catboost")
         return catboost is not None and type(model) in _classes(catboost).values()
+
+    def check(self, model: Any) -> None:
+        """Check before the training that the parameters can be kept; raises `RegistryError`."""
+        with manifest.saving(model, self.name):
+            plain_params(model.get_params())
 
     def save(self, model: Any, folder: Path) -> None:
         """Write ``model.cbm`` and ``format.json``.
@@ -61,7 +66,7 @@ class CatBoostFormat:
         with manifest.reading("the CatBoost model"):
             found = manifest.read(folder, "catboost")
             (content,) = found.only(FILE)
-            kind, params = found.text("class"), found.table("params")
+            kind, params = found.text("class"), restored_params(found.table("params"))
             wrapper = _classes(catboost).get(kind)
             if wrapper is None:
                 raise Refused(f"the class {kind!r:.60} is not one of CatBoost's")

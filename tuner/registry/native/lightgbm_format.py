@@ -11,7 +11,13 @@ import numpy as np
 from tuner.registry.limits import Refused
 from tuner.registry.native import manifest
 from tuner.registry.native.forests import whole
-from tuner.registry.native.wrappers import constructed, labels_of, plain_labels, plain_params
+from tuner.registry.native.wrappers import (
+    constructed,
+    labels_of,
+    plain_labels,
+    plain_params,
+    restored_params,
+)
 
 FILE = "model.txt"
 _BOOSTER = "Booster"
@@ -32,6 +38,12 @@ class LightGBMFormat:
         """Whether it is a booster or an estimator of LightGBM itself, not of a derived class."""
         lightgbm = manifest.imported("lightgbm")
         return lightgbm is not None and type(model) in _classes(lightgbm).values()
+
+    def check(self, model: Any) -> None:
+        """Check before the training that the parameters can be kept; raises `RegistryError`."""
+        with manifest.saving(model, self.name):
+            if type(model).__name__ != _BOOSTER:
+                plain_params(model.get_params(deep=False))
 
     def save(self, model: Any, folder: Path) -> None:
         """Write ``model.txt`` and ``format.json``.
@@ -91,7 +103,7 @@ def _facts(model: Any) -> dict[str, Any]:
 
 def _wrapped(wrapper: type, booster: Any, found: manifest.Manifest) -> Any:
     """Return a fitted estimator around a booster."""
-    model = constructed(wrapper, found.table("params"))
+    model = constructed(wrapper, restored_params(found.table("params")))
     state: dict[str, Any] = {
         "_Booster": booster,
         "_best_iteration": booster.best_iteration,

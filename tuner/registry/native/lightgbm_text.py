@@ -210,9 +210,15 @@ def _check_tail(text: str) -> None:
         raise Refused("it is truncated")
     lists = json.loads(categories)
     require(
-        lists is None or (isinstance(lists, list) and all(isinstance(e, list) for e in lists)),
-        "pandas_categorical is not a list of lists",
+        lists is None or (isinstance(lists, list) and all(map(_are_distinct, lists))),
+        "pandas_categorical is not a list of lists of distinct values",
     )
+
+
+def _are_distinct(values: Any) -> bool:
+    """Whether these are categories of a column."""
+    scalars = isinstance(values, list) and {str, int, float, bool}.issuperset(map(type, values))
+    return scalars and len(set(values)) == len(values)
 
 
 def _floats(text: str, where: str, count: int | None = None) -> list[float]:

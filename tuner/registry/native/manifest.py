@@ -55,9 +55,14 @@ def check_installed(module: str, format: str) -> None:
 
 
 def required(module: str, format: str) -> Any:
-    """Import the library of a format; raises `MissingExtra` if it is not installed."""
+    """Import the library of a format; raises `MissingExtra` if it cannot be imported."""
     check_installed(module, format)
-    return import_module(module)
+    try:
+        return import_module(module)
+    except ImportError as error:  # such as Keras without its backend
+        raise MissingExtra(
+            f"the format {format!r} needs {module}, which cannot be imported: {error}"
+        ) from error
 
 
 @contextmanager

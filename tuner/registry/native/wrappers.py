@@ -12,6 +12,8 @@ from tuner.registry.value_formats import is_plain
 
 _LABELS = "biufU"  # kinds of NumPy's types
 _PAIRS = "pairs of a dict"  # such as the weights of classes by number
+_THREADS = ("n_jobs", "n_thread", "nthread", "num_threads", "thread_count")
+_MOST_THREADS = 4096  # OpenMP ends the process if it cannot create them
 _TYPE = re.compile(r"O|[<>|=][biuf][1248]|[<>|=]U\d+")
 
 
@@ -30,6 +32,17 @@ def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
+def restored_params(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that `plain_params` was given; refuses a huge number of threads."""
+    params = {}
+    for name, value in kept.items():
+        is_pairs = isinstance(value, dict) and list(value) == [_PAIRS]
+        params[name] = dict(value[_PAIRS]) if is_pairs else value
+        if name in _THREADS and isinstance(value, int | float) and not value <= _MOST_THREADS:
+            raise Refused(f"its parameter {name} asks for {value} threads")
+    return params
+
+
 def constructed(wrapper: type, params: Mapping[str, Any]) -> Any:
     """Create a wrapper; refuses parameters that would replace an attribute of its class."""
     names = set(inspect.signature(wrapper).parameters) | {
@@ -38,13 +51,7 @@ def constructed(wrapper: type, params: Mapping[str, Any]) -> Any:
     for name in params:
         if name not in names and (hasattr(wrapper, name) or name.startswith("_")):
             raise Refused(f"{wrapper.__name__} has no parameter {name!r:.60}")
-    return wrapper(**{name: _restored(value) for name, value in params.items()})
-
-
-def _restored(value: Any) -> Any:
-    if isinstance(value, dict) and list(value) == [_PAIRS]:
-        return dict(value[_PAIRS])
-    return value
+    return wrapper(**params)
 
 
 def _is_numpy_scalar(value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tuner.registry.limits import Refused
 from tuner.registry.native import manifest
-from tuner.registry.native.wrappers import constructed, plain_params
+from tuner.registry.native.wrappers import constructed, plain_params, restored_params
 
 FILE = "model.json"
 _BOOSTER = "Booster"
@@ -30,6 +30,12 @@ class XGBoostFormat:
         """Whether it is a booster or an estimator of XGBoost itself, not of a derived class."""
         xgboost = manifest.imported("xgboost")
         return xgboost is not None and type(model) in _classes(xgboost).values()
+
+    def check(self, model: Any) -> None:
+        """Check before the training that the parameters can be kept; raises `RegistryError`."""
+        with manifest.saving(model, self.name):
+            if type(model).__name__ != _BOOSTER:
+                plain_params(model.get_params(deep=False))
 
     def save(self, model: Any, folder: Path) -> None:
         """Write ``model.json`` and ``format.json``.
@@ -64,7 +70,7 @@ class XGBoostFormat:
 
             found = manifest.read(folder, "xgboost")
             (text,) = found.only(FILE)
-            kind, params = found.text("class"), found.table("params")
+            kind, params = found.text("class"), restored_params(found.table("params"))
             wrapper = _classes(xgboost).get(kind)
             if wrapper is None:
                 raise Refused(f"the class {kind!r:.60} is not one of XGBoost's")

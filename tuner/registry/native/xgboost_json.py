@@ -180,9 +180,11 @@ def _checked_tree(tree: Any, index: int, features: int, budget: Budget) -> NDArr
     """Check the lists of a tree, and return the two children of each node."""
     where = f"tree {index}"
     require(
-        not (isinstance(tree, dict) and "leaf_weights" in tree),
-        "its trees have vectors as leaves (multi_strategy='multi_output_tree')",
+        isinstance(tree, dict) and isinstance(tree.get("tree_param"), dict),
+        f"{where} has no parameters",
     )
+    leaf = whole(tree["tree_param"].get("size_leaf_vector"), f"{where}: size_leaf_vector")
+    require(leaf <= 1, "its trees have vectors as leaves (multi_strategy='multi_output_tree')")
     fields(tree, where, (*_OF_NODES, *_OF_CATEGORIES, "id", "tree_param"))
     param = fields(
         tree["tree_param"],
@@ -192,9 +194,7 @@ def _checked_tree(tree: Any, index: int, features: int, budget: Budget) -> NDArr
     require(tree["id"] == index and type(tree["id"]) is int, f"{where} has another id")
     n = whole(param["num_nodes"], f"{where}: num_nodes", 1)
     require(
-        whole(param["num_feature"], "num_feature") == features
-        and whole(param["size_leaf_vector"], "size_leaf_vector") <= 1,
-        f"{where} is for other features or leaves",
+        whole(param["num_feature"], "num_feature") == features, f"{where} is for other features"
     )
     whole(param["num_deleted"], "num_deleted", 0, n)
     for name in ("base_weights", "loss_changes", "split_conditions", "sum_hessian", "default_left"):

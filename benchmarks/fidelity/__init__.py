@@ -1,0 +1,1 @@
+"""Searches that stop or pause trials early, on recorded learning curves."""

@@ -1,0 +1,89 @@
+"""Packages of models that are kept in their libraries' own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tuner
+from support.packages import code_of, register
+
+pytestmark = pytest.mark.slow
+
+
+def check(
+    model: Any, data: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any
+) -> Path:
+    """Check that a package predicts as the registered model, and return it."""
+    import numpy as np
+
+    register(folder / "store", model, **options.pop("register", {}))
+    loaded = tuner.load_model("people", store=folder / "store", trusted=options.get("trusted", ()))
+    package = tuner.export_model("people", folder / "p", store=folder / "store", **options).path
+    packaged = code_of(package, "model", monkeypatch).PackagedModel(package)
+    np.testing.assert_array_equal(packaged.predict(data), predictions(loaded, data))
+    return package
+
+
+def predictions(model: Any, data: Any) -> Any:
+    kind = f"{type(model).__module__}.{type(model).__name__}"
+    if kind == "xgboost.core.Booster":
+        import xgboost
+
+        return model.predict(xgboost.DMatrix(data, enable_categorical=True))
+    return model.predict(data)
+
+
+def table() -> tuple[Any, Any]:
+    """Return a table with categories and missing values, and numbers to predict."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(3)
+    columns = {"a": rng.normal(size=80), "b": pd.Categorical(rng.choice(["x", "y", "z"], 80))}
+    frame = pd.DataFrame(columns)
+    frame.loc[5, "a"] = None
+    return frame, np.where(frame["b"] == "x", 1.0, 0.0) + rng.normal(size=80)
+
+
+@pytest.mark.parametrize("kind", ["booster", "regressor", "classifier"])
+def test_xgboost(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import xgboost
+
+    frame, values = table()
+    made = xgboost.XGBClassifier if kind == "classifier" else xgboost.XGBRegressor
+    labels = values > 0.5 if kind == "classifier" else values
+    model = made(n_estimators=4, n_jobs=1, enable_categorical=True).fit(frame, labels)
+    check(model.get_booster() if kind == "booster" else model, frame, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("kind", ["booster", "regressor", "two", "three"])
+def test_lightgbm(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lightgbm
+    import numpy as np
+
+    frame, values = table()
+    labels = {"two": np.where(values > 0.5, "yes", "no"), "three": np.digitize(values, [0, 1])}
+    made = lightgbm.LGBMClassifier if kind in labels else lightgbm.LGBMRegressor
+    model = made(n_estimators=4, n_jobs=1, min_child_samples=2, verbose=-1)
+    model.fit(frame, labels.get(kind, values))
+    package = check(model.booster_ if kind == "booster" else model, frame, tmp_path, monkeypatch)
+    assert "libgomp1" in (package / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("kind", ["plain", "regressor", "classifier"])
+def test_catboost(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import catboost
+
+    frame, values = table()
+    few = {"iterations": 3, "depth": 2, "verbose": 0, "allow_writing_files": False,
+           "thread_count": 1}  # fmt: skip
+    if kind == "plain":
+        model = catboost.CatBoost({**few, "loss_function": "RMSE"})
+    elif kind == "regressor":
+        model = catboost.CatBoostRegressor(**few)
+    else:
+        model, values = catboost.CatBoostClassifier(**few), values > 0.5
+    check(model.fit(frame[["a"]], values), frame[["a"]], tmp_path, monkeypatch)
