@@ -131,7 +131,7 @@ def test_a_refitted_model_has_the_environment_in_which_it_was_fitted(
         ({"scikit-learn": sklearn.__version__}, "skops", "it fails", ""),
         ({"pandas": "0.1"}, "skops", "it fails", ""),
         ({"scikit-learn": "1.0"}, "json", "it fails", ""),
-        ({"lightgbm": "4.7.0"}, "pickle", "No module named 'lightgbm'", "lightgbm 4.7.0.*no light"),
+        ({"tabpfn": "2.0.0"}, "pickle", "No module named 'tabpfn'", "tabpfn 2.0.0.*no tabpfn"),
         ({"skops": "0.1"}, "onnx", "sklearn: not skops.io", "saved with skops 0.1, and here is sk"),
         ({"scikit-learn": "1.0"}, "own", "No module 'sklearn.x'", "scikit-learn 1.0, and here is"),
     ],
