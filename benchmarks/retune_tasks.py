@@ -191,56 +191,62 @@ class Task:
         """The search space of the model."""
         return Space(SPACES[self.model])
 
-    def losses(self, seed: int) -> tuple[Callable[[Params], float], Callable[[Params], float]]:
+    def losses(self, seed: int) -> tuple[Loss, Loss]:
         """Return the loss on the old and on the new data, each of params."""
         x, y = LOAD[self.data](return_X_y=True)
         rng = np.random.default_rng([seed, 19])
         rows = rng.permutation(len(y))[:700]
         first, second = rows[: len(rows) // 2], rows[len(rows) // 2 :]
         new = self.shift(x[second], y[second], rng)
-        return _loss(self.model, (x[first], y[first])), _loss(self.model, new)
+        return Loss(self.model, (x[first], y[first])), Loss(self.model, new)
 
 
-def _loss(model: Callable[[Params], Any], data: Data) -> Callable[[Params], float]:
-    x, y = data
-    known: dict[str, float] = {}
+class Loss:
+    """The mean loss of params over the rows of three folds; computed once."""
 
-    def loss(params: Params) -> float:
+    def __init__(self, model: Callable[[Params], Any], data: Data) -> None:
+        self._model, self._data = model, data
+        self._known: dict[str, np.ndarray] = {}
+
+    def __call__(self, params: Params) -> float:
+        """Return the mean."""
+        return float(self._rows(params).mean())
+
+    def error(self, params: Params) -> float:
+        """Return the standard error of the mean over the rows."""
+        rows = self._rows(params)
+        return float(rows.std() / math.sqrt(len(rows)))
+
+    def _rows(self, params: Params) -> np.ndarray:
         key = repr(sorted(params.items()))
-        if key not in known:
+        if key not in self._known:
+            x, y = self._data
             folds = KFold(3, shuffle=True, random_state=0).split(x)
-            known[key] = float(np.mean([_of_fold(model, params, x, y, *fold) for fold in folds]))
-        return known[key]
-
-    return loss
+            parts = [_of_fold(self._model(dict(params)), x, y, *fold) for fold in folds]
+            self._known[key] = np.concatenate(parts)
+        return self._known[key]
 
 
 def _of_fold(
-    model: Callable[[Params], Any],
-    params: Params,
-    x: np.ndarray,
-    y: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
-) -> float:
-    fitted = model(dict(params)).fit(x[train], y[train])
+    model: Any, x: np.ndarray, y: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> np.ndarray:
+    """Return the loss of each test row."""
+    fitted = model.fit(x[train], y[train])
     if not hasattr(fitted, "classes_"):
-        return float(np.mean((fitted.predict(x[test]) - y[test]) ** 2) / y.var())
+        return np.asarray((fitted.predict(x[test]) - y[test]) ** 2 / y.var())
     if hasattr(fitted, "predict_proba"):
         shares = fitted.predict_proba(x[test])
-        # Shares of 0 would make the loss infinite.
-        scores = np.log(0.98 * shares + 0.02 / shares.shape[1])
+        scores = np.log(0.98 * shares + 0.02 / shares.shape[1])  # a share of 0 has no logarithm
     else:
         margins = fitted.decision_function(x[test])
         margins = np.column_stack([-margins, margins]) if margins.ndim == 1 else margins
         scores = log_softmax(2.0 * margins, axis=1)
-    places = np.searchsorted(fitted.classes_, y[test])
-    known = (places < len(fitted.classes_)) & (
-        fitted.classes_[np.minimum(places, len(fitted.classes_) - 1)] == y[test]
-    )
+    classes = list(fitted.classes_)
+    known = np.isin(y[test], classes)
     lost = np.full(len(test), math.log(100.0))
-    lost[known] = -scores[known, places[known]]
-    return float(lost.mean())
+    places = np.searchsorted(classes, y[test][known])
+    lost[known] = -scores[np.flatnonzero(known), places]
+    return lost
 
 
 CHOSEN = (

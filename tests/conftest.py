@@ -134,7 +134,8 @@ def group(path: Path) -> str:
     """Return the name of the tests that run in the process of this file, one after the other.
 
     A file is a group, so that its fixtures are set up once. The files that share a cluster are one
-    group, and so are those that import PyTorch, Keras and other libraries of models. The files that share the Ray of `running_ray` are two, as long as others run beside them.
+    group, and so are those that import PyTorch, Keras and other libraries of models. The files that
+    share the Ray of `running_ray` are two, as long as others run beside them.
     """
     if path.parent.name in ("cluster", "native"):
         return path.parent.name
@@ -221,9 +222,10 @@ def new_database() -> Iterator[Callable[[], str]]:
 
 @pytest.fixture(scope="session")
 def running_ray() -> Iterator[dict[str, str]]:
-    """Start a Ray with two CPUs on any machine; backends connect to it.
+    """Start a Ray with three CPUs on any machine; backends connect to it.
 
-    Ray starts a worker for each CPU at once, and each takes 0.7 seconds of CPU time.
+    Two are for the workers that the tests of a module share. Ray starts a worker for each CPU at
+    once, and each takes 0.7 seconds of CPU time.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
@@ -235,7 +237,7 @@ def running_ray() -> Iterator[dict[str, str]]:
     with without_unused_processes():
         ray.init(
             address="local",
-            num_cpus=2,
+            num_cpus=3,
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",

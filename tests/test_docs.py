@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import multiprocessing
-import os
 import pkgutil
 import re
 import shutil
 import subprocess
 import sys
-import traceback
-import types
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 import tuner
+from support.forks import Fork
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -46,10 +42,10 @@ def test_the_readme_has_one_script() -> None:
 
 
 IN_ONE_PROCESS = {
-    "drift.md", "find.md", "goals.md", "knowledge.md", "optimizers.md", "packages.md",
-    "pipelines.md", "plots.md", "registry.md", "reports.md", "schedulers.md",
-    "search_spaces.md", "serving.md", "sklearn.md", "sklearn_spaces.md",
-    "tracking.md", "winner.md",
+    "drift.md", "extending.md", "find.md", "goals.md", "index.md", "integrations.md",
+    "knowledge.md", "optimizers.md", "packages.md", "pipelines.md", "plots.md", "registry.md",
+    "reports.md", "schedulers.md", "search_spaces.md", "serving.md",
+    "sklearn.md", "sklearn_spaces.md", "tracking.md", "winner.md",
 }  # fmt: skip
 """Pages whose code starts no process; it runs in a fork of this one, which has the imports."""
 
@@ -61,33 +57,14 @@ IN_ONE_PROCESS = {
 def test_the_python_blocks_of_a_page_run(page: Path, tmp_path: Path) -> None:
     code = python_of(page)
     if page.name in IN_ONE_PROCESS:
-        return run_in_a_fork(code, tmp_path)
+        fork = Fork(code, folder=tmp_path)
+        _, errors = fork.communicate(timeout=300)
+        assert fork.returncode == 0, errors[-3000:]
+        return
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return None
-
-
-def run_in_a_fork(code: str, folder: Path) -> None:
-    """Run code as a script in a forked process, in a working directory."""
-
-    def run() -> None:
-        os.chdir(folder)
-        main = sys.modules["__main__"] = types.ModuleType("__main__")
-        with open(output, "w") as file, redirect_stdout(file), redirect_stderr(file):
-            try:
-                exec(code, main.__dict__)
-            except BaseException:
-                traceback.print_exc()
-                raise
-
-    output = folder.with_name(f"{folder.name}-output")
-    child = multiprocessing.get_context("fork").Process(target=run)
-    child.start()
-    child.join(300)
-    child.kill()
-    assert child.exitcode == 0, output.read_text()[-3000:]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -16,8 +16,8 @@ def test_the_life_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     told = capsys.readouterr().out
     for line in (
         "register: tumors@1 is champion",
-        "monday:   no drift found",
-        "tuesday:  drift: mean area",
+        "monday:   150 rows served, 67% benign; no drift found",
+        "benign; drift: mean area",
         "rules:    tumors@2 is challenger: not champion: it is not approved yet",
         "promote:  tumors@2 is champion",
         "drift:    no drift found",

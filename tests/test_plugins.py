@@ -125,12 +125,12 @@ def test_a_registered_format_saves_and_loads_by_its_name(tmp_path: Path) -> None
 
 
 def test_the_errors_of_formats_list_registered_names() -> None:
-    with pytest.raises(RegistryError, match="none of the formats 'skops', 'json', 'words' accepts"):
+    with pytest.raises(RegistryError, match=r"none of the formats 'keras', .*'words' accepts"):
         save_model(object())
     with pytest.raises(ArgumentError, match="did you mean 'words'"):
         save_model(frozenset(), format="word")
-    with pytest.raises(RegistryError, match=r"'torch', but only .*'words' are installed"):
-        load_files("torch", {})
+    with pytest.raises(RegistryError, match=r"'letters', but only .*'words' are installed"):
+        load_files("letters", {})
 
 
 def test_a_format_registers_under_its_own_name(other_package: Path) -> None:

@@ -18,8 +18,8 @@ from benchmarks.soak.faults import Fault, children_of, descendants_of
 from tuner.backends.ray.auth import read_settings_again
 from tuner.backends.ray.local import private_folder, remove, use_private_token
 
-MEMORY = 80 * 2**20
-"""Size of a node's object store, in bytes."""
+NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_log_monitor": False}
+"""Options of each node; no process reads its logs."""
 
 PR_SET_CHILD_SUBREAPER = 36
 """See prctl(2): orphans become children of this process, so that all of them can be ended."""
@@ -33,11 +33,7 @@ class MachineRoom:
 
         self._cluster = Cluster(
             initialize_head=True,
-            head_node_args={
-                "num_cpus": 1,
-                "include_dashboard": False,
-                "object_store_memory": MEMORY,
-            },
+            head_node_args={"include_dashboard": False, "no_monitor": True, **NODE},
         )
         self.address: str = self._cluster.address
         self._nodes: list[Any] = []
@@ -50,9 +46,7 @@ class MachineRoom:
                 self._cluster.remove_node(node, allow_graceful=False)
                 self._nodes.remove(node)
         while len(self._nodes) < 2:
-            self._nodes.append(
-                self._cluster.add_node(num_cpus=1, object_store_memory=MEMORY, wait=False)
-            )
+            self._nodes.append(self._cluster.add_node(wait=False, **NODE))
 
     def victims(self, kind: str) -> Sequence[int]:
         """Return the raylets, except on the driver's node, or the workers of the sweep."""

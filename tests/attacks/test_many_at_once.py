@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import random
 import signal
@@ -11,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 import pytest
 
 import tuner
+from support.forks import new_processes
 from support.processes import stop, stop_outside_transactions
 from tuner import Float, State, errors
 
@@ -40,8 +39,7 @@ class Askers:
     """Processes that ask and tell, and count their pairs in shared memory."""
 
     def __init__(self, url: str, n: int, pause: float = 0.0) -> None:
-        self.context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["tuner.study", "tuner.engine.ask_tell", __name__])
+        self.context = new_processes()
         self.url, self.pause = url, pause
         self.counts: Any = self.context.Array("q", n, lock=False)
         # Without locks: a process that is stopped while it holds one would stop the others too.
@@ -235,7 +233,7 @@ def test_counts_are_exact_if_some_processes_die_or_pause(url: str, optimizer: st
 def test_the_second_process_that_tells_a_trial_gets_an_error(url: str) -> None:
     study = tuner.create_study(SPACE, study="shared", store=url, optimizer="random", seed=1)
     trials = study.ask(30)
-    context = multiprocessing.get_context("forkserver")
+    context = new_processes()
     ready, told = context.Barrier(2), context.SimpleQueue()
     tellers = [context.Process(target=_tell_all, args=(url, 30, ready, told)) for _ in range(2)]
     for teller in tellers:

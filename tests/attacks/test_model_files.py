@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from skops import io as skops_io
 
 from support.skops_nodes import (
     Node,
@@ -35,9 +34,12 @@ from support.skops_nodes import (
     value,
 )
 from tuner.errors import RegistryError
+from tuner.registry import skops_library
 from tuner.registry.skops_format import FILE, SkopsFormat
 from tuner.registry.value_formats import JsonFormat
 from tuner.testing.model_formats import Touch
+
+skops_io = skops_library.skops_io()
 
 PIPELINE = "sklearn.pipeline.Pipeline"
 SCORER = "sklearn.metrics._scorer._Scorer"

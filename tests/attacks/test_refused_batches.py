@@ -144,7 +144,9 @@ def test_the_neighbors_of_a_refused_trial_are_committed_in_few_transactions(url:
 
 @pytest.mark.soak
 @settings(
-    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(500),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_only_trials_with_refused_values_fail_in_long_searches(

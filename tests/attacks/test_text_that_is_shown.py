@@ -60,19 +60,19 @@ def test_shown_text_does_not_contain_the_password_of_a_url(secret: str) -> None:
 
 @pytest.mark.soak
 @given(PASSWORDS)
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_shown_text_does_not_contain_any_of_many_passwords(secret: str) -> None:
     check_password(secret)
 
 
 @given(ANY_TEXT)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_credentials_are_hidden_in_any_text(text: str) -> None:
     assert isinstance(hide(f"{text}://{text}:{text}@{text}?{text}={text}"), str)
 
 
 @given(ANY_TEXT)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @example("sqlite:///")
 @example("postgresql://h:99999999/x")
 def test_any_text_opens_a_store_or_raises_a_tuner_error(text: str) -> None:

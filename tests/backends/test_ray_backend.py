@@ -92,10 +92,10 @@ def test_workers_that_die_at_startup_are_an_error() -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"workers": 3}, r"workers=3 with 1 CPU each.*there is 2 CPU; write workers=2 or less"),
-        ({"resources": {"cpu": 64}}, r"needs 64 CPU.*there is 2 CPU"),
+        ({"workers": 4}, r"workers=4 with 1 CPU each.*there is 3 CPU; write workers=3 or less"),
+        ({"resources": {"cpu": 64}}, r"needs 64 CPU.*there is 3 CPU"),
         ({"resources": {"gpu": 1.5}}, r"write \{'gpu': 2\}"),
-        ({"resources": {"gpu": 1}}, r"1 GPU.*2 CPU and 0 GPU"),
+        ({"resources": {"gpu": 1}}, r"1 GPU.*3 CPU and 0 GPU"),
     ],
 )
 def test_an_error_names_requested_and_available_resources(options, says: str) -> None:
@@ -108,12 +108,12 @@ def test_fractions_make_more_workers_and_each_has_its_share_of_threads() -> None
         return Outcome(State.COMPLETED, {"threads": float(os.environ["OMP_NUM_THREADS"])})
 
     backend = RayBackend()
-    backend.start(work, workers=3, resources={"cpu": 0.5})
+    backend.start(work, workers=4, resources={"cpu": 0.5})
     try:
         recorder = EventRecorder(backend)
         (end,) = recorder.run(make_job())
         assert end == Finished(end.run, Outcome(State.COMPLETED, {"threads": 1.0}))
-        recorder.until(lambda: backend.capacity == 3)
+        recorder.until(lambda: backend.capacity == 4)
     finally:
         backend.close()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,9 +10,11 @@ from dataclasses import replace
 import pytest
 
 from conformance.stores import contents, finished, study
+from support.forks import new_processes
+from support.store_writers import take_and_die, try_to_take
 from tuner.errors import StudyBusy, StudyExists, StudyNotFound, StudyTakenOver
 from tuner.records import Report, Run, State, Trial
-from tuner.tracking import Batch, Store, open_store
+from tuner.tracking import Batch, Store
 from tuner.tracking.batch import Changes
 from tuner.tracking.lease import LeaseOwner, new_lease_owner
 from tuner.tracking.uuid7 import uuid7
@@ -89,9 +90,7 @@ class LeaseConformance:
 
     def test_a_holder_whose_process_has_ended_holds_nothing(self, store: Store) -> None:
         info = study(store)
-        child = multiprocessing.get_context("spawn").Process(
-            target=_take_and_die, args=(store.url, info.name)
-        )
+        child = new_processes().Process(target=take_and_die, args=(store.url, info.name))
         child.start()
         child.join(60)
         assert store.study_epoch(info.uid) == 1
@@ -238,33 +237,12 @@ class LeaseConformance:
 
     def test_one_of_many_concurrent_drivers_gets_the_lease(self, store: Store) -> None:
         info = study(store)
-        context = multiprocessing.get_context("spawn")
+        context = new_processes()
         with context.Pool(4) as pool:
-            taken = pool.map(_try_to_take, [(store.url, info.name, n) for n in range(12)], 3)
+            taken = pool.map(try_to_take, [(store.url, info.name, n) for n in range(12)], 3)
         assert sum(taken) == 1
         assert store.study_epoch(info.uid) == 1
 
 
 def running(number: int) -> Trial:
     return Trial(number, {"x": float(number)}, State.RUNNING, attempts=1)
-
-
-def _take_and_die(url: str, name: str) -> None:
-    store = open_store(url)
-    info = store.find_study(name)
-    assert info is not None
-    store.acquire_lease(info, new_lease_owner(), LONG)
-
-
-def _try_to_take(which: tuple[str, str, int]) -> bool:
-    url, name, number = which
-    store = open_store(url)
-    info = store.find_study(name)
-    assert info is not None
-    try:
-        store.acquire_lease(info, LeaseOwner("elsewhere", number, ""), LONG)
-    except StudyBusy:
-        return False
-    finally:
-        store.close()
-    return True

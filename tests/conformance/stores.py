@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
 import signal
 import time
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from conformance import record_strategies as records
 from conformance.record_strategies import exact, exact_all
 from support.effort import examples
+from support.forks import new_processes
 from support.store_writers import BATCH, finished, write_trials, write_until_killed
 from tuner.errors import ArgumentError, ChecksumMismatch, StoreError
 from tuner.records import (
@@ -299,10 +299,10 @@ class StoreConformance:
 
     def test_two_processes_write_at_once(self, store: Store) -> None:
         info = study(store)
-        spawn = multiprocessing.get_context("spawn")
-        ready = spawn.Barrier(2)
+        context = new_processes()
+        ready = context.Barrier(2)
         writers = [
-            spawn.Process(target=write_trials, args=(store.url, info.uid, ready, float(k)))
+            context.Process(target=write_trials, args=(store.url, info.uid, ready, float(k)))
             for k in (1, 2)
         ]
         for writer in writers:
@@ -341,11 +341,11 @@ class StoreConformance:
 
     def test_a_killed_writer_loses_no_committed_batch(self, store: Store) -> None:
         info = study(store)
-        spawn = multiprocessing.get_context("spawn")
+        context = new_processes()
         acknowledged = 0
         for patience in (0.0, 0.05):
-            ours, theirs = spawn.Pipe(duplex=False)
-            writer = spawn.Process(
+            ours, theirs = context.Pipe(duplex=False)
+            writer = context.Process(
                 target=write_until_killed, args=(store.url, info.uid, theirs, acknowledged)
             )
             writer.start()

@@ -17,6 +17,7 @@ from support.command_line import call
 from tuner.drift import Profile, check_model
 from tuner.errors import ArgumentError, RegistryError, TunerWarning
 from tuner.registry import Registry
+from tuner.registry.served import Sample, add_sample
 
 
 def table(n: int, seed: int, mean: float = 0.0) -> pd.DataFrame:
@@ -168,6 +169,26 @@ def test_the_command_compares_a_file_with_a_model(
     assert "has no model" in call("drift", "none@champion", "same.csv", code=1).output
     Path("m").write_bytes(Path("same.csv").read_bytes())
     assert "neither .csv nor .parquet" in call("drift", "m", "same.csv", code=1).output
+
+
+def test_the_sampled_rows_of_a_served_model_are_checked(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNER_STORE", str(store))
+    registry = Registry(store)
+    assert "no rows of version 1" in call("drift", "m", "--served", "7d", code=1).output
+    for seed, mean, code in ((1, 0.0, 0), (2, 2.0, 3)):
+        rows = features(table(300, seed, mean=mean))
+        answers = [bool(p) for p in registry.load("m").predict(rows)]
+        columns = rows.to_dict("list") | {"prediction": answers}
+        add_sample(registry.store, Sample("m", 1, 300, columns))
+        output = call("drift", "m@champion", "--served", "1h", "--no-joint", code=code).output
+    assert "prediction" in output
+    assert "is a file" in call("drift", "x.csv", "--served", "7d", code=1).output
+    assert "such as 7d" in call("drift", "m", "--served", "week", code=1).output
+    call("drift", "m", code=2)
+    call("drift", "m", "x.csv", "--served", "7d", code=2)
+    call("drift", "m", "--served", "7d", "--retune", "train.py:objective", code=2)
 
 
 SCRIPT = """

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from support.effort import examples
 from tuner.backends.protocol import Finished, Lost, Resized, Sent
 from tuner.engine.machine import Machine
 from tuner.engine.machine_state import Limits
@@ -112,7 +113,7 @@ HAPPENINGS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     happenings=HAPPENINGS,
     n_trials=st.integers(1, 12),
@@ -182,7 +183,7 @@ def test_the_budget_is_exact_and_each_trial_is_told_once(
         assert w.most_at_once <= capacity + 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     happenings=HAPPENINGS,
     capacity=st.integers(1, 4),

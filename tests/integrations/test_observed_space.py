@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import examples
 from tuner.integrations.observed_space import ObservedSpace, Presence, can_branch
 from tuner.search_spaces import Choice, Float, Int
 
@@ -50,7 +51,7 @@ def values_of(params) -> list:
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(trials.filter(any))
 def test_each_observed_trial_is_a_point_of_the_space(some) -> None:
     space = observed(some)

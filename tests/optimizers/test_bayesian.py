@@ -341,14 +341,15 @@ class TestConstraintsAndGoals:
         assert min(kept) < rng[inside].sum(axis=1).min() + 0.01
 
     @pytest.mark.slow
-    def test_a_small_feasible_region_is_found(self):
+    @pytest.mark.parametrize("seeds", [1, pytest.param(3, marks=pytest.mark.soak)])
+    def test_a_small_feasible_region_is_found(self, seeds):
         def outcome(params):
             away = np.hypot(params["x"] - 0.8, params["y"] - 0.15) - 0.08  # 2% of the space
             values = {"value": params["x"]}
             return Outcome(State.COMPLETED, values, constraints={"near": float(away)})
 
         unit = Space({"x": Float(0, 1), "y": Float(0, 1)})
-        for seed in range(3):
+        for seed in range(seeds):
             _, told = self.run(unit, [Goal()], outcome, 30, seed)
             kept = [o.metrics["value"] for _, o in told if o.constraints["near"] <= 0]
             assert min(kept) < 0.75

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from optuna._hypervolume import compute_hypervolume
 
+from support.effort import examples
 from tuner.errors import ArgumentError
 from tuner.optimizers.pareto import (
     hypervolume,
@@ -96,7 +97,7 @@ class TestHypervolume:
         assert hypervolume(values, corner) == by_inclusion_and_exclusion(values, corner)
 
     @given(st.integers(0, 10_000), st.integers(2, 5), st.integers(1, 25))
-    @settings(max_examples=60)
+    @settings(max_examples=examples(150))
     def test_the_hypervolume_matches_optuna(self, seed, goals, n):
         values = np.random.default_rng(seed).random((n, goals))
         corner = np.full(goals, 0.9)

@@ -73,6 +73,7 @@ def environment(folder: Path, package: Path, cwd: Path) -> Path:
     python = folder / "bin" / "python"
     run(
         *(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps"),
+        "--no-compile",
         *("--no-index", package),
         cwd=cwd,
     )

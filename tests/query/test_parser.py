@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conformance.query_strategies import queries
+from support.effort import examples
 from tuner.errors import ArgumentError, QueryError
 from tuner.query import parse
 from tuner.query.compiler import Compiler
@@ -155,7 +156,7 @@ PIECES = r"""
 pieces = st.sampled_from([*PIECES.split(), "\0", "\ud800"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(pieces | st.text(max_size=5), max_size=12).map(" ".join) | st.text(max_size=40),
     st.sampled_from(SUBJECTS),

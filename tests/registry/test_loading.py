@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import re
 import subprocess
 import sys
 import threading
@@ -182,20 +181,6 @@ def test_a_model_without_a_safe_format_is_pickled_if_allowed() -> None:
     format, files = save_model(Birch().fit(X), allow_pickle=True)
     assert format == "pickle"
     assert type(load_files(format, files, allow_pickle=True)) is Birch
-
-
-@pytest.mark.parametrize(
-    ("package", "says"),
-    [
-        ("keras.src.models.model", r"model\.save\('model\.keras'\)"),
-    ],
-)
-def test_a_model_of_another_library_is_refused_with_a_remedy(package: str, says: str) -> None:
-    base = type("Module", (), {"__module__": package})
-    model = type("Net", (base,), {"__module__": "networks"})()
-    with pytest.raises(RegistryError, match="allow_pickle=True here and on loading") as caught:
-        save_model(model)
-    assert re.search(f"{says} and trial.log_artifact.*load_model does not load", str(caught.value))
 
 
 def test_a_missing_library_is_known_before_the_search(

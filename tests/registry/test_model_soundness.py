@@ -13,10 +13,12 @@ from sklearn import cluster, ensemble, linear_model, neighbors, preprocessing, s
 from sklearn.datasets import load_iris
 from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.feature_extraction.text import CountVectorizer
-from skops import io as skops_io
 
 from tuner.errors import RegistryError
+from tuner.registry import skops_library
 from tuner.registry.skops_format import FILE, SkopsFormat
+
+skops_io = skops_library.skops_io()
 
 X, y = load_iris(return_X_y=True)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.forks import Fork
 from tuner.errors import ArgumentError, ModelNotFound, RegistryError, StoreError
 from tuner.records import (
     Artifact,
@@ -268,11 +267,9 @@ for trial, run in pairs[int(offset)::int(every)]:
 def test_processes_that_register_at_once_leave_no_gaps(store: Store) -> None:
     info, pairs = record(store, n_runs=40)
     shares = [("2", "0"), ("2", "1"), ("3", "0")]
-    processes = [
-        subprocess.Popen([sys.executable, "-c", REGISTER_ALL, store.url, info.name, *share])
-        for share in shares
-    ]
-    assert [process.wait(60) for process in processes] == [0] * len(processes)
+    processes = [Fork(REGISTER_ALL, store.url, info.name, *share) for share in shares]
+    told = [process.communicate(60) for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), told
     versions = Registry(store).versions("m")
     assert [v.version for v in versions] == list(range(1, 41))
     assert {v.run for v in versions} == {run.uid for _, run in pairs}

@@ -26,13 +26,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
-from skops import io as skops_io
 
 from support.effort import each_once
 from tuner.errors import RegistryError, UntrustedModel
+from tuner.registry import skops_library
 from tuner.registry.skops_format import FILE, SkopsFormat
 from tuner.registry.soundness import Unsound, check_model
 from tuner.testing.model_formats import Touch
+
+skops_io = skops_library.skops_io()
 
 X, y = load_iris(return_X_y=True)
 

@@ -18,12 +18,14 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import all_estimators
-from skops import io as skops_io
 
 from support.skops_nodes import names
 from tuner.errors import UntrustedModel
+from tuner.registry import skops_library
 from tuner.registry.skops_format import load_skops
 from tuner.registry.trusted import ESTIMATORS, TRUSTED
+
+skops_io = skops_library.skops_io()
 
 X, y = load_iris(return_X_y=True)
 X, y = X[::3], y[::3]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.conditions import conditions
+from support.effort import examples
 from tuner.errors import SpaceError
 from tuner.search_spaces import Bool, Choice, Const, Expression, Float, Int, Normal, Ordinal, Space
 from tuner.search_spaces.evaluation import Feasibility
@@ -71,7 +72,7 @@ VARIANTS = [
 
 @pytest.mark.slow
 @given(conditions, st.integers(0, 3))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(120))
 def test_rows_are_feasible_exactly_if_their_points_are(rule: Expression, variant: int) -> None:
     space = Space(VARIANTS[variant])
     if "k" in space.params:

@@ -245,6 +245,8 @@ def test_requests_need_the_token_except_for_health(store: Path):
 def test_without_a_token_only_names_of_this_machine_are_served(served: Starlette):
     assert send(served, "GET", "/health", headers={"host": "evil.example"}).status == 421
     assert send(served, "GET", "/health", headers={"host": "localhost:1"}).json["model"] == "m"
+    assert send(served, "GET", "/health", client="127.0.0.2").status == 200
+    assert send(served, "GET", "/health", client="192.168.1.2").status == 421
 
 
 def test_what_cannot_be_served_is_said_at_the_start(store: Path):
@@ -261,6 +263,8 @@ def test_what_cannot_be_served_is_said_at_the_start(store: Path):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
 def test_other_addresses_need_a_token(store: Path, host: str):
+    with pytest.raises(ArgumentError, match="16 printable"):
+        app("m", store=store, token="näht so sicher wie es sein soll")
     with pytest.raises(ArgumentError, match="TUNER_SERVE_TOKEN"):
         serve("m", store=store, host=host)
     with pytest.raises(ArgumentError, match="5 characters"):

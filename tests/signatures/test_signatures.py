@@ -320,7 +320,7 @@ WRONG = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(frames, st.randoms())
 def test_a_signature_takes_its_example_and_refuses_each_mutation(frame, random):
     signature = Signature.infer(frame)

@@ -13,14 +13,14 @@ from support.simulation.sweeps import check_all, failure_report, sweep_database
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_eighty_sweeps_with_faults_are_correct() -> None:
-    wrong, happened = check_all(range(80))
+def test_thirty_sweeps_with_faults_are_correct() -> None:
+    wrong, happened = check_all(range(30))
     assert not wrong, failure_report(wrong)
     # They would prove little if little went wrong.
     for what in ("killed", "StudyBusy", "StoreUnavailable"):
-        assert happened[what] > 40, happened
+        assert happened[what] > 15, happened
     for what in ("StudyTakenOver", "timeout", "KeyboardInterrupt"):
-        assert happened[what] > 1, happened
+        assert happened[what], happened
 
 
 @pytest.mark.soak
@@ -30,7 +30,7 @@ def test_ten_thousand_sweeps_with_faults_are_correct() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_driver_killed_at_any_step_loses_nothing(stride: int) -> None:
     plan = Plan(n_trials=3, workers=2, steps=1, asha=True)
     wrong: dict[int, list[str]] = {}
@@ -57,5 +57,5 @@ def test_the_same_seed_is_the_same_sweep() -> None:
         ]
         return [rows, history.ends, history.epochs]
 
-    for seed in range(5):
+    for seed in range(3):
         assert log(seed) == log(seed)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 
 import tuner
+from support.forks import Fork
 from tuner import Float, errors
 from tuner.records import StudyInfo
 from tuner.tracking.store import Store
@@ -168,12 +166,7 @@ study.tell(trial, trial.params["x"])
 @pytest.mark.slow
 @pytest.mark.process
 def test_a_job_array_shares_one_study(tmp_path: Path) -> None:
-    jobs = [
-        subprocess.Popen(
-            [sys.executable, "-c", JOB, str(tmp_path)], stderr=subprocess.PIPE, env=os.environ
-        )
-        for _ in range(3)
-    ]
-    errors_of = [job.communicate(timeout=120)[1].decode() for job in jobs]
+    jobs = [Fork(JOB, tmp_path) for _ in range(3)]
+    errors_of = [job.communicate(timeout=120)[1] for job in jobs]
     assert [job.returncode for job in jobs] == [0] * 3, errors_of
     assert len(tuner.load_study("n", store=tmp_path).trials) == 3

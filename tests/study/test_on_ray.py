@@ -211,7 +211,7 @@ def test_fractions_of_a_cpu_make_more_workers(tmp_path: Path) -> None:
     wanted = cpus() + 1
     objective = one_that_waits_for_workers(tmp_path / "pids", wanted)
     study = search(
-        tmp_path / "store", objective, resources={"cpu": 0.6}, n_trials=4 * wanted, workers=None
+        tmp_path / "store", objective, resources={"cpu": 0.75}, n_trials=4 * wanted, workers=None
     )
     assert len({r.pid for r in study.runs()}) == wanted
 

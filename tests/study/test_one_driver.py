@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 import tuner
+from support.forks import Fork
 from support.processes import stop_outside_transactions
 from tuner import Float, State, errors
 from tuner.backends.protocol import Finished
@@ -47,22 +45,12 @@ for _ in range(int(sys.argv[2])):
 """
 
 
-def start(code: str, *args: object, **environ: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, args)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environ,
-    )
-
-
 def lines(folder: Path) -> int:
     log = folder / "log"
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def wait_for_lines(process: subprocess.Popen[str], folder: Path, n: int) -> None:
+def wait_for_lines(process: Fork, folder: Path, n: int) -> None:
     deadline = time.monotonic() + 60
     while lines(folder) < n and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()[1]
@@ -94,7 +82,7 @@ def check_whole(study: tuner.Study, n_trials: int) -> None:
 
 @pytest.mark.process
 def test_a_second_driver_gets_an_error_that_names_the_first(tmp_path: Path) -> None:
-    first = start(SEARCH, tmp_path, 80, 0.1)
+    first = Fork(SEARCH, tmp_path, 80, 0.1)
     try:
         wait_for_lines(first, tmp_path, 3)
         with pytest.raises(errors.StudyBusy, match=f"'shared' is run by process {first.pid} on "):
@@ -122,12 +110,12 @@ def test_a_second_driver_gets_an_error_that_names_the_first(tmp_path: Path) -> N
 def test_a_frozen_driver_is_replaced_and_its_later_writes_are_refused(
     tmp_path: Path,
 ) -> None:
-    frozen = start(SEARCH, tmp_path, 200, 0.02, TUNER_LEASE="1")
+    frozen = Fork(SEARCH, tmp_path, 200, 0.02, TUNER_LEASE="1")
     try:
         wait_for_lines(frozen, tmp_path, 10)
         stop_outside_transactions(frozen.pid, tmp_path / "store" / "tuner.db")
         time.sleep(2.5)
-        second = start(SEARCH, tmp_path, 60, 0.0, TUNER_LEASE="1")
+        second = Fork(SEARCH, tmp_path, 60, 0.0, TUNER_LEASE="1")
         out, err = second.communicate(timeout=60)
         assert second.returncode == 0, err
         assert out.strip() == "60"
@@ -148,7 +136,7 @@ def test_a_frozen_driver_is_replaced_and_its_later_writes_are_refused(
 @pytest.mark.process
 def test_many_processes_ask_and_tell_of_one_study(tmp_path: Path) -> None:
     study = tuner.create_study({"x": Float(0, 1)}, study="shared", store=tmp_path, optimizer="tpe")
-    processes = [start(ASKING, tmp_path, 8) for _ in range(3)]
+    processes = [Fork(ASKING, tmp_path, 8) for _ in range(3)]
     for process in processes:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 import tuner
+from support.forks import Fork
 from support.interrupts import heed_interrupts
 from tuner import Float, Int, State
 
@@ -48,7 +48,11 @@ def start(folder: Path, n_trials: int, optimizer: str = "random") -> subprocess.
     )
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+def fork(folder: Path, n_trials: int) -> Fork:
+    return Fork(SCRIPT, folder / "store", folder / "log", n_trials, "random")
+
+
+def finish(process: subprocess.Popen[str] | Fork) -> str:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     return out.strip()
@@ -66,7 +70,9 @@ def search(folder: Path, n_trials: int, **options: Any) -> tuner.Study:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["random", "tpe", "bayesian", "auto"])
+@pytest.mark.parametrize(
+    "optimizer", ["random", "tpe", pytest.param("bayesian", marks=pytest.mark.soak), "auto"]
+)
 def test_a_search_in_several_calls_equals_one_call(tmp_path: Path, optimizer: str) -> None:
     for n_trials in (1, 7, 15, 15, 24):
         pieces = search(tmp_path / "pieces", n_trials, optimizer=optimizer)
@@ -128,12 +134,12 @@ def test_a_killed_driver_loses_and_repeats_no_committed_trial(
     n_trials = 120
     committed: dict[int, tuner.Trial] = {}
     for _ in range(4):
-        process = start(tmp_path, n_trials)
+        process = fork(tmp_path, n_trials)
         deadline = time.time() + 30
         lines = len(committed) + rng.randint(5, 25)
         while _lines(tmp_path) < lines and time.time() < deadline and process.poll() is None:
             time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.communicate()
         study = tuner.load_study("resumed", store=tmp_path / "store")
         now = {t.number: t for t in study if t.state.finished}

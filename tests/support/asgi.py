@@ -29,6 +29,7 @@ def send(
     path: str,
     body: bytes | Sequence[bytes] = b"",
     headers: Mapping[str, str] | None = None,
+    client: str = "127.0.0.1",
 ) -> Answer:
     """Send one request; a body in pieces has no Content-Length."""
     given = {"host": "127.0.0.1:8000"} | dict(headers or {})
@@ -43,6 +44,7 @@ def send(
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
+        "client": (client, 1234),
         "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in given.items()],
     }
     events: list[dict[str, Any]] = []

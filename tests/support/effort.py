@@ -12,7 +12,7 @@ from hypothesis import settings
 THOROUGH = 100
 """Examples of a Hypothesis test in ``make soak``, unless the test names a number."""
 
-QUICK = 30
+QUICK = 20
 """Examples of the same test in ``make test``."""
 
 

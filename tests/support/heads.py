@@ -70,6 +70,8 @@ def ray_flags(folder: Path | None = None) -> list[str]:
     ports = free_ports(len(PORTS))
     flags = [word for name, port in zip(PORTS, ports, strict=True) for word in (name, str(port))]
     flags += ["--object-store-memory", str(100 * 2**20)]
+    # No test asks for the autoscaler and the reader of logs, which take CPU time all along.
+    flags += ["--no-monitor", "--include-log-monitor", "false"]
     return [*flags, "--temp-dir", str(folder / "ray")] if folder else flags
 
 

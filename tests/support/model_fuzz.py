@@ -36,11 +36,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.semi_supervised import LabelPropagation
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-from skops import io as skops_io
 
 from support.skops_nodes import Node, npy, packed, unpacked
+from tuner.registry import skops_library
 from tuner.registry.skops_format import load_skops
 from tuner.registry.trusted import TRUSTED
+
+skops_io = skops_library.skops_io()
 
 X, y = load_iris(return_X_y=True)
 X, y = X[::3], y[::3]

@@ -38,7 +38,7 @@ def make_store(folder: Path) -> Path:
     study.register("m", trial=second)
     wrong = tuner.Signature.infer(pd.DataFrame({"a": [1.0]}))
     study.register("wrong", trial=first, signature=wrong)
-    other = tuner.create_study({"x": tuner.Int(1, 2)}, name="params", store=folder)
+    other = tuner.create_study({"x": tuner.Int(1, 2)}, study="params", store=folder)
     other.tell(other.ask(), 1.0)
     other.register("configuration")
     return folder

@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from skops import io as skops_io
+
+from tuner.registry import skops_library
+
+skops_io = skops_library.skops_io()
 
 Node = dict[str, Any]
 

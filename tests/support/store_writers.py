@@ -6,12 +6,10 @@ import itertools
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
-from tuner.records import (
-    Run,
-    State,
-    Trial,
-)
+from tuner.errors import StudyBusy
+from tuner.records import Run, State, Trial
 from tuner.tracking import Batch, open_store
+from tuner.tracking.lease import LeaseOwner, new_lease_owner
 from tuner.tracking.uuid7 import uuid7
 
 BATCH = 8
@@ -41,3 +39,24 @@ def write_until_killed(url: str, uid: str, word: Connection, begin: int) -> None
 def finished(number: int, value: float = 1.0) -> Trial:
     """Return a completed trial."""
     return Trial(number, {"x": value}, State.COMPLETED, (value,), {"value": value}, attempts=1)
+
+
+def take_and_die(url: str, name: str) -> None:
+    store = open_store(url)
+    info = store.find_study(name)
+    assert info is not None
+    store.acquire_lease(info, new_lease_owner(), 3600.0)
+
+
+def try_to_take(which: tuple[str, str, int]) -> bool:
+    url, name, number = which
+    store = open_store(url)
+    info = store.find_study(name)
+    assert info is not None
+    try:
+        store.acquire_lease(info, LeaseOwner("elsewhere", number, ""), 3600.0)
+    except StudyBusy:
+        return False
+    finally:
+        store.close()
+    return True

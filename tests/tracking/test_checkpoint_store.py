@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import examples
 from tuner.engine.worker.files import PART, copy_checkpoint, send_checkpoint
 from tuner.errors import ArgumentError, StoreReadOnly
 from tuner.records import Checkpoint, CheckpointEnd, CheckpointPart, Message
@@ -77,7 +78,7 @@ def restored(checkpoint: Checkpoint | None, target: Path) -> dict[str, bytes] | 
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.tuples(contents, st.booleans(), st.integers(0, 8)), max_size=6))
 def test_the_last_complete_checkpoint_is_found(
     saves: list[tuple[dict[str, bytes], bool, int]],

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 import tuner
 from conformance.stores import contents, finished
+from support.forks import Fork
 from tuner.cli.commands import cli
 from tuner.errors import ArgumentError, StoreError
 from tuner.records import Report, Run, State, Trial
@@ -139,9 +140,6 @@ def test_maintenance_of_a_missing_store_does_nothing(tmp_path: Path) -> None:
 @pytest.mark.process
 @pytest.mark.parametrize("n", [5, pytest.param(32, marks=pytest.mark.soak)])
 def test_many_processes_open_a_new_store_concurrently(tmp_path: Path, n: int) -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys\n"
         "from tuner.records import Goal, StudyInfo\n"
@@ -150,11 +148,8 @@ def test_many_processes_open_a_new_store_concurrently(tmp_path: Path, n: int) ->
         "store = open_store(sys.argv[1])\n"
         "store.create_study(StudyInfo(uuid7(), sys.argv[2], {}, '0', (Goal(),), 1, 1.5))\n"
     )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code, tmp_path, str(i)], stderr=subprocess.PIPE)
-        for i in range(n)
-    ]
+    processes = [Fork(code, tmp_path, i) for i in range(n)]
     for process in processes:
         _, err = process.communicate(timeout=240)
-        assert process.returncode == 0, err.decode()
+        assert process.returncode == 0, err
     assert {s.name for s in open_store(tmp_path).studies()} == {str(i) for i in range(n)}

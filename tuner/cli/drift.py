@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,15 @@ import tuner
 from tuner.cli.arguments import load_objective, store_option
 from tuner.cli.models import echo_model, open_registry
 from tuner.cli.output import echo
-from tuner.errors import ArgumentError, ExportError
+from tuner.errors import ArgumentError, ExportError, RegistryError
 
 DRIFT_FOUND = 3
 """Exit code if the new data drifted."""
 
 DATA = "TUNER_DATA"
 """Environment variable with the path of the new data, for the script of --retune."""
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 _FILES = (".csv", ".csv.gz", ".parquet", ".pq", ".json")
 """Ends of the names of tables and profiles."""
@@ -38,7 +42,12 @@ def _with_data_options(command: Any) -> Any:
 
 @click.command("drift")
 @click.argument("reference", metavar="FILE|MODEL[@ALIAS]")
-@click.argument("new", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("new", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--served",
+    metavar="SPAN",
+    help="Check the sampled rows that were served in this time, such as 7d or 12h.",
+)
 @click.option(
     "--alpha",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -74,7 +83,8 @@ def _with_data_options(command: Any) -> Any:
 def drift(
     ctx: click.Context,
     reference: str,
-    new: Path,
+    new: Path | None,
+    served: str | None,
     alpha: float,
     min_effect: float,
     no_joint: bool,
@@ -101,6 +111,7 @@ def drift(
       tuner drift train.csv today.csv
       tuner drift train.json today.parquet --format json --html drift.html
       tuner drift digits@champion today.parquet --label digit
+      tuner drift digits@champion --served 7d
       tuner drift digits@champion today.parquet --label digit --retune train.py:objective
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
     from tuner.drift import check_model, compare
@@ -114,20 +125,25 @@ def drift(
         "seed": seed,
     }
     is_model = _is_model(reference)
-    if retune is not None and not is_model:
-        raise ArgumentError(f"--retune: {reference!r} is a file; name a model, such as digits")
+    for option, given in (("--retune", retune), ("--served", served)):
+        if given is not None and not is_model:
+            raise ArgumentError(f"{option}: {reference!r} is a file; name a model, such as digits")
+    if (new is None) == (served is None):
+        raise click.UsageError("write the file of the new data, or --served")
+    if retune is not None and new is None:
+        raise click.UsageError("--retune needs a file of new data with labels, not --served")
+    data = _side(new) if new is not None else _served(reference, served or "", store)
     if is_model:
         report = check_model(
-            reference, _side(new), label=target, record=not no_record, by=by, store=store,
-            **settings,
-        )  # fmt: skip
+            reference, data, label=target, record=not no_record, by=by, store=store, **settings
+        )
     else:
-        report = compare(_side(Path(reference)), _side(new), target=target, **settings)
+        report = compare(_side(Path(reference)), data, target=target, **settings)
     echo(report.to_json() if in_json else report)
     if html is not None:
         report.save(html)
     if report.drift:
-        if retune is not None:
+        if retune is not None and new is not None:
             _retune(reference, new, retune, target, n_trials, backend, store, in_json)
         ctx.exit(DRIFT_FOUND)
 
@@ -164,7 +180,24 @@ def _retune(
 
 def _is_model(reference: str) -> bool:
     """Return whether a reference is a model: not a file, and not named like a table or profile."""
-    return not Path(reference).exists() and not reference.endswith(_FILES)
+    return not Path(reference).is_file() and not reference.endswith(_FILES)
+
+
+def _served(ref: str, span: str, store: str | None) -> Any:
+    """Return the sampled rows that a version was given in a span of time before now."""
+    found = re.fullmatch(r"(\d{1,4})([mhdw])", span)
+    if found is None:
+        raise ArgumentError(f"--served {span!r}: write a number and m, h, d or w, such as 7d")
+    registry = open_registry(store)
+    version = registry.get(ref)
+    since = timedelta(**{_UNITS[found[2]]: int(found[1])})
+    rows = registry.served_samples(version.name, since=since, version=version.version)
+    if rows.empty:
+        raise RegistryError(
+            f"model {ref!r}: no rows of version {version.version} were sampled in the last {span}; "
+            f"serve it with tuner models serve, or write a longer time"
+        )
+    return rows
 
 
 def _side(path: Path) -> Any:

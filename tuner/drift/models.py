@@ -40,8 +40,9 @@ def check_model(
 ) -> DriftReport:
     """Compare new data with the profile of a registered model, with predictions of the model.
 
-    The model predicts up to 5,000 of the new rows if its profile has predictions. If the new data
-    has labels, the metric of the predictions is compared, too.
+    The model predicts up to 5,000 of the new rows if its profile has predictions. A column
+    ``prediction`` of the new data, as `Registry.served_samples` has it, takes their place. If the
+    new data has labels, the metric of the predictions is compared, too.
 
     Parameters
     ----------
@@ -138,7 +139,12 @@ def _profile(
                 f"drift: the new data has {len(frame)} rows and {len(labels)} labels"
             )
         frame = frame.assign(**{target: np.asarray(labels)})
-    profile = Profile.of(frame, target=target if target in frame.columns else None, seed=seed)
+    target_here = target if target in frame.columns else None
+    if PREDICTION in frame.columns and PREDICTION not in reference.features:
+        predictions = frame[PREDICTION].to_numpy()
+        frame = frame.drop(columns=PREDICTION)
+        return Profile.of(frame, target=target_here, predictions=predictions, seed=seed)
+    profile = Profile.of(frame, target=target_here, seed=seed)
     if PREDICTION not in reference.columns:
         return profile
     try:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tuner.optimizers.protocol import Optimizer
     from tuner.optimizers.random import RandomOptimizer
     from tuner.optimizers.tpe import TPEOptimizer
+    from tuner.optimizers.transfer import TransferOptimizer
 
 __all__ = [
     "AutoOptimizer",
@@ -27,6 +28,7 @@ __all__ = [
     "RandomOptimizer",
     "SpaceOptimizer",
     "TPEOptimizer",
+    "TransferOptimizer",
     "describe",
     "resolve",
     "restore",
@@ -42,6 +44,7 @@ OPTIMIZERS = Plugins(
         "tpe": "tuner.optimizers.tpe:TPEOptimizer",
         "bayesian": "tuner.optimizers.bayesian.optimizer:BayesianOptimizer",
         "grid": "tuner.optimizers.grid:GridOptimizer",
+        "transfer": "tuner.optimizers.transfer:TransferOptimizer",
     },
     exports=(
         "tuner.optimizers.optuna_adapter:OptunaOptimizer",

@@ -248,13 +248,6 @@ def _saved(model: Any, format: ModelFormat) -> dict[str, bytes]:
         }
 
 
-_OWN_FILES = {
-    "keras": ("model.save({!r})", "model.keras"),
-    "tensorflow": ("model.save({!r})", "model.keras"),
-}
-"""The call that writes a model of a library to a file of its own format, by package."""
-
-
 def _unsaved(model: Any, failures: Sequence[RegistryError]) -> RegistryError:
     """Return the error for a model that no allowed format can save, with all that can be done."""
     text = "; ".join(map(str, failures))
@@ -262,14 +255,8 @@ def _unsaved(model: Any, failures: Sequence[RegistryError]) -> RegistryError:
         safe = ", ".join(repr(name) for name in FORMATS.names if name != PickleFormat.name)
         text = (
             f"model {type(model).__name__}: none of the formats {safe} accepts it; loading a "
-            f"pickle runs code: to save one, write allow_pickle=True here and on loading, or pass "
-            f"format= with a ModelFormat of your own"
-        )
-    packages = {base.__module__.partition(".")[0] for base in type(model).__mro__}
-    for package in sorted(packages & _OWN_FILES.keys()):
-        call, file = _OWN_FILES[package]
-        text += (
-            f"; or write {call.format(file)} and trial.log_artifact({file!r}), which keeps the "
-            f"model in the format of {package}; load_model does not load such an artifact"
+            f"pickle runs code: to save one, write allow_pickle=True here and on loading; or write "
+            f"the model to a file and pass its pathlib.Path, or pass format= with a ModelFormat of "
+            f"your own"
         )
     return RegistryError(text)

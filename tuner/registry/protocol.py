@@ -8,7 +8,12 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class ModelFormat(Protocol):
-    """Saves and loads one family of models; `tuner.testing.ModelFormatConformance` tests it."""
+    """Saves and loads one family of models; `tuner.testing.ModelFormatConformance` tests it.
+
+    A format may also have `libraries`, the names of modules that must be installed;
+    ``check(model)``, which raises `RegistryError` before the training if `save` would refuse the
+    model; and ``suits(model)``, which replaces `accepts` where the user names no format.
+    """
 
     name: str
     """The name that the store records, such as ``"skops"``; also the name of its entry point."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import RegistryError, UntrustedModel
 from tuner.registry.load_failures import why_not_elsewhere, why_not_here
+from tuner.registry.skops_library import skops_io
 from tuner.registry.trusted import TRUSTED, VARIABLE, more_types
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ class SkopsFormat:
             If skops cannot save a part of the model, the model would not load, or it has a class or
             function that another process cannot import, such as one of ``__main__``.
         """
-        from skops import io
-
+        io = skops_io()
         kind = type(model).__name__
         try:
             content = io.dumps(model)
@@ -118,11 +118,10 @@ class SkopsFormat:
 
 def load_skops(content: bytes, trusted: frozenset[str]) -> Any:
     """Return the model of a skops file; `trusted` names are allowed in addition to the list."""
-    from skops import io
-
     from tuner.registry.skops_values import resolve
     from tuner.registry.soundness import check_model
 
+    io = skops_io()
     archive, schema = _checked(content, trusted)
     if schema.untrusted:
         for name in schema.types & TRUSTED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ OPEN_PATHS = ("/health",)
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether only processes of this machine reach a host name or address."""
     try:
@@ -35,16 +37,29 @@ def check_access(host: str, token: str | None) -> None:
     Raises
     ------
     ArgumentError
-        If the host is not loopback and has no token, or the token is short or not ASCII.
+        If the host is not loopback and has no token, or the token is invalid.
+    """
+    check_token(token)
+    if token is None and not is_loopback(host):
+        raise ArgumentError(
+            f"host={host!r} is reachable from other machines, which needs a token: set the "
+            f"environment variable TUNER_SERVE_TOKEN or write --token-file, or serve on "
+            f"127.0.0.1"
+        )
+
+
+def check_token(token: str | None) -> None:
+    """Check the form of a token.
+
+    Raises
+    ------
+    ArgumentError
+        If it is short or not ASCII.
     """
     if token is None:
-        if not is_loopback(host):
-            raise ArgumentError(
-                f"host={host!r} is reachable from other machines, which needs a token: set the "
-                f"environment variable TUNER_SERVE_TOKEN or write --token-file, or serve on "
-                f"127.0.0.1"
-            )
         return
+    if not isinstance(token, str):
+        raise ArgumentError("the token is not a text")
     if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
         raise ArgumentError(
             f"the token has {len(token)} characters; write at least {SHORTEST_TOKEN} printable "
@@ -56,8 +71,8 @@ def check_access(host: str, token: str | None) -> None:
 class Gate:
     """The ASGI application that answers requests without the token itself.
 
-    Without a token, only requests for a name of this machine pass, so that a page of another site
-    cannot use a name that resolves to it.
+    Without a token, only requests from this machine for a name of it pass. A page of another site
+    cannot use a name of its own that resolves to this machine.
     """
 
     def __init__(self, app: ASGIApp, token: str | None) -> None:
@@ -69,7 +84,9 @@ class Gate:
         if scope["type"] == "http":
             headers = dict(scope["headers"])
             if self._expected is None:
-                if not _is_local(headers.get(b"host", b"localhost").decode("latin-1")):
+                client = scope.get("client")
+                host = headers.get(b"host", b"localhost").decode("latin-1")
+                if not _is_local(host) or (client and not is_loopback(client[0])):
                     await _answer(send, 421, "this server is for this machine only", [])
                     return
                 scope["trusted"] = True

@@ -14,7 +14,9 @@ from tuner.errors import ArgumentError, MissingExtra
 from tuner.errors.boundary import public
 from tuner.registry import Registry
 from tuner.registry.served import add_sample
+from tuner.serving.access import Gate, check_token
 from tuner.serving.following import Follower
+from tuner.serving.sampling import Sampler
 from tuner.serving.served_model import load
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def app(
     method
         ``"predict"`` or ``"predict_proba"``.
     token
-        The token that requests must have. None allows requests for names of this machine only.
+        The token that requests must have. None allows requests of this machine only.
     sample
         Whether to write a sample of the rows and predictions to the store; see
         `Registry.served_samples`.
@@ -98,14 +100,13 @@ def app(
         _check_count(name, count)
     if threads is not None:
         _check_count("threads", threads)
+    check_token(token)
     try:
         from starlette.applications import Starlette
         from starlette.middleware import Middleware
         from starlette.routing import Route
 
-        from tuner.serving.access import Gate
         from tuner.serving.endpoints import Endpoints
-        from tuner.serving.sampling import Sampler
     except ImportError as error:
         raise MissingExtra(
             f"{error.name} is not installed; run: pip install 'tuner[serve]'"
@@ -119,18 +120,6 @@ def app(
     sampler = Sampler(partial(add_sample, registry.store)) if sample else None
     pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), "tuner-predict")
     endpoints = Endpoints(follower, sampler, pool, most_bytes=most_bytes, most_waiting=most_waiting)
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        follower.start()
-        if sampler is not None:
-            sampler.start()
-        yield
-        pool.shutdown()
-        follower.close()
-        if sampler is not None:
-            sampler.close()
-
     return Starlette(
         routes=[
             Route("/predict", endpoints.predict, methods=["POST"]),
@@ -139,8 +128,23 @@ def app(
             Route("/metrics", endpoints.show_metrics),
         ],
         middleware=[Middleware(Gate, token)],
-        lifespan=lifespan,
+        lifespan=lambda _: _running(follower, sampler, pool),
     )
+
+
+@asynccontextmanager
+async def _running(
+    follower: Follower, sampler: Sampler | None, pool: ThreadPoolExecutor
+) -> AsyncIterator[None]:
+    """Run the threads that follow the alias and write samples while the application runs."""
+    follower.start()
+    if sampler is not None:
+        sampler.start()
+    yield
+    pool.shutdown()
+    follower.close()
+    if sampler is not None:
+        sampler.close()
 
 
 def _check_count(name: str, value: object) -> None:

@@ -221,7 +221,7 @@ def _number(value: Any, field: Field) -> Any:
         return _REFUSED
     name = _numpy_name(field)
     if name.startswith("float") and np.isfinite(number):
-        return number if abs(number) <= np.finfo(name).max else _REFUSED
+        return number if abs(number) <= float(np.finfo(name).max) else _REFUSED
     return number
 
 

@@ -31,6 +31,18 @@ CHEAP = 30.0
 """Largest duration of a trial in seconds so that copies of its model are fitted."""
 
 
+FEWEST_ROWS = 30
+"""Smallest number of rows of an example of which a profile is kept."""
+
+
+def profiled(data: Any, example: Any) -> Any:
+    """Return the data of which a version keeps a profile: `data`, else an example of many rows."""
+    if data is not None:
+        return data
+    rows = getattr(example, "shape", ())[:1]
+    return example if rows and rows[0] >= FEWEST_ROWS else None
+
+
 def profile_of(
     data: Any, model: Callable[[], Any] | None = None, *, seconds: float = 0.0
 ) -> Profile | None:

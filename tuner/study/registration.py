@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError, MissingExtra, RegistryError
@@ -80,8 +81,9 @@ def register_trial(
         if estimate not in (None, known.estimate):
             known = registry.set_estimate(known, estimate)
         if data is not None and registry.profile(f"{name}@{known.version}") is None:
+            fitted = partial(_loaded, registry, known.artifact, allow_pickle)
             with raised_late():
-                _keep_profile(registry, info, run, data, known.artifact, None)
+                _keep_profile(registry, info, run, data, fitted)
         return known
     with raised_late():
         artifact, model = _logged_model(registry, info, run), None
@@ -102,10 +104,10 @@ def register_trial(
             artifact = registry.store.put_artifact(run.uid, upload)
             registry.store.write(info.uid, Batch(artifacts=[artifact]))
             run = replace(run, environment=registry.store.put_environment(current_environment()))
-        elif example is not None:
+        elif example is not None or data is not None:
             model = _loaded(registry, artifact, allow_pickle)
         if data is not None:
-            _keep_profile(registry, info, run, data, artifact, model)
+            _keep_profile(registry, info, run, data, lambda: model)
         return registry.register(
             name,
             study=info,
@@ -150,6 +152,18 @@ def _logged_model(registry: Registry, info: StudyInfo, run: Run) -> Artifact | N
     return min(models, key=lambda a: (a.name != "model", a.name), default=None)
 
 
+def _keep_profile(
+    registry: Registry, info: StudyInfo, run: Run, data: Any, model: Callable[[], Any]
+) -> None:
+    """Store the profile of the data of a run that is registered, if the data is a table."""
+    from tuner.study.profiling import profile_of
+
+    seconds = (run.ended or 0.0) - (run.started or 0.0)
+    profile = profile_of(data, model, seconds=seconds)
+    if profile is not None:
+        keep_profile(registry.store, info, run.uid, profile)
+
+
 def _loaded(registry: Registry, artifact: Artifact | None, allow_pickle: bool) -> Any:
     """Return a model to predict its outputs, None if it cannot be loaded without permission."""
     if artifact is None:
@@ -159,26 +173,6 @@ def _loaded(registry: Registry, artifact: Artifact | None, allow_pickle: bool) -
         return load_files(artifact.format, files, allow_pickle=allow_pickle)
     except (RegistryError, ArgumentError, MissingExtra):
         return None
-
-
-def _keep_profile(
-    registry: Registry,
-    info: StudyInfo,
-    run: Run,
-    data: Any,
-    artifact: Artifact | None,
-    model: Any,
-) -> None:
-    """Store the profile of the data of a run that is registered, if the data is a table."""
-    from tuner.study.profiling import profile_of
-
-    def fitted() -> Any:
-        return _loaded(registry, artifact, allow_pickle=False) if model is None else model
-
-    seconds = (run.ended or 0.0) - (run.started or 0.0)
-    profile = profile_of(data, fitted, seconds=seconds)
-    if profile is not None:
-        keep_profile(registry.store, info, run.uid, profile)
 
 
 def _refitted(info: StudyInfo, trial: Trial, refit: Callable[[Params], Any]) -> Any:

@@ -1,7 +1,8 @@
 """Tune a registered model again on new data, starting from the study that it came from.
 
-The old values were measured on other data, so the new study does not count them as its own. Its
-first trials repeat the configuration of the model and the best other ones of the old study.
+The old values were measured on other data, so they are no values of the new objective. The first
+trial repeats the configuration of the model, and the old study guides the others; see
+`tuner.optimizers.TransferOptimizer`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ArgumentError
 from tuner.errors.boundary import public
-from tuner.optimizers import ranking
-from tuner.records import ModelVersion, Params, State, StudyInfo, Trial
+from tuner.records import ModelVersion, Params, StudyInfo, Trial
 from tuner.registry.retuned import NOTE, Retuned
 from tuner.search_spaces import Space
 from tuner.study.arguments import as_space
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from tuner.engine.progress import Progress
     from tuner.optimizers.protocol import Optimizer
     from tuner.schedulers.protocol import Scheduler
-    from tuner.tracking.store import Store
-
-FIRST = 3
-"""Number of configurations of the old study that are tried first."""
 
 
 @public()
@@ -46,7 +42,7 @@ def retune(
     n_trials: int = 15,
     timeout: float | None = None,
     space: Space | Mapping[str, Any] | None = None,
-    optimizer: str | Optimizer | None = None,
+    optimizer: str | Optimizer = "transfer",
     scheduler: str | Scheduler | None = None,
     backend: str | Backend | None = None,
     workers: int | None = None,
@@ -62,8 +58,8 @@ def retune(
 ) -> Study:
     """Tune a registered model again on new data, and register the winner under the same name.
 
-    The new study has the space, the goal and the constraints of the model's study. Its first
-    trials are the configuration of the model and the best others of the old study.
+    The new study has the space, the goal and the constraints of the model's study. Its first trial
+    has the configuration of the model, and the old study guides the others.
 
     The winner becomes champion if the promotion rules allow it. As the data has changed, they
     compare it with the value that the configuration of `ref` has on the new data, and a tie is
@@ -83,7 +79,8 @@ def retune(
         Another search space, whose points the old configurations are fitted to. None takes the
         space of the old study.
     optimizer
-        As for `tuner.optimize`. None starts its model from the first trials.
+        As for `tuner.optimize`. ``"transfer"`` is guided by the old study; others start anew from
+        the configuration of `ref`.
     study
         Name of the new study. Repeating a call with a name finishes an interrupted re-tune.
     timeout, scheduler, backend, workers, resources, seed, refit, profile, confirm, callbacks, \
@@ -123,7 +120,7 @@ progress, store
     version = registry.get(ref)
     old = find_study(version.study, registry.store)
     searched = _space(version, old, space)
-    first = first_points(searched, version, old, registry.store)
+    first = _configuration(searched, version, old)
     found = optimize(
         objective,
         searched,
@@ -132,7 +129,7 @@ progress, store
         constraints=[str(constraint) for constraint in old.constraints],
         n_trials=n_trials,
         timeout=timeout,
-        optimizer=_optimizer(len(first)) if optimizer is None else optimizer,
+        optimizer=optimizer,
         scheduler=scheduler,
         backend=backend,
         workers=workers,
@@ -142,42 +139,34 @@ progress, store
         store=store,
         register=False,
         data=data,
-        initial=first,
+        initial=[first],
+        warm_start=[old.name] if optimizer == "transfer" else (),
         confirm=confirm,
         callbacks=callbacks,
         tags={"retune": f"{version.name}@{version.version}"},
         progress=progress,
     )
     if any(trial.eligible for trial in found):
-        _note(found, version, first[0])
+        _note(found, version, first)
         found.register(version.name, refit=refit, data=data if profile else None)
     return found
 
 
-def first_points(space: Space, version: ModelVersion, old: StudyInfo, store: Store) -> list[Params]:
-    """Return the configuration of a version and the best other ones of its study.
+def _configuration(space: Space, version: ModelVersion, old: StudyInfo) -> Params:
+    """Return the configuration of a version as a point of the space.
 
     Raises
     ------
     ArgumentError
-        If the configuration of the version is not a point of the space.
+        If it is not a point of the space.
     """
-    trials = store.trials(old.uid, [State.COMPLETED])
-    others = ranking.best_first(version.goal, [trial for trial in trials if trial.eligible])
-    fitting, flatten = Fitting(space), Space.from_dict(old.space).flatten
-    found: dict[Any, Params] = {}
-    for params in (version.params, *(trial.params for trial in others)):
-        fitted = fitting.fit(flatten(params))
-        if not isinstance(fitted, Misfit):
-            found.setdefault(space.key(fitted), fitted)
-        elif not found:
-            raise ArgumentError(
-                f"retune: the configuration of model '{version.name}@{version.version}' is not a "
-                f"point of this space: {fitted.reason}; leave space= out, or extend the space"
-            )
-        if len(found) == FIRST:
-            break
-    return list(found.values())
+    found = Fitting(space).fit(Space.from_dict(old.space).flatten(version.params))
+    if isinstance(found, Misfit):
+        raise ArgumentError(
+            f"retune: the configuration of model '{version.name}@{version.version}' is not a point "
+            f"of this space: {found.reason}; leave space= out, or extend the space"
+        )
+    return found
 
 
 def _space(version: ModelVersion, old: StudyInfo, space: Space | Mapping[str, Any] | None) -> Space:
@@ -192,13 +181,6 @@ def _space(version: ModelVersion, old: StudyInfo, space: Space | Mapping[str, An
 
 def _name(version: ModelVersion) -> str:
     return f"{version.name}-retune-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-
-
-def _optimizer(n: int) -> Optimizer:
-    """Return an optimizer whose model starts from the first trials, without a design of its own."""
-    from tuner.optimizers import BayesianOptimizer
-
-    return BayesianOptimizer(n_startup=max(n, 2))
 
 
 def _note(study: Study, version: ModelVersion, params: Params) -> None:

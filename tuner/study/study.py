@@ -337,6 +337,7 @@ class Study(AskTellStudy):
         example: Any = None,
         signature: Signature | None = None,
         data: Any = None,
+        profile: bool = True,
     ) -> ModelVersion:
         """Register a trial as a model version; `optimize` calls this for the winner.
 
@@ -357,9 +358,10 @@ class Study(AskTellStudy):
             Some rows that the model takes, or its signature; see `LiveTrial.log_model`. It replaces
             the signature that the trial logged and, for an existing version, the present one. The
             outputs are found by the model, which is loaded if `refit` is None.
-        data
-            The table of the model, a pair of table and labels, or a `tuner.drift.Profile`. The
-            version keeps its profile, with which `tuner.drift.check_model` compares new data.
+        data, profile
+            The table of the model, a pair of table and labels, or a `tuner.drift.Profile`; without
+            it, an `example` of at least 30 rows. The version keeps its profile, with which
+            `tuner.drift.check_model` compares new data, unless `profile` is False.
 
         Returns
         -------
@@ -374,6 +376,7 @@ class Study(AskTellStudy):
             If the model cannot be saved, or `refit` fails.
         """
         from tuner.registry import Registry
+        from tuner.study.profiling import profiled
         from tuner.study.registration import completed_trial, register_trial
 
         end_loading("Study.register")
@@ -395,7 +398,7 @@ class Study(AskTellStudy):
             example=example,
             signature=signature,
             estimate=None if winner is None else winner.estimate_of(chosen),
-            data=data,
+            data=profiled(data, example) if profile else None,
         )
 
     def keep_models(self, k: int) -> int:
