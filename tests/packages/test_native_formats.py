@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 import tuner
 from support.packages import code_of, register
+from tuner.errors import RegistryError
 
 pytestmark = pytest.mark.slow
 
@@ -87,3 +90,88 @@ def test_catboost(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     else:
         model, values = catboost.CatBoostClassifier(**few), values > 0.5
     check(model.fit(frame[["a"]], values), frame[["a"]], tmp_path, monkeypatch)
+
+
+NETWORK = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, hidden):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(2, hidden), torch.nn.BatchNorm1d(hidden), torch.nn.Linear(hidden, 1)
+        )
+
+    def forward(self, rows):
+        return self.layers(rows)
+
+def halves(rows):
+    return [row[0] / 2 for row in rows]
+"""
+
+
+@pytest.fixture
+def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module of a user, which no package installs."""
+    (tmp_path / "network_of_mine.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "network_of_mine", raising=False)
+    return importlib.import_module("network_of_mine")
+
+
+def test_torch(network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+    import torch
+
+    from tuner.registry import TorchFormat
+
+    rows = np.array([[0.5, 1.0], [2.0, -1.0]])
+    net = network.Net(hidden=3).eval()
+    register(tmp_path / "store", net, format=TorchFormat(network.Net, {"hidden": 3}))
+    given = {"store": tmp_path / "store", "trusted": ["network_of_mine.Net"]}
+    with pytest.raises(RegistryError, match="your own module network_of_mine"):
+        tuner.export_model("people", tmp_path / "p", **given)
+    code = [tmp_path / "network_of_mine.py"]
+    package = tuner.export_model("people", tmp_path / "p", code=code, **given).path
+    packaged = code_of(package, "model", monkeypatch).PackagedModel(package)
+    with torch.inference_mode():
+        expected = net(torch.as_tensor(rows, dtype=torch.float32)).numpy()
+    np.testing.assert_array_equal(packaged.predict(rows), expected)
+    assert "+cpu" not in (package / "requirements.lock").read_text()
+
+
+def test_a_function(network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = [tmp_path / "network_of_mine.py"]
+    trusted = ["network_of_mine.halves"]
+    check(network.halves, [[1.0], [4.0]], tmp_path, monkeypatch, code=code, trusted=trusted)
+
+
+def test_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+    from sklearn.linear_model import LinearRegression
+
+    from tuner.registry import OnnxFormat
+
+    rows = np.random.default_rng(1).normal(size=(30, 3)).astype(np.float32)
+    model = LinearRegression().fit(rows, rows @ [1.0, 2.0, 3.0])
+    format = {"format": OnnxFormat(example=rows)}
+    package = check(model, rows, tmp_path, monkeypatch, register=format)
+    assert "scikit-learn" not in (package / "requirements.lock").read_text()
+
+
+def test_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    import keras
+    import numpy as np
+
+    rows = np.ones((3, 2), dtype=np.float32)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    package = check(model, rows, tmp_path, monkeypatch)
+    assert "\ntorch==" in (package / "requirements.lock").read_text()
+
+
+def test_plain_files_have_no_package(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("a the of")
+    register(tmp_path / "store", tmp_path / "words.txt")
+    with pytest.raises(RegistryError, match="'files' has no loader"):
+        tuner.export_model("people", tmp_path / "p", store=tmp_path / "store")
