@@ -11,6 +11,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.mark.slow
+@pytest.mark.process
 def test_the_life_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runpy.run_path(str(EXAMPLES / "lifecycle.py"))["main"](tmp_path)
     told = capsys.readouterr().out
