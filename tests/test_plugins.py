@@ -145,7 +145,8 @@ def test_a_format_registers_under_its_own_name(other_package: Path) -> None:
 
 def test_the_help_of_the_command_line_lists_registered_names() -> None:
     text = " ".join(CliRunner().invoke(cli, ["run", "--help"]).output.split())
-    assert "next trial: auto, random, tpe, bayesian, grid, transfer, broken, corner, half, missing." in text
+    named = "auto, random, tpe, bayesian, grid, transfer, broken, corner, half, missing."
+    assert f"next trial: {named}" in text
     assert "bad trials early: asha, halving, hyperband, median, patient." in text
 
 
