@@ -15,8 +15,8 @@ from functools import wraps
 from pathlib import PurePath
 from typing import Any
 
-BRIEF = {"git", "uname", "lscpu"}
-"""Programs that record the code and the machine (lscpu: joblib); they end at once, need no mark."""
+BRIEF = {"git", "uname", "lscpu", "ldconfig"}
+"""Programs that end at once and need no mark: of the record, joblib (lscpu), and PyTorch (ldconfig)."""
 
 FORK_EXEC = "tests.fork_exec"
 """Audit event for a process that `multiprocessing` starts, which raises none of its own."""
