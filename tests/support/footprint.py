@@ -16,7 +16,7 @@ from pathlib import PurePath
 from typing import Any
 
 BRIEF = {"git", "uname", "lscpu", "ldconfig"}
-"""Programs that end at once and need no mark: of the record, joblib (lscpu), and PyTorch (ldconfig)."""
+"""Programs that end at once and need no mark: of the record, joblib (lscpu), PyTorch (ldconfig)."""
 
 FORK_EXEC = "tests.fork_exec"
 """Audit event for a process that `multiprocessing` starts, which raises none of its own."""
