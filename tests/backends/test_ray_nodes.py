@@ -244,6 +244,7 @@ say(sum(not t.state.finished for t in study.trials))
 """
 
 
+@pytest.mark.soak  # a killed driver resumes on a new local cluster in test_on_ray.py
 def test_a_study_resumes_in_a_new_cluster_after_the_head_dies(tmp_path: Path) -> None:
     error, in_time, kept, left = run_script(tmp_path, HEAD_LOST)
     assert error.startswith("BackendError the head of the Ray cluster at")

@@ -35,6 +35,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.soak
 @pytest.mark.process
 def test_concurrent_processes_create_one_environment(tmp_path):
     asks = (

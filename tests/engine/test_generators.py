@@ -80,7 +80,7 @@ def test_searches_with_one_seed_draw_the_same_and_restore_the_generators(tmp_pat
         if "torch" in sys.modules:
             import torch
 
-            numbers += [float(torch.rand(())), float(torch.nn.Linear(2, 1).weight.sum())]
+            numbers += [float(torch.rand(())), float(torch.nn.Linear(2, 1).weight.detach().sum())]
         return tuple(numbers)
 
     def search(folder: str) -> list[dict[str, float]]:
