@@ -69,7 +69,7 @@ def check_model(
     ModelNotFound
         If the version does not exist.
     RegistryError
-        If it has no profile.
+        If it lacks a profile.
     ArgumentError
         If the new data is not a table with the columns of the model, or has too few rows.
 

@@ -101,7 +101,7 @@ def export_model(
     ModelNotFound, UntrustedModel, ChecksumMismatch
         As for `load_model`.
     RegistryError
-        If the version has no model that can predict alone; the message has the remedy.
+        If the version lacks a model that can predict alone; the message has the remedy.
     ExportError
         If the folder is not empty, or cannot be written.
 

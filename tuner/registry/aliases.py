@@ -146,7 +146,7 @@ class Aliases:
         ModelNotFound
             If the model does not exist.
         RegistryError
-            If the alias has no earlier version.
+            If the alias lacks an earlier version.
         """
         validate_alias(alias)
         act = act_of("rollback", by, why)

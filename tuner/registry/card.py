@@ -40,7 +40,7 @@ class ModelCard:
     metrics, params, tags, packages : dict
         Those of the version, of its trial and of its environment.
     signature : dict
-        The inputs and outputs of the model in words; empty if it has no signature.
+        The inputs and outputs of the model in words; empty without a signature.
     history : tuple of dict
         The alias changes and approvals, oldest first.
     loading : str

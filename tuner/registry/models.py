@@ -54,7 +54,7 @@ def load_model(
     ModelNotFound, UntrustedModel, ChecksumMismatch
         If the version does not exist, or its files are not safe or not the recorded ones.
     RegistryError
-        If `validate` is True and the version has no signature.
+        If `validate` is True and the version lacks a signature.
     """
     return Registry(open_store(store)).load(
         ref, format=format, allow_pickle=allow_pickle, trusted=trusted, validate=validate

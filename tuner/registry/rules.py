@@ -164,7 +164,7 @@ class Rules:
         Raises
         ------
         ArgumentError
-            If a key or a value is invalid; the message names it and what is allowed.
+            If a key or a value is invalid; the message names it and the allowed values.
         """
         if not isinstance(data, Mapping) or not data:
             raise ArgumentError(

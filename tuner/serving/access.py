@@ -37,7 +37,7 @@ def check_access(host: str, token: str | None) -> None:
     Raises
     ------
     ArgumentError
-        If the host is not loopback and has no token, or the token is invalid.
+        If the host is not loopback and lacks a token, or the token is invalid.
     """
     check_token(token)
     if token is None and not is_loopback(host):

@@ -27,7 +27,7 @@ def decoded(body: bytes, content_type: str, schema: Schema | None) -> Any:
     content_type
         The header ``Content-Type``.
     schema
-        The inputs of the model; None if it has no signature.
+        The inputs of the model; None without a signature.
 
     Raises
     ------

@@ -51,7 +51,7 @@ def serve(
     Raises
     ------
     ArgumentError
-        If the address is not loopback and has no token, or cannot be bound.
+        If the address is not loopback and lacks a token, or cannot be bound.
     RegistryError
         If the model cannot be loaded; see `app`.
     """

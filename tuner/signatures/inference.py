@@ -28,7 +28,7 @@ def schema_of(
     Raises
     ------
     ArgumentError
-        If it has no rows, or its type is not supported.
+        If it is empty, or its type is not supported.
     """
     check_extra(extra, place)
     container, columns = _parts(data, place)

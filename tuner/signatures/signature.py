@@ -191,7 +191,7 @@ class Signature:
         Raises
         ------
         ArgumentError
-            If the example has no rows, its type is not supported, or a name of `categories` or
+            If the example is empty, its type is not supported, or a name of `categories` or
             `extra` is unknown.
         """
         from tuner.signatures.inference import schema_of

@@ -1,7 +1,7 @@
 """The file ``format.json`` beside a library's model files: version, checksums and facts of a model.
 
-It holds what the library's own file lacks, such as the parameters of a scikit-learn wrapper. The
-checksums detect damage also where no store verifies the files, as in an exported folder.
+It holds the facts that the library's own file lacks, such as the parameters of a scikit-learn
+wrapper. The checksums detect damage also where no store verifies the files, as in an exported folder.
 """
 
 from __future__ import annotations

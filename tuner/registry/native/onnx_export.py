@@ -27,7 +27,7 @@ def converted(model: Any, example: Any) -> bytes:
     Raises
     ------
     ValueError
-        If there is no converter, or the predictions differ.
+        If a converter is missing, or the predictions differ.
     """
     from sklearn.base import is_classifier
 

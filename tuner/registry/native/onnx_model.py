@@ -85,7 +85,7 @@ class OnnxModel:
         Raises
         ------
         ArgumentError
-            If the graph has no output ``probabilities``.
+            If the graph lacks the output ``probabilities``.
         """
         if PROBABILITIES not in self.outputs:
             raise ArgumentError(

@@ -26,7 +26,7 @@ def reference_to(target: Any) -> str:
     Raises
     ------
     ValueError
-        If it has no name, such as a lambda, or its name leads to another object.
+        If it lacks a name, such as a lambda, or its name leads to another object.
     """
     module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", None)
     remedy = "define it with def or class at the top of a module that can be imported"
