@@ -1,7 +1,8 @@
 """The file ``format.json`` beside a library's model files: version, checksums and facts of a model.
 
 It holds the facts that the library's own file lacks, such as the parameters of a scikit-learn
-wrapper. The checksums detect damage also where no store verifies the files, as in an exported folder.
+wrapper. The checksums detect damage also where no store verifies the files, as in an exported
+folder.
 """
 
 from __future__ import annotations
