@@ -167,6 +167,16 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         pytest.fail(f"this test {found[0]}: mark it process, ray or postgres", pytrace=False)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """After a test with Ray, end the agents of killed clusters."""
+    yield
+    if item.get_closest_marker("ray"):
+        from support.processes import end_orphaned_agents
+
+        end_orphaned_agents()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _closed_ray() -> Iterator[None]:
     from tuner.backends.ray.auth import MODE, TOKEN_PATH, make_token_file

@@ -33,6 +33,25 @@ def agents(pids: set[int]) -> set[int]:
     return {pid for pid in pids if b"Agent" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
+ORPHANS = (b"(ray::DashboardA", b"(ray::RuntimeEnv")
+"""Names of Ray's agents, as the kernel cuts them."""
+
+
+def end_orphaned_agents() -> None:
+    """Kill the agents of Ray whose raylet was killed.
+
+    They would end by themselves within a minute, and take a whole core until then.
+    """
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                name, _, rest = (path / "stat").read_bytes().rpartition(b")")
+                if name.endswith(ORPHANS) and rest.split()[1] == b"1":
+                    os.kill(int(path.name), signal.SIGKILL)
+            except OSError:
+                continue  # it has ended, or is another user's
+
+
 def gone(pids: set[int], within: float = 30.0) -> bool:
     """Return whether all of these processes end soon."""
     deadline = time.monotonic() + within
