@@ -8,7 +8,13 @@ from typing import Any
 
 from tuner.registry.limits import Refused
 from tuner.registry.native import manifest
-from tuner.registry.native.wrappers import constructed, plain_params, restored_params
+from tuner.registry.native.wrappers import (
+    class_named,
+    constructed,
+    is_of,
+    plain_params,
+    restored_params,
+)
 
 FILE = "model.cbm"
 _CLASSES = ("CatBoost", "CatBoostClassifier", "CatBoostRanker", "CatBoostRegressor")
@@ -27,8 +33,7 @@ class CatBoostFormat:
 
     def accepts(self, model: Any) -> bool:
         """Whether it is a model of CatBoost itself, not of a derived class."""
-        catboost = manifest.imported("catboost")
-        return catboost is not None and type(model) in _classes(catboost).values()
+        return is_of(model, "catboost", _CLASSES)
 
     def check(self, model: Any) -> None:
         """Check before the training that the parameters can be kept; raises `RegistryError`."""
@@ -67,9 +72,7 @@ class CatBoostFormat:
             found = manifest.read(folder, "catboost")
             (content,) = found.only(FILE)
             kind, params = found.text("class"), restored_params(found.table("params"))
-            wrapper = _classes(catboost).get(kind)
-            if wrapper is None:
-                raise Refused(f"the class {kind!r:.60} is not one of CatBoost's")
+            wrapper = class_named(kind, catboost, _CLASSES, "CatBoost")
             _check(content)
             is_plain = kind == "CatBoost"  # its constructor has one argument, a dict
             model = wrapper(params) if is_plain else constructed(wrapper, params)
@@ -84,8 +87,3 @@ def _check(content: bytes) -> None:
     _, size = _HEADER.unpack_from(content)
     if size > len(content) - _HEADER.size:
         raise Refused(f"{FILE} declares {size} bytes and has {len(content)}: it is truncated")
-
-
-def _classes(catboost: Any) -> dict[str, type]:
-    found = ((name, getattr(catboost, name, None)) for name in _CLASSES)
-    return {name: each for name, each in found if each is not None}

@@ -12,7 +12,9 @@ from tuner.registry.limits import Refused
 from tuner.registry.native import manifest
 from tuner.registry.native.forests import whole
 from tuner.registry.native.wrappers import (
+    class_named,
     constructed,
+    is_of,
     labels_of,
     plain_labels,
     plain_params,
@@ -21,7 +23,7 @@ from tuner.registry.native.wrappers import (
 
 FILE = "model.txt"
 _BOOSTER = "Booster"
-_WRAPPERS = ("LGBMClassifier", "LGBMModel", "LGBMRanker", "LGBMRegressor")
+_CLASSES = (_BOOSTER, "LGBMClassifier", "LGBMModel", "LGBMRanker", "LGBMRegressor")
 
 
 class LightGBMFormat:
@@ -36,8 +38,7 @@ class LightGBMFormat:
 
     def accepts(self, model: Any) -> bool:
         """Whether it is a booster or an estimator of LightGBM itself, not of a derived class."""
-        lightgbm = manifest.imported("lightgbm")
-        return lightgbm is not None and type(model) in _classes(lightgbm).values()
+        return is_of(model, "lightgbm", _CLASSES)
 
     def check(self, model: Any) -> None:
         """Check before the training that the parameters can be kept; raises `RegistryError`."""
@@ -81,9 +82,7 @@ class LightGBMFormat:
             found = manifest.read(folder, "lightgbm")
             (text,) = found.only(FILE)
             kind = found.text("class")
-            wrapper = _classes(lightgbm).get(kind)
-            if wrapper is None:
-                raise Refused(f"the class {kind!r:.60} is not one of LightGBM's")
+            wrapper = class_named(kind, lightgbm, _CLASSES, "LightGBM")
             check(text)
             booster = lightgbm.Booster(model_str=text.decode())
             best = found.facts.get("best_iteration")
@@ -138,8 +137,3 @@ def _state_of_classes(labels: Any, booster: Any) -> dict[str, Any]:
         "_le": encoder,
         "_n_classes": len(labels),
     }
-
-
-def _classes(lightgbm: Any) -> dict[str, type]:
-    found = ((name, getattr(lightgbm, name, None)) for name in (_BOOSTER, *_WRAPPERS))
-    return {name: each for name, each in found if each is not None}

@@ -1,13 +1,14 @@
-"""Parameters of scikit-learn wrappers, kept as JSON and given to the constructor again."""
+"""Classes and parameters of scikit-learn wrappers: kept as JSON, given to the constructor again."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.registry.limits import Refused
+from tuner.registry.native import manifest
 from tuner.registry.value_formats import is_plain
 
 _LABELS = "biufU"  # kinds of NumPy's types
@@ -15,6 +16,26 @@ _PAIRS = "pairs of a dict"  # such as the weights of classes by number
 _THREADS = ("n_jobs", "n_thread", "nthread", "num_threads", "thread_count")
 _MOST_THREADS = 4096  # OpenMP ends the process if it cannot create them
 _TYPE = re.compile(r"O|[<>|=][biuf][1248]|[<>|=]U\d+")
+
+
+def is_of(model: Any, library: str, names: Sequence[str]) -> bool:
+    """Whether a model is of one of these classes of an imported library, not of a derived one."""
+    found = manifest.imported(library)
+    return found is not None and type(model) in _classes(found, names).values()
+
+
+def class_named(name: str, library: Any, names: Sequence[str], title: str) -> type:
+    """Return a class of a library by its name in a file; refuses other names than `names`."""
+    found = _classes(library, names).get(name)
+    if found is None:
+        raise Refused(f"the class {name!r:.60} is not one of {title}'s")
+    return found
+
+
+def _classes(library: Any, names: Sequence[str]) -> dict[str, type]:
+    """Return the classes of these names that a version of a library has."""
+    found = ((name, getattr(library, name, None)) for name in names)
+    return {name: each for name, each in found if each is not None}
 
 
 def plain_params(params: Mapping[str, Any]) -> dict[str, Any]:

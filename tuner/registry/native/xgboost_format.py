@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tuner.registry.limits import Refused
 from tuner.registry.native import manifest
-from tuner.registry.native.wrappers import constructed, plain_params, restored_params
+from tuner.registry.native.wrappers import (
+    class_named,
+    constructed,
+    is_of,
+    plain_params,
+    restored_params,
+)
 
 FILE = "model.json"
 _BOOSTER = "Booster"
-_WRAPPERS = (
-    "XGBClassifier", "XGBModel", "XGBRFClassifier", "XGBRFRegressor", "XGBRanker", "XGBRegressor",
+_CLASSES = (
+    _BOOSTER, "XGBClassifier", "XGBModel", "XGBRFClassifier", "XGBRFRegressor", "XGBRanker",
+    "XGBRegressor",
 )  # fmt: skip
 
 
@@ -28,8 +34,7 @@ class XGBoostFormat:
 
     def accepts(self, model: Any) -> bool:
         """Whether it is a booster or an estimator of XGBoost itself, not of a derived class."""
-        xgboost = manifest.imported("xgboost")
-        return xgboost is not None and type(model) in _classes(xgboost).values()
+        return is_of(model, "xgboost", _CLASSES)
 
     def check(self, model: Any) -> None:
         """Check before the training that the parameters can be kept; raises `RegistryError`."""
@@ -71,17 +76,10 @@ class XGBoostFormat:
             found = manifest.read(folder, "xgboost")
             (text,) = found.only(FILE)
             kind, params = found.text("class"), restored_params(found.table("params"))
-            wrapper = _classes(xgboost).get(kind)
-            if wrapper is None:
-                raise Refused(f"the class {kind!r:.60} is not one of XGBoost's")
+            wrapper = class_named(kind, xgboost, _CLASSES, "XGBoost")
             content = bytearray(checked(text))
             model = wrapper() if kind == _BOOSTER else constructed(wrapper, params)
             model.load_model(content)
             if kind != _BOOSTER:
                 model.set_params(**params)  # load_model replaces some
             return model
-
-
-def _classes(xgboost: Any) -> dict[str, type]:
-    found = ((name, getattr(xgboost, name, None)) for name in (_BOOSTER, *_WRAPPERS))
-    return {name: each for name, each in found if each is not None}
