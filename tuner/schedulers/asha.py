@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Outcome, Report, Trial
 from tuner.schedulers.protocol import Decision
+from tuner.schedulers.reached import ReachedRungs
 
 
 @dataclass(slots=True)
@@ -42,46 +42,31 @@ class ASHA:
 
     grace: int = 1
     reduction: float = 3.0
-    _goal: Goal = field(default_factory=Goal, init=False, repr=False)
     _rungs: dict[int, list[float]] = field(default_factory=dict, init=False, repr=False)
-    _best: dict[int, float] = field(default_factory=dict, init=False, repr=False)
-    _passed: dict[int, int] = field(default_factory=dict, init=False, repr=False)
+    _reached: ReachedRungs = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.grace < 1:
             raise ArgumentError(f"ASHA(grace={self.grace}): grace must be at least 1")
         if not self.reduction > 1:
             raise ArgumentError(f"ASHA(reduction={self.reduction}): reduction must be above 1")
+        self.reset([Goal()])
 
     def reset(self, goals: Sequence[Goal]) -> None:
         """Start a study; only the first goal is used."""
-        self._goal = goals[0]
-        self._rungs, self._best, self._passed = {}, {}, {}
+        self._rungs, self._reached = {}, ReachedRungs(goals[0], self.grace, self.reduction)
 
     def on_report(self, trial: Trial, report: Report) -> Decision:
         """Return STOP at a rung that the trial does not pass."""
-        value = report.metrics.get(self._goal.metric)
-        if value is None:
-            return Decision.CONTINUE
-        # NaN would pass as best, since comparisons with it are false, and so would an infinity of
-        # the good sign, which a diverged trial reports.
-        loss = self._goal.direction.sign * value if math.isfinite(value) else math.inf
-        best = self._best[trial.number] = min(loss, self._best.get(trial.number, loss))
         decision = Decision.CONTINUE
-        # A trial that reports every ten steps can reach several rungs at once.
-        while report.step + 1 >= self._rung(k := self._passed.get(trial.number, 0)):
-            self._passed[trial.number] = k + 1
+        for k, best in self._reached.reach(trial.number, report):
             if not self._passes(k, best):
                 decision = Decision.STOP
         return decision
 
     def on_finish(self, trial: Trial, outcome: Outcome) -> None:  # noqa: ARG002
         """Forget the trial; its values at the rungs are kept."""
-        self._best.pop(trial.number, None)
-        self._passed.pop(trial.number, None)
-
-    def _rung(self, k: int) -> float:
-        return self.grace * self.reduction**k
+        self._reached.forget(trial.number)
 
     def _passes(self, k: int, loss: float) -> bool:
         """Add `loss` to rung `k` and return whether it is among the best."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from tuner.errors import ArgumentError
 from tuner.records import Goal, Outcome, Report, State, Trial
 from tuner.schedulers.protocol import Decision
+from tuner.schedulers.reached import ReachedRungs
 
 
 @dataclass(slots=True)
@@ -45,10 +46,8 @@ class SuccessiveHalving:
 
     grace: int = 1
     reduction: float = 3.0
-    _goal: Goal = field(default_factory=Goal, init=False, repr=False)
     _rungs: list[list[tuple[float, int]]] = field(default_factory=list, init=False, repr=False)
-    _best: dict[int, float] = field(default_factory=dict, init=False, repr=False)
-    _passed: dict[int, int] = field(default_factory=dict, init=False, repr=False)
+    _reached: ReachedRungs = field(init=False, repr=False)
     _finished: float = field(default=math.inf, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -58,24 +57,17 @@ class SuccessiveHalving:
             raise ArgumentError(
                 f"SuccessiveHalving(reduction={self.reduction}): reduction must be above 1"
             )
+        self.reset([Goal()])
 
     def reset(self, goals: Sequence[Goal]) -> None:
         """Start a study; only the first goal is used."""
-        self._goal = goals[0]
-        self._rungs, self._best, self._passed, self._finished = [], {}, {}, math.inf
+        self._rungs, self._finished = [], math.inf
+        self._reached = ReachedRungs(goals[0], self.grace, self.reduction)
 
     def on_report(self, trial: Trial, report: Report) -> Decision:
         """Return PAUSE at a rung, unless the trial may continue to the next one."""
-        value = report.metrics.get(self._goal.metric)
-        if value is None:
-            return Decision.CONTINUE
-        loss = self._goal.direction.sign * value if math.isfinite(value) else math.inf
-        number = trial.number
-        best = self._best[number] = min(loss, self._best.get(number, loss))
-        decision = Decision.CONTINUE
-        # A trial that reports every ten steps can reach several rungs at once.
-        while report.step + 1 >= self._rung(k := self._passed.get(number, 0)):
-            self._passed[number] = k + 1
+        number, decision = trial.number, Decision.CONTINUE
+        for k, best in self._reached.reach(number, report):
             self._rungs += [[] for _ in range(k + 1 - len(self._rungs))]
             insort(self._rungs[k], (best, number))
             decision = Decision.CONTINUE if number in self._promotable(k) else Decision.PAUSE
@@ -86,25 +78,21 @@ class SuccessiveHalving:
 
         If neither such a trial nor a new one is left, the best trial of all runs to its end.
         """
-        waiting = {trial.number: self._passed.get(trial.number, 0) for trial in paused}
+        waiting = {trial.number: self._reached.passed.get(trial.number, 0) for trial in paused}
         # A trial whose driver died before its first rung is none of them.
         chosen = [number for number, passed in waiting.items() if not passed]
         for k in reversed(range(len(self._rungs))):
             chosen += [i for i in self._promotable(k) if waiting.get(i) == k + 1]
         if not chosen and not new:
-            loss, number = min((self._best.get(i, math.inf), i) for i in waiting)
+            loss, number = min((self._reached.best.get(i, math.inf), i) for i in waiting)
             chosen = [number] if loss < self._finished else []
         return chosen[:n]
 
     def on_finish(self, trial: Trial, outcome: Outcome) -> None:
         """Forget the trial; its values at the rungs are kept."""
-        best = self._best.pop(trial.number, math.inf)
+        best = self._reached.forget(trial.number)
         if outcome.state is State.COMPLETED:
             self._finished = min(self._finished, best)
-        self._passed.pop(trial.number, None)
-
-    def _rung(self, k: int) -> float:
-        return self.grace * self.reduction**k
 
     def _promotable(self, k: int) -> list[int]:
         """Return the trials that are among the best of rung `k`, best first."""
