@@ -49,6 +49,13 @@ def objective(params: dict[str, Any], trial: LiveTrial) -> float:
     return float(params["x"] + 1.0 / step)
 
 
+def dies_at_trial_3(params: dict[str, Any], trial: LiveTrial) -> float:
+    """End the search once three trials have begun."""
+    if trial.number == 3:
+        raise KeyboardInterrupt
+    return objective(params, trial)
+
+
 def forgetful(params: dict[str, Any], trial: LiveTrial) -> float:
     """Save no checkpoint."""
     for step in range(STEPS):
@@ -137,13 +144,8 @@ def test_a_finite_space_ends_with_its_paused_trials(tmp_path: Path) -> None:
 
 
 def test_a_later_call_continues_paused_trials(tmp_path: Path) -> None:
-    def dies(params: dict[str, Any], trial: LiveTrial) -> float:
-        if trial.number == 3:
-            raise KeyboardInterrupt
-        return objective(params, trial)
-
     with pytest.raises(KeyboardInterrupt):
-        search(tmp_path, Slices(keep=9), objective=dies)
+        search(tmp_path, Slices(keep=9), objective=dies_at_trial_3)
     before = tuner.load_study("paused", store=str(tmp_path))
     assert [t.attempts for t in before.trials[:4]] == [1] * 4
     study = search(tmp_path, Slices())
@@ -153,13 +155,8 @@ def test_a_later_call_continues_paused_trials(tmp_path: Path) -> None:
 
 
 def test_a_later_call_without_a_scheduler_runs_paused_trials_to_their_end(tmp_path: Path) -> None:
-    def dies(params: dict[str, Any], trial: LiveTrial) -> float:
-        if trial.number == 3:
-            raise KeyboardInterrupt
-        return objective(params, trial)
-
     with pytest.raises(KeyboardInterrupt):
-        search(tmp_path, Slices(keep=9), objective=dies)
+        search(tmp_path, Slices(keep=9), objective=dies_at_trial_3)
     study = search(tmp_path, None)
     assert [t.state for t in study.trials] == [State.COMPLETED] * TRIALS
     assert all(steps_of(study)[n] == list(range(STEPS)) for n in range(3))
