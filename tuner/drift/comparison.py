@@ -115,7 +115,7 @@ def _side(data: Any, target: str | None, ignore: Sequence[str], seed: int, what:
 
 
 def _findings(old: Profile, new: Profile) -> Iterator[Finding]:
-    """Yield what is found in each column, before the correction for many tests."""
+    """Yield the finding of each column, before the correction for many tests."""
     for name, was in old.columns.items():
         now = new.columns.get(name)
         if now is None:

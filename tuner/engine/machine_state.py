@@ -129,7 +129,7 @@ class Attempt:
             self.trial = replace(self.trial, started=begun.time)
 
     def note(self, report: Report) -> None:
-        """Note the last reported metrics, without those of the system."""
+        """Note the last reported metrics, without system metrics."""
         named = report.metrics.items()
         self.last.update({name: x for name, x in named if not name.startswith(SYSTEM)})
 

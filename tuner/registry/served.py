@@ -59,7 +59,7 @@ class Sample:
 
 
 def add_sample(store: Store, sample: Sample) -> None:
-    """Write a sample, and delete those of the version that are too old or too many.
+    """Write a sample, and delete rows of the version that are too old or too many.
 
     Raises
     ------

@@ -102,7 +102,7 @@ class Schema:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns as texts; those of a two-dimensional array are x0, x1, and so on."""
+        """Names of the columns as texts; a two-dimensional array has x0, x1, and so on."""
         if self.tabular:
             return [str(field.name) for field in self.fields]
         shape = self.fields[0].shape

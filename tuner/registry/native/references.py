@@ -47,7 +47,7 @@ def reference_to(target: Any) -> str:
 
 
 def resolve_reference(reference: Any, trusted: Collection[str], act: str) -> Any:
-    """Import what a file refers to, if it is trusted.
+    """Import the object that a file names, if it is trusted.
 
     Parameters
     ----------

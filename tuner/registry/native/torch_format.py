@@ -19,7 +19,7 @@ FILE = "model.pt"
 
 
 class TorchFormat:
-    """Format for `torch.nn.Module`: its state dict, and the call that makes the module anew.
+    """Format for `torch.nn.Module`: its state dict, and the call that makes the module again.
 
     Loading calls the constructor, so its name must be trusted: ``trusted=["package.module.Net"]``
     or the environment variable ``TUNER_TRUSTED_TYPES``. The state dict is read with

@@ -1,7 +1,7 @@
 """The grammar of XGBoost's model in JSON, checked before XGBoost reads it.
 
 XGBoost follows the indices of a model without checks, so that a crafted file could make it read
-foreign memory. Here every index is checked. XGBoost then gets the checked values, written anew.
+foreign memory. Here every index is checked. XGBoost then gets the checked values, written again.
 
 See https://xgboost.readthedocs.io/en/stable/tutorials/saving_model.html.
 """
